@@ -1,0 +1,17 @@
+"""The Celery application: tasks only say "look"; the work's state lives in PostgreSQL rows."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+
+app = Celery("console")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "sweep-replays": {"task": "messaging.sweep_replays", "schedule": 5.0, "options": {"expires": 5}},
+    "settle-replays": {"task": "messaging.settle_replays", "schedule": 2.0, "options": {"expires": 2}},
+    "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
+    "expire-ledger": {"task": "messaging.expire_ledger", "schedule": 3600.0, "options": {"expires": 600}},
+}

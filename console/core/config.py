@@ -1,0 +1,216 @@
+"""Everything the process environment may say, read here and nowhere else.
+
+`SETTINGS` is the table behind docs/settings.md (a test compares them). `load_config` turns the environment into one
+frozen value. No Django here: the runner and the embedded engines need it before Django can start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.core.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One environment variable: its name, its default as written in the docs, and what it does."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="WAYBILL_DATA",
+        default=".waybill",
+        meaning="Folder for everything the console keeps on disk: engines, keys, logs. Made with mode 0700.",
+    ),
+    Setting(name="WAYBILL_PORT", default="8000", meaning="Port the console listens on."),
+    Setting(
+        name="WAYBILL_BIND",
+        default="127.0.0.1",
+        meaning="Address the console listens on. Put a TLS proxy in front before you open it.",
+    ),
+    Setting(
+        name="WAYBILL_URL",
+        default="http://127.0.0.1:<port>",
+        meaning="Address that mails and links use. An https address turns on secure cookies and HSTS.",
+    ),
+    Setting(
+        name="WAYBILL_ALLOWED_HOSTS",
+        default="host of WAYBILL_URL, localhost, 127.0.0.1",
+        meaning="Comma-separated Host headers that are answered.",
+    ),
+    Setting(
+        name="WAYBILL_SECRET_KEY",
+        default="made once, kept in WAYBILL_DATA",
+        meaning="Signs sessions and hashes keys. At least 32 characters. Changing it ends sessions and voids every key.",
+    ),
+    Setting(
+        name="WAYBILL_MASTER_KEY",
+        default="made once, kept in WAYBILL_DATA",
+        meaning="32 bytes as 64 hex digits. Wraps the data keys of payloads and the secrets of connections. Losing it loses both.",
+    ),
+    Setting(
+        name="WAYBILL_ADMIN_PASSWORD",
+        default="random, printed once",
+        meaning="Password of the first administrator, used only when that user is created.",
+    ),
+    Setting(name="WAYBILL_WEB_PROCESSES", default="2", meaning="Web worker processes."),
+    Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
+    Setting(
+        name="DATABASE_URL",
+        default="embedded PostgreSQL 18",
+        meaning="postgres://user:password@host:port/name of a PostgreSQL 15 or newer.",
+    ),
+    Setting(
+        name="REDIS_URL",
+        default="embedded Valkey 9",
+        meaning="redis://… of a Redis 6.2, Valkey 7.2 or newer: Celery broker and cache.",
+    ),
+    Setting(
+        name="ELASTICSEARCH_URL",
+        default="none: PostgreSQL searches",
+        meaning="Optional search back end. Read and reserved; nothing uses it yet.",
+    ),
+    Setting(
+        name="EMAIL_URL",
+        default="none: mail goes to the log",
+        meaning="smtp://user:password@host:port (smtp+tls, smtp+ssl). Nothing sends mail yet.",
+    ),
+    Setting(name="DEMO", default="1", meaning="1 starts the demo estate with `make run`, 0 leaves it out."),
+)
+
+NAMES = frozenset(setting.name for setting in SETTINGS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The environment, checked. Addresses are None when the embedded engine is to be used."""
+
+    data: Path
+    port: int
+    bind: str
+    url: str
+    allowed_hosts: tuple[str, ...]
+    admin_password: str | None
+    web_processes: int
+    log_level: str
+    database_url: str | None
+    redis_url: str | None
+    elasticsearch_url: str | None
+    email_url: str | None
+    demo: bool
+    given_secret_key: str | None
+    given_master_key: str | None
+
+    @property
+    def engines_file(self) -> Path:
+        """JSON written by the runner while it runs: {"database_url": …, "redis_url": …} of the embedded engines."""
+        return self.data / "engines.json"
+
+    def secret_key(self) -> str:
+        """Return the signing key; made once in the data folder when the environment gives none."""
+        return self.given_secret_key or _kept(self.data / "secret_key", lambda: secrets.token_urlsafe(48))
+
+    def master_key(self) -> bytes:
+        """Return the 32-byte key that wraps data keys and connection secrets."""
+        text = self.given_master_key or _kept(self.data / "master_key", lambda: secrets.token_hex(32))
+        try:
+            key = bytes.fromhex(text)
+        except ValueError as error:
+            raise ConfigurationError("WAYBILL_MASTER_KEY must be 64 hex digits") from error
+        if len(key) != 32:
+            raise ConfigurationError("WAYBILL_MASTER_KEY must be 64 hex digits")
+        return key
+
+    def resolved_database_url(self) -> str:
+        """Return DATABASE_URL, or the address of the embedded PostgreSQL that is running now."""
+        return self.database_url or self._embedded("database_url", "DATABASE_URL")
+
+    def resolved_redis_url(self) -> str:
+        """Return REDIS_URL, or the address of the embedded Valkey that is running now."""
+        return self.redis_url or self._embedded("redis_url", "REDIS_URL")
+
+    def _embedded(self, key: str, name: str) -> str:
+        try:
+            return str(json.loads(self.engines_file.read_text())[key])
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigurationError(
+                f"{name} is not set and the embedded engines of {self.data} are not running: start them with `make run`, or set {name}"
+            ) from error
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """Return the text of `path`, writing it first (mode 0600, never overwritten) when it is not there."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(make())
+    try:
+        os.link(temporary, path)  # the first of two processes wins; the other reads what it wrote
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    return path.read_text().strip()
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environ.get(name, "").strip() or str(default)
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}, not {text!r}")
+    return int(text)
+
+
+def _flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text not in {"", "0", "1", "true", "false", "yes", "no"}:
+        raise ConfigurationError(f"{name} must be 1 or 0, not {text!r}")
+    return default if text == "" else text in {"1", "true", "yes"}
+
+
+def load_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the checked configuration; raises ConfigurationError in one sentence that names the variable."""
+    text = {name: environ.get(name, "").strip() or None for name in NAMES}
+    port = _number(environ, "WAYBILL_PORT", 8000, 1, 65535)
+    url = (text["WAYBILL_URL"] or f"http://127.0.0.1:{port}").rstrip("/")
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"http", "https"} or not rest:
+        raise ConfigurationError(f"WAYBILL_URL must start with http:// or https://, not {url!r}")
+    host = rest.split("/")[0].rsplit(":", 1)[0]
+    hosts = tuple(h.strip() for h in (text["WAYBILL_ALLOWED_HOSTS"] or "").split(",") if h.strip())
+    key = text["WAYBILL_SECRET_KEY"]
+    if key and len(key) < 32:
+        raise ConfigurationError("WAYBILL_SECRET_KEY must have at least 32 characters")
+    data = Path(text["WAYBILL_DATA"] or ".waybill").expanduser()
+    return Config(
+        data=data if data.is_absolute() else ROOT / data,
+        port=port,
+        bind=text["WAYBILL_BIND"] or "127.0.0.1",
+        url=url,
+        allowed_hosts=hosts or tuple(dict.fromkeys((host, "localhost", "127.0.0.1", "[::1]"))),
+        admin_password=text["WAYBILL_ADMIN_PASSWORD"],
+        web_processes=_number(environ, "WAYBILL_WEB_PROCESSES", 2, 1, 64),
+        log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
+        database_url=text["DATABASE_URL"],
+        redis_url=text["REDIS_URL"],
+        elasticsearch_url=text["ELASTICSEARCH_URL"],
+        email_url=text["EMAIL_URL"],
+        demo=_flag(environ, "DEMO", True),
+        given_secret_key=key,
+        given_master_key=text["WAYBILL_MASTER_KEY"],
+    )

@@ -1,0 +1,128 @@
+"""Errors become HTTP here and nowhere else: problem+json (RFC 9457) for programs, a designed page for people."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from console.core.errors import ConsoleError
+
+log = logging.getLogger("waybill.http")
+PROBLEM = "application/problem+json"
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> JsonResponse:
+    """Return a problem document: `code` is stable and documented, `detail` says what to do."""
+    body = {
+        "type": f"/docs/errors#{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **more,
+    }
+    return JsonResponse(body, status=status, content_type=PROBLEM)
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether the caller is a program: the REST and ingest paths, never a page."""
+    return request.path.startswith(("/api/", "/ingest/", "/v1/", "/livez", "/readyz", "/metrics"))
+
+
+def page_for(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    """Return the designed error page of this status."""
+    return render(
+        request,
+        f"errors/{status if status in {400, 403, 404, 409, 500, 503} else 400}.html",
+        {"detail": detail},
+        status=status,
+    )
+
+
+class ConsoleErrorMiddleware:
+    """Translate a ConsoleError that a view raised."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, ConsoleError):
+            return None
+        if wants_json(request):
+            return problem(error.status, error.code, str(error))
+        return page_for(request, error.status, str(error))
+
+
+def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Return a problem document for every error a REST view raises; None lets Django answer 500."""
+    if isinstance(error, ConsoleError):
+        response = Response(status=error.status)
+        code, detail, more = error.code, str(error), {}
+        if error.status == 401:
+            response["WWW-Authenticate"] = 'Bearer realm="waybill"'
+    else:
+        handled = exception_handler(error, context)
+        if handled is None:
+            return None
+        response, code, detail, more = handled, *_described(error)
+    body = {
+        "type": f"/docs/errors#{code}",
+        "title": HTTPStatus(response.status_code).phrase,
+        "status": response.status_code,
+        "code": code,
+        "detail": detail,
+        **more,
+    }
+    response.data = body
+    response.content_type = PROBLEM
+    return response
+
+
+def _described(error: Exception) -> tuple[str, str, dict[str, Any]]:
+    if isinstance(error, exceptions.ValidationError):
+        return "invalid", "some fields are not valid, see `errors`", {"errors": error.detail}
+    if isinstance(error, exceptions.NotAuthenticated):
+        return "unauthenticated", "send the header `Authorization: Bearer <API key>`", {}
+    if isinstance(error, exceptions.APIException):
+        return str(error.default_code), str(error.detail), {}
+    return "not_found", "there is nothing here that you may see", {}
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The form was older than the session: say so, in the page's own frame."""
+    return page_for(
+        request,
+        403,
+        "This form was opened before you signed in or has grown old. Go back, reload the page and press again.",
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    detail = "The request could not be read."
+    return problem(400, "invalid", detail) if wants_json(request) else page_for(request, 400, detail)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    detail = "You may not do this."
+    return problem(403, "forbidden", detail) if wants_json(request) else page_for(request, 403, detail)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    detail = "There is nothing here, or nothing that you may see."
+    return problem(404, "not_found", detail) if wants_json(request) else page_for(request, 404, detail)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    detail = "The console failed to answer. It is logged; try again."
+    return problem(500, "internal_error", detail) if wants_json(request) else page_for(request, 500, detail)

@@ -1,0 +1,22 @@
+"""What every page's frame needs: environments, the current one, the rail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from console.dashboard.nav import rail
+from console.identity.access import visible_environments
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Return `environment`, `environments` and `nav` for a signed-in reader; nothing for a stranger."""
+    actor = getattr(request, "actor", None)
+    if not actor:
+        return {}
+    return {
+        "environment": request.environment or None,  # type: ignore[attr-defined]
+        "environments": list(visible_environments(actor)),
+        "nav": lambda: rail(request),
+    }

@@ -1,0 +1,51 @@
+"""Who acts: a person in the browser, an API key, a command, the system itself. Carries what they may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from console.identity.models import Membership, Role, User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """An identity with its grants, read once per request.
+
+    grants  {environment id: {team id: role}}; a superuser has none and needs none.
+    via     web, api, command or system: how the action came in, kept in the audit list.
+    """
+
+    name: str
+    via: str
+    user_id: int | None = None
+    is_superuser: bool = False
+    grants: Mapping[int, Mapping[int, Role]] = field(default_factory=dict)
+
+    def role_for(self, environment_id: int, team_id: int | None) -> Role | None:
+        """Return the role over what this team owns there; without a team, the highest role in the environment."""
+        if self.is_superuser:
+            return Role.ADMINISTRATOR
+        teams = self.grants.get(environment_id, {})
+        if team_id is None:
+            return max(teams.values(), default=None)
+        return teams.get(team_id)
+
+    def has_role(self, environment_id: int, team_id: int | None, role: Role) -> bool:
+        held = self.role_for(environment_id, team_id)
+        return held is not None and held >= role
+
+
+SYSTEM = Actor(name="system", via="system", is_superuser=True)
+
+
+def actor_of(user: User, *, via: str) -> Actor:
+    """Return the actor for an authenticated user, with every grant in one query."""
+    if user.is_superuser:
+        return Actor(name=user.username, via=via, user_id=user.pk, is_superuser=True)
+    grants: dict[int, dict[int, Role]] = {}
+    for environment_id, team_id, role in Membership.objects.filter(user=user).values_list(
+        "environment_id", "team_id", "role"
+    ):
+        grants.setdefault(environment_id, {})[team_id] = Role(role)
+    return Actor(name=user.username, via=via, user_id=user.pk, grants=grants)

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class MessagesConfig(AppConfig):
+    """Catalog, ingest, journeys, search, replay. Labelled "messaging": django.contrib.messages owns "messages"."""
+
+    name = "messages"
+    label = "messaging"

@@ -1,0 +1,25 @@
+"""The tables of messaging, by topic. Partitioned ones are made in SQL by the first migration and only mapped here."""
+
+from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
+from messages.models.dead_letters import DeadLetter, Replay
+from messages.models.ingest import DataKey, IngestReject, LedgerEntry
+from messages.models.stream import Event, Message, Payload, RollupHour, RollupMinute, TraceLink
+
+__all__ = [
+    "Connection",
+    "DataKey",
+    "DeadLetter",
+    "Event",
+    "Flow",
+    "FlowRule",
+    "IngestReject",
+    "KeyRule",
+    "LedgerEntry",
+    "Message",
+    "Payload",
+    "Replay",
+    "RollupHour",
+    "RollupMinute",
+    "System",
+    "TraceLink",
+]

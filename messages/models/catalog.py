@@ -1,0 +1,125 @@
+"""What an integration landscape consists of: systems, flows, the rules that find them, connections."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
+
+
+class System(models.Model):
+    """An application that sends or receives (`crm`, `erp`); made when an event first names it."""
+
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="systems")
+    name = models.CharField(max_length=120)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [UniqueConstraint(name="system_name_once_per_environment", fields=["environment", "name"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Flow(models.Model):
+    """One integration route that somebody owns (`orders: shop → erp`); made by itself for an unknown destination.
+
+    A flow without a team is visible to every member of its environment, so that nothing is invisible.
+    """
+
+    class Criticality(models.TextChoices):
+        LOW = "low"
+        NORMAL = "normal"
+        HIGH = "high"
+
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="flows")
+    name = models.CharField(max_length=200)
+    team = models.ForeignKey("identity.Team", models.SET_NULL, null=True, related_name="flows")
+    criticality = models.CharField(max_length=6, choices=Criticality.choices, default=Criticality.NORMAL)
+    runbook_url = models.URLField(blank=True)
+    description = models.TextField(blank=True)
+    receiver_is_idempotent = models.BooleanField(default=False)  # an interrupted replay may be sent again by itself
+    found_by_itself = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            UniqueConstraint(name="flow_name_once_per_environment", fields=["environment", "name"]),
+            CheckConstraint(name="flow_criticality_is_known", condition=Q(criticality__in=["low", "normal", "high"])),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FlowRule(models.Model):
+    """Destination pattern (`*` and `?`) → flow. The lowest position wins; the first match counts."""
+
+    environment = models.ForeignKey("identity.Environment", models.CASCADE, related_name="flow_rules")
+    position = models.PositiveIntegerField()
+    pattern = models.CharField(max_length=200)
+    flow = models.ForeignKey(Flow, models.CASCADE, related_name="rules")
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            UniqueConstraint(name="flow_rule_pattern_once_per_environment", fields=["environment", "pattern"])
+        ]
+
+
+class KeyRule(models.Model):
+    """Attribute pattern (`order_no`, `business.*`) → business key. An empty key name takes the attribute's own."""
+
+    environment = models.ForeignKey("identity.Environment", models.CASCADE, related_name="key_rules")
+    position = models.PositiveIntegerField()
+    attribute = models.CharField(max_length=200)
+    key_name = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            UniqueConstraint(name="key_rule_attribute_once_per_environment", fields=["environment", "attribute"])
+        ]
+
+
+class Connection(models.Model):
+    """How to reach a broker or endpoint. Replay goes only over connections that an administrator approved.
+
+    name    what agents call this broker (the `broker` of a dead letter).
+    secret  Fernet token; write-only: no page and no API ever returns it.
+    """
+
+    class Kind(models.TextChoices):
+        REDIS_STREAMS = "redis-streams"
+        RABBITMQ = "rabbitmq"
+        HTTP = "http"
+
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="connections")
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=40)
+    address = models.CharField(max_length=500)  # URL without user and password
+    username = models.CharField(max_length=200, blank=True)
+    secret = models.BinaryField(default=b"")
+    options = models.JSONField(default=dict)
+    approved_at = models.DateTimeField(null=True)
+    approved_by = models.CharField(max_length=150, blank=True)
+    checked_at = models.DateTimeField(null=True)
+    check_result = models.JSONField(default=list)  # [{"question", "answer", "detail"}] of the last test
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            UniqueConstraint(name="connection_name_once_per_environment", fields=["environment", "name"]),
+            CheckConstraint(
+                name="connection_approved_at_and_by_agree",
+                condition=Q(approved_at__isnull=True, approved_by="")
+                | (Q(approved_at__isnull=False) & ~Q(approved_by="")),
+            ),
+        ]
+        indexes = [Index(fields=["environment", "name"], name="connection_by_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,179 @@
+"""Dead letters and their replays."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import models
+from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
+
+from console.core.ids import uuid7
+
+
+class DeadLetter(models.Model):
+    """A message that failed for good and waits for a person: origin, reason, error, body, how to send it back."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        REPLAYING = "replaying"
+        CLOSED = "closed"
+
+    class Resolution(models.TextChoices):
+        PROCESSED = "processed"
+        DISCARDED = "discarded"
+        FAILED_AGAIN = "failed_again"
+
+    class ReasonCode(models.TextChoices):
+        REJECTED = "rejected"
+        DELIVERY_LIMIT = "delivery_limit"
+        EXPIRED = "expired"
+        OVERFLOW = "overflow"
+        DESERIALIZATION = "deserialization"
+        TARGET_ERROR = "target_error"
+        AUTH = "auth"
+        THROTTLED = "throttled"
+        HOP_LIMIT = "hop_limit"
+        UNKNOWN = "unknown"
+
+    id: models.UUIDField[UUID, UUID] = models.UUIDField(primary_key=True)  # uuid7: time-ordered by harvest
+    identity: models.UUIDField[UUID, UUID] = (
+        models.UUIDField()
+    )  # derived from environment and the sender's id: a second copy meets the first
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="dead_letters")
+    flow = models.ForeignKey("messaging.Flow", models.PROTECT, related_name="dead_letters")
+    system = models.ForeignKey("messaging.System", models.PROTECT, null=True, related_name="dead_letters")
+    agent = models.ForeignKey("identity.Agent", models.PROTECT, null=True, related_name="+")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    resolution = models.CharField(max_length=14, choices=Resolution.choices, null=True)
+    closed_at = models.DateTimeField(null=True)
+    received_at = models.DateTimeField()
+    failed_at = models.DateTimeField()
+    first_failed_at = models.DateTimeField(null=True)
+    broker = models.CharField(max_length=120)
+    family = models.CharField(max_length=40)
+    queue = models.CharField(max_length=300)
+    origin = models.CharField(max_length=300, blank=True)
+    route = models.JSONField(default=dict)
+    reason = models.TextField(blank=True)
+    reason_code = models.CharField(max_length=20, choices=ReasonCode.choices, default=ReasonCode.UNKNOWN)
+    error_type = models.TextField(blank=True)
+    error_root_type = models.TextField(blank=True)
+    error_message = models.TextField(blank=True)
+    error_stack = models.TextField(blank=True)
+    attempts = models.IntegerField(null=True)
+    message_uid: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
+    message_id = models.TextField(blank=True)
+    correlation_id = models.TextField(blank=True)
+    trace_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
+    span_id = models.CharField(max_length=16, blank=True)
+    keys = models.JSONField(default=dict)
+    content_type = models.CharField(max_length=200, blank=True)
+    size_bytes = models.BigIntegerField(null=True)  # null: no body came with it
+    payload_on = models.DateField(null=True)
+    previous = models.ForeignKey(
+        "self", models.SET_NULL, null=True, related_name="later"
+    )  # the death before a replay that failed again
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            UniqueConstraint(name="dead_letter_once_per_identity", fields=["identity"]),
+            CheckConstraint(name="dead_letter_state_is_known", condition=Q(state__in=["open", "replaying", "closed"])),
+            CheckConstraint(
+                name="dead_letter_resolution_is_known",
+                condition=Q(resolution__isnull=True) | Q(resolution__in=["processed", "discarded", "failed_again"]),
+            ),
+            CheckConstraint(
+                name="dead_letter_resolved_iff_closed",
+                condition=Q(state="closed", resolution__isnull=False, closed_at__isnull=False)
+                | (~Q(state="closed") & Q(resolution__isnull=True, closed_at__isnull=True)),
+            ),
+        ]
+        indexes = [
+            Index(fields=["environment", "-id"], name="dead_letter_newest"),
+            Index(
+                fields=["environment", "-id"], name="dead_letter_waiting", condition=Q(state__in=["open", "replaying"])
+            ),
+            Index(fields=["environment", "flow", "-id"], name="dead_letter_by_flow"),
+            Index(fields=["message_uid"], name="dead_letter_by_message"),
+            Index(fields=["trace_id"], name="dead_letter_by_trace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"dead letter {self.id}"
+
+
+class Replay(models.Model):
+    """One sending of one dead letter again. Its row is the queue, the lease and the proof."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        SENDING = "sending"
+        SENT = "sent"
+        CONFIRMED = "confirmed"
+        PROCESSED = "processed"
+        FAILED_AGAIN = "failed_again"
+        REFUSED = "refused"
+        UNKNOWN = "unknown"
+
+    id: models.UUIDField[UUID, UUID] = models.UUIDField(
+        primary_key=True, default=uuid7, editable=False
+    )  # the replay id on the wire
+    dead_letter = models.ForeignKey(DeadLetter, models.PROTECT, related_name="replays")
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+")
+    connection = models.ForeignKey("messaging.Connection", models.PROTECT, related_name="+")
+    destination = models.CharField(max_length=300)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveIntegerField(default=0)  # how often a worker claimed it: the fence of its marks
+    lease_until = models.DateTimeField(null=True)
+    not_before = models.DateTimeField(null=True)  # back-off after "unavailable"
+    requested_by = models.CharField(max_length=150)
+    reason = models.TextField()
+    trace_id: models.UUIDField[UUID, UUID] = models.UUIDField(default=uuid7)  # fresh trace of the replay's own send
+    span_id = models.CharField(max_length=16)
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True)  # first moment something may have left
+    confirmed_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    detail = models.TextField(blank=True)  # the broker's words, or why it is unknown
+    proof_event_at = models.DateTimeField(null=True)
+    proof_event_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
+    proof_tie = models.CharField(max_length=20, blank=True)  # trace, link, message id: why this event proves it
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            CheckConstraint(
+                name="replay_state_is_known",
+                condition=Q(
+                    state__in=[
+                        "queued",
+                        "sending",
+                        "sent",
+                        "confirmed",
+                        "processed",
+                        "failed_again",
+                        "refused",
+                        "unknown",
+                    ]
+                ),
+            ),
+            CheckConstraint(
+                name="replay_lease_iff_sending",
+                condition=Q(state="sending", lease_until__isnull=False)
+                | (~Q(state="sending") & Q(lease_until__isnull=True)),
+            ),
+            CheckConstraint(
+                name="replay_processed_has_proof", condition=~Q(state="processed") | Q(proof_event_id__isnull=False)
+            ),
+            UniqueConstraint(
+                name="replay_one_in_flight_per_dead_letter",
+                fields=["dead_letter"],
+                condition=Q(state__in=["queued", "sending", "sent", "confirmed"]),
+            ),
+        ]
+        indexes = [
+            Index(fields=["id"], name="replay_due", condition=Q(state__in=["queued", "sending"])),
+            Index(fields=["id"], name="replay_awaiting_proof", condition=Q(state__in=["sent", "confirmed", "unknown"])),
+            Index(fields=["trace_id"], name="replay_by_trace"),
+        ]

@@ -1,0 +1,53 @@
+"""What ingest remembers of its own work: the ledger of batches, rejected items, data keys."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Index, UniqueConstraint
+
+from console.core.ids import uuid7
+
+
+class LedgerEntry(models.Model):
+    """A batch that was answered: the same batch gets the same answer, the same id with another body is 409."""
+
+    agent = models.ForeignKey("identity.Agent", models.CASCADE, related_name="+")
+    batch = models.CharField(max_length=200)  # the sender's batch id, or "sha256:" + hex of endpoint and body
+    body_sha256 = models.BinaryField(max_length=32)
+    answer = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [UniqueConstraint(name="ledger_batch_once_per_agent", fields=["agent", "batch"])]
+        indexes = [Index(fields=["created_at"], name="ledger_by_age")]
+
+
+class IngestReject(models.Model):
+    """An item that was refused, kept raw with its reason so that nothing disappears."""
+
+    id: models.UUIDField[UUID, UUID] = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+")
+    agent = models.ForeignKey("identity.Agent", models.CASCADE, related_name="+")
+    received_at = models.DateTimeField()
+    endpoint = models.CharField(max_length=40)
+    code = models.CharField(max_length=60)
+    detail = models.TextField()
+    raw = models.BinaryField()  # sealed like a payload's body; at most 256 KiB of it are kept
+    data_key = models.ForeignKey("messaging.DataKey", models.PROTECT, related_name="+")
+
+    class Meta:
+        indexes = [Index(fields=["environment", "-id"], name="reject_by_environment")]
+
+
+class DataKey(models.Model):
+    """The key of one environment's payloads of one day, wrapped by the master key (AES key wrap, RFC 3394)."""
+
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+")
+    day = models.DateField()
+    wrapped = models.BinaryField(max_length=40)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [UniqueConstraint(name="data_key_once_per_environment_and_day", fields=["environment", "day"])]

@@ -1,0 +1,169 @@
+"""What flows in: events, messages, payloads and their rollups. All partitioned by day, all written by COPY or set-based SQL.
+
+The tables are made by messages/migrations/0002 in SQL; these classes only read them.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import models
+
+
+class Operation(models.IntegerChoices):
+    """What the system did with the message, after the OpenTelemetry messaging conventions."""
+
+    OTHER = 0, "other"
+    CREATE = 1, "create"
+    SEND = 2, "send"
+    RECEIVE = 3, "receive"
+    PROCESS = 4, "process"
+    SETTLE = 5, "settle"
+
+
+class Outcome(models.IntegerChoices):
+    UNSET = 0, "unset"
+    OK = 1, "ok"
+    ERROR = 2, "error"
+
+
+class MessageStatus(models.IntegerChoices):
+    """Where a message stands; a higher number never goes back to a lower one by a late event, replays decide explicitly."""
+
+    MOVING = 0, "moving"
+    DELIVERED = 1, "delivered"
+    FAILED = 2, "failed"
+    DEAD = 3, "dead"
+
+
+class Event(models.Model):
+    """One hop: a system did something at a time, with an outcome. Append-only; key (occurred_at, id)."""
+
+    pk = models.CompositePrimaryKey("occurred_at", "id")
+    occurred_at = models.DateTimeField()
+    id: models.UUIDField[UUID, UUID] = models.UUIDField()  # derived from environment and the sender's own id
+    received_at = models.DateTimeField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    flow = models.ForeignKey("messaging.Flow", models.DO_NOTHING, related_name="+", db_constraint=False)
+    system = models.ForeignKey("messaging.System", models.DO_NOTHING, related_name="+", db_constraint=False)
+    agent = models.ForeignKey("identity.Agent", models.DO_NOTHING, null=True, related_name="+", db_constraint=False)
+    message_uid: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(
+        null=True
+    )  # Message.id, when the event is about a message
+    message_id = models.TextField(null=True)  # the sender's message id
+    correlation_id = models.TextField(null=True)
+    trace_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
+    span_id = models.TextField(null=True)  # 16 lower-case hex digits
+    parent_span_id = models.TextField(null=True)
+    operation = models.SmallIntegerField(choices=Operation.choices)
+    outcome = models.SmallIntegerField(choices=Outcome.choices)
+    duration_us = models.BigIntegerField()
+    name = models.TextField()
+    destination = models.TextField(null=True)
+    error_type = models.TextField(null=True)
+    error_message = models.TextField(null=True)
+    error_stack = models.TextField(null=True)
+    keys = models.JSONField()  # {"order_no": "4711"}: text values only
+    attributes = models.JSONField()
+    clamped_from = models.DateTimeField(null=True)  # the sender's own time when it was outside the accepted range
+    payload_on = models.DateField(null=True)  # partition of this event's payload, whose id is the event's
+
+    class Meta:
+        managed = False
+        db_table = "messaging_event"
+
+
+class Message(models.Model):
+    """One business message. `id` is derived; `first_seen_on` is its partition and never changes."""
+
+    pk = models.CompositePrimaryKey("first_seen_on", "id")
+    first_seen_on = models.DateField()
+    id: models.UUIDField[UUID, UUID] = models.UUIDField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    flow = models.ForeignKey("messaging.Flow", models.DO_NOTHING, related_name="+", db_constraint=False)
+    message_id = models.TextField()
+    correlation_id = models.TextField(null=True)
+    trace_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
+    first_seen_at = models.DateTimeField()  # moves back when an earlier event arrives late, inside its day
+    last_seen_at = models.DateTimeField()
+    status = models.SmallIntegerField(choices=MessageStatus.choices)
+    failed_at = models.DateTimeField(null=True)  # first failure; index of the failed list
+    event_count = models.IntegerField()
+    keys = models.JSONField()
+    error_type = models.TextField(null=True)
+    error_message = models.TextField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "messaging_message"
+
+
+class TraceLink(models.Model):
+    """A span link that leaves its trace: the tie between producer and consumer."""
+
+    pk = models.CompositePrimaryKey("occurred_at", "trace_id", "span_id", "linked_trace_id", "linked_span_id")
+    occurred_at = models.DateTimeField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    trace_id: models.UUIDField[UUID, UUID] = models.UUIDField()
+    span_id = models.TextField()
+    linked_trace_id: models.UUIDField[UUID, UUID] = models.UUIDField()
+    linked_span_id = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "messaging_trace_link"
+
+
+class Payload(models.Model):
+    """A body with its headers: msgspec-encoded, zstd, then AES-256-GCM under the data key of environment and day."""
+
+    pk = models.CompositePrimaryKey("stored_on", "id")
+    stored_on = models.DateField()
+    id: models.UUIDField[UUID, UUID] = models.UUIDField()  # id of the event or dead letter it belongs to
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    data_key = models.ForeignKey("messaging.DataKey", models.DO_NOTHING, related_name="+", db_constraint=False)
+    content_type = models.TextField()
+    size_bytes = models.BigIntegerField()  # of the body as sent
+    sealed = models.BinaryField()  # 12-byte nonce ‖ ciphertext ‖ 16-byte tag
+
+    class Meta:
+        managed = False
+        db_table = "messaging_payload"
+
+
+class RollupMinute(models.Model):
+    """Events per minute × flow × operation × outcome × latency bucket; `shard` spreads concurrent writers."""
+
+    pk = models.CompositePrimaryKey("minute", "flow", "operation", "outcome", "bucket", "shard")
+    minute = models.DateTimeField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    flow = models.ForeignKey("messaging.Flow", models.DO_NOTHING, related_name="+", db_constraint=False)
+    operation = models.SmallIntegerField()
+    outcome = models.SmallIntegerField()
+    bucket = models.SmallIntegerField()  # n: duration < 2**n ms, see messages.ingest.rollups
+    shard = models.SmallIntegerField()
+    count = models.BigIntegerField()
+    duration_us = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "messaging_rollup_minute"
+
+
+class RollupHour(models.Model):
+    """Events per hour × flow × system × destination × operation × outcome."""
+
+    pk = models.CompositePrimaryKey("hour", "flow", "system", "destination", "operation", "outcome", "shard")
+    hour = models.DateTimeField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    flow = models.ForeignKey("messaging.Flow", models.DO_NOTHING, related_name="+", db_constraint=False)
+    system = models.ForeignKey("messaging.System", models.DO_NOTHING, related_name="+", db_constraint=False)
+    destination = models.TextField()
+    operation = models.SmallIntegerField()
+    outcome = models.SmallIntegerField()
+    shard = models.SmallIntegerField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "messaging_rollup_hour"
