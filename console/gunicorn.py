@@ -1,0 +1,30 @@
+"""How the web process is served; `make run` and the container use the same file.
+
+gthread: the main thread holds idle and slow connections, so a browser's spare connection cannot block a worker.
+"""
+
+from console.core.config import load_config
+
+_config = load_config()
+
+bind = f"{_config.bind}:{_config.port}"
+workers = _config.web_processes
+worker_class = "gthread"
+threads = 4
+timeout = 60
+graceful_timeout = 8
+keepalive = 15
+max_requests = 0
+limit_request_line = 8190
+worker_tmp_dir = "/dev/shm"  # noqa: S108  heartbeats must not wait for a disk
+accesslog = None
+loglevel = "warning"
+control_socket_disable = True
+
+
+def child_exit(server: object, worker: object) -> None:
+    """Give the dead worker's gauges back, so that /metrics stays right."""
+    from prometheus_client import multiprocess
+
+    if _config.metrics.is_dir():
+        multiprocess.mark_process_dead(worker.pid, path=str(_config.metrics))  # type: ignore[attr-defined]

@@ -1,0 +1,134 @@
+"""The order in which the product comes up and goes down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from console.core.config import ROOT, Config
+from console.engines import start_engines
+from console.runner.checks import CannotStart, check_database, check_port, check_redis, check_space, take_folder
+from console.runner.supervisor import Supervisor, read_procfile
+
+READY_WITHIN_S = 120
+
+
+def run(config: Config) -> None:
+    """Start everything, wait until it is ready, say where it is, and keep it running until interrupted.
+
+    Raises ConsoleError with one sentence; nothing is left running then.
+    """
+    lock = take_folder(config.data)
+    try:
+        check_space(config.data)
+        check_port(config.bind, config.port)
+        if config.database_url:
+            check_database(config.database_url)
+        if config.redis_url:
+            check_redis(config.redis_url)
+        _run_with_engines(config)
+    finally:
+        os.close(lock)
+
+
+def _run_with_engines(config: Config) -> None:
+    _say(f"data lies in {config.data}")
+    engines = start_engines(config.data, with_postgres=not config.database_url, with_redis=not config.redis_url)
+    if engines._postgres and not engines._postgres.directory.is_relative_to(config.data):
+        _say(f"PostgreSQL must not run as root: it runs as {engines._postgres.account.pw_name} with its data in {engines._postgres.directory}")  # type: ignore[union-attr]
+    try:
+        environ = _environment(config, engines.database_url, engines.redis_url)
+        login = _prepare(environ)
+        supervisor = Supervisor(environ=environ)
+        try:
+            supervisor.start({name: command for name, command in read_procfile().items() if name != "demo" or config.demo})
+            _wait_until_ready(config, supervisor)
+            _welcome(config, login)
+            while True:
+                time.sleep(0.5)
+                supervisor.tend()
+        finally:
+            _ignore_further_interrupts()
+            supervisor.stop()
+    finally:
+        _ignore_further_interrupts()
+        engines.stop()
+
+
+def _environment(config: Config, database_url: str | None, redis_url: str | None) -> dict[str, str]:
+    shutil.rmtree(config.metrics, ignore_errors=True)
+    config.metrics.mkdir(mode=0o700)
+    environ = dict(os.environ)
+    environ.update(
+        WAYBILL_DATA=str(config.data), PROMETHEUS_MULTIPROC_DIR=str(config.metrics), PYTHONUNBUFFERED="1", DJANGO_SETTINGS_MODULE="console.settings"
+    )
+    environ["DATABASE_URL"] = config.database_url or database_url or ""
+    environ["REDIS_URL"] = config.redis_url or redis_url or ""
+    return environ
+
+
+def _prepare(environ: dict[str, str]) -> dict[str, object]:
+    """Migrate, make the first administrator, build static files: one process, because each start of Django costs a second."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        out, err = process.communicate(timeout=600)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode != 0:
+        raise CannotStart(f"the console cannot be prepared: {(err.strip().splitlines() or ['no reason given'])[-1][-400:]}")
+    return dict(json.loads(out.strip().splitlines()[-1]))
+
+
+def _wait_until_ready(config: Config, supervisor: Supervisor) -> None:
+    until = time.monotonic() + READY_WITHIN_S
+    host = "127.0.0.1" if config.bind in {"0.0.0.0", "127.0.0.1"} else config.bind  # noqa: S104
+    why = "it did not answer"
+    while time.monotonic() < until:
+        if (dead := supervisor.first_dead()) is not None:
+            raise CannotStart(f"the process `{dead.name}` ended while starting; its last lines are above")
+        try:
+            with urllib.request.urlopen(f"http://{host}:{config.port}/readyz", timeout=2) as answer:  # noqa: S310
+                body = json.loads(answer.read())
+                if answer.status == 200 and body["checks"].get("worker") == "ok":
+                    return
+                why = str(body["checks"])
+        except urllib.error.HTTPError as error:
+            why = error.read().decode(errors="replace")[:300]
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.1)
+    raise CannotStart(f"the console did not become ready within {READY_WITHIN_S} s: {why}")
+
+
+def _welcome(config: Config, login: dict[str, object]) -> None:
+    _say("")
+    _say(f"Waybill is ready: {config.url}")
+    if login.get("password"):
+        _say(f"Sign in as admin with the password {login['password']} (shown this once)")
+    elif login.get("created"):
+        _say("Sign in as admin with the password of WAYBILL_ADMIN_PASSWORD")
+    else:
+        _say("Sign in as admin with the password of the first start (forgotten: .venv/bin/python manage.py changepassword admin)")
+    _say("Ctrl-C stops everything; the data stays.")
+
+
+def _ignore_further_interrupts() -> None:
+    """A second Ctrl-C must not cut the stopping short: that is how orphans are made."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
