@@ -8,8 +8,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 app = Celery("console")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
+app.autodiscover_tasks(["messages", "console.health"])
 app.conf.beat_schedule = {
+    "heartbeat": {"task": "console.heartbeat", "schedule": 2.0, "options": {"expires": 5}},
     "sweep-replays": {"task": "messaging.sweep_replays", "schedule": 5.0, "options": {"expires": 5}},
     "settle-replays": {"task": "messaging.settle_replays", "schedule": 2.0, "options": {"expires": 2}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import structlog
-from django.db import OperationalError, ProgrammingError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ def ensure_partitions(days: Iterable[date]) -> set[date]:
                         f"FOR VALUES FROM ('{day:%Y-%m-%d}') TO ('{day + timedelta(days=1):%Y-%m-%d}'){options}"
                     )
             made.add(day)
-        except (OperationalError, ProgrammingError) as error:
+        except DatabaseError as error:
             if isinstance(error.__cause__, psycopg.errors.CheckViolation | psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
                 log.warning("partition_not_made", day=str(day), reason=str(error)[:200])
             else:

@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make run` and `make test`.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+.PHONY: run test check engines venv bench bench-ingest clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run [DEMO=0]   start the console (with the demo estate) and say where it is"
+	@echo "make test           install what tests need and run everything"
+	@echo "make check          lint, types, contracts, migrations, deployment audit"
+	@echo "make engines        install the brokers and the browser that tests use"
+	@echo "make bench          every benchmark;  make bench-ingest  only that of ingest"
+
+venv: .venv/runtime.stamp
+
+.venv/bin/python:
+	@docker/find-python
+
+.venv/runtime.stamp: requirements.txt | .venv/bin/python
+	@echo "installing what the console needs (once)"
+	@$(PYTHON) -m pip install --quiet -r requirements.txt || { echo "waybill: pip could not install requirements.txt: see above, then run make again" >&2; exit 1; }
+	@touch $@
+
+.venv/dev.stamp: requirements.txt requirements-dev.txt | .venv/bin/python
+	@echo "installing what the tests need (once)"
+	@$(PYTHON) -m pip install --quiet -r requirements-dev.txt || { echo "waybill: pip could not install requirements-dev.txt: see above, then run make again" >&2; exit 1; }
+	@touch $@ .venv/runtime.stamp
+
+run: .venv/runtime.stamp
+	@exec $(PYTHON) -m console.runner
+
+engines:
+	@docker/install-engines
+
+check: .venv/dev.stamp
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy console messages alerts agents benchmarks
+	.venv/bin/lint-imports
+	$(PYTHON) -m tests.deployment
+
+test: engines check
+	$(PYTHON) -m pytest
+
+bench: bench-ingest
+
+bench-ingest: .venv/runtime.stamp
+	@$(PYTHON) -m benchmarks.ingest
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis test-results

@@ -1,0 +1,122 @@
+"""The whole product as a user starts it: `python -m console.runner` in its own data folder, on a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "walk-the-Waybill-1"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Any, *, seconds: float, what: str, every: float = 0.2) -> Any:
+    """Return the first truthy value of `condition()`; fails in words after so many seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        value = condition()
+        if value:
+            return value
+        time.sleep(every)
+    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+
+
+class Product:
+    """A running console with its engines, worker and beat; the demo too when asked."""
+
+    def __init__(self, data: Path, *, demo: bool, **environ: str) -> None:
+        self.data, self.port = data, free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("WAYBILL_") and k not in {"DATABASE_URL", "REDIS_URL", "DEMO"}}
+        self.environ = {
+            **kept,
+            "WAYBILL_DATA": str(data),
+            "WAYBILL_PORT": str(self.port),
+            "WAYBILL_ADMIN_PASSWORD": PASSWORD,
+            "DEMO": "1" if demo else "0",
+            **environ,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, seconds: float = 120) -> Product:
+        self.log = (self.data.parent / f"{self.data.name}.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "console.runner"], cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True
+        )
+        wait_until(self.ready, seconds=seconds, what=f"{self.base}/readyz; see {self.log.name}")
+        return self
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"the runner ended: {Path(self.log.name).read_text()[-3000:]}")
+        try:
+            with urllib.request.urlopen(self.base + "/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+            self.process.wait(timeout=40)
+        self.log.close()
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def agent_key(self, name: str, environment: str = "production") -> str:
+        return self.manage("create_key", "agent", name, "--environment", environment)
+
+    def api_key(self, user: str = "admin") -> str:
+        return self.manage("create_key", "api", "tests", "--user", user)
+
+    def engines(self) -> dict[str, str]:
+        return dict(json.loads((self.data / "engines.json").read_text()))
+
+    def descendants(self) -> dict[int, str]:
+        """Return {pid: command line} of every process below the runner."""
+        assert self.process is not None
+        parents: dict[int, list[int]] = {}
+        lines: dict[int, str] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                    lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                except (OSError, IndexError):
+                    continue
+                parents.setdefault(parent, []).append(int(entry.name))
+        found, queue = {}, [self.process.pid]
+        while queue:
+            for child in parents.get(queue.pop(), []):
+                found[child] = lines[child]
+                queue.append(child)
+        return found
+
+
+def call(method: str, url: str, *, key: str, body: Any = None, content_type: str = "application/json") -> tuple[int, Any]:
+    """Return (status, decoded JSON body) of one request."""
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Authorization": f"Bearer {key}", "Content-Type": content_type}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"null")
