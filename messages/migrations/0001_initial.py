@@ -57,6 +57,7 @@ class Migration(migrations.Migration):
                 ('first_seen_at', models.DateTimeField()),
                 ('last_seen_at', models.DateTimeField()),
                 ('status', models.SmallIntegerField(choices=[(0, 'moving'), (1, 'delivered'), (2, 'failed'), (3, 'dead')])),
+                ('decided_at', models.DateTimeField(null=True)),
                 ('failed_at', models.DateTimeField(null=True)),
                 ('event_count', models.IntegerField()),
                 ('keys', models.JSONField()),

@@ -53,6 +53,7 @@ CREATE TABLE messaging_message (
     first_seen_at timestamptz NOT NULL,
     last_seen_at timestamptz NOT NULL,
     status smallint NOT NULL CONSTRAINT message_status_is_known CHECK (status BETWEEN 0 AND 3),
+    decided_at timestamptz,
     failed_at timestamptz,
     event_count integer NOT NULL,
     keys jsonb NOT NULL,

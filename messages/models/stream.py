@@ -28,7 +28,7 @@ class Outcome(models.IntegerChoices):
 
 
 class MessageStatus(models.IntegerChoices):
-    """Where a message stands; a higher number never goes back to a lower one by a late event, replays decide explicitly."""
+    """Where a message stands: the latest deciding event says it; `dead` is set and lifted by dead letters alone."""
 
     MOVING = 0, "moving"
     DELIVERED = 1, "delivered"
@@ -87,6 +87,7 @@ class Message(models.Model):
     first_seen_at = models.DateTimeField()  # moves back when an earlier event arrives late, inside its day
     last_seen_at = models.DateTimeField()
     status = models.SmallIntegerField(choices=MessageStatus.choices)
+    decided_at = models.DateTimeField(null=True)  # time of the event that set the status
     failed_at = models.DateTimeField(null=True)  # first failure; index of the failed list
     event_count = models.IntegerField()
     keys = models.JSONField()

@@ -1,0 +1,117 @@
+"""Flows, systems and business-key rules by name, cached in the process; unknown names make rows by themselves."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from messages.ingest import clean
+from messages.models import Flow, FlowRule, KeyRule, System
+
+RULES_FRESH_S = 3.0
+MOST_NAMES = 2_000  # per environment: a sender that puts ids into destination names must not make a million flows
+TOO_MANY = "(too many names)"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One environment's rules, compiled."""
+
+    flows: list[tuple[re.Pattern[str], int]]
+    exact_keys: dict[str, str]
+    key_patterns: list[tuple[re.Pattern[str], str, str]]  # pattern, key name or "", prefix to strip
+    read_at: float
+
+
+_rules: dict[int, Rules] = {}
+_ids: dict[tuple[type[models.Model], int, str], int] = {}
+
+
+def rules_of(environment_id: int) -> Rules:
+    """Return the rules, at most 3 s old."""
+    known = _rules.get(environment_id)
+    if known is None or time.monotonic() - known.read_at > RULES_FRESH_S:
+        known = _rules[environment_id] = _read_rules(environment_id)
+        for cached in [key for key in _ids if key[0] is FlowRule]:
+            del _ids[cached]
+    return known
+
+
+def _read_rules(environment_id: int) -> Rules:
+    flows = [(re.compile(fnmatch.translate(r.pattern)), r.flow_id) for r in FlowRule.objects.filter(environment_id=environment_id)]
+    exact, patterns = {}, []
+    for rule in KeyRule.objects.filter(environment_id=environment_id):
+        if "*" in rule.attribute or "?" in rule.attribute:
+            prefix = rule.attribute[:-1] if rule.attribute.endswith(".*") else ""
+            patterns.append((re.compile(fnmatch.translate(rule.attribute)), rule.key_name, prefix))
+        else:
+            exact.setdefault(rule.attribute, rule.key_name or rule.attribute)
+    return Rules(flows=flows, exact_keys=exact, key_patterns=patterns, read_at=time.monotonic())
+
+
+def business_keys(rules: Rules, attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the business keys among these attributes, at most 32."""
+    keys: dict[str, str] = {}
+    for name, value in attributes.items():
+        key_name = rules.exact_keys.get(name)
+        if key_name is None:
+            for pattern, given, prefix in rules.key_patterns:
+                if pattern.match(name):
+                    key_name = given or name.removeprefix(prefix)
+                    break
+        if key_name and (text := clean.key_value(value)) is not None and len(keys) < clean.MOST_KEYS:
+            keys[clean.text(key_name, 64)] = text
+    return keys
+
+
+def flow_id_for(environment_id: int, destination: str | None, system: str) -> int:
+    """Return the flow of a destination: the first rule that matches, else one of the destination's own name."""
+    if destination is None:
+        return _id_of(Flow, environment_id, system)
+    cached = _ids.get((FlowRule, environment_id, destination))
+    if cached is None:
+        rules = rules_of(environment_id)
+        matched = next((flow_id for pattern, flow_id in rules.flows if pattern.match(destination)), None)
+        cached = matched or _id_of(Flow, environment_id, destination)
+        if len(_ids) < 50_000:
+            _ids[(FlowRule, environment_id, destination)] = cached
+    return cached
+
+
+def system_id_for(environment_id: int, name: str) -> int:
+    return _id_of(System, environment_id, name)
+
+
+def _id_of(model: type[models.Model], environment_id: int, name: str) -> int:
+    name = clean.text(name, 120 if model is System else 200)
+    cached = _ids.get((model, environment_id, name))
+    if cached is None:
+        cached = _find_or_make(model, environment_id, name)
+        if len(_ids) < 50_000:
+            _ids[(model, environment_id, name)] = cached
+    return cached
+
+
+def _find_or_make(model: type[models.Model], environment_id: int, name: str) -> int:
+    rows = model._default_manager.filter(environment_id=environment_id)
+    found = rows.filter(name=name).values_list("pk", flat=True).first()
+    if found is None:
+        if rows.count() >= MOST_NAMES:
+            name = TOO_MANY
+        defaults: dict[str, Any] = {"found_by_itself": True} if model is Flow else {}
+        found = model._default_manager.get_or_create(environment_id=environment_id, name=name, defaults=defaults)[0].pk
+    return int(found)
+
+
+def forget() -> None:
+    """Drop everything cached; tests that roll rows back need it."""
+    _rules.clear()
+    _ids.clear()
+
+

@@ -1,0 +1,183 @@
+"""What every ingest endpoint does before it looks at its items: key, method, type, size, compression."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+
+import zstandard
+from django.http import HttpRequest
+
+from console.core.errors import ConsoleError
+from console.identity.keys import find_key
+from console.identity.models import Agent
+
+WIRE_BYTES = 8 * 1024 * 1024
+INFLATED_BYTES = 20 * 1024 * 1024
+MOST_ITEMS = 5_000
+MOST_DEPTH = 64
+KEY_FRESH_S = 3.0  # a revoked key is refused after this at the latest
+SEEN_EVERY = timedelta(seconds=10)
+
+
+class Malformed(ConsoleError):
+    """The body is not what its headers say; nothing of it was stored. Do not send it again unchanged."""
+
+    status = 400
+    code = "malformed"
+
+
+class WrongType(ConsoleError):
+    """The content type or encoding is not one this endpoint takes."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class TooLarge(ConsoleError):
+    """Over 8 MiB on the wire, 20 MiB inflated or 5,000 items; send smaller batches."""
+
+    status = 413
+    code = "too_large"
+
+
+class WrongMethod(ConsoleError):
+    status = 405
+    code = "method_not_allowed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """An inflated request body, its media type, and the identity of the batch."""
+
+    data: bytes
+    media_type: str
+    sha256: bytes
+    batch_id: str | None  # from Idempotency-Key
+
+
+_agents: dict[str, tuple[float, Agent]] = {}
+
+
+def authenticate_agent(request: HttpRequest) -> Agent:
+    """Return the agent of the request's key; raises InvalidKey. A key is looked up again after 3 s."""
+    header = request.META.get("HTTP_AUTHORIZATION", "")
+    known = _agents.get(header)
+    if known is not None and time.monotonic() - known[0] < KEY_FRESH_S:
+        return known[1]
+    _agents.pop(header, None)
+    key = find_key(header, "agent")
+    assert key.agent is not None
+    if len(_agents) > 10_000:
+        _agents.clear()
+    _agents[header] = (time.monotonic(), key.agent)
+    return key.agent
+
+
+def mark_seen(agent: Agent) -> None:
+    """Note that the agent was heard, at most every 10 s."""
+    now = datetime.now(UTC)
+    if agent.last_seen_at is None or now - agent.last_seen_at > SEEN_EVERY:
+        Agent.objects.filter(pk=agent.pk).update(last_seen_at=now)
+        agent.last_seen_at = now
+
+
+def receive(request: HttpRequest, *, media_types: frozenset[str]) -> tuple[Agent, Body]:
+    """Return who sent and what; every refusal is raised before the body is parsed."""
+    if request.method != "POST":
+        raise WrongMethod("only POST is answered here")
+    agent = authenticate_agent(request)
+    media_type = (request.content_type or "").lower()
+    if media_type not in media_types:
+        raise WrongType(f"send one of {', '.join(sorted(media_types))}, not {media_type[:80] or 'nothing'}")
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    data = inflate(_read(request), encoding)
+    batch_id = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
+    if len(batch_id) > 180 or "\x00" in batch_id:
+        raise Malformed("an Idempotency-Key has at most 180 characters")
+    return agent, Body(data=data, media_type=media_type, sha256=hashlib.sha256(data).digest(), batch_id=batch_id or None)
+
+
+def _read(request: HttpRequest) -> bytes:
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    if declared.isdigit() and int(declared) > WIRE_BYTES:
+        raise TooLarge(f"the body has {int(declared):,} bytes; at most {WIRE_BYTES:,} are taken, send smaller batches")
+    chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
+    stream = request.environ["wsgi.input"] if chunked else request  # type: ignore[attr-defined]
+    try:
+        data: bytes = stream.read(WIRE_BYTES + 1)
+    except OSError as error:
+        raise Malformed("the body ended before its declared length") from error
+    if len(data) > WIRE_BYTES:
+        raise TooLarge(f"the body has more than {WIRE_BYTES:,} bytes; send smaller batches")
+    if declared.isdigit() and not chunked and len(data) < int(declared):
+        raise Malformed("the body ended before its declared length")
+    return data
+
+
+def inflate(data: bytes, encoding: str) -> bytes:
+    """Return the body without its Content-Encoding, never more than 20 MiB of it; raises Malformed, WrongType, TooLarge."""
+    if encoding in ("", "identity"):
+        return data
+    try:
+        if encoding in ("gzip", "x-gzip"):
+            return b"".join(_unzipped(data, 31))
+        if encoding == "deflate":
+            return b"".join(_unzipped(data, 15))
+        if encoding == "zstd":
+            # decompress(max_output_size=…) is ignored when the frame states its size; the reader is not.
+            with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(BytesIO(data)) as reader:
+                inflated = reader.read(INFLATED_BYTES + 1)
+            if not inflated and data:
+                raise Malformed("the zstd body is cut")
+            return _capped(inflated)
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise Malformed(f"the body is not {encoding}: {error}") from error
+    raise WrongType(f"Content-Encoding {encoding[:40]} is not taken; use gzip, deflate, zstd or none")
+
+
+def _unzipped(data: bytes, window: int) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(window)
+    inflated = inflater.decompress(data, INFLATED_BYTES + 1)
+    yield _capped(inflated)
+    if not inflater.eof:
+        raise Malformed("the compressed body is cut")
+    if inflater.unused_data:
+        raise Malformed("there are bytes after the compressed body")
+
+
+def _capped(inflated: bytes) -> bytes:
+    if len(inflated) > INFLATED_BYTES:
+        raise TooLarge(f"the body inflates to more than {INFLATED_BYTES:,} bytes; send smaller batches")
+    return inflated
+
+
+def batch_identity(endpoint: str, batch_id: str | None, sha256: bytes) -> str:
+    """Return the ledger's name of a batch: the sender's id, else the hash of its body."""
+    return f"{endpoint}:{batch_id}" if batch_id else f"{endpoint}:sha256:{sha256.hex()}"
+
+
+def check_depth(data: bytes) -> None:
+    """Refuse JSON nested deeper than 64, in one pass over the brackets outside strings."""
+    depth = deepest = 0
+    for byte in _structure(data):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > MOST_DEPTH:
+                raise Malformed(f"the JSON is nested deeper than {MOST_DEPTH}")
+        else:
+            depth -= 1
+
+
+def _structure(data: bytes) -> bytes:
+    """Return only the brackets of a JSON text that stand outside strings."""
+
+
+    return re.sub(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', b"", data)

@@ -1,0 +1,65 @@
+"""Which event and which message a span or record is: derived, so that a second copy meets the first. Pure.
+
+See docs/decisions/0002: long message ids are unique in their environment, short ones only in their destination, and a
+message without an id is named by the span that created it.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from console.core.ids import derived_uuid
+
+LONG_ID = 16  # characters
+CONSUMING = frozenset({2, 3, 5})  # receive, process, settle
+
+
+def span_event_id(environment_id: int, trace_id: UUID, span_id: str) -> UUID:
+    return derived_uuid("span", environment_id, trace_id.bytes, span_id)
+
+
+def native_event_id(environment_id: int, system: str, identity: str) -> UUID:
+    return derived_uuid("event", environment_id, system, identity)
+
+
+def dead_letter_identity(environment_id: int, identity: str) -> UUID:
+    return derived_uuid("dead letter", environment_id, identity)
+
+
+def message_uid(environment_id: int, message_id: str, destination: str | None) -> UUID:
+    """Return the row id of the message with this id."""
+    if len(message_id) >= LONG_ID:
+        return derived_uuid("message", environment_id, message_id)
+    return derived_uuid("message", environment_id, destination or "", message_id)
+
+
+def created_by_span(environment_id: int, trace_id: UUID, span_id: str) -> UUID:
+    """Return the row id of a message that has no id of its own, named by its producer's span."""
+    return derived_uuid("created by", environment_id, trace_id.bytes, span_id)
+
+
+def message_of_span(
+    environment_id: int, *, operation: int, message_id: str | None, destination: str | None,
+    trace_id: UUID, span_id: str, parent_span_id: str | None, links: list[tuple[UUID, str]],
+) -> UUID | None:  # fmt: skip
+    """Return the message that a span is about, or None for a span without message id and destination."""
+    if message_id:
+        return message_uid(environment_id, message_id, destination)
+    if not destination:
+        return None
+    if operation in CONSUMING:
+        if links:
+            return created_by_span(environment_id, *links[0])
+        if parent_span_id:
+            return created_by_span(environment_id, trace_id, parent_span_id)
+    return created_by_span(environment_id, trace_id, span_id)
+
+
+def normalised_destination(system: str | None, destination: str) -> str:
+    """Return the name under which producer and consumer meet.
+
+    RabbitMQ consumers are told to add the queue (`{exchange}:{routing key}:{queue}`), producers are not: drop it.
+    """
+    if system == "rabbitmq" and destination.count(":") >= 2:
+        return ":".join(destination.split(":")[:2])
+    return destination

@@ -1,0 +1,92 @@
+"""The message table's set-based upsert, shared by events and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+from psycopg.types.json import Jsonb
+
+from messages.ingest.model import NewEvent
+from messages.ingest.status import Tally, add_to_tally
+
+LOCK = 7_219_002  # advisory: shared by writers of today's messages, exclusive for any other day
+NEAR_MIDNIGHT = timedelta(minutes=5)
+LOOK_BACK = timedelta(days=3)
+
+
+def _dumps(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def json(value: object) -> Jsonb:
+    """Return a value that COPY and parameters write as jsonb, encoded by msgspec."""
+    return Jsonb(value, dumps=_dumps)  # type: ignore[arg-type]
+
+
+UPSERT = """
+INSERT INTO messaging_message AS m (first_seen_on, id, environment_id, flow_id, message_id, correlation_id, trace_id, first_seen_at,
+                                    last_seen_at, status, decided_at, failed_at, event_count, keys, error_type, error_message)
+SELECT * FROM unnest(%s::date[], %s::uuid[], %s::int8[], %s::int8[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[],
+                     %s::timestamptz[], %s::int2[], %s::timestamptz[], %s::timestamptz[], %s::int4[], %s::jsonb[], %s::text[], %s::text[])
+ON CONFLICT (id, first_seen_on) DO UPDATE SET
+    last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
+    status = CASE WHEN m.status = 3 THEN 3
+                  WHEN excluded.decided_at IS NULL OR excluded.decided_at < m.decided_at THEN m.status
+                  ELSE excluded.status END,
+    decided_at = greatest(m.decided_at, excluded.decided_at),
+    failed_at = least(m.failed_at, excluded.failed_at),
+    event_count = m.event_count + excluded.event_count,
+    keys = m.keys || excluded.keys,
+    trace_id = coalesce(m.trace_id, excluded.trace_id),
+    correlation_id = coalesce(m.correlation_id, excluded.correlation_id),
+    error_type = coalesce(m.error_type, excluded.error_type),
+    error_message = coalesce(m.error_message, excluded.error_message)
+"""
+
+
+def add_events(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: datetime) -> None:
+    """Fold these (event, flow id) into their messages' rows, in the caller's transaction."""
+    tallies: dict[UUID, tuple[Tally, int]] = {}
+    for event, flow_id in events:
+        if event.message_uid is not None:
+            known = tallies.get(event.message_uid)
+            tally = add_to_tally(known[0] if known else None, event)
+            tallies[event.message_uid] = (tally, known[1] if known else flow_id)
+    if not tallies:
+        return
+    days = place(environment_id, {uid: tally.first_at for uid, (tally, _) in tallies.items()}, now)
+    rows = [_row(environment_id, uid, days[uid], *tallies[uid]) for uid in sorted(tallies)]
+    with connection.cursor() as cursor:
+        cursor.execute(UPSERT, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) -> tuple[object, ...]:
+    return (
+        day, uid, environment_id, flow_id, tally.first.message_id or str(uid), tally.correlation_id, tally.trace_id, tally.first_at,
+        tally.last_at, tally.status, tally.decided_at, tally.failed_at, tally.count, json(tally.keys),
+        tally.error_type, tally.error_message,
+    )  # fmt: skip
+
+
+def place(environment_id: int, first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date]:
+    """Return the partition day of each message: that of its row when it has one, else the day it is first seen.
+
+    A unique key cannot span partitions, so two writers on either side of midnight could each make a row. Writers of
+    messages of today share a lock; a batch with another day, or near midnight, takes it alone and looks afterwards.
+    """
+    days = {uid: at.astimezone(UTC).date() for uid, at in first_seen.items()}
+    today = now.date()
+    midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
+    calm = NEAR_MIDNIGHT < now - midnight < timedelta(days=1) - NEAR_MIDNIGHT and all(day == today for day in days.values())
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s)", [LOCK])
+        cursor.execute(
+            "SELECT id, first_seen_on FROM messaging_message WHERE id = ANY(%s) AND first_seen_on BETWEEN %s AND %s",
+            [list(days), min(days.values()) - LOOK_BACK, max(days.values()) + LOOK_BACK],
+        )
+        found: Sequence[tuple[UUID, date]] = cursor.fetchall()
+    return days | dict(found)

@@ -1,0 +1,69 @@
+"""What decoding gives and the writer takes, whatever the wire format was. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from messages.payloads.seal import Content
+
+
+@dataclass(slots=True)
+class NewPayload:
+    content_type: str
+    content: Content
+
+
+@dataclass(slots=True, kw_only=True)
+class NewEvent:
+    """One event, cleaned: every text fits its column, every time its partition.
+
+    index  position in the sender's batch, named in the answer.   raw  the item as it came, kept when it is refused.
+    """
+
+    index: int
+    id: UUID
+    occurred_at: datetime
+    clamped_from: datetime | None = None
+    system: str
+    operation: int
+    outcome: int
+    duration_us: int = 0
+    name: str = ""
+    destination: str | None = None
+    message_id: str | None = None
+    message_uid: UUID | None = None
+    correlation_id: str | None = None
+    trace_id: UUID | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    links: list[tuple[UUID, str]] = field(default_factory=list)
+    error_type: str | None = None
+    error_message: str | None = None
+    error_stack: str | None = None
+    keys: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, object] = field(default_factory=dict)
+    payload: NewPayload | None = None
+    raw: bytes = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class Refused:
+    """An item that cannot be stored: where it was, a stable code, what is wrong, and its bytes."""
+
+    index: int
+    code: str
+    detail: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A request's items with the identity that makes a repetition meet its first copy."""
+
+    endpoint: str
+    batch_id: str
+    body_sha256: bytes
+    events: list[NewEvent]
+    refused: list[Refused]

@@ -1,0 +1,61 @@
+"""What events say of their message's status. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from messages.ingest.model import NewEvent
+
+MOVING, DELIVERED, FAILED, DEAD = 0, 1, 2, 3
+PROCESS, SETTLE = 3, 5
+OK, ERROR = 1, 2
+
+
+@dataclass(slots=True)
+class Tally:
+    """One batch's events of one message, summed."""
+
+    first: NewEvent
+    first_at: datetime
+    last_at: datetime
+    count: int
+    status: int
+    decided_at: datetime | None
+    failed_at: datetime | None
+    error_type: str | None
+    error_message: str | None
+    trace_id: object
+    correlation_id: str | None
+    keys: dict[str, str]
+
+
+def deciding_status(event: NewEvent) -> int | None:
+    """Return the status this event decides: an error fails, a processing that is not an error delivers, others say nothing."""
+    if event.outcome == ERROR:
+        return FAILED
+    if event.operation in (PROCESS, SETTLE):
+        return DELIVERED
+    return None
+
+
+def add_to_tally(tally: Tally | None, event: NewEvent) -> Tally:
+    """Fold one event into its message's tally; the latest deciding event wins, whatever order they came in."""
+    at, decides = event.occurred_at, deciding_status(event)
+    if tally is None:
+        tally = Tally(event, at, at, 0, MOVING, None, None, None, None, event.trace_id, event.correlation_id, {})
+    tally.count += 1
+    if at < tally.first_at:
+        tally.first_at, tally.first = at, event
+        tally.trace_id = event.trace_id or tally.trace_id
+    tally.last_at = max(tally.last_at, at)
+    tally.trace_id = tally.trace_id or event.trace_id
+    tally.correlation_id = tally.correlation_id or event.correlation_id
+    if event.keys:
+        tally.keys.update(event.keys)
+    if decides is not None and (tally.decided_at is None or at >= tally.decided_at):
+        tally.status, tally.decided_at = decides, at
+    if decides == FAILED and (tally.failed_at is None or at < tally.failed_at):
+        tally.failed_at = at
+        tally.error_type, tally.error_message = event.error_type, event.error_message
+    return tally

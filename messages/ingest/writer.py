@@ -1,0 +1,300 @@
+"""One batch, one transaction: events, payloads, messages, links, rejects, rollups, ledger.
+
+Optimistic: COPY straight into the event and payload tables. Only when an event is already there does the transaction roll
+back and take the careful path, a staging table and INSERT … ON CONFLICT. Both give the same rows (a property test).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+
+from console.core.errors import Conflict, Unavailable
+from console.core.ids import uuid7
+from console.identity.models import Agent
+from messages.ingest import messages_sql, rollups
+from messages.ingest.catalog import flow_id_for, system_id_for
+from messages.ingest.model import Batch, NewEvent, Refused
+from messages.ingest.partitions import ensure_partitions, existing_days
+from messages.models import IngestReject, LedgerEntry
+from messages.payloads.seal import Content, seal
+from messages.payloads.services import data_key_for
+
+log = structlog.get_logger(__name__)
+TRIES = 4
+KEPT_RAW_BYTES = 256 * 1024
+
+EVENT_COLUMNS = (
+    ("occurred_at", "timestamptz"), ("id", "uuid"), ("received_at", "timestamptz"), ("environment_id", "int8"), ("flow_id", "int8"),
+    ("system_id", "int8"), ("agent_id", "int8"), ("message_uid", "uuid"), ("message_id", "text"), ("correlation_id", "text"),
+    ("trace_id", "uuid"), ("span_id", "text"), ("parent_span_id", "text"), ("operation", "int2"), ("outcome", "int2"),
+    ("duration_us", "int8"), ("name", "text"), ("destination", "text"), ("error_type", "text"), ("error_message", "text"),
+    ("error_stack", "text"), ("keys", "jsonb"), ("attributes", "jsonb"), ("clamped_from", "timestamptz"), ("payload_on", "date"),
+)  # fmt: skip
+EVENT_NAMES = ", ".join(name for name, _ in EVENT_COLUMNS)
+EVENT_TYPES = [kind for _, kind in EVENT_COLUMNS]
+PAYLOAD_NAMES = "stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed"
+PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "text", "int8", "bytea"]
+
+
+class BatchConflict(Conflict):
+    """The batch id was used before with another body."""
+
+    code = "batch_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a batch: events stored now, events that were there already, items refused by index."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[dict[str, object]]
+
+    def as_json(self) -> dict[str, object]:
+        return {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": self.rejected}
+
+
+@dataclass(slots=True)
+class Row:
+    """An event with its places in the catalog and the tuple that COPY writes."""
+
+    event: NewEvent
+    flow_id: int
+    system_id: int
+    columns: tuple[object, ...]
+    payload: tuple[object, ...] | None
+
+
+class AlreadyAnswered(Exception):
+    """Raised inside the transaction to undo it: another request answered this batch meanwhile."""
+
+
+def write_batch(agent: Agent, batch: Batch) -> Answer:
+    """Store a batch and return its answer; the same batch again returns the first answer and stores nothing.
+
+    Raises BatchConflict when the batch id came before with another body, Unavailable when the database cannot take it now.
+    """
+    if (answered := find_answer(agent, batch.batch_id, batch.body_sha256)) is not None:
+        return Answer(**answered)
+    now = datetime.now(UTC)
+    events = _once(_unless_clamped_and_known(batch.events))
+    repeated = len(batch.events) - len(events)
+    rows, refused = _rows(agent, events, now), list(batch.refused)
+    _ensure_days(rows)
+    for attempt in range(TRIES):
+        try:
+            return _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
+        except AlreadyAnswered:
+            return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
+        except IntegrityError as error:
+            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+                raise
+        except OperationalError as error:
+            if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
+                raise
+        except DataError:
+            poisoned = _poisoned(agent, batch, rows, now)
+            refused += [_refusal(row.event, "not_storable", "the database cannot hold this item") for row in rows if row.event.index in poisoned]
+            rows = [row for row in rows if row.event.index not in poisoned]
+    raise Unavailable("the database was too busy to take this batch; send it again")
+
+
+def find_answer(agent: Agent, batch_id: str, body_sha256: bytes) -> dict[str, Any] | None:
+    """Return what this batch was answered before, or None; raises BatchConflict when its body was another one."""
+    known = LedgerEntry.objects.filter(agent=agent, batch=batch_id).values_list("body_sha256", "answer").first()
+    if known is None:
+        return None
+    if bytes(known[0]) != body_sha256:
+        raise BatchConflict("this batch id came before with another body; nothing of this one was stored")
+    return dict(known[1])
+
+
+def _once(events: list[NewEvent]) -> list[NewEvent]:
+    seen: dict[UUID, NewEvent] = {}
+    for event in events:
+        seen.setdefault(event.id, event)
+    return list(seen.values())
+
+
+def _unless_clamped_and_known(events: list[NewEvent]) -> list[NewEvent]:
+    """Leave out clamped events that are stored: their time moved since, so the primary key alone does not meet them."""
+    clamped = [event.id for event in events if event.clamped_from is not None]
+    if not clamped:
+        return events
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM messaging_event WHERE id = ANY(%s)", [clamped])
+        known = {row[0] for row in cursor.fetchall()}
+    return [event for event in events if event.id not in known]
+
+
+def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
+    environment_id = agent.environment_id
+    flows_of_traces = {event.trace_id: event.destination for event in reversed(events) if event.destination and event.trace_id}
+    today = now.date()
+    rows = []
+    for event in events:
+        # A span that is not about messaging belongs to the flow of its trace's messaging, when this batch tells.
+        destination = event.destination or flows_of_traces.get(event.trace_id)
+        flow_id = flow_id_for(environment_id, destination, event.system)
+        system_id = system_id_for(environment_id, event.system)
+        payload = _sealed(environment_id, today, event) if event.payload else None
+        columns = (
+            event.occurred_at, event.id, now, environment_id, flow_id, system_id, agent.pk, event.message_uid, event.message_id,
+            event.correlation_id, event.trace_id, event.span_id, event.parent_span_id, event.operation, event.outcome,
+            event.duration_us, event.name, event.destination, event.error_type, event.error_message, event.error_stack,
+            messages_sql.json(event.keys), messages_sql.json(event.attributes), event.clamped_from, today if payload else None,
+        )  # fmt: skip
+        rows.append(Row(event, flow_id, system_id, columns, payload))
+    return rows
+
+
+def _sealed(environment_id: int, day: date, event: NewEvent) -> tuple[object, ...]:
+    assert event.payload is not None
+    key_id, key = data_key_for(environment_id, day)
+    content = event.payload.content
+    sealed = seal(key, content, environment_id=environment_id, row_id=event.id)
+    return (day, event.id, environment_id, key_id, event.payload.content_type, len(content.body), sealed)
+
+
+_days_known: tuple[float, set[date]] = (0.0, set())
+
+
+def _ensure_days(rows: Sequence[Row]) -> None:
+    """Make the partitions of late or early days before the transaction; what cannot be made goes to DEFAULT."""
+    global _days_known  # noqa: PLW0603
+    needed = {row.event.occurred_at.date() for row in rows} | {datetime.now(UTC).date()}
+    if needed <= _days_known[1] and time.monotonic() - _days_known[0] < 60:
+        return
+    days = existing_days()
+    days |= ensure_partitions(needed - days)
+    _days_known = (time.monotonic(), days)
+
+
+def _write(
+    agent: Agent, batch: Batch, rows: Sequence[Row], refused: Sequence[Refused], repeated: int, now: datetime, *, optimistic: bool
+) -> Answer:
+    with transaction.atomic():
+        fresh = _copy_events(rows) if optimistic else _merge_events(rows)
+        _write_what_follows(agent, fresh, now)
+        store_refused(agent, batch.endpoint, refused, now)
+        rejected = [{"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)]
+        answer = Answer(len(fresh), repeated + len(rows) - len(fresh), rejected)
+        rollups.add_events([(row.event, row.flow_id, row.system_id) for row in fresh], agent.environment_id)
+        record_answer(agent, batch.batch_id, batch.body_sha256, answer.as_json(), now)
+    return answer
+
+
+def _write_what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> None:
+    messages_sql.add_events(agent.environment_id, [(row.event, row.flow_id) for row in fresh], now)
+    links = [
+        (row.event.occurred_at, agent.environment_id, row.event.trace_id, row.event.span_id, trace_id, span_id)
+        for row in fresh
+        for trace_id, span_id in row.event.links
+        if trace_id != row.event.trace_id
+    ]
+    if links:
+        with connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO messaging_trace_link VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", links)
+
+
+def _copy_events(rows: Sequence[Row]) -> Sequence[Row]:
+    """The fast path: everything is new, or the unique violation undoes the transaction."""
+    if rows:
+        _copy(f"messaging_event ({EVENT_NAMES})", EVENT_TYPES, [row.columns for row in rows])
+        _copy_payloads(rows)
+    return rows
+
+
+def _merge_events(rows: Sequence[Row]) -> Sequence[Row]:
+    """The careful path: keep what is not there yet, in id order so that two writers cannot wait for each other."""
+    if not rows:
+        return rows
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE staged_event (LIKE messaging_event) ON COMMIT DROP")
+    _copy(f"staged_event ({EVENT_NAMES})", EVENT_TYPES, [row.columns for row in rows])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO messaging_event ({EVENT_NAMES}) SELECT {EVENT_NAMES} FROM staged_event ORDER BY id "
+            "ON CONFLICT DO NOTHING RETURNING id"
+        )
+        stored = {row[0] for row in cursor.fetchall()}
+        cursor.execute("DROP TABLE staged_event")
+    fresh = [row for row in rows if row.event.id in stored]
+    _copy_payloads(fresh)
+    return fresh
+
+
+def _copy_payloads(rows: Sequence[Row]) -> None:
+    payloads = [row.payload for row in rows if row.payload is not None]
+    if payloads:
+        copy_payloads(payloads)
+
+
+def copy_payloads(payloads: Sequence[tuple[object, ...]]) -> None:
+    """COPY sealed payloads, each (stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed)."""
+    _copy(f"messaging_payload ({PAYLOAD_NAMES})", PAYLOAD_TYPES, payloads)
+
+
+def _copy(target: str, types: list[str], rows: Sequence[tuple[object, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
+    """Keep refused items, sealed, with their reason."""
+    if not refused:
+        return
+    key_id, key = data_key_for(agent.environment_id, now.date())
+    rejects = []
+    for item in refused:
+        pk = uuid7()
+        raw = seal(key, Content(item.raw[:KEPT_RAW_BYTES]), environment_id=agent.environment_id, row_id=pk)
+        rejects.append(
+            IngestReject(
+                id=pk, environment_id=agent.environment_id, agent=agent, received_at=now, endpoint=endpoint,
+                code=item.code, detail=item.detail[:2000], raw=raw, data_key_id=key_id,
+            )  # fmt: skip
+        )
+    IngestReject.objects.bulk_create(rejects)
+
+
+def record_answer(agent: Agent, batch_id: str, body_sha256: bytes, answer: dict[str, object], now: datetime) -> None:
+    """Remember the answer in this transaction; raises AlreadyAnswered when another request was first."""
+    entry = LedgerEntry(agent=agent, batch=batch_id, body_sha256=body_sha256, answer=answer, created_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO messaging_ledgerentry (agent_id, batch, body_sha256, answer, created_at) VALUES (%s, %s, %s, %s, %s) "
+            "ON CONFLICT (agent_id, batch) DO NOTHING",
+            [agent.pk, entry.batch, entry.body_sha256, messages_sql.json(entry.answer), entry.created_at],
+        )
+        if cursor.rowcount == 0:
+            raise AlreadyAnswered
+
+
+def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) -> set[int]:
+    """Return the indices that the database refuses, found by halving inside transactions that are always undone."""
+    try:
+        with transaction.atomic():
+            _write_what_follows(agent, _merge_events(rows), now)
+            transaction.set_rollback(True)
+    except DataError:
+        if len(rows) == 1:
+            return {rows[0].event.index}
+        middle = len(rows) // 2
+        return _poisoned(agent, batch, rows[:middle], now) | _poisoned(agent, batch, rows[middle:], now)
+    return set()
+
+
+def _refusal(event: NewEvent, code: str, detail: str) -> Refused:
+    return Refused(index=event.index, code=code, detail=detail, raw=event.raw)
