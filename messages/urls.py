@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
+
+from messages.ingest import api as ingest
 
 # pages -------------------------------------------------------------------------------------------------------------
 urlpatterns: list[URLPattern] = []
 
 # ingest: raw views, no slash, no CSRF, keys of agents ----------------------------------------------------------------
-urlpatterns += []
+urlpatterns += [
+    path("v1/traces", ingest.traces, name="otlp-traces"),
+    path("ingest/v1/events", ingest.events, name="ingest-events"),
+]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------
 urlpatterns += []

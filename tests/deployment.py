@@ -19,7 +19,9 @@ def main() -> int:
             "REDIS_URL": "redis://127.0.0.1:1/0",
         }
         for arguments in (["check", "--deploy", "--fail-level", "WARNING"], ["makemigrations", "--check", "--dry-run"]):
-            code = subprocess.call([sys.executable, "-W", "ignore::RuntimeWarning", "manage.py", *arguments], env=environ)
+            code = subprocess.call(
+                [sys.executable, "-W", "ignore::RuntimeWarning", "manage.py", *arguments], env=environ
+            )
             if code:
                 return code
     return 0

@@ -41,7 +41,11 @@ class Product:
     def __init__(self, data: Path, *, demo: bool, **environ: str) -> None:
         self.data, self.port = data, free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("WAYBILL_") and k not in {"DATABASE_URL", "REDIS_URL", "DEMO"}}
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith("WAYBILL_") and k not in {"DATABASE_URL", "REDIS_URL", "DEMO"}
+        }
         self.environ = {
             **kept,
             "WAYBILL_DATA": str(data),
@@ -55,7 +59,13 @@ class Product:
     def start(self, seconds: float = 120) -> Product:
         self.log = (self.data.parent / f"{self.data.name}.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "console.runner"], cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True
+            [sys.executable, "-m", "console.runner"],
+            cwd=ROOT,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
         )
         wait_until(self.ready, seconds=seconds, what=f"{self.base}/readyz; see {self.log.name}")
         return self
@@ -77,7 +87,14 @@ class Product:
         self.log.close()
 
     def manage(self, *arguments: str) -> str:
-        done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -99,7 +116,9 @@ class Product:
             if entry.name.isdigit():
                 try:
                     parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                    lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                    lines[int(entry.name)] = (
+                        (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                    )
                 except (OSError, IndexError):
                     continue
                 parents.setdefault(parent, []).append(int(entry.name))
@@ -111,10 +130,14 @@ class Product:
         return found
 
 
-def call(method: str, url: str, *, key: str, body: Any = None, content_type: str = "application/json") -> tuple[int, Any]:
+def call(
+    method: str, url: str, *, key: str, body: Any = None, content_type: str = "application/json"
+) -> tuple[int, Any]:
     """Return (status, decoded JSON body) of one request."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Authorization": f"Bearer {key}", "Content-Type": content_type}, method=method)
+    request = urllib.request.Request(
+        url, data, {"Authorization": f"Bearer {key}", "Content-Type": content_type}, method=method
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read() or b"null")

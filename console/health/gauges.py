@@ -18,16 +18,28 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         now = timezone.now()
-        waiting = GaugeMetricFamily("waybill_dead_letters_waiting", "Dead letters that wait for a person.", labels=["environment", "flow"])
-        oldest = GaugeMetricFamily("waybill_dead_letter_oldest_seconds", "Age of the oldest waiting dead letter.", labels=["environment", "flow"])
+        waiting = GaugeMetricFamily(
+            "waybill_dead_letters_waiting", "Dead letters that wait for a person.", labels=["environment", "flow"]
+        )
+        oldest = GaugeMetricFamily(
+            "waybill_dead_letter_oldest_seconds",
+            "Age of the oldest waiting dead letter.",
+            labels=["environment", "flow"],
+        )
         letters = DeadLetter.objects.exclude(state="closed").order_by()
-        for environment, flow, count, first in letters.values_list("environment__slug", "flow__name").annotate(Count("id"), Min("failed_at")):
+        for environment, flow, count, first in letters.values_list("environment__slug", "flow__name").annotate(
+            Count("id"), Min("failed_at")
+        ):
             waiting.add_metric([environment, flow], count)
             oldest.add_metric([environment, flow], max(0.0, (now - first).total_seconds()))
         replays = GaugeMetricFamily("waybill_replays", "Replays by state.", labels=["state"])
         for state, count in Replay.objects.order_by().values_list("state").annotate(Count("id")):
             replays.add_metric([state], count)
-        silent = GaugeMetricFamily("waybill_agent_silent_seconds", "Seconds since an agent was last heard.", labels=["environment", "agent"])
-        for environment, name, seen in Agent.objects.exclude(last_seen_at=None).values_list("environment__slug", "name", "last_seen_at"):
+        silent = GaugeMetricFamily(
+            "waybill_agent_silent_seconds", "Seconds since an agent was last heard.", labels=["environment", "agent"]
+        )
+        for environment, name, seen in Agent.objects.exclude(last_seen_at=None).values_list(
+            "environment__slug", "name", "last_seen_at"
+        ):
             silent.add_metric([environment, name], (now - seen).total_seconds())
         yield from (waiting, oldest, replays, silent)

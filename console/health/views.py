@@ -37,7 +37,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
         if user is None or not user.is_superuser:
             raise Forbidden("metrics are for administrators")
     registry: CollectorRegistry = REGISTRY
-    if "prometheus_multiproc_dir" in os.environ or "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # the client's own variable
+    if (
+        "prometheus_multiproc_dir" in os.environ or "PROMETHEUS_MULTIPROC_DIR" in os.environ
+    ):  # the client's own variable
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     state = CollectorRegistry()

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 import redis
 
-from console.core.config import Config
 from console.core.errors import ConfigurationError
 
 NEEDED_BYTES = 300 * 1024 * 1024
@@ -32,12 +31,16 @@ def take_folder(data: Path) -> int:
         data.chmod(0o711 if os.geteuid() == 0 else 0o700)
         descriptor = os.open(data / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise CannotStart(f"the data folder {data} cannot be written ({error.strerror}): set WAYBILL_DATA to one that can") from error
+        raise CannotStart(
+            f"the data folder {data} cannot be written ({error.strerror}): set WAYBILL_DATA to one that can"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise CannotStart(f"Waybill already runs on {data}: stop that one first, or set WAYBILL_DATA to another folder") from error
+        raise CannotStart(
+            f"Waybill already runs on {data}: stop that one first, or set WAYBILL_DATA to another folder"
+        ) from error
     return descriptor
 
 
@@ -46,10 +49,14 @@ def check_space(data: Path) -> None:
         (data / "space.probe").write_bytes(b"\0" * 65536)
         (data / "space.probe").unlink()
     except OSError as error:
-        raise CannotStart(f"the data folder {data} cannot be written ({error.strerror}): free some space or set WAYBILL_DATA") from error
+        raise CannotStart(
+            f"the data folder {data} cannot be written ({error.strerror}): free some space or set WAYBILL_DATA"
+        ) from error
     free = shutil.disk_usage(data).free
     if free < NEEDED_BYTES:
-        raise CannotStart(f"the disk of {data} has {free // 2**20} MB free and Waybill needs 300: free some, or set WAYBILL_DATA to another disk")
+        raise CannotStart(
+            f"the disk of {data} has {free // 2**20} MB free and Waybill needs 300: free some, or set WAYBILL_DATA to another disk"
+        )
 
 
 def check_port(bind: str, port: int) -> None:
@@ -59,7 +66,9 @@ def check_port(bind: str, port: int) -> None:
         try:
             probe.bind((bind, port))
         except OSError as error:
-            raise CannotStart(f"port {port} on {bind} cannot be used ({error.strerror}): set WAYBILL_PORT to a free one") from error
+            raise CannotStart(
+                f"port {port} on {bind} cannot be used ({error.strerror}): set WAYBILL_PORT to a free one"
+            ) from error
 
 
 def check_database(url: str) -> None:
@@ -76,7 +85,9 @@ def check_redis(url: str) -> None:
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
-        raise CannotStart(f"Redis at {_place(url)} cannot be reached: {' '.join(str(error).split())[:200]}; check REDIS_URL") from error
+        raise CannotStart(
+            f"Redis at {_place(url)} cannot be reached: {' '.join(str(error).split())[:200]}; check REDIS_URL"
+        ) from error
 
 
 def _place(url: str) -> str:

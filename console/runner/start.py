@@ -41,13 +41,17 @@ def _run_with_engines(config: Config) -> None:
     _say(f"data lies in {config.data}")
     engines = start_engines(config.data, with_postgres=not config.database_url, with_redis=not config.redis_url)
     if engines._postgres and not engines._postgres.directory.is_relative_to(config.data):
-        _say(f"PostgreSQL must not run as root: it runs as {engines._postgres.account.pw_name} with its data in {engines._postgres.directory}")  # type: ignore[union-attr]
+        _say(
+            f"PostgreSQL must not run as root: it runs as {engines._postgres.account.pw_name} with its data in {engines._postgres.directory}"
+        )  # type: ignore[union-attr]
     try:
         environ = _environment(config, engines.database_url, engines.redis_url)
         login = _prepare(environ)
         supervisor = Supervisor(environ=environ)
         try:
-            supervisor.start({name: command for name, command in read_procfile().items() if name != "demo" or config.demo})
+            supervisor.start(
+                {name: command for name, command in read_procfile().items() if name != "demo" or config.demo}
+            )
             _wait_until_ready(config, supervisor)
             _welcome(config, login)
             while True:
@@ -66,7 +70,10 @@ def _environment(config: Config, database_url: str | None, redis_url: str | None
     config.metrics.mkdir(mode=0o700)
     environ = dict(os.environ)
     environ.update(
-        WAYBILL_DATA=str(config.data), PROMETHEUS_MULTIPROC_DIR=str(config.metrics), PYTHONUNBUFFERED="1", DJANGO_SETTINGS_MODULE="console.settings"
+        WAYBILL_DATA=str(config.data),
+        PROMETHEUS_MULTIPROC_DIR=str(config.metrics),
+        PYTHONUNBUFFERED="1",
+        DJANGO_SETTINGS_MODULE="console.settings",
     )
     environ["DATABASE_URL"] = config.database_url or database_url or ""
     environ["REDIS_URL"] = config.redis_url or redis_url or ""
@@ -76,7 +83,14 @@ def _environment(config: Config, database_url: str | None, redis_url: str | None
 def _prepare(environ: dict[str, str]) -> dict[str, object]:
     """Migrate, make the first administrator, build static files: one process, because each start of Django costs a second."""
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "manage.py", "prepare"],
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         out, err = process.communicate(timeout=600)
@@ -85,7 +99,9 @@ def _prepare(environ: dict[str, str]) -> dict[str, object]:
         process.wait()
         raise
     if process.returncode != 0:
-        raise CannotStart(f"the console cannot be prepared: {(err.strip().splitlines() or ['no reason given'])[-1][-400:]}")
+        raise CannotStart(
+            f"the console cannot be prepared: {(err.strip().splitlines() or ['no reason given'])[-1][-400:]}"
+        )
     return dict(json.loads(out.strip().splitlines()[-1]))
 
 
@@ -97,7 +113,7 @@ def _wait_until_ready(config: Config, supervisor: Supervisor) -> None:
         if (dead := supervisor.first_dead()) is not None:
             raise CannotStart(f"the process `{dead.name}` ended while starting; its last lines are above")
         try:
-            with urllib.request.urlopen(f"http://{host}:{config.port}/readyz", timeout=2) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://{host}:{config.port}/readyz", timeout=2) as answer:
                 body = json.loads(answer.read())
                 if answer.status == 200 and body["checks"].get("worker") == "ok":
                     return
@@ -118,7 +134,9 @@ def _welcome(config: Config, login: dict[str, object]) -> None:
     elif login.get("created"):
         _say("Sign in as admin with the password of WAYBILL_ADMIN_PASSWORD")
     else:
-        _say("Sign in as admin with the password of the first start (forgotten: .venv/bin/python manage.py changepassword admin)")
+        _say(
+            "Sign in as admin with the password of the first start (forgotten: .venv/bin/python manage.py changepassword admin)"
+        )
     _say("Ctrl-C stops everything; the data stays.")
 
 

@@ -52,7 +52,12 @@ class Child:
     def start(self, environ: Mapping[str, str]) -> None:
         # Its own session: Ctrl-C reaches the runner alone, which stops the children in order.
         self.process = subprocess.Popen(
-            self.command, cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent  # noqa: PLW1509
+            self.command,
+            cwd=ROOT,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
         self.started_at = time.monotonic()
 
@@ -85,7 +90,11 @@ class Supervisor:
                 child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
                 pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** (child.deaths - 1))
                 child.signal(signal.SIGKILL)  # what it left behind
-                print(f"waybill: {child.name} ended ({child.process.returncode}), starts again in {pause:.1f} s", file=sys.stderr, flush=True)
+                print(
+                    f"waybill: {child.name} ended ({child.process.returncode}), starts again in {pause:.1f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 child.process, child.due_at = None, now + pause
             elif child.process is None and now >= child.due_at:
                 child.start(self.environ)

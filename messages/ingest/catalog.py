@@ -44,7 +44,10 @@ def rules_of(environment_id: int) -> Rules:
 
 
 def _read_rules(environment_id: int) -> Rules:
-    flows = [(re.compile(fnmatch.translate(r.pattern)), r.flow_id) for r in FlowRule.objects.filter(environment_id=environment_id)]
+    flows = [
+        (re.compile(fnmatch.translate(r.pattern)), r.flow_id)
+        for r in FlowRule.objects.filter(environment_id=environment_id)
+    ]
     exact, patterns = {}, []
     for rule in KeyRule.objects.filter(environment_id=environment_id):
         if "*" in rule.attribute or "?" in rule.attribute:
@@ -113,5 +116,3 @@ def forget() -> None:
     """Drop everything cached; tests that roll rows back need it."""
     _rules.clear()
     _ids.clear()
-
-

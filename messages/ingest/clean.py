@@ -43,7 +43,9 @@ def scalar(value: object) -> object:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else f"{value:.17e}" if value.bit_length() < 1000 else "number too large"
+        return (
+            value if -(2**63) <= value < 2**63 else f"{value:.17e}" if value.bit_length() < 1000 else "number too large"
+        )
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, list):
@@ -59,7 +61,9 @@ def attributes(raw: dict[str, object]) -> dict[str, object]:
     budget = ATTRIBUTES_BYTES
     for name, value in raw.items():
         clean = scalar(value)
-        budget -= len(name) + (len(clean) if isinstance(clean, str) else 16 if not isinstance(clean, list | dict) else len(str(clean)))
+        budget -= len(name) + (
+            len(clean) if isinstance(clean, str) else 16 if not isinstance(clean, list | dict) else len(str(clean))
+        )
         if budget < 0:
             kept["waybill.attributes_cut"] = len(raw) - len(kept)
             break

@@ -101,7 +101,9 @@ def receive(request: HttpRequest, *, media_types: frozenset[str]) -> tuple[Agent
     batch_id = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
     if len(batch_id) > 180 or "\x00" in batch_id:
         raise Malformed("an Idempotency-Key has at most 180 characters")
-    return agent, Body(data=data, media_type=media_type, sha256=hashlib.sha256(data).digest(), batch_id=batch_id or None)
+    return agent, Body(
+        data=data, media_type=media_type, sha256=hashlib.sha256(data).digest(), batch_id=batch_id or None
+    )
 
 
 def _read(request: HttpRequest) -> bytes:
@@ -178,6 +180,5 @@ def check_depth(data: bytes) -> None:
 
 def _structure(data: bytes) -> bytes:
     """Return only the brackets of a JSON text that stand outside strings."""
-
 
     return re.sub(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', b"", data)

@@ -81,7 +81,9 @@ def place(environment_id: int, first_seen: Mapping[UUID, datetime], now: datetim
     days = {uid: at.astimezone(UTC).date() for uid, at in first_seen.items()}
     today = now.date()
     midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    calm = NEAR_MIDNIGHT < now - midnight < timedelta(days=1) - NEAR_MIDNIGHT and all(day == today for day in days.values())
+    calm = NEAR_MIDNIGHT < now - midnight < timedelta(days=1) - NEAR_MIDNIGHT and all(
+        day == today for day in days.values()
+    )
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s)", [LOCK])
         cursor.execute(

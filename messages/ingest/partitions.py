@@ -45,7 +45,10 @@ def ensure_partitions(days: Iterable[date]) -> set[date]:
                     )
             made.add(day)
         except DatabaseError as error:
-            if isinstance(error.__cause__, psycopg.errors.CheckViolation | psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+            if isinstance(
+                error.__cause__,
+                psycopg.errors.CheckViolation | psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected,
+            ):
                 log.warning("partition_not_made", day=str(day), reason=str(error)[:200])
             else:
                 raise

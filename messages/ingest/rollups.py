@@ -29,7 +29,9 @@ def add_events(events: Sequence[tuple[NewEvent, int, int]], environment_id: int)
         cell = minutes[(minute, flow_id, event.operation, event.outcome, bucket_of(event.duration_us))]
         cell[0] += 1
         cell[1] += event.duration_us
-        hours[(minute.replace(minute=0), flow_id, system_id, event.destination or "", event.operation, event.outcome)] += 1
+        hours[
+            (minute.replace(minute=0), flow_id, system_id, event.destination or "", event.operation, event.outcome)
+        ] += 1
     shard = os.getpid() % SHARDS
     _upsert_minutes([(*key, environment_id, shard, *cell) for key, cell in sorted(minutes.items())])
     _upsert_hours([(*key, environment_id, shard, count) for key, count in sorted(hours.items())])

@@ -103,7 +103,11 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
                 raise
         except DataError:
             poisoned = _poisoned(agent, batch, rows, now)
-            refused += [_refusal(row.event, "not_storable", "the database cannot hold this item") for row in rows if row.event.index in poisoned]
+            refused += [
+                _refusal(row.event, "not_storable", "the database cannot hold this item")
+                for row in rows
+                if row.event.index in poisoned
+            ]
             rows = [row for row in rows if row.event.index not in poisoned]
     raise Unavailable("the database was too busy to take this batch; send it again")
 
@@ -138,7 +142,9 @@ def _unless_clamped_and_known(events: list[NewEvent]) -> list[NewEvent]:
 
 def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
     environment_id = agent.environment_id
-    flows_of_traces = {event.trace_id: event.destination for event in reversed(events) if event.destination and event.trace_id}
+    flows_of_traces = {
+        event.trace_id: event.destination for event in reversed(events) if event.destination and event.trace_id
+    }
     today = now.date()
     rows = []
     for event in events:
@@ -180,13 +186,22 @@ def _ensure_days(rows: Sequence[Row]) -> None:
 
 
 def _write(
-    agent: Agent, batch: Batch, rows: Sequence[Row], refused: Sequence[Refused], repeated: int, now: datetime, *, optimistic: bool
+    agent: Agent,
+    batch: Batch,
+    rows: Sequence[Row],
+    refused: Sequence[Refused],
+    repeated: int,
+    now: datetime,
+    *,
+    optimistic: bool,
 ) -> Answer:
     with transaction.atomic():
         fresh = _copy_events(rows) if optimistic else _merge_events(rows)
         _write_what_follows(agent, fresh, now)
         store_refused(agent, batch.endpoint, refused, now)
-        rejected = [{"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)]
+        rejected = [
+            {"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)
+        ]
         answer = Answer(len(fresh), repeated + len(rows) - len(fresh), rejected)
         rollups.add_events([(row.event, row.flow_id, row.system_id) for row in fresh], agent.environment_id)
         record_answer(agent, batch.batch_id, batch.body_sha256, answer.as_json(), now)
@@ -203,7 +218,9 @@ def _write_what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> No
     ]
     if links:
         with connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO messaging_trace_link VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", links)
+            cursor.executemany(
+                "INSERT INTO messaging_trace_link VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", links
+            )
 
 
 def _copy_events(rows: Sequence[Row]) -> Sequence[Row]:
@@ -262,8 +279,15 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
         raw = seal(key, Content(item.raw[:KEPT_RAW_BYTES]), environment_id=agent.environment_id, row_id=pk)
         rejects.append(
             IngestReject(
-                id=pk, environment_id=agent.environment_id, agent=agent, received_at=now, endpoint=endpoint,
-                code=item.code, detail=item.detail[:2000], raw=raw, data_key_id=key_id,
+                id=pk,
+                environment_id=agent.environment_id,
+                agent=agent,
+                received_at=now,
+                endpoint=endpoint,
+                code=item.code,
+                detail=item.detail[:2000],
+                raw=raw,
+                data_key_id=key_id,
             )  # fmt: skip
         )
     IngestReject.objects.bulk_create(rejects)
@@ -298,3 +322,18 @@ def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) ->
 
 def _refusal(event: NewEvent, code: str, detail: str) -> Refused:
     return Refused(index=event.index, code=code, detail=detail, raw=event.raw)
+
+
+def expire_ledger(days: int = 7) -> int:
+    """Delete answers older than so many days, in chunks that hold no lock for long; return how many went."""
+    gone = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM messaging_ledgerentry WHERE id IN (SELECT id FROM messaging_ledgerentry "
+                "WHERE created_at < now() - make_interval(days => %s) LIMIT 5000)",
+                [days],
+            )
+            gone += cursor.rowcount
+            if cursor.rowcount < 5000:
+                return gone

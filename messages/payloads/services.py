@@ -40,4 +40,6 @@ def unwrap(wrapped: bytes) -> bytes:
     try:
         return aes_key_unwrap(settings.CONFIG.master_key(), wrapped)
     except InvalidUnwrap as error:
-        raise PayloadUnreadable("the master key does not fit: is WAYBILL_MASTER_KEY the one this data was stored with?") from error
+        raise PayloadUnreadable(
+            "the master key does not fit: is WAYBILL_MASTER_KEY the one this data was stored with?"
+        ) from error

@@ -74,7 +74,12 @@ class Sender(threading.Thread):
 
 
 def harvester(product: Product, config: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "agents", "harvest", "--config", str(config)], cwd=ROOT, env=product.environ, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "agents", "harvest", "--config", str(config)],
+        cwd=ROOT,
+        env=product.environ,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def victims(product: Product) -> list[int]:
@@ -92,7 +97,14 @@ def test_everything_acknowledged_is_stored_exactly_once_whatever_is_killed(produ
     addresses = product.engines()
     streams = redis.Redis.from_url(addresses["redis_url"])
     for number in range(LETTERS):
-        streams.xadd("erp.orders.dlq", {"body": json.dumps({"order_no": str(number)}), "message-id": f"letter-{number:016d}", "original-stream": "erp.orders"})
+        streams.xadd(
+            "erp.orders.dlq",
+            {
+                "body": json.dumps({"order_no": str(number)}),
+                "message-id": f"letter-{number:016d}",
+                "original-stream": "erp.orders",
+            },
+        )
     config = tmp_path / "harvest.toml"
     config.write_text(
         f'console = "{product.base}"\nkey = "{harvest_key}"\nname = "harvest"\n'
@@ -119,6 +131,7 @@ def test_everything_acknowledged_is_stored_exactly_once_whatever_is_killed(produ
             kills += 1
             assert kills < 200, "the senders do not get through"
         with psycopg.connect(addresses["database_url"], autocommit=True) as database:
+
             def stored_letters() -> int:
                 row = database.execute("SELECT count(*) FROM messaging_deadletter").fetchone()
                 return row[0] if row else 0
@@ -128,7 +141,9 @@ def test_everything_acknowledged_is_stored_exactly_once_whatever_is_killed(produ
             rows = database.execute("SELECT message_id, count(*) FROM messaging_event GROUP BY 1").fetchall()
             letters = database.execute("SELECT message_id, count(*) FROM messaging_deadletter GROUP BY 1").fetchall()
             rolled = database.execute("SELECT sum(count) FROM messaging_rollup_minute WHERE operation = 2").fetchone()
-            counted = database.execute("SELECT sum(event_count) FROM messaging_message m WHERE message_id LIKE 'message-of-%'").fetchone()
+            counted = database.execute(
+                "SELECT sum(event_count) FROM messaging_message m WHERE message_id LIKE 'message-of-%'"
+            ).fetchone()
     finally:
         for sender in senders:
             sender.stopping.set()

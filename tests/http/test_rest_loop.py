@@ -36,7 +36,9 @@ def test_a_runbook_finds_replays_and_proves_a_stuck_order_with_curl_only(demo: P
     replay = curl(demo, key, f"/api/v1/dead-letters/{letter['id']}/replay", {"reason": "erp answers again"})
 
     done = wait_until(
-        lambda: (lambda now: now if now["state"] == "processed" else None)(curl(demo, key, f"/api/v1/replays/{replay['id']}")),
+        lambda: (lambda now: now if now["state"] == "processed" else None)(
+            curl(demo, key, f"/api/v1/replays/{replay['id']}")
+        ),
         seconds=60,
         what="the receiver's proof",
     )

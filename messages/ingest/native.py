@@ -1,0 +1,227 @@
+"""The native format: a JSON array, an envelope or NDJSON of events. Pure but for the caller's clock.
+
+The structs are the schema: docs/schemas/event.json is generated from them and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from messages.ingest import clean
+from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
+from messages.ingest.identity import message_of_span, message_uid, native_event_id
+from messages.ingest.model import NewEvent, NewPayload, Refused
+from messages.payloads.seal import Content
+
+NDJSON = "application/x-ndjson"
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{32}$")]
+Hex16 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{16}$")]
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=300)]
+Zoned = Annotated[datetime, Meta(tz=True)]
+OPERATIONS = {"other": 0, "create": 1, "send": 2, "receive": 3, "process": 4, "settle": 5}
+OUTCOMES = {"unset": 0, "ok": 1, "error": 2}
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A span of another trace that this event continues."""
+
+    trace_id: Hex32
+    span_id: Hex16
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why it failed."""
+
+    type: str = ""
+    message: str = ""
+    stack: str = ""
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The message's body as text, or base64 for bytes, with its headers."""
+
+    content_type: str = "text/plain"
+    body: str | None = None
+    body_base64: str | None = None
+    headers: dict[str, str] = {}
+
+
+class EventItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One hop of a message. `id` is unique per system: the same id and time again is the same event."""
+
+    id: Id
+    system: Name
+    operation: Literal["create", "send", "receive", "process", "settle", "other"]
+    occurred_at: Zoned
+    outcome: Literal["ok", "error", "unset"] = "ok"
+    duration_ms: float = 0.0
+    name: str = ""
+    destination: str = ""
+    message_id: str = ""
+    correlation_id: str = ""
+    trace_id: Hex32 | None = None
+    span_id: Hex16 | None = None
+    parent_span_id: Hex16 | None = None
+    links: list[Link] = []
+    keys: dict[str, str | int | float] = {}
+    attributes: dict[str, Any] = {}
+    error: Error | None = None
+    payload: Payload | None = None
+
+
+Item = TypeVar("Item", bound=msgspec.Struct)
+Keys = Callable[[Mapping[str, Any]], dict[str, str]]
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    batch_id: Annotated[str, Meta(max_length=180)] = ""
+    events: list[msgspec.Raw] | UnsetType = UNSET
+    dead_letters: list[msgspec.Raw] | UnsetType = UNSET
+
+
+def split_items(
+    data: bytes, media_type: str, member: Literal["events", "dead_letters"]
+) -> tuple[list[bytes], str | None]:
+    """Return (each item's own JSON bytes, the envelope's batch id); raises Malformed or TooLarge.
+
+    Items stay bytes so that a bad one is refused alone, and kept as it came.
+    """
+    batch_id = None
+    if media_type == NDJSON:
+        items = [line for line in data.split(b"\n") if line.strip()]
+    else:
+        check_depth(data)
+        try:
+            if data.lstrip()[:1] == b"[":
+                items = [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
+            else:
+                envelope = msgspec.json.decode(data, type=_Envelope)
+                raws = getattr(envelope, member)
+                if raws is UNSET:
+                    raise Malformed(f'send a JSON array, or an object with "{member}": […]')
+                items, batch_id = [bytes(raw) for raw in raws], envelope.batch_id or None
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            raise Malformed(f"the body is not JSON of the documented shape: {error}") from error
+    if len(items) > MOST_ITEMS:
+        raise TooLarge(f"a request carries at most {MOST_ITEMS:,} items, this one {len(items):,}; send smaller batches")
+    return items, batch_id
+
+
+def decode_item(raw: bytes, kind: type[Item], *, nested_checked: bool = True) -> Item:
+    """Return one typed item; raises Malformed in words that name the field."""
+    try:
+        if not nested_checked:
+            check_depth(raw)
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeError, OverflowError) as error:
+        raise Malformed(str(error)[:500]) from error
+
+
+def events_of(
+    items: list[bytes],
+    *,
+    environment_id: int,
+    now: datetime,
+    retention: timedelta,
+    keys: Keys,
+    nested_checked: bool = True,
+) -> tuple[list[NewEvent], list[Refused]]:
+    """Return (events, refused items) of these JSON items."""
+    events: list[NewEvent] = []
+    refused: list[Refused] = []
+    for index, raw in enumerate(items):
+        try:
+            item = decode_item(raw, EventItem, nested_checked=nested_checked)
+            events.append(_event(item, index, raw, environment_id, now, retention, keys))
+        except Malformed as error:
+            refused.append(Refused(index=index, code="invalid_item", detail=str(error), raw=raw))
+    return events, refused
+
+
+def _event(
+    item: EventItem, index: int, raw: bytes, environment_id: int, now: datetime, retention: timedelta, keys: Keys
+) -> NewEvent:
+    occurred_at, clamped_from = clean.moment(item.occurred_at, now=now, retention=retention)
+    destination = clean.optional(item.destination, clean.NAME_BYTES)
+    message_id = clean.optional(item.message_id, clean.ID_BYTES)
+    system = clean.text(item.system, 120)
+    error = item.error or Error()
+    failed = item.outcome == "error"
+    return NewEvent(
+        index=index,
+        id=native_event_id(environment_id, system, item.id),
+        occurred_at=occurred_at,
+        clamped_from=clamped_from,
+        system=system,
+        operation=OPERATIONS[item.operation],
+        outcome=OUTCOMES[item.outcome],
+        duration_us=clean.duration(item.duration_ms * 1000),
+        name=clean.text(item.name or f"{item.operation} {item.destination}".strip(), clean.NAME_BYTES),
+        destination=destination,
+        message_id=message_id,
+        message_uid=_message_of(item, environment_id, message_id, destination),
+        correlation_id=clean.optional(item.correlation_id, clean.ID_BYTES),
+        trace_id=UUID(hex=item.trace_id) if item.trace_id else None,
+        span_id=item.span_id.lower() if item.span_id else None,
+        parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
+        links=[(UUID(hex=link.trace_id), link.span_id.lower()) for link in item.links[:128]]
+        if item.trace_id and item.span_id
+        else [],
+        error_type=clean.text(error.type or "_OTHER", clean.NAME_BYTES) if failed else None,
+        error_message=clean.optional(error.message, clean.ERROR_BYTES) if failed else None,
+        error_stack=clean.optional(error.stack, clean.ERROR_BYTES) if failed else None,
+        keys=business_keys(item.keys, item.attributes, keys),
+        attributes=clean.attributes(item.attributes),
+        payload=payload_of(item.payload) if item.payload else None,
+        raw=raw,
+    )
+
+
+def _message_of(item: EventItem, environment_id: int, message_id: str | None, destination: str | None) -> UUID | None:
+    if message_id:
+        return message_uid(environment_id, message_id, destination)
+    if not item.trace_id or not item.span_id:
+        return None
+    return message_of_span(
+        environment_id, operation=OPERATIONS[item.operation], message_id=None, destination=destination, trace_id=UUID(hex=item.trace_id),
+        span_id=item.span_id.lower(), parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
+        links=[(UUID(hex=link.trace_id), link.span_id.lower()) for link in item.links],
+    )  # fmt: skip
+
+
+def business_keys(given: Mapping[str, Any], attributes: Mapping[str, Any], keys: Keys) -> dict[str, str]:
+    """Return the keys an item names itself, and those that rules find in its attributes."""
+    found = keys(attributes)
+    for name, value in list(given.items())[: clean.MOST_KEYS]:
+        if (value_text := clean.key_value(value)) is not None:
+            found[clean.text(name, 64)] = value_text
+    return found
+
+
+def body_bytes(body: str | None, body_base64: str | None) -> bytes | None:
+    """Return the bytes of a body given as text or base64; raises Malformed when the base64 is none."""
+    if body_base64 is not None:
+        try:
+            return base64.b64decode(body_base64, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Malformed(f"body_base64 is not base64: {error}") from error
+    return body.encode() if body is not None else None
+
+
+def payload_of(payload: Payload) -> NewPayload | None:
+    body = body_bytes(payload.body, payload.body_base64)
+    if body is None:
+        return None
+    headers: list[dict[str, object]] = [
+        {"name": name, "type": "string", "value": value} for name, value in payload.headers.items()
+    ]
+    return NewPayload(clean.text(payload.content_type, 200), Content(body, headers))

@@ -1,0 +1,245 @@
+"""OTLP/HTTP traces → events. Pure but for the caller's clock.
+
+Source: opentelemetry-proto `docs/specification.md` (JSON: hex ids, integer enums, lowerCamelCase) and the messaging semantic
+conventions with the names they had before. One span becomes one event.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from messages.ingest import clean
+from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
+from messages.ingest.identity import message_of_span, normalised_destination, span_event_id
+from messages.ingest.model import NewEvent, NewPayload, Refused
+from messages.payloads.seal import Content
+
+OPERATIONS = {
+    "create": 1, "send": 2, "publish": 2, "receive": 3, "poll": 3, "process": 4, "deliver": 4, "settle": 5, "ack": 5, "nack": 5,
+}  # fmt: skip
+OPERATION_OF_KIND = {4: 2, 5: 4}  # a PRODUCER span sends, a CONSUMER span processes, when no attribute says more
+PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
+DESTINATION_ATTRIBUTES = ("messaging.destination.name", "messaging.destination")
+MESSAGE_ID_ATTRIBUTES = ("messaging.message.id", "messaging.message_id")
+CORRELATION_ATTRIBUTES = ("messaging.message.conversation_id", "messaging.conversation_id")
+ERROR_STATUS = 2
+
+Keys = Callable[[Mapping[str, Any]], dict[str, str]]
+
+
+def decode_request(data: bytes, media_type: str) -> ExportTraceServiceRequest:
+    """Return the request of a protobuf or JSON body; raises Malformed with what is wrong."""
+    if media_type == "application/x-protobuf":
+        request = ExportTraceServiceRequest()
+        try:
+            request.ParseFromString(data)
+        except (DecodeError, RecursionError) as error:
+            raise Malformed(f"the body is not an ExportTraceServiceRequest: {error}") from error
+        return request
+    check_depth(data)
+    try:
+        tree = msgspec.json.decode(data)
+        if not isinstance(tree, dict):
+            raise Malformed("the body must be a JSON object with resourceSpans")
+        _bytes_from_hex(tree)
+        return ParseDict(tree, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    except (
+        msgspec.DecodeError,
+        ParseError,
+        RecursionError,
+        UnicodeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise Malformed(f"the body is not OTLP JSON: {str(error)[:300]}") from error
+
+
+def _bytes_from_hex(tree: dict[str, Any]) -> None:
+    """Turn the hex ids of OTLP's JSON into the base64 that protobuf's JSON wants, in place."""
+    for resource in tree.get("resourceSpans") or []:
+        for scope in resource.get("scopeSpans") or []:
+            for span in scope.get("spans") or []:
+                _hex_to_base64(span, "traceId", "spanId", "parentSpanId")
+                for link in span.get("links") or []:
+                    _hex_to_base64(link, "traceId", "spanId")
+
+
+def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if holder.get(name):
+            holder[name] = base64.b64encode(bytes.fromhex(holder[name])).decode()
+
+
+def events_of(
+    request: ExportTraceServiceRequest, *, environment_id: int, now: datetime, retention: timedelta, keys: Keys
+) -> tuple[list[NewEvent], list[Refused]]:
+    """Return (events, refused spans) of a request, indices counted over all spans; raises TooLarge over 5,000 spans."""
+    events: list[NewEvent] = []
+    refused: list[Refused] = []
+    index = 0
+    for resource_spans in request.resource_spans:
+        resource = _plain(resource_spans.resource.attributes)
+        system = clean.text(str(resource.get("service.name") or "unknown_service"), 120)
+        for scope_spans in resource_spans.scope_spans:
+            if index + len(scope_spans.spans) > MOST_ITEMS:
+                raise TooLarge(f"a request carries at most {MOST_ITEMS:,} spans; lower the exporter's batch size")
+            for span in scope_spans.spans:
+                if (
+                    len(span.trace_id) != 16
+                    or len(span.span_id) != 8
+                    or not any(span.trace_id)
+                    or not any(span.span_id)
+                ):
+                    refused.append(_refused(index, span))
+                else:
+                    events.append(_event(span, index, system, resource, environment_id, now, retention, keys))
+                index += 1
+    return events, refused
+
+
+def _refused(index: int, span: Any) -> Refused:
+    detail = "a span needs a trace id of 16 bytes and a span id of 8 bytes, not all zero"
+    return Refused(index=index, code="invalid_span_id", detail=detail, raw=span.SerializeToString())
+
+
+def _value(any_value: Any) -> Any:
+    """Return a plain Python value of an AnyValue."""
+    kind = any_value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(item) for item in any_value.array_value.values[:256]]
+    if kind == "kvlist_value":
+        return _plain(any_value.kvlist_value.values[:256])
+    if kind == "bytes_value":
+        return base64.b64encode(any_value.bytes_value).decode()
+    return getattr(any_value, kind) if kind else None
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for pair in attributes:
+        value = pair.value
+        # Text first: five of six attributes are, and it saves the look-up of the oneof.
+        plain[pair.key] = value.string_value or _value(value)
+    return plain
+
+
+def _first(attributes: dict[str, Any], names: tuple[str, ...], most_bytes: int) -> str | None:
+    for name in names:
+        if (value := attributes.get(name)) not in (None, ""):
+            return clean.text(str(value), most_bytes)
+    return None
+
+
+def _operation(attributes: dict[str, Any], kind: int, destination: str | None) -> int:
+    for name in ("messaging.operation.type", "messaging.operation", "messaging.operation.name"):
+        if (known := OPERATIONS.get(str(attributes.get(name, "")).lower())) is not None:
+            return known
+    return OPERATION_OF_KIND.get(kind, 0) if destination else 0
+
+
+def _event(
+    span: Any,
+    index: int,
+    system: str,
+    resource: dict[str, Any],
+    environment_id: int,
+    now: datetime,
+    retention: timedelta,
+    keys: Keys,
+) -> NewEvent:
+    attributes = _plain(span.attributes)
+    trace_id, span_id = UUID(bytes=span.trace_id), span.span_id.hex()
+    parent = span.parent_span_id.hex() if len(span.parent_span_id) == 8 and any(span.parent_span_id) else None
+    links = [
+        (UUID(bytes=link.trace_id), link.span_id.hex())
+        for link in span.links[:128]
+        if len(link.trace_id) == 16 and len(link.span_id) == 8
+    ]
+    destination = _first(attributes, DESTINATION_ATTRIBUTES, clean.NAME_BYTES)
+    if destination:
+        destination = normalised_destination(str(attributes.get("messaging.system", "")), destination)
+    operation = _operation(attributes, span.kind, destination)
+    message_id = _first(attributes, MESSAGE_ID_ATTRIBUTES, clean.ID_BYTES)
+    occurred_at, clamped_from = _started(span, now, retention)
+    error_type, error_message, error_stack = _error(span, attributes)
+    business = keys(attributes) or {}
+    for name, value in keys(resource).items():
+        business.setdefault(name, value)
+    return NewEvent(
+        index=index,
+        id=span_event_id(environment_id, trace_id, span_id),
+        occurred_at=occurred_at,
+        clamped_from=clamped_from,
+        system=system,
+        operation=operation,
+        outcome=2 if error_type else 1,
+        duration_us=clean.duration((span.end_time_unix_nano - span.start_time_unix_nano) // 1000 if span.end_time_unix_nano else 0),
+        name=clean.text(span.name, clean.NAME_BYTES),
+        destination=destination,
+        message_id=message_id,
+        message_uid=message_of_span(
+            environment_id, operation=operation, message_id=message_id, destination=destination, trace_id=trace_id, span_id=span_id,
+            parent_span_id=parent, links=links,
+        ),
+        correlation_id=_first(attributes, CORRELATION_ATTRIBUTES, clean.ID_BYTES),
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent,
+        links=links,
+        error_type=error_type,
+        error_message=error_message,
+        error_stack=error_stack,
+        keys=business,
+        payload=_payload(attributes),
+        attributes=clean.attributes(attributes),
+    )  # fmt: skip
+
+
+def _started(span: Any, now: datetime, retention: timedelta) -> tuple[datetime, datetime | None]:
+    if not span.start_time_unix_nano:  # the sender does not know: it is now, as far as we do
+        return now, clean.EPOCH
+    return clean.moment(clean.moment_of_ns(span.start_time_unix_nano), now=now, retention=retention)
+
+
+def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Return (type, message, stack trace) of a failed span, all None for one that did not fail.
+
+    A recorded exception alone is no failure: instrumentations record those that were handled as well.
+    """
+    failed = span.status.code == ERROR_STATUS or attributes.get("error.type")
+    if not failed:
+        return None, None, None
+    recorded: dict[str, Any] = {}
+    for event in span.events:
+        if event.name == "exception":
+            recorded = _plain(event.attributes)
+    kind = (
+        attributes.get("error.type") or recorded.get("exception.type") or attributes.get("exception.type") or "_OTHER"
+    )
+    message = recorded.get("exception.message") or span.status.message or attributes.get("exception.message")
+    stack = recorded.get("exception.stacktrace") or attributes.get("exception.stacktrace")
+    return (
+        clean.text(str(kind), clean.NAME_BYTES),
+        clean.optional(str(message) if message else None, clean.ERROR_BYTES),
+        clean.optional(str(stack) if stack else None, clean.ERROR_BYTES),
+    )
+
+
+def _payload(attributes: dict[str, Any]) -> NewPayload | None:
+    """Take the payload out of the attributes, so that it is stored sealed and nowhere else."""
+    for name in PAYLOAD_ATTRIBUTES:
+        body = attributes.pop(name, None)
+        if body is not None:
+            content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)
+            return NewPayload(content_type, Content(str(body).encode("utf-8", "replace")))
+    return None

@@ -1,0 +1,45 @@
+"""Every Celery entry point of messaging. A task is a name and one call; the state of the work lies in PostgreSQL."""
+
+from celery import shared_task
+
+
+@shared_task(name="messaging.create_partitions")
+def create_partitions() -> None:
+    """Make the partitions of the coming week. May run twice at once."""
+    from messages.ingest import partitions
+
+    partitions.create_partitions()
+
+
+@shared_task(name="messaging.expire_ledger")
+def expire_ledger() -> None:
+    """Forget batches that were answered more than a week ago."""
+    from messages.ingest import writer
+
+    writer.expire_ledger()
+
+
+@shared_task(name="messaging.run_replay")
+def run_replay(replay_id: str) -> None:
+    """Send one dead letter again. May run twice: the claim decides."""
+    from uuid import UUID
+
+    from messages.replay import services
+
+    services.run_replay(UUID(replay_id))
+
+
+@shared_task(name="messaging.sweep_replays")
+def sweep_replays() -> None:
+    """Run what nobody looked at, and settle leases of workers that died."""
+    from messages.replay import services
+
+    services.sweep_replays()
+
+
+@shared_task(name="messaging.settle_replays")
+def settle_replays() -> None:
+    """Look for the receivers' proofs."""
+    from messages.replay import proofs
+
+    proofs.settle_replays()
