@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -47,3 +48,11 @@ def page(view: View) -> View:
 def asked_text(request: HttpRequest, name: str, *, most: int = 500) -> str:
     """Return a query parameter without NUL, trimmed and cut: what PostgreSQL takes as text."""
     return request.GET.get(name, "").replace("\x00", "").strip()[:most]
+
+
+def asked_uuid(request: HttpRequest, name: str) -> UUID | None:
+    """Return a query parameter that is a UUID; anything else is as if it were not there."""
+    try:
+        return UUID(request.GET.get(name, ""))
+    except ValueError:
+        return None

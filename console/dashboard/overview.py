@@ -1,0 +1,190 @@
+"""What the overview says, read from dead letters that wait (a partial index) and from rollups, never from events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
+
+from django.db.models import Case, Count, F, Func, Min, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import TruncHour
+
+from console.identity.access import visible_agents
+from console.identity.actor import Actor
+from console.identity.models import Agent, Environment
+from messages.access import visible_dead_letters, visible_events, visible_flows
+from messages.models import DeadLetter, RollupMinute
+from messages.models.stream import Operation, Outcome
+
+WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+MOST_COUNTED = 10_000
+SHOWN_GROUPS = 8
+SPARK_HOURS = 24
+ALIVE = timedelta(seconds=60)
+LATE = timedelta(minutes=10)
+
+
+@dataclass(slots=True, kw_only=True)
+class Failing:
+    """Dead letters that wait, of one flow and one error type; `hours` counts them by hour of failure, oldest of 24 first."""
+
+    flow_id: int
+    flow: str
+    error_type: str
+    waiting: int = 0
+    replaying: int = 0
+    oldest_at: datetime
+    hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
+    sample: DeadLetter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The first sentence: how many flows fail, how many letters wait, the oldest of them, and the largest group."""
+
+    flows: int
+    waiting: int
+    replaying: int
+    oldest: DeadLetter | None
+    largest: Failing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Delivered and failed a minute in one step of the chart, which begins at `at`."""
+
+    at: datetime
+    delivered: float
+    failed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenAgent:
+    """An agent with what its silence means: alive (< 1 min), late (< 10 min), silent, or new (never heard)."""
+
+    agent: Agent
+    state: str
+
+
+def waiting_letters(actor: Actor, environment: Environment) -> QuerySet[DeadLetter]:
+    """Return the dead letters that are open or being replayed; served by the index dead_letter_waiting."""
+    return visible_dead_letters(actor).filter(environment=environment, state__in=WAITING)
+
+
+def count_waiting(actor: Actor, environment: Environment) -> int:
+    """Return how many dead letters wait, at most 10,001."""
+    return waiting_letters(actor, environment).order_by()[: MOST_COUNTED + 1].values("pk").count()
+
+
+def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
+    """Return every group of flow and error type that has letters waiting, the largest first; the first eight with a sample."""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    since = this_hour - timedelta(hours=SPARK_HOURS - 1)
+    rows = (
+        waiting_letters(actor, environment)
+        .order_by()
+        .annotate(cause=_cause(), hour=Case(When(failed_at__gte=since, then=TruncHour("failed_at", tzinfo=UTC))))
+        .values("flow_id", "flow__name", "cause", "hour")
+        .annotate(
+            count=Count("pk"), oldest_at=Min("failed_at"), replaying=Count("pk", filter=Q(state=DeadLetter.State.REPLAYING))
+        )
+    )
+    groups: dict[tuple[int, str], Failing] = {}
+    for row in rows:
+        key = (row["flow_id"], row["cause"])
+        group = groups.setdefault(
+            key, Failing(flow_id=key[0], flow=row["flow__name"], error_type=key[1], oldest_at=row["oldest_at"])
+        )
+        group.waiting += row["count"]
+        group.replaying += row["replaying"]
+        group.oldest_at = min(group.oldest_at, row["oldest_at"])
+        if row["hour"] is not None:
+            hours_ago = int((this_hour - row["hour"]).total_seconds() // 3600)
+            group.hours[max(0, min(SPARK_HOURS - 1, SPARK_HOURS - 1 - hours_ago))] += row["count"]
+    found = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
+    _add_samples(actor, environment, found[:SHOWN_GROUPS])
+    return found
+
+
+def _cause() -> Case:
+    return Case(When(error_root_type="", then=F("error_type")), default=F("error_root_type"))
+
+
+def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
+    """Give each group its newest letter, whose words stand for the group."""
+    if not groups:
+        return
+    wanted = reduce(or_, (Q(flow_id=group.flow_id, cause=group.error_type) for group in groups))
+    newest = (
+        waiting_letters(actor, environment)
+        .annotate(cause=_cause())
+        .filter(wanted)
+        .order_by("flow_id", "cause", "-id")
+        .distinct("flow_id", "cause")
+    )
+    samples = {(letter.flow_id, letter.error_root_type or letter.error_type): letter for letter in newest}
+    for group in groups:
+        group.sample = samples.get((group.flow_id, group.error_type))
+
+
+def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> Verdict:
+    """Return the numbers of the first sentence, from the groups already read and one look for the oldest letter."""
+    oldest = waiting_letters(actor, environment).order_by("failed_at", "id").first() if groups else None
+    return Verdict(
+        flows=len({group.flow_id for group in groups}),
+        waiting=sum(group.waiting for group in groups),
+        replaying=sum(group.replaying for group in groups),
+        oldest=oldest,
+        largest=groups[0] if groups else None,
+    )
+
+
+def message_rates(actor: Actor, environment: Environment, *, window: str, now: datetime) -> list[Rate]:
+    """Return what was processed and what failed a minute: "1h" in steps of a minute, "24h" in steps of 15, without gaps."""
+    step, steps = (timedelta(minutes=1), 60) if window == "1h" else (timedelta(minutes=15), 96)
+    epoch = datetime(2000, 1, 1, tzinfo=UTC)
+    last = epoch + (now - epoch) // step * step  # still filling: left out, or the line would always fall at its end
+    since = last - steps * step
+    rows = RollupMinute.objects.filter(environment=environment, minute__gte=since, minute__lt=last)
+    if not actor.is_superuser:
+        rows = rows.filter(flow_id__in=visible_flows(actor).order_by().values("pk"))
+    counted = (
+        rows.annotate(step=Func(Value(step), F("minute"), Value(epoch), function="date_bin"))
+        .values_list("step")
+        .annotate(
+            delivered=Sum("count", filter=Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)),
+            failed=Sum("count", filter=Q(outcome=Outcome.ERROR)),
+        )
+    )
+    by_step = {at: (delivered or 0, failed or 0) for at, delivered, failed in counted}
+    minutes = step.total_seconds() / 60
+    rates = []
+    for number in range(steps):
+        delivered, failed = by_step.get(since + number * step, (0, 0))
+        rates.append(Rate(at=since + number * step, delivered=delivered / minutes, failed=failed / minutes))
+    return rates
+
+
+def agent_state(agent: Agent, now: datetime) -> str:
+    """Return alive, late, silent or new (never heard); requests are noted at most every 10 s, so under a minute is alive."""
+    seen = max((at for at in (agent.last_seen_at, agent.heartbeat_at) if at), default=None)
+    if seen is None:
+        return "new"
+    silence = now - seen
+    return "alive" if silence < ALIVE else "late" if silence < LATE else "silent"
+
+
+def seen_agents(actor: Actor, environment: Environment, *, now: datetime, most: int = 200) -> list[SeenAgent]:
+    """Return the environment's agents by name with what their silence means."""
+    agents = visible_agents(actor).filter(environment=environment)[:most]
+    return [SeenAgent(agent=agent, state=agent_state(agent, now)) for agent in agents]
+
+
+def has_data(actor: Actor, environment: Environment) -> bool:
+    """Whether anything ever arrived here that this actor may see."""
+    return (
+        visible_events(actor).filter(environment=environment).order_by().exists()
+        or visible_dead_letters(actor).filter(environment=environment).order_by().exists()
+    )

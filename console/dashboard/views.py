@@ -1,0 +1,126 @@
+"""The overview, the first run, and the environment switch."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from console.core.charts import Chart, Series, Spark, line_chart, spark
+from console.core.render import render_page, render_part
+from console.dashboard import overview as queries
+from console.dashboard.services import issue_agent_key
+from console.identity.access import can_administer, get_visible_environment
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from console.identity.pages import PageRequest, page
+from messages.search.quoting import quoted
+
+FIRST_AGENT = "first-agent"
+
+
+@require_safe
+@page
+def overview(request: PageRequest) -> HttpResponse:
+    """What is failing now; before anything arrived, how to make something arrive."""
+    actor, environment = request.actor, request.environment
+    if not queries.has_data(actor, environment):
+        return render_page(
+            request, "console/first_run.html", "console/_first_light.html", _first_run(request, actor, environment)
+        )
+    return render_page(request, "console/overview.html", "console/_overview.html", _overview(request, actor, environment))
+
+
+def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> dict[str, Any]:
+    now = timezone.now()
+    groups = queries.find_failing(actor, environment, now=now)
+    window = "1h" if request.GET.get("window") == "1h" else "24h"
+    return {
+        "verdict": queries.verdict_of(actor, environment, groups),
+        "groups": [(group, _spark(group), _letters_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
+        "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
+        "agents": queries.seen_agents(actor, environment, now=now, most=8),
+        "chart": _chart(actor, environment, window),
+        "window": window,
+    }
+
+
+def _spark(group: queries.Failing) -> Spark:
+    label = f"failed by hour, last 24 hours: {sum(group.hours)}"
+    return spark(group.hours, bad=[count > 0 for count in group.hours], label=label)
+
+
+def _letters_url(group: queries.Failing) -> str:
+    """Return the address of the dead letters that this group counts."""
+    q = f"flow:{quoted(group.flow)}" + (f" class:{quoted(group.error_type)}" if group.error_type else "")
+    return f"{reverse('dead-letters')}?{urlencode({'q': q})}"
+
+
+def _chart(actor: Actor, environment: Environment, window: str) -> Chart:
+    rates = queries.message_rates(actor, environment, window=window, now=timezone.now())
+    series = [
+        Series(name="delivered", look="move", values=[rate.delivered for rate in rates]),
+        Series(name="failed", look="bad", values=[rate.failed for rate in rates]),
+    ]
+    hours = "hour" if window == "1h" else "24 hours"
+    return line_chart([rate.at for rate in rates], series, label=f"Messages a minute, last {hours}")
+
+
+def _first_run(request: HttpRequest, actor: Actor, environment: Environment, key: str = "") -> dict[str, Any]:
+    now = timezone.now()
+    return {
+        "base": request.build_absolute_uri("/").rstrip("/"),
+        "key": key,
+        "agent_name": FIRST_AGENT,
+        "may_create": can_administer(actor, environment),
+        "agents": queries.seen_agents(actor, environment, now=now, most=8),
+        "arrived": queries.has_data(actor, environment),
+        "now": now,
+    }
+
+
+@require_safe
+@page
+def first_light(request: PageRequest) -> HttpResponse:
+    """The light of the first-run page alone, polled until the first event is there."""
+    return render_part(request, "console/_first_light.html", _first_run(request, request.actor, request.environment))
+
+
+@require_POST
+@page
+def first_key(request: PageRequest) -> HttpResponse:
+    """Make a key and show the first-run page with it in every line; it is in this answer and nowhere else."""
+    _, text = issue_agent_key(request.environment, FIRST_AGENT, by=request.actor)
+    context = _first_run(request, request.actor, request.environment, key=text)
+    response = render_page(request, "console/first_run.html", "console/_first_lines.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@require_POST
+@page
+def switch_environment(request: PageRequest) -> HttpResponse:
+    """Remember the chosen environment in the session and go back to `next`, or to the overview."""
+    chosen = get_visible_environment(request.actor, request.POST.get("environment", ""))
+    request.session["environment"] = chosen.slug
+    target = _without_environment(request.POST.get("next", "")[:4000])
+    if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
+        target = reverse("overview")
+    response = HttpResponseRedirect(target)
+    response.status_code = 303
+    return response
+
+
+def _without_environment(address: str) -> str:
+    """Return the address without `?environment=`, which would undo the switch."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "environment"]
+    return urlunsplit(parts._replace(query=urlencode(query)))

@@ -1,0 +1,25 @@
+"""Reads of teams and people, for administrators of the whole console."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from console.core.errors import NotFound
+from console.identity.models import Team, User
+
+
+def find_teams() -> QuerySet[Team]:
+    """Return every team with its members, three queries in all."""
+    return Team.objects.prefetch_related("memberships__user", "memberships__environment")
+
+
+def find_users() -> QuerySet[User]:
+    return User.objects.filter(is_active=True).order_by("username")
+
+
+def get_team(pk: str) -> Team:
+    """Return a team by the id that a form sent; raises NotFound."""
+    found = Team.objects.filter(pk=int(pk)).first() if pk.isdecimal() and len(pk) < 18 else None
+    if found is None:
+        raise NotFound("choose a team")
+    return found

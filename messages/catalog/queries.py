@@ -1,0 +1,160 @@
+"""Reads of flows, systems, rules and what was refused."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Count, Min, Q, QuerySet, Sum
+
+from console.core.errors import Forbidden, NotFound
+from console.identity.access import can_administer
+from console.identity.actor import Actor
+from console.identity.models import Environment, Role, Team
+from messages.access import visible_dead_letters, visible_flows, visible_rejects, visible_systems
+from messages.models import DeadLetter, Flow, FlowRule, IngestReject, KeyRule, RollupHour, System
+from messages.models.stream import Operation, Outcome
+
+DAY = timedelta(hours=24)
+WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+
+
+@dataclass(slots=True, kw_only=True)
+class FlowLine:
+    """A flow with what went through it in 24 hours and what waits now."""
+
+    flow: Flow
+    delivered: int = 0
+    failed: int = 0
+    waiting: int = 0
+    oldest_at: datetime | None = None
+
+
+def find_flows(actor: Actor, environment: Environment, *, q: str = "", after: str = "", limit: int = 100) -> list[FlowLine]:
+    """Return up to `limit` flows by name, those after a name, whose name contains `q`; three queries whatever their number."""
+    flows = visible_flows(actor).filter(environment=environment)
+    if q:
+        flows = flows.filter(name__icontains=q)
+    if after:
+        flows = flows.filter(name__gt=after)
+    lines = [FlowLine(flow=flow) for flow in flows.order_by("name")[:limit]]
+    add_figures(actor, lines)
+    return lines
+
+
+def add_figures(actor: Actor, lines: Sequence[FlowLine], *, now: datetime | None = None) -> None:
+    """Fill the figures of these flows from the hourly rollup and from the letters that wait."""
+    by_flow = {line.flow.pk: line for line in lines}
+    since = (now or datetime.now().astimezone()).replace(minute=0, second=0, microsecond=0) - DAY
+    counted = (
+        RollupHour.objects.filter(hour__gt=since, flow_id__in=list(by_flow))
+        .values_list("flow_id")
+        .annotate(
+            delivered=Sum("count", filter=Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)),
+            failed=Sum("count", filter=Q(outcome=Outcome.ERROR)),
+        )
+    )
+    for flow_id, delivered, failed in counted:
+        by_flow[flow_id].delivered, by_flow[flow_id].failed = delivered or 0, failed or 0
+    waiting = (
+        visible_dead_letters(actor)
+        .filter(flow_id__in=list(by_flow), state__in=WAITING)
+        .order_by()
+        .values_list("flow_id")
+        .annotate(Count("pk"), Min("failed_at"))
+    )
+    for flow_id, count, oldest_at in waiting:
+        by_flow[flow_id].waiting, by_flow[flow_id].oldest_at = count, oldest_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemLine:
+    """What one system did in one flow at one destination in 24 hours."""
+
+    system: System
+    destination: str
+    operation: str
+    count: int
+    failed: int
+
+
+def systems_of_flow(flow: Flow, *, now: datetime) -> list[SystemLine]:
+    """Return what the systems of a flow did in 24 hours, senders first; the caller has checked that the flow may be seen."""
+    since = now.replace(minute=0, second=0, microsecond=0) - DAY
+    rows = list(
+        RollupHour.objects.filter(flow=flow, hour__gt=since)
+        .values_list("system_id", "destination", "operation")
+        .annotate(Sum("count"), failed=Sum("count", filter=Q(outcome=Outcome.ERROR)))
+        .order_by("operation", "system_id")[:100]
+    )
+    systems = System.objects.in_bulk([row[0] for row in rows])
+    return [
+        SystemLine(system=systems[pk], destination=destination, operation=Operation(operation).label, count=count, failed=failed or 0)
+        for pk, destination, operation, count, failed in rows
+        if pk in systems
+    ]
+
+
+def find_systems(actor: Actor, environment: Environment) -> QuerySet[System]:
+    return visible_systems(actor).filter(environment=environment)
+
+
+def flow_rules(environment: Environment) -> QuerySet[FlowRule]:
+    return FlowRule.objects.filter(environment=environment).select_related("flow", "environment")
+
+
+def key_rules(environment: Environment) -> QuerySet[KeyRule]:
+    return KeyRule.objects.filter(environment=environment).select_related("environment")
+
+
+def get_rule(actor: Actor, environment: Environment, kind: str, pk: int) -> FlowRule | KeyRule:
+    """Return a rule ("flow" or "key") of this environment for someone who may change it; raises Forbidden or NotFound."""
+    if not can_administer(actor, environment):
+        raise Forbidden(f"only administrators of {environment.slug} change its rules")
+    rules: QuerySet[FlowRule] | QuerySet[KeyRule] = flow_rules(environment) if kind == "flow" else key_rules(environment)
+    found = rules.filter(pk=pk).first()
+    if found is None:
+        raise NotFound("this rule is gone")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A destination seen in 24 hours: the flow its messages went to and the rule that would decide now, None by its own name."""
+
+    name: str
+    count: int
+    rule: FlowRule | None
+
+
+def recent_destinations(actor: Actor, environment: Environment, rules: Sequence[FlowRule], *, now: datetime) -> list[Destination]:
+    """Return the 50 busiest destinations of 24 hours with the rule that matches each first."""
+    since = now.replace(minute=0, second=0, microsecond=0) - DAY
+    rows = RollupHour.objects.filter(environment=environment, hour__gt=since).exclude(destination="")
+    if not actor.is_superuser:
+        rows = rows.filter(flow_id__in=visible_flows(actor).order_by().values("pk"))
+    busiest = rows.values_list("destination").annotate(total=Sum("count")).order_by("-total", "destination")[:50]
+    return [Destination(name=name, count=total, rule=_first_match(rules, name)) for name, total in busiest]
+
+
+def _first_match(rules: Sequence[FlowRule], destination: str) -> FlowRule | None:
+    return next((rule for rule in rules if fnmatch.fnmatchcase(destination, rule.pattern)), None)
+
+
+def teams_to_give_to(actor: Actor, environment: Environment) -> QuerySet[Team]:
+    """Return the teams that this actor may make the owner of a flow there."""
+    teams = Team.objects.all()
+    if actor.is_superuser:
+        return teams
+    return teams.filter(pk__in=[pk for pk, role in actor.grants.get(environment.pk, {}).items() if role >= Role.ADMINISTRATOR])
+
+
+def find_rejects(actor: Actor, environment: Environment, *, before: UUID | None = None, limit: int = 50) -> list[IngestReject]:
+    """Return refused items, newest first, those older than an id; only administrators see any."""
+    rejects = visible_rejects(actor).filter(environment=environment).defer("raw").order_by("-id")
+    if before:
+        rejects = rejects.filter(id__lt=before)
+    return list(rejects[:limit])
