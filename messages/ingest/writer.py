@@ -262,7 +262,8 @@ def copy_payloads(payloads: Sequence[tuple[object, ...]]) -> None:
 
 
 def _copy(target: str, types: list[str], rows: Sequence[tuple[object, ...]]) -> None:
-    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
+    # psycopg raises from inside the COPY, past Django's cursor: translate its errors as Django does everywhere else.
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)

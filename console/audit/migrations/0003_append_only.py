@@ -14,6 +14,6 @@ UNGUARD = "DROP TRIGGER audit_entry_append_only ON audit_auditentry; DROP FUNCTI
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0001_initial")]
+    dependencies = [("audit", "0002_initial")]
 
     operations = [migrations.RunSQL(GUARD, UNGUARD)]

@@ -1,0 +1,60 @@
+"""The in-memory double that ships with the product: queues by address, shared by every connector of that address."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from messages.connectors.base import Address, Check, Outgoing, Published, Received
+
+QUEUES: dict[str, dict[str, list[Outgoing]]] = defaultdict(lambda: defaultdict(list))
+LETTERS: dict[str, list[tuple[int, dict[str, object]]]] = defaultdict(list)
+
+
+class MemoryConnector:
+    """Keeps what it is given; destinations named in options["refuse"], ["unavailable"], ["unknown"] answer so."""
+
+    kind = "memory"
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
+        return [self._publish(item) for item in items]
+
+    def _publish(self, item: Outgoing) -> Published:
+        if item.destination == self.address.options.get("refuse"):
+            return Published(id=item.id, result="refused", detail="no queue takes it")
+        if item.destination == self.address.options.get("unavailable"):
+            return Published(id=item.id, result="unavailable", detail="the broker cannot be reached")
+        if item.destination == self.address.options.get("unknown"):
+            return Published(id=item.id, result="unknown", detail="the line broke while sending")
+        queue = QUEUES[self.address.url][item.destination]
+        queue.append(item)
+        return Published(id=item.id, result="confirmed", detail="kept", broker_id=str(len(queue)))
+
+    def check(self, destination: str | None) -> list[Check]:
+        return [Check(question="reached", answer=True, detail="it is in this process")]
+
+    def close(self) -> None: ...
+
+
+class MemorySource:
+    """Dead letters put into LETTERS[address]."""
+
+    def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
+        self.letters = LETTERS[address.url]
+
+    def receive(self, limit: int, wait_s: float) -> list[Received]:
+        return [Received(token=token, letter=letter) for token, letter in self.letters[:limit]]
+
+    def acknowledge(self, tokens: Sequence[object]) -> None:
+        self.letters[:] = [(token, letter) for token, letter in self.letters if token not in tokens]
+
+    def depth(self) -> int | None:
+        return len(self.letters)
+
+    def check(self) -> list[Check]:
+        return [Check(question="reached", answer=True, detail="it is in this process")]
+
+    def close(self) -> None: ...
