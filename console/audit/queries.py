@@ -28,7 +28,14 @@ def object_history(kind: str, object_id: str) -> QuerySet[AuditEntry]:
 
 
 def find_audit(
-    actor: Actor, environment: Environment, *, who: str = "", kind: str = "", object_id: str = "", before: UUID | None = None, limit: int = 50
+    actor: Actor,
+    environment: Environment,
+    *,
+    who: str = "",
+    kind: str = "",
+    object_id: str = "",
+    before: UUID | None = None,
+    limit: int = 50,
 ) -> list[AuditEntry]:
     """Return entries of this environment and of none, newest first, those before an id; served by audit_by_environment."""
     entries = visible_audit(actor).filter(Q(environment=environment) | Q(environment__isnull=True)).order_by("-id")

@@ -20,6 +20,7 @@ def record_audit(
     team_id: int | None = None,
     reason: str = "",
     label: str = "",
+    object_id: str = "",
     details: dict[str, Any] | None = None,
 ) -> AuditEntry:
     """Append one operator action; call it in the transaction of what it records, so that both are there or neither.
@@ -33,7 +34,7 @@ def record_audit(
         environment=environment,
         team_id=team_id,
         object_kind=target._meta.model_name or "",
-        object_id=str(target.pk),
+        object_id=object_id or str(target.pk),
         object_label=(label or str(target))[:200],
         reason=reason,
         details=details or {},

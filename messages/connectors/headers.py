@@ -75,7 +75,9 @@ def as_dicts(headers: Iterable[Header]) -> list[dict[str, object]]:
 
 
 def from_dicts(items: Iterable[Mapping[str, Any]]) -> tuple[Header, ...]:
-    return tuple(Header(name=str(i.get("name", "")), type=str(i.get("type", "string")), value=i.get("value")) for i in items)
+    return tuple(
+        Header(name=str(i.get("name", "")), type=str(i.get("type", "string")), value=i.get("value")) for i in items
+    )
 
 
 def first_text(headers: Iterable[Header], name: str) -> str | None:
@@ -83,5 +85,7 @@ def first_text(headers: Iterable[Header], name: str) -> str | None:
     for header in headers:
         if header.name.lower() == name:
             value = value_of(header)
-            return value.decode("utf-8", "replace") if isinstance(value, bytes) else None if value is None else str(value)
+            return (
+                value.decode("utf-8", "replace") if isinstance(value, bytes) else None if value is None else str(value)
+            )
     return None

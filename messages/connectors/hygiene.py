@@ -30,12 +30,20 @@ STRIPPED = frozenset(
 
 def strip_headers(headers: Iterable[Header]) -> tuple[Header, ...]:
     """Return the headers that belong to the message itself."""
-    return tuple(h for h in headers if h.name.lower() not in STRIPPED and not h.name.lower().startswith(STRIPPED_PREFIXES))
+    return tuple(
+        h for h in headers if h.name.lower() not in STRIPPED and not h.name.lower().startswith(STRIPPED_PREFIXES)
+    )
 
 
 def stamp_headers(
     headers: Iterable[Header], *, replay_id: str, replay_of: str, attempt: int, by: str, traceparent: str
 ) -> tuple[Header, ...]:
     """Return the headers with our marks: who sends this again, of what, for the how-manieth time, in which trace."""
-    marks = {"replay-id": replay_id, "replay-of": replay_of, "replay-attempt": str(attempt), "replay-by": by, "traceparent": traceparent}
+    marks = {
+        "replay-id": replay_id,
+        "replay-of": replay_of,
+        "replay-attempt": str(attempt),
+        "replay-by": by,
+        "traceparent": traceparent,
+    }
     return (*headers, *(Header(name=name, type="string", value=value) for name, value in marks.items()))

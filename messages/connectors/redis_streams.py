@@ -54,15 +54,23 @@ class RedisStreamsConnector:
         except redis.ResponseError as error:
             return Published(id=item.id, result="refused", detail=f"Redis refused it: {_says(error)}")
         except redis.RedisError as error:
-            return Published(id=item.id, result="unknown", detail=f"the line broke while sending, Redis may have taken it: {_says(error)}")
-        return Published(id=item.id, result="confirmed", detail=f"stored in stream {item.destination}", broker_id=entry.decode())
+            return Published(
+                id=item.id,
+                result="unknown",
+                detail=f"the line broke while sending, Redis may have taken it: {_says(error)}",
+            )
+        return Published(
+            id=item.id, result="confirmed", detail=f"stored in stream {item.destination}", broker_id=entry.decode()
+        )
 
     def check(self, destination: str | None) -> list[Check]:
         checks = _reached(self.client)
         if all(check.answer for check in checks) and destination:
             kind = self.client.type(destination).decode()
             exists = {"stream": True, "none": False}.get(kind, False)
-            words = {"stream": "is there", "none": "is not there yet; the first message makes it"}.get(kind, f"is a {kind}, not a stream")
+            words = {"stream": "is there", "none": "is not there yet; the first message makes it"}.get(
+                kind, f"is a {kind}, not a stream"
+            )
             checks.append(Check(question="queue exists", answer=exists, detail=f"stream {destination} {words}"))
         return checks
 
@@ -74,10 +82,16 @@ def _reached(client: Any) -> list[Check]:
     try:
         client.ping()
     except redis.AuthenticationError as error:
-        return [Check(question="reached", answer=True, detail="Redis answers"), Check(question="authenticated", answer=False, detail=_says(error))]
+        return [
+            Check(question="reached", answer=True, detail="Redis answers"),
+            Check(question="authenticated", answer=False, detail=_says(error)),
+        ]
     except redis.RedisError as error:
         return [Check(question="reached", answer=False, detail=f"Redis does not answer: {_says(error)}")]
-    return [Check(question="reached", answer=True, detail="Redis answers"), Check(question="authenticated", answer=True, detail="the login is accepted")]
+    return [
+        Check(question="reached", answer=True, detail="Redis answers"),
+        Check(question="authenticated", answer=True, detail="the login is accepted"),
+    ]
 
 
 class RedisStreamsSource:
@@ -126,7 +140,10 @@ class RedisStreamsSource:
         return list(entries[0]) if entries and isinstance(entries[0], list) else list(entries)
 
     def _received(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Received:
-        return Received(token=entry_id, letter=decode_entry(entry_id.decode(), fields, broker=self.broker, queue=self.queue, system=self.system))
+        return Received(
+            token=entry_id,
+            letter=decode_entry(entry_id.decode(), fields, broker=self.broker, queue=self.queue, system=self.system),
+        )
 
     def acknowledge(self, tokens: Sequence[object]) -> None:
         try:
@@ -169,7 +186,9 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace")
 
 
-def decode_entry(entry_id: str, fields: Mapping[bytes, bytes], *, broker: str, queue: str, system: str = "") -> dict[str, object]:
+def decode_entry(
+    entry_id: str, fields: Mapping[bytes, bytes], *, broker: str, queue: str, system: str = ""
+) -> dict[str, object]:
     """Return the native dead letter of a stream entry; odd fields never raise, they become headers. Pure."""
     known = {_text(name): value for name, value in fields.items()}
     headers: list[Header] = []
@@ -195,7 +214,12 @@ def decode_entry(entry_id: str, fields: Mapping[bytes, bytes], *, broker: str, q
         "reason_code": reason_code(_text(known.get("dead-reason"))),
         "message_id": _text(known.get("message-id"))[:256],
         "correlation_id": _text(known.get("correlation-id"))[:256],
-        "error": {"type": kind, "root_type": root_type(stack) or kind, "message": _text(known.get("error-message")), "stack": stack},
+        "error": {
+            "type": kind,
+            "root_type": root_type(stack) or kind,
+            "message": _text(known.get("error-message")),
+            "stack": stack,
+        },
         "headers": as_dicts(headers),
         "content_type": _text(known.get("content-type")),
         "replay_id": _text(known.get("replay-id"))[:36],

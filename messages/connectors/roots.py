@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 CAUSED_BY = re.compile(r"^\s*Caused by:\s*([\w.$]+)", re.M)
-PYTHON_LAST = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit|Failure|Refused|Missing|Unknown\w*))(?::|$)", re.M)
+PYTHON_LAST = re.compile(
+    r"^([A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit|Failure|Refused|Missing|Unknown\w*))(?::|$)", re.M
+)
 
 
 def root_type(stack: str) -> str:

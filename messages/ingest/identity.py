@@ -11,7 +11,7 @@ from uuid import UUID
 from console.core.ids import derived_uuid
 
 LONG_ID = 16  # characters
-CONSUMING = frozenset({2, 3, 5})  # receive, process, settle
+CONSUMING = frozenset({3, 4, 5})  # receive, process, settle
 
 
 def span_event_id(environment_id: int, trace_id: UUID, span_id: str) -> UUID:

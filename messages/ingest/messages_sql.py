@@ -11,7 +11,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from messages.ingest.model import NewEvent
-from messages.ingest.status import Tally, add_to_tally
+from messages.ingest.status import DEAD, Tally, add_to_tally
 
 LOCK = 7_219_002  # advisory: shared by writers of today's messages, exclusive for any other day
 NEAR_MIDNIGHT = timedelta(minutes=5)
@@ -34,7 +34,7 @@ SELECT * FROM unnest(%s::date[], %s::uuid[], %s::int8[], %s::int8[], %s::text[],
                      %s::timestamptz[], %s::int2[], %s::timestamptz[], %s::timestamptz[], %s::int4[], %s::jsonb[], %s::text[], %s::text[])
 ON CONFLICT (id, first_seen_on) DO UPDATE SET
     last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
-    status = CASE WHEN m.status = 3 THEN 3
+    status = CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
                   WHEN excluded.decided_at IS NULL OR excluded.decided_at < m.decided_at THEN m.status
                   ELSE excluded.status END,
     decided_at = greatest(m.decided_at, excluded.decided_at),
@@ -92,3 +92,46 @@ def place(environment_id: int, first_seen: Mapping[UUID, datetime], now: datetim
         )
         found: Sequence[tuple[UUID, date]] = cursor.fetchall()
     return days | dict(found)
+
+
+def mark_dead(
+    environment_id: int, deaths: Mapping[UUID, tuple[object, ...]], first_seen: Mapping[UUID, datetime], now: datetime
+) -> None:
+    """Set these messages dead, making the rows that no event made yet.
+
+    deaths  {message uid: (flow id, message id, correlation id, trace id, failed at, keys, error type, error message)}
+    """
+    if not deaths:
+        return
+    days = place(environment_id, first_seen, now)
+    rows = []
+    for uid in sorted(deaths):
+        flow_id, message_id, correlation_id, trace_id, failed_at, keys, error_type, error_message = deaths[uid]
+        rows.append(
+            (
+                days[uid],
+                uid,
+                environment_id,
+                flow_id,
+                message_id,
+                correlation_id,
+                trace_id,
+                first_seen[uid],
+                failed_at,
+                DEAD,
+                failed_at,
+                failed_at,
+                0,
+                json(keys),
+                error_type,
+                error_message,
+            )  # fmt: skip
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(UPSERT, [list(column) for column in zip(*rows, strict=True)])
+
+
+def set_status(uid: UUID, status: int) -> None:
+    """Set a message's status because of what a person or a proof decided about its dead letter."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE messaging_message SET status = %s, decided_at = now() WHERE id = %s", [status, uid])

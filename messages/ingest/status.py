@@ -8,7 +8,7 @@ from datetime import datetime
 from messages.ingest.model import NewEvent
 
 MOVING, DELIVERED, FAILED, DEAD = 0, 1, 2, 3
-PROCESS, SETTLE = 3, 5
+PROCESS, SETTLE = 4, 5
 OK, ERROR = 1, 2
 
 

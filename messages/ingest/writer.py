@@ -263,7 +263,11 @@ def copy_payloads(payloads: Sequence[tuple[object, ...]]) -> None:
 
 def _copy(target: str, types: list[str], rows: Sequence[tuple[object, ...]]) -> None:
     # psycopg raises from inside the COPY, past Django's cursor: translate its errors as Django does everywhere else.
-    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy,
+    ):
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)
@@ -338,3 +342,14 @@ def expire_ledger(days: int = 7) -> int:
             gone += cursor.rowcount
             if cursor.rowcount < 5000:
                 return gone
+
+
+def write_own_event(environment_id: int, event: NewEvent) -> None:
+    """Store one event of the console itself (a replay's send), outside any batch; harmless when it is there already."""
+    now = datetime.now(UTC)
+    rows = _rows(Agent(environment_id=environment_id), [event], now)
+    _ensure_days(rows)
+    with transaction.atomic():
+        fresh = _merge_events(rows)
+        _write_what_follows(Agent(environment_id=environment_id), fresh, now)
+        rollups.add_events([(row.event, row.flow_id, row.system_id) for row in fresh], environment_id)

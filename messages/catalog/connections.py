@@ -1,0 +1,170 @@
+"""Connections: their secrets sealed, made, approved, tested and changed by administrators only."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, InvalidToken
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from console.audit.services import record_audit
+from console.core.errors import Conflict, Invalid
+from console.identity.access import check_can_administer
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.connectors import CONNECTORS, get_connector
+from messages.connectors.base import Address, Connector
+from messages.models import Connection
+
+SCHEMES = {
+    "redis-streams": {"redis", "rediss"},
+    "rabbitmq": {"amqp", "amqps"},
+    "http": {"http", "https"},
+    "memory": {"memory"},
+}
+
+
+class ConnectionInvalid(Invalid):
+    """The address or kind of a connection cannot be used."""
+
+    code = "connection_invalid"
+
+
+class ConnectionExists(Conflict):
+    code = "connection_exists"
+
+
+def _fernet() -> Fernet:
+    return Fernet(
+        base64.urlsafe_b64encode(hashlib.sha256(b"connection secrets" + settings.CONFIG.master_key()).digest())
+    )
+
+
+def seal_secret(text: str) -> bytes:
+    """Return the token under which a connection's secret is stored; empty stays empty."""
+    return _fernet().encrypt(text.encode()) if text else b""
+
+
+def open_secret(token: bytes) -> str:
+    if not token:
+        return ""
+    try:
+        return _fernet().decrypt(bytes(token)).decode()
+    except InvalidToken as error:
+        raise ConnectionInvalid("the secret cannot be opened with this master key: set it again") from error
+
+
+def check_address(kind: str, address: str) -> None:
+    """Refuse an unknown kind, a scheme that does not fit, and credentials inside the address."""
+    schemes = SCHEMES.get(kind)
+    if kind not in CONNECTORS | settings.CONSOLE_CONNECTORS:
+        raise ConnectionInvalid(
+            f"there is no connection kind “{kind[:40]}”; use {', '.join(k for k in sorted(CONNECTORS) if k != 'memory')}"
+        )
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConnectionInvalid("the address is not a URL") from error
+    if schemes and parts.scheme not in schemes:
+        raise ConnectionInvalid(
+            f"an address of kind {kind} starts with {' or '.join(f'{s}://' for s in sorted(schemes))}"
+        )
+    if not host and kind != "memory":
+        raise ConnectionInvalid("the address names no host")
+    if parts.username or parts.password:
+        raise ConnectionInvalid(
+            "put user and password into their own fields, not into the address: addresses are shown"
+        )
+
+
+def create_connection(
+    environment: Environment, *, name: str, kind: str, address: str, username: str = "", secret: str = "", by: Actor,
+    options: Mapping[str, Any] | None = None,
+) -> Connection:  # fmt: skip
+    """Make a connection, not yet approved; `name` is what agents call this broker."""
+    check_can_administer(by, environment)
+    check_address(kind, address)
+    if not name.strip() or "\x00" in name + address + username:
+        raise ConnectionInvalid("a connection needs a name: what the harvester calls this broker")
+    try:
+        with transaction.atomic():
+            connection = Connection.objects.create(
+                environment=environment, name=name.strip()[:120], kind=kind, address=address[:500], username=username[:200],
+                secret=seal_secret(secret), options=dict(options or {}),
+            )  # fmt: skip
+            record_audit(
+                by,
+                "connection.created",
+                connection,
+                environment=environment,
+                details={"kind": kind, "address": address},
+            )
+    except IntegrityError as error:
+        raise ConnectionExists(f"{environment.slug} has a connection {name} already") from error
+    return connection
+
+
+def approve_connection(connection: Connection, *, by: Actor) -> None:
+    """Let replays use this connection."""
+    check_can_administer(by, connection.environment)
+    with transaction.atomic():
+        Connection.objects.filter(pk=connection.pk, approved_at__isnull=True).update(
+            approved_at=datetime.now(UTC), approved_by=by.name
+        )
+        record_audit(by, "connection.approved", connection, environment=connection.environment)
+    connection.refresh_from_db()
+
+
+def withdraw_connection(connection: Connection, *, by: Actor, reason: str = "") -> None:
+    """Stop replays from using this connection."""
+    check_can_administer(by, connection.environment)
+    with transaction.atomic():
+        Connection.objects.filter(pk=connection.pk).update(approved_at=None, approved_by="")
+        record_audit(by, "connection.withdrawn", connection, environment=connection.environment, reason=reason)
+    connection.refresh_from_db()
+
+
+def rotate_secret(connection: Connection, *, username: str, secret: str, by: Actor) -> None:
+    """Replace the credentials; the old ones cannot be read by anybody."""
+    check_can_administer(by, connection.environment)
+    with transaction.atomic():
+        Connection.objects.filter(pk=connection.pk).update(
+            username=username[:200], secret=seal_secret(secret), updated_at=datetime.now(UTC)
+        )
+        record_audit(by, "connection.secret_rotated", connection, environment=connection.environment)
+    connection.refresh_from_db()
+
+
+def connector_of(connection: Connection) -> Connector:
+    """Return the connector of this connection, ready to publish."""
+    address = Address(
+        url=connection.address,
+        username=connection.username,
+        secret=open_secret(connection.secret),
+        options=connection.options,
+    )
+    return get_connector(connection.kind, address, settings.CONSOLE_CONNECTORS)
+
+
+def check_connection(connection: Connection, *, by: Actor, destination: str | None = None) -> list[dict[str, Any]]:
+    """Ask the broker what works, keep and return the answers: [{"question", "answer", "detail"}]."""
+    check_can_administer(by, connection.environment)
+    connector = connector_of(connection)
+    try:
+        answers = [
+            {"question": c.question, "answer": c.answer, "detail": c.detail} for c in connector.check(destination)
+        ]
+    finally:
+        connector.close()
+    with transaction.atomic():
+        Connection.objects.filter(pk=connection.pk).update(checked_at=datetime.now(UTC), check_result=answers)
+        record_audit(by, "connection.tested", connection, environment=connection.environment)
+    connection.refresh_from_db()
+    return answers

@@ -1,0 +1,147 @@
+"""HTTP: POST the body to a path below the address an administrator approved. No redirects, no proxy of the environment."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Sequence
+from urllib.parse import quote, urlsplit
+
+from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.headers import value_of
+
+REPLY_BYTES = 64 * 1024
+LATER = frozenset({408, 425, 429, 502, 503, 504})
+# Never a target, whoever approved it: link-local holds the clouds' metadata services.
+FORBIDDEN = [
+    ipaddress.ip_network(net)
+    for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "0.0.0.0/8", "224.0.0.0/4", "ff00::/8")
+]
+NOT_OURS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "authorization", "te", "upgrade", "expect"}
+)
+
+
+class ForbiddenTarget(Exception):
+    """The address leads where no request may go."""
+
+
+class HTTPConnector:
+    """options  bearer (true: the secret is a bearer token; else with a username it is a basic password)."""
+
+    kind = "http"
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.parts = urlsplit(address.url)
+
+    def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
+        return [self._publish(item, timeout_s) for item in items]
+
+    def _publish(self, item: Outgoing, timeout_s: float) -> Published:
+        try:
+            connection = self._connect(timeout_s)
+        except ForbiddenTarget as error:
+            return Published(id=item.id, result="refused", detail=str(error))
+        except ssl.SSLError as error:
+            return Published(id=item.id, result="refused", detail=f"its certificate is not trusted: {error.reason}")
+        except OSError as error:
+            return Published(
+                id=item.id,
+                result="unavailable",
+                detail=f"{self.parts.netloc} cannot be reached: {error.strerror or error}",
+            )
+        try:
+            connection.request("POST", self._path(item.destination), body=item.body, headers=self._headers(item))
+            answer = connection.getresponse()
+            words = answer.read(REPLY_BYTES).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            detail = (
+                f"no answer from {self.parts.netloc}, it may have taken the message: {error or type(error).__name__}"
+            )
+            return Published(id=item.id, result="unknown", detail=detail)
+        finally:
+            connection.close()
+        return _judge(item.id, answer.status, words)
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        """Connect to the very address that was checked, so that a name cannot change its mind in between."""
+        host, secure = self.parts.hostname or "", self.parts.scheme == "https"
+        port = self.parts.port or (443 if secure else 80)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for *_, where in found:
+            address = ipaddress.ip_address(str(where[0]).split("%")[0])
+            checked = getattr(address, "ipv4_mapped", None) or address
+            if any(checked in network for network in FORBIDDEN if checked.version == network.version):
+                raise ForbiddenTarget(f"{host} leads to {checked}, where no request may go")
+        family, kind, protocol, _, where = found[0]
+        raw = socket.socket(family, kind, protocol)
+        raw.settimeout(timeout_s)
+        try:
+            raw.connect(where)
+            wrapped = ssl.create_default_context().wrap_socket(raw, server_hostname=host) if secure else raw
+        except BaseException:
+            raw.close()
+            raise
+        connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        connection.sock = wrapped
+        return connection
+
+    def _path(self, destination: str) -> str:
+        """Return the request path: the approved one, and below it the destination; never above or elsewhere."""
+        base = self.parts.path.rstrip("/")
+        below = (
+            [step for step in destination.split("?", maxsplit=1)[0].split("/") if step not in ("", ".", "..")]
+            if "://" not in destination
+            else []
+        )
+        return quote(base + "".join(f"/{step}" for step in below), safe="/%:@!$&'()*+,;=~-._") or "/"
+
+    def _headers(self, item: Outgoing) -> dict[str, str]:
+        headers = {
+            "User-Agent": "waybill",
+            "Content-Type": item.content_type or "application/octet-stream",
+            "Idempotency-Key": item.id,
+        }
+        for header in item.headers:
+            value = str(value_of(header))
+            if (
+                header.name.lower() not in NOT_OURS
+                and header.name.isascii()
+                and value.isascii()
+                and value.isprintable()
+            ):
+                headers[header.name] = value
+        if self.address.secret:
+            if self.address.options.get("bearer") or not self.address.username:
+                headers["Authorization"] = f"Bearer {self.address.secret}"
+            else:
+                pair = base64.b64encode(f"{self.address.username}:{self.address.secret}".encode()).decode()
+                headers["Authorization"] = f"Basic {pair}"
+        return headers
+
+    def check(self, destination: str | None) -> list[Check]:
+        try:
+            self._connect(5).close()
+        except (OSError, ForbiddenTarget) as error:
+            return [Check(question="reached", answer=False, detail=str(error) or type(error).__name__)]
+        return [
+            Check(question="reached", answer=True, detail=f"{self.parts.netloc} takes connections"),
+            Check(question="may publish", answer=None, detail="only a real message would tell"),
+        ]
+
+    def close(self) -> None: ...
+
+
+def _judge(item_id: str, status: int, words: str) -> Published:
+    said = f"HTTP {status}" + (f": {' '.join(words.split())[:200]}" if words.strip() else "")
+    if 200 <= status < 300:
+        return Published(id=item_id, result="confirmed", detail=f"the endpoint answered HTTP {status}")
+    if status in LATER:
+        return Published(id=item_id, result="unavailable", detail=said)
+    if 300 <= status < 400:
+        return Published(id=item_id, result="refused", detail=f"{said} (redirects are not followed)")
+    return Published(id=item_id, result="refused", detail=said)

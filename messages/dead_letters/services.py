@@ -1,0 +1,250 @@
+"""Every write to dead letters: stored from agents, discarded, restored, closed by what their replay did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from console.audit.services import record_audit
+from console.core.errors import Conflict, Invalid
+from console.identity.actor import SYSTEM, Actor
+from console.identity.models import Agent
+from messages.access import check_can_operate
+from messages.dead_letters.items import NewDeadLetter
+from messages.ingest import messages_sql
+from messages.ingest.catalog import flow_id_for, system_id_for
+from messages.ingest.model import Refused
+from messages.ingest.status import DEAD, FAILED
+from messages.ingest.writer import AlreadyAnswered, copy_payloads, find_answer, record_answer, store_refused
+from messages.models import DeadLetter, Replay
+from messages.payloads.seal import seal
+from messages.payloads.services import data_key_for
+from messages.replay.states import AWAITING_PROOF
+
+COLUMNS = {
+    "id": "uuid", "identity": "uuid", "environment_id": "int8", "flow_id": "int8", "system_id": "int8", "agent_id": "int8",
+    "state": "text", "received_at": "timestamptz", "failed_at": "timestamptz", "first_failed_at": "timestamptz", "broker": "text",
+    "family": "text", "queue": "text", "origin": "text", "route": "jsonb", "reason": "text", "reason_code": "text",
+    "error_type": "text", "error_root_type": "text", "error_message": "text", "error_stack": "text", "attempts": "int4",
+    "message_uid": "uuid", "message_id": "text", "correlation_id": "text", "trace_id": "uuid", "span_id": "text", "keys": "jsonb",
+    "content_type": "text", "size_bytes": "int8", "payload_on": "date",
+}  # fmt: skip
+INSERT = (
+    f"INSERT INTO messaging_deadletter ({', '.join(COLUMNS)}) "  # noqa: S608  names and types are constants
+    f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in COLUMNS.values())}) "
+    "ON CONFLICT (identity) DO NOTHING RETURNING id"
+)
+
+
+class NotOpen(Conflict):
+    """The dead letter is not in a state in which this can be done: somebody was faster, or a replay is under way."""
+
+    code = "dead_letter_not_open"
+
+
+class ReasonMissing(Invalid):
+    """Every action on a dead letter needs a reason; it is kept in the audit list."""
+
+    code = "reason_missing"
+
+
+def check_reason(reason: str) -> str:
+    """Return the reason, trimmed to 1,000 characters; raises ReasonMissing."""
+    reason = reason.replace("\x00", "").strip()
+    if not reason:
+        raise ReasonMissing("say why: the reason is kept in the audit list")
+    return reason[:1000]
+
+
+def store_dead_letters(
+    agent: Agent, letters: Sequence[NewDeadLetter], refused: Sequence[Refused], *, batch_id: str, body_sha256: bytes
+) -> dict[str, Any]:
+    """Store a batch of dead letters in one transaction; a death that is there already is counted, not stored.
+
+    A letter that comes back from a replay closes the one it came from, as failed again, and is linked to it.
+    """
+    if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
+        return answered
+    now = datetime.now(UTC)
+    rows, payloads = _rows(agent, letters, now), _payloads(agent, letters, now)
+    rejected = [{"index": r.index, "code": r.code, "detail": r.detail} for r in refused]
+    try:
+        with transaction.atomic():
+            stored = _insert(rows)
+            fresh = [letter for letter in letters if letter.id in stored]
+            copy_payloads([payloads[letter.id] for letter in fresh if letter.id in payloads])
+            _mark_messages(agent.environment_id, fresh, rows, now)
+            for letter in fresh:
+                _link_to_replay(agent.environment_id, letter, now)
+            store_refused(agent, "dead-letters", refused, now)
+            answer = {"accepted": len(fresh), "duplicates": len(letters) - len(fresh), "rejected": rejected}
+            record_answer(agent, batch_id, body_sha256, answer, now)
+    except AlreadyAnswered:
+        return find_answer(agent, batch_id, body_sha256) or {}
+    return answer
+
+
+def _rows(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> list[tuple[Any, ...]]:
+    rows = []
+    for letter in sorted(letters, key=lambda letter: letter.identity):
+        item, texts = letter.item, letter.texts
+        destination = texts["origin"] or texts["queue"]
+        has_body = letter.content is not None
+        rows.append(
+            (
+                letter.id,
+                letter.identity,
+                agent.environment_id,
+                flow_id_for(agent.environment_id, destination, item.system or "unknown"),
+                system_id_for(agent.environment_id, item.system) if item.system else None,
+                agent.pk,
+                "open",
+                now,
+                letter.failed_at,
+                letter.first_failed_at,
+                texts["broker"],
+                texts["family"],
+                texts["queue"],
+                texts["origin"],
+                messages_sql.json(_clean_route(item.route)),
+                texts["reason"],
+                item.reason_code,
+                texts["error_type"],
+                texts["error_root_type"],
+                texts["error_message"],
+                texts["error_stack"],
+                item.attempts,
+                letter.message_uid,
+                texts["message_id"],
+                texts["correlation_id"],
+                letter.trace_id,
+                (item.span_id or "").lower(),
+                messages_sql.json(letter.keys),
+                texts["content_type"],
+                len(letter.content.body) if letter.content else None,
+                now.date() if has_body else None,
+            )  # fmt: skip
+        )
+    return rows
+
+
+def _clean_route(route: dict[str, str]) -> dict[str, str]:
+    return {name.replace("\x00", "")[:64]: value.replace("\x00", "")[:300] for name, value in list(route.items())[:16]}
+
+
+def _payloads(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> dict[UUID, tuple[object, ...]]:
+    with_body = [letter for letter in letters if letter.content is not None]
+    if not with_body:
+        return {}
+    day, environment_id = now.date(), agent.environment_id
+    key_id, key = data_key_for(environment_id, day)
+    return {
+        letter.id: (
+            day, letter.id, environment_id, key_id, letter.texts["content_type"], len(letter.content.body),
+            seal(key, letter.content, environment_id=environment_id, row_id=letter.id),
+        )
+        for letter in with_body
+        if letter.content is not None
+    }  # fmt: skip
+
+
+def _insert(rows: list[tuple[Any, ...]]) -> set[UUID]:
+    if not rows:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT, [list(column) for column in zip(*rows, strict=True)])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _mark_messages(
+    environment_id: int, fresh: Sequence[NewDeadLetter], rows: Sequence[tuple[Any, ...]], now: datetime
+) -> None:
+    flows = {row[0]: row[3] for row in rows}
+    deaths: dict[UUID, tuple[object, ...]] = {}
+    first_seen: dict[UUID, datetime] = {}
+    for letter in fresh:
+        if letter.message_uid is not None:
+            texts = letter.texts
+            deaths[letter.message_uid] = (
+                flows[letter.id], texts["message_id"], texts["correlation_id"] or None, letter.trace_id, letter.failed_at, letter.keys,
+                texts["error_root_type"] or None, texts["error_message"] or texts["reason"] or None,
+            )  # fmt: skip
+            first_seen[letter.message_uid] = letter.first_failed_at or letter.failed_at
+    messages_sql.mark_dead(environment_id, deaths, first_seen, now)
+
+
+def _link_to_replay(environment_id: int, letter: NewDeadLetter, now: datetime) -> None:
+    """Tie a death to the replay that it came out of, by the replay id in its headers or the replay's own trace."""
+    replays = Replay.objects.filter(environment_id=environment_id)
+    replay = replays.filter(pk=letter.replay_id).first() if letter.replay_id else None
+    if replay is None and letter.trace_id:
+        replay = replays.filter(trace_id=letter.trace_id).first()
+    if replay is None or replay.dead_letter_id == letter.id:
+        return
+    DeadLetter.objects.filter(pk=letter.id).update(previous_id=replay.dead_letter_id)
+    moved = Replay.objects.filter(pk=replay.pk, state__in=AWAITING_PROOF).update(
+        state=Replay.State.FAILED_AGAIN,
+        lease_until=None,
+        finished_at=now,
+        detail="it died again: " + letter.texts["error_message"][:300],
+    )
+    if moved:
+        close_dead_letter(replay.dead_letter_id, DeadLetter.Resolution.FAILED_AGAIN, now)
+        old = replay.dead_letter
+        record_audit(
+            SYSTEM,
+            "replay.failed_again",
+            old,
+            environment=old.environment,
+            team_id=old.flow.team_id,
+            details={"later": str(letter.id)},
+        )
+
+
+def close_dead_letter(pk: UUID, resolution: DeadLetter.Resolution, now: datetime) -> bool:
+    """Close a letter whose replay ended; False when it was not replaying."""
+    return bool(
+        DeadLetter.objects.filter(pk=pk, state=DeadLetter.State.REPLAYING).update(
+            state=DeadLetter.State.CLOSED, resolution=resolution, closed_at=now
+        )
+    )
+
+
+@transaction.atomic
+def discard_dead_letter(letter: DeadLetter, *, by: Actor, reason: str) -> None:
+    """Close an open dead letter without sending it; it can be restored. Raises NotOpen, ReasonMissing, Forbidden."""
+    check_can_operate(by, letter.flow)
+    reason = check_reason(reason)
+    claimed = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetter.State.OPEN).update(
+        state=DeadLetter.State.CLOSED, resolution=DeadLetter.Resolution.DISCARDED, closed_at=datetime.now(UTC)
+    )
+    if not claimed:
+        raise NotOpen("this dead letter is not open any more: somebody replayed or discarded it")
+    if letter.message_uid:
+        messages_sql.set_status(letter.message_uid, FAILED)
+    record_audit(
+        by, "dead_letter.discarded", letter, environment=letter.environment, team_id=letter.flow.team_id, reason=reason
+    )
+    letter.refresh_from_db()
+
+
+@transaction.atomic
+def restore_dead_letter(letter: DeadLetter, *, by: Actor, reason: str) -> None:
+    """Open a discarded dead letter again. Raises NotOpen, ReasonMissing, Forbidden."""
+    check_can_operate(by, letter.flow)
+    reason = check_reason(reason)
+    restored = DeadLetter.objects.filter(
+        pk=letter.pk, state=DeadLetter.State.CLOSED, resolution=DeadLetter.Resolution.DISCARDED
+    ).update(state=DeadLetter.State.OPEN, resolution=None, closed_at=None)
+    if not restored:
+        raise NotOpen("only a discarded dead letter can be restored")
+    if letter.message_uid:
+        messages_sql.set_status(letter.message_uid, DEAD)
+    record_audit(
+        by, "dead_letter.restored", letter, environment=letter.environment, team_id=letter.flow.team_id, reason=reason
+    )
+    letter.refresh_from_db()

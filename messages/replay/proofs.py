@@ -1,0 +1,76 @@
+"""The receiver's proof: a replay is processed when the receiver's own event says so, and not before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from console.audit.services import record_audit
+from console.identity.actor import SYSTEM
+from messages.dead_letters.services import close_dead_letter
+from messages.ingest import messages_sql
+from messages.ingest.status import DELIVERED
+from messages.models import DeadLetter, Replay
+from messages.replay.services import move
+
+LOCK = 7_219_004
+AT_MOST = 500
+
+# A proof is a process or settle event (4, 5) that succeeded (1), pushed by an agent, about this letter's flow, message or
+# system, tied to the replay by its own trace, by a link to that trace, or by the same message after the sending.
+PROOFS = """
+SELECT r.id, p.occurred_at, p.event_id, p.tie
+FROM messaging_replay r
+JOIN messaging_deadletter d ON d.id = r.dead_letter_id
+CROSS JOIN LATERAL (
+    SELECT e.occurred_at, e.id AS event_id, 'trace' AS tie, 1 AS strength FROM messaging_event e
+    WHERE e.trace_id = r.trace_id AND e.occurred_at >= r.created_at - interval '10 minutes'
+      AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
+      AND (e.flow_id = d.flow_id OR e.message_uid = d.message_uid OR e.system_id = d.system_id)
+    UNION ALL
+    SELECT e.occurred_at, e.id, 'link', 2 FROM messaging_trace_link l
+    JOIN messaging_event e ON e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.occurred_at = l.occurred_at
+    WHERE l.linked_trace_id = r.trace_id AND l.occurred_at >= r.created_at - interval '10 minutes'
+      AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
+      AND (e.flow_id = d.flow_id OR e.message_uid = d.message_uid OR e.system_id = d.system_id)
+    UNION ALL
+    SELECT e.occurred_at, e.id, 'message id', 3 FROM messaging_event e
+    WHERE e.message_uid = d.message_uid AND e.occurred_at > r.sent_at
+      AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
+      AND (d.system_id IS NULL OR e.system_id = d.system_id)
+    ORDER BY strength, occurred_at LIMIT 1
+) p
+WHERE r.state IN ('sending', 'sent', 'confirmed', 'unknown') AND r.finished_at IS NULL
+ORDER BY r.id LIMIT %s
+"""
+
+
+def settle_replays() -> int:
+    """Close every replay whose proof has arrived; two at once do the work once. Returns how many were proved."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute(PROOFS, [AT_MOST])
+        found: list[Any] = cursor.fetchall()
+        return sum(_settle(*row) for row in found)
+
+
+def _settle(pk: UUID, occurred_at: datetime, event_id: UUID, tie: str) -> bool:
+    replay = Replay.objects.select_related("dead_letter__flow", "dead_letter__environment").get(pk=pk)
+    now = datetime.now(UTC)
+    proof = {"proof_event_at": occurred_at, "proof_event_id": event_id, "proof_tie": tie, "finished_at": now}
+    if not move(replay, "processed", **proof):
+        return False
+    letter = replay.dead_letter
+    close_dead_letter(letter.pk, DeadLetter.Resolution.PROCESSED, now)
+    if letter.message_uid:
+        messages_sql.set_status(letter.message_uid, DELIVERED)
+    details = {"replay": str(pk), "event": str(event_id), "tie": tie}
+    record_audit(
+        SYSTEM, "replay.processed", letter, environment=letter.environment, team_id=letter.flow.team_id, details=details
+    )
+    return True

@@ -1,0 +1,362 @@
+"""Replaying one dead letter: request, claim, send, mark. The row is the queue; see states.py for the ways between states.
+
+At least once, said out loud: a worker that dies between sending and marking leaves `sending` behind. When its lease ends the
+message is sent again with the same replay id where the flow says its receiver is idempotent, else parked as `unknown`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import IntegrityError, connection, transaction
+
+from console.audit.services import record_audit
+from console.core.errors import Conflict
+from console.identity.actor import Actor
+from messages import tasks
+from messages.access import check_can_operate
+from messages.catalog.connections import connector_of
+from messages.connectors.base import Outgoing, Published
+from messages.connectors.context import make_traceparent
+from messages.connectors.headers import from_dicts
+from messages.connectors.hygiene import stamp_headers, strip_headers
+from messages.dead_letters.services import NotOpen, check_reason
+from messages.ingest import messages_sql
+from messages.ingest.identity import span_event_id
+from messages.ingest.model import NewEvent
+from messages.ingest.status import DELIVERED
+from messages.ingest.writer import write_own_event
+from messages.models import Connection, DeadLetter, Flow, Replay
+from messages.payloads.queries import stored_content
+from messages.payloads.seal import Content
+from messages.replay.states import TRANSITIONS
+
+log = structlog.get_logger(__name__)
+LEASE_S = 60
+PUBLISH_TIMEOUT_S = 20.0
+MOST_ATTEMPTS = 10
+SWEEP_LOCK = 7_219_003
+SWEEP_AT_MOST = 200
+
+
+class ReplayNotAllowed(Conflict):
+    """This dead letter cannot be replayed now; the sentence says what is missing and where to get it."""
+
+    code = "replay_not_allowed"
+
+
+class IllegalTransition(Conflict):
+    """The replay is not in a state from which this can follow."""
+
+    code = "replay_state"
+
+
+def find_connection(letter: DeadLetter) -> Connection:
+    """Return the approved connection over which this letter goes back; raises ReplayNotAllowed."""
+    found = Connection.objects.filter(environment_id=letter.environment_id, name=letter.broker).first()
+    if found is None:
+        raise ReplayNotAllowed(
+            f"{letter.environment.slug} has no connection named “{letter.broker}”, the broker this letter came from: "
+            "an administrator adds it under Connections"
+        )
+    if found.approved_at is None:
+        raise ReplayNotAllowed(
+            f"the connection “{found.name}” is not approved: an administrator approves it under Connections"
+        )
+    return found
+
+
+def check_replayable(letter: DeadLetter) -> Connection:
+    """Return the connection to use; raises ReplayNotAllowed in words when this letter cannot be sent again."""
+    if letter.size_bytes is None or letter.payload_on is None:
+        raise ReplayNotAllowed("its body did not come with it, so there is nothing to send")
+    if not letter.origin:
+        raise ReplayNotAllowed("it is not known where it came from, so there is nowhere to send it")
+    return find_connection(letter)
+
+
+@transaction.atomic
+def request_replay(letter: DeadLetter, *, by: Actor, reason: str, destination: str | None = None) -> Replay:
+    """Claim an open dead letter, queue its replay and audit it; the worker is told after the commit.
+
+    Raises Forbidden, ReasonMissing, NotOpen when somebody was faster, ReplayNotAllowed.
+    """
+    check_can_operate(by, letter.flow)
+    reason = check_reason(reason)
+    found = check_replayable(letter)
+    target = (destination or letter.origin).replace("\x00", "").strip()[:300]
+    claimed = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetter.State.OPEN).update(
+        state=DeadLetter.State.REPLAYING
+    )
+    if not claimed:
+        raise NotOpen("this dead letter is not open any more: somebody replayed or discarded it")
+    try:
+        replay = Replay.objects.create(
+            dead_letter=letter,
+            environment_id=letter.environment_id,
+            connection=found,
+            destination=target,
+            requested_by=by.name,
+            reason=reason,
+            span_id=secrets.token_hex(8),
+        )
+    except IntegrityError as error:
+        raise NotOpen("a replay of this dead letter is already under way") from error
+    details = {"replay": str(replay.pk), "destination": target, "connection": found.name}
+    record_audit(
+        by,
+        "replay.requested",
+        letter,
+        environment=letter.environment,
+        team_id=letter.flow.team_id,
+        reason=reason,
+        details=details,
+    )
+    transaction.on_commit(partial(_tell_worker, replay.pk))
+    letter.refresh_from_db()
+    return replay
+
+
+def _tell_worker(pk: UUID) -> None:
+    """Say "look" to a worker; when the broker is away the sweep finds the row."""
+    try:
+        tasks.run_replay.delay(str(pk))
+    except Exception as error:  # noqa: BLE001  any broker failure means the same: the sweep will
+        log.warning("replay_not_announced", replay=str(pk), reason=str(error)[:200])
+
+
+CLAIM = """
+UPDATE messaging_replay SET state = 'sending', attempt = attempt + 1, lease_until = now() + make_interval(secs => %s),
+       sent_at = coalesce(sent_at, now()), not_before = NULL
+WHERE id = %s AND (
+      (state = 'queued' AND (not_before IS NULL OR not_before <= now()))
+   OR (state = 'sending' AND lease_until < now() AND %s))
+RETURNING attempt
+"""
+
+
+def _claim(replay: Replay, *, again: bool) -> int | None:
+    """Take the row for this worker; return the attempt number that fences its marks, None when it is not to be had."""
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [LEASE_S, replay.pk, again])
+        row = cursor.fetchone()
+    return int(row[0]) if row else None
+
+
+def run_replay(pk: UUID) -> None:
+    """Send one dead letter again. May be called twice at once: the claim decides, the attempt number fences the mark."""
+    replay = Replay.objects.select_related("dead_letter__flow", "connection").filter(pk=pk).first()
+    if replay is None:
+        return
+    attempt = _claim(replay, again=replay.dead_letter.flow.receiver_is_idempotent)
+    if attempt is None:
+        return
+    result = _send(replay, attempt)
+    _mark(replay, attempt, result)
+    log.info("replay_sent", replay=str(pk), attempt=attempt, result=result.result)
+
+
+def _send(replay: Replay, attempt: int) -> Published:
+    """Publish outside any transaction; whatever cannot be prepared is refused in words."""
+    letter = replay.dead_letter
+    if replay.connection.approved_at is None:
+        return Published(
+            id=str(replay.pk),
+            result="refused",
+            detail=f"the connection {replay.connection.name} is not approved any more",
+        )
+    try:
+        content = stored_content(letter.environment_id, letter.pk, letter.payload_on)
+        connector = connector_of(replay.connection)
+    except Exception as error:  # noqa: BLE001  a broken key or kind must end in a state with words, not in a loop
+        return Published(id=str(replay.pk), result="refused", detail=str(error)[:500])
+    if content is None:
+        return Published(id=str(replay.pk), result="refused", detail="its body is not stored any more")
+    _record_send(replay)
+    try:
+        return connector.publish([outgoing(replay, content, attempt)], timeout_s=PUBLISH_TIMEOUT_S)[0]
+    except Exception as error:
+        log.exception("connector_failed", replay=str(replay.pk))
+        return Published(
+            id=str(replay.pk), result="unknown", detail=f"the connector failed: {type(error).__name__}: {error}"[:500]
+        )
+    finally:
+        connector.close()
+
+
+def outgoing(replay: Replay, content: Content, attempt: int) -> Outgoing:
+    """Return the message as it goes out: dead-letter headers stripped, ours stamped, the rest as it was."""
+    letter = replay.dead_letter
+    headers = stamp_headers(
+        strip_headers(from_dicts(content.headers)),
+        replay_id=str(replay.pk),
+        replay_of=letter.message_id or str(letter.pk),
+        attempt=attempt,
+        by=replay.requested_by,
+        traceparent=make_traceparent(replay.trace_id.hex, replay.span_id),
+    )
+    same = replay.destination == letter.origin
+    return Outgoing(
+        id=str(replay.pk),
+        destination=replay.destination,
+        route=letter.route if same else {},
+        body=content.body,
+        headers=headers,
+        properties=content.properties,
+        content_type=letter.content_type,
+    )
+
+
+def _record_send(replay: Replay) -> None:
+    """Put the replay's own send into the journey, linked to the original trace, so that what follows is tied to both."""
+    letter = replay.dead_letter
+    event = NewEvent(
+        index=0,
+        id=span_event_id(letter.environment_id, replay.trace_id, replay.span_id),
+        occurred_at=replay.created_at,
+        system="waybill",
+        operation=2,
+        outcome=1,
+        name=f"replay to {replay.destination}",
+        destination=letter.origin or letter.queue,
+        message_id=letter.message_id or None,
+        message_uid=letter.message_uid,
+        trace_id=replay.trace_id,
+        span_id=replay.span_id,
+        links=[(letter.trace_id, letter.span_id or "0" * 16)] if letter.trace_id else [],
+        keys=letter.keys,
+        attributes={"replay.id": str(replay.pk), "replay.by": replay.requested_by},
+    )
+    try:
+        write_own_event(letter.environment_id, event)
+    except Exception:
+        log.exception("replay_event_not_stored", replay=str(replay.pk))
+
+
+def move(replay: Replay, after: str, *, attempt: int | None = None, **changes: Any) -> bool:
+    """Move a replay along TRANSITIONS by a conditional UPDATE; False when it has moved on, or another attempt owns it."""
+    before = [state for state, following in TRANSITIONS.items() if after in following]
+    rows = Replay.objects.filter(pk=replay.pk, state__in=before)
+    if attempt is not None:
+        rows = rows.filter(attempt=attempt, state=Replay.State.SENDING)
+    return bool(rows.update(state=after, **({"lease_until": None} | changes)))
+
+
+@transaction.atomic
+def _mark(replay: Replay, attempt: int, result: Published) -> None:
+    """Write down what the connector said, under the attempt that said it."""
+    now, detail = datetime.now(UTC), result.detail[:1000]
+    flow = replay.dead_letter.flow
+    if result.result == "confirmed":
+        move(replay, "confirmed", attempt=attempt, confirmed_at=now, detail=detail)
+    elif result.result == "refused":
+        _refuse(replay, attempt, detail, now)
+    elif result.result == "unavailable":
+        if attempt >= MOST_ATTEMPTS:
+            _refuse(replay, attempt, f"given up after {attempt} attempts: {detail}", now)
+        else:
+            _requeue(replay, attempt, detail)
+    elif flow.receiver_is_idempotent and attempt < MOST_ATTEMPTS:
+        _requeue(replay, attempt, f"{detail}; sent again with the same replay id, because the receiver is idempotent")
+    else:
+        move(replay, "unknown", attempt=attempt, detail=detail)
+
+
+def _refuse(replay: Replay, attempt: int | None, detail: str, now: datetime) -> None:
+    if move(replay, "refused", attempt=attempt, detail=detail, finished_at=now):
+        DeadLetter.objects.filter(pk=replay.dead_letter_id, state=DeadLetter.State.REPLAYING).update(
+            state=DeadLetter.State.OPEN
+        )
+
+
+def _requeue(replay: Replay, attempt: int, detail: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE messaging_replay SET state = 'queued', lease_until = NULL, detail = %s, "
+            "not_before = now() + make_interval(secs => %s) WHERE id = %s AND state = 'sending' AND attempt = %s",
+            [detail, min(60, 2**attempt), replay.pk, attempt],
+        )
+
+
+def sweep_replays() -> int:
+    """Run what nobody looked at and settle expired leases; two sweeps at once do the work once. Returns how many rows."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute(
+            "UPDATE messaging_replay r SET state = 'unknown', lease_until = NULL, "
+            "detail = 'the worker was lost between send and mark: it may or may not have been sent' "
+            "FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id "
+            "WHERE d.id = r.dead_letter_id AND r.state = 'sending' AND r.lease_until < now() AND NOT f.receiver_is_idempotent"
+        )
+        parked = cursor.rowcount
+        cursor.execute(
+            "SELECT id FROM messaging_replay WHERE (state = 'queued' AND coalesce(not_before, created_at + interval '1 second') <= now()) "
+            "OR (state = 'sending' AND lease_until < now()) ORDER BY id LIMIT %s",
+            [SWEEP_AT_MOST],
+        )
+        due = [row[0] for row in cursor.fetchall()]
+    for pk in due:
+        run_replay(pk)
+    return parked + len(due)
+
+
+@transaction.atomic
+def send_again(replay: Replay, *, by: Actor, reason: str) -> None:
+    """Queue a replay of unknown outcome once more, with the same replay id; a person takes the risk of a second copy."""
+    flow = _flow(replay)
+    check_can_operate(by, flow)
+    reason = check_reason(reason)
+    if not move(replay, "queued", not_before=None, detail="sent again by a person"):
+        raise IllegalTransition("only a replay whose outcome is unknown can be sent again")
+    letter = replay.dead_letter
+    details = {"replay": str(replay.pk)}
+    record_audit(
+        by,
+        "replay.sent_again",
+        letter,
+        environment=letter.environment,
+        team_id=flow.team_id,
+        reason=reason,
+        details=details,
+    )
+    transaction.on_commit(partial(_tell_worker, replay.pk))
+
+
+@transaction.atomic
+def mark_processed(replay: Replay, *, by: Actor, reason: str) -> None:
+    """Close the letter of a replay without proof, on a person's word, which the audit list and the replay keep."""
+    flow = _flow(replay)
+    check_can_operate(by, flow)
+    reason = check_reason(reason)
+    now = datetime.now(UTC)
+    open_ended = Replay.objects.filter(
+        pk=replay.pk, state__in=["sent", "confirmed", "unknown"], finished_at__isnull=True
+    )
+    if not open_ended.update(finished_at=now, detail=f"closed without proof by {by.name}: {reason}"):
+        raise IllegalTransition("only a replay that waits for proof can be marked")
+    letter = replay.dead_letter
+    closed = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetter.State.REPLAYING)
+    closed.update(state=DeadLetter.State.CLOSED, resolution=DeadLetter.Resolution.PROCESSED, closed_at=now)
+    if letter.message_uid:
+        messages_sql.set_status(letter.message_uid, DELIVERED)
+    details = {"replay": str(replay.pk)}
+    record_audit(
+        by,
+        "replay.marked_processed",
+        letter,
+        environment=letter.environment,
+        team_id=flow.team_id,
+        reason=reason,
+        details=details,
+    )
+
+
+def _flow(replay: Replay) -> Flow:
+    return replay.dead_letter.flow
