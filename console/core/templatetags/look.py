@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from django import template
-from django.http import HttpRequest
-from django.template.context import Context
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -113,15 +111,6 @@ def letter_chip(letter: object) -> SafeString:
 def meter(value: float, of: float) -> str:
     """{{ 12|meter:100 }} → "12%", for the width of a bar in SVG."""
     return charts.meter(value, of)
-
-
-@register.simple_tag(takes_context=True)
-def current_url(context: Context, url: str) -> bool:
-    """Whether this page is `url` or below it (the overview only itself): the rail's mark."""
-    request = context.get("request")
-    if not isinstance(request, HttpRequest):
-        return False
-    return request.path == url if url == "/" else request.path.startswith(url)
 
 
 WINDOWS = {"1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
