@@ -1,0 +1,87 @@
+"""Lists of messages, events and dead letters: keyset pages inside a window, rights inside the query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db.models import Model, Q, QuerySet
+
+from console.core.paging import Page, decode_time_cursor, decode_uuid_cursor, encode_cursor
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters, visible_events, visible_messages
+from messages.models import DeadLetter, Event, Message
+from messages.search.parse import EMPTY, parse_query
+from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, Target, is_exact, to_q
+from messages.search.window import Window, parse_window
+
+M = TypeVar("M", bound=Model)
+
+
+def find_messages(
+    actor: Actor, *, environments: Sequence[Environment], q: str = "", window: Window | None = None, limit: int = 50, cursor: str | None = None
+) -> Page[Message]:
+    """Return messages, newest first by when they were first seen. Raises BadQuery, InvalidCursor."""
+    rows = visible_messages(actor).select_related("flow", "environment")
+    page = _timed(rows, "first_seen_at", MESSAGES, environments, q, window, limit, cursor)
+    return page
+
+
+def find_events(
+    actor: Actor, *, environments: Sequence[Environment], q: str = "", window: Window | None = None, limit: int = 50, cursor: str | None = None
+) -> Page[Event]:
+    """Return events, newest first. Raises BadQuery, InvalidCursor."""
+    rows = visible_events(actor).select_related("flow", "system", "agent", "environment")
+    return _timed(rows, "occurred_at", EVENTS, environments, q, window, limit, cursor)
+
+
+def find_dead_letters(
+    actor: Actor, *, environments: Sequence[Environment], q: str = "", window: Window | None = None, limit: int = 50, cursor: str | None = None
+) -> Page[DeadLetter]:
+    """Return dead letters, newest harvest first; without a window all of them, because a waiting one never grows old.
+
+    Raises BadQuery, InvalidCursor.
+    """
+    rows = visible_dead_letters(actor).filter(environment__in=environments)
+    rows = rows.filter(to_q(parse_query(q), DEAD_LETTERS, environments=list(environments), now=datetime.now(UTC)))
+    if window is not None:
+        rows = rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
+    if cursor:
+        rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
+    found = list(rows.order_by("-pk")[: limit + 1])
+    more = len(found) > limit
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if more else None)
+
+
+def _timed(
+    rows: QuerySet[M], field: str, target: Target, environments: Sequence[Environment], q: str, window: Window | None, limit: int, cursor: str | None
+) -> Page[M]:
+    """Return one page ordered by (time, id), both descending: a total order, so that ties neither repeat nor vanish."""
+    node = parse_query(q)
+    now = datetime.now(UTC)
+    rows = rows.filter(environment__in=environments)
+    if node != EMPTY:
+        rows = rows.filter(to_q(node, target, environments=list(environments), now=now))
+    since, until = bounds(window, exact=is_exact(node), now=now)
+    rows = rows.filter(**{f"{field}__gte": since, f"{field}__lt": until})
+    if field == "first_seen_at":  # the partition column of messages: a message's day may be a little before its first event
+        rows = rows.filter(first_seen_on__gte=(since - timedelta(days=4)).date(), first_seen_on__lte=(until + timedelta(days=4)).date())
+    if cursor:
+        at, identity = decode_time_cursor(cursor)
+        # The first bound is implied by the second; it is there so that partitions prune.
+        rows = rows.filter(**{f"{field}__lte": at}).filter(Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity}))
+    found: list[Any] = list(rows.order_by(f"-{field}", "-id")[: limit + 1])
+    more = len(found) > limit
+    last = found[limit - 1] if more else None
+    return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None)
+
+
+def bounds(window: Window | None, *, exact: bool, now: datetime) -> tuple[datetime, datetime]:
+    """Return the time bounds of a list; a search for one id or number looks through everything unless told otherwise."""
+    if window is not None:
+        return window.since, window.until
+    span = timedelta(days=settings.RETENTION_DAYS + 1) if exact else timedelta(hours=24)
+    return now - span, parse_window(None, now=now).until
