@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -39,12 +40,10 @@ def wants_json(request: HttpRequest) -> bool:
 
 def page_for(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     """Return the designed error page of this status."""
-    return render(
-        request,
-        f"errors/{status if status in {400, 403, 404, 409, 500, 503} else 400}.html",
-        {"detail": detail},
-        status=status,
-    )
+    template = f"errors/{status if status in {400, 403, 404, 409, 500, 503} else 400}.html"
+    if status >= 500:  # without the request: no context processor may ask the database that has just failed
+        return HttpResponse(render_to_string(template, {"detail": detail}), status=status)
+    return render(request, template, {"detail": detail}, status=status)
 
 
 class ConsoleErrorMiddleware:
