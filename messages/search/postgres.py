@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 
 from console.identity.models import Environment
-from messages.models import Flow, System
+from messages.models import Event, Flow, System
 from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.search.parse import And, BadQuery, Node, Not, Or, Term
 from messages.search.window import BadWindow, parse_span
@@ -52,8 +52,9 @@ def _term(term: Term, target: Target, environments: list[Environment], now: date
     name = term.field.lower()
     if name == "flow":
         return _by_name("flow_id", Flow, term, environments)
-    if name == "system" and "system" in target.fields:
-        return _by_name("system_id", System, term, environments)
+    if name == "system":
+        named = _by_name("system_id", System, term, environments)
+        return named if "system" in target.fields else _messages_touched_by(named, now)
     if name == "age":
         return _age(term, target, now)
     if name == "at":
@@ -96,13 +97,23 @@ def _by_name(column: str, model: Any, term: Term, environments: list[Environment
     return Q(**{f"{column}__in": ids})
 
 
+def _messages_touched_by(system: Q, now: datetime) -> Q:
+    """A message has no system of its own: it is one that a system touched, in the last week."""
+    touched = Event.objects.filter(system, occurred_at__gte=now - timedelta(days=7), message_uid__isnull=False)
+    return Q(id__in=touched.values("message_uid"))
+
+
 def _age(term: Term, target: Target, now: datetime) -> Q:
     """age:>1h is older than an hour: an earlier time."""
     try:
         at = now - parse_span(term.value)
     except BadWindow as error:
         raise BadQuery(str(error)) from error
-    return _compare(target.time_field, Term(term.field, term.value, op={">": "<", "<": ">", ">=": "<=", "<=": ">=", "=": "<="}[term.op]), at)
+    return _compare(
+        target.time_field,
+        Term(term.field, term.value, op={">": "<", "<": ">", ">=": "<=", "<=": ">=", "=": "<="}[term.op]),
+        at,
+    )
 
 
 def _moment(text: str) -> datetime:
@@ -152,7 +163,11 @@ def one_of(column: str, choices: dict[str, object]) -> Condition:
 def uuid_of(column: str) -> Condition:
     def condition(term: Term) -> Q:
         found = _trace(term.value)
-        return Q(**{column: found}) if found is not None else Q(**{f"{column}__isnull": True}) & Q(**{f"{column}__isnull": False})
+        return (
+            Q(**{column: found})
+            if found is not None
+            else Q(**{f"{column}__isnull": True}) & Q(**{f"{column}__isnull": False})
+        )
 
     return condition
 
@@ -169,7 +184,11 @@ def _letter_state(term: Term) -> Q:
     word = term.value.lower()
     if word == "waiting":
         return Q(state__in=["open", "replaying"])
-    return one_of("resolution", RESOLUTIONS)(term) if word in RESOLUTIONS else one_of("state", STATES | {"waiting": ""})(term)
+    return (
+        one_of("resolution", RESOLUTIONS)(term)
+        if word in RESOLUTIONS
+        else one_of("state", STATES | {"waiting": ""})(term)
+    )
 
 
 COMMON: dict[str, Condition] = {
@@ -185,7 +204,11 @@ MESSAGES = Target(
     time_field="first_seen_at",
     text_fields=("error_message", "error_type"),
     fields=COMMON
-    | {"status": one_of("status", _labels(MessageStatus)), "error": text_of("error_message", "error_type"), "class": text_of("error_type")},
+    | {
+        "status": one_of("status", _labels(MessageStatus)),
+        "error": text_of("error_message", "error_type"),
+        "class": text_of("error_type"),
+    },
 )
 EVENTS = Target(
     name="events",

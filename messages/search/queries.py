@@ -22,7 +22,13 @@ M = TypeVar("M", bound=Model)
 
 
 def find_messages(
-    actor: Actor, *, environments: Sequence[Environment], q: str = "", window: Window | None = None, limit: int = 50, cursor: str | None = None
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    q: str = "",
+    window: Window | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page[Message]:
     """Return messages, newest first by when they were first seen. Raises BadQuery, InvalidCursor."""
     rows = visible_messages(actor).select_related("flow", "environment")
@@ -31,7 +37,13 @@ def find_messages(
 
 
 def find_events(
-    actor: Actor, *, environments: Sequence[Environment], q: str = "", window: Window | None = None, limit: int = 50, cursor: str | None = None
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    q: str = "",
+    window: Window | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page[Event]:
     """Return events, newest first. Raises BadQuery, InvalidCursor."""
     rows = visible_events(actor).select_related("flow", "system", "agent", "environment")
@@ -39,7 +51,13 @@ def find_events(
 
 
 def find_dead_letters(
-    actor: Actor, *, environments: Sequence[Environment], q: str = "", window: Window | None = None, limit: int = 50, cursor: str | None = None
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    q: str = "",
+    window: Window | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page[DeadLetter]:
     """Return dead letters, newest harvest first; without a window all of them, because a waiting one never grows old.
 
@@ -57,7 +75,14 @@ def find_dead_letters(
 
 
 def _timed(
-    rows: QuerySet[M], field: str, target: Target, environments: Sequence[Environment], q: str, window: Window | None, limit: int, cursor: str | None
+    rows: QuerySet[M],
+    field: str,
+    target: Target,
+    environments: Sequence[Environment],
+    q: str,
+    window: Window | None,
+    limit: int,
+    cursor: str | None,
 ) -> Page[M]:
     """Return one page ordered by (time, id), both descending: a total order, so that ties neither repeat nor vanish."""
     node = parse_query(q)
@@ -67,12 +92,18 @@ def _timed(
         rows = rows.filter(to_q(node, target, environments=list(environments), now=now))
     since, until = bounds(window, exact=is_exact(node), now=now)
     rows = rows.filter(**{f"{field}__gte": since, f"{field}__lt": until})
-    if field == "first_seen_at":  # the partition column of messages: a message's day may be a little before its first event
-        rows = rows.filter(first_seen_on__gte=(since - timedelta(days=4)).date(), first_seen_on__lte=(until + timedelta(days=4)).date())
+    if (
+        field == "first_seen_at"
+    ):  # the partition column of messages: a message's day may be a little before its first event
+        rows = rows.filter(
+            first_seen_on__gte=(since - timedelta(days=4)).date(), first_seen_on__lte=(until + timedelta(days=4)).date()
+        )
     if cursor:
         at, identity = decode_time_cursor(cursor)
         # The first bound is implied by the second; it is there so that partitions prune.
-        rows = rows.filter(**{f"{field}__lte": at}).filter(Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity}))
+        rows = rows.filter(**{f"{field}__lte": at}).filter(
+            Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity})
+        )
     found: list[Any] = list(rows.order_by(f"-{field}", "-id")[: limit + 1])
     more = len(found) > limit
     last = found[limit - 1] if more else None

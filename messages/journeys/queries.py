@@ -1,0 +1,137 @@
+"""Journeys: stitched from trace ids, span links, message id, correlation id and business key, rights applied in each query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters, visible_events, visible_messages
+from messages.journeys.stitch import Journey, build_journey
+from messages.models import DeadLetter, Event, Message, Replay, TraceLink
+
+MOST_TRACES, MOST_EVENTS, ROUNDS = 20, 2_000, 3
+AROUND = timedelta(days=3)  # a journey's events lie within days of each other; keeps partitions pruned
+KEY_AROUND = timedelta(days=1)
+
+
+def journey_of_trace(actor: Actor, environments: Sequence[Environment], trace_id: UUID) -> Journey:
+    """Return the journey that this trace is part of; without steps when nothing visible has it."""
+    events = visible_events(actor).filter(environment__in=environments, trace_id=trace_id)
+    first = events.order_by("occurred_at", "id").values_list("occurred_at", flat=True).first()
+    letters = visible_dead_letters(actor).filter(environment__in=environments, trace_id=trace_id)
+    if first is None:
+        return _with_replays(build_journey([], {}, dead_letters=letters[:50]))
+    uids = set(events.filter(message_uid__isnull=False).values_list("message_uid", flat=True)[:MOST_EVENTS])
+    return _stitch(actor, environments, {trace_id}, uids, first, correlation=None, keys={})
+
+
+def journey_of_message(actor: Actor, message: Message) -> Journey:
+    """Return the journey of one message."""
+    traces = {message.trace_id} if message.trace_id else set()
+    return _stitch(
+        actor,
+        [message.environment],
+        traces,
+        {message.id},
+        message.first_seen_at,
+        correlation=message.correlation_id,
+        keys=message.keys,
+    )
+
+
+def journey_of_dead_letter(actor: Actor, letter: DeadLetter) -> Journey:
+    """Return the journey that ended in this dead letter."""
+    traces = {letter.trace_id} if letter.trace_id else set()
+    uids = {letter.message_uid} if letter.message_uid else set()
+    at = letter.first_failed_at or letter.failed_at
+    return _stitch(
+        actor, [letter.environment], traces, uids, at, correlation=letter.correlation_id or None, keys=letter.keys
+    )
+
+
+def _stitch(
+    actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: set[UUID], around: datetime, *,
+    correlation: str | None, keys: dict[str, str],
+) -> Journey:  # fmt: skip
+    base = visible_events(actor).filter(environment__in=environments).select_related("system", "flow", "agent")
+    near = base.filter(occurred_at__gte=around - AROUND, occurred_at__lte=around + 10 * AROUND)
+    found: dict[UUID, Any] = {}
+    ties: dict[UUID, str] = {}
+    seen_traces: set[UUID] = set()
+    truncated = False
+    for tie_of_round in ("trace", "link", "link")[:ROUNDS]:
+        fresh = set(list(traces - seen_traces)[:MOST_TRACES])
+        truncated |= len(traces) > MOST_TRACES
+        seen_traces |= fresh
+        _take(near.filter(trace_id__in=fresh), found, ties, tie_of_round)
+        _take(near.filter(message_uid__in=uids), found, ties, "message id")
+        uids |= {e.message_uid for e in found.values() if e.message_uid}
+        traces |= {e.trace_id for e in found.values() if e.trace_id} | _linked(environments, traces)
+        if not traces - seen_traces:
+            break
+    if correlation:
+        _take(near.filter(correlation_id=correlation), found, ties, "correlation id")
+    for name, value in _stitching_keys(keys):
+        weak = base.filter(
+            occurred_at__gte=around - KEY_AROUND, occurred_at__lte=around + KEY_AROUND, keys__contains={name: value}
+        )
+        _take(weak, found, ties, f"{name}={value}")
+    letters = _letters(actor, environments, seen_traces, uids)
+    return _with_replays(
+        build_journey(
+            list(found.values()), ties, dead_letters=letters, truncated=truncated or len(found) >= MOST_EVENTS
+        )
+    )
+
+
+def _take(rows: QuerySet[Event], found: dict[UUID, Any], ties: dict[UUID, str], tie: str) -> None:
+    """Add the rows that are not there yet, with the evidence that brought them."""
+    room = MOST_EVENTS - len(found)
+    if room > 0:
+        for event in rows.order_by("occurred_at", "id")[: room + len(found)]:
+            if event.id not in found and len(found) < MOST_EVENTS:
+                found[event.id], ties[event.id] = event, tie
+
+
+def _linked(environments: Sequence[Environment], traces: set[UUID]) -> set[UUID]:
+    """Return the traces that link to these or are linked from them."""
+    links = TraceLink.objects.filter(environment__in=environments).filter(
+        Q(trace_id__in=traces) | Q(linked_trace_id__in=traces)
+    )
+    pairs = links.values_list("trace_id", "linked_trace_id")[: 10 * MOST_TRACES]
+    return {trace for pair in pairs for trace in pair}
+
+
+def _stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the one document number that may tie events which no context ties; customers have too many documents."""
+    numbers = [(name, value) for name, value in sorted(keys.items()) if name.endswith("_no") and name != "customer_no"]
+    numbers.sort(key=lambda pair: pair[0] != "order_no")
+    return numbers[:1]
+
+
+def _letters(
+    actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: Iterable[UUID]
+) -> list[DeadLetter]:
+    rows = visible_dead_letters(actor).filter(environment__in=environments)
+    return list(rows.filter(Q(message_uid__in=list(uids)) | Q(trace_id__in=traces)).order_by("pk")[:50])
+
+
+def _with_replays(journey: Journey) -> Journey:
+    if journey.dead_letters:
+        replays = Replay.objects.filter(dead_letter__in=[letter.pk for letter in journey.dead_letters])
+        journey.replays = list(replays.select_related("connection").order_by("pk")[:200])
+    return journey
+
+
+def messages_with_id(actor: Actor, environments: Sequence[Environment], message_id: str) -> list[Message]:
+    """Return the messages of this sender's id, newest first, at most 50."""
+    if "\x00" in message_id or len(message_id) > 512:
+        return []
+    rows = visible_messages(actor).filter(environment__in=environments, message_id=message_id)
+    return list(rows.select_related("flow", "environment").order_by("-first_seen_at", "-id")[:50])

@@ -1,0 +1,162 @@
+"""A body made readable, and safe: pretty-printed, highlighted by Pygments, one HTML line each. Pure.
+
+Pygments escapes what it prints; nothing of a body ever reaches a page as markup.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from lxml import etree
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexer import Lexer
+from pygments.lexers import JavaLexer, JsonLexer, PythonTracebackLexer, TextLexer, XmlLexer
+from pygments.lexers.special import OutputLexer
+
+SHOWN_BYTES = 256 * 1024
+SHOWN_LINES = 5_000
+_formatter: HtmlFormatter[str] = HtmlFormatter(nowrap=True, classprefix="p-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedBody:
+    """kind is json, xml, csv, text, hex or empty; lines are safe HTML; truncated when not all of it is shown."""
+
+    kind: str
+    lines: list[SafeString]
+    truncated: bool
+
+
+def render_body(body: bytes, content_type: str) -> RenderedBody:
+    """Return a body as lines to show; what cannot be read as its type says is shown as text, what is no text as hex."""
+    if not body:
+        return RenderedBody(kind="empty", lines=[], truncated=False)
+    shown, truncated = body[:SHOWN_BYTES], len(body) > SHOWN_BYTES
+    text = _decoded(shown)
+    if text is None:
+        return _rendered("hex", _hex_dump(shown[: SHOWN_BYTES // 8]), TextLexer(), len(body) > SHOWN_BYTES // 8)
+    kind = content_type.lower()
+    if (
+        not truncated
+        and ("json" in kind or text.lstrip()[:1] in ("{", "["))
+        and (pretty := _pretty_json(text)) is not None
+    ):
+        return _rendered("json", pretty, JsonLexer(), truncated)
+    if not truncated and ("xml" in kind or text.lstrip()[:1] == "<") and (pretty := _pretty_xml(body)) is not None:
+        return _rendered("xml", pretty, XmlLexer(), truncated)
+    if "csv" in kind and (table := _aligned_csv(text)) is not None:
+        return _rendered("csv", table, TextLexer(), truncated)
+    return _rendered("text", text, TextLexer(), truncated)
+
+
+def _decoded(body: bytes) -> str | None:
+    for cut in range(4):  # the cap may have split the last character
+        try:
+            text = body[: len(body) - cut].decode("utf-8-sig")
+        except UnicodeDecodeError:
+            continue
+        return None if "\x00" in text else text
+    return None
+
+
+def _pretty_json(text: str) -> str | None:
+    try:
+        return json.dumps(
+            json.loads(text, parse_float=_Literal, parse_int=_Literal), indent=2, ensure_ascii=False, cls=_Encoder
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Literal(float):
+    """A number that prints as it was written: 1284.50 stays 1284.50, and long ones keep every digit."""
+
+    def __new__(cls, text: str) -> _Literal:
+        self = super().__new__(cls, 0.0)
+        self.text = text
+        return self
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Encoder(json.JSONEncoder):
+    def iterencode(self, o: object, _one_shot: bool = False) -> object:  # type: ignore[override]
+        # The C encoder prints floats by itself; the Python one asks float.__repr__, which is given here.
+        markers: dict[int, object] = {}
+        encode = json.encoder.encode_basestring
+        make = json.encoder._make_iterencode  # type: ignore[attr-defined]
+        return make(
+            markers, self.default, encode, "  ", repr, self.key_separator, self.item_separator, False, False, False
+        )(o, 0)
+
+
+def _pretty_xml(body: bytes) -> str | None:
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_blank_text=True, recover=False
+    )
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    if root.getroottree().docinfo.internalDTD is not None:
+        return None  # entities are shown as they were written, never expanded
+    return etree.tostring(root, pretty_print=True, encoding="unicode")
+
+
+def _aligned_csv(text: str) -> str | None:
+    try:
+        dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
+    except csv.Error:
+        dialect = csv.excel
+    try:
+        rows = list(csv.reader(io.StringIO(text), dialect))[:SHOWN_LINES]
+    except csv.Error:
+        return None
+    if not rows or len(rows[0]) < 2:
+        return None
+    widths = [
+        min(40, max((len(row[i]) for row in rows if i < len(row)), default=0)) for i in range(max(map(len, rows)))
+    ]
+    return "\n".join(
+        "  ".join(cell.replace("\n", "⏎").ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows
+    )
+
+
+def _hex_dump(body: bytes) -> str:
+    lines = []
+    for offset in range(0, len(body), 16):
+        row = body[offset : offset + 16]
+        printable = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in row)
+        lines.append(f"{offset:08x}  {row[:8].hex(' '):<23}  {row[8:].hex(' '):<23}  {printable}")
+    return "\n".join(lines)
+
+
+def _rendered(kind: str, text: str, lexer: Lexer, truncated: bool) -> RenderedBody:
+    lines = _lines(text, lexer)
+    return RenderedBody(kind=kind, lines=lines[:SHOWN_LINES], truncated=truncated or len(lines) > SHOWN_LINES)
+
+
+def _lines(text: str, lexer: Lexer) -> list[SafeString]:
+    if isinstance(lexer, TextLexer | OutputLexer):
+        return [escape(line) for line in text.splitlines()]
+    # Pygments prints one line per line of text and closes its spans at the end of each.
+    return [mark_safe(line) for line in highlight(text, lexer, _formatter).splitlines()]  # noqa: S308  escaped by Pygments
+
+
+PYTHON = re.compile(r"^Traceback \(most recent call last\)|^\s+File \"", re.M)
+
+
+def render_stack(stack: str) -> list[SafeString]:
+    """Return a stack trace as safe HTML lines, highlighted as Python's or Java's."""
+    lexer: Lexer = PythonTracebackLexer() if PYTHON.search(stack) else JavaLexer() if "\tat " in stack else TextLexer()
+    return _lines(stack[:SHOWN_BYTES], lexer)[:SHOWN_LINES]
