@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, include, path
 
+from messages.catalog import views as catalog
+from messages.catalog import views_settings as settings
 from messages.dead_letters import ingest as dead_letter_ingest
 from messages.ingest import api as ingest
 
 # pages -------------------------------------------------------------------------------------------------------------
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("flows/", catalog.flows, name="flows"),
+    path("flows/<int:pk>/", catalog.flow, name="flow"),
+    path("connections/", catalog.connections, name="connections"),
+    path("connections/<int:pk>/", catalog.connection, name="connection"),
+    path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
+    path("settings/", settings.settings, name="settings"),
+    path("settings/refused/", settings.rejects, name="rejects"),
+    path("settings/rules/<slug:kind>/<int:pk>/<slug:action>", settings.rule_action, name="rule-action"),
+]
 
 # ingest: raw views, no slash, no CSRF, keys of agents ----------------------------------------------------------------
 urlpatterns += [
@@ -19,4 +30,4 @@ urlpatterns += [
 ]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------
-urlpatterns += []
+urlpatterns += [path("api/v1/", include("messages.api.urls"))]

@@ -1,0 +1,129 @@
+"""What every REST view shares: the actor, the environments asked for, and keyset lists."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from console.core.errors import Invalid, NotFound
+from console.core.paging import Page, decode_number_cursor, encode_cursor, parse_limit
+from console.identity.access import get_visible_environment, visible_environments
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from console.identity.rest import actor_for
+from messages.search.window import Window, parse_window
+
+LIST_PARAMETERS = [
+    OpenApiParameter(
+        "q", str, description="Lucene syntax, e.g. `order_no:4711` or `status:dead -flow:orders age:>1h`."
+    ),
+    OpenApiParameter("limit", int, description="1 to 500, default 50."),
+    OpenApiParameter("cursor", str, description="The `cursor` of a `next` address."),
+    OpenApiParameter("environment", str, description="Slug; without it, every environment the key may see."),
+    OpenApiParameter(
+        "window", str, description="How far back, e.g. `24h`, `7d`; default 24h, all of it for an id or business key."
+    ),
+    OpenApiParameter("since", str, description="RFC 3339 time, in place of `window`."),
+    OpenApiParameter("until", str, description="RFC 3339 time."),
+]
+
+
+class Problem(serializers.Serializer[Any]):
+    """application/problem+json (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    code = serializers.CharField(help_text="Stable; see docs/api.md.")
+    detail = serializers.CharField(help_text="What is wrong and what to do.")
+
+
+class View(APIView):
+    """A REST view: signed in or with an API key, nothing else."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @property
+    def actor(self) -> Actor:
+        return actor_for(self.request)
+
+    def environments(self) -> list[Environment]:
+        """Return the environments asked for; raises NotFound for one that may not be seen."""
+        slug = self.request.query_params.get("environment")
+        return [get_visible_environment(self.actor, slug)] if slug else list(visible_environments(self.actor))
+
+    def window(self) -> Window | None:
+        """Return the window asked for, None when none was."""
+        asked = {name: self.request.query_params.get(name) for name in ("window", "since", "until")}
+        if not any(asked.values()):
+            return None
+        return parse_window(asked["window"], now=datetime.now(UTC), since=asked["since"], until=asked["until"])
+
+    def query(self) -> dict[str, Any]:
+        """Return the arguments that every list query takes."""
+        parameters = self.request.query_params
+        return {
+            "environments": self.environments(),
+            "q": parameters.get("q", ""),
+            "window": self.window(),
+            "limit": parse_limit(parameters.get("limit")),
+            "cursor": parameters.get("cursor") or None,
+        }
+
+    def page(self, page: Page[Any], serializer: type[serializers.BaseSerializer[Any]]) -> Response:
+        """Return {"results", "next"}: `next` is the address of the following page, null at the end."""
+        return Response({"results": serializer(page.rows, many=True).data, "next": self._next(page.next)})
+
+    def _next(self, cursor: str | None) -> str | None:
+        if cursor is None:
+            return None
+        parameters = self.request.query_params.copy()
+        parameters["cursor"] = cursor
+        return self.request.build_absolute_uri(f"{self.request.path}?{parameters.urlencode()}")
+
+
+def numbered(rows: QuerySet[Any], request: Request) -> Page[Any]:
+    """Return a page of rows with a numeric key, newest first."""
+    limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
+    if cursor:
+        rows = rows.filter(pk__lt=decode_number_cursor(cursor))
+    found: list[Model] = list(rows.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def uuid_or_404(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound("there is nothing with this id that you may see") from error
+
+
+def number_or_404(text: str) -> int:
+    """Return a numeric id; a junk one is simply not there."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise NotFound("there is nothing with this id that you may see")
+    return int(text)
+
+
+class Reason(serializers.Serializer[Any]):
+    """Why; kept in the audit list."""
+
+    reason = serializers.CharField(max_length=1000)
+
+
+def validated(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """Return the checked body of a request; raises a problem that names each field."""
+    if not isinstance(data, dict):
+        raise Invalid("send a JSON object")
+    form = serializer(data=data)
+    form.is_valid(raise_exception=True)
+    return dict(form.validated_data)

@@ -1,0 +1,229 @@
+"""How rows look in REST. Names for foreign keys, text for states, hex for trace ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from console.audit.models import AuditEntry
+from console.identity.models import Agent
+from messages.models import Connection, DeadLetter, Event, Flow, Message, Replay, System
+
+
+class TraceId(serializers.UUIDField):
+    """32 hex digits, as on the wire."""
+
+    def to_representation(self, value: Any) -> str:
+        return str(value.hex)
+
+
+class Label(serializers.CharField):
+    """The word of a small-integer state."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source=f"get_{source}_display", read_only=True)
+
+
+class MessageOut(serializers.ModelSerializer[Message]):
+    environment = serializers.SlugField(source="environment.slug")
+    flow = serializers.CharField(source="flow.name")
+    flow_id = serializers.IntegerField()
+    status = Label("status")
+    trace_id = TraceId(allow_null=True)
+    keys = serializers.DictField(child=serializers.CharField())
+
+    class Meta:
+        model = Message
+        fields = (
+            "id", "environment", "flow", "flow_id", "message_id", "correlation_id", "trace_id", "status", "first_seen_at", "last_seen_at",
+            "failed_at", "event_count", "keys", "error_type", "error_message",
+        )  # fmt: skip
+
+
+class EventOut(serializers.ModelSerializer[Event]):
+    environment = serializers.SlugField(source="environment.slug")
+    flow = serializers.CharField(source="flow.name")
+    system = serializers.CharField(source="system.name")
+    agent = serializers.CharField(source="agent.name", allow_null=True, default=None)
+    message = serializers.UUIDField(source="message_uid", allow_null=True)
+    operation = Label("operation")
+    outcome = Label("outcome")
+    trace_id = TraceId(allow_null=True)
+    duration_ms = serializers.SerializerMethodField()
+    keys = serializers.DictField(child=serializers.CharField())
+    attributes = serializers.DictField()
+
+    class Meta:
+        model = Event
+        fields = (
+            "id", "occurred_at", "received_at", "environment", "flow", "system", "agent", "message", "message_id", "correlation_id",
+            "trace_id", "span_id", "parent_span_id", "operation", "outcome", "duration_ms", "name", "destination", "error_type",
+            "error_message", "error_stack", "keys", "attributes", "clamped_from",
+        )  # fmt: skip
+
+    def get_duration_ms(self, event: Event) -> float:
+        return event.duration_us / 1000
+
+
+class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
+    environment = serializers.SlugField(source="environment.slug")
+    flow = serializers.CharField(source="flow.name")
+    system = serializers.CharField(source="system.name", allow_null=True, default=None)
+    message = serializers.UUIDField(source="message_uid", allow_null=True)
+    trace_id = TraceId(allow_null=True)
+    keys = serializers.DictField(child=serializers.CharField())
+    previous = serializers.UUIDField(source="previous_id", allow_null=True)
+
+    class Meta:
+        model = DeadLetter
+        fields = (
+            "id", "environment", "flow", "flow_id", "system", "state", "resolution", "received_at", "first_failed_at", "failed_at",
+            "closed_at", "broker", "family", "queue", "origin", "reason", "reason_code", "error_type", "error_root_type", "error_message",
+            "error_stack", "attempts", "message", "message_id", "correlation_id", "trace_id", "span_id", "keys", "content_type",
+            "size_bytes", "previous",
+        )  # fmt: skip
+
+
+class ReplayOut(serializers.ModelSerializer[Replay]):
+    dead_letter = serializers.UUIDField(source="dead_letter_id")
+    connection = serializers.CharField(source="connection.name")
+    trace_id = TraceId()
+
+    class Meta:
+        model = Replay
+        fields = (
+            "id", "dead_letter", "connection", "destination", "state", "attempt", "requested_by", "reason", "detail", "trace_id",
+            "created_at", "sent_at", "confirmed_at", "finished_at", "proof_event_id", "proof_event_at", "proof_tie",
+        )  # fmt: skip
+
+
+class FlowOut(serializers.ModelSerializer[Flow]):
+    environment = serializers.SlugField(source="environment.slug")
+    team = serializers.CharField(source="team.name", allow_null=True, default=None)
+
+    class Meta:
+        model = Flow
+        fields = (
+            "id",
+            "environment",
+            "name",
+            "team",
+            "criticality",
+            "runbook_url",
+            "description",
+            "receiver_is_idempotent",
+            "found_by_itself",
+        )
+
+
+class SystemOut(serializers.ModelSerializer[System]):
+    environment = serializers.SlugField(source="environment.slug")
+
+    class Meta:
+        model = System
+        fields = ("id", "environment", "name", "created_at")
+
+
+class ConnectionOut(serializers.ModelSerializer[Connection]):
+    """Without the secret: it is write-only."""
+
+    environment = serializers.SlugField(source="environment.slug")
+    has_secret = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Connection
+        fields = (
+            "id", "environment", "name", "kind", "address", "username", "has_secret", "approved_at", "approved_by", "checked_at", "check_result",
+        )  # fmt: skip
+
+    def get_has_secret(self, connection: Connection) -> bool:
+        return bool(connection.secret)
+
+
+class AgentOut(serializers.ModelSerializer[Agent]):
+    environment = serializers.SlugField(source="environment.slug")
+
+    class Meta:
+        model = Agent
+        fields = ("id", "environment", "name", "created_at", "last_seen_at", "heartbeat_at", "heartbeat")
+
+
+class AuditOut(serializers.ModelSerializer[AuditEntry]):
+    environment = serializers.SlugField(source="environment.slug", allow_null=True, default=None)
+
+    class Meta:
+        model = AuditEntry
+        fields = (
+            "id",
+            "at",
+            "actor",
+            "via",
+            "action",
+            "environment",
+            "object_kind",
+            "object_id",
+            "object_label",
+            "reason",
+            "details",
+        )
+
+
+class StepOut(serializers.Serializer[Any]):
+    """One bar of the waterfall; times in µs from the journey's start."""
+
+    event = serializers.UUIDField(source="event.id")
+    message = serializers.UUIDField(source="event.message_uid", allow_null=True)
+    occurred_at = serializers.DateTimeField(source="event.occurred_at")
+    system = serializers.CharField()
+    label = serializers.CharField()
+    offset_us = serializers.IntegerField()
+    duration_us = serializers.IntegerField()
+    queue_us = serializers.IntegerField(allow_null=True)
+    outcome = serializers.CharField()
+    tie = serializers.CharField(
+        help_text="Why it belongs here: trace, link, message id, correlation id or a business key."
+    )
+    clamped = serializers.BooleanField()
+
+
+class StationOut(serializers.Serializer[Any]):
+    system = serializers.CharField()
+    state = serializers.CharField()
+    note = serializers.CharField()
+    hop_us = serializers.IntegerField(allow_null=True)
+
+
+class JourneyOut(serializers.Serializer[Any]):
+    trace_ids = serializers.ListField(child=TraceId())
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    truncated = serializers.BooleanField()
+    ties = serializers.ListField(child=serializers.CharField())
+    stations = StationOut(many=True)
+    steps = StepOut(many=True)
+    dead_letters = DeadLetterOut(many=True)
+    replays = ReplayOut(many=True)
+
+
+class JourneyLine(serializers.Serializer[Message]):
+    """One line of the list of journeys: where it starts and where to read it."""
+
+    trace_id = TraceId(allow_null=True)
+    message = serializers.UUIDField(source="id")
+    environment = serializers.SlugField(source="environment.slug")
+    flow = serializers.CharField(source="flow.name")
+    status = Label("status")
+    first_seen_at = serializers.DateTimeField()
+    keys = serializers.DictField(child=serializers.CharField())
+
+
+class PayloadOut(serializers.Serializer[Any]):
+    """A body: as text when it is UTF-8, always as base64."""
+
+    content_type = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    body = serializers.CharField(allow_null=True)
+    body_base64 = serializers.CharField()
+    headers = serializers.ListField(child=serializers.DictField())
+    properties = serializers.DictField()

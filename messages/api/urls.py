@@ -1,0 +1,48 @@
+"""Routes below /api/v1/, without a slash at the end."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from console.core.errors import NotFound
+from messages.api import actions, views
+
+
+def nothing_here(request: HttpRequest, path: str) -> HttpResponse:
+    raise NotFound("there is no such REST address: see /api/v1/docs/")
+
+
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("messages", views.Messages.as_view()),
+    path("messages/<str:pk>", views.OneMessage.as_view()),
+    path("events", views.Events.as_view()),
+    path("events/<str:pk>", views.OneEvent.as_view()),
+    path("events/<str:pk>/payload", views.EventPayload.as_view()),
+    path("journeys", views.Journeys.as_view()),
+    path("journeys/<str:trace_id>", views.OneJourney.as_view()),
+    path("dead-letters", views.DeadLetters.as_view()),
+    path("dead-letters/<str:pk>", views.OneDeadLetter.as_view()),
+    path("dead-letters/<str:pk>/payload", views.DeadLetterPayload.as_view()),
+    path("dead-letters/<str:pk>/replays", views.Replays.as_view()),
+    path("dead-letters/<str:pk>/replay", actions.ReplayDeadLetter.as_view()),
+    path("dead-letters/<str:pk>/discard", actions.DiscardDeadLetter.as_view()),
+    path("dead-letters/<str:pk>/restore", actions.RestoreDeadLetter.as_view()),
+    path("replays/<str:pk>", views.OneReplay.as_view()),
+    path("replays/<str:pk>/send-again", actions.SendAgain.as_view()),
+    path("replays/<str:pk>/mark-processed", actions.MarkProcessed.as_view()),
+    path("flows", views.Flows.as_view()),
+    path("flows/<str:pk>", views.OneFlow.as_view()),
+    path("systems", views.Systems.as_view()),
+    path("systems/<str:pk>", views.OneSystem.as_view()),
+    path("connections", views.Connections.as_view()),
+    path("connections/<str:pk>", views.OneConnection.as_view()),
+    path("agents", views.Agents.as_view()),
+    path("agents/<str:pk>", views.OneAgent.as_view()),
+    path("audit", views.Audit.as_view()),
+    path("audit/<str:pk>", views.OneAuditEntry.as_view()),
+    re_path(r"^(?P<path>.*)$", nothing_here),
+]

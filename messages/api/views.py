@@ -1,0 +1,248 @@
+"""The REST views that read."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from console.audit.queries import visible_audit
+from console.core.errors import NotFound
+from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
+from console.identity.access import get_visible_agent, visible_agents
+from messages.access import (
+    get_visible_connection,
+    get_visible_dead_letter,
+    get_visible_event,
+    get_visible_flow,
+    get_visible_message,
+    get_visible_system,
+    visible_connections,
+    visible_flows,
+    visible_replays,
+    visible_systems,
+)
+from messages.api import serializers as out
+from messages.api.base import LIST_PARAMETERS, Problem, View, number_or_404, numbered, uuid_or_404
+from messages.journeys.queries import journey_of_trace
+from messages.payloads.queries import StoredPayload, read_payload
+from messages.search.queries import find_dead_letters, find_events, find_messages
+
+PROBLEMS = {400: Problem, 401: Problem, 403: Problem, 404: Problem}
+PAGE_PARAMETERS = [parameter for parameter in LIST_PARAMETERS if parameter.name in {"limit", "cursor", "environment"}]
+
+
+def listing(serializer: type[serializers.BaseSerializer[Any]], *, searchable: bool) -> Any:
+    """Describe a list for OpenAPI: {"results": […], "next": address or null}."""
+    name = serializer.__name__.removesuffix("Out")
+    shape = inline_serializer(
+        f"{name}List",
+        {
+            "results": serializer(many=True),
+            "next": serializers.URLField(allow_null=True, help_text="The following page."),
+        },
+    )
+    parameters = LIST_PARAMETERS if searchable else PAGE_PARAMETERS
+    return extend_schema(operation_id=f"list_{name.lower()}", parameters=parameters, responses={200: shape, **PROBLEMS})
+
+
+def reading(serializer: type[serializers.BaseSerializer[Any]]) -> Any:
+    return extend_schema(
+        operation_id=f"read_{serializer.__name__.removesuffix('Out').lower()}", responses={200: serializer, **PROBLEMS}
+    )
+
+
+class Messages(View):
+    @listing(out.MessageOut, searchable=True)
+    def get(self, request: Request) -> Response:
+        """Messages, newest first."""
+        return self.page(find_messages(self.actor, **self.query()), out.MessageOut)
+
+
+class OneMessage(View):
+    @reading(out.MessageOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.MessageOut(get_visible_message(self.actor, uuid_or_404(pk))).data)
+
+
+class Events(View):
+    @listing(out.EventOut, searchable=True)
+    def get(self, request: Request) -> Response:
+        """Events, newest first."""
+        return self.page(find_events(self.actor, **self.query()), out.EventOut)
+
+
+class OneEvent(View):
+    @reading(out.EventOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.EventOut(get_visible_event(self.actor, uuid_or_404(pk))).data)
+
+
+class Journeys(View):
+    @listing(out.JourneyLine, searchable=True)
+    def get(self, request: Request) -> Response:
+        """Recent messages, each with the trace under which its journey is read."""
+        return self.page(find_messages(self.actor, **self.query()), out.JourneyLine)
+
+
+class OneJourney(View):
+    @reading(out.JourneyOut)
+    def get(self, request: Request, trace_id: str) -> Response:
+        """The whole journey that a trace is part of: steps with their evidence, stations, dead letters, replays."""
+        journey = journey_of_trace(self.actor, self.environments(), uuid_or_404(trace_id))
+        if not journey.steps and not journey.dead_letters:
+            raise NotFound("no journey that you may see has this trace")
+        return Response(out.JourneyOut(journey).data)
+
+
+class DeadLetters(View):
+    @listing(out.DeadLetterOut, searchable=True)
+    def get(self, request: Request) -> Response:
+        """Dead letters, newest first; all of them unless a window is asked for."""
+        return self.page(find_dead_letters(self.actor, **self.query()), out.DeadLetterOut)
+
+
+class OneDeadLetter(View):
+    @reading(out.DeadLetterOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.DeadLetterOut(get_visible_dead_letter(self.actor, uuid_or_404(pk))).data)
+
+
+class DeadLetterPayload(View):
+    @extend_schema(operation_id="read_dead_letter_payload", responses={200: out.PayloadOut, **PROBLEMS})
+    def get(self, request: Request, pk: str) -> Response:
+        """The body and headers of a dead letter; for operators, and audited."""
+        letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
+        return payload_response(read_payload(self.actor, letter.flow, letter, letter.pk, letter.payload_on))
+
+
+class EventPayload(View):
+    @extend_schema(operation_id="read_event_payload", responses={200: out.PayloadOut, **PROBLEMS})
+    def get(self, request: Request, pk: str) -> Response:
+        """The body and headers that came with an event; for operators, and audited."""
+        event = get_visible_event(self.actor, uuid_or_404(pk))
+        return payload_response(read_payload(self.actor, event.flow, event, event.id, event.payload_on))
+
+
+def payload_response(payload: StoredPayload | None) -> Response:
+    if payload is None:
+        raise NotFound("no payload is stored for it")
+    try:
+        text: str | None = payload.body.decode()
+    except UnicodeDecodeError:
+        text = None
+    body = {
+        "content_type": payload.content_type,
+        "size_bytes": payload.size_bytes,
+        "body": text,
+        "body_base64": base64.b64encode(payload.body).decode(),
+        "headers": payload.headers,
+        "properties": payload.properties,
+    }
+    response = Response(out.PayloadOut(body).data)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+class OneReplay(View):
+    @reading(out.ReplayOut)
+    def get(self, request: Request, pk: str) -> Response:
+        """One replay: its state, the broker's words, and the receiver's event that proves it."""
+        replay = visible_replays(self.actor).filter(pk=uuid_or_404(pk)).first()
+        if replay is None:
+            raise NotFound("there is no such replay that you may see")
+        return Response(out.ReplayOut(replay).data)
+
+
+class Replays(View):
+    @extend_schema(operation_id="list_replays_of_dead_letter", responses={200: out.ReplayOut(many=True), **PROBLEMS})
+    def get(self, request: Request, pk: str) -> Response:
+        """Every replay of one dead letter, newest first."""
+        letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
+        rows = visible_replays(self.actor).filter(dead_letter=letter).order_by("-pk")[:200]
+        return Response({"results": out.ReplayOut(rows, many=True).data, "next": None})
+
+
+class Flows(View):
+    @listing(out.FlowOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        rows = visible_flows(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.FlowOut)
+
+
+class OneFlow(View):
+    @reading(out.FlowOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.FlowOut(get_visible_flow(self.actor, number_or_404(pk))).data)
+
+
+class Systems(View):
+    @listing(out.SystemOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        rows = visible_systems(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.SystemOut)
+
+
+class OneSystem(View):
+    @reading(out.SystemOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.SystemOut(get_visible_system(self.actor, number_or_404(pk))).data)
+
+
+class Connections(View):
+    @listing(out.ConnectionOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        """Connections, without their secrets."""
+        rows = visible_connections(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.ConnectionOut)
+
+
+class OneConnection(View):
+    @reading(out.ConnectionOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.ConnectionOut(get_visible_connection(self.actor, number_or_404(pk))).data)
+
+
+class Agents(View):
+    @listing(out.AgentOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        rows = visible_agents(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.AgentOut)
+
+
+class OneAgent(View):
+    @reading(out.AgentOut)
+    def get(self, request: Request, pk: str) -> Response:
+        return Response(out.AgentOut(get_visible_agent(self.actor, number_or_404(pk))).data)
+
+
+class Audit(View):
+    @listing(out.AuditOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        """Who did what, newest first; filter with `object_kind` and `object_id`."""
+        limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
+        rows = visible_audit(self.actor)
+        if request.query_params.get("environment"):
+            rows = rows.filter(environment__in=self.environments())
+        for name in ("object_kind", "object_id", "actor", "action"):
+            if value := request.query_params.get(name, "").replace("\x00", ""):
+                rows = rows.filter(**{name: value})
+        if cursor:
+            rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
+        found = list(rows.order_by("-pk")[: limit + 1])
+        return self.page(
+            Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None), out.AuditOut
+        )
+
+
+class OneAuditEntry(View):
+    @reading(out.AuditOut)
+    def get(self, request: Request, pk: str) -> Response:
+        entry = visible_audit(self.actor).filter(pk=uuid_or_404(pk)).first()
+        if entry is None:
+            raise NotFound("there is no such entry that you may see")
+        return Response(out.AuditOut(entry).data)
