@@ -199,7 +199,9 @@ def waterfall(bars: Sequence[Bar]) -> Waterfall:
     """Return bars placed on one scale from 0 to the latest end; an instant (0 µs) is drawn 3 px wide."""
     span = max((bar.offset_us + bar.duration_us for bar in bars), default=0) or 1
     rows = tuple(_fallen(bar, span) for bar in bars)
-    return Waterfall(rows=rows, ticks=tuple(duration_words(span * quarter / 4000) if quarter else "0" for quarter in range(4)))
+    return Waterfall(
+        rows=rows, ticks=tuple(duration_words(span * quarter / 4000) if quarter else "0" for quarter in range(4))
+    )
 
 
 def _fallen(bar: Bar, span: int) -> FallRow:

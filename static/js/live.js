@@ -10,7 +10,9 @@ function busy(list) {
   if (document.querySelector("input[data-pick-row]:checked")) return "waits: rows are ticked";
   if (list.querySelector("details[open], dialog[open]")) return "waits: something is open";
   const focus = document.activeElement;
-  if (focus && focus !== document.body && (list.contains(focus) || focus.matches("input:not([type=checkbox]), textarea, select") && focus.value)) return "waits: you are typing";
+  if (focus?.matches("input:not([type=checkbox], [type=radio]), textarea") && focus.value) return "waits: you are typing";
+  // By keyboard: a swap would throw the reader out of the list. A press of the mouse leaves a focus too, which nobody needs.
+  if (list.contains(focus) && focus.matches(":focus-visible")) return "waits: the focus is in it";
   const selection = document.getSelection();
   if (selection && !selection.isCollapsed && list.contains(selection.anchorNode)) return "waits: text is selected";
   return "";

@@ -48,7 +48,9 @@ def frame(path: str, *, colour: str = "red", signed_in: bool = True) -> dict[str
         "environments": [production, staging],
         "window": "24h",
         "nav": [
-            SimpleNamespace(label=label, icon=icon, url=url, count=count, hot=bool(count), rule=rule, current=url == path)
+            SimpleNamespace(
+                label=label, icon=icon, url=url, count=count, hot=bool(count), rule=rule, current=url == path
+            )
             for label, icon, url, count, rule in RAIL
         ],
     }
@@ -77,16 +79,31 @@ def sample(now: datetime) -> dict[str, Any]:
                 Bar(label="order-service process", offset_us=43_000, duration_us=2_400_000, tie="link"),
                 Bar(label="queue erp.orders", offset_us=2_443_000, duration_us=1_800_000, look="queue"),
                 *[
-                    Bar(label=f"erp process · attempt {n}", offset_us=4_300_000 + n * attempt, duration_us=attempt, look="bad", tie="order_no=4711-2209")
+                    Bar(
+                        label=f"erp process · attempt {n}",
+                        offset_us=4_300_000 + n * attempt,
+                        duration_us=attempt,
+                        look="bad",
+                        tie="order_no=4711-2209",
+                    )
                     for n in range(3)
                 ],
-                Bar(label="dead letter erp.orders.dlq", offset_us=94_300_000, duration_us=0, look="bad", tie="message id"),
+                Bar(
+                    label="dead letter erp.orders.dlq",
+                    offset_us=94_300_000,
+                    duration_us=0,
+                    look="bad",
+                    tie="message id",
+                ),
             ]
         ),
         "lines": [
             SafeString('<span class="p">{</span>'),
             SafeString('  <span class="nt">"order_no"</span>: <span class="s2">"4711-2209"</span>,'),
-            SafeString('  <span class="nt">"customer"</span>: { <span class="nt">"id"</span>: <span class="mi">90314</span>, <span class="nt">"vat_number"</span>: <span class="kc">null</span> }'),
+            SafeString(
+                '  <span class="nt">"customer"</span>: { <span class="nt">"id"</span>: <span class="mi">90314</span>,'
+            ),
+            SafeString('    <span class="nt">"vat_number"</span>: <span class="kc">null</span> }'),
             SafeString('<span class="p">}</span>'),
         ],
         "chart": line_chart(
@@ -99,15 +116,34 @@ def sample(now: datetime) -> dict[str, Any]:
             {"at": at, "text": "shop published to orders"},
             {"at": at, "look": "bad", "text": "erp rejected it for good after 3 attempts: read time-out"},
             {"at": at, "look": "warn", "text": "worker lost between send and mark"},
-            {"at": at, "look": "move", "strong": "ops-eu", "text": "replayed it to erp.orders", "quote": "erp 4.2.2 is out"},
-            {"at": now, "look": "good", "strong": "processed:", "text": "erp reported success,", "url": "/x", "link": "see the event"},
+            {
+                "at": at,
+                "look": "move",
+                "strong": "ops-eu",
+                "text": "replayed it to erp.orders",
+                "quote": "erp 4.2.2 is out",
+            },
+            {
+                "at": now,
+                "look": "good",
+                "strong": "processed:",
+                "text": "erp reported success,",
+                "url": "/x",
+                "link": "see the event",
+            },
         ],
         "facts": [
             {"label": "Broker", "value": "rabbit-eu, RabbitMQ"},
             {"label": "Queue", "value": "erp.orders.dlq", "id": True},
             {"label": "Attempts", "value": 3},
             {"label": "Failed", "at": at},
-            {"label": "Trace", "value": "4bf92f3577b34da6a3ce929d0e0e4736", "id": True, "url": "/j/4bf9", "copy_text": "4bf92f3577b34da6a3ce929d0e0e4736"},
+            {
+                "label": "Trace",
+                "value": "4bf92f3577b34da6a3ce929d0e0e4736",
+                "id": True,
+                "url": "/j/4bf9",
+                "copy_text": "4bf92f3577b34da6a3ce929d0e0e4736",
+            },
         ],
         "states": [(kind, state) for kind, states in CHIPS.items() for state in states],
         "quick": [
@@ -115,9 +151,13 @@ def sample(now: datetime) -> dict[str, Any]:
             {"label": "Replaying", "query": "?q=state:replaying", "count": "3"},
             {"label": "Closed", "query": "?q=state:closed"},
         ],
-        "selects": [{"name": "flow", "label": "Flow", "value": "", "options": [("", "every flow"), ("1", "orders: shop → erp")]}],
+        "selects": [
+            {"name": "flow", "label": "Flow", "value": "", "options": [("", "every flow"), ("1", "orders: shop → erp")]}
+        ],
         "numbers": ["4711-2209", "4711-2214", "4711-2230", "4711-2231"],
-        "spark": spark([1, 2, 1, 3, 2, 1, 1, 2, 2, 1, 3, 2, 1, 2, 1, 1, 2, 3, 1, 2, 1, 14, 15, 22], bad=[False] * 21 + [True] * 3),
+        "spark": spark(
+            [1, 2, 1, 3, 2, 1, 1, 2, 2, 1, 3, 2, 1, 2, 1, 1, 2, 3, 1, 2, 1, 14, 15, 22], bad=[False] * 21 + [True] * 3
+        ),
         "page": SimpleNamespace(rows=[1, 2, 3, 4], next="abc"),
         "pieces": stacked(
             [
@@ -128,7 +168,8 @@ def sample(now: datetime) -> dict[str, Any]:
                 Share(name="waiting", look="", count=126),
             ]
         ),
-        "curl": "curl -sS http://127.0.0.1:8000/ingest/v1/events \\\n  -H 'Authorization: Bearer wba_0123456789abcdef0123456789abcdef' \\\n  -H 'Content-Type: application/json' -d '[{\"id\": \"hello-1\"}]'",
+        "curl": "curl -sS http://127.0.0.1:8000/ingest/v1/events \\\n"
+        "  -H 'Authorization: Bearer wba_0123456789abcdef0123456789abcdef' \\\n  -H 'Content-Type: application/json' -d '[{\"id\": \"hello-1\"}]'",
     }
 
 
@@ -143,12 +184,25 @@ def write_gallery(folder: Path) -> None:
         pages = {
             "gallery": _gallery(now, {}),
             "refused": _gallery(now, {"confirm_error": "Say why: a reason is needed."}),
-            "sign-in": _page("registration/login.html", frame("/sign-in/", signed_in=False) | {"next": "/messages/", "form": _form()}),
+            "sign-in": _page(
+                "registration/login.html", frame("/sign-in/", signed_in=False) | {"next": "/messages/", "form": _form()}
+            ),
             "locked": _page("registration/locked.html", frame("/sign-in/", signed_in=False)),
-            "404": _page("errors/404.html", frame("/x") | {"detail": "There is nothing here, or nothing that you may see."}),
-            "403": _page("errors/403.html", frame("/x", signed_in=False) | {"detail": "This form has grown old. Go back, reload the page and press again."}),
-            "409": _page("errors/409.html", frame("/x", colour="teal") | {"detail": "The dead letter is not open any more."}),
-            "500": render_to_string("errors/500.html", {"detail": "The console failed to answer. It is logged; try again."}),
+            "404": _page(
+                "errors/404.html", frame("/x") | {"detail": "There is nothing here, or nothing that you may see."}
+            ),
+            "403": _page(
+                "errors/403.html",
+                frame("/x", signed_in=False)
+                | {"detail": "This form has grown old. Go back, reload the page and press again."},
+            ),
+            "409": _page(
+                "errors/409.html", frame("/x", colour="teal") | {"detail": "The dead letter is not open any more."}
+            ),
+            "500": render_to_string(
+                "errors/500.html", {"detail": "The console failed to answer. It is logged; try again."}
+            ),
+            "live": _page_of("live.html", frame("/messages/")),
             "503": render_to_string("errors/503.html", {"detail": "The database does not answer."}),
         }
     for name, html in pages.items():
@@ -159,16 +213,26 @@ def _page(name: str, context: dict[str, Any]) -> str:
     return render_to_string(name, context, context["request"])
 
 
+def _page_of(source: str, context: dict[str, Any]) -> str:
+    template = engines["django"].from_string((ROOT / "tests/look" / source).read_text())
+    return str(template.render(context, context["request"]))
+
+
 def _form() -> SimpleNamespace:
     return SimpleNamespace(non_field_errors=["wrong"], username=SimpleNamespace(value="ops-eu"))
 
 
 def _gallery(now: datetime, more: dict[str, Any]) -> str:
     engine = engines["django"]
-    source = (ROOT / "tests/look/gallery.html").read_text().replace(
-        'actions="tests/pick_actions.html"', "actions=pick_actions"
+    source = (
+        (ROOT / "tests/look/gallery.html")
+        .read_text()
+        .replace('actions="tests/pick_actions.html"', "actions=pick_actions")
     )
     actions = engine.from_string((ROOT / "tests/look/pick_actions.html").read_text()).template
     context = frame("/dead-letters/") | sample(now) | more
-    context["messages"] = [Message(25, "Order 4711-2214 is discarded."), Message(40, "The broker refused order 4711-2231.")]
+    context["messages"] = [
+        Message(25, "Order 4711-2214 is discarded."),
+        Message(40, "The broker refused order 4711-2231."),
+    ]
     return str(engine.from_string(source).render(context | {"pick_actions": actions}, context["request"]))
