@@ -29,10 +29,6 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
         return 'Bearer realm="waybill"'
 
 
-class SessionAuthentication(authentication.SessionAuthentication):
-    """The browser's session, with CSRF."""
-
-
 def actor_for(request: Request) -> Actor:
     """Return the actor of an authenticated REST request."""
     return actor_of(request.user, via="api" if request.auth is not None else "web")  # type: ignore[arg-type]

@@ -1,0 +1,148 @@
+"""The estate's supervisor: set up, wait for the console, start every process, keep them running, stop them together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+import redis
+
+from agents.demo import place
+from agents.demo.alive import EVERY_S, GONE_AFTER_S
+from agents.demo.history import is_filled
+from agents.demo.names import ALIVE_KEY, CONNECTION, FAULTS, FAULTS_KEY, HOPS, SERVICES
+from console.core.config import ROOT, Config
+from console.runner.supervisor import Child, Supervisor
+
+GRACE_S = 4.0
+SET_UP_WITHIN_S = 60
+
+
+def run_estate(config: Config) -> None:
+    """Run until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    supervisor = Supervisor(environ=dict(os.environ), grace_s=GRACE_S)
+    try:
+        _set_up()
+        harvest = write_harvest_config(config)
+        client = redis.Redis.from_url(config.resolved_redis_url(), socket_timeout=5, socket_connect_timeout=5)
+        for fault in FAULTS:
+            client.hsetnx(FAULTS_KEY, fault.name, "1")
+        wait_for_console(config)
+        supervisor.start(commands(config, harvest))
+        _tend(supervisor, client)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        supervisor.stop()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def commands(config: Config, harvest: Path) -> dict[str, list[str]]:
+    """Return {process: argument vector}: the five services, the harvester, and once the fill of the last 24 hours."""
+    us = [sys.executable, "-m", "agents.demo"]
+    found = {name: [*us, "service", name] for name in SERVICES}
+    found["harvester"] = [sys.executable, "-m", "agents", "harvest", "--config", str(harvest)]
+    if not is_filled(place.folder(config)):
+        found["fill"] = [*us, "fill"]
+    return found
+
+
+def _tend(supervisor: Supervisor, client: redis.Redis) -> None:
+    said_at = 0.0
+    while True:
+        time.sleep(0.5)
+        _let_go(supervisor)
+        supervisor.tend()
+        if time.monotonic() - said_at > EVERY_S:
+            said_at = time.monotonic()
+            _speak_for_the_harvester(supervisor.children, client)
+
+
+def _let_go(supervisor: Supervisor) -> None:
+    """The fill ends by itself when it is done; only one that failed is started again."""
+    for child in list(supervisor.children):
+        if child.name == "fill" and child.process and child.process.poll() == 0:
+            supervisor.children.remove(child)
+
+
+def _speak_for_the_harvester(children: list[Child], client: redis.Redis) -> None:
+    """The harvester is the product's own and knows nothing of the estate: its sign of life on the demo page comes from here."""
+    for child in children:
+        if child.name == "harvester" and child.process and child.process.poll() is None:
+            since = time.time() - (time.monotonic() - child.started_at)
+            try:
+                client.set(
+                    f"{ALIVE_KEY}harvester", json.dumps({"pid": child.process.pid, "since": since}), ex=GONE_AFTER_S
+                )
+            except redis.RedisError:
+                pass
+
+
+def _set_up() -> None:
+    """Make the environment, flows, connection and keys in a process of its own: this one stays free of Django."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "setup_demo"],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "console.settings"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SET_UP_WITHIN_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1][-400:]
+        raise place.ConfigurationError(f"the demo cannot be set up: {why}")
+
+
+def wait_for_console(config: Config) -> None:
+    while True:
+        try:
+            with urllib.request.urlopen(f"{place.console_address(config)}/livez", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+
+
+def write_harvest_config(config: Config) -> Path:
+    """Write harvest.toml (mode 0600: the broker's address holds its password) and return where it is."""
+    text = [
+        f"console = {_quoted(place.console_address(config))}",
+        f"key_file = {_quoted(str(place.folder(config) / place.HARVESTER_KEY))}",
+        'name = "demo harvester"',
+        "",
+        "[[broker]]",
+        f'name = "{CONNECTION}"',
+        'kind = "redis-streams"',
+        f"address = {_quoted(config.resolved_redis_url())}",
+    ]
+    for hop in HOPS:
+        text += [
+            "",
+            "[[broker.queue]]",
+            f'name = "{hop.dead_letters}"',
+            f'system = "{hop.consumer}"',
+            'group = "waybill"',
+        ]
+    path = place.folder(config) / "harvest.toml"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join(text) + "\n")
+    return path
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)  # a JSON string is a TOML basic string
