@@ -10,9 +10,13 @@ document.addEventListener("toggle", (event) => {
   const menu = event.target;
   if (!menu.matches?.("details[data-menu]") || !menu.open) return;
   for (const other of openMenus()) if (other !== menu) other.open = false;
-  for (const button of menu.querySelectorAll("[data-close-menu]")) button.hidden = false;
   menu.querySelector("[data-focus]")?.focus();
 }, true);
+
+// A panel that comes open (a refusal) needs its Cancel as much as one that was opened.
+const showClosers = () => { for (const button of document.querySelectorAll("[data-close-menu][hidden]")) button.hidden = false; };
+showClosers();
+document.addEventListener("htmx:afterSettle", showClosers);
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

@@ -162,6 +162,15 @@ def test_r_asks_why_and_escape_takes_it_back(context, base):
     assert page.locator("#replay-reason").input_value() == "rx"
 
 
+def test_a_refused_form_comes_open_with_its_reason_and_can_be_closed(context, base):
+    page = opened(context, f"{base}/refused.html")
+    expect(page.locator("#replay .error")).to_have_text("Say why: a reason is needed.")
+
+    page.click("#replay [data-close-menu]")
+
+    expect(page.locator("#replay-reason")).to_be_hidden()
+
+
 def test_times_are_the_readers_with_the_exact_instant_as_title(context, base):
     page = opened(context, f"{base}/gallery.html")
 
