@@ -38,7 +38,9 @@ INSTALLED_APPS = [
     "console.core",
     "console.identity",
     "console.audit",
+    "console.demo",
     "messages.apps.MessagesConfig",
+    "console.demo",
 ]
 
 MIDDLEWARE = [

@@ -11,7 +11,6 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -168,7 +167,7 @@ class Consumer:
         }
         if "replay-id" in message.headers:
             attributes["replay.id"] = message.headers["replay-id"]
-        with self.telemetry.process(self.hop.stream, attributes, message.headers) as span, ExitStack() as sends:
+        with self.telemetry.process(self.hop.stream, attributes, message.headers) as span:
             done = handler(message.body, self.faults.is_on)
             span.set_attributes(dict(done.keys))
             pipe = self.client.pipeline(transaction=True)

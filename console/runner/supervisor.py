@@ -75,6 +75,7 @@ class Supervisor:
 
     environ: Mapping[str, str]
     children: list[Child] = field(default_factory=list)
+    grace_s: float = GRACE_S
 
     def start(self, commands: Mapping[str, list[str]]) -> None:
         for name, command in commands.items():
@@ -107,7 +108,7 @@ class Supervisor:
         alive = [child for child in reversed(self.children) if child.process]
         for child in alive:
             child.signal(signal.SIGTERM)
-        until = time.monotonic() + GRACE_S
+        until = time.monotonic() + self.grace_s
         for child in alive:
             assert child.process is not None
             try:
