@@ -3,6 +3,9 @@
 from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
+from console.dashboard import agents, audit, teams
+from console.dashboard import views as dashboard
+from console.demo import views as demo
 from console.health.views import livez, metrics, readyz
 
 urlpatterns = [
@@ -11,6 +14,17 @@ urlpatterns = [
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
+    path("", dashboard.overview, name="overview"),
+    path("first-run/light", dashboard.first_light, name="first-light"),
+    path("first-run/key", dashboard.first_key, name="first-key"),
+    path("environment/", dashboard.switch_environment, name="environment"),
+    path("agents/", agents.agents, name="agents"),
+    path("agents/<int:pk>/", agents.agent, name="agent"),
+    path("agents/<int:pk>/keys/<int:key>/revoke", agents.revoke, name="agent-key-revoke"),
+    path("audit/", audit.audit, name="audit"),
+    path("settings/teams/", teams.teams, name="teams"),
+    path("demo/", demo.demo, name="demo"),
+    path("demo/faults/<slug:key>", demo.switch, name="demo-fault"),
     path("", include("messages.urls")),
 ]
 

@@ -7,10 +7,24 @@ from django.urls import URLPattern, URLResolver, include, path
 from messages.catalog import views as catalog
 from messages.catalog import views_settings as settings
 from messages.dead_letters import ingest as dead_letter_ingest
+from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
+from messages.journeys import views as journeys
+from messages.search import views as search
 
 # pages -------------------------------------------------------------------------------------------------------------
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("messages/", search.messages, name="messages"),
+    path("messages/<uuid:pk>/", journeys.message, name="message"),
+    path("m/<path:message_id>", journeys.by_message_id, name="m"),
+    path("j/<str:trace_id>", journeys.journey, name="j"),
+    path("k/<str:name>/<path:value>", journeys.by_key, name="k"),
+    path("dead-letters/", letters.dead_letters, name="dead-letters"),
+    path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
+    *(
+        path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")
+        for action in letters.ACTIONS
+    ),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
     path("connections/", catalog.connections, name="connections"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
+from typing import Any
 
-from django.db.models import Case, Count, F, Func, Min, Q, QuerySet, Sum, Value, When
-from django.db.models.functions import TruncHour
+from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Sum, Value, When
 
 from console.identity.access import visible_agents
 from console.identity.actor import Actor
@@ -24,6 +24,7 @@ SHOWN_GROUPS = 8
 SPARK_HOURS = 24
 ALIVE = timedelta(seconds=60)
 LATE = timedelta(minutes=10)
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +67,17 @@ class SeenAgent:
 
     agent: Agent
     state: str
+    heard_at: datetime | None
+
+    @property
+    def queues(self) -> list[dict[str, Any]]:
+        """Return the queues of the last heartbeat."""
+        return [queue for queue in self.agent.heartbeat.get("queues") or [] if isinstance(queue, dict)]
+
+    @property
+    def depth(self) -> int:
+        """Return how many letters wait in those queues, as far as the agent could count."""
+        return sum(queue.get("depth") or 0 for queue in self.queues)
 
 
 def waiting_letters(actor: Actor, environment: Environment) -> QuerySet[DeadLetter]:
@@ -85,15 +97,15 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
     rows = (
         waiting_letters(actor, environment)
         .order_by()
-        .annotate(cause=_cause(), hour=Case(When(failed_at__gte=since, then=TruncHour("failed_at", tzinfo=UTC))))
-        .values("flow_id", "flow__name", "cause", "hour")
+        .annotate(hour=Case(When(failed_at__gte=since, then=_step_of("failed_at", timedelta(hours=1)))))
+        .values("flow_id", "flow__name", "error_root_type", "hour")
         .annotate(
             count=Count("pk"), oldest_at=Min("failed_at"), replaying=Count("pk", filter=Q(state=DeadLetter.State.REPLAYING))
         )
     )
     groups: dict[tuple[int, str], Failing] = {}
     for row in rows:
-        key = (row["flow_id"], row["cause"])
+        key = (row["flow_id"], row["error_root_type"])
         group = groups.setdefault(
             key, Failing(flow_id=key[0], flow=row["flow__name"], error_type=key[1], oldest_at=row["oldest_at"])
         )
@@ -108,25 +120,25 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
     return found
 
 
-def _cause() -> Case:
-    return Case(When(error_root_type="", then=F("error_type")), default=F("error_root_type"))
-
-
 def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
     """Give each group its newest letter, whose words stand for the group."""
     if not groups:
         return
-    wanted = reduce(or_, (Q(flow_id=group.flow_id, cause=group.error_type) for group in groups))
+    wanted = reduce(or_, (Q(flow_id=group.flow_id, error_root_type=group.error_type) for group in groups))
     newest = (
         waiting_letters(actor, environment)
-        .annotate(cause=_cause())
         .filter(wanted)
-        .order_by("flow_id", "cause", "-id")
-        .distinct("flow_id", "cause")
+        .order_by("flow_id", "error_root_type", "-id")
+        .distinct("flow_id", "error_root_type")
     )
-    samples = {(letter.flow_id, letter.error_root_type or letter.error_type): letter for letter in newest}
+    samples = {(letter.flow_id, letter.error_root_type): letter for letter in newest}
     for group in groups:
         group.sample = samples.get((group.flow_id, group.error_type))
+
+
+def _step_of(field: str, step: timedelta) -> Func:
+    """Return the start of the step that a time falls into; unlike date_trunc it stays a time with a zone."""
+    return Func(Value(step), F(field), Value(EPOCH), function="date_bin", output_field=DateTimeField())
 
 
 def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> Verdict:
@@ -144,14 +156,13 @@ def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]
 def message_rates(actor: Actor, environment: Environment, *, window: str, now: datetime) -> list[Rate]:
     """Return what was processed and what failed a minute: "1h" in steps of a minute, "24h" in steps of 15, without gaps."""
     step, steps = (timedelta(minutes=1), 60) if window == "1h" else (timedelta(minutes=15), 96)
-    epoch = datetime(2000, 1, 1, tzinfo=UTC)
-    last = epoch + (now - epoch) // step * step  # still filling: left out, or the line would always fall at its end
+    last = EPOCH + (now - EPOCH) // step * step  # still filling: left out, or the line would always fall at its end
     since = last - steps * step
     rows = RollupMinute.objects.filter(environment=environment, minute__gte=since, minute__lt=last)
     if not actor.is_superuser:
         rows = rows.filter(flow_id__in=visible_flows(actor).order_by().values("pk"))
     counted = (
-        rows.annotate(step=Func(Value(step), F("minute"), Value(epoch), function="date_bin"))
+        rows.annotate(step=_step_of("minute", step))
         .values_list("step")
         .annotate(
             delivered=Sum("count", filter=Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)),
@@ -167,19 +178,24 @@ def message_rates(actor: Actor, environment: Environment, *, window: str, now: d
     return rates
 
 
+def heard_at(agent: Agent) -> datetime | None:
+    """Return when the agent last sent anything."""
+    return max((at for at in (agent.last_seen_at, agent.heartbeat_at) if at), default=None)
+
+
 def agent_state(agent: Agent, now: datetime) -> str:
     """Return alive, late, silent or new (never heard); requests are noted at most every 10 s, so under a minute is alive."""
-    seen = max((at for at in (agent.last_seen_at, agent.heartbeat_at) if at), default=None)
-    if seen is None:
+    heard = heard_at(agent)
+    if heard is None:
         return "new"
-    silence = now - seen
+    silence = now - heard
     return "alive" if silence < ALIVE else "late" if silence < LATE else "silent"
 
 
 def seen_agents(actor: Actor, environment: Environment, *, now: datetime, most: int = 200) -> list[SeenAgent]:
     """Return the environment's agents by name with what their silence means."""
     agents = visible_agents(actor).filter(environment=environment)[:most]
-    return [SeenAgent(agent=agent, state=agent_state(agent, now)) for agent in agents]
+    return [SeenAgent(agent=agent, state=agent_state(agent, now), heard_at=heard_at(agent)) for agent in agents]
 
 
 def has_data(actor: Actor, environment: Environment) -> bool:

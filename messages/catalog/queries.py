@@ -14,8 +14,8 @@ from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
-from messages.access import visible_dead_letters, visible_flows, visible_rejects, visible_systems
-from messages.models import DeadLetter, Flow, FlowRule, IngestReject, KeyRule, RollupHour, System
+from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_rejects, visible_systems
+from messages.models import Connection, DeadLetter, Flow, FlowRule, IngestReject, KeyRule, RollupHour, System
 from messages.models.stream import Operation, Outcome
 
 DAY = timedelta(hours=24)
@@ -158,3 +158,12 @@ def find_rejects(actor: Actor, environment: Environment, *, before: UUID | None 
     if before:
         rejects = rejects.filter(id__lt=before)
     return list(rejects[:limit])
+
+
+def find_connections(actor: Actor, environment: Environment) -> QuerySet[Connection]:
+    return visible_connections(actor).filter(environment=environment)
+
+
+def flow_names(actor: Actor, environment: Environment, *, most: int = 500) -> list[str]:
+    """Return the names of the flows that this actor sees there, for a filter."""
+    return list(visible_flows(actor).filter(environment=environment).order_by("name").values_list("name", flat=True)[:most])

@@ -22,7 +22,7 @@ from pygments.lexers.special import OutputLexer
 
 SHOWN_BYTES = 256 * 1024
 SHOWN_LINES = 5_000
-_formatter: HtmlFormatter[str] = HtmlFormatter(nowrap=True, classprefix="p-")
+_formatter: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,46 @@
+"""Forms of flows and connections. Choices come from queries; whether somebody may save is decided by the services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+
+from console.identity.models import Team
+from messages.catalog.services import FlowChange
+from messages.models import Connection, Flow
+
+
+class FlowForm(forms.Form):
+    """What an administrator may say about a flow."""
+
+    team = forms.ChoiceField(required=False, label="Owner team", help_text="Its operators may replay; without a team every operator here may.")
+    criticality = forms.ChoiceField(choices=Flow.Criticality.choices)
+    runbook_url = forms.URLField(required=False, label="Runbook", assume_scheme="https", max_length=200)
+    description = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
+    receiver_is_idempotent = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, flow: Flow, teams: Iterable[Team], **kwargs: Any) -> None:
+        initial = {name: getattr(flow, name) for name in ("criticality", "runbook_url", "description", "receiver_is_idempotent")}
+        super().__init__(*args, initial={**initial, "team": str(flow.team_id or "")}, **kwargs)
+        self.by_id = {str(team.pk): team for team in [*([flow.team] if flow.team else []), *teams]}
+        self.fields["team"].choices = [("", "no team: everybody here sees it"), *((pk, team.name) for pk, team in self.by_id.items())]  # type: ignore[attr-defined]
+
+    def change(self) -> FlowChange:
+        """Return the validated form as what the service takes."""
+        said = self.cleaned_data
+        return FlowChange(**{**said, "team": self.by_id.get(said["team"])})
+
+
+class ConnectionForm(forms.Form):
+    """A new connection. The secret is taken and never shown again."""
+
+    name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
+    kind = forms.ChoiceField(choices=[(kind.value, label) for kind, label in zip(Connection.Kind, ("Redis Streams", "RabbitMQ", "HTTP"), strict=True)])
+    address = forms.CharField(max_length=500, help_text="redis://host:6379/0, amqp://host:5672/vhost or https://host/path, without user and password.")
+    username = forms.CharField(max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    secret = forms.CharField(
+        max_length=2000, required=False, strip=False, label="Password or token",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",
+    )  # fmt: skip

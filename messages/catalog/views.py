@@ -1,0 +1,169 @@
+"""Pages of flows and connections."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages as flash
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from console.audit.queries import object_history
+from console.core.errors import ConsoleError, Forbidden, NotFound
+from console.core.render import render_page
+from console.identity.access import can_administer, check_can_administer
+from console.identity.pages import PageRequest, asked_text, page
+from messages.access import can_change_flow, get_visible_connection, get_visible_flow
+from messages.catalog.connections import (
+    approve_connection,
+    check_connection,
+    create_connection,
+    rotate_secret,
+    withdraw_connection,
+)
+from messages.catalog.forms import ConnectionForm, FlowForm
+from messages.catalog.queries import FlowLine, add_figures, find_connections, find_flows, systems_of_flow, teams_to_give_to
+from messages.catalog.services import change_flow
+from messages.models import Connection, Flow
+from messages.search.quoting import quoted
+
+SHOWN = 100
+
+
+def seen(address: str) -> HttpResponse:
+    """Return the redirect after a form that was carried out: 303, so that the browser asks with GET."""
+    response = HttpResponseRedirect(address)
+    response.status_code = 303
+    return response
+
+
+@require_safe
+@page
+def flows(request: PageRequest) -> HttpResponse:
+    """Every flow by name with its figures of 24 hours and what waits."""
+    q, after = asked_text(request, "name", most=200), asked_text(request, "after", most=200)
+    lines = find_flows(request.actor, request.environment, q=q, after=after, limit=SHOWN + 1)
+    kept = {"name": q} if q else {}
+    context = {
+        "lines": lines[:SHOWN],
+        "name": q,
+        "first": f"{request.path}?{urlencode(kept)}" if after else "",
+        "next": f"{request.path}?{urlencode({**kept, 'after': lines[SHOWN - 1].flow.name})}" if len(lines) > SHOWN else "",
+    }
+    return render_page(request, "messaging/flows.html", "messaging/_flows.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page
+def flow(request: PageRequest, pk: int) -> HttpResponse:
+    """One flow: owner, runbook, systems inside; POST changes it."""
+    found = get_visible_flow(request.actor, pk)
+    teams = teams_to_give_to(request.actor, found.environment)
+    form = FlowForm(request.POST or None, flow=found, teams=teams)
+    status = 200
+    if request.method == "POST":
+        if form.is_valid():
+            try:
+                change_flow(found, form.change(), by=request.actor)
+            except Forbidden as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                flash.success(request, f"{found.name} is changed.")
+                return seen(reverse("flow", args=[pk]))
+        status = 422
+    return render(request, "messaging/flow.html", _flow(request, found, form), status=status)
+
+
+def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
+    line = FlowLine(flow=found)
+    add_figures(request.actor, [line])
+    return {
+        "flow": found,
+        "line": line,
+        "messages_url": f"{reverse('messages')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
+        "letters_url": f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
+        "systems": systems_of_flow(found, now=timezone.now()),
+        "form": form if can_change_flow(request.actor, found) else None,
+        "history": object_history("flow", str(found.pk))[:20],
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page
+def connections(request: PageRequest) -> HttpResponse:
+    """The brokers and endpoints that replays may use; POST adds one, not yet approved."""
+    form = ConnectionForm(request.POST or None)
+    status = 200
+    if request.method == "POST":
+        if form.is_valid():
+            try:
+                made = create_connection(request.environment, **form.cleaned_data, by=request.actor)
+            except ConsoleError as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                flash.success(request, f"{made.name} is added. Test it, then approve it for replays.")
+                return seen(reverse("connection", args=[made.pk]))
+        status = 422
+    context = {
+        "connections": [(one, "approved" if one.approved_at else "waiting") for one in find_connections(request.actor, request.environment)],
+        "form": form,
+        "may_change": can_administer(request.actor, request.environment),
+    }
+    return render(request, "messaging/connections.html", context, status=status)
+
+
+@require_safe
+@page
+def connection(request: PageRequest, pk: int) -> HttpResponse:
+    """One connection: what the last test answered, whether replays may use it."""
+    return render(request, "messaging/connection.html", _connection(request, get_visible_connection(request.actor, pk)))
+
+
+def _connection(request: PageRequest, found: Connection, refusal: str = "") -> dict[str, Any]:
+    answers = {True: "yes", False: "no", None: "not asked"}
+    may_change = can_administer(request.actor, found.environment)
+    return {
+        "connection": found,
+        "state": "approved" if found.approved_at else "waiting",
+        "answers": [(answers[check.get("answer")], check) for check in found.check_result],
+        "may_change": may_change,
+        "history": object_history("connection", str(found.pk))[:20] if may_change else [],
+        "refusal": refusal,
+    }
+
+
+DONE = {
+    "test": "The test was run; the answers are below.",
+    "approve": "Replays may use it now.",
+    "withdraw": "Replays no longer use it.",
+    "secret": "The credentials are replaced.",
+}
+
+
+@require_POST
+@page
+def connection_action(request: PageRequest, pk: int, action: str) -> HttpResponse:
+    """Test, approve, withdraw, or replace the credentials."""
+    found, by = get_visible_connection(request.actor, pk), request.actor
+    if action not in DONE:
+        raise NotFound(f"a connection knows no “{action[:40]}”")
+    try:
+        check_can_administer(by, found.environment)
+        match action:
+            case "test":
+                check_connection(found, by=by, destination=request.POST.get("destination", "").replace("\x00", "").strip()[:300] or None)
+            case "approve":
+                approve_connection(found, by=by)
+            case "withdraw":
+                withdraw_connection(found, by=by, reason=request.POST.get("reason", "").replace("\x00", "")[:500])
+            case "secret":
+                username, secret = request.POST.get("username", ""), request.POST.get("secret", "")
+                rotate_secret(found, username=username.replace("\x00", ""), secret=secret.replace("\x00", ""), by=by)
+    except ConsoleError as refusal:
+        return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
+    flash.success(request, f"{found.name}: {DONE[action]}")
+    return seen(reverse("connection", args=[pk]))

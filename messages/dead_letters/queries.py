@@ -1,0 +1,32 @@
+"""Reads of what was done to dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console.audit.models import AuditEntry
+from console.audit.queries import object_history
+from messages.models import DeadLetter, Replay
+
+MOST = 100
+
+
+def history_of_letters(letters: Sequence[DeadLetter]) -> list[AuditEntry]:
+    """Return the audit entries of these letters, newest first; the caller has checked that they may be seen."""
+    if not letters:
+        return []
+    return list(AuditEntry.objects.filter(object_kind="deadletter", object_id__in=[str(letter.pk) for letter in letters]).order_by("-id")[:MOST])
+
+
+def history_of_letter(letter: DeadLetter) -> list[AuditEntry]:
+    return list(object_history("deadletter", str(letter.pk))[:MOST])
+
+
+def replays_of(letter: DeadLetter) -> list[Replay]:
+    """Return the replays of a letter, newest first."""
+    return list(letter.replays.select_related("connection")[:20])
+
+
+def later_of(letter: DeadLetter) -> DeadLetter | None:
+    """Return the letter that a replay of this one died into."""
+    return letter.later.order_by("-pk").first()

@@ -1,0 +1,169 @@
+"""Dead letters: the list, one letter, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from console.core.errors import ConsoleError, NotFound
+from console.core.paging import Page
+from console.core.render import render_done, render_page
+from console.identity.actor import Actor
+from console.identity.pages import PageRequest, asked_text, page
+from messages.access import can_operate, get_visible_dead_letter
+from messages.dead_letters.queries import history_of_letters, later_of, replays_of
+from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
+from messages.journeys.present import fall_of, in_flight, log_of, proof_url, ties_of
+from messages.journeys.queries import journey_of_dead_letter
+from messages.journeys.views import in_its_environment
+from messages.models import DeadLetter, Replay
+from messages.payloads.present import shown_payload
+from messages.payloads.render import render_stack
+from messages.replay.services import ReplayNotAllowed, check_replayable, mark_processed, request_replay, send_again
+from messages.search.asking import Asked, asked_of
+from messages.search.naming import name_of
+from messages.search.parse import BadQuery
+from messages.search.queries import find_dead_letters
+from messages.search.quoting import quoted
+from messages.search.views import changed, flow_select, problem_context
+from messages.search.window import BadWindow
+
+TABS = (("waiting", "Waiting", "state:waiting"), ("closed", "Closed", "state:closed"), ("all", "All", ""))
+FILTERS = (("flow", "flow"), ("reason", "reason"))
+
+
+@require_safe
+@page
+def dead_letters(request: PageRequest) -> HttpResponse:
+    """Dead letters of this environment, newest harvest first: those that wait, unless another tab is chosen."""
+    tab = next((one for one in TABS if one[0] == request.GET.get("state")), TABS[0])
+    found: Page[DeadLetter] = Page([], None)
+    asked, problem = None, None
+    try:
+        asked = asked_of(request, FILTERS, always=tab[2])
+        found = find_dead_letters(
+            request.actor, environments=[request.environment], q=asked.query, window=asked.window, cursor=request.GET.get("cursor") or None
+        )
+    except (BadQuery, BadWindow) as error:
+        problem = error
+    context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
+    return render_page(request, "messaging/dead_letters.html", "messaging/_dead_letters.html", context, status=400 if problem else 200)
+
+
+def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None, tab: str) -> dict[str, Any]:
+    reasons = [("", "every reason"), *((code.value, code.value.replace("_", " ")) for code in DeadLetter.ReasonCode)]
+    return {
+        "page": found,
+        "rows": [(letter, name_of(letter.keys, letter.message_id or str(letter.pk))) for letter in found.rows],
+        "tabs": [(label, changed(request.GET, state=None if name == "waiting" else name), name == tab) for name, label, _ in TABS],
+        "tab": tab,
+        "q": asked_text(request, "q", most=2000),
+        "filtered": asked is None or asked.filtered,
+        "selects": [
+            flow_select(request),
+            {"name": "reason", "label": "Reason", "value": asked_text(request, "reason", most=30), "options": reasons},
+        ],
+    }
+
+
+@require_safe
+@page
+def dead_letter(request: PageRequest, pk: UUID) -> HttpResponse:
+    """One dead letter; the part polls itself while a replay is on its way."""
+    letter = get_visible_dead_letter(request.actor, pk)
+    if elsewhere := in_its_environment(request, letter.environment):
+        return elsewhere
+    return render_page(request, "messaging/dead_letter.html", "messaging/_dead_letter.html", letter_context(request.actor, letter))
+
+
+def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
+    """Return everything the page of a letter shows."""
+    journey = journey_of_dead_letter(actor, letter)
+    replays = replays_of(letter)
+    replay = replays[0] if replays else None
+    known = {step.event.id for step in journey.steps}
+    return {
+        "letter": letter,
+        "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
+        "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
+        "similar_url": f"{reverse('dead-letters')}?{urlencode({'q': _similar(letter)})}",
+        "may_operate": can_operate(actor, letter.flow),
+        "hindrance": _hindrance(letter),
+        "replays": replays,
+        "replay": replay,
+        "proof_url": proof_url(replay, known) if replay and replay.proof_event_id else "",
+        "proof_system": _proof_system(replay, journey.steps),
+        "later": later_of(letter),
+        "live": in_flight(replay),
+        "every": "2s" if replay and replay.state in {"queued", "sending"} else "5s",
+        "journey": journey,
+        "fall": fall_of(journey, letter=letter),
+        "ties": ties_of(journey),
+        "steps": journey.steps,
+        "log": log_of(journey, history_of_letters([letter]), letter=letter),
+        "payload": shown_payload(actor, letter.flow, letter, letter.pk, letter.payload_on),
+        "stack": render_stack(letter.error_stack) if letter.error_stack else [],
+    }
+
+
+def _similar(letter: DeadLetter) -> str:
+    """Return the query that finds letters of the same flow and error."""
+    return f"flow:{quoted(letter.flow.name)}" + (f" class:{quoted(letter.error_root_type)}" if letter.error_root_type else "")
+
+
+def _hindrance(letter: DeadLetter) -> str:
+    """Return why an open letter cannot be replayed now, in words; nothing when it can."""
+    if letter.state != DeadLetter.State.OPEN:
+        return ""
+    try:
+        check_replayable(letter)
+    except ReplayNotAllowed as refusal:
+        return str(refusal)
+    return ""
+
+
+def _proof_system(replay: Replay | None, steps: Any) -> str:
+    """Return the name of the system whose event proved the replay, when the journey has it."""
+    if replay is None or replay.proof_event_id is None:
+        return ""
+    return next((step.system for step in steps if step.event.id == replay.proof_event_id), "")
+
+
+Action = Callable[[DeadLetter, Actor, str], object]
+ACTIONS: dict[str, Action] = {
+    "replay": lambda letter, by, reason: request_replay(letter, by=by, reason=reason),
+    "discard": lambda letter, by, reason: discard_dead_letter(letter, by=by, reason=reason),
+    "restore": lambda letter, by, reason: restore_dead_letter(letter, by=by, reason=reason),
+    "send-again": lambda letter, by, reason: send_again(_last_replay(letter), by=by, reason=reason),
+    "mark-processed": lambda letter, by, reason: mark_processed(_last_replay(letter), by=by, reason=reason),
+}
+
+
+def _last_replay(letter: DeadLetter) -> Replay:
+    replays = replays_of(letter)
+    if not replays:
+        raise NotFound("this letter was never replayed")
+    return replays[0]
+
+
+@require_POST
+@page
+def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
+    """Replay, discard, restore, send again or mark as processed; a refusal is 422 with the same page and the words."""
+    letter = get_visible_dead_letter(request.actor, pk)
+    reason = request.POST.get("reason", "")
+    try:
+        ACTIONS[action](letter, request.actor, reason)
+    except ConsoleError as refusal:
+        letter = get_visible_dead_letter(request.actor, pk)
+        context = {**letter_context(request.actor, letter), "refused": action, "refusal": str(refusal), "reason": reason}
+        status = 403 if refusal.status == 403 else 422
+        return render_page(request, "messaging/dead_letter.html", "messaging/_dead_letter.html", context, status=status)
+    letter = get_visible_dead_letter(request.actor, pk)
+    return render_done(request, "messaging/_dead_letter.html", letter_context(request.actor, letter), to=reverse("dead-letter", args=[pk]))

@@ -1,0 +1,126 @@
+"""A journey as its pages show it: the waterfall's bars, the log of what happened, why it stopped. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+
+from console.core.charts import Bar, Waterfall, waterfall
+from messages.journeys.stitch import Journey, Step
+from messages.models import DeadLetter, Replay
+from messages.replay.states import FINAL
+
+MOST_BARS, MOST_ENTRIES = 300, 120
+LOOKS = {"ok": "ok", "error": "bad", "unset": "unset"}
+DID = {0: "reported", 1: "created it for", 2: "sent it to", 3: "received it from", 4: "processed it from", 5: "settled it at"}
+DONE_TO_LETTER = {
+    "dead_letter.discarded": "discarded it",
+    "dead_letter.restored": "restored it",
+    "replay.sent_again": "sent it again with the same replay id",
+    "replay.marked_processed": "marked it as processed, without proof",
+}
+
+
+def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
+    """Return the waterfall: waits hatched, work in the colour of its outcome, dead letters where they were reported."""
+    bars: list[Bar] = []
+    for step in journey.steps[:MOST_BARS]:
+        destination = step.event.destination or ""
+        if step.queue_us is not None:
+            bars.append(Bar(label=f"queue {destination}", offset_us=step.offset_us - step.queue_us, duration_us=step.queue_us, look="queue"))
+        note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else ""
+        label = f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label
+        bars.append(
+            Bar(
+                label=label, offset_us=step.offset_us, duration_us=step.duration_us, look=LOOKS[step.outcome], tie=step.tie,
+                url=f"#event-{step.event.id}", note=note,
+            )  # fmt: skip
+        )
+    for dead in journey.dead_letters:
+        if journey.started_at is not None:
+            offset = max(0, int((dead.failed_at - journey.started_at).total_seconds() * 1_000_000))
+            url = "" if letter is not None and dead.pk == letter.pk else reverse("dead-letter", args=[dead.pk])
+            bars.append(Bar(label=f"dead letter {dead.queue}", offset_us=offset, duration_us=0, look="bad", url=url))
+    bars.sort(key=lambda bar: bar.offset_us)
+    return waterfall(bars)
+
+
+def ties_of(journey: Journey) -> str:
+    """Return the evidence in words: "tied by trace, then order_no=4711"."""
+    return "tied by " + ", then ".join(journey.ties) if journey.ties else ""
+
+
+def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter | None = None) -> list[dict[str, Any]]:
+    """Return what happened in order of time, as parts/log.html takes it.
+
+    history  audit entries of the journey's dead letters; replays tell of themselves, so only what they do not tell is used.
+    """
+    entries = [_of_step(step) for step in journey.steps[:MOST_ENTRIES] if step.system != "waybill"]
+    known = {step.event.id for step in journey.steps}
+    for dead in journey.dead_letters:
+        entries.append(_of_letter(dead, letter))
+    for replay in journey.replays:
+        entries += _of_replay(replay, known, journey.dead_letters, letter)
+    for entry in history:
+        if entry.action in DONE_TO_LETTER:
+            look = "good" if entry.action == "replay.marked_processed" else "move"
+            entries.append({"at": entry.at, "look": look, "strong": entry.actor, "text": DONE_TO_LETTER[entry.action], "quote": entry.reason})
+    return sorted(entries, key=lambda entry: entry["at"])
+
+
+def _of_step(step: Step) -> dict[str, Any]:
+    event = step.event
+    where = event.destination or event.name
+    link = {"url": f"#event-{event.id}", "link": "details"}
+    if step.outcome == "error":
+        attempt = f" at attempt {step.attempt}" if step.attempt else ""
+        error = event.error_type or event.error_message or "no error was reported"
+        return {"at": event.occurred_at, "look": "bad", "strong": step.system, "text": f"failed{attempt}: {error}", **link}
+    look = "good" if event.operation in (4, 5) else ""
+    return {"at": event.occurred_at, "look": look, "strong": step.system, "text": f"{DID[event.operation]} {where}"}
+
+
+def _of_letter(dead: DeadLetter, letter: DeadLetter | None) -> dict[str, Any]:
+    by = f" by {dead.agent.name}" if dead.agent_id and dead.agent else ""
+    entry = {"at": dead.received_at, "look": "bad", "text": f"harvested from {dead.queue}{by}"}
+    if letter is None or dead.pk != letter.pk:
+        entry |= {"url": reverse("dead-letter", args=[dead.pk]), "link": "open the dead letter"}
+    return entry
+
+
+def _of_replay(replay: Replay, known: set[Any], letters: Sequence[DeadLetter], letter: DeadLetter | None) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {"at": replay.created_at, "look": "move", "strong": replay.requested_by, "text": f"replayed it to {replay.destination}.", "quote": replay.reason}
+    ]
+    if replay.confirmed_at:
+        entries.append({"at": replay.confirmed_at, "look": "move", "text": "the broker confirmed that it has it"})
+    if replay.state == Replay.State.PROCESSED and replay.proof_event_at:
+        proof = {"url": proof_url(replay, known), "link": "see the event"}
+        entries.append(
+            {"at": max(replay.proof_event_at, replay.created_at), "look": "good", "strong": "processed:", "text": f"the receiver reported success, tied by {replay.proof_tie},", **proof}
+        )
+    elif replay.state == Replay.State.FAILED_AGAIN:
+        later = next((one for one in letters if one.previous_id == replay.dead_letter_id and (letter is None or one.pk != letter.pk)), None)
+        link = {"url": reverse("dead-letter", args=[later.pk]), "link": "open the later letter"} if later else {}
+        entries.append({"at": replay.finished_at or replay.created_at, "look": "bad", "strong": "failed again", "text": "", **link})
+    elif replay.state == Replay.State.REFUSED:
+        entries.append({"at": replay.finished_at or replay.created_at, "look": "bad", "strong": "refused:", "text": replay.detail})
+    elif replay.state == Replay.State.UNKNOWN and not replay.finished_at:
+        entries.append({"at": replay.sent_at or replay.created_at, "look": "warn", "strong": "unknown:", "text": replay.detail})
+    return entries
+
+
+def proof_url(replay: Replay, known: set[Any]) -> str:
+    """Return where the proving event is shown: on this page when the journey has it, else in the replay's own journey."""
+    anchor = f"#event-{replay.proof_event_id}"
+    return anchor if replay.proof_event_id in known else reverse("j", args=[replay.trace_id.hex]) + anchor
+
+
+def in_flight(replay: Replay | None) -> bool:
+    """Whether the page should look again by itself: the replay has no end yet and no person closed it."""
+    return replay is not None and replay.state not in FINAL | {"unknown"} and replay.finished_at is None
+
+

@@ -1,0 +1,40 @@
+"""What a list page was asked: text, filters and window, put together as one query. Shared by the lists' views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from console.identity.pages import asked_text
+from messages.search.parse import parse_query
+from messages.search.quoting import quoted
+from messages.search.window import Window, parse_window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """q is what the reader wrote, `query` what is searched: q and the filters of the page."""
+
+    q: str
+    query: str
+    window: Window | None
+    window_text: str
+    filtered: bool
+
+
+def asked_of(request: HttpRequest, filters: Sequence[tuple[str, str]], *, always: str = "") -> Asked:
+    """Return what was asked; raises BadQuery with the column in the reader's own text, BadWindow.
+
+    filters  (field of the query language, request parameter).   always  a term that the page adds by itself.
+    """
+    q = asked_text(request, "q", most=2000)
+    parse_query(q)
+    terms = [f"{field}:{quoted(value)}" for field, parameter in filters if (value := asked_text(request, parameter, most=300))]
+    window_text = asked_text(request, "window", most=80)
+    window = parse_window(window_text, now=timezone.now()) if window_text else None
+    # The reader's text first and in brackets: an OR in it must not swallow the filters.
+    parts = [*([f"({q})"] if q and (terms or always) else [q] if q else []), *terms, *([always] if always else [])]
+    return Asked(q=q, query=" ".join(parts), window=window, window_text=window_text, filtered=bool(q or terms or window_text))

@@ -1,0 +1,86 @@
+"""The list of messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse, QueryDict
+from django.views.decorators.http import require_safe
+
+from console.core.paging import Page
+from console.core.render import render_page
+from console.identity.pages import PageRequest, asked_text, page
+from messages.catalog.queries import flow_names
+from messages.models import Message
+from messages.search.asking import Asked, asked_of
+from messages.search.naming import name_of
+from messages.search.parse import BadQuery
+from messages.search.queries import find_messages
+from messages.search.window import BadWindow
+
+STATUSES = ("moving", "delivered", "failed", "dead")
+FILTERS = (("flow", "flow"), ("status", "status"))
+
+
+@require_safe
+@page
+def messages(request: PageRequest) -> HttpResponse:
+    """Messages of this environment, newest first; a query that cannot be read is shown where it breaks."""
+    found: Page[Message] = Page([], None)
+    asked, problem = None, None
+    try:
+        asked = asked_of(request, FILTERS)
+        found = find_messages(
+            request.actor, environments=[request.environment], q=asked.query, window=asked.window, cursor=request.GET.get("cursor") or None
+        )
+    except (BadQuery, BadWindow) as error:
+        problem = error
+    context = _context(request, found, asked) | problem_context(request, problem)
+    return render_page(request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200)
+
+
+def _context(request: PageRequest, found: Page[Message], asked: Asked | None) -> dict[str, Any]:
+    status = asked_text(request, "status", most=20)
+    quick = [{"label": "all", "query": changed(request.GET, status=None), "current": not status}]
+    quick += [{"label": one, "query": changed(request.GET, status=one), "current": status == one} for one in STATUSES]
+    return {
+        "page": found,
+        "rows": [(message, name_of(message.keys, message.message_id), _took_us(message)) for message in found.rows],
+        "q": asked_text(request, "q", most=2000),
+        "window": asked.window_text or "24h" if asked else "24h",
+        "filtered": asked is None or asked.filtered,
+        "quick": quick,
+        "selects": [flow_select(request)],
+    }
+
+
+def _took_us(message: Message) -> int:
+    """Return the time from first to last event in µs."""
+    return int((message.last_seen_at - message.first_seen_at).total_seconds() * 1_000_000)
+
+
+def flow_select(request: PageRequest) -> dict[str, Any]:
+    """Return the select of flows that parts/filters.html draws."""
+    options = [("", "every flow"), *((name, name) for name in flow_names(request.actor, request.environment))]
+    return {"name": "flow", "label": "Flow", "value": asked_text(request, "flow", most=300), "options": options}
+
+
+def changed(query: QueryDict, **changes: str | None) -> str:
+    """Return the query string with some parameters changed or, when None, left out; a changed filter starts at the top."""
+    copy = query.copy()
+    copy.pop("cursor", None)
+    for name, value in changes.items():
+        if value is None:
+            copy.pop(name, None)
+        else:
+            copy[name] = value
+    return "?" + copy.urlencode()
+
+
+def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) -> dict[str, Any]:
+    """Return what a list page shows of a query that cannot be read: the words, and the text split at the column."""
+    if problem is None:
+        return {}
+    q, column = asked_text(request, "q", most=2000), getattr(problem, "column", None)
+    at = min(max(0, column - 1), len(q)) if column else None
+    return {"problem": str(problem), "before": q[:at] if at is not None else q, "hit": (q[at : at + 1] or " ") if at is not None else "", "after": q[at + 1 :] if at is not None else ""}
