@@ -40,7 +40,6 @@ INSTALLED_APPS = [
     "console.audit",
     "console.demo",
     "messages.apps.MessagesConfig",
-    "console.demo",
 ]
 
 MIDDLEWARE = [
@@ -210,7 +209,7 @@ CELERY_TASK_TIME_LIMIT = 120
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "console.identity.rest.ApiKeyAuthentication",
-        "console.identity.rest.SessionAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -1,1 +1,1 @@
-"""The demo estate: real processes on a real broker, instrumented as any estate is, with faults that can be switched."""
+"""The demo estate: shop, order service, ERP, billing and shipping as real processes on real streams. See docs/demo.md."""
