@@ -19,6 +19,7 @@ from console.identity.access import can_administer, get_visible_environment
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
+from messages.search.naming import name_of
 from messages.search.quoting import quoted
 
 FIRST_AGENT = "first-agent"
@@ -40,13 +41,16 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
     now = timezone.now()
     groups = queries.find_failing(actor, environment, now=now)
     window = "1h" if request.GET.get("window") == "1h" else "24h"
+    verdict = queries.verdict_of(actor, environment, groups)
+    oldest = verdict.oldest
     return {
-        "verdict": queries.verdict_of(actor, environment, groups),
+        "verdict": verdict,
+        "oldest_name": name_of(oldest.keys, oldest.message_id or str(oldest.pk)).title if oldest else "",
         "groups": [(group, _spark(group), _letters_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
         "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
         "agents": queries.seen_agents(actor, environment, now=now, most=8),
         "chart": _chart(actor, environment, window),
-        "window": window,
+        "chart_window": window,
     }
 
 

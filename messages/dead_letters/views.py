@@ -19,7 +19,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate, get_visible_dead_letter
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
-from messages.journeys.present import fall_of, in_flight, log_of, proof_url, ties_of
+from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of
 from messages.journeys.queries import journey_of_dead_letter
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, Replay
@@ -103,6 +103,8 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "live": in_flight(replay),
         "every": "2s" if replay and replay.state in {"queued", "sending"} else "5s",
         "journey": journey,
+        "route": route_of(journey),
+        "reason_words": letter.reason_code.replace("_", " "),
         "fall": fall_of(journey, letter=letter),
         "ties": ties_of(journey),
         "steps": journey.steps,

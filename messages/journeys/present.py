@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
 
 from console.core.charts import Bar, Waterfall, waterfall
-from messages.journeys.stitch import Journey, Step
+from messages.journeys.stitch import Journey, Station, Step
 from messages.models import DeadLetter, Replay
 from messages.replay.states import FINAL
 
@@ -29,7 +31,7 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
     bars: list[Bar] = []
     for step in journey.steps[:MOST_BARS]:
         destination = step.event.destination or ""
-        if step.queue_us is not None:
+        if step.queue_us is not None and step.attempt < 2:  # a retry did not wait since the first sending
             bars.append(Bar(label=f"queue {destination}", offset_us=step.offset_us - step.queue_us, duration_us=step.queue_us, look="queue"))
         note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else ""
         label = f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label
@@ -46,6 +48,12 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
             bars.append(Bar(label=f"dead letter {dead.queue}", offset_us=offset, duration_us=0, look="bad", url=url))
     bars.sort(key=lambda bar: bar.offset_us)
     return waterfall(bars)
+
+
+def route_of(journey: Journey) -> list[Station]:
+    """Return the stations with the time to the next one, as the route draws it; a journey keeps the time from the one before."""
+    stations = journey.stations
+    return [replace(one, hop_us=following.hop_us if following else None) for one, following in zip_longest(stations, stations[1:])]
 
 
 def ties_of(journey: Journey) -> str:

@@ -19,7 +19,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.access import get_visible_message
 from messages.dead_letters.queries import history_of_letters
-from messages.journeys.present import fall_of, log_of, ties_of
+from messages.journeys.present import fall_of, log_of, route_of, ties_of
 from messages.journeys.queries import journey_of_message, journey_of_trace, messages_with_id
 from messages.journeys.stitch import Journey
 from messages.models import Message
@@ -72,6 +72,7 @@ def journey_context(journey: Journey) -> dict[str, Any]:
     errors = [(step, render_stack(step.event.error_stack) if step.event.error_stack else []) for step in journey.steps if step.outcome == "error"]
     return {
         "journey": journey,
+        "route": route_of(journey),
         "fall": fall_of(journey),
         "ties": ties_of(journey),
         "log": log_of(journey, history_of_letters(journey.dead_letters)),

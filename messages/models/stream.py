@@ -72,6 +72,9 @@ class Event(models.Model):
         managed = False
         db_table = "messaging_event"
 
+    def __str__(self) -> str:
+        return f"event {self.id}"
+
 
 class Message(models.Model):
     """One business message. `id` is derived; `first_seen_on` is its partition and never changes."""
@@ -97,6 +100,9 @@ class Message(models.Model):
     class Meta:
         managed = False
         db_table = "messaging_message"
+
+    def __str__(self) -> str:
+        return f"message {self.message_id}"
 
 
 class TraceLink(models.Model):

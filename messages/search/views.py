@@ -83,4 +83,5 @@ def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) 
         return {}
     q, column = asked_text(request, "q", most=2000), getattr(problem, "column", None)
     at = min(max(0, column - 1), len(q)) if column else None
-    return {"problem": str(problem), "before": q[:at] if at is not None else q, "hit": (q[at : at + 1] or " ") if at is not None else "", "after": q[at + 1 :] if at is not None else ""}
+    words = str(problem).removeprefix("this query cannot be read: ")
+    return {"problem": words[:1].upper() + words[1:] + ".", "before": q[:at] if at is not None else q, "hit": (q[at : at + 1] or " ") if at is not None else "", "after": q[at + 1 :] if at is not None else ""}
