@@ -59,21 +59,14 @@ def start(data: Path) -> str:
     with os.fdopen(descriptor, "w") as file:
         file.write(
             f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{_quoted(folder)}"\nappendonly yes\nappendfsync everysec\n'
-            f'save ""\ndaemonize no\nlogfile "{_quoted(folder / "valkey.log")}"\nmaxmemory-policy noeviction\n'
+            f'save ""\ndaemonize yes\nlogfile "{_quoted(folder / "valkey.log")}"\nmaxmemory-policy noeviction\n'
         )
-    # Its own session: Ctrl-C is for the runner, which stops it last.
-    process = subprocess.Popen(
-        [str(_binary()), str(configuration)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    # It detaches itself, so that Ctrl-C is for the runner alone, which stops it last.
+    done = subprocess.run([str(_binary()), str(configuration)], stdin=subprocess.DEVNULL, capture_output=True, check=False, start_new_session=True)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     until = time.monotonic() + 30
     while not _answers(url):
-        if process.poll() is not None or time.monotonic() > until:
-            process.kill()
+        if done.returncode != 0 or time.monotonic() > until:
             raise EngineError(f"the embedded Valkey does not start (log: {folder / 'valkey.log'})")
         time.sleep(0.05)
     return url

@@ -131,6 +131,7 @@ def _letter(
     content = None
     if body is not None:
         headers = [{"name": h.name, "type": h.type, "value": h.value} for h in item.headers[:1000]]
+        check_encodable(headers, item.properties)
         content = Content(body, headers, item.properties)
     destination = item.origin or item.queue
     message_id = clean.text(item.message_id, clean.ID_BYTES)
@@ -162,6 +163,14 @@ def _letter(
             "content_type": clean.text(item.content_type, 200),
         },
     )
+
+
+def check_encodable(*values: object) -> None:
+    """Refuse numbers that cannot be kept as they are: headers are lossless or they are refused."""
+    try:
+        msgspec.msgpack.encode(values)
+    except OverflowError as error:
+        raise Malformed("a number in headers or properties is beyond 64 bits: send it as text") from error
 
 
 def _uuid(text: str) -> UUID | None:

@@ -1,0 +1,33 @@
+"""Loaded by pytest before Django's settings: real engines in a temporary folder, unless the environment names others."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from console.engines import start_engines
+
+
+def _start() -> None:
+    data = Path(tempfile.mkdtemp(prefix="waybill-tests-"))
+    data.chmod(0o711)  # PostgreSQL runs as another user when we are root
+    (data / "static").mkdir()
+    os.environ["WAYBILL_DATA"] = str(data)
+    os.environ.setdefault("WAYBILL_LOG_LEVEL", "ERROR")
+    for name in ("WAYBILL_URL", "WAYBILL_PORT", "WAYBILL_ADMIN_PASSWORD", "DEMO"):
+        os.environ.pop(name, None)
+    engines = start_engines(data, with_postgres="DATABASE_URL" not in os.environ, with_redis="REDIS_URL" not in os.environ)
+    os.environ.setdefault("DATABASE_URL", engines.database_url or "")
+    os.environ.setdefault("REDIS_URL", engines.redis_url or "")
+
+    def stop() -> None:
+        engines.stop()
+        shutil.rmtree(data, ignore_errors=True)
+
+    atexit.register(stop)
+
+
+_start()

@@ -1,0 +1,90 @@
+"""What every test may ask for: people with roles, keys, the whole product, a real RabbitMQ; and the list of what was skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.product import Product
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def need(condition: bool, what: str) -> None:
+    """Skip by name where the machine cannot have `what`; in CI everything installable is there, so its absence fails."""
+    if not condition:
+        if os.environ.get("CI"):
+            pytest.fail(f"{what} is not installed, and CI installs it: see docker/install-engines")
+        pytest.skip(f"{what} is not installed: `make engines` as root installs it")
+
+
+def pytest_configure() -> None:
+    """Pages of the test client name static files as they are in the tree; the hashed ones are tested with the whole product."""
+    from django.conf import settings
+
+    settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Close with a line that names whatever was skipped and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons: dict[str, int] = {}
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] = reasons.get(reason.removeprefix("Skipped: "), 0) + 1
+    words = "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items())) or "nothing"
+    terminalreporter.write_line(f"skipped: {words}")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The test database with its partitions, as `manage.py prepare` leaves it."""
+    from messages.ingest.partitions import create_partitions
+
+    with django_db_blocker.unblock():
+        create_partitions()
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches() -> Iterator[None]:
+    """What a process remembers of committed rows is wrong after a test has rolled them back."""
+    from messages.ingest import catalog, http, writer
+    from messages.payloads import services as payloads
+
+    def forget() -> None:
+        catalog.forget()
+        http._agents.clear()
+        payloads._open_keys.clear()
+        writer._days_known = (0.0, set())
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """The whole product with the demo estate, started once."""
+    product = Product(tmp_path_factory.mktemp("demo") / "data", demo=True).start()
+    yield product
+    product.stop()
+
+
+@pytest.fixture
+def chromium() -> str:
+    need(CHROMIUM.exists(), "Chromium")
+    return str(CHROMIUM)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[str]:
+    """The address of a private RabbitMQ."""
+    from tests.engines.rabbitmq import INSTALLED, RabbitMQ
+
+    need(INSTALLED.exists(), "RabbitMQ")
+    with RabbitMQ() as broker:
+        yield broker.url

@@ -1,0 +1,128 @@
+"""A private RabbitMQ from Debian's package, on free ports, in a temporary folder; also as root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import pika
+
+INSTALLED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+def _ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class RabbitMQ:
+    """`with RabbitMQ() as broker:` gives broker.url; kill() and start() again keep its queues."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="waybill-rabbit-"))
+        self.port, self.distribution, self.epmd = _ports(3)
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+        home = self.folder / "home"
+        home.mkdir()
+        cookie = home / ".erlang.cookie"
+        cookie.write_text("WAYBILLTESTS")
+        cookie.chmod(0o400)
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 400MB\ndisk_free_limit.absolute = 50MB\n"
+        )
+        (self.folder / "plugins").write_text("[].\n")
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "RABBITMQ_CONF_ENV_FILE": "/nonexistent",
+            "RABBITMQ_NODENAME": f"waybill{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.distribution),
+            "ERL_EPMD_PORT": str(self.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "out").open("ab") as out:
+            self.process = subprocess.Popen([str(INSTALLED)], env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        until = time.monotonic() + 60
+        while True:
+            try:
+                pika.BlockingConnection(pika.URLParameters(self.url)).close()
+                return
+            except (pika.exceptions.AMQPError, OSError) as error:
+                if time.monotonic() > until or self.process.poll() is not None:
+                    raise AssertionError((self.folder / "out").read_text()[-2000:]) from error
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        """kill -9 of everything it started."""
+        if self.process is not None:
+            for pid in _of_session(self.process.pid):
+                _kill(pid)
+            self.process.wait()
+            self.process = None
+
+    def __enter__(self) -> RabbitMQ:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.kill()
+        for pid in _with_environ(f"ERL_EPMD_PORT={self.epmd}"):
+            _kill(pid)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _of_session(session: int) -> list[int]:
+    return [pid for pid in _pids() if _session(pid) == session]
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return -1
+
+
+def _with_environ(mark: str) -> list[int]:
+    """Find epmd, which init has adopted: it carries this instance's port in its environment."""
+    found = []
+    for pid in _pids():
+        try:
+            if mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,162 @@
+"""OTLP/HTTP: protobuf and JSON, partial success, errors as google.rpc.Status, the messaging conventions."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+
+import pytest
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+
+from messages.models import Event, Flow, Message, TraceLink
+from tests.factories import agent_key, push
+
+pytestmark = pytest.mark.django_db
+PROTOBUF = "application/x-protobuf"
+
+
+def span(request, *, service="shop", name="send", kind=4, trace=None, span_id=None, links=(), parent=b"", **attributes):
+    resource = request.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    made = resource.scope_spans.add().spans.add(
+        trace_id=trace or uuid.uuid4().bytes, span_id=span_id or uuid.uuid4().bytes[:8], parent_span_id=parent, name=name, kind=kind,
+        start_time_unix_nano=time.time_ns(), end_time_unix_nano=time.time_ns() + 5_000_000,
+    )
+    for key, value in attributes.items():
+        pair = made.attributes.add(key=key.replace("__", "."))
+        if isinstance(value, int):
+            pair.value.int_value = value
+        else:
+            pair.value.string_value = value
+    for trace_id, linked in links:
+        made.links.add(trace_id=trace_id, span_id=linked)
+    return made
+
+
+def export(request, key):
+    return push("/v1/traces", request.SerializeToString(), key=key, content_type=PROTOBUF)
+
+
+def test_producer_and_consumer_in_two_traces_are_one_message_tied_by_a_link():
+    request = ExportTraceServiceRequest()
+    sent = span(request, messaging__system="kafka", messaging__destination__name="orders", messaging__operation__type="send", order_no="4711")
+    span(
+        request, service="erp", name="process", kind=5, links=[(sent.trace_id, sent.span_id)], messaging__system="kafka",
+        messaging__destination__name="orders", messaging__operation__type="process",
+    )
+
+    answer = export(request, agent_key())
+
+    assert answer.status_code == 200
+    assert answer["Content-Type"] == PROTOBUF
+    assert not ExportTraceServiceResponse.FromString(answer.content).HasField("partial_success")
+    assert Message.objects.get().event_count == 2
+    assert Message.objects.get().keys == {"order_no": "4711"}
+    assert TraceLink.objects.get().linked_trace_id.bytes == sent.trace_id
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind", "operation", "destination"),
+    [
+        ({"messaging__operation__type": "send", "messaging__destination__name": "q"}, 4, "send", "q"),
+        ({"messaging__operation": "publish", "messaging__destination": "q"}, 4, "send", "q"),
+        ({"messaging__operation": "deliver", "messaging__destination": "q"}, 5, "process", "q"),
+        ({"messaging__operation__name": "ack", "messaging__destination__name": "q"}, 3, "settle", "q"),
+        ({"messaging__operation__name": "poll", "messaging__destination__name": "q"}, 3, "receive", "q"),
+        ({"messaging__destination__name": "q"}, 4, "send", "q"),
+        ({"messaging__destination__name": "q"}, 5, "process", "q"),
+        ({}, 2, "other", None),
+        ({"messaging__system": "rabbitmq", "messaging__destination__name": "ex:key:queue"}, 5, "process", "ex:key"),
+    ],
+)
+def test_current_and_deprecated_names_give_the_same_event(attributes, kind, operation, destination):
+    request = ExportTraceServiceRequest()
+    span(request, kind=kind, **attributes)
+
+    export(request, agent_key())
+
+    stored = Event.objects.get()
+    assert (stored.get_operation_display(), stored.destination) == (operation, destination)
+
+
+def test_a_failed_span_gives_the_recorded_exception_and_a_handled_one_is_no_failure():
+    request = ExportTraceServiceRequest()
+    for status in (2, 0):
+        made = span(request, kind=5, messaging__destination__name="q")
+        made.status.code = status
+        exception = made.events.add(name="exception")
+        for key, value in (("exception.type", "ErpTimeout"), ("exception.message", "no answer"), ("exception.stacktrace", "at x")):
+            exception.attributes.add(key=key).value.string_value = value
+
+    export(request, agent_key())
+
+    outcomes = {(e.get_outcome_display(), e.error_type, e.error_message, e.error_stack) for e in Event.objects.all()}
+    assert outcomes == {("error", "ErpTimeout", "no answer", "at x"), ("ok", None, None, None)}
+
+
+def test_a_span_with_a_payload_attribute_keeps_it_sealed_and_nowhere_else():
+    request = ExportTraceServiceRequest()
+    span(request, messaging__destination__name="q", waybill__payload="secret body")
+
+    export(request, agent_key())
+
+    stored = Event.objects.get()
+    assert stored.payload_on is not None
+    assert "secret body" not in json.dumps(stored.attributes)
+
+
+def test_spans_without_ids_are_rejected_in_partial_success_and_the_rest_is_stored():
+    request = ExportTraceServiceRequest()
+    span(request, messaging__destination__name="q")
+    span(request, trace=b"\0" * 16)
+    span(request, span_id=b"\1")
+
+    answer = export(request, agent_key())
+
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert (partial.rejected_spans, Event.objects.count()) == (2, 1)
+    assert "16 bytes" in partial.error_message
+
+
+def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
+    body = {
+        "resourceSpans": [{"unknown": 1, "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}, "scopeSpans": [{"spans": [{
+            "traceId": "ABCDEF" + "0" * 25 + "1", "spanId": "A" * 16, "name": "x", "kind": 4, "startTimeUnixNano": str(time.time_ns()),
+            "endTimeUnixNano": time.time_ns(), "attributes": [{"key": "messaging.destination.name", "value": {"stringValue": "q"}}, {"key": "n", "value": {"intValue": "7"}}],
+        }]}]}]
+    }  # fmt: skip
+
+    answer = push("/v1/traces", body, key=agent_key())
+
+    assert (answer.status_code, answer["Content-Type"], answer.json()) == (200, "application/json", {})
+    assert Event.objects.get().trace_id.hex.startswith("abcdef")
+    assert Event.objects.get().attributes["n"] == 7
+
+
+@pytest.mark.parametrize(("content_type", "body"), [(PROTOBUF, b"\xff\xff broken"), ("application/json", b'{"resourceSpans": 7}'), ("application/json", b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}')])
+def test_bad_data_is_400_with_a_status_in_the_requests_encoding(content_type, body):
+    answer = push("/v1/traces", body, key=agent_key(), content_type=content_type)
+
+    assert (answer.status_code, answer["Content-Type"]) == (400, content_type)
+    status = Status.FromString(answer.content) if content_type == PROTOBUF else json.loads(answer.content)
+    assert (status.code if content_type == PROTOBUF else status["code"]) == 3
+
+
+def test_an_empty_request_is_a_success():
+    answer = push("/v1/traces", b"", key=agent_key(), content_type=PROTOBUF, CONTENT_TYPE=PROTOBUF)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_an_unknown_destination_makes_a_flow_and_a_span_without_one_joins_its_traces_flow():
+    request, trace = ExportTraceServiceRequest(), uuid.uuid4().bytes
+    span(request, trace=trace, messaging__destination__name="stock.updates")
+    span(request, trace=trace, kind=3, name="SELECT 1")
+    span(request, service="cron", kind=1, name="tick")
+
+    export(request, agent_key())
+
+    assert set(Flow.objects.values_list("name", "found_by_itself")) == {("stock.updates", True), ("cron", True)}
+    assert Event.objects.get(name="SELECT 1").flow.name == "stock.updates"

@@ -1,0 +1,315 @@
+"""Replaying one dead letter: claim, send, mark, prove."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection, connections
+
+from console.audit.models import AuditEntry
+from console.core.errors import Forbidden
+from console.identity.models import Role
+from messages.connectors import memory
+from messages.dead_letters.services import NotOpen
+from messages.models import DeadLetter, Flow, Message, Replay
+from messages.replay import services
+from messages.replay.proofs import settle_replays
+from messages.replay.services import ReplayNotAllowed, mark_processed, request_replay, run_replay, send_again, sweep_replays
+from messages.replay.states import TRANSITIONS, can_move
+from tests.factories import ROOT, actor, agent_key, event, letter, memory_connection, person, push, stored_letter
+
+pytestmark = pytest.mark.django_db
+
+
+def sent_to(found, destination="erp.orders"):
+    return memory.QUEUES[found.address][destination]
+
+
+def replayed(**changes):
+    """Return (connection, letter, replay) after a worker ran the replay."""
+    found, stored = memory_connection(**changes.pop("options", {})), stored_letter(**changes)
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    run_replay(replay.pk)
+    replay.refresh_from_db()
+    return found, stored, replay
+
+
+def prove(replay, **changes):
+    """Push the receiver's event, as its exporter would, and look for proofs."""
+    item = event(system="erp", operation="process", destination="erp.orders", occurred_at=datetime.now(UTC).isoformat(), message_id="", **changes)
+    assert push("/ingest/v1/events", [item], key=agent_key("erp exporter")).json()["accepted"] == 1
+    settle_replays()
+    replay.refresh_from_db()
+
+
+def test_a_confirmed_replay_is_not_called_processed_before_its_proof():
+    _, stored, replay = replayed()
+
+    settle_replays()
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+
+    assert (replay.state, stored.state) == ("confirmed", "replaying")
+
+
+def test_what_goes_out_is_the_message_without_the_deads_headers_and_with_our_marks():
+    headers = [{"name": n, "type": "string", "value": "v"} for n in ("message-id", "error-stack", "x-death", "kafka_dlt-original-topic", "mine", "traceparent")]
+    found, stored, replay = replayed(headers=headers, body="hello")
+
+    [out] = sent_to(found)
+
+    names = [h.name for h in out.headers]
+    assert names == ["message-id", "mine", "replay-id", "replay-of", "replay-attempt", "replay-by", "traceparent"]
+    assert out.body == b"hello"
+    assert next(h.value for h in out.headers if h.name == "replay-id") == str(replay.pk)
+    assert next(h.value for h in out.headers if h.name == "traceparent").split("-")[1] == replay.trace_id.hex
+    assert next(h.value for h in out.headers if h.name == "replay-of") == stored.message_id
+
+
+@pytest.mark.parametrize("tie", ["trace", "link", "message id"])
+def test_the_receivers_event_proves_it_by_trace_link_or_message_id(tie):
+    _, stored, replay = replayed()
+    own = {"trace_id": "ab" * 16, "span_id": "cd" * 8}
+    ties = {
+        "trace": {"trace_id": replay.trace_id.hex, "span_id": "cd" * 8},
+        "link": own | {"links": [{"trace_id": replay.trace_id.hex, "span_id": replay.span_id}]},
+        "message id": {"message_id": stored.message_id},
+    }
+
+    item = ties[tie]
+    message_id = item.pop("message_id", "")
+    answer = push("/ingest/v1/events", [event(**{"system": "erp", "operation": "process", "destination": "erp.orders", "occurred_at": datetime.now(UTC).isoformat(), "message_id": message_id} | item)], key=agent_key("erp"))
+    assert answer.json()["accepted"] == 1
+    settle_replays()
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+
+    assert (replay.state, replay.proof_tie) == ("processed", tie)
+    assert (stored.state, stored.resolution) == ("closed", "processed")
+    assert Message.objects.get(id=stored.message_uid).get_status_display() == "delivered"
+    assert AuditEntry.objects.filter(action="replay.processed").count() == 1
+
+
+@pytest.mark.parametrize("changes", [{"outcome": "error", "error": {"type": "X"}}, {"operation": "receive"}, {"operation": "send"}, {"system": "crm", "destination": "other"}])
+def test_a_failure_a_mere_receipt_and_somebody_elses_event_prove_nothing(changes):
+    _, _, replay = replayed()
+
+    item = event(**{"system": "erp", "operation": "process", "destination": "erp.orders", "trace_id": replay.trace_id.hex, "span_id": "cd" * 8, "message_id": ""} | changes)
+    push("/ingest/v1/events", [item], key=agent_key("erp"))
+    settle_replays()
+    replay.refresh_from_db()
+
+    assert replay.state == "confirmed"
+
+
+def test_a_letter_that_comes_back_closes_the_old_one_as_failed_again_and_is_linked():
+    _, stored, replay = replayed()
+
+    later = stored_letter(message_id=stored.message_id, replay_id=str(replay.pk))
+
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+    assert (replay.state, stored.resolution) == ("failed_again", "failed_again")
+    assert (later.previous_id, later.state) == (stored.pk, "open")
+
+
+def test_refused_opens_the_letter_again_with_the_brokers_words():
+    _, stored, replay = replayed(options={"refuse": "erp.orders"})
+
+    stored.refresh_from_db()
+    assert (replay.state, stored.state) == ("refused", "open")
+    assert "no queue takes it" in replay.detail
+
+
+def test_unavailable_waits_and_is_tried_again_and_given_up_after_ten_attempts():
+    _, stored, replay = replayed(options={"unavailable": "erp.orders"})
+    assert replay.state == "queued"
+    assert replay.not_before > replay.created_at
+
+    for _ in range(9):
+        Replay.objects.update(not_before=None)
+        run_replay(replay.pk)
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+
+    assert (replay.state, replay.attempt, stored.state) == ("refused", 10, "open")
+    assert "given up" in replay.detail
+
+
+def test_a_broken_line_is_unknown_until_a_person_or_a_proof_decides():
+    _, stored, replay = replayed(options={"unknown": "erp.orders"})
+    assert (replay.state, stored.state) == ("unknown", "open") or replay.state == "unknown"
+
+    prove(replay, trace_id=replay.trace_id.hex, span_id="cd" * 8)
+
+    assert replay.state == "processed"
+
+
+def test_an_idempotent_receiver_gets_an_unknown_one_again_with_the_same_id():
+    found = memory_connection(unknown="erp.orders")
+    stored = stored_letter()
+    Flow.objects.update(receiver_is_idempotent=True)
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+
+    run_replay(replay.pk)
+    replay.refresh_from_db()
+    assert replay.state == "queued"
+    found.options = {}
+    found.save(update_fields=["options"])
+    Replay.objects.update(not_before=None)
+    run_replay(replay.pk)
+    replay.refresh_from_db()
+
+    assert (replay.state, replay.attempt) == ("confirmed", 2)
+    assert [h.value for h in sent_to(found)[0].headers if h.name == "replay-id"] == [str(replay.pk)]
+
+
+def lost_worker(replay):
+    """Leave the row as a worker does that was killed between send and mark."""
+    assert services._claim(replay, again=False) == 1
+    Replay.objects.filter(pk=replay.pk).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(("idempotent", "state", "attempt"), [(True, "confirmed", 2), (False, "unknown", 1)])
+def test_a_worker_lost_between_send_and_mark_ends_in_sent_again_or_unknown_never_in_silence(idempotent, state, attempt):
+    memory_connection()
+    stored = stored_letter()
+    Flow.objects.update(receiver_is_idempotent=idempotent)
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    lost_worker(replay)
+
+    sweep_replays()
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.attempt) == (state, attempt)
+
+
+def test_a_zombie_worker_cannot_mark_what_another_attempt_owns():
+    memory_connection()
+    stored = stored_letter()
+    Flow.objects.update(receiver_is_idempotent=True)
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    lost_worker(replay)
+    zombie = Replay.objects.select_related("dead_letter__flow").get(pk=replay.pk)
+    sweep_replays()  # attempt 2 confirms
+
+    services._mark(zombie, 1, services.Published(id="x", result="refused", detail="from the grave"))
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.attempt) == ("confirmed", 2)
+
+
+def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
+    found, stored, replay = replayed(options={"unknown": "erp.orders"})
+    found.options = {}
+    found.save(update_fields=["options"])
+    send_again(replay, by=ROOT, reason="the receiver is idempotent after all")
+    run_replay(replay.pk)
+    replay.refresh_from_db()
+    assert replay.state == "confirmed"
+
+    mark_processed(replay, by=ROOT, reason="seen in the ERP")
+
+    stored.refresh_from_db()
+    replay.refresh_from_db()
+    assert (stored.state, stored.resolution, replay.state) == ("closed", "processed", "confirmed")
+    assert replay.proof_event_id is None
+    assert "closed without proof by root" in replay.detail
+
+
+@pytest.mark.parametrize(("prepare", "words"), [("nothing", "has no connection named"), ("unapproved", "is not approved"), ("no body", "nothing to send"), ("no origin", "nowhere to send")])
+def test_what_cannot_be_replayed_is_refused_with_what_is_missing(prepare, words):
+    if prepare != "nothing":
+        found = memory_connection()
+        if prepare == "unapproved":
+            found.approved_at, found.approved_by = None, ""
+            found.save()
+    stored = stored_letter(**({"body": None} if prepare == "no body" else {"origin": ""} if prepare == "no origin" else {}))
+
+    with pytest.raises(ReplayNotAllowed, match=words):
+        request_replay(stored, by=ROOT, reason="fixed")
+
+    stored.refresh_from_db()
+    assert stored.state == "open"
+
+
+@pytest.mark.parametrize("role", [None, Role.VIEWER])
+def test_only_operators_replay(role):
+    memory_connection()
+    with pytest.raises(Forbidden):
+        request_replay(stored_letter(), by=actor(person("vic", role)), reason="because")
+
+
+def test_every_state_is_reached_by_a_listed_way_and_final_ones_lead_nowhere():
+    assert {state for following in TRANSITIONS.values() for state in following} | {"queued"} == set(TRANSITIONS)
+    assert not any(can_move(final, after) for final in ("processed", "failed_again", "refused") for after in TRANSITIONS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_operators_who_replay_at_once_one_wins_and_the_other_is_told():
+    found, stored = memory_connection(), stored_letter()
+    outcomes: list[str] = []
+    start = threading.Barrier(2)
+
+    def press() -> None:
+        start.wait()
+        try:
+            request_replay(DeadLetter.objects.get(pk=stored.pk), by=ROOT, reason="fixed")
+            outcomes.append("won")
+        except NotOpen:
+            outcomes.append("told")
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=press) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["told", "won"]
+    assert Replay.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("guarded", [True, False], ids=["with the claim", "negative control: without it"])
+def test_eight_workers_given_the_same_replay_send_it_once(guarded, monkeypatch):
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    if not guarded:
+        monkeypatch.setattr(services, "_claim", lambda replay, again: 1)
+    start = threading.Barrier(8)
+
+    def work() -> None:
+        start.wait()
+        run_replay(replay.pk)
+        connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(sent_to(found)) == 1) is guarded
+
+
+def test_the_sweep_runs_what_no_worker_was_told_of():
+    memory_connection()
+    replay = request_replay(stored_letter(), by=ROOT, reason="fixed")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE messaging_replay SET created_at = now() - interval '1 minute'")
+
+    sweep_replays()
+
+    replay.refresh_from_db()
+    assert replay.state == "confirmed"
+
+
+def test_a_batch_of_letters_keeps_working_when_json_is_odd():
+    answer = push("/ingest/v1/dead-letters", json.dumps([letter(body='{"a":')]).encode(), key=agent_key())
+
+    assert answer.json()["accepted"] == 1
