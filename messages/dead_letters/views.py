@@ -88,7 +88,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
     replays = replays_of(letter)
     replay = replays[0] if replays else None
     known = {step.event.id for step in journey.steps}
-    return {
+    context = {
         "letter": letter,
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
         "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
@@ -112,6 +112,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "payload": shown_payload(actor, letter.flow, letter, letter.pk, letter.payload_on),
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
     }
+    return {**context, "offered": _offered(context)}
 
 
 def _similar(letter: DeadLetter) -> str:
@@ -154,6 +155,21 @@ def _last_replay(letter: DeadLetter) -> Replay:
     return replays[0]
 
 
+def _offered(context: dict[str, Any]) -> set[str]:
+    """Return the actions whose forms the page shows: a refusal stands in its form, else above the page."""
+    letter, replay = context["letter"], context["replay"]
+    if not context["may_operate"]:
+        return set()
+    if letter.state == DeadLetter.State.OPEN:
+        return {"discard"} if context["hindrance"] else {"discard", "replay"}
+    if letter.resolution == DeadLetter.Resolution.DISCARDED:
+        return {"restore"}
+    if replay is None or replay.finished_at is not None:
+        return set()
+    ways = {"unknown": {"send-again", "mark-processed"}, "sent": {"mark-processed"}, "confirmed": {"mark-processed"}}
+    return ways.get(replay.state, set())
+
+
 @require_POST
 @page
 def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
@@ -164,7 +180,8 @@ def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
         ACTIONS[action](letter, request.actor, reason)
     except ConsoleError as refusal:
         letter = get_visible_dead_letter(request.actor, pk)
-        context = {**letter_context(request.actor, letter), "refused": action, "refusal": str(refusal), "reason": reason}
+        context = letter_context(request.actor, letter)
+        context |= {"refused": action, "refusal": str(refusal), "reason": reason, "refusal_in_form": action in context["offered"]}
         status = 403 if refusal.status == 403 else 422
         return render_page(request, "messaging/dead_letter.html", "messaging/_dead_letter.html", context, status=status)
     letter = get_visible_dead_letter(request.actor, pk)

@@ -56,6 +56,17 @@ def route_of(journey: Journey) -> list[Station]:
     return [replace(one, hop_us=following.hop_us if following else None) for one, following in zip_longest(stations, stations[1:])]
 
 
+def errors_of(journey: Journey) -> list[tuple[Step, int]]:
+    """Return the different errors, each as its last step and how often it came, in order of their last time."""
+    last: dict[tuple[str, str | None, str | None], tuple[Step, int]] = {}
+    for step in journey.steps:
+        if step.outcome == "error":
+            key = (step.system, step.event.error_type, step.event.error_message)
+            _, times = last.pop(key, (step, 0))
+            last[key] = (step, times + 1)
+    return list(last.values())
+
+
 def ties_of(journey: Journey) -> str:
     """Return the evidence in words: "tied by trace, then order_no=4711"."""
     return "tied by " + ", then ".join(journey.ties) if journey.ties else ""

@@ -19,7 +19,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.access import get_visible_message
 from messages.dead_letters.queries import history_of_letters
-from messages.journeys.present import fall_of, log_of, route_of, ties_of
+from messages.journeys.present import errors_of, fall_of, log_of, route_of, ties_of
 from messages.journeys.queries import journey_of_message, journey_of_trace, messages_with_id
 from messages.journeys.stitch import Journey
 from messages.models import Message
@@ -53,6 +53,7 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         "message": found,
         "name": name_of(found.keys, found.message_id),
         "letter": letters[-1] if letters else None,
+        "stuck": next((one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None),
         "payload": _payload(request, found, journey),
         "live": found.get_status_display() == "moving",
         **journey_context(journey),
@@ -69,7 +70,7 @@ def _payload(request: PageRequest, found: Message, journey: Journey) -> ShownPay
 
 def journey_context(journey: Journey) -> dict[str, Any]:
     """Return what the parts of a journey need: waterfall, evidence, log, and every step with its attributes and error."""
-    errors = [(step, render_stack(step.event.error_stack) if step.event.error_stack else []) for step in journey.steps if step.outcome == "error"]
+    errors = errors_of(journey)
     return {
         "journey": journey,
         "route": route_of(journey),
@@ -77,7 +78,7 @@ def journey_context(journey: Journey) -> dict[str, Any]:
         "ties": ties_of(journey),
         "log": log_of(journey, history_of_letters(journey.dead_letters)),
         "steps": journey.steps[:MOST_STEPS],
-        "errors": errors[-3:],
+        "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
         "more_errors": max(0, len(errors) - 3),
     }
 
