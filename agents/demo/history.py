@@ -31,7 +31,7 @@ FIRST_ORDER_NO = 471_000
 DAY = timedelta(hours=24)
 CLUSTER_BEGAN = timedelta(minutes=42)
 CLUSTER = 23  # time-outs that wait since then
-WAITING = {"erp-timeout": 2, "vat-missing": 12, "unknown-sku": 4, "poison": 2}  # the rest of what waits, over the day
+WAITING = {"vat-missing": 12, "unknown-sku": 4, "poison": 2}  # the rest of what waits, over the day
 RECOVERED_SHARE = 0.03  # failed, and processed some minutes later
 # Orders by hour of the day (UTC), the working day in the middle.
 CURVE = (1, 1, 1, 1, 2, 3, 6, 10, 14, 17, 18, 17, 14, 15, 17, 17, 15, 12, 9, 7, 6, 4, 3, 2)
@@ -234,7 +234,6 @@ class _Teller:
         """Return the native dead letter that the harvester would have pushed."""
         headers = entry_headers(message_id, correlation_id, publish)
         headers["traceparent"] = f"00-{sent.trace_id.hex()}-{sent.span_id.hex()}-01"
-        root = error.__cause__ or error
         return {
             "id": f"{CONNECTION}/{hop.dead_letters}/history-{self.run.seed}-{self.number}",
             "broker": CONNECTION,
@@ -251,7 +250,6 @@ class _Teller:
             "span_id": sent.span_id.hex(),
             "error": {
                 "type": type(error).__name__,
-                "root_type": type(root).__name__,
                 "message": str(error),
                 "stack": stack_of(error),
             },
