@@ -57,23 +57,26 @@ class Product:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, seconds: float = 120) -> Product:
-        self.log = (self.data.parent / f"{self.data.name}.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "console.runner"],
-            cwd=ROOT,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-        wait_until(self.ready, seconds=seconds, what=f"{self.base}/readyz; see {self.log.name}")
+        self.log = self.data.parent / f"{self.data.name}.log"
+        with self.log.open("ab") as out:
+            self.process = self._popen(out)
+        try:
+            wait_until(self.ready, seconds=seconds, what=f"{self.base}/readyz; see {self.log}")
+        except BaseException:
+            self.stop()
+            raise
         return self
+
+    def _popen(self, out: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "console.runner"],
+            cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
 
     def ready(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError(f"the runner ended: {Path(self.log.name).read_text()[-3000:]}")
+            raise AssertionError(f"the runner ended: {self.log.read_text()[-3000:]}")
         try:
             with urllib.request.urlopen(self.base + "/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -84,7 +87,6 @@ class Product:
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
             self.process.wait(timeout=40)
-        self.log.close()
 
     def manage(self, *arguments: str) -> str:
         done = subprocess.run(

