@@ -15,12 +15,24 @@ from tests.factories import agent_key, environment, event, memory_connection, pe
 
 pytestmark = pytest.mark.django_db
 
-LISTS = ["/", "/messages/", "/dead-letters/", "/flows/", "/connections/", "/agents/", "/audit/", "/settings/", "/settings/refused/"]
+LISTS = [
+    "/",
+    "/messages/",
+    "/dead-letters/",
+    "/flows/",
+    "/connections/",
+    "/agents/",
+    "/audit/",
+    "/settings/",
+    "/settings/refused/",
+]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 REPLAY = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "letter"}
 
 
-def signed_in(name: str = "root", role: Role | None = Role.ADMINISTRATOR, *, superuser: bool = False, team: str = "Order team") -> Client:
+def signed_in(
+    name: str = "root", role: Role | None = Role.ADMINISTRATOR, *, superuser: bool = False, team: str = "Order team"
+) -> Client:
     user = person(name, role, team=team)
     if superuser:
         user.is_superuser = True
@@ -36,12 +48,31 @@ def text_of(response: Any) -> str:
 
 def journey_of_two(order: str = "4711") -> None:
     """A shop sends, the ERP fails: two events of one trace and message."""
-    common = {"trace_id": TRACE, "destination": "erp.orders", "message_id": f"order-{order}-long-enough", "keys": {"order_no": order}}
-    failed = {"type": "ErpTimeout", "message": "erp did not answer", "stack": "Traceback (most recent call last):\n  File \"erp.py\", line 1\nErpTimeout: no"}
+    common = {
+        "trace_id": TRACE,
+        "destination": "erp.orders",
+        "message_id": f"order-{order}-long-enough",
+        "keys": {"order_no": order},
+    }
+    failed = {
+        "type": "ErpTimeout",
+        "message": "erp did not answer",
+        "stack": 'Traceback (most recent call last):\n  File "erp.py", line 1\nErpTimeout: no',
+    }
     body = {"content_type": "application/json", "body": '{"order_no": "4711", "note": "<script>alert(1)</script>"}'}
     events = [
         event(**common, span_id="a" * 16, payload=body),
-        event(**common, id=f"erp-{order}", system="erp", operation="process", span_id="b" * 16, parent_span_id="a" * 16, outcome="error", error=failed, attributes={"erp.client": "<b>42</b>"}),
+        event(
+            **common,
+            id=f"erp-{order}",
+            system="erp",
+            operation="process",
+            span_id="b" * 16,
+            parent_span_id="a" * 16,
+            outcome="error",
+            error=failed,
+            attributes={"erp.client": "<b>42</b>"},
+        ),
     ]
     assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 2
 
@@ -53,7 +84,8 @@ def objects() -> list[str]:
     connection = memory_connection()
     message = Message.objects.get()
     flow, agent = Flow.objects.filter(environment=environment()).first(), Agent.objects.first()
-    assert flow and agent
+    assert flow
+    assert agent
     return [
         f"/messages/{message.id}/", f"/dead-letters/{letter.pk}/", f"/flows/{flow.pk}/", f"/connections/{connection.pk}/",
         f"/agents/{agent.pk}/", f"/j/{TRACE}",
@@ -170,7 +202,9 @@ def test_an_object_of_another_environment_switches_to_it_so_that_the_colour_is_r
     assert "Order 77" in text_of(client.get(path))
 
 
-@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "", "http://[", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "", "http://[", "/\\evil.example"]
+)
 def test_the_environment_switch_goes_nowhere_else(target: str):
     environment("staging")
     client = signed_in(superuser=True)
@@ -205,8 +239,12 @@ def test_lists_filter_and_say_what_to_do_when_nothing_matches():
     objects()
     client = signed_in(superuser=True)
 
-    assert "Order 4711" in text_of(client.get("/messages/", {"status": "dead", "flow": "erp.orders", "q": "order_no:4711 OR order_no:4712"}))
-    assert "Nothing matches" in text_of(client.get("/messages/", {"status": "delivered", "q": "order_no:4711 OR order_no:4712"}))
+    assert "Order 4711" in text_of(
+        client.get("/messages/", {"status": "dead", "flow": "erp.orders", "q": "order_no:4711 OR order_no:4712"})
+    )
+    assert "Nothing matches" in text_of(
+        client.get("/messages/", {"status": "delivered", "q": "order_no:4711 OR order_no:4712"})
+    )
     assert "Order 4711" in text_of(client.get("/dead-letters/", {"reason": "delivery_limit"}))
     assert "Nothing matches" in text_of(client.get("/dead-letters/", {"reason": "expired", "q": "a OR erp"}))
     assert "No dead letter was closed yet" in text_of(client.get("/dead-letters/", {"state": "closed"}))
@@ -226,7 +264,7 @@ def test_a_replay_without_scripts_is_a_303_to_the_letter_that_says_what_happens(
 
     assert answer.status_code == 303
     assert "It waits for a worker." in text_of(page)
-    assert "hx-trigger=\"every 2s\"" in page.content.decode()
+    assert 'hx-trigger="every 2s"' in page.content.decode()
     assert "operator replayed it to erp.orders. erp answers again" in text_of(page)
 
 
@@ -355,7 +393,9 @@ def test_the_verdict_counts_what_waits_by_flow_and_cause():
 def test_when_nothing_waits_the_overview_says_so():
     journey_of_two()
 
-    assert "Nothing is failing. No message waits for a person in production." in text_of(signed_in(superuser=True).get("/"))
+    assert "Nothing is failing. No message waits for a person in production." in text_of(
+        signed_in(superuser=True).get("/")
+    )
 
 
 def test_the_first_run_makes_a_real_key_shown_once_and_its_light_turns_green():
@@ -390,21 +430,34 @@ def test_only_administrators_make_keys():
 def test_an_administrator_changes_a_flow_and_an_operator_may_not():
     journey_of_two()
     flow = Flow.objects.get()
-    said = {"criticality": "high", "runbook_url": "https://wiki.example/erp", "description": "", "receiver_is_idempotent": "on", "team": ""}
+    said = {
+        "criticality": "high",
+        "runbook_url": "https://wiki.example/erp",
+        "description": "",
+        "receiver_is_idempotent": "on",
+        "team": "",
+    }
 
     assert signed_in("operator", Role.OPERATOR).post(f"/flows/{flow.pk}/", said).status_code == 422
     assert signed_in().post(f"/flows/{flow.pk}/", said).status_code == 303
 
     flow.refresh_from_db()
     assert (flow.criticality, flow.receiver_is_idempotent) == ("high", True)
-    assert AuditEntry.objects.get(action="flow.changed").details.keys() == {"criticality", "runbook_url", "receiver_is_idempotent"}
+    assert AuditEntry.objects.get(action="flow.changed").details.keys() == {
+        "criticality",
+        "runbook_url",
+        "receiver_is_idempotent",
+    }
 
 
 def test_rules_are_added_moved_and_removed_and_a_double_one_is_refused():
     environment()
     client = signed_in()
     for pattern in ("orders.*", "*.dlq"):
-        assert client.post("/settings/", {"kind": "flow", "pattern": pattern, "flow": "orders: shop → erp"}).status_code == 303
+        assert (
+            client.post("/settings/", {"kind": "flow", "pattern": pattern, "flow": "orders: shop → erp"}).status_code
+            == 303
+        )
     again = client.post("/settings/", {"kind": "flow", "pattern": "orders.*", "flow": "x"})
     assert (again.status_code, "there is a rule for orders.* already" in text_of(again)) == (422, True)
 
@@ -421,7 +474,13 @@ def test_rules_are_added_moved_and_removed_and_a_double_one_is_refused():
 def test_a_connection_is_added_approved_and_never_shows_its_secret():
     environment()
     client = signed_in()
-    said = {"name": "redis", "kind": "redis-streams", "address": "redis://broker.example:6379/0", "username": "waybill", "secret": "s3cret-words"}
+    said = {
+        "name": "redis",
+        "kind": "redis-streams",
+        "address": "redis://broker.example:6379/0",
+        "username": "waybill",
+        "secret": "s3cret-words",
+    }
 
     made = client.post("/connections/", said)
     client.post(f"{made['Location']}approve")
@@ -453,7 +512,10 @@ def test_an_agents_key_is_shown_once_and_revoked():
     client.post(f"/agents/{agent.pk}/keys/{Key.objects.get().pk}/revoke")
 
     assert Key.objects.get().revoked_at is not None
-    assert signed_in("operator", Role.OPERATOR).post(f"/agents/{agent.pk}/keys/{Key.objects.get().pk}/revoke").status_code == 403
+    assert (
+        signed_in("operator", Role.OPERATOR).post(f"/agents/{agent.pk}/keys/{Key.objects.get().pk}/revoke").status_code
+        == 403
+    )
 
 
 def test_teams_are_for_superusers_and_a_role_takes_effect():
@@ -465,8 +527,17 @@ def test_teams_are_for_superusers_and_a_role_takes_effect():
     assert root.post("/settings/teams/", {"do": "team", "name": "Billing team"}).status_code == 303
     team = re.search(r'<option value="(\d+)">Billing team', root.get("/settings/teams/").content.decode())
     assert team
-    root.post("/settings/teams/", {"do": "member", "username": "nobody", "team": team[1], "environment": "production", "role": "1"})
+    root.post(
+        "/settings/teams/",
+        {"do": "member", "username": "nobody", "team": team[1], "environment": "production", "role": "1"},
+    )
 
     assert nobody.get("/messages/").status_code == 200
     assert root.post("/settings/teams/", {"do": "user", "username": "eve", "password": "short"}).status_code == 422
-    assert root.post("/settings/teams/", {"do": "member", "username": "none", "team": "x", "environment": "production", "role": "9"}).status_code == 422
+    assert (
+        root.post(
+            "/settings/teams/",
+            {"do": "member", "username": "none", "team": "x", "environment": "production", "role": "9"},
+        ).status_code
+        == 422
+    )

@@ -32,10 +32,20 @@ KINDS = (
 @page
 def audit(request: PageRequest) -> HttpResponse:
     """Who did what, to which object, why; filtered by actor and kind of object, newest first."""
-    asked = {"who": asked_text(request, "who", most=150), "kind": asked_text(request, "kind", most=40), "object": asked_text(request, "object", most=80)}
+    asked = {
+        "who": asked_text(request, "who", most=150),
+        "kind": asked_text(request, "kind", most=40),
+        "object": asked_text(request, "object", most=80),
+    }
     before = asked_uuid(request, "before")
     entries = find_audit(
-        request.actor, request.environment, who=asked["who"], kind=asked["kind"], object_id=asked["object"], before=before, limit=SHOWN + 1
+        request.actor,
+        request.environment,
+        who=asked["who"],
+        kind=asked["kind"],
+        object_id=asked["object"],
+        before=before,
+        limit=SHOWN + 1,
     )
     filters = {name: value for name, value in asked.items() if value}
     context = {
@@ -44,7 +54,9 @@ def audit(request: PageRequest) -> HttpResponse:
         "kinds": KINDS,
         "filtered": bool(filters),
         "newest": f"{request.path}?{urlencode(filters)}" if before else "",
-        "older": f"{request.path}?{urlencode({**filters, 'before': str(entries[SHOWN - 1].pk)})}" if len(entries) > SHOWN else "",
+        "older": f"{request.path}?{urlencode({**filters, 'before': str(entries[SHOWN - 1].pk)})}"
+        if len(entries) > SHOWN
+        else "",
     }
     return render_page(request, "console/audit.html", "console/_audit.html", context)
 

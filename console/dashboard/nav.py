@@ -41,7 +41,17 @@ def rail(request: HttpRequest) -> list[dict[str, Any]]:
             continue
         current = request.path == url if url == "/" else request.path.startswith(url)
         count = _waiting(request) if name == "dead-letters" else ""
-        items.append({"url": url, "icon": icon, "label": label, "count": count, "hot": bool(count), "rule": rule, "current": current})
+        items.append(
+            {
+                "url": url,
+                "icon": icon,
+                "label": label,
+                "count": count,
+                "hot": bool(count),
+                "rule": rule,
+                "current": current,
+            }
+        )
         rule = False
     return items
 

@@ -22,7 +22,9 @@ def issue_agent_key(environment: Environment, name: str, *, by: Actor) -> tuple[
         raise Invalid("an agent has a name of 1 to 120 characters")
     key, text = create_agent_key(name, environment, by=by.name)
     assert key.agent is not None
-    record_audit(by, "agent_key.created", key.agent, environment=environment, details={"key": key.pk, "prefix": key.prefix})
+    record_audit(
+        by, "agent_key.created", key.agent, environment=environment, details={"key": key.pk, "prefix": key.prefix}
+    )
     return key, text
 
 
@@ -30,11 +32,15 @@ def issue_agent_key(environment: Environment, name: str, *, by: Actor) -> tuple[
 def end_agent_key(environment: Environment, agent_id: int, key_id: int, *, by: Actor) -> Key:
     """Revoke one key of an agent; raises NotFound when the agent has no such key."""
     check_can_administer(by, environment)
-    key = Key.objects.select_related("agent").filter(pk=key_id, agent_id=agent_id, agent__environment=environment).first()
+    key = (
+        Key.objects.select_related("agent").filter(pk=key_id, agent_id=agent_id, agent__environment=environment).first()
+    )
     if key is None or key.agent is None:
         raise NotFound("this agent has no such key")
     revoke_key(key)
-    record_audit(by, "agent_key.revoked", key.agent, environment=environment, details={"key": key.pk, "prefix": key.prefix})
+    record_audit(
+        by, "agent_key.revoked", key.agent, environment=environment, details={"key": key.pk, "prefix": key.prefix}
+    )
     return key
 
 

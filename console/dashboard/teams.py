@@ -31,14 +31,21 @@ def teams(request: PageRequest) -> HttpResponse:
         flash.success(request, _do(request))
     except (ConsoleError, forms.ValidationError) as refusal:
         words = " ".join(refusal.messages) if isinstance(refusal, forms.ValidationError) else str(refusal)
-        return render(request, "console/teams.html", {**_context(request), "refusal": words, "posted": request.POST}, status=422)
+        return render(
+            request, "console/teams.html", {**_context(request), "refusal": words, "posted": request.POST}, status=422
+        )
     response = HttpResponseRedirect(reverse("teams"))
     response.status_code = 303
     return response
 
 
 def _context(request: PageRequest) -> dict[str, Any]:
-    return {"teams": find_teams(), "users": find_users(), "roles": Role.choices, "every_environment": visible_environments(request.actor)}
+    return {
+        "teams": find_teams(),
+        "users": find_users(),
+        "roles": Role.choices,
+        "every_environment": visible_environments(request.actor),
+    }
 
 
 def _do(request: PageRequest) -> str:
@@ -55,7 +62,9 @@ def _do(request: PageRequest) -> str:
             if role not in {str(value) for value in Role.values}:
                 raise Invalid("choose a role")
             environment = get_visible_environment(by, asked.get("environment", ""))
-            membership = add_member(get_team(asked.get("team", "")), asked.get("username", ""), environment, Role(int(role)), by=by)
+            membership = add_member(
+                get_team(asked.get("team", "")), asked.get("username", ""), environment, Role(int(role)), by=by
+            )
             return f"{membership.user} is {Role(int(role)).label.lower()} of {membership.team} in {environment}."
         case "remove":
             if not asked.get("membership", "").isdecimal():

@@ -34,7 +34,9 @@ def overview(request: PageRequest) -> HttpResponse:
         return render_page(
             request, "console/first_run.html", "console/_first_light.html", _first_run(request, actor, environment)
         )
-    return render_page(request, "console/overview.html", "console/_overview.html", _overview(request, actor, environment))
+    return render_page(
+        request, "console/overview.html", "console/_overview.html", _overview(request, actor, environment)
+    )
 
 
 def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> dict[str, Any]:

@@ -15,17 +15,24 @@ from messages.models import Connection, Flow
 class FlowForm(forms.Form):
     """What an administrator may say about a flow."""
 
-    team = forms.ChoiceField(required=False, label="Owner team", help_text="Its operators may replay; without a team every operator here may.")
+    team = forms.ChoiceField(
+        required=False,
+        label="Owner team",
+        help_text="Its operators may replay; without a team every operator here may.",
+    )
     criticality = forms.ChoiceField(choices=Flow.Criticality.choices)
     runbook_url = forms.URLField(required=False, label="Runbook", assume_scheme="https", max_length=200)
     description = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
     receiver_is_idempotent = forms.BooleanField(required=False)
 
-    def __init__(self, *args: Any, flow: Flow, teams: Iterable[Team], **kwargs: Any) -> None:
-        initial = {name: getattr(flow, name) for name in ("criticality", "runbook_url", "description", "receiver_is_idempotent")}
-        super().__init__(*args, initial={**initial, "team": str(flow.team_id or "")}, **kwargs)
+    def __init__(self, data: Any, *, flow: Flow, teams: Iterable[Team]) -> None:
+        names = ("criticality", "runbook_url", "description", "receiver_is_idempotent")
+        initial = {name: getattr(flow, name) for name in names} | {"team": str(flow.team_id or "")}
+        super().__init__(data, initial=initial)
         self.by_id = {str(team.pk): team for team in [*([flow.team] if flow.team else []), *teams]}
-        self.fields["team"].choices = [("", "no team: everybody here sees it"), *((pk, team.name) for pk, team in self.by_id.items())]  # type: ignore[attr-defined]
+        team = self.fields["team"]
+        assert isinstance(team, forms.ChoiceField)
+        team.choices = [("", "no team: everybody here sees it"), *((pk, one.name) for pk, one in self.by_id.items())]
 
     def change(self) -> FlowChange:
         """Return the validated form as what the service takes."""
@@ -37,8 +44,16 @@ class ConnectionForm(forms.Form):
     """A new connection. The secret is taken and never shown again."""
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
-    kind = forms.ChoiceField(choices=[(kind.value, label) for kind, label in zip(Connection.Kind, ("Redis Streams", "RabbitMQ", "HTTP"), strict=True)])
-    address = forms.CharField(max_length=500, help_text="redis://host:6379/0, amqp://host:5672/vhost or https://host/path, without user and password.")
+    kind = forms.ChoiceField(
+        choices=[
+            (kind.value, label)
+            for kind, label in zip(Connection.Kind, ("Redis Streams", "RabbitMQ", "HTTP"), strict=True)
+        ]
+    )
+    address = forms.CharField(
+        max_length=500,
+        help_text="redis://host:6379/0, amqp://host:5672/vhost or https://host/path, without user and password.",
+    )
     username = forms.CharField(max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"}))
     secret = forms.CharField(
         max_length=2000, required=False, strip=False, label="Password or token",

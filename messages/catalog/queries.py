@@ -33,7 +33,9 @@ class FlowLine:
     oldest_at: datetime | None = None
 
 
-def find_flows(actor: Actor, environment: Environment, *, q: str = "", after: str = "", limit: int = 100) -> list[FlowLine]:
+def find_flows(
+    actor: Actor, environment: Environment, *, q: str = "", after: str = "", limit: int = 100
+) -> list[FlowLine]:
     """Return up to `limit` flows by name, those after a name, whose name contains `q`; three queries whatever their number."""
     flows = visible_flows(actor).filter(environment=environment)
     if q:
@@ -92,7 +94,13 @@ def systems_of_flow(flow: Flow, *, now: datetime) -> list[SystemLine]:
     )
     systems = System.objects.in_bulk([row[0] for row in rows])
     return [
-        SystemLine(system=systems[pk], destination=destination, operation=Operation(operation).label, count=count, failed=failed or 0)
+        SystemLine(
+            system=systems[pk],
+            destination=destination,
+            operation=Operation(operation).label,
+            count=count,
+            failed=failed or 0,
+        )
         for pk, destination, operation, count, failed in rows
         if pk in systems
     ]
@@ -114,7 +122,9 @@ def get_rule(actor: Actor, environment: Environment, kind: str, pk: int) -> Flow
     """Return a rule ("flow" or "key") of this environment for someone who may change it; raises Forbidden or NotFound."""
     if not can_administer(actor, environment):
         raise Forbidden(f"only administrators of {environment.slug} change its rules")
-    rules: QuerySet[FlowRule] | QuerySet[KeyRule] = flow_rules(environment) if kind == "flow" else key_rules(environment)
+    rules: QuerySet[FlowRule] | QuerySet[KeyRule] = (
+        flow_rules(environment) if kind == "flow" else key_rules(environment)
+    )
     found = rules.filter(pk=pk).first()
     if found is None:
         raise NotFound("this rule is gone")
@@ -130,7 +140,9 @@ class Destination:
     rule: FlowRule | None
 
 
-def recent_destinations(actor: Actor, environment: Environment, rules: Sequence[FlowRule], *, now: datetime) -> list[Destination]:
+def recent_destinations(
+    actor: Actor, environment: Environment, rules: Sequence[FlowRule], *, now: datetime
+) -> list[Destination]:
     """Return the 50 busiest destinations of 24 hours with the rule that matches each first."""
     since = now.replace(minute=0, second=0, microsecond=0) - DAY
     rows = RollupHour.objects.filter(environment=environment, hour__gt=since).exclude(destination="")
@@ -149,10 +161,14 @@ def teams_to_give_to(actor: Actor, environment: Environment) -> QuerySet[Team]:
     teams = Team.objects.all()
     if actor.is_superuser:
         return teams
-    return teams.filter(pk__in=[pk for pk, role in actor.grants.get(environment.pk, {}).items() if role >= Role.ADMINISTRATOR])
+    return teams.filter(
+        pk__in=[pk for pk, role in actor.grants.get(environment.pk, {}).items() if role >= Role.ADMINISTRATOR]
+    )
 
 
-def find_rejects(actor: Actor, environment: Environment, *, before: UUID | None = None, limit: int = 50) -> list[IngestReject]:
+def find_rejects(
+    actor: Actor, environment: Environment, *, before: UUID | None = None, limit: int = 50
+) -> list[IngestReject]:
     """Return refused items, newest first, those older than an id; only administrators see any."""
     rejects = visible_rejects(actor).filter(environment=environment).defer("raw").order_by("-id")
     if before:
@@ -166,4 +182,6 @@ def find_connections(actor: Actor, environment: Environment) -> QuerySet[Connect
 
 def flow_names(actor: Actor, environment: Environment, *, most: int = 500) -> list[str]:
     """Return the names of the flows that this actor sees there, for a filter."""
-    return list(visible_flows(actor).filter(environment=environment).order_by("name").values_list("name", flat=True)[:most])
+    return list(
+        visible_flows(actor).filter(environment=environment).order_by("name").values_list("name", flat=True)[:most]
+    )

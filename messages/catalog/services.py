@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
@@ -49,7 +50,11 @@ def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
     """Change a flow and audit what changed; raises Forbidden unless `by` administers it and the team it goes to."""
     if not can_change_flow(by, flow):
         raise Forbidden(f"only administrators of {flow.team or flow.environment} may change {flow.name}")
-    if change.team and change.team != flow.team and not by.has_role(flow.environment_id, change.team.pk, Role.ADMINISTRATOR):
+    if (
+        change.team
+        and change.team != flow.team
+        and not by.has_role(flow.environment_id, change.team.pk, Role.ADMINISTRATOR)
+    ):
         raise Forbidden(f"you can give a flow only to a team that you administer, and {change.team} is not one")
     names = ("team", "criticality", "runbook_url", "description", "receiver_is_idempotent")
     changed = {name: getattr(change, name) for name in names if getattr(flow, name) != getattr(change, name)}
@@ -88,7 +93,9 @@ def add_key_rule(environment: Environment, *, attribute: str, key_name: str, by:
     position = _next_position(KeyRule, environment)
     try:
         with transaction.atomic():
-            rule = KeyRule.objects.create(environment=environment, position=position, attribute=attribute, key_name=key_name.strip())
+            rule = KeyRule.objects.create(
+                environment=environment, position=position, attribute=attribute, key_name=key_name.strip()
+            )
     except IntegrityError as error:
         raise Conflict(f"there is a rule for {attribute} already; remove it first") from error
     record_audit(by, "key_rule.added", rule, environment=environment, label=f"{attribute} → {key_name or attribute}")
@@ -111,7 +118,11 @@ def _next_position(model: type[FlowRule] | type[KeyRule], environment: Environme
 def remove_rule(rule: FlowRule | KeyRule, *, by: Actor) -> None:
     """Remove a rule; messages already stored keep the flow and keys they got."""
     check_can_administer(by, rule.environment)
-    label = f"{rule.pattern} → {rule.flow}" if isinstance(rule, FlowRule) else f"{rule.attribute} → {rule.key_name or rule.attribute}"
+    label = (
+        f"{rule.pattern} → {rule.flow}"
+        if isinstance(rule, FlowRule)
+        else f"{rule.attribute} → {rule.key_name or rule.attribute}"
+    )
     action = "flow_rule.removed" if isinstance(rule, FlowRule) else "key_rule.removed"
     record_audit(by, action, rule, environment=rule.environment, label=label)
     rule.delete()
@@ -122,7 +133,9 @@ def move_rule(rule: FlowRule | KeyRule, *, up: bool, by: Actor) -> None:
     """Swap a rule with its neighbour above or below; at the end of the list nothing happens."""
     check_can_administer(by, rule.environment)
     # Locked in one order, so that two administrators who move at the same time wait instead of losing one move.
-    rules = list(type(rule)._default_manager.select_for_update().filter(environment=rule.environment).order_by("position", "id"))
+    rules: list[Any] = list(
+        type(rule)._default_manager.select_for_update().filter(environment=rule.environment).order_by("position", "id")
+    )
     here = next((index for index, other in enumerate(rules) if other.pk == rule.pk), None)
     there = None if here is None else here - 1 if up else here + 1
     if here is None or there is None or not 0 <= there < len(rules):

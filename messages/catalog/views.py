@@ -26,7 +26,14 @@ from messages.catalog.connections import (
     withdraw_connection,
 )
 from messages.catalog.forms import ConnectionForm, FlowForm
-from messages.catalog.queries import FlowLine, add_figures, find_connections, find_flows, systems_of_flow, teams_to_give_to
+from messages.catalog.queries import (
+    FlowLine,
+    add_figures,
+    find_connections,
+    find_flows,
+    systems_of_flow,
+    teams_to_give_to,
+)
 from messages.catalog.services import change_flow
 from messages.models import Connection, Flow
 from messages.search.quoting import quoted
@@ -52,7 +59,9 @@ def flows(request: PageRequest) -> HttpResponse:
         "lines": lines[:SHOWN],
         "name": q,
         "first": f"{request.path}?{urlencode(kept)}" if after else "",
-        "next": f"{request.path}?{urlencode({**kept, 'after': lines[SHOWN - 1].flow.name})}" if len(lines) > SHOWN else "",
+        "next": f"{request.path}?{urlencode({**kept, 'after': lines[SHOWN - 1].flow.name})}"
+        if len(lines) > SHOWN
+        else "",
     }
     return render_page(request, "messaging/flows.html", "messaging/_flows.html", context)
 
@@ -109,7 +118,10 @@ def connections(request: PageRequest) -> HttpResponse:
                 return seen(reverse("connection", args=[made.pk]))
         status = 422
     context = {
-        "connections": [(one, "approved" if one.approved_at else "waiting") for one in find_connections(request.actor, request.environment)],
+        "connections": [
+            (one, "approved" if one.approved_at else "waiting")
+            for one in find_connections(request.actor, request.environment)
+        ],
         "form": form,
         "may_change": can_administer(request.actor, request.environment),
     }
@@ -155,7 +167,11 @@ def connection_action(request: PageRequest, pk: int, action: str) -> HttpRespons
         check_can_administer(by, found.environment)
         match action:
             case "test":
-                check_connection(found, by=by, destination=request.POST.get("destination", "").replace("\x00", "").strip()[:300] or None)
+                check_connection(
+                    found,
+                    by=by,
+                    destination=request.POST.get("destination", "").replace("\x00", "").strip()[:300] or None,
+                )
             case "approve":
                 approve_connection(found, by=by)
             case "withdraw":

@@ -32,14 +32,18 @@ def settings(request: PageRequest) -> HttpResponse:
     asked, environment, by = request.POST, request.environment, request.actor
     try:
         if asked.get("kind") == "key":
-            added = add_key_rule(environment, attribute=asked.get("attribute", ""), key_name=asked.get("key_name", ""), by=by)
+            added = add_key_rule(
+                environment, attribute=asked.get("attribute", ""), key_name=asked.get("key_name", ""), by=by
+            )
             words = f"{added.attribute} is a business key from now on; messages already stored keep what they have."
         else:
             rule = add_flow_rule(environment, pattern=asked.get("pattern", ""), flow_name=asked.get("flow", ""), by=by)
             words = f"{rule.pattern} goes to {rule.flow} from now on; messages already stored keep their flow."
     except ConsoleError as refusal:
         context = {**_rules(request), "refusal": str(refusal), "posted": asked}
-        return render(request, "messaging/settings.html", context, status=403 if isinstance(refusal, Forbidden) else 422)
+        return render(
+            request, "messaging/settings.html", context, status=403 if isinstance(refusal, Forbidden) else 422
+        )
     flash.success(request, words)
     return seen(reverse("settings"))
 
@@ -82,6 +86,8 @@ def rejects(request: PageRequest) -> HttpResponse:
         "rejects": rows[:REJECTS_SHOWN],
         "may_see": can_administer(request.actor, request.environment),
         "newest": request.path if before else "",
-        "older": f"{request.path}?{urlencode({'before': str(rows[REJECTS_SHOWN - 1].pk)})}" if len(rows) > REJECTS_SHOWN else "",
+        "older": f"{request.path}?{urlencode({'before': str(rows[REJECTS_SHOWN - 1].pk)})}"
+        if len(rows) > REJECTS_SHOWN
+        else "",
     }
     return render_page(request, "messaging/rejects.html", "messaging/_rejects.html", context)

@@ -15,7 +15,11 @@ def history_of_letters(letters: Sequence[DeadLetter]) -> list[AuditEntry]:
     """Return the audit entries of these letters, newest first; the caller has checked that they may be seen."""
     if not letters:
         return []
-    return list(AuditEntry.objects.filter(object_kind="deadletter", object_id__in=[str(letter.pk) for letter in letters]).order_by("-id")[:MOST])
+    return list(
+        AuditEntry.objects.filter(
+            object_kind="deadletter", object_id__in=[str(letter.pk) for letter in letters]
+        ).order_by("-id")[:MOST]
+    )
 
 
 def history_of_letter(letter: DeadLetter) -> list[AuditEntry]:

@@ -48,12 +48,18 @@ def dead_letters(request: PageRequest) -> HttpResponse:
     try:
         asked = asked_of(request, FILTERS, always=tab[2])
         found = find_dead_letters(
-            request.actor, environments=[request.environment], q=asked.query, window=asked.window, cursor=request.GET.get("cursor") or None
+            request.actor,
+            environments=[request.environment],
+            q=asked.query,
+            window=asked.window,
+            cursor=request.GET.get("cursor") or None,
         )
     except (BadQuery, BadWindow) as error:
         problem = error
     context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
-    return render_page(request, "messaging/dead_letters.html", "messaging/_dead_letters.html", context, status=400 if problem else 200)
+    return render_page(
+        request, "messaging/dead_letters.html", "messaging/_dead_letters.html", context, status=400 if problem else 200
+    )
 
 
 def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None, tab: str) -> dict[str, Any]:
@@ -61,7 +67,10 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
     return {
         "page": found,
         "rows": [(letter, name_of(letter.keys, letter.message_id or str(letter.pk))) for letter in found.rows],
-        "tabs": [(label, changed(request.GET, state=None if name == "waiting" else name), name == tab) for name, label, _ in TABS],
+        "tabs": [
+            (label, changed(request.GET, state=None if name == "waiting" else name), name == tab)
+            for name, label, _ in TABS
+        ],
         "tab": tab,
         "q": asked_text(request, "q", most=2000),
         "filtered": asked is None or asked.filtered,
@@ -79,7 +88,9 @@ def dead_letter(request: PageRequest, pk: UUID) -> HttpResponse:
     letter = get_visible_dead_letter(request.actor, pk)
     if elsewhere := in_its_environment(request, letter.environment):
         return elsewhere
-    return render_page(request, "messaging/dead_letter.html", "messaging/_dead_letter.html", letter_context(request.actor, letter))
+    return render_page(
+        request, "messaging/dead_letter.html", "messaging/_dead_letter.html", letter_context(request.actor, letter)
+    )
 
 
 def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
@@ -117,7 +128,9 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
 
 def _similar(letter: DeadLetter) -> str:
     """Return the query that finds letters of the same flow and error."""
-    return f"flow:{quoted(letter.flow.name)}" + (f" class:{quoted(letter.error_root_type)}" if letter.error_root_type else "")
+    return f"flow:{quoted(letter.flow.name)}" + (
+        f" class:{quoted(letter.error_root_type)}" if letter.error_root_type else ""
+    )
 
 
 def _hindrance(letter: DeadLetter) -> str:
@@ -181,8 +194,18 @@ def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
     except ConsoleError as refusal:
         letter = get_visible_dead_letter(request.actor, pk)
         context = letter_context(request.actor, letter)
-        context |= {"refused": action, "refusal": str(refusal), "reason": reason, "refusal_in_form": action in context["offered"]}
+        context |= {
+            "refused": action,
+            "refusal": str(refusal),
+            "reason": reason,
+            "refusal_in_form": action in context["offered"],
+        }
         status = 403 if refusal.status == 403 else 422
         return render_page(request, "messaging/dead_letter.html", "messaging/_dead_letter.html", context, status=status)
     letter = get_visible_dead_letter(request.actor, pk)
-    return render_done(request, "messaging/_dead_letter.html", letter_context(request.actor, letter), to=reverse("dead-letter", args=[pk]))
+    return render_done(
+        request,
+        "messaging/_dead_letter.html",
+        letter_context(request.actor, letter),
+        to=reverse("dead-letter", args=[pk]),
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -17,7 +16,14 @@ from messages.replay.states import FINAL
 
 MOST_BARS, MOST_ENTRIES = 300, 120
 LOOKS = {"ok": "ok", "error": "bad", "unset": "unset"}
-DID = {0: "reported", 1: "created it for", 2: "sent it to", 3: "received it from", 4: "processed it from", 5: "settled it at"}
+DID = {
+    0: "reported",
+    1: "created it for",
+    2: "sent it to",
+    3: "received it from",
+    4: "processed it from",
+    5: "settled it at",
+}
 DONE_TO_LETTER = {
     "dead_letter.discarded": "discarded it",
     "dead_letter.restored": "restored it",
@@ -32,14 +38,26 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
     for step in journey.steps[:MOST_BARS]:
         destination = step.event.destination or ""
         if step.queue_us is not None and step.attempt < 2:  # a retry did not wait since the first sending
-            bars.append(Bar(label=f"queue {destination}", offset_us=step.offset_us - step.queue_us, duration_us=step.queue_us, look="queue"))
+            bars.append(
+                Bar(
+                    label=f"queue {destination}",
+                    offset_us=step.offset_us - step.queue_us,
+                    duration_us=step.queue_us,
+                    look="queue",
+                )
+            )
         note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else ""
         label = f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label
         bars.append(
             Bar(
-                label=label, offset_us=step.offset_us, duration_us=step.duration_us, look=LOOKS[step.outcome], tie=step.tie,
-                url=f"#event-{step.event.id}", note=note,
-            )  # fmt: skip
+                label=label,
+                offset_us=step.offset_us,
+                duration_us=step.duration_us,
+                look=LOOKS[step.outcome],
+                tie=step.tie,
+                url=f"#event-{step.event.id}",
+                note=note,
+            )
         )
     for dead in journey.dead_letters:
         if journey.started_at is not None:
@@ -53,7 +71,10 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
 def route_of(journey: Journey) -> list[Station]:
     """Return the stations with the time to the next one, as the route draws it; a journey keeps the time from the one before."""
     stations = journey.stations
-    return [replace(one, hop_us=following.hop_us if following else None) for one, following in zip_longest(stations, stations[1:])]
+    return [
+        replace(one, hop_us=following.hop_us if following else None)
+        for one, following in zip_longest(stations, stations[1:])
+    ]
 
 
 def errors_of(journey: Journey) -> list[tuple[Step, int]]:
@@ -86,7 +107,15 @@ def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter 
     for entry in history:
         if entry.action in DONE_TO_LETTER:
             look = "good" if entry.action == "replay.marked_processed" else "move"
-            entries.append({"at": entry.at, "look": look, "strong": entry.actor, "text": DONE_TO_LETTER[entry.action], "quote": entry.reason})
+            entries.append(
+                {
+                    "at": entry.at,
+                    "look": look,
+                    "strong": entry.actor,
+                    "text": DONE_TO_LETTER[entry.action],
+                    "quote": entry.reason,
+                }
+            )
     return sorted(entries, key=lambda entry: entry["at"])
 
 
@@ -97,7 +126,13 @@ def _of_step(step: Step) -> dict[str, Any]:
     if step.outcome == "error":
         attempt = f" at attempt {step.attempt}" if step.attempt else ""
         error = event.error_type or event.error_message or "no error was reported"
-        return {"at": event.occurred_at, "look": "bad", "strong": step.system, "text": f"failed{attempt}: {error}", **link}
+        return {
+            "at": event.occurred_at,
+            "look": "bad",
+            "strong": step.system,
+            "text": f"failed{attempt}: {error}",
+            **link,
+        }
     look = "good" if event.operation in (4, 5) else ""
     return {"at": event.occurred_at, "look": look, "strong": step.system, "text": f"{DID[event.operation]} {where}"}
 
@@ -110,25 +145,52 @@ def _of_letter(dead: DeadLetter, letter: DeadLetter | None) -> dict[str, Any]:
     return entry
 
 
-def _of_replay(replay: Replay, known: set[Any], letters: Sequence[DeadLetter], letter: DeadLetter | None) -> list[dict[str, Any]]:
+def _of_replay(
+    replay: Replay, known: set[Any], letters: Sequence[DeadLetter], letter: DeadLetter | None
+) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = [
-        {"at": replay.created_at, "look": "move", "strong": replay.requested_by, "text": f"replayed it to {replay.destination}.", "quote": replay.reason}
+        {
+            "at": replay.created_at,
+            "look": "move",
+            "strong": replay.requested_by,
+            "text": f"replayed it to {replay.destination}.",
+            "quote": replay.reason,
+        }
     ]
     if replay.confirmed_at:
         entries.append({"at": replay.confirmed_at, "look": "move", "text": "the broker confirmed that it has it"})
     if replay.state == Replay.State.PROCESSED and replay.proof_event_at:
         proof = {"url": proof_url(replay, known), "link": "see the event"}
         entries.append(
-            {"at": max(replay.proof_event_at, replay.created_at), "look": "good", "strong": "processed:", "text": f"the receiver reported success, tied by {replay.proof_tie},", **proof}
+            {
+                "at": max(replay.proof_event_at, replay.created_at),
+                "look": "good",
+                "strong": "processed:",
+                "text": f"the receiver reported success, tied by {replay.proof_tie},",
+                **proof,
+            }
         )
     elif replay.state == Replay.State.FAILED_AGAIN:
-        later = next((one for one in letters if one.previous_id == replay.dead_letter_id and (letter is None or one.pk != letter.pk)), None)
+        later = next(
+            (
+                one
+                for one in letters
+                if one.previous_id == replay.dead_letter_id and (letter is None or one.pk != letter.pk)
+            ),
+            None,
+        )
         link = {"url": reverse("dead-letter", args=[later.pk]), "link": "open the later letter"} if later else {}
-        entries.append({"at": replay.finished_at or replay.created_at, "look": "bad", "strong": "failed again", "text": "", **link})
+        entries.append(
+            {"at": replay.finished_at or replay.created_at, "look": "bad", "strong": "failed again", "text": "", **link}
+        )
     elif replay.state == Replay.State.REFUSED:
-        entries.append({"at": replay.finished_at or replay.created_at, "look": "bad", "strong": "refused:", "text": replay.detail})
+        entries.append(
+            {"at": replay.finished_at or replay.created_at, "look": "bad", "strong": "refused:", "text": replay.detail}
+        )
     elif replay.state == Replay.State.UNKNOWN and not replay.finished_at:
-        entries.append({"at": replay.sent_at or replay.created_at, "look": "warn", "strong": "unknown:", "text": replay.detail})
+        entries.append(
+            {"at": replay.sent_at or replay.created_at, "look": "warn", "strong": "unknown:", "text": replay.detail}
+        )
     return entries
 
 
@@ -141,5 +203,3 @@ def proof_url(replay: Replay, known: set[Any]) -> str:
 def in_flight(replay: Replay | None) -> bool:
     """Whether the page should look again by itself: the replay has no end yet and no person closed it."""
     return replay is not None and replay.state not in FINAL | {"unknown"} and replay.finished_at is None
-
-

@@ -53,7 +53,9 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         "message": found,
         "name": name_of(found.keys, found.message_id),
         "letter": letters[-1] if letters else None,
-        "stuck": next((one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None),
+        "stuck": next(
+            (one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None
+        ),
         "payload": _payload(request, found, journey),
         "live": found.get_status_display() == "moving",
         **journey_context(journey),
@@ -96,12 +98,19 @@ def journey(request: PageRequest, trace_id: str) -> HttpResponse:
         found = journey_of_trace(request.actor, list(visible_environments(request.actor)), trace)
         if not found.steps and not found.dead_letters:
             raise NotFound("no event of this trace is here that you may see")
-        if elsewhere := in_its_environment(request, (found.steps[0].event if found.steps else found.dead_letters[0]).environment):
+        if elsewhere := in_its_environment(
+            request, (found.steps[0].event if found.steps else found.dead_letters[0]).environment
+        ):
             return elsewhere
     keys: dict[str, str] = {}
     for step in found.steps:
         keys |= step.event.keys
-    context = {"trace_id": trace.hex, "name": name_of(keys, trace.hex, what="Journey"), "live": False, **journey_context(found)}
+    context = {
+        "trace_id": trace.hex,
+        "name": name_of(keys, trace.hex, what="Journey"),
+        "live": False,
+        **journey_context(found),
+    }
     return render(request, "messaging/journey.html", context)
 
 
@@ -134,4 +143,8 @@ def _one_or_choice(request: PageRequest, found: list[Message], asked: str) -> Ht
             target += "?" + urlencode({"environment": found[0].environment.slug})
         return HttpResponseRedirect(target)
     rows = [(one, name_of(one.keys, one.message_id)) for one in found]
-    return render(request, "messaging/choice.html", {"rows": rows, "asked": asked, "several": len({one.environment_id for one in found}) > 1})
+    return render(
+        request,
+        "messaging/choice.html",
+        {"rows": rows, "asked": asked, "several": len({one.environment_id for one in found}) > 1},
+    )

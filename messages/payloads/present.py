@@ -36,5 +36,13 @@ def shown_payload(actor: Actor, flow: Flow, owner: Model, row_id: UUID, stored_o
         return ShownPayload(refusal=str(refusal))
     if found is None:
         return ShownPayload(refusal="its body is older than the retention of payloads and is not stored any more")
-    headers = tuple((str(header.get("name", "")), "" if header.get("value") is None else str(header["value"])) for header in found.headers)
-    return ShownPayload(body=render_body(found.body, found.content_type), headers=headers, content_type=found.content_type, size_bytes=found.size_bytes)
+    headers = tuple(
+        (str(header.get("name", "")), "" if header.get("value") is None else str(header["value"]))
+        for header in found.headers
+    )
+    return ShownPayload(
+        body=render_body(found.body, found.content_type),
+        headers=headers,
+        content_type=found.content_type,
+        size_bytes=found.size_bytes,
+    )

@@ -32,9 +32,15 @@ def asked_of(request: HttpRequest, filters: Sequence[tuple[str, str]], *, always
     """
     q = asked_text(request, "q", most=2000)
     parse_query(q)
-    terms = [f"{field}:{quoted(value)}" for field, parameter in filters if (value := asked_text(request, parameter, most=300))]
+    terms = [
+        f"{field}:{quoted(value)}"
+        for field, parameter in filters
+        if (value := asked_text(request, parameter, most=300))
+    ]
     window_text = asked_text(request, "window", most=80)
     window = parse_window(window_text, now=timezone.now()) if window_text else None
     # The reader's text first and in brackets: an OR in it must not swallow the filters.
     parts = [*([f"({q})"] if q and (terms or always) else [q] if q else []), *terms, *([always] if always else [])]
-    return Asked(q=q, query=" ".join(parts), window=window, window_text=window_text, filtered=bool(q or terms or window_text))
+    return Asked(
+        q=q, query=" ".join(parts), window=window, window_text=window_text, filtered=bool(q or terms or window_text)
+    )

@@ -26,7 +26,12 @@ def name_of(keys: Mapping[str, str], fallback: str, *, what: str = "Message") ->
     ordered = sorted(keys, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST) - 1.5, name))
     first, rest = ordered[0], ordered[1:]
     word = _word(first)
-    return Name(title=f"{word} {keys[first]}", word=word, number=str(keys[first]), tags=tuple((_word(name).lower(), str(keys[name])) for name in rest))
+    return Name(
+        title=f"{word} {keys[first]}",
+        word=word,
+        number=str(keys[first]),
+        tags=tuple((_word(name).lower(), str(keys[name])) for name in rest),
+    )
 
 
 def _word(name: str) -> str:

@@ -31,12 +31,18 @@ def messages(request: PageRequest) -> HttpResponse:
     try:
         asked = asked_of(request, FILTERS)
         found = find_messages(
-            request.actor, environments=[request.environment], q=asked.query, window=asked.window, cursor=request.GET.get("cursor") or None
+            request.actor,
+            environments=[request.environment],
+            q=asked.query,
+            window=asked.window,
+            cursor=request.GET.get("cursor") or None,
         )
     except (BadQuery, BadWindow) as error:
         problem = error
     context = _context(request, found, asked) | problem_context(request, problem)
-    return render_page(request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200)
+    return render_page(
+        request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200
+    )
 
 
 def _context(request: PageRequest, found: Page[Message], asked: Asked | None) -> dict[str, Any]:
@@ -84,4 +90,9 @@ def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) 
     q, column = asked_text(request, "q", most=2000), getattr(problem, "column", None)
     at = min(max(0, column - 1), len(q)) if column else None
     words = str(problem).removeprefix("this query cannot be read: ")
-    return {"problem": words[:1].upper() + words[1:] + ".", "before": q[:at] if at is not None else q, "hit": (q[at : at + 1] or " ") if at is not None else "", "after": q[at + 1 :] if at is not None else ""}
+    return {
+        "problem": words[:1].upper() + words[1:] + ".",
+        "before": q[:at] if at is not None else q,
+        "hit": (q[at : at + 1] or " ") if at is not None else "",
+        "after": q[at + 1 :] if at is not None else "",
+    }

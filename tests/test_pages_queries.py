@@ -1,0 +1,89 @@
+"""How many SQL queries each list page makes: a committed number, the same for few rows as for many."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from console.identity.models import Role
+from messages.models import Message
+from tests.factories import agent_key, event, memory_connection, person, push, stored_letter
+
+pytestmark = pytest.mark.django_db
+
+# Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
+BASELINE = {
+    "/": 13,
+    "/messages/": 9,
+    "/dead-letters/": 9,
+    "/dead-letters/?state=all": 9,
+    "/flows/": 10,
+    "/connections/": 8,
+    "/agents/": 8,
+    "/audit/": 8,
+    "/settings/": 13,
+    "/settings/refused/": 8,
+}
+
+
+def fill(count: int) -> None:
+    events = []
+    for number in range(count):
+        keys = {"order_no": f"47{number}-{count}"}
+        common = {"destination": f"flow-{number}", "keys": keys, "message_id": f"a long message id {number} {count}"}
+        events += [event(**common), event(**common, system=f"erp-{number}", operation="process")]
+        stored_letter(
+            origin=f"flow-{number}",
+            keys=keys,
+            system=f"erp-{number}",
+            error={"type": f"Error{number}", "message": "no"},
+        )
+        memory_connection(f"redis {number} {count}")
+        agent_key(f"agent {number} {count}")
+    events.append({"id": ""})
+    assert push("/ingest/v1/events", events, key=agent_key()).status_code == 200
+
+
+def queries_of(client: Client, path: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)
+
+
+def member() -> Client:
+    client = Client()
+    client.force_login(person("member", Role.ADMINISTRATOR))
+    return client
+
+
+def test_list_pages_make_as_many_queries_as_committed_whatever_the_number_of_rows():
+    fill(2)
+    client = member()
+    few = {path: queries_of(client, path) for path in BASELINE}
+
+    fill(12)
+
+    assert {path: queries_of(client, path) for path in BASELINE} == few == BASELINE
+
+
+def test_a_message_page_makes_as_many_queries_for_a_long_journey_as_for_a_short_one():
+    common = {
+        "destination": "orders",
+        "message_id": "one long message id",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    }
+    key = agent_key()
+    push("/ingest/v1/events", [event(**common), event(**common, system="erp", operation="process")], key=key)
+    client = member()
+    path = f"/messages/{Message.objects.get().id}/"
+    short = queries_of(client, path)
+
+    push(
+        "/ingest/v1/events",
+        [event(**common, system=f"system {n}", operation="process", outcome="error") for n in range(20)],
+        key=key,
+    )
+
+    assert queries_of(client, path) == short
