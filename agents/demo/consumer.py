@@ -157,7 +157,7 @@ class Consumer:
                 return
 
     def _attempt(self, message: Message, attempt: int, handler: Handler) -> None:
-        attributes = {
+        attributes: dict[str, str | int] = {
             "messaging.message.id": message.message_id,
             "messaging.message.conversation_id": message.correlation_id,
             "messaging.consumer.group.name": self.hop.consumer,

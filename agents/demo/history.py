@@ -130,7 +130,8 @@ class _Teller:
 
     def __init__(self, run: Run, number: int, at: datetime, fate: tuple[str, bool] | None) -> None:
         self.run, self.number, self.at = run, number, at
-        self.fault, self.waits = fate or (None, False)
+        self.fault: str | None = fate[0] if fate else None
+        self.waits = fate is not None and fate[1]
         self.chance = Random(f"{run.seed}/{number}")
         self.story = Story()
 

@@ -43,13 +43,13 @@ def make_order(order_no: str, at: datetime, chance: Random, *, trouble: str | No
     customer: dict[str, Any] = {"name": name, "country": country, "vat_number": vat_number}
     if trouble == "vat-missing":
         del customer["vat_number"]
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"sku": sku, "quantity": chance.choice((1, 1, 1, 2, 4)), "price": ARTICLES[sku]}
         for sku in chance.sample(list(ARTICLES), chance.choice((1, 1, 2, 3)))
     ]
     if trouble == "unknown-sku":
         lines[-1]["sku"] = UNKNOWN_SKU
-    order = {
+    order: dict[str, Any] = {
         "order_no": order_no,
         "customer_no": f"C-{10211 + 37 * number}",
         "ordered_at": at.isoformat(timespec="milliseconds"),
@@ -62,9 +62,7 @@ def make_order(order_no: str, at: datetime, chance: Random, *, trouble: str | No
     text = json.dumps(order, ensure_ascii=False)
     if trouble == "poison":
         text = text.replace("}]", "},]", 1)
-    return NewOrder(
-        order_no=order_no, customer_no=str(order["customer_no"]), amount=float(str(order["amount"])), body=text.encode()
-    )
+    return NewOrder(order_no=order_no, customer_no=order["customer_no"], amount=order["amount"], body=text.encode())
 
 
 def parse_leniently(text: str) -> Any:

@@ -69,7 +69,7 @@ def _make_connection(environment: Environment, redis_url: str) -> None:
             record_audit(
                 SETUP, "connection.address_changed", connection, environment=environment, details={"address": address}
             )
-    if (connection.username, open_secret(connection.secret)) != (username, secret):
+    if (connection.username, open_secret(bytes(connection.secret))) != (username, secret):
         rotate_secret(connection, username=username, secret=secret, by=SETUP)
 
 
