@@ -384,7 +384,7 @@ def test_the_verdict_counts_what_waits_by_flow_and_cause():
     page = signed_in(superuser=True).get("/")
 
     assert re.search(r"2 flows are failing\. 4 messages wait for a person, the oldest for \d+ s ?\.", text_of(page))
-    assert "3 of them failed in erp.orders with ErpTimeout" in text_of(page)
+    assert "3 failed in erp.orders with ErpTimeout" in text_of(page)
     urls = re.findall(r'href="(/dead-letters/\?q=[^"]+)"', page.content.decode())
     client = signed_in("again", Role.ADMINISTRATOR)
     assert [len(client.get(url.replace("&amp;", "&")).context["rows"]) for url in urls] == [3, 1]
@@ -541,3 +541,17 @@ def test_teams_are_for_superusers_and_a_role_takes_effect():
         ).status_code
         == 422
     )
+
+
+def test_what_is_being_replayed_does_not_wait_for_a_person():
+    memory_connection()
+    stored_letter()
+    letter = stored_letter()
+    client = signed_in(superuser=True)
+    client.post(f"/dead-letters/{letter.pk}/replay/", {"reason": "again"})
+    assert "1 message waits for a person" in text_of(client.get("/"))
+    assert "1 more is being replayed" in text_of(client.get("/"))
+
+    client.post(f"/dead-letters/{DeadLetter.objects.get(state='open').pk}/replay/", {"reason": "again"})
+
+    assert "2 messages are being replayed in production; nothing else waits." in text_of(client.get("/"))

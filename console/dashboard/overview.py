@@ -43,7 +43,7 @@ class Failing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The first sentence: how many flows fail, how many letters wait, the oldest of them, and the largest group."""
+    """The first sentence: how many flows fail, how many letters wait for a person and how many are being replayed, the oldest, the largest group."""
 
     flows: int
     waiting: int
@@ -150,10 +150,11 @@ def _step_of(field: str, step: timedelta) -> Func:
 
 def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> Verdict:
     """Return the numbers of the first sentence, from the groups already read and one look for the oldest letter."""
-    oldest = waiting_letters(actor, environment).order_by("failed_at", "id").first() if groups else None
+    open_letters = waiting_letters(actor, environment).filter(state=DeadLetter.State.OPEN)
+    oldest = open_letters.order_by("failed_at", "id").first() if groups else None
     return Verdict(
         flows=len({group.flow_id for group in groups}),
-        waiting=sum(group.waiting for group in groups),
+        waiting=sum(group.waiting - group.replaying for group in groups),
         replaying=sum(group.replaying for group in groups),
         oldest=oldest,
         largest=groups[0] if groups else None,
