@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,11 +21,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from agents.demo import faults, place
-from agents.demo.consumer import Consumer, Message, entry_headers
+from agents.demo.consumer import Consumer, Message, OutletAway, entry_headers
 from agents.demo.fill import batches, request_of
 from agents.demo.history import Run, stories
 from agents.demo.names import BOOKINGS, FAULTS, HOP_OF_CONSUMER, HOPS, INVOICES, ORDERS, SHIPMENTS
 from agents.demo.orders import make_order
+from agents.demo.rabbit import Rabbit, RabbitConsumer
 from agents.demo.shop import Shop
 from agents.demo.telemetry import Telemetry
 from agents.demo.work import HANDLERS, Publish, check_order
@@ -277,6 +279,50 @@ def test_the_shop_sells_orders_that_the_order_service_takes(streams: redis.Redis
     booked = [json.loads(fields[b"body"])["order_no"] for _, fields in streams.xrange(BOOKINGS)]
     assert booked == numbers
     assert streams.xlen(ORDERS) == 0
+
+
+@pytest.mark.engine
+def test_with_a_rabbitmq_shipments_travel_over_it_and_the_journey_goes_on(
+    streams: redis.Redis, bench: Any, rabbitmq: str
+):
+    rabbit = Rabbit(rabbitmq, SHIPMENTS, "shipping.shipments.dlq")
+    erp, receiver = bench("erp"), bench("shipping")
+    erp.consumer.outlets = {SHIPMENTS: rabbit}
+    shipping = RabbitConsumer(
+        Rabbit(rabbitmq, SHIPMENTS, "shipping.shipments.dlq"),
+        streams,
+        receiver.hop,
+        HANDLERS["shipping"],
+        receiver.telemetry,
+    )
+    put(streams, BOOKINGS, body_for("erp", None))
+    erp.work()
+
+    thread = threading.Thread(target=shipping.run, args=[lambda: bool(receiver.spans())])
+    thread.start()
+    thread.join(20)
+
+    (sent,) = [span for span in erp.spans() if span.name == f"send {SHIPMENTS}"]
+    (processed,) = receiver.spans()
+    assert [link.context.span_id for link in processed.links] == [sent.context.span_id]
+    for name in ("messaging.system", "messaging.destination.name", "messaging.message.id", "shipment_no"):
+        assert processed.attributes[name] == sent.attributes[name]
+    assert processed.attributes["messaging.system"] == "rabbitmq"
+    assert (streams.xlen(SHIPMENTS), streams.xlen(INVOICES), erp.waiting()) == (0, 1, (0, 0))
+    assert rabbit.channel.queue_declare(SHIPMENTS, passive=True).method.message_count == 0
+    rabbit.close()
+
+
+def test_a_broker_that_is_away_makes_no_dead_letters(streams: redis.Redis, bench: Any):
+    erp = bench("erp")
+    erp.consumer.outlets = {SHIPMENTS: Rabbit("amqp://guest:guest@127.0.0.1:1/", SHIPMENTS, "shipping.shipments.dlq")}
+    put(streams, BOOKINGS, body_for("erp", None))
+
+    with pytest.raises(OutletAway):
+        erp.work()
+
+    assert erp.waiting() == (1, 0)
+    assert streams.xlen(INVOICES) == 0
 
 
 RUN = Run(seed="a day", until=datetime.now(UTC).replace(microsecond=0))

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
@@ -76,10 +76,38 @@ def entry_headers(message_id: str, correlation_id: str, publish: Publish) -> dic
     }
 
 
-class Consumer:
-    """Takes the messages of one hop and does with them what `handler` says."""
+class OutletAway(Exception):
+    """The other broker does not take messages now: no message's fault, so it is tried again until it does."""
 
-    def __init__(self, client: Any, hop: Hop, handler: Handler, telemetry: Telemetry, *, name: str = "") -> None:
+
+class Outlet(Protocol):
+    """Another broker than Redis, for the destinations that go over it. `send` returns once the broker has it, or raises OutletAway."""
+
+    system: str
+
+    def send(self, body: bytes, headers: Mapping[str, str]) -> None: ...
+
+
+class Consumer:
+    """Takes the messages of one hop and does with them what `handler` says.
+
+    outlets  {destination: broker} of what is sent on elsewhere than to a stream. It is sent before the rest is committed, so a
+             kill in between sends it twice under the same id, which the receiver knows.
+    """
+
+    system = "redis"
+
+    def __init__(
+        self,
+        client: Any,
+        hop: Hop,
+        handler: Handler,
+        telemetry: Telemetry,
+        outlets: Mapping[str, Outlet] | None = None,
+        *,
+        name: str = "",
+    ) -> None:
+        self.outlets = outlets or {}
         self.client, self.hop, self.handler, self.telemetry = client, hop, handler, telemetry
         self.faults, self.alive = Faults(client), Alive(client, hop.consumer)
         self.name = name or hop.consumer
@@ -99,7 +127,7 @@ class Consumer:
                 if "NOGROUP" not in str(error):
                     raise
                 self._make_group()
-            except (redis.ConnectionError, redis.TimeoutError):
+            except (redis.ConnectionError, redis.TimeoutError, OutletAway):
                 self._pending_from = "0"
                 time.sleep(0.5)
 
@@ -143,7 +171,7 @@ class Consumer:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._attempt(message, attempt, self.handler)
-            except redis.RedisError:
+            except (redis.RedisError, OutletAway):
                 raise
             except Exception as error:  # noqa: BLE001  whatever a handler raises is this message's fate
                 first_failed_at = first_failed_at or datetime.now(UTC)
@@ -158,6 +186,7 @@ class Consumer:
 
     def _attempt(self, message: Message, attempt: int, handler: Handler) -> None:
         attributes: dict[str, str | int] = {
+            "messaging.system": self.system,
             "messaging.message.id": message.message_id,
             "messaging.message.conversation_id": message.correlation_id,
             "messaging.consumer.group.name": self.hop.consumer,
@@ -175,6 +204,10 @@ class Consumer:
                 message_id = next_message_id(message.message_id, publish.stream)
                 headers = entry_headers(message_id, message.correlation_id, publish)
                 sending = send_attributes(message_id, message.correlation_id, publish)
+                if (outlet := self.outlets.get(publish.stream)) is not None:
+                    with self.telemetry.send(publish.stream, {**sending, "messaging.system": outlet.system}, headers):
+                        outlet.send(publish.body, headers)
+                    continue
                 with self.telemetry.send(publish.stream, sending, headers):
                     pipe.xadd(publish.stream, {**headers, "body": publish.body}, maxlen=MOST_ENTRIES, approximate=True)
             pipe.set(self._done_key(message), 1, ex=DONE_FOR_S)

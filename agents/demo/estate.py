@@ -19,7 +19,16 @@ import redis
 from agents.demo import place
 from agents.demo.alive import EVERY_S, GONE_AFTER_S
 from agents.demo.history import is_filled
-from agents.demo.names import ALIVE_KEY, CONNECTION, FAULTS, FAULTS_KEY, HOPS, SERVICES
+from agents.demo.names import (
+    ALIVE_KEY,
+    CONNECTION,
+    FAULTS,
+    FAULTS_KEY,
+    HOP_OF_CONSUMER,
+    HOPS,
+    RABBIT_CONNECTION,
+    SERVICES,
+)
 from console.core.config import ROOT, Config
 from console.runner.supervisor import Child, Supervisor
 
@@ -133,6 +142,18 @@ def write_harvest_config(config: Config) -> Path:
             f'name = "{hop.dead_letters}"',
             f'system = "{hop.consumer}"',
             'group = "waybill"',
+        ]
+    if config.demo_rabbitmq_url:
+        text += [
+            "",
+            "[[broker]]",
+            f'name = "{RABBIT_CONNECTION}"',
+            'kind = "rabbitmq"',
+            f"address = {_quoted(config.demo_rabbitmq_url)}",
+            "",
+            "[[broker.queue]]",
+            f'name = "{HOP_OF_CONSUMER["shipping"].dead_letters}"',
+            'system = "shipping"',
         ]
     path = place.folder(config) / "harvest.toml"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

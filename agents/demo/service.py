@@ -12,7 +12,7 @@ import redis
 
 from agents.demo.alive import Alive
 from agents.demo.consumer import Consumer
-from agents.demo.names import HOP_OF_CONSUMER
+from agents.demo.names import HOP_OF_CONSUMER, SHIPMENTS
 from agents.demo.place import ESTATE_KEY, console_address, read_key
 from agents.demo.shop import Shop
 from agents.demo.telemetry import Telemetry, exporter
@@ -33,15 +33,23 @@ def run_service(name: str, config: Config) -> None:
     signal.signal(signal.SIGINT, on_signal)
     client = redis.Redis.from_url(config.resolved_redis_url(), socket_timeout=10, socket_connect_timeout=5)
     telemetry = Telemetry(name, exporter(console_address(config), read_key(config, ESTATE_KEY)))
-    worker = make_worker(name, client, telemetry)
+    worker = make_worker(name, client, telemetry, config.demo_rabbitmq_url)
     worker.run(stop.is_set)
     _leave(worker.alive, telemetry)
 
 
-def make_worker(name: str, client: redis.Redis, telemetry: Telemetry) -> Shop | Consumer:
+def make_worker(name: str, client: redis.Redis, telemetry: Telemetry, rabbitmq_url: str | None) -> Shop | Consumer:
+    """Return what this service runs; with a RabbitMQ, shipments travel over it."""
     if name == "shop":
         return Shop(client, telemetry)
-    return Consumer(client, HOP_OF_CONSUMER[name], HANDLERS[name], telemetry)
+    common = (client, HOP_OF_CONSUMER[name], HANDLERS[name], telemetry)
+    if rabbitmq_url is None or name not in {"erp", "shipping"}:
+        return Consumer(*common)
+    # Imported here: four of five services never need it.
+    from agents.demo.rabbit import Rabbit, RabbitConsumer
+
+    rabbit = Rabbit(rabbitmq_url, SHIPMENTS, HOP_OF_CONSUMER["shipping"].dead_letters)
+    return RabbitConsumer(rabbit, *common) if name == "shipping" else Consumer(*common, {SHIPMENTS: rabbit})
 
 
 def _leave(alive: Alive, telemetry: Telemetry) -> None:

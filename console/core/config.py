@@ -86,6 +86,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="none: mail goes to the log",
         meaning="smtp://user:password@host:port (smtp+tls, smtp+ssl). Nothing sends mail yet.",
     ),
+    Setting(
+        name="WAYBILL_DEMO_RABBITMQ_URL",
+        default="none: the demo uses Redis Streams alone",
+        meaning="amqp://user:password@host:port/vhost of a RabbitMQ that the demo's shipments travel over.",
+    ),
     Setting(name="DEMO", default="1", meaning="1 starts the demo estate with `make run`, 0 leaves it out."),
 )
 
@@ -109,6 +114,7 @@ class Config:
     elasticsearch_url: str | None
     email_url: str | None
     demo: bool
+    demo_rabbitmq_url: str | None
     given_secret_key: str | None
     given_master_key: str | None
 
@@ -216,6 +222,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         elasticsearch_url=text["ELASTICSEARCH_URL"],
         email_url=text["EMAIL_URL"],
         demo=_flag(environ, "DEMO", True),
+        demo_rabbitmq_url=text["WAYBILL_DEMO_RABBITMQ_URL"],
         given_secret_key=key,
         given_master_key=text["WAYBILL_MASTER_KEY"],
     )

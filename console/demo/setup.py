@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.demo import place
-from agents.demo.names import CONNECTION, ENVIRONMENT, ESTATE_AGENT, HARVESTER_AGENT, HOPS
+from agents.demo.names import CONNECTION, ENVIRONMENT, ESTATE_AGENT, HARVESTER_AGENT, HOPS, RABBIT_CONNECTION
 from console.audit.services import record_audit
 from console.core.config import Config
 from console.identity.actor import Actor
@@ -28,7 +28,9 @@ def setup_demo(config: Config) -> None:
     with transaction.atomic():
         environment = ensure_environment(ENVIRONMENT, name="demo", colour="teal", position=10)
         _make_flows(environment)
-    _make_connection(environment, settings.REDIS_URL)
+    _make_connection(environment, CONNECTION, "redis-streams", settings.REDIS_URL, 6379)
+    if config.demo_rabbitmq_url:
+        _make_connection(environment, RABBIT_CONNECTION, "rabbitmq", config.demo_rabbitmq_url, 5672)
     for name, file in ((ESTATE_AGENT, place.ESTATE_KEY), (HARVESTER_AGENT, place.HARVESTER_KEY)):
         _keep_key(environment, name, place.folder(config) / file)
 
@@ -51,15 +53,15 @@ def _make_flows(environment: Environment) -> None:
         )
 
 
-def _make_connection(environment: Environment, redis_url: str) -> None:
+def _make_connection(environment: Environment, name: str, kind: str, url: str, port: int) -> None:
     """Make the approved connection; the embedded Valkey has another port and password at every start, so it is followed."""
-    parts = urlsplit(redis_url)
-    address = f"{parts.scheme}://{_host(parts.hostname)}:{parts.port or 6379}{parts.path}"
+    parts = urlsplit(url)
+    address = f"{parts.scheme}://{_host(parts.hostname)}:{parts.port or port}{parts.path}"
     username, secret = unquote(parts.username or ""), unquote(parts.password or "")
-    connection = Connection.objects.filter(environment=environment, name=CONNECTION).first()
+    connection = Connection.objects.filter(environment=environment, name=name).first()
     if connection is None:
         connection = create_connection(
-            environment, name=CONNECTION, kind="redis-streams", address=address, username=username, secret=secret, by=SETUP
+            environment, name=name, kind=kind, address=address, username=username, secret=secret, by=SETUP
         )  # fmt: skip
         approve_connection(connection, by=SETUP)
         return
