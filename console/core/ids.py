@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 
 def uuid7() -> UUID:
@@ -20,11 +20,19 @@ def uuid7() -> UUID:
 
 def derived_uuid(*parts: object) -> UUID:
     """Return the UUID (version 8) that these parts always give; parts are told apart by length, not by a separator."""
-    digest = hashlib.blake2b(digest_size=16)
+    data = b""
     for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(4, "big") + data)
-    value = int.from_bytes(digest.digest(), "big")
-    value = value & ~(0xF << 76) | 0x8 << 76
-    value = value & ~(0b11 << 62) | 0b10 << 62
-    return UUID(int=value)
+        encoded = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
+        data += len(encoded).to_bytes(4, "big") + encoded
+    digest = bytearray(hashlib.blake2b(data, digest_size=16).digest())
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return uuid_of(bytes(digest))
+
+
+def uuid_of(sixteen: bytes) -> UUID:
+    """Return UUID(bytes=…) at a third of its cost: its constructor looks at six ways of being called, and ingest makes three an event."""
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", int.from_bytes(sixteen, "big"))
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made

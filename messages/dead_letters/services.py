@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
@@ -35,7 +35,7 @@ COLUMNS = {
 }  # fmt: skip
 INSERT = (
     f"INSERT INTO messaging_deadletter ({', '.join(COLUMNS)}) "  # noqa: S608  names and types are constants
-    f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in COLUMNS.values())}) "
+    f"SELECT * FROM unnest({', '.join(f'%b::{kind}[]' for kind in COLUMNS.values())}) "
     "ON CONFLICT (identity) DO NOTHING RETURNING id"
 )
 
@@ -155,9 +155,7 @@ def _payloads(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> 
 def _insert(rows: list[tuple[Any, ...]]) -> set[UUID]:
     if not rows:
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute(INSERT, [list(column) for column in zip(*rows, strict=True)])
-        return {row[0] for row in cursor.fetchall()}
+    return {row[0] for row in messages_sql.run_set_based(INSERT, rows)}
 
 
 def _mark_messages(

@@ -27,6 +27,7 @@ class Rules:
     exact_keys: dict[str, str]
     key_patterns: list[tuple[re.Pattern[str], str, str]]  # pattern, key name or "", prefix to strip
     read_at: float
+    key_names: dict[str, str]  # attribute → key name, "" for none: what the patterns said of names seen
 
 
 _rules: dict[int, Rules] = {}
@@ -55,22 +56,33 @@ def _read_rules(environment_id: int) -> Rules:
             patterns.append((re.compile(fnmatch.translate(rule.attribute)), rule.key_name, prefix))
         else:
             exact.setdefault(rule.attribute, rule.key_name or rule.attribute)
-    return Rules(flows=flows, exact_keys=exact, key_patterns=patterns, read_at=time.monotonic())
+    return Rules(flows=flows, exact_keys=exact, key_patterns=patterns, read_at=time.monotonic(), key_names={})
 
 
 def business_keys(rules: Rules, attributes: Mapping[str, Any]) -> dict[str, str]:
     """Return the business keys among these attributes, at most 32."""
     keys: dict[str, str] = {}
+    names = rules.key_names
     for name, value in attributes.items():
-        key_name = rules.exact_keys.get(name)
+        key_name = names.get(name)
         if key_name is None:
-            for pattern, given, prefix in rules.key_patterns:
-                if pattern.match(name):
-                    key_name = given or name.removeprefix(prefix)
-                    break
+            key_name = _key_name(rules, name)
         if key_name and (text := clean.key_value(value)) is not None and len(keys) < clean.MOST_KEYS:
-            keys[clean.text(key_name, 64)] = text
+            keys[key_name] = text
     return keys
+
+
+def _key_name(rules: Rules, attribute: str) -> str:
+    found = rules.exact_keys.get(attribute, "")
+    if not found:
+        for pattern, given, prefix in rules.key_patterns:
+            if pattern.match(attribute):
+                found = given or attribute.removeprefix(prefix)
+                break
+    found = clean.text(found, 64)
+    if len(rules.key_names) < 10_000:
+        rules.key_names[attribute] = found
+    return found
 
 
 def flow_id_for(environment_id: int, destination: str | None, system: str) -> int:

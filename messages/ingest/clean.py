@@ -60,15 +60,27 @@ def attributes(raw: dict[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {}
     budget = ATTRIBUTES_BYTES
     for name, value in raw.items():
-        clean = scalar(value)
-        budget -= len(name) + (
-            len(clean) if isinstance(clean, str) else 16 if not isinstance(clean, list | dict) else len(str(clean))
-        )
+        if isinstance(value, str):  # nearly all are short texts: no call for them
+            clean: object = value if len(value) < 1000 and "\x00" not in value and value.isascii() else text(value, ERROR_BYTES)
+            budget -= len(name) + len(clean)  # type: ignore[arg-type]
+        else:
+            clean = scalar(value)
+            budget -= len(name) + (len(str(clean)) if isinstance(clean, list | dict) else 16)
         if budget < 0:
             kept["waybill.attributes_cut"] = len(raw) - len(kept)
             break
-        kept[text(name, KEY_BYTES)] = clean
+        kept[_names.get(name) or _name(name)] = clean
     return kept
+
+
+_names: dict[str, str] = {}  # attribute names seen, cleaned
+
+
+def _name(name: str) -> str:
+    cleaned = text(name, KEY_BYTES)
+    if len(_names) < 10_000:
+        _names[name] = cleaned
+    return cleaned
 
 
 def key_value(value: object) -> str | None:

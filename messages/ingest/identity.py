@@ -6,6 +6,7 @@ message without an id is named by the span that created it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from uuid import UUID
 
 from console.core.ids import derived_uuid
@@ -26,6 +27,7 @@ def dead_letter_identity(environment_id: int, identity: str) -> UUID:
     return derived_uuid("dead letter", environment_id, identity)
 
 
+@lru_cache(maxsize=8192)  # a message's events come close together
 def message_uid(environment_id: int, message_id: str, destination: str | None) -> UUID:
     """Return the row id of the message with this id."""
     if len(message_id) >= LONG_ID:
@@ -33,6 +35,7 @@ def message_uid(environment_id: int, message_id: str, destination: str | None) -
     return derived_uuid("message", environment_id, destination or "", message_id)
 
 
+@lru_cache(maxsize=8192)
 def created_by_span(environment_id: int, trace_id: UUID, span_id: str) -> UUID:
     """Return the row id of a message that has no id of its own, named by its producer's span."""
     return derived_uuid("created by", environment_id, trace_id.bytes, span_id)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from django.db import connection
 from psycopg.types.json import Jsonb
 
@@ -27,11 +29,22 @@ def json(value: object) -> Jsonb:
     return Jsonb(value, dumps=_dumps)  # type: ignore[arg-type]
 
 
+def run_set_based(statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Run a statement over unnest(%b::…[]) of these rows' columns; return what it returns.
+
+    On a server-side cursor of psycopg's own with binary arrays: Django's binds in the client, as text, at three times the cost.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+        return cursor.fetchall() if cursor.description else []
+
+
 UPSERT = """
 INSERT INTO messaging_message AS m (first_seen_on, id, environment_id, flow_id, message_id, correlation_id, trace_id, first_seen_at,
                                     last_seen_at, status, decided_at, failed_at, event_count, keys, error_type, error_message)
-SELECT * FROM unnest(%s::date[], %s::uuid[], %s::int8[], %s::int8[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[],
-                     %s::timestamptz[], %s::int2[], %s::timestamptz[], %s::timestamptz[], %s::int4[], %s::jsonb[], %s::text[], %s::text[])
+SELECT * FROM unnest(%b::date[], %b::uuid[], %b::int8[], %b::int8[], %b::text[], %b::text[], %b::uuid[], %b::timestamptz[],
+                     %b::timestamptz[], %b::int2[], %b::timestamptz[], %b::timestamptz[], %b::int4[], %b::jsonb[], %b::text[], %b::text[])
 ON CONFLICT (id, first_seen_on) DO UPDATE SET
     last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
     status = CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
@@ -60,8 +73,7 @@ def add_events(environment_id: int, events: Iterable[tuple[NewEvent, int]], now:
         return
     days = place(environment_id, {uid: tally.first_at for uid, (tally, _) in tallies.items()}, now)
     rows = [_row(environment_id, uid, days[uid], *tallies[uid]) for uid in sorted(tallies)]
-    with connection.cursor() as cursor:
-        cursor.execute(UPSERT, [list(column) for column in zip(*rows, strict=True)])
+    run_set_based(UPSERT, rows)
 
 
 def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) -> tuple[object, ...]:
@@ -127,8 +139,7 @@ def mark_dead(
                 error_message,
             )  # fmt: skip
         )
-    with connection.cursor() as cursor:
-        cursor.execute(UPSERT, [list(column) for column in zip(*rows, strict=True)])
+    run_set_based(UPSERT, rows)
 
 
 def set_status(uid: UUID, status: int) -> None:

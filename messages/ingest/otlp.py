@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from console.core.ids import uuid_of
 from messages.ingest import clean
 from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
 from messages.ingest.identity import message_of_span, normalised_destination, span_event_id
@@ -31,6 +33,7 @@ PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
 DESTINATION_ATTRIBUTES = ("messaging.destination.name", "messaging.destination")
 MESSAGE_ID_ATTRIBUTES = ("messaging.message.id", "messaging.message_id")
 CORRELATION_ATTRIBUTES = ("messaging.message.conversation_id", "messaging.conversation_id")
+OPERATION_ATTRIBUTES = ("messaging.operation.type", "messaging.operation", "messaging.operation.name")
 ERROR_STATUS = 2
 
 Keys = Callable[[Mapping[str, Any]], dict[str, str]]
@@ -89,7 +92,16 @@ def events_of(
     index = 0
     for resource_spans in request.resource_spans:
         resource = _plain(resource_spans.resource.attributes)
-        system = clean.text(str(resource.get("service.name") or "unknown_service"), 120)
+        source = _Source(
+            system=clean.text(str(resource.get("service.name") or "unknown_service"), 120),
+            keys=keys(resource),
+            environment_id=environment_id,
+            now=now,
+            earliest_ns=int((now - retention - clean.EPOCH).total_seconds()) * 1_000_000_000,
+            latest_ns=int((now + clean.FUTURE - clean.EPOCH).total_seconds()) * 1_000_000_000,
+            retention=retention,
+            key_rules=keys,
+        )
         for scope_spans in resource_spans.scope_spans:
             if index + len(scope_spans.spans) > MOST_ITEMS:
                 raise TooLarge(f"a request carries at most {MOST_ITEMS:,} spans; lower the exporter's batch size")
@@ -102,7 +114,7 @@ def events_of(
                 ):
                     refused.append(_refused(index, span))
                 else:
-                    events.append(_event(span, index, system, resource, environment_id, now, retention, keys))
+                    events.append(_event(span, index, source))
                 index += 1
     return events, refused
 
@@ -133,34 +145,39 @@ def _plain(attributes: Any) -> dict[str, Any]:
     return plain
 
 
-def _first(attributes: dict[str, Any], names: tuple[str, ...], most_bytes: int) -> str | None:
-    for name in names:
-        if (value := attributes.get(name)) not in (None, ""):
-            return clean.text(str(value), most_bytes)
-    return None
+def _first(attributes: dict[str, Any], names: tuple[str, str], most_bytes: int) -> str | None:
+    value = attributes.get(names[0]) or attributes.get(names[1])
+    return clean.text(value if isinstance(value, str) else str(value), most_bytes) if value not in (None, "") else None
 
 
 def _operation(attributes: dict[str, Any], kind: int, destination: str | None) -> int:
-    for name in ("messaging.operation.type", "messaging.operation", "messaging.operation.name"):
-        if (known := OPERATIONS.get(str(attributes.get(name, "")).lower())) is not None:
+    for name in OPERATION_ATTRIBUTES:
+        value = attributes.get(name)
+        if value is not None and (known := OPERATIONS.get(str(value).lower())) is not None:
             return known
     return OPERATION_OF_KIND.get(kind, 0) if destination else 0
 
 
-def _event(
-    span: Any,
-    index: int,
-    system: str,
-    resource: dict[str, Any],
-    environment_id: int,
-    now: datetime,
-    retention: timedelta,
-    keys: Keys,
-) -> NewEvent:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """What every span of one resource shares."""
+
+    system: str
+    keys: dict[str, str]
+    environment_id: int
+    now: datetime
+    earliest_ns: int
+    latest_ns: int
+    retention: timedelta
+    key_rules: Keys
+
+
+def _event(span: Any, index: int, source: _Source) -> NewEvent:
+    environment_id = source.environment_id
     attributes = _plain(span.attributes)
-    trace_id, span_id = UUID(bytes=span.trace_id), span.span_id.hex()
+    trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
     parent = span.parent_span_id.hex() if len(span.parent_span_id) == 8 and any(span.parent_span_id) else None
-    links = [
+    links = span.links and [
         (UUID(bytes=link.trace_id), link.span_id.hex())
         for link in span.links[:128]
         if len(link.trace_id) == 16 and len(link.span_id) == 8
@@ -170,17 +187,17 @@ def _event(
         destination = normalised_destination(str(attributes.get("messaging.system", "")), destination)
     operation = _operation(attributes, span.kind, destination)
     message_id = _first(attributes, MESSAGE_ID_ATTRIBUTES, clean.ID_BYTES)
-    occurred_at, clamped_from = _started(span, now, retention)
+    occurred_at, clamped_from = _started(span, source)
     error_type, error_message, error_stack = _error(span, attributes)
-    business = keys(attributes) or {}
-    for name, value in keys(resource).items():
-        business.setdefault(name, value)
+    business = source.key_rules(attributes)
+    if source.keys:
+        business = source.keys | business
     return NewEvent(
         index=index,
         id=span_event_id(environment_id, trace_id, span_id),
         occurred_at=occurred_at,
         clamped_from=clamped_from,
-        system=system,
+        system=source.system,
         operation=operation,
         outcome=2 if error_type else 1,
         duration_us=clean.duration((span.end_time_unix_nano - span.start_time_unix_nano) // 1000 if span.end_time_unix_nano else 0),
@@ -189,13 +206,13 @@ def _event(
         message_id=message_id,
         message_uid=message_of_span(
             environment_id, operation=operation, message_id=message_id, destination=destination, trace_id=trace_id, span_id=span_id,
-            parent_span_id=parent, links=links,
+            parent_span_id=parent, links=links or [],
         ),
         correlation_id=_first(attributes, CORRELATION_ATTRIBUTES, clean.ID_BYTES),
         trace_id=trace_id,
         span_id=span_id,
         parent_span_id=parent,
-        links=links,
+        links=links or [],
         error_type=error_type,
         error_message=error_message,
         error_stack=error_stack,
@@ -205,10 +222,13 @@ def _event(
     )  # fmt: skip
 
 
-def _started(span: Any, now: datetime, retention: timedelta) -> tuple[datetime, datetime | None]:
-    if not span.start_time_unix_nano:  # the sender does not know: it is now, as far as we do
-        return now, clean.EPOCH
-    return clean.moment(clean.moment_of_ns(span.start_time_unix_nano), now=now, retention=retention)
+def _started(span: Any, source: _Source) -> tuple[datetime, datetime | None]:
+    nanoseconds = span.start_time_unix_nano
+    if source.earliest_ns < nanoseconds < source.latest_ns:
+        return clean.moment_of_ns(nanoseconds), None
+    if not nanoseconds:  # the sender does not know: it is now, as far as we do
+        return source.now, clean.EPOCH
+    return clean.moment(clean.moment_of_ns(nanoseconds), now=source.now, retention=source.retention)
 
 
 def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | None, str | None]:

@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db import connection
-
+from messages.ingest.messages_sql import run_set_based
 from messages.ingest.model import NewEvent
 
 SHARDS = 8
@@ -23,15 +22,16 @@ def bucket_of(duration_us: int) -> int:
 def add_events(events: Sequence[tuple[NewEvent, int, int]], environment_id: int) -> None:
     """Add these (event, flow id, system id) to the rollups."""
     minutes: dict[tuple[datetime, int, int, int, int], list[int]] = defaultdict(lambda: [0, 0])
+    by_minute: dict[tuple[datetime, int, int, str, int, int], int] = defaultdict(int)
     hours: dict[tuple[datetime, int, int, str, int, int], int] = defaultdict(int)
     for event, flow_id, system_id in events:
         minute = event.occurred_at.replace(second=0, microsecond=0)
         cell = minutes[(minute, flow_id, event.operation, event.outcome, bucket_of(event.duration_us))]
         cell[0] += 1
         cell[1] += event.duration_us
-        hours[
-            (minute.replace(minute=0), flow_id, system_id, event.destination or "", event.operation, event.outcome)
-        ] += 1
+        by_minute[(minute, flow_id, system_id, event.destination or "", event.operation, event.outcome)] += 1
+    for (minute, *rest), count in by_minute.items():
+        hours[(minute.replace(minute=0), *rest)] += count  # type: ignore[index]
     shard = os.getpid() % SHARDS
     _upsert_minutes([(*key, environment_id, shard, *cell) for key, cell in sorted(minutes.items())])
     _upsert_hours([(*key, environment_id, shard, count) for key, count in sorted(hours.items())])
@@ -39,22 +39,20 @@ def add_events(events: Sequence[tuple[NewEvent, int, int]], environment_id: int)
 
 def _upsert_minutes(rows: list[tuple[object, ...]]) -> None:
     if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO messaging_rollup_minute AS r (minute, flow_id, operation, outcome, bucket, environment_id, shard, count, duration_us) "
-                "SELECT * FROM unnest(%s::timestamptz[], %s::int8[], %s::int2[], %s::int2[], %s::int2[], %s::int8[], %s::int2[], %s::int8[], %s::int8[]) "
-                "ON CONFLICT (minute, flow_id, operation, outcome, bucket, shard) DO UPDATE "
-                "SET count = r.count + excluded.count, duration_us = r.duration_us + excluded.duration_us",
-                [list(column) for column in zip(*rows, strict=True)],
-            )
+        run_set_based(
+            "INSERT INTO messaging_rollup_minute AS r (minute, flow_id, operation, outcome, bucket, environment_id, shard, count, duration_us) "
+            "SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::int2[], %b::int2[], %b::int2[], %b::int8[], %b::int2[], %b::int8[], %b::int8[]) "
+            "ON CONFLICT (minute, flow_id, operation, outcome, bucket, shard) DO UPDATE "
+            "SET count = r.count + excluded.count, duration_us = r.duration_us + excluded.duration_us",
+            rows,
+        )
 
 
 def _upsert_hours(rows: list[tuple[object, ...]]) -> None:
     if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO messaging_rollup_hour AS r (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count) "
-                "SELECT * FROM unnest(%s::timestamptz[], %s::int8[], %s::int8[], %s::text[], %s::int2[], %s::int2[], %s::int8[], %s::int2[], %s::int8[]) "
-                "ON CONFLICT (hour, flow_id, system_id, destination, operation, outcome, shard) DO UPDATE SET count = r.count + excluded.count",
-                [list(column) for column in zip(*rows, strict=True)],
-            )
+        run_set_based(
+            "INSERT INTO messaging_rollup_hour AS r (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count) "
+            "SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::int8[], %b::text[], %b::int2[], %b::int2[], %b::int8[], %b::int2[], %b::int8[]) "
+            "ON CONFLICT (hour, flow_id, system_id, destination, operation, outcome, shard) DO UPDATE SET count = r.count + excluded.count",
+            rows,
+        )

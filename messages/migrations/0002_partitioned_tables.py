@@ -40,7 +40,7 @@ CREATE INDEX event_by_trace ON messaging_event (trace_id) WHERE trace_id IS NOT 
 CREATE INDEX event_by_message ON messaging_event (message_uid) WHERE message_uid IS NOT NULL;
 CREATE INDEX event_by_correlation ON messaging_event (correlation_id) WHERE correlation_id IS NOT NULL;
 CREATE INDEX event_failed ON messaging_event (environment_id, occurred_at, id) WHERE outcome = 2;
-CREATE INDEX event_by_key ON messaging_event USING gin (keys jsonb_path_ops) WHERE keys <> '{}'::jsonb;
+CREATE INDEX event_by_key ON messaging_event USING gin (keys jsonb_path_ops) WHERE message_uid IS NULL;
 
 CREATE TABLE messaging_message (
     first_seen_on date NOT NULL,
@@ -66,7 +66,7 @@ CREATE INDEX message_failed ON messaging_message (environment_id, first_seen_at,
 CREATE INDEX message_by_message_id ON messaging_message (message_id);
 CREATE INDEX message_by_trace ON messaging_message (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX message_by_correlation ON messaging_message (correlation_id) WHERE correlation_id IS NOT NULL;
-CREATE INDEX message_by_key ON messaging_message USING gin (keys jsonb_path_ops) WHERE keys <> '{}'::jsonb;
+CREATE INDEX message_by_key ON messaging_message USING gin (keys jsonb_path_ops);
 
 CREATE TABLE messaging_trace_link (
     occurred_at timestamptz NOT NULL,

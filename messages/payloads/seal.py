@@ -7,6 +7,9 @@ copied over another one is refused. Nonces are random: one key seals one environ
 from __future__ import annotations
 
 import os
+import threading
+from functools import lru_cache
+from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -19,6 +22,18 @@ from console.core.errors import ConsoleError
 LEVEL = 1  # 8.0 µs per KB against 10.6 at level 3, for 3 % more bytes
 LARGEST_BYTES = 64 * 1024 * 1024
 _encoder = msgspec.msgpack.Encoder()
+_own = threading.local()  # a compressor serves one thread at a time and costs more to make than to use
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    if not hasattr(_own, "compressor"):
+        _own.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    return cast(zstandard.ZstdCompressor, _own.compressor)
+
+
+@lru_cache(maxsize=64)
+def _cipher(key: bytes) -> AESGCM:
+    return AESGCM(key)
 
 
 class Content(msgspec.Struct, frozen=True, array_like=True):
@@ -46,14 +61,14 @@ def _bound_to(environment_id: int, row_id: UUID) -> bytes:
 def seal(key: bytes, content: Content, *, environment_id: int, row_id: UUID) -> bytes:
     """Return the sealed bytes of one payload under a 32-byte key."""
     nonce = os.urandom(12)
-    packed = zstandard.ZstdCompressor(level=LEVEL).compress(_encoder.encode(content))
-    return nonce + AESGCM(key).encrypt(nonce, packed, _bound_to(environment_id, row_id))
+    packed = _compressor().compress(_encoder.encode(content))
+    return nonce + _cipher(key).encrypt(nonce, packed, _bound_to(environment_id, row_id))
 
 
 def unseal(key: bytes, sealed: bytes, *, environment_id: int, row_id: UUID) -> Content:
     """Return what `seal` was given; raises PayloadUnreadable when key, row or bytes are not the same."""
     try:
-        packed = AESGCM(key).decrypt(sealed[:12], sealed[12:], _bound_to(environment_id, row_id))
+        packed = _cipher(key).decrypt(sealed[:12], sealed[12:], _bound_to(environment_id, row_id))
     except InvalidTag as error:
         raise PayloadUnreadable("this payload cannot be opened: its key is gone or its bytes were changed") from error
     return _decoder.decode(zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST_BYTES))

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from console.identity.models import Environment
-from messages.models import Event, Flow, System
+from messages.models import Event, Flow, Message, System
 from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.search.parse import And, BadQuery, Node, Not, Or, Term
 from messages.search.window import BadWindow, parse_span
@@ -48,7 +48,7 @@ def to_q(node: Node, target: Target, *, environments: list[Environment], now: da
 
 def _term(term: Term, target: Target, environments: list[Environment], now: datetime) -> Q:
     if term.field is None:
-        return _free_text(term, target)
+        return _free_text(term, target, environments)
     name = term.field.lower()
     if name == "flow":
         return _by_name("flow_id", Flow, term, environments)
@@ -64,10 +64,18 @@ def _term(term: Term, target: Target, environments: list[Environment], now: date
         return condition(term)
     if term.prefix or term.op != "=":
         raise BadQuery(f"a business key is compared whole: write {term.field}:value")
-    return Q(keys__contains={term.field: term.value})
+    return _by_key(target, environments, {term.field: term.value})
 
 
-def _free_text(term: Term, target: Target) -> Q:
+def _by_key(target: Target, environments: list[Environment], keys: dict[str, str]) -> Q:
+    """A key of a message is a key of all its events: those are found through their message, which alone is indexed by key."""
+    if target.name != "events":
+        return Q(keys__contains=keys)
+    of_messages = Message.objects.filter(environment__in=environments, keys__contains=keys)
+    return Q(message_uid__in=of_messages.values("id")) | Q(message_uid__isnull=True, keys__contains=keys)
+
+
+def _free_text(term: Term, target: Target, environments: list[Environment]) -> Q:
     """Return a condition over the texts that people read; ids and key values match whole."""
     condition = Q()
     for field in target.text_fields:
@@ -77,7 +85,7 @@ def _free_text(term: Term, target: Target) -> Q:
         condition |= Q(trace_id=trace)
     if not term.prefix:
         for key in ("order_no", "invoice_no", "customer_no", "shipment_no"):
-            condition |= Q(keys__contains={key: term.value})
+            condition |= _by_key(target, environments, {key: term.value})
     return condition
 
 
