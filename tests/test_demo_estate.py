@@ -132,7 +132,7 @@ def replay(client: redis.Redis, letter: dict[str, Any]) -> None:
 CASES = [
     ("erp-timeout", "erp", "ErpTimeout", "erp:8443 did not answer in 30 s", 3),
     ("vat-missing", "billing", "InvoiceRejected", "customer.vat_number is required", 3),
-    ("unknown-sku", "erp", "UnknownArticle", "article LAMP-2027 is not in the master data", 3),
+    ("unknown-sku", "erp", "ArticleNotFound", "article LAMP-2027 is not in the master data", 3),
     ("poison", "order-service", "OrderUnreadable", "the order is not JSON", 1),
 ]
 

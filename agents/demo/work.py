@@ -36,7 +36,7 @@ class ErpTimeout(Refused):
     reason = "target timeout, attempts exhausted"
 
 
-class UnknownArticle(Refused):
+class ArticleNotFound(Refused):
     pass
 
 
@@ -119,7 +119,7 @@ def book_order(body: bytes, is_on: IsOn, *, waits_s: float = ERP_WAITS_S) -> Don
 
 def _check_article(sku: str, is_on: IsOn) -> None:
     if sku not in ARTICLES and (sku != UNKNOWN_SKU or is_on("unknown-sku")):
-        raise UnknownArticle(f"article {sku} is not in the master data")
+        raise ArticleNotFound(f"article {sku} is not in the master data")
 
 
 def _reserve_stock(order: Mapping[str, Any], waits_s: float) -> None:
