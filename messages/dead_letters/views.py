@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from console.core.errors import ConsoleError, NotFound
@@ -35,6 +37,7 @@ from messages.search.views import changed, flow_select, problem_context
 from messages.search.window import BadWindow
 
 TABS = (("waiting", "Waiting", "state:waiting"), ("closed", "Closed", "state:closed"), ("all", "All", ""))
+SOON = timedelta(minutes=2)  # a receiver that is alive proves within seconds; after that the page asks less often
 FILTERS = (("flow", "flow"), ("reason", "reason"))
 
 
@@ -112,7 +115,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "proof_system": _proof_system(replay, journey.steps),
         "later": later_of(letter),
         "live": in_flight(replay),
-        "every": "2s" if replay and replay.state in {"queued", "sending"} else "5s",
+        "every": "2s" if replay and timezone.now() - replay.created_at < SOON else "10s",
         "journey": journey,
         "route": route_of(journey),
         "reason_words": letter.reason_code.replace("_", " "),

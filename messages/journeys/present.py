@@ -163,7 +163,7 @@ def _of_replay(
         proof = {"url": proof_url(replay, known), "link": "see the event"}
         entries.append(
             {
-                "at": max(replay.proof_event_at, replay.created_at),
+                "at": max(replay.proof_event_at, replay.confirmed_at or replay.created_at),
                 "look": "good",
                 "strong": "processed:",
                 "text": f"the receiver reported success, tied by {replay.proof_tie},",

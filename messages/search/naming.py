@@ -23,7 +23,7 @@ def name_of(keys: Mapping[str, str], fallback: str, *, what: str = "Message") ->
     """Return the name of a message with these business keys; without any it is called by `fallback`, its id."""
     if not keys:
         return Name(title=f"{what} {fallback}", word=what, number=fallback, tags=())
-    ordered = sorted(keys, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST) - 1.5, name))
+    ordered = sorted(keys, key=lambda name: (_rank(name), name))
     first, rest = ordered[0], ordered[1:]
     word = _word(first)
     return Name(
@@ -32,6 +32,13 @@ def name_of(keys: Mapping[str, str], fallback: str, *, what: str = "Message") ->
         number=str(keys[first]),
         tags=tuple((_word(name).lower(), str(keys[name])) for name in rest),
     )
+
+
+def _rank(name: str) -> int:
+    """Order numbers before other documents', those before customers and the like, whatever names nothing last."""
+    if name in FIRST:
+        return FIRST.index(name) if name != "customer_no" else len(FIRST)
+    return len(FIRST) - 1 if name.endswith(SUFFIXES) else len(FIRST) + 1
 
 
 def _word(name: str) -> str:
