@@ -12,7 +12,10 @@ from agents.harvest.config import BadConfig, load_config
 def main() -> int:
     ask = argparse.ArgumentParser(prog="python -m agents", description="Move dead letters from brokers to the console.")
     commands = ask.add_subparsers(dest="command", required=True)
-    for name, words in (("harvest", "move dead letters until stopped"), ("check", "say in words what can be reached and read")):
+    for name, words in (
+        ("harvest", "move dead letters until stopped"),
+        ("check", "say in words what can be reached and read"),
+    ):
         commands.add_parser(name, help=words).add_argument("--config", required=True, type=Path)
     given = ask.parse_args()
     try:

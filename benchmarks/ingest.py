@@ -33,7 +33,7 @@ from console.engines import start_engines
 ROOT = Path(__file__).resolve().parent.parent
 SPANS, GENERATORS = 500, 2
 OPERATIONS = ("send", "receive", "process", "settle")
-WORDS = "order line price total customer street city country article quantity invoice delivery note remark".split()
+WORDS = ["order", "line", "price", "total", "customer", "street", "city", "country", "article", "quantity", "invoice", "delivery", "note", "remark"]
 
 
 def build_body(seed: int, payload_bytes: int) -> bytes:
@@ -47,7 +47,9 @@ def build_body(seed: int, payload_bytes: int) -> bytes:
         trace, message_id = chance.randbytes(16), str(uuid.UUID(bytes=chance.randbytes(16)))
         for step, operation in enumerate(OPERATIONS):
             start = now + message * 1_000_000 + step * 200_000
-            span = scope.spans.add(trace_id=trace, span_id=chance.randbytes(8), name=f"{operation} orders", kind=4 if step == 0 else 5)
+            span = scope.spans.add(
+                trace_id=trace, span_id=chance.randbytes(8), name=f"{operation} orders", kind=4 if step == 0 else 5
+            )
             span.start_time_unix_nano, span.end_time_unix_nano = start, start + chance.randrange(50_000_000)
             attributes = {
                 "messaging.system": "kafka",
@@ -57,7 +59,9 @@ def build_body(seed: int, payload_bytes: int) -> bytes:
                 "order_no": f"{seed}-{message}",
             }
             if payload_bytes:
-                attributes["waybill.payload"] = json.dumps({chance.choice(WORDS) + str(n): chance.choice(WORDS) * 2 for n in range(payload_bytes // 24)})
+                attributes["waybill.payload"] = json.dumps(
+                    {chance.choice(WORDS) + str(n): chance.choice(WORDS) * 2 for n in range(payload_bytes // 24)}
+                )
             for key, value in attributes.items():
                 span.attributes.add(key=key).value.string_value = value
     return gzip.compress(request.SerializeToString(), 6)
@@ -197,7 +201,9 @@ def _measure(database_url: str, port: int, key: str, batches: int) -> None:
     grown, p99_grown = post_all(port, key, build_bodies(50_000_000, batches, 0))
     print(f"{'':34}{'events/s':>10}{'raw COPY':>10}{'ratio':>8}{'p99 ms':>8}")
     print(f"{'with a 1 KB payload':34}{ours_wide:10,.0f}{raw_wide:10,.0f}{ours_wide / raw_wide:8.2f}{p99_wide:8.0f}")
-    print(f"{'without payload':34}{ours_narrow:10,.0f}{raw_narrow:10,.0f}{ours_narrow / raw_narrow:8.2f}{p99_narrow:8.0f}")
+    print(
+        f"{'without payload':34}{ours_narrow:10,.0f}{raw_narrow:10,.0f}{ours_narrow / raw_narrow:8.2f}{p99_narrow:8.0f}"
+    )
     print(f"{f'at {11 * stored * SPANS:,} stored events':34}{grown:10,.0f}{'':18}{p99_grown:8.0f}")
     figures = {
         "events_per_s": round(ours_wide), "ratio": round(ours_wide / raw_wide, 3), "ratio_without_payload": round(ours_narrow / raw_narrow, 3),
@@ -207,7 +213,9 @@ def _measure(database_url: str, port: int, key: str, batches: int) -> None:
 
 
 def _manage(environ: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(done.stderr)
     return done.stdout.strip()

@@ -19,7 +19,9 @@ def _start() -> None:
     os.environ.setdefault("WAYBILL_LOG_LEVEL", "ERROR")
     for name in ("WAYBILL_URL", "WAYBILL_PORT", "WAYBILL_ADMIN_PASSWORD", "DEMO"):
         os.environ.pop(name, None)
-    engines = start_engines(data, with_postgres="DATABASE_URL" not in os.environ, with_redis="REDIS_URL" not in os.environ)
+    engines = start_engines(
+        data, with_postgres="DATABASE_URL" not in os.environ, with_redis="REDIS_URL" not in os.environ
+    )
     os.environ.setdefault("DATABASE_URL", engines.database_url or "")
     os.environ.setdefault("REDIS_URL", engines.redis_url or "")
 

@@ -36,7 +36,9 @@ def person(name: str, role: Role | None = None, *, team: str = "Order team", slu
     """Return a user, a member of the team with this role when one is given."""
     user = User.objects.create_user(name, password="long-enough-Secret-1")
     if role is not None:
-        Membership.objects.create(user=user, team=Team.objects.get_or_create(name=team)[0], environment=environment(slug), role=role)
+        Membership.objects.create(
+            user=user, team=Team.objects.get_or_create(name=team)[0], environment=environment(slug), role=role
+        )
     return user
 
 
@@ -71,7 +73,9 @@ def letter(**changes: Any) -> dict[str, Any]:
 def push(path: str, body: Any, *, key: str, content_type: str = "application/json", **headers: str) -> Any:
     """POST to an ingest endpoint as an agent does; returns the response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Client(raise_request_exception=False).post(path, data, content_type=content_type, HTTP_AUTHORIZATION=f"Bearer {key}", **headers)
+    return Client(raise_request_exception=False).post(
+        path, data, content_type=content_type, HTTP_AUTHORIZATION=f"Bearer {key}", **headers
+    )
 
 
 def stored_letter(**changes: Any) -> DeadLetter:

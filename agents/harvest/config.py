@@ -81,11 +81,15 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     if not name:
         raise BadConfig(f"{path}: a [[broker]] needs a name: the console finds the connection for replays by it")
     if kind not in SOURCES:
-        raise BadConfig(f"{path}: broker {name}: kind is one of {', '.join(sorted(k for k in SOURCES if k != 'memory'))}, not “{kind}”")
+        raise BadConfig(
+            f"{path}: broker {name}: kind is one of {', '.join(sorted(k for k in SOURCES if k != 'memory'))}, not “{kind}”"
+        )
     url = _secret(broker, "address", environ, path)
     if not url:
         raise BadConfig(f"{path}: broker {name} needs an address")
-    address = Address(url=url, username=str(broker.get("username", "")), secret=_secret(broker, "secret", environ, path))
+    address = Address(
+        url=url, username=str(broker.get("username", "")), secret=_secret(broker, "secret", environ, path)
+    )
     found = []
     for queue in broker.get("queue", []):
         if not queue.get("name"):

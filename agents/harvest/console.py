@@ -47,7 +47,12 @@ class Console:
         self._post("/ingest/v1/heartbeat", json.dumps(report).encode(), {})
 
     def _post(self, path: str, body: bytes, more: dict[str, str]) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", "User-Agent": "waybill-agent", **more}
+        headers = {
+            "Authorization": f"Bearer {self.key}",
+            "Content-Type": "application/json",
+            "User-Agent": "waybill-agent",
+            **more,
+        }
         if len(body) > 1024:
             body, headers["Content-Encoding"] = gzip.compress(body, 5), "gzip"
         try:

@@ -28,7 +28,11 @@ LONGEST_PAUSE_S = 30.0
 
 def log(event: str, **fields: object) -> None:
     """One JSON line on standard error; ids and counts, never a body or a secret."""
-    print(json.dumps({"timestamp": datetime.now(UTC).isoformat(), "event": event, **fields}, default=str), file=sys.stderr, flush=True)
+    print(
+        json.dumps({"timestamp": datetime.now(UTC).isoformat(), "event": event, **fields}, default=str),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 @dataclass(slots=True)
@@ -54,7 +58,11 @@ class QueueHarvester(threading.Thread):
         console = Console(self.config.console, self.config.key)
         while not self.stopping.is_set():
             source = get_source(
-                self.queue.kind, self.queue.address, broker=self.queue.broker, queue=self.queue.name, options={"consumer": self.config.name, **self.queue.options}
+                self.queue.kind,
+                self.queue.address,
+                broker=self.queue.broker,
+                queue=self.queue.name,
+                options={"consumer": self.config.name, **self.queue.options},
             )
             try:
                 self._harvest(source, console)
@@ -101,7 +109,13 @@ class QueueHarvester(threading.Thread):
                 return True
             source.acknowledge([received.token for received in part])
             self.tally.harvested += len(part)
-            log("harvested", queue=self.queue.name, letters=len(part), accepted=answer.get("accepted"), rejected=len(answer.get("rejected", [])))
+            log(
+                "harvested",
+                queue=self.queue.name,
+                letters=len(part),
+                accepted=answer.get("accepted"),
+                rejected=len(answer.get("rejected", [])),
+            )
             return True
         return False
 
@@ -151,7 +165,13 @@ def harvest(config: HarvestConfig) -> int:
 
 def _heartbeat(console: Console, threads: Sequence[QueueHarvester]) -> None:
     report = [
-        {"broker": t.queue.broker, "queue": t.queue.name, "depth": t.tally.depth, "harvested": t.tally.harvested, "error": t.tally.error}
+        {
+            "broker": t.queue.broker,
+            "queue": t.queue.name,
+            "depth": t.tally.depth,
+            "harvested": t.tally.harvested,
+            "error": t.tally.error,
+        }
         for t in threads
     ]
     try:

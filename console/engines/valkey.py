@@ -62,7 +62,13 @@ def start(data: Path) -> str:
             f'save ""\ndaemonize yes\nlogfile "{_quoted(folder / "valkey.log")}"\nmaxmemory-policy noeviction\n'
         )
     # It detaches itself, so that Ctrl-C is for the runner alone, which stops it last.
-    done = subprocess.run([str(_binary()), str(configuration)], stdin=subprocess.DEVNULL, capture_output=True, check=False, start_new_session=True)
+    done = subprocess.run(
+        [str(_binary()), str(configuration)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+    )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     until = time.monotonic() + 30
     while not _answers(url):

@@ -61,7 +61,9 @@ def attributes(raw: dict[str, object]) -> dict[str, object]:
     budget = ATTRIBUTES_BYTES
     for name, value in raw.items():
         if isinstance(value, str):  # nearly all are short texts: no call for them
-            clean: object = value if len(value) < 1000 and "\x00" not in value and value.isascii() else text(value, ERROR_BYTES)
+            clean: object = (
+                value if len(value) < 1000 and "\x00" not in value and value.isascii() else text(value, ERROR_BYTES)
+            )
             budget -= len(name) + len(clean)  # type: ignore[arg-type]
         else:
             clean = scalar(value)

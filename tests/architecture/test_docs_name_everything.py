@@ -24,7 +24,11 @@ def test_no_module_but_config_reads_the_environment():
         if re.search(r"os\.environ\b|os\.getenv\b", path.read_text())
     ]
 
-    assert [reader for reader in readers if reader not in allowed and not reader.startswith(("console/runner/", "console/engines/"))] == []
+    assert [
+        reader
+        for reader in readers
+        if reader not in allowed and not reader.startswith(("console/runner/", "console/engines/"))
+    ] == []
 
 
 def test_every_decision_is_listed_and_every_listed_one_exists():

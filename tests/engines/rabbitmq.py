@@ -64,7 +64,14 @@ class RabbitMQ:
 
     def start(self) -> None:
         with (self.folder / "out").open("ab") as out:
-            self.process = subprocess.Popen([str(INSTALLED)], env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            self.process = subprocess.Popen(
+                [str(INSTALLED)],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
         until = time.monotonic() + 60
         while True:
             try:
@@ -87,7 +94,9 @@ class RabbitMQ:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.kill()
         for pid in _with_environ(f"ERL_EPMD_PORT={self.epmd}"):
             _kill(pid)

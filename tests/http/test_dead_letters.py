@@ -19,7 +19,10 @@ LETTERS = "/ingest/v1/dead-letters"
 
 
 def test_a_dead_letter_is_stored_with_body_headers_keys_and_a_dead_message():
-    stored = stored_letter(headers=[{"name": "blob", "type": "bytes", "value": "AAE="}], body=json.dumps({"order_no": "4711", "x": {"invoice_no": "R1"}}))
+    stored = stored_letter(
+        headers=[{"name": "blob", "type": "bytes", "value": "AAE="}],
+        body=json.dumps({"order_no": "4711", "x": {"invoice_no": "R1"}}),
+    )
 
     content = stored_content(stored.environment_id, stored.pk, stored.payload_on)
 
@@ -74,7 +77,9 @@ def test_a_heartbeat_is_kept_and_a_bad_one_refused():
     from console.identity.models import Agent
 
     key = agent_key("harvester")
-    good = push("/ingest/v1/heartbeat", {"version": "1", "queues": [{"broker": "b", "queue": "q\u0000", "depth": 3}]}, key=key)
+    good = push(
+        "/ingest/v1/heartbeat", {"version": "1", "queues": [{"broker": "b", "queue": "q\u0000", "depth": 3}]}, key=key
+    )
     bad = push("/ingest/v1/heartbeat", {"queues": [{"depth": "many"}]}, key=key)
 
     assert (good.status_code, bad.status_code) == (200, 400)

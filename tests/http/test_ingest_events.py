@@ -13,7 +13,7 @@ from django.test import Client
 from console.identity.keys import revoke_key
 from console.identity.models import Key
 from messages.ingest import http
-from messages.models import Event, IngestReject, LedgerEntry, Message, Payload, RollupMinute
+from messages.models import Event, IngestReject, LedgerEntry, Message, RollupMinute
 from messages.payloads.queries import stored_content
 from tests.factories import agent_key, api_key, event, person, push
 
@@ -30,7 +30,11 @@ def test_events_are_stored_with_their_message_keys_payload_and_rollup():
 
     assert answer.json() == {"accepted": 2, "duplicates": 0, "rejected": []}
     message = Message.objects.get()
-    assert (message.message_id, message.get_status_display(), message.event_count) == (sent["message_id"], "delivered", 2)
+    assert (message.message_id, message.get_status_display(), message.event_count) == (
+        sent["message_id"],
+        "delivered",
+        2,
+    )
     assert message.keys == {"order_no": "4711"}
     first = Event.objects.get(operation=2)
     assert stored_content(first.environment_id, first.id, first.payload_on).body == b'{"a":1}'
@@ -70,7 +74,9 @@ def test_the_same_batch_id_with_another_body_is_a_conflict_and_stores_nothing():
 def test_bad_items_are_named_by_index_and_kept_with_their_bytes_while_good_ones_are_stored():
     key = agent_key()
 
-    answer = push(EVENTS, [event(), event(operation="explode"), event(occurred_at="2026-11-24T10:00:00"), event()], key=key)
+    answer = push(
+        EVENTS, [event(), event(operation="explode"), event(occurred_at="2026-11-24T10:00:00"), event()], key=key
+    )
 
     assert answer.json()["accepted"] == 2
     assert [(r["index"], r["code"]) for r in answer.json()["rejected"]] == [(1, "invalid_item"), (2, "invalid_item")]
@@ -125,7 +131,13 @@ def test_compressed_bodies_are_inflated(encoding):
 
 
 POISON = {
-    "NUL": {"name": "a\u0000b", "keys": {"order_no": "1\u00002"}, "attributes": {"x\u0000": "y\u0000"}, "error": {"message": "\u0000"}, "outcome": "error"},
+    "NUL": {
+        "name": "a\u0000b",
+        "keys": {"order_no": "1\u00002"},
+        "attributes": {"x\u0000": "y\u0000"},
+        "error": {"message": "\u0000"},
+        "outcome": "error",
+    },
     "a lone continuation byte": {"name": "BAD-BYTE"},
     "a long random id": {"correlation_id": "ä" * 4000},
     "a long key": {"keys": {"order_no": "k" * 10_000, "x" * 3000: "1"}},

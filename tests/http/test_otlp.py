@@ -8,7 +8,10 @@ import uuid
 
 import pytest
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from messages.models import Event, Flow, Message, TraceLink
 from tests.factories import agent_key, push
@@ -21,8 +24,13 @@ def span(request, *, service="shop", name="send", kind=4, trace=None, span_id=No
     resource = request.resource_spans.add()
     resource.resource.attributes.add(key="service.name").value.string_value = service
     made = resource.scope_spans.add().spans.add(
-        trace_id=trace or uuid.uuid4().bytes, span_id=span_id or uuid.uuid4().bytes[:8], parent_span_id=parent, name=name, kind=kind,
-        start_time_unix_nano=time.time_ns(), end_time_unix_nano=time.time_ns() + 5_000_000,
+        trace_id=trace or uuid.uuid4().bytes,
+        span_id=span_id or uuid.uuid4().bytes[:8],
+        parent_span_id=parent,
+        name=name,
+        kind=kind,
+        start_time_unix_nano=time.time_ns(),
+        end_time_unix_nano=time.time_ns() + 5_000_000,
     )
     for key, value in attributes.items():
         pair = made.attributes.add(key=key.replace("__", "."))
@@ -41,10 +49,22 @@ def export(request, key):
 
 def test_producer_and_consumer_in_two_traces_are_one_message_tied_by_a_link():
     request = ExportTraceServiceRequest()
-    sent = span(request, messaging__system="kafka", messaging__destination__name="orders", messaging__operation__type="send", order_no="4711")
+    sent = span(
+        request,
+        messaging__system="kafka",
+        messaging__destination__name="orders",
+        messaging__operation__type="send",
+        order_no="4711",
+    )
     span(
-        request, service="erp", name="process", kind=5, links=[(sent.trace_id, sent.span_id)], messaging__system="kafka",
-        messaging__destination__name="orders", messaging__operation__type="process",
+        request,
+        service="erp",
+        name="process",
+        kind=5,
+        links=[(sent.trace_id, sent.span_id)],
+        messaging__system="kafka",
+        messaging__destination__name="orders",
+        messaging__operation__type="process",
     )
 
     answer = export(request, agent_key())
@@ -87,7 +107,11 @@ def test_a_failed_span_gives_the_recorded_exception_and_a_handled_one_is_no_fail
         made = span(request, kind=5, messaging__destination__name="q")
         made.status.code = status
         exception = made.events.add(name="exception")
-        for key, value in (("exception.type", "ErpTimeout"), ("exception.message", "no answer"), ("exception.stacktrace", "at x")):
+        for key, value in (
+            ("exception.type", "ErpTimeout"),
+            ("exception.message", "no answer"),
+            ("exception.stacktrace", "at x"),
+        ):
             exception.attributes.add(key=key).value.string_value = value
 
     export(request, agent_key())
@@ -135,7 +159,14 @@ def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
     assert Event.objects.get().attributes["n"] == 7
 
 
-@pytest.mark.parametrize(("content_type", "body"), [(PROTOBUF, b"\xff\xff broken"), ("application/json", b'{"resourceSpans": 7}'), ("application/json", b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}')])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (PROTOBUF, b"\xff\xff broken"),
+        ("application/json", b'{"resourceSpans": 7}'),
+        ("application/json", b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'),
+    ],
+)
 def test_bad_data_is_400_with_a_status_in_the_requests_encoding(content_type, body):
     answer = push("/v1/traces", body, key=agent_key(), content_type=content_type)
 

@@ -17,7 +17,14 @@ from messages.dead_letters.services import NotOpen
 from messages.models import DeadLetter, Flow, Message, Replay
 from messages.replay import services
 from messages.replay.proofs import settle_replays
-from messages.replay.services import ReplayNotAllowed, mark_processed, request_replay, run_replay, send_again, sweep_replays
+from messages.replay.services import (
+    ReplayNotAllowed,
+    mark_processed,
+    request_replay,
+    run_replay,
+    send_again,
+    sweep_replays,
+)
 from messages.replay.states import TRANSITIONS, can_move
 from tests.factories import ROOT, actor, agent_key, event, letter, memory_connection, person, push, stored_letter
 
@@ -39,7 +46,14 @@ def replayed(**changes):
 
 def prove(replay, **changes):
     """Push the receiver's event, as its exporter would, and look for proofs."""
-    item = event(system="erp", operation="process", destination="erp.orders", occurred_at=datetime.now(UTC).isoformat(), message_id="", **changes)
+    item = event(
+        system="erp",
+        operation="process",
+        destination="erp.orders",
+        occurred_at=datetime.now(UTC).isoformat(),
+        message_id="",
+        **changes,
+    )
     assert push("/ingest/v1/events", [item], key=agent_key("erp exporter")).json()["accepted"] == 1
     settle_replays()
     replay.refresh_from_db()
@@ -56,7 +70,10 @@ def test_a_confirmed_replay_is_not_called_processed_before_its_proof():
 
 
 def test_what_goes_out_is_the_message_without_the_deads_headers_and_with_our_marks():
-    headers = [{"name": n, "type": "string", "value": "v"} for n in ("message-id", "error-stack", "x-death", "kafka_dlt-original-topic", "mine", "traceparent")]
+    headers = [
+        {"name": n, "type": "string", "value": "v"}
+        for n in ("message-id", "error-stack", "x-death", "kafka_dlt-original-topic", "mine", "traceparent")
+    ]
     found, stored, replay = replayed(headers=headers, body="hello")
 
     [out] = sent_to(found)
@@ -81,7 +98,22 @@ def test_the_receivers_event_proves_it_by_trace_link_or_message_id(tie):
 
     item = ties[tie]
     message_id = item.pop("message_id", "")
-    answer = push("/ingest/v1/events", [event(**{"system": "erp", "operation": "process", "destination": "erp.orders", "occurred_at": datetime.now(UTC).isoformat(), "message_id": message_id} | item)], key=agent_key("erp"))
+    answer = push(
+        "/ingest/v1/events",
+        [
+            event(
+                **{
+                    "system": "erp",
+                    "operation": "process",
+                    "destination": "erp.orders",
+                    "occurred_at": datetime.now(UTC).isoformat(),
+                    "message_id": message_id,
+                }
+                | item
+            )
+        ],
+        key=agent_key("erp"),
+    )
     assert answer.json()["accepted"] == 1
     settle_replays()
     replay.refresh_from_db()
@@ -93,11 +125,29 @@ def test_the_receivers_event_proves_it_by_trace_link_or_message_id(tie):
     assert AuditEntry.objects.filter(action="replay.processed").count() == 1
 
 
-@pytest.mark.parametrize("changes", [{"outcome": "error", "error": {"type": "X"}}, {"operation": "receive"}, {"operation": "send"}, {"system": "crm", "destination": "other"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": "error", "error": {"type": "X"}},
+        {"operation": "receive"},
+        {"operation": "send"},
+        {"system": "crm", "destination": "other"},
+    ],
+)
 def test_a_failure_a_mere_receipt_and_somebody_elses_event_prove_nothing(changes):
     _, _, replay = replayed()
 
-    item = event(**{"system": "erp", "operation": "process", "destination": "erp.orders", "trace_id": replay.trace_id.hex, "span_id": "cd" * 8, "message_id": ""} | changes)
+    item = event(
+        **{
+            "system": "erp",
+            "operation": "process",
+            "destination": "erp.orders",
+            "trace_id": replay.trace_id.hex,
+            "span_id": "cd" * 8,
+            "message_id": "",
+        }
+        | changes
+    )
     push("/ingest/v1/events", [item], key=agent_key("erp"))
     settle_replays()
     replay.refresh_from_db()
@@ -220,14 +270,24 @@ def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
     assert "closed without proof by root" in replay.detail
 
 
-@pytest.mark.parametrize(("prepare", "words"), [("nothing", "has no connection named"), ("unapproved", "is not approved"), ("no body", "nothing to send"), ("no origin", "nowhere to send")])
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        ("nothing", "has no connection named"),
+        ("unapproved", "is not approved"),
+        ("no body", "nothing to send"),
+        ("no origin", "nowhere to send"),
+    ],
+)
 def test_what_cannot_be_replayed_is_refused_with_what_is_missing(prepare, words):
     if prepare != "nothing":
         found = memory_connection()
         if prepare == "unapproved":
             found.approved_at, found.approved_by = None, ""
             found.save()
-    stored = stored_letter(**({"body": None} if prepare == "no body" else {"origin": ""} if prepare == "no origin" else {}))
+    stored = stored_letter(
+        **({"body": None} if prepare == "no body" else {"origin": ""} if prepare == "no origin" else {})
+    )
 
     with pytest.raises(ReplayNotAllowed, match=words):
         request_replay(stored, by=ROOT, reason="fixed")
@@ -245,7 +305,9 @@ def test_only_operators_replay(role):
 
 def test_every_state_is_reached_by_a_listed_way_and_final_ones_lead_nowhere():
     assert {state for following in TRANSITIONS.values() for state in following} | {"queued"} == set(TRANSITIONS)
-    assert not any(can_move(final, after) for final in ("processed", "failed_again", "refused") for after in TRANSITIONS)
+    assert not any(
+        can_move(final, after) for final in ("processed", "failed_again", "refused") for after in TRANSITIONS
+    )
 
 
 @pytest.mark.django_db(transaction=True)

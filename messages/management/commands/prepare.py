@@ -45,7 +45,9 @@ class Command(BaseCommand):
         """Collect and compress only when a source or a pinned wheel changed: it takes seconds."""
         root = Path(settings.BASE_DIR)
         sources = [root / "requirements.txt", *sorted(path for path in (root / "static").rglob("*") if path.is_file())]
-        digest = hashlib.sha256(b"".join(str(path.relative_to(root)).encode() + path.read_bytes() for path in sources)).hexdigest()
+        digest = hashlib.sha256(
+            b"".join(str(path.relative_to(root)).encode() + path.read_bytes() for path in sources)
+        ).hexdigest()
         stamp = Path(settings.STATIC_ROOT) / ".stamp"
         if stamp.exists() and stamp.read_text() == digest:
             return
