@@ -33,7 +33,22 @@ from console.engines import start_engines
 ROOT = Path(__file__).resolve().parent.parent
 SPANS, GENERATORS = 500, 2
 OPERATIONS = ("send", "receive", "process", "settle")
-WORDS = ["order", "line", "price", "total", "customer", "street", "city", "country", "article", "quantity", "invoice", "delivery", "note", "remark"]
+WORDS = [
+    "order",
+    "line",
+    "price",
+    "total",
+    "customer",
+    "street",
+    "city",
+    "country",
+    "article",
+    "quantity",
+    "invoice",
+    "delivery",
+    "note",
+    "remark",
+]
 
 
 def build_body(seed: int, payload_bytes: int) -> bytes:
@@ -95,7 +110,8 @@ def _post_all(port: int, key: str, bodies: Sequence[bytes], begin: object, laten
 
 def post_all(port: int, key: str, bodies: Sequence[bytes]) -> tuple[float, float]:
     """Return (events/s, p99 in ms of a request) of posting these bodies from two processes."""
-    begin, latencies = multiprocessing.Barrier(GENERATORS + 1), multiprocessing.Queue()
+    begin = multiprocessing.Barrier(GENERATORS + 1)
+    latencies: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
     halves = [bodies[n::GENERATORS] for n in range(GENERATORS)]
     processes = [multiprocessing.Process(target=_post_all, args=(port, key, half, begin, latencies)) for half in halves]
     for process in processes:

@@ -91,6 +91,11 @@ def test_who_has_no_part_in_the_demo_is_told_that_there_is_none():
     assert switch(client, "erp-timeout", "0").status_code == 404
 
 
+def test_the_rail_leads_to_the_demo_only_who_may_see_it():
+    assert 'href="/demo/"' in signed_in(Role.VIEWER).get("/agents/").content.decode()
+    assert 'href="/demo/"' not in signed_in(Role.ADMINISTRATOR, slug="production").get("/agents/").content.decode()
+
+
 def test_a_stranger_goes_to_sign_in():
     assert Client().get("/demo/")["Location"] == "/sign-in/?next=/demo/"
     assert switch(Client(), "erp-timeout", "0")["Location"].startswith("/sign-in/")

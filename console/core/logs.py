@@ -10,7 +10,7 @@ import structlog
 
 def logging_config(level: str) -> None:
     """Send structlog and the standard library's loggers to standard error as one JSON object a line."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -15,8 +15,9 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     actor = getattr(request, "actor", None)
     if not actor:
         return {}
+    environments = list(visible_environments(actor))
     return {
         "environment": request.environment or None,  # type: ignore[attr-defined]
-        "environments": list(visible_environments(actor)),
-        "nav": lambda: rail(request),
+        "environments": environments,
+        "nav": lambda: rail(request, environments),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -9,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 
 from console.core.words import count_words
 from console.dashboard.overview import count_waiting
+from console.identity.models import Environment
 
 LINES: tuple[tuple[str, str, str] | None, ...] = (
     # URL name, label, icon; None is a hairline before the next one
@@ -26,7 +28,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
 )
 
 
-def rail(request: HttpRequest) -> list[dict[str, Any]]:
+def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict[str, Any]]:
     """Return the lines of the rail as parts/rail.html draws them; only dead letters that wait are counted, up to 10,000."""
     items: list[dict[str, Any]] = []
     rule = False
@@ -37,7 +39,9 @@ def rail(request: HttpRequest) -> list[dict[str, Any]]:
         name, label, icon = line
         try:
             url = reverse(name)
-        except NoReverseMatch:  # the demo's page exists only where the demo runs
+        except NoReverseMatch:
+            continue
+        if name == "demo" and "demo" not in {environment.slug for environment in environments}:
             continue
         current = request.path == url if url == "/" else request.path.startswith(url)
         count = _waiting(request) if name == "dead-letters" else ""

@@ -10,7 +10,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from console.engines import postgres, valkey
+from console.engines import valkey
+from console.engines.postgres import Cluster
 
 
 @dataclass(slots=True)
@@ -20,14 +21,14 @@ class Engines:
     data: Path
     database_url: str | None = None
     redis_url: str | None = None
-    _postgres: postgres.Cluster | None = field(default=None, repr=False)
+    postgres: Cluster | None = field(default=None, repr=False)
 
     def stop(self) -> None:
         """Stop what runs, Valkey first; safe to call twice."""
         if self.redis_url:
             valkey.stop(self.redis_url)
-        if self._postgres:
-            self._postgres.stop()
+        if self.postgres:
+            self.postgres.stop()
         (self.data / "engines.json").unlink(missing_ok=True)
 
 
@@ -39,8 +40,8 @@ def start_engines(data: Path, *, with_postgres: bool = True, with_redis: bool = 
     engines = Engines(data=data)
     try:
         if with_postgres:
-            engines._postgres = postgres.Cluster.of(data)
-            engines.database_url = engines._postgres.start()
+            engines.postgres = Cluster.of(data)
+            engines.database_url = engines.postgres.start()
         if with_redis:
             engines.redis_url = valkey.start(data)
     except BaseException:

@@ -93,10 +93,8 @@ class Cluster:
         inside = account is None or _reachable(data / "postgres")
         home = data if inside else SHARED_ROOT / f"data-{mark}"
         # A socket's path has at most 107 bytes, so it cannot lie in a deep data folder.
-        sockets = (
-            Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp")
-            / f"waybill-{os.geteuid()}-{mark}"
-        )
+        short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
+        sockets = Path(short) / f"waybill-{os.geteuid()}-{mark}"
         return cls(
             directory=home / "postgres",
             sockets=sockets,

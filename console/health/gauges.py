@@ -41,5 +41,5 @@ class StateCollector(Collector):
         for environment, name, seen in Agent.objects.exclude(last_seen_at=None).values_list(
             "environment__slug", "name", "last_seen_at"
         ):
-            silent.add_metric([environment, name], (now - seen).total_seconds())
+            silent.add_metric([environment, name], (now - seen).total_seconds() if seen else float("inf"))
         yield from (waiting, oldest, replays, silent)

@@ -30,6 +30,10 @@ def current_environment(request: HttpRequest) -> Environment | None:
     return with_data.distinct().first() or next(iter(environments.values()), None)
 
 
+def _actor(request: HttpRequest) -> Actor | None:
+    return actor_of(request.user, via="web") if request.user.is_authenticated else None
+
+
 class ActorMiddleware:
     """Set `request.actor` (None for a stranger) and `request.environment`, both read only when used."""
 
@@ -37,8 +41,6 @@ class ActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.actor = SimpleLazyObject(
-            lambda: actor_of(request.user, via="web") if request.user.is_authenticated else None
-        )  # type: ignore[attr-defined,arg-type]
+        request.actor = SimpleLazyObject(lambda: _actor(request))  # type: ignore[attr-defined]
         request.environment = SimpleLazyObject(lambda: current_environment(request))  # type: ignore[attr-defined]
         return self.get_response(request)

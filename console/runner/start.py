@@ -40,10 +40,11 @@ def run(config: Config) -> None:
 def _run_with_engines(config: Config) -> None:
     _say(f"data lies in {config.data}")
     engines = start_engines(config.data, with_postgres=not config.database_url, with_redis=not config.redis_url)
-    if engines._postgres and not engines._postgres.directory.is_relative_to(config.data):
+    cluster = engines.postgres
+    if cluster and cluster.account and not cluster.directory.is_relative_to(config.data):
         _say(
-            f"PostgreSQL must not run as root: it runs as {engines._postgres.account.pw_name} with its data in {engines._postgres.directory}"
-        )  # type: ignore[union-attr]
+            f"PostgreSQL must not run as root: it runs as {cluster.account.pw_name} with its data in {cluster.directory}"
+        )
     try:
         environ = _environment(config, engines.database_url, engines.redis_url)
         login = _prepare(environ)

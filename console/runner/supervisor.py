@@ -6,6 +6,7 @@ taking events while the worker comes back.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -63,10 +64,8 @@ class Child:
 
     def signal(self, signum: int) -> None:
         if self.process:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signum)
-            except ProcessLookupError:
-                pass
 
 
 @dataclass(slots=True)
@@ -111,10 +110,8 @@ class Supervisor:
         until = time.monotonic() + self.grace_s
         for child in alive:
             assert child.process is not None
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(timeout=max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             child.signal(signal.SIGKILL)
             child.process.wait()
         self.children.clear()

@@ -36,9 +36,22 @@ class MessageOut(serializers.ModelSerializer[Message]):
     class Meta:
         model = Message
         fields = (
-            "id", "environment", "flow", "flow_id", "message_id", "correlation_id", "trace_id", "status", "first_seen_at", "last_seen_at",
-            "failed_at", "event_count", "keys", "error_type", "error_message",
-        )  # fmt: skip
+            "id",
+            "environment",
+            "flow",
+            "flow_id",
+            "message_id",
+            "correlation_id",
+            "trace_id",
+            "status",
+            "first_seen_at",
+            "last_seen_at",
+            "failed_at",
+            "event_count",
+            "keys",
+            "error_type",
+            "error_message",
+        )
 
 
 class EventOut(serializers.ModelSerializer[Event]):
@@ -57,10 +70,31 @@ class EventOut(serializers.ModelSerializer[Event]):
     class Meta:
         model = Event
         fields = (
-            "id", "occurred_at", "received_at", "environment", "flow", "system", "agent", "message", "message_id", "correlation_id",
-            "trace_id", "span_id", "parent_span_id", "operation", "outcome", "duration_ms", "name", "destination", "error_type",
-            "error_message", "error_stack", "keys", "attributes", "clamped_from",
-        )  # fmt: skip
+            "id",
+            "occurred_at",
+            "received_at",
+            "environment",
+            "flow",
+            "system",
+            "agent",
+            "message",
+            "message_id",
+            "correlation_id",
+            "trace_id",
+            "span_id",
+            "parent_span_id",
+            "operation",
+            "outcome",
+            "duration_ms",
+            "name",
+            "destination",
+            "error_type",
+            "error_message",
+            "error_stack",
+            "keys",
+            "attributes",
+            "clamped_from",
+        )
 
     def get_duration_ms(self, event: Event) -> float:
         return event.duration_us / 1000
@@ -78,11 +112,38 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
     class Meta:
         model = DeadLetter
         fields = (
-            "id", "environment", "flow", "flow_id", "system", "state", "resolution", "received_at", "first_failed_at", "failed_at",
-            "closed_at", "broker", "family", "queue", "origin", "reason", "reason_code", "error_type", "error_root_type", "error_message",
-            "error_stack", "attempts", "message", "message_id", "correlation_id", "trace_id", "span_id", "keys", "content_type",
-            "size_bytes", "previous",
-        )  # fmt: skip
+            "id",
+            "environment",
+            "flow",
+            "flow_id",
+            "system",
+            "state",
+            "resolution",
+            "received_at",
+            "first_failed_at",
+            "failed_at",
+            "closed_at",
+            "broker",
+            "family",
+            "queue",
+            "origin",
+            "reason",
+            "reason_code",
+            "error_type",
+            "error_root_type",
+            "error_message",
+            "error_stack",
+            "attempts",
+            "message",
+            "message_id",
+            "correlation_id",
+            "trace_id",
+            "span_id",
+            "keys",
+            "content_type",
+            "size_bytes",
+            "previous",
+        )
 
 
 class ReplayOut(serializers.ModelSerializer[Replay]):
@@ -93,9 +154,24 @@ class ReplayOut(serializers.ModelSerializer[Replay]):
     class Meta:
         model = Replay
         fields = (
-            "id", "dead_letter", "connection", "destination", "state", "attempt", "requested_by", "reason", "detail", "trace_id",
-            "created_at", "sent_at", "confirmed_at", "finished_at", "proof_event_id", "proof_event_at", "proof_tie",
-        )  # fmt: skip
+            "id",
+            "dead_letter",
+            "connection",
+            "destination",
+            "state",
+            "attempt",
+            "requested_by",
+            "reason",
+            "detail",
+            "trace_id",
+            "created_at",
+            "sent_at",
+            "confirmed_at",
+            "finished_at",
+            "proof_event_id",
+            "proof_event_at",
+            "proof_tie",
+        )
 
 
 class FlowOut(serializers.ModelSerializer[Flow]):
@@ -134,8 +210,18 @@ class ConnectionOut(serializers.ModelSerializer[Connection]):
     class Meta:
         model = Connection
         fields = (
-            "id", "environment", "name", "kind", "address", "username", "has_secret", "approved_at", "approved_by", "checked_at", "check_result",
-        )  # fmt: skip
+            "id",
+            "environment",
+            "name",
+            "kind",
+            "address",
+            "username",
+            "has_secret",
+            "approved_at",
+            "approved_by",
+            "checked_at",
+            "check_result",
+        )
 
     def get_has_secret(self, connection: Connection) -> bool:
         return bool(connection.secret)
@@ -176,7 +262,7 @@ class StepOut(serializers.Serializer[Any]):
     message = serializers.UUIDField(source="event.message_uid", allow_null=True)
     occurred_at = serializers.DateTimeField(source="event.occurred_at")
     system = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     offset_us = serializers.IntegerField()
     duration_us = serializers.IntegerField()
     queue_us = serializers.IntegerField(allow_null=True)

@@ -147,7 +147,7 @@ def connector_of(connection: Connection) -> Connector:
     address = Address(
         url=connection.address,
         username=connection.username,
-        secret=open_secret(connection.secret),
+        secret=open_secret(bytes(connection.secret)),
         options=connection.options,
     )
     return get_connector(connection.kind, address, settings.CONSOLE_CONNECTORS)

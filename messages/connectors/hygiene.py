@@ -11,21 +11,55 @@ from collections.abc import Iterable
 from messages.connectors.base import Header
 
 STRIPPED_PREFIXES = (
-    "x-first-death-", "x-last-death-", "x-exception-", "x-original-", "__connect.errors.", "__streams.errors.", "__dlq.errors.",
-    "kafka_dlt-", "kafka_exception-", "kafka_original-", "retry_topic-", "cloudpubsubdeadlettersource", "_amq_orig_",
-    "nservicebus.exceptioninfo.", "nservicebus.retries", "mt-fault-",
-)  # fmt: skip
+    "x-first-death-",
+    "x-last-death-",
+    "x-exception-",
+    "x-original-",
+    "__connect.errors.",
+    "__streams.errors.",
+    "__dlq.errors.",
+    "kafka_dlt-",
+    "kafka_exception-",
+    "kafka_original-",
+    "retry_topic-",
+    "cloudpubsubdeadlettersource",
+    "_amq_orig_",
+    "nservicebus.exceptioninfo.",
+    "nservicebus.retries",
+    "mt-fault-",
+)
 STRIPPED = frozenset(
     {
-        "x-death", "x-opt-deaths", "x-delivery-count", "x-acquired-count", "deadletterreason", "deadlettererrordescription",
-        "nservicebus.failedq", "nservicebus.timeoffailure", "mt-reason",
+        "x-death",
+        "x-opt-deaths",
+        "x-delivery-count",
+        "x-acquired-count",
+        "deadletterreason",
+        "deadlettererrordescription",
+        "nservicebus.failedq",
+        "nservicebus.timeoffailure",
+        "mt-reason",
         # the Redis Streams layout of docs/agents.md
-        "original-stream", "error-type", "error-message", "error-stack", "dead-reason", "attempts", "first-failed-at", "failed-at",
-        "failed-system", "dead-entry-id",
+        "original-stream",
+        "error-type",
+        "error-message",
+        "error-stack",
+        "dead-reason",
+        "attempts",
+        "first-failed-at",
+        "failed-at",
+        "failed-system",
+        "dead-entry-id",
         # stamped afresh
-        "replay-id", "replay-of", "replay-attempt", "replay-by", "traceparent", "tracestate", "b3",
+        "replay-id",
+        "replay-of",
+        "replay-attempt",
+        "replay-by",
+        "traceparent",
+        "tracestate",
+        "b3",
     }
-)  # fmt: skip
+)
 
 
 def strip_headers(headers: Iterable[Header]) -> tuple[Header, ...]:

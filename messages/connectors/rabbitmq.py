@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -109,11 +110,9 @@ class RabbitMQConnector:
         return _checked(self.address, destination, "may publish", "a channel with confirms was opened")
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(amqp.AMQPError, OSError):
             if self.connection is not None and self.connection.is_open:
                 self.connection.close()
-        except (amqp.AMQPError, OSError):
-            pass
         self.connection = self.channel = None
 
 
@@ -151,15 +150,13 @@ def _checked(address: Address, queue: str | None, question: Any, words: str) -> 
     except (amqp.AMQPError, OSError) as error:
         checks.append(Check(question=question, answer=False, detail=_says(error)))
     finally:
-        try:
+        with contextlib.suppress(amqp.AMQPError, OSError):
             connection.close()
-        except (amqp.AMQPError, OSError):
-            pass
     return checks
 
 
 def _properties(item: Outgoing) -> pika.BasicProperties:
-    kept = {name: item.properties[name] for name in PROPERTIES if item.properties.get(name) is not None}
+    kept: dict[str, Any] = {name: item.properties[name] for name in PROPERTIES if item.properties.get(name) is not None}
     kept.setdefault("content_type", item.content_type or None)
     kept.setdefault("delivery_mode", 2)
     return pika.BasicProperties(headers={header.name: value_of(header) for header in item.headers}, **kept)
@@ -237,11 +234,9 @@ class RabbitMQSource:
         return _checked(self.address, self.queue, "may read", "a channel was opened")
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(amqp.AMQPError, OSError):
             if self.connection is not None and self.connection.is_open:
                 self.connection.close()
-        except (amqp.AMQPError, OSError):
-            pass
         self.connection = self.channel = None
         self.buffer.clear()
         self.unacknowledged.clear()

@@ -167,10 +167,16 @@ class RedisStreamsSource:
             return checks
         try:
             kind = self.client.type(self.queue).decode()
-            checks.append(Check(question="queue exists", answer=kind in {"stream", "none"}, detail={
-                "stream": f"stream {self.queue} holds {self.client.xlen(self.queue)} dead letters",
-                "none": f"stream {self.queue} is not there yet: nothing has died",
-            }.get(kind, f"{self.queue} is a {kind}, not a stream")))  # fmt: skip
+            checks.append(
+                Check(
+                    question="queue exists",
+                    answer=kind in {"stream", "none"},
+                    detail={
+                        "stream": f"stream {self.queue} holds {self.client.xlen(self.queue)} dead letters",
+                        "none": f"stream {self.queue} is not there yet: nothing has died",
+                    }.get(kind, f"{self.queue} is a {kind}, not a stream"),
+                )
+            )
             if kind == "stream":
                 self.client.xrange(self.queue, count=1)
             checks.append(Check(question="may read", answer=True, detail="reading is allowed"))

@@ -26,13 +26,38 @@ from messages.payloads.services import data_key_for
 from messages.replay.states import AWAITING_PROOF
 
 COLUMNS = {
-    "id": "uuid", "identity": "uuid", "environment_id": "int8", "flow_id": "int8", "system_id": "int8", "agent_id": "int8",
-    "state": "text", "received_at": "timestamptz", "failed_at": "timestamptz", "first_failed_at": "timestamptz", "broker": "text",
-    "family": "text", "queue": "text", "origin": "text", "route": "jsonb", "reason": "text", "reason_code": "text",
-    "error_type": "text", "error_root_type": "text", "error_message": "text", "error_stack": "text", "attempts": "int4",
-    "message_uid": "uuid", "message_id": "text", "correlation_id": "text", "trace_id": "uuid", "span_id": "text", "keys": "jsonb",
-    "content_type": "text", "size_bytes": "int8", "payload_on": "date",
-}  # fmt: skip
+    "id": "uuid",
+    "identity": "uuid",
+    "environment_id": "int8",
+    "flow_id": "int8",
+    "system_id": "int8",
+    "agent_id": "int8",
+    "state": "text",
+    "received_at": "timestamptz",
+    "failed_at": "timestamptz",
+    "first_failed_at": "timestamptz",
+    "broker": "text",
+    "family": "text",
+    "queue": "text",
+    "origin": "text",
+    "route": "jsonb",
+    "reason": "text",
+    "reason_code": "text",
+    "error_type": "text",
+    "error_root_type": "text",
+    "error_message": "text",
+    "error_stack": "text",
+    "attempts": "int4",
+    "message_uid": "uuid",
+    "message_id": "text",
+    "correlation_id": "text",
+    "trace_id": "uuid",
+    "span_id": "text",
+    "keys": "jsonb",
+    "content_type": "text",
+    "size_bytes": "int8",
+    "payload_on": "date",
+}
 INSERT = (
     f"INSERT INTO messaging_deadletter ({', '.join(COLUMNS)}) "  # noqa: S608  names and types are constants
     f"SELECT * FROM unnest({', '.join(f'%b::{kind}[]' for kind in COLUMNS.values())}) "
@@ -127,7 +152,7 @@ def _rows(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> list
                 texts["content_type"],
                 len(letter.content.body) if letter.content else None,
                 now.date() if has_body else None,
-            )  # fmt: skip
+            )
         )
     return rows
 
@@ -144,12 +169,17 @@ def _payloads(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> 
     key_id, key = data_key_for(environment_id, day)
     return {
         letter.id: (
-            day, letter.id, environment_id, key_id, letter.texts["content_type"], len(letter.content.body),
+            day,
+            letter.id,
+            environment_id,
+            key_id,
+            letter.texts["content_type"],
+            len(letter.content.body),
             seal(key, letter.content, environment_id=environment_id, row_id=letter.id),
         )
         for letter in with_body
         if letter.content is not None
-    }  # fmt: skip
+    }
 
 
 def _insert(rows: list[tuple[Any, ...]]) -> set[UUID]:
@@ -168,9 +198,15 @@ def _mark_messages(
         if letter.message_uid is not None:
             texts = letter.texts
             deaths[letter.message_uid] = (
-                flows[letter.id], texts["message_id"], texts["correlation_id"] or None, letter.trace_id, letter.failed_at, letter.keys,
-                texts["error_root_type"] or None, texts["error_message"] or texts["reason"] or None,
-            )  # fmt: skip
+                flows[letter.id],
+                texts["message_id"],
+                texts["correlation_id"] or None,
+                letter.trace_id,
+                letter.failed_at,
+                letter.keys,
+                texts["error_root_type"] or None,
+                texts["error_message"] or texts["reason"] or None,
+            )
             first_seen[letter.message_uid] = letter.first_failed_at or letter.failed_at
     messages_sql.mark_dead(environment_id, deaths, first_seen, now)
 

@@ -49,7 +49,8 @@ def _read_rules(environment_id: int) -> Rules:
         (re.compile(fnmatch.translate(r.pattern)), r.flow_id)
         for r in FlowRule.objects.filter(environment_id=environment_id)
     ]
-    exact, patterns = {}, []
+    exact: dict[str, str] = {}
+    patterns: list[tuple[re.Pattern[str], str, str]] = []
     for rule in KeyRule.objects.filter(environment_id=environment_id):
         if "*" in rule.attribute or "?" in rule.attribute:
             prefix = rule.attribute[:-1] if rule.attribute.endswith(".*") else ""

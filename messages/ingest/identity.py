@@ -42,9 +42,16 @@ def created_by_span(environment_id: int, trace_id: UUID, span_id: str) -> UUID:
 
 
 def message_of_span(
-    environment_id: int, *, operation: int, message_id: str | None, destination: str | None,
-    trace_id: UUID, span_id: str, parent_span_id: str | None, links: list[tuple[UUID, str]],
-) -> UUID | None:  # fmt: skip
+    environment_id: int,
+    *,
+    operation: int,
+    message_id: str | None,
+    destination: str | None,
+    trace_id: UUID,
+    span_id: str,
+    parent_span_id: str | None,
+    links: list[tuple[UUID, str]],
+) -> UUID | None:
     """Return the message that a span is about, or None for a span without message id and destination."""
     if message_id:
         return message_uid(environment_id, message_id, destination)

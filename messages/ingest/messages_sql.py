@@ -78,10 +78,23 @@ def add_events(environment_id: int, events: Iterable[tuple[NewEvent, int]], now:
 
 def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) -> tuple[object, ...]:
     return (
-        day, uid, environment_id, flow_id, tally.first.message_id or str(uid), tally.correlation_id, tally.trace_id, tally.first_at,
-        tally.last_at, tally.status, tally.decided_at, tally.failed_at, tally.count, json(tally.keys),
-        tally.error_type, tally.error_message,
-    )  # fmt: skip
+        day,
+        uid,
+        environment_id,
+        flow_id,
+        tally.first.message_id or str(uid),
+        tally.correlation_id,
+        tally.trace_id,
+        tally.first_at,
+        tally.last_at,
+        tally.status,
+        tally.decided_at,
+        tally.failed_at,
+        tally.count,
+        json(tally.keys),
+        tally.error_type,
+        tally.error_message,
+    )
 
 
 def place(environment_id: int, first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date]:
@@ -137,7 +150,7 @@ def mark_dead(
                 json(keys),
                 error_type,
                 error_message,
-            )  # fmt: skip
+            )
         )
     run_set_based(UPSERT, rows)
 

@@ -192,10 +192,15 @@ def _message_of(item: EventItem, environment_id: int, message_id: str | None, de
     if not item.trace_id or not item.span_id:
         return None
     return message_of_span(
-        environment_id, operation=OPERATIONS[item.operation], message_id=None, destination=destination, trace_id=UUID(hex=item.trace_id),
-        span_id=item.span_id.lower(), parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
+        environment_id,
+        operation=OPERATIONS[item.operation],
+        message_id=None,
+        destination=destination,
+        trace_id=UUID(hex=item.trace_id),
+        span_id=item.span_id.lower(),
+        parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
         links=[(UUID(hex=link.trace_id), link.span_id.lower()) for link in item.links],
-    )  # fmt: skip
+    )
 
 
 def business_keys(given: Mapping[str, Any], attributes: Mapping[str, Any], keys: Keys) -> dict[str, str]:

@@ -26,8 +26,17 @@ from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.payloads.seal import Content
 
 OPERATIONS = {
-    "create": 1, "send": 2, "publish": 2, "receive": 3, "poll": 3, "process": 4, "deliver": 4, "settle": 5, "ack": 5, "nack": 5,
-}  # fmt: skip
+    "create": 1,
+    "send": 2,
+    "publish": 2,
+    "receive": 3,
+    "poll": 3,
+    "process": 4,
+    "deliver": 4,
+    "settle": 5,
+    "ack": 5,
+    "nack": 5,
+}
 OPERATION_OF_KIND = {4: 2, 5: 4}  # a PRODUCER span sends, a CONSUMER span processes, when no attribute says more
 PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
 DESTINATION_ATTRIBUTES = ("messaging.destination.name", "messaging.destination")
@@ -200,13 +209,21 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         system=source.system,
         operation=operation,
         outcome=2 if error_type else 1,
-        duration_us=clean.duration((span.end_time_unix_nano - span.start_time_unix_nano) // 1000 if span.end_time_unix_nano else 0),
+        duration_us=clean.duration(
+            (span.end_time_unix_nano - span.start_time_unix_nano) // 1000 if span.end_time_unix_nano else 0
+        ),
         name=clean.text(span.name, clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
         message_uid=message_of_span(
-            environment_id, operation=operation, message_id=message_id, destination=destination, trace_id=trace_id, span_id=span_id,
-            parent_span_id=parent, links=links or [],
+            environment_id,
+            operation=operation,
+            message_id=message_id,
+            destination=destination,
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_span_id=parent,
+            links=links or [],
         ),
         correlation_id=_first(attributes, CORRELATION_ATTRIBUTES, clean.ID_BYTES),
         trace_id=trace_id,
@@ -219,7 +236,7 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         keys=business,
         payload=_payload(attributes),
         attributes=clean.attributes(attributes),
-    )  # fmt: skip
+    )
 
 
 def _started(span: Any, source: _Source) -> tuple[datetime, datetime | None]:

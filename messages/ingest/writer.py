@@ -33,12 +33,32 @@ TRIES = 4
 KEPT_RAW_BYTES = 256 * 1024
 
 EVENT_COLUMNS = (
-    ("occurred_at", "timestamptz"), ("id", "uuid"), ("received_at", "timestamptz"), ("environment_id", "int8"), ("flow_id", "int8"),
-    ("system_id", "int8"), ("agent_id", "int8"), ("message_uid", "uuid"), ("message_id", "text"), ("correlation_id", "text"),
-    ("trace_id", "uuid"), ("span_id", "text"), ("parent_span_id", "text"), ("operation", "int2"), ("outcome", "int2"),
-    ("duration_us", "int8"), ("name", "text"), ("destination", "text"), ("error_type", "text"), ("error_message", "text"),
-    ("error_stack", "text"), ("keys", "jsonb"), ("attributes", "jsonb"), ("clamped_from", "timestamptz"), ("payload_on", "date"),
-)  # fmt: skip
+    ("occurred_at", "timestamptz"),
+    ("id", "uuid"),
+    ("received_at", "timestamptz"),
+    ("environment_id", "int8"),
+    ("flow_id", "int8"),
+    ("system_id", "int8"),
+    ("agent_id", "int8"),
+    ("message_uid", "uuid"),
+    ("message_id", "text"),
+    ("correlation_id", "text"),
+    ("trace_id", "uuid"),
+    ("span_id", "text"),
+    ("parent_span_id", "text"),
+    ("operation", "int2"),
+    ("outcome", "int2"),
+    ("duration_us", "int8"),
+    ("name", "text"),
+    ("destination", "text"),
+    ("error_type", "text"),
+    ("error_message", "text"),
+    ("error_stack", "text"),
+    ("keys", "jsonb"),
+    ("attributes", "jsonb"),
+    ("clamped_from", "timestamptz"),
+    ("payload_on", "date"),
+)
 EVENT_NAMES = ", ".join(name for name, _ in EVENT_COLUMNS)
 EVENT_TYPES = [kind for _, kind in EVENT_COLUMNS]
 PAYLOAD_NAMES = "stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed"
@@ -149,16 +169,37 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
     rows = []
     for event in events:
         # A span that is not about messaging belongs to the flow of its trace's messaging, when this batch tells.
-        destination = event.destination or flows_of_traces.get(event.trace_id)
+        destination = event.destination or (flows_of_traces.get(event.trace_id) if event.trace_id else None)
         flow_id = flow_id_for(environment_id, destination, event.system)
         system_id = system_id_for(environment_id, event.system)
         payload = _sealed(environment_id, today, event) if event.payload else None
         columns = (
-            event.occurred_at, event.id, now, environment_id, flow_id, system_id, agent.pk, event.message_uid, event.message_id,
-            event.correlation_id, event.trace_id, event.span_id, event.parent_span_id, event.operation, event.outcome,
-            event.duration_us, event.name, event.destination, event.error_type, event.error_message, event.error_stack,
-            messages_sql.json(event.keys), messages_sql.json(event.attributes), event.clamped_from, today if payload else None,
-        )  # fmt: skip
+            event.occurred_at,
+            event.id,
+            now,
+            environment_id,
+            flow_id,
+            system_id,
+            agent.pk,
+            event.message_uid,
+            event.message_id,
+            event.correlation_id,
+            event.trace_id,
+            event.span_id,
+            event.parent_span_id,
+            event.operation,
+            event.outcome,
+            event.duration_us,
+            event.name,
+            event.destination,
+            event.error_type,
+            event.error_message,
+            event.error_stack,
+            messages_sql.json(event.keys),
+            messages_sql.json(event.attributes),
+            event.clamped_from,
+            today if payload else None,
+        )
         rows.append(Row(event, flow_id, system_id, columns, payload))
     return rows
 
@@ -240,7 +281,7 @@ def _merge_events(rows: Sequence[Row]) -> Sequence[Row]:
     _copy(f"staged_event ({EVENT_NAMES})", EVENT_TYPES, [row.columns for row in rows])
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO messaging_event ({EVENT_NAMES}) SELECT {EVENT_NAMES} FROM staged_event ORDER BY id "
+            f"INSERT INTO messaging_event ({EVENT_NAMES}) SELECT {EVENT_NAMES} FROM staged_event ORDER BY id "  # noqa: S608  constants
             "ON CONFLICT DO NOTHING RETURNING id"
         )
         stored = {row[0] for row in cursor.fetchall()}
@@ -293,22 +334,21 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
                 detail=item.detail[:2000],
                 raw=raw,
                 data_key_id=key_id,
-            )  # fmt: skip
+            )
         )
     IngestReject.objects.bulk_create(rejects)
 
 
 def record_answer(agent: Agent, batch_id: str, body_sha256: bytes, answer: dict[str, object], now: datetime) -> None:
     """Remember the answer in this transaction; raises AlreadyAnswered when another request was first."""
-    entry = LedgerEntry(agent=agent, batch=batch_id, body_sha256=body_sha256, answer=answer, created_at=now)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO messaging_ledgerentry (agent_id, batch, body_sha256, answer, created_at) VALUES (%s, %s, %s, %s, %s) "
-            "ON CONFLICT (agent_id, batch) DO NOTHING",
-            [agent.pk, entry.batch, entry.body_sha256, messages_sql.json(entry.answer), entry.created_at],
-        )
-        if cursor.rowcount == 0:
-            raise AlreadyAnswered
+    stored = messages_sql.run_set_based(
+        "INSERT INTO messaging_ledgerentry (agent_id, batch, body_sha256, answer, created_at) "
+        "SELECT * FROM unnest(%b::int8[], %b::text[], %b::bytea[], %b::jsonb[], %b::timestamptz[]) "
+        "ON CONFLICT (agent_id, batch) DO NOTHING RETURNING id",
+        [(agent.pk, batch_id, body_sha256, messages_sql.json(answer), now)],
+    )
+    if not stored:
+        raise AlreadyAnswered
 
 
 def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) -> set[int]:

@@ -26,8 +26,8 @@ def journey_of_trace(actor: Actor, environments: Sequence[Environment], trace_id
     first = events.order_by("occurred_at", "id").values_list("occurred_at", flat=True).first()
     letters = visible_dead_letters(actor).filter(environment__in=environments, trace_id=trace_id)
     if first is None:
-        return _with_replays(build_journey([], {}, dead_letters=letters[:50]))
-    uids = set(events.filter(message_uid__isnull=False).values_list("message_uid", flat=True)[:MOST_EVENTS])
+        return _with_replays(build_journey([], {}, dead_letters=list(letters[:50])))
+    uids = {uid for uid in events.values_list("message_uid", flat=True)[:MOST_EVENTS] if uid}
     return _stitch(actor, environments, {trace_id}, uids, first, correlation=None, keys={})
 
 

@@ -98,8 +98,6 @@ def build_journey(
     journey.trace_ids = list(dict.fromkeys(e.trace_id for e in ordered if e.trace_id))
     return journey
 
-    return timedelta(microseconds=microseconds)
-
 
 def _step(
     event: Any, start: datetime, tie: str, sent_at: dict[UUID, int], attempts: dict[tuple[object, ...], int]

@@ -62,7 +62,12 @@ def settle_replays() -> int:
 def _settle(pk: UUID, occurred_at: datetime, event_id: UUID, tie: str) -> bool:
     replay = Replay.objects.select_related("dead_letter__flow", "dead_letter__environment").get(pk=pk)
     now = datetime.now(UTC)
-    proof = {"proof_event_at": occurred_at, "proof_event_id": event_id, "proof_tie": tie, "finished_at": now}
+    proof: dict[str, Any] = {
+        "proof_event_at": occurred_at,
+        "proof_event_id": event_id,
+        "proof_tie": tie,
+        "finished_at": now,
+    }
     if not move(replay, "processed", **proof):
         return False
     letter = replay.dead_letter

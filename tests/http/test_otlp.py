@@ -159,13 +159,15 @@ def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
     assert Event.objects.get().attributes["n"] == 7
 
 
+BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'
+
+
+BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
-    [
-        (PROTOBUF, b"\xff\xff broken"),
-        ("application/json", b'{"resourceSpans": 7}'),
-        ("application/json", b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'),
-    ],
+    [(PROTOBUF, b"\xff\xff broken"), ("application/json", b'{"resourceSpans": 7}'), ("application/json", BAD_ID)],
 )
 def test_bad_data_is_400_with_a_status_in_the_requests_encoding(content_type, body):
     answer = push("/v1/traces", body, key=agent_key(), content_type=content_type)

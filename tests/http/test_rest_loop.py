@@ -35,13 +35,11 @@ def test_a_runbook_finds_replays_and_proves_a_stuck_order_with_curl_only(demo: P
 
     replay = curl(demo, key, f"/api/v1/dead-letters/{letter['id']}/replay", {"reason": "erp answers again"})
 
-    done = wait_until(
-        lambda: (lambda now: now if now["state"] == "processed" else None)(
-            curl(demo, key, f"/api/v1/replays/{replay['id']}")
-        ),
-        seconds=60,
-        what="the receiver's proof",
-    )
+    def processed() -> Any:
+        now = curl(demo, key, f"/api/v1/replays/{replay['id']}")
+        return now if now["state"] == "processed" else None
+
+    done = wait_until(processed, seconds=60, what="the receiver's proof")
     assert done["proof_tie"]
     assert curl(demo, key, f"/api/v1/dead-letters/{letter['id']}")["resolution"] == "processed"
     event = curl(demo, key, f"/api/v1/events/{done['proof_event_id']}")

@@ -312,7 +312,8 @@ def test_every_state_is_reached_by_a_listed_way_and_final_ones_lead_nowhere():
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_operators_who_replay_at_once_one_wins_and_the_other_is_told():
-    found, stored = memory_connection(), stored_letter()
+    memory_connection()
+    stored = stored_letter()
     outcomes: list[str] = []
     start = threading.Barrier(2)
 

@@ -1,0 +1,167 @@
+"""Pages in Chromium: the keyboard's walk from the overview to a proof, no overflow on a phone, nothing that axe finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.db import connection
+from django.test import Client
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from console.identity.models import Role
+from messages.models import Message, Replay
+from messages.replay.proofs import settle_replays
+from tests.factories import agent_key, event, memory_connection, person, push, stored_letter
+from tests.product import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+MESSAGE = "order-4711-long-enough"
+
+
+@pytest.fixture(autouse=True)
+def unsafe_async(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Playwright's loop runs in this thread; Django takes that for asynchronous code and refuses the database."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+@pytest.fixture
+def browser(chromium: str, live_server: Any) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+    wait_until(lambda: other_sessions() == 0, seconds=10, what="the live server's threads to leave the database")
+    with connection.cursor() as cursor:  # the flush between tests knows managed tables only
+        cursor.execute(
+            "TRUNCATE messaging_event, messaging_message, messaging_payload, messaging_trace_link, messaging_rollup_minute, messaging_rollup_hour"
+        )
+
+
+def other_sessions() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def stuck_order() -> None:
+    """An order that the ERP did not take, as the shop, the ERP and the harvester report it."""
+    memory_connection()
+    common = {"trace_id": TRACE, "destination": "erp.orders", "message_id": MESSAGE, "keys": {"order_no": "4711"}}
+    error = {
+        "type": "ErpTimeout",
+        "message": "erp did not answer",
+        "stack": "Traceback (most recent call last):\nErpTimeout: no",
+    }
+    body = {"content_type": "application/json", "body": json.dumps({"order_no": "4711"})}
+    failed = event(**common, system="erp", operation="process", outcome="error", error=error, span_id="b" * 16)
+    push("/ingest/v1/events", [event(**common, span_id="a" * 16, payload=body), failed], key=agent_key())
+    stored_letter(message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"}, error=error)
+
+
+def sign_in(browser: Browser, address: str, **context: Any) -> Page:
+    client = Client()
+    client.force_login(person(f"operator {len(browser.contexts)}", Role.ADMINISTRATOR))
+    page = browser.new_context(**context).new_page()
+    page.context.add_cookies([{"name": "waybill", "value": client.cookies["waybill"].value, "url": address}])
+    return page
+
+
+def test_the_keyboard_walks_from_the_overview_to_a_replay_that_the_receiver_proves(browser: Browser, live_server: Any):
+    stuck_order()
+    page = sign_in(browser, live_server.url)
+    page.goto(live_server.url)
+    expect(page.locator("h1")).to_contain_text("1 flow is failing.")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dead-letters/?q=*")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Order 4711")
+
+    page.keyboard.press("r")
+    page.keyboard.type(" ")
+    page.keyboard.press("Enter")
+    expect(page.locator("#replay .error")).to_have_text("say why: the reason is kept in the audit list")
+    page.fill("#replay-reason", "erp answers again")
+    page.keyboard.press("Enter")
+    expect(page.locator("#outcome")).to_contain_text("It waits for a worker.")
+
+    replay = Replay.objects.get()
+    Replay.objects.filter(pk=replay.pk).update(
+        state="confirmed", sent_at=replay.created_at, confirmed_at=replay.created_at
+    )
+    expect(page.locator("#outcome")).to_contain_text("Whether erp processed it is known when its own event arrives")
+    proof = event(
+        system="erp",
+        operation="process",
+        destination="erp.orders",
+        message_id=MESSAGE,
+        trace_id=replay.trace_id.hex,
+        span_id="c" * 16,
+        occurred_at=replay.created_at.isoformat(),
+    )
+    push("/ingest/v1/events", [proof], key=agent_key())
+    assert settle_replays() == 1
+
+    expect(page.locator("#outcome .chip")).to_have_text("processed, proved by erp")
+    page.click("#outcome a >> text=see the event")
+    expect(page.locator("details.fold:has(:target)")).to_have_attribute("open", "")
+
+
+PATHS = [
+    "/",
+    "/messages/",
+    "/dead-letters/",
+    "/dead-letters/?q=none",
+    "/flows/",
+    "/connections/",
+    "/agents/",
+    "/audit/",
+    "/settings/",
+    "/settings/refused/",
+    "/messages/?q=)",
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):
+    stuck_order()
+    letter = stored_letter(message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
+    paths = [
+        *PATHS,
+        f"/messages/{Message.objects.get().id}/",
+        f"/dead-letters/{letter.pk}/",
+        f"/j/{TRACE}",
+        "/?environment=staging",
+    ]
+    push("/ingest/v1/events", [event()], key=agent_key())
+    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    complaints: list[str] = []
+    page.on(
+        "console",
+        lambda said: (
+            complaints.append(said.text)
+            if said.type in {"error", "warning"} and "status of 400" not in said.text
+            else None
+        ),
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    found: dict[str, Any] = {}
+    for path in paths:
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(live_server.url + path)
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found[f"{path} {width}"] = "overflows"
+        for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
+            found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+
+    assert (found, complaints) == ({}, [])
