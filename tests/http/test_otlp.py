@@ -145,12 +145,20 @@ def test_spans_without_ids_are_rejected_in_partial_success_and_the_rest_is_store
 
 
 def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
-    body = {
-        "resourceSpans": [{"unknown": 1, "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}, "scopeSpans": [{"spans": [{
-            "traceId": "ABCDEF" + "0" * 25 + "1", "spanId": "A" * 16, "name": "x", "kind": 4, "startTimeUnixNano": str(time.time_ns()),
-            "endTimeUnixNano": time.time_ns(), "attributes": [{"key": "messaging.destination.name", "value": {"stringValue": "q"}}, {"key": "n", "value": {"intValue": "7"}}],
-        }]}]}]
-    }  # fmt: skip
+    def text(key, value):
+        return {"key": key, "value": {"stringValue": value}}
+
+    made = {
+        "traceId": "ABCDEF" + "0" * 25 + "1",
+        "spanId": "A" * 16,
+        "name": "x",
+        "kind": 4,
+        "startTimeUnixNano": str(time.time_ns()),
+        "endTimeUnixNano": time.time_ns(),
+        "attributes": [text("messaging.destination.name", "q"), {"key": "n", "value": {"intValue": "7"}}],
+    }
+    resource = {"attributes": [text("service.name", "shop")]}
+    body = {"resourceSpans": [{"unknown": 1, "resource": resource, "scopeSpans": [{"spans": [made]}]}]}
 
     answer = push("/v1/traces", body, key=agent_key())
 
