@@ -44,9 +44,10 @@ def run_estate(config: Config) -> None:
         _set_up()
         harvest = write_harvest_config(config)
         client = redis.Redis.from_url(config.resolved_redis_url(), socket_timeout=5, socket_connect_timeout=5)
-        for fault in FAULTS:
-            client.hsetnx(FAULTS_KEY, fault.name, "1")
         wait_for_console(config)
+        with contextlib.suppress(redis.RedisError):  # a fault that nobody switched counts as on
+            for fault in FAULTS:
+                client.hsetnx(FAULTS_KEY, fault.name, "1")
         supervisor.start(commands(config, harvest))
         _tend(supervisor, client)
     finally:
@@ -98,20 +99,34 @@ def _speak_for_the_harvester(children: list[Child], client: redis.Redis) -> None
 
 
 def _set_up() -> None:
-    """Make the environment, flows, connection and keys in a process of its own: this one stays free of Django."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "setup_demo"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "console.settings"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SET_UP_WITHIN_S,
-        check=False,
-    )
-    if done.returncode != 0:
-        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1][-400:]
-        raise place.ConfigurationError(f"the demo cannot be set up: {why}")
+    """Make what the estate needs in the console; a console that is still starting may need a second try."""
+    why = ""
+    for pause_s in (1, 3, 0):
+        why = _try_to_set_up()
+        if not why:
+            return
+        time.sleep(pause_s)
+    raise place.ConfigurationError(f"the demo cannot be set up: {why}")
+
+
+def _try_to_set_up() -> str:
+    """Run the command in a process of its own, because this one stays free of Django; return what went wrong, or nothing."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "setup_demo"],
+            cwd=ROOT,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "console.settings"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SET_UP_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {SET_UP_WITHIN_S} s"
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or ["no reason given"])[-1][-400:]
 
 
 def wait_for_console(config: Config) -> None:
