@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -35,6 +35,7 @@ def browser(chromium: str, live_server: Any) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+        connections.close_all()  # those of Playwright's loop are not those of the thread outside it
     wait_until(lambda: other_sessions() == 0, seconds=10, what="the live server's threads to leave the database")
     with connection.cursor() as cursor:  # the flush between tests knows managed tables only
         cursor.execute(
@@ -86,6 +87,7 @@ def test_the_keyboard_walks_from_the_overview_to_a_replay_that_the_receiver_prov
     expect(page.locator("h1")).to_have_text("Order 4711")
 
     page.keyboard.press("r")
+    expect(page.locator("#replay-reason")).to_be_focused()
     page.keyboard.type(" ")
     page.keyboard.press("Enter")
     expect(page.locator("#replay .error")).to_have_text("say why: the reason is kept in the audit list")
