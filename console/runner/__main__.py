@@ -19,6 +19,7 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 def main() -> int:
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)  # also when a script started us with &, which leaves it ignored
     try:
         run(load_config())
     except ConsoleError as error:
