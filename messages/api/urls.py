@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
 from messages.api import actions, views
+from messages.api.docs import ApiDocs
 
 
 def nothing_here(request: HttpRequest, path: str) -> HttpResponse:
@@ -16,7 +17,7 @@ def nothing_here(request: HttpRequest, path: str) -> HttpResponse:
 
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("docs/", ApiDocs.as_view(url_name="schema"), name="api-docs"),
     path("messages", views.Messages.as_view()),
     path("messages/<str:pk>", views.OneMessage.as_view()),
     path("events", views.Events.as_view()),
