@@ -28,8 +28,12 @@ def test_the_entry_point_execs_the_procfiles_command(tmp_path):
     fake.chmod(0o755)
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "WAYBILL_DATA": str(tmp_path / "data")}
 
-    said = subprocess.run([ROOT / "docker/entrypoint", "worker"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout.split()
-    unknown = subprocess.run([ROOT / "docker/entrypoint", "nobody"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    said = subprocess.run(
+        [ROOT / "docker/entrypoint", "worker"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    ).stdout.split()
+    unknown = subprocess.run(
+        [ROOT / "docker/entrypoint", "nobody"], cwd=ROOT, env=environ, capture_output=True, text=True
+    )
 
     assert said == read_procfile()["worker"][1:]
     assert (unknown.returncode, "nobody" in unknown.stderr) == (2, True)

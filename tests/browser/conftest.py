@@ -16,7 +16,9 @@ from tests.product import PASSWORD, Product
 def browser() -> Iterator[Any]:
     need(CHROMIUM.exists(), "Chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-background-networking"])
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-background-networking"]
+        )
         yield browser
         browser.close()
 
@@ -24,7 +26,9 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(params=[True, False], ids=["with JavaScript", "without JavaScript"])
 def visitor(request: pytest.FixtureRequest, browser: Any, demo: Product) -> Iterator[Page]:
     """A signed-in operator's page, with JavaScript and without; anything the browser complains about fails the test."""
-    context: BrowserContext = browser.new_context(base_url=demo.base, java_script_enabled=request.param, viewport={"width": 1440, "height": 900})
+    context: BrowserContext = browser.new_context(
+        base_url=demo.base, java_script_enabled=request.param, viewport={"width": 1440, "height": 900}
+    )
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

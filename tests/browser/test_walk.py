@@ -18,7 +18,9 @@ def stuck_order(demo: Product) -> str:
     key = demo.api_key()
 
     def found() -> str | None:
-        _, body = call("GET", demo.base + "/api/v1/dead-letters?environment=demo&q=state:open+class:TimeoutError&limit=1", key=key)
+        _, body = call(
+            "GET", demo.base + "/api/v1/dead-letters?environment=demo&q=state:open+class:TimeoutError&limit=1", key=key
+        )
         return body["results"][0]["keys"]["order_no"] if body["results"] else None
 
     return str(wait_until(found, seconds=60, what="an order that the ERP timed out on"))
@@ -29,7 +31,9 @@ def set_fault(page: Page, name: str, *, on: bool) -> None:
     switch = page.locator(f"form[action='/demo/faults/{name}'] button[role=switch]")
     if switch.get_attribute("aria-checked") != str(on).lower():
         switch.click()
-        expect(page.locator(f"form[action='/demo/faults/{name}'] button[role=switch]")).to_have_attribute("aria-checked", str(on).lower())
+        expect(page.locator(f"form[action='/demo/faults/{name}'] button[role=switch]")).to_have_attribute(
+            "aria-checked", str(on).lower()
+        )
 
 
 @pytest.mark.browser

@@ -1,0 +1,277 @@
+"""One suite for every connector and source: what is published arrives whole, what is refused says why, what is acknowledged is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pika
+import pytest
+import redis
+
+from messages.connectors import UnknownConnector, get_connector, get_source
+from messages.connectors.base import Address, Header, Outgoing
+from messages.connectors.memory import QUEUES
+from tests.product import free_port
+
+
+@dataclass
+class Bench:
+    """A connector, a destination that takes messages, one that does not, and a way to look at what arrived."""
+
+    kind: str
+    address: Address
+    good: str
+    received: Any
+    refused: str | None = None
+
+
+def redis_bench() -> Iterator[Bench]:
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    stream, text = f"t-{uuid.uuid4()}", f"s-{uuid.uuid4()}"
+    client.set(text, "no stream")
+    yield Bench(
+        "redis-streams",
+        Address(url=os.environ["REDIS_URL"]),
+        stream,
+        lambda: [(f.pop(b"body"), {k.decode(): v.decode() for k, v in f.items()}) for _, f in client.xrange(stream)],
+        text,
+    )
+    client.delete(stream, text)
+    client.close()
+
+
+def memory_bench() -> Iterator[Bench]:
+    address = Address(url=f"memory://{uuid.uuid4()}", options={"refuse": "closed"})
+    yield Bench(
+        "memory",
+        address,
+        "open",
+        lambda: [(o.body, {h.name: str(h.value) for h in o.headers}) for o in QUEUES[address.url]["open"]],
+        "closed",
+    )
+
+
+def http_bench() -> Iterator[Bench]:
+    seen: list[tuple[bytes, dict[str, str]]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            code = (
+                422
+                if self.path.endswith("/closed")
+                else 302
+                if self.path.endswith("/moved")
+                else 503
+                if self.path.endswith("/busy")
+                else 202
+            )
+            if code == 202:
+                seen.append((body, {k.lower(): v for k, v in self.headers.items()}))
+            self.send_response(code)
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Bench("http", Address(url=f"http://127.0.0.1:{server.server_port}/base"), "open", lambda: seen, "closed")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def rabbitmq_bench(url: str) -> Iterator[Bench]:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    queue = channel.queue_declare(f"t-{uuid.uuid4()}").method.queue
+
+    def received() -> list[tuple[bytes, dict[str, str]]]:
+        found = []
+        while (got := channel.basic_get(queue, auto_ack=True))[0]:
+            found.append((got[2], {k: str(v) for k, v in got[1].headers.items()}))
+        return found
+
+    yield Bench("rabbitmq", Address(url=url), queue, received, "no-such-queue")
+    connection.close()
+
+
+@pytest.fixture(params=["redis-streams", "memory", "http", "rabbitmq"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    if request.param == "rabbitmq":
+        yield from rabbitmq_bench(request.getfixturevalue("rabbitmq"))
+    else:
+        yield from {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}[request.param]()
+
+
+def outgoing(destination: str, **changes: Any) -> Outgoing:
+    headers = (Header(name="message-id", type="string", value="m-1"), Header(name="mine", type="string", value="yes"))
+    return Outgoing(
+        **{
+            "id": str(uuid.uuid4()),
+            "destination": destination,
+            "body": b'{"a":1}',
+            "headers": headers,
+            "content_type": "application/json",
+        }
+        | changes
+    )
+
+
+def test_a_published_message_is_confirmed_and_arrives_whole(bench: Bench):
+    with contextlib.closing(get_connector(bench.kind, bench.address)) as connector:
+        results = connector.publish([outgoing(bench.good), outgoing(bench.good, body=b"\x00\xff")], timeout_s=5)
+
+    assert [(r.result, bool(r.detail)) for r in results] == [("confirmed", True)] * 2
+    arrived = bench.received()
+    assert [body for body, _ in arrived] == [b'{"a":1}', b"\x00\xff"]
+    assert all(headers["mine"] == "yes" for _, headers in arrived)
+
+
+def test_what_the_other_side_will_not_take_is_refused_in_words_and_the_rest_goes_on(bench: Bench):
+    with contextlib.closing(get_connector(bench.kind, bench.address)) as connector:
+        results = connector.publish([outgoing(bench.refused or ""), outgoing(bench.good)], timeout_s=5)
+
+    assert [r.result for r in results] == ["refused", "confirmed"]
+    assert results[0].detail
+
+
+def test_a_check_answers_in_words(bench: Bench):
+    with contextlib.closing(get_connector(bench.kind, bench.address)) as connector:
+        checks = connector.check(bench.good if bench.kind == "rabbitmq" else None)
+
+    assert checks[0].question == "reached"
+    assert all(check.answer is not False and check.detail for check in checks)
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("http", "http")])
+def test_nobody_there_is_unavailable_not_unknown(kind: str, scheme: str):
+    with contextlib.closing(get_connector(kind, Address(url=f"{scheme}://127.0.0.1:{free_port()}"))) as connector:
+        [result] = connector.publish([outgoing("anywhere")], timeout_s=2)
+        checks = connector.check(None)
+
+    assert result.result == "unavailable"
+    assert (checks[0].question, checks[0].answer) == ("reached", False)
+
+
+def test_http_tells_busy_from_refused_and_follows_no_redirect():
+    for bench in http_bench():
+        with contextlib.closing(get_connector("http", bench.address)) as connector:
+            results = connector.publish(
+                [outgoing("busy"), outgoing("moved"), outgoing("../../open"), outgoing("http://169.254.169.254/")],
+                timeout_s=5,
+            )
+
+        assert [r.result for r in results] == ["unavailable", "refused", "confirmed", "confirmed"]
+        assert len(bench.received()) == 2  # both stayed below the approved address
+
+
+def test_http_never_goes_to_link_local_addresses():
+    with contextlib.closing(get_connector("http", Address(url="http://169.254.169.254/latest"))) as connector:
+        [result] = connector.publish([outgoing("")], timeout_s=1)
+
+    assert (result.result, "no request may go" in result.detail) == ("refused", True)
+
+
+def test_http_without_an_answer_is_unknown():
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with contextlib.closing(
+            get_connector("http", Address(url=f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        ) as connector:
+            [result] = connector.publish([outgoing("x")], timeout_s=0.3)
+
+    assert result.result == "unknown"
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(UnknownConnector, match="telex"):
+        get_connector("telex", Address(url="x"))
+
+
+def test_a_redis_stream_gives_letters_until_acknowledged_and_again_after_a_crash():
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    queue = f"t-{uuid.uuid4()}.dlq"
+    for number in range(3):
+        client.xadd(
+            queue,
+            {
+                "body": json.dumps({"n": number}),
+                "message-id": f"m-{number}",
+                "error-stack": "Caused by: java.net.Timeout: x",
+                "attempts": "3",
+            },
+        )
+    address = Address(url=os.environ["REDIS_URL"])
+    options = {"system": "erp"}
+
+    first = get_source("redis-streams", address, broker="b", queue=queue, options=options)
+    before = first.receive(2, 0.1)
+    first.close()  # dies without acknowledging
+    with contextlib.closing(get_source("redis-streams", address, broker="b", queue=queue, options=options)) as second:
+        again = second.receive(2, 0.1)
+        rest = second.receive(5, 0.1) + second.receive(5, 0.1)
+        second.acknowledge([r.token for r in again + rest])
+        empty = second.receive(5, 0.1)
+
+    assert [r.letter["id"] for r in before] == [r.letter["id"] for r in again]
+    assert [r.letter["message_id"] for r in again + rest] == ["m-0", "m-1", "m-2"]
+    assert (again[0].letter["origin"], again[0].letter["attempts"]) == (queue.removesuffix(".dlq"), 3)
+    assert again[0].letter["error"]["root_type"] == "java.net.Timeout"
+    assert (empty, client.xlen(queue)) == ([], 0)
+    client.delete(queue)
+    client.close()
+
+
+def test_a_rejected_rabbitmq_message_is_a_letter_with_its_origin_and_the_same_id_after_a_crash(rabbitmq: str):
+    name = f"t-{uuid.uuid4()}"
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
+        channel = connection.channel()
+        channel.queue_declare(f"{name}.dlq")
+        channel.queue_declare(
+            name, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dlq"}
+        )
+        for number in range(2):
+            properties = pika.BasicProperties(
+                headers={"n": number, "blob": b"\x00\xff"}, message_id=f"m-{number}", content_type="text/plain"
+            )
+            channel.basic_publish("", name, b"same body", properties)
+        for _ in range(2):
+            while (got := channel.basic_get(name))[0] is None:
+                pass
+            channel.basic_reject(got[0].delivery_tag, requeue=False)
+
+    def harvest(acknowledge: bool) -> list[dict[str, Any]]:
+        found: list[Any] = []
+        with contextlib.closing(
+            get_source("rabbitmq", Address(url=rabbitmq), broker="b", queue=f"{name}.dlq", options={"system": "erp"})
+        ) as source:
+            while len(found) < 2:
+                found += source.receive(10, 1)
+            if acknowledge:
+                source.acknowledge([r.token for r in found])
+        return sorted((r.letter for r in found), key=lambda letter: str(letter["message_id"]))
+
+    before, after = harvest(acknowledge=False), harvest(acknowledge=True)
+
+    assert [letter["id"] for letter in before] == [letter["id"] for letter in after]
+    assert len({str(letter["id"]) for letter in after}) == 2
+    assert (after[0]["origin"], after[0]["route"], after[0]["reason"]) == (
+        name,
+        {"exchange": "", "routing_key": name},
+        "rejected",
+    )
+    assert {"name": "blob", "type": "bytes", "value": "AP8="} in after[0]["headers"]

@@ -1,0 +1,148 @@
+"""RabbitMQ from end to end: the standard OpenTelemetry exporter, a real death, harvested, replayed, proved."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from tests.product import ROOT, Product, call, wait_until
+
+QUEUE = "erp.orders"
+CONNECT = """
+from console.identity.actor import SYSTEM
+from console.identity.models import Environment
+from messages.catalog.connections import approve_connection, create_connection
+
+production = Environment.objects.get(slug="production")
+made = create_connection(
+    production, name="rabbit", kind="rabbitmq", address="amqp://{host}", username="guest", secret="guest", by=SYSTEM
+)
+approve_connection(made, by=SYSTEM)
+"""
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    product = Product(tmp_path_factory.mktemp("rabbit") / "data", demo=False).start()
+    yield product
+    product.stop()
+
+
+def tracer(product: Product, key: str, service: str) -> trace.Tracer:
+    """Return a tracer as any application has one: the SDK and its standard OTLP/HTTP exporter, unmodified."""
+    exporter = OTLPSpanExporter(endpoint=product.base + "/v1/traces", headers={"authorization": f"Bearer {key}"})
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider.get_tracer("tests")
+
+
+def attributes(operation: str, message_id: str) -> dict[str, str]:
+    name = f"{QUEUE}:{QUEUE}" if operation == "process" else QUEUE
+    return {
+        "messaging.system": "rabbitmq", "messaging.operation.type": operation, "messaging.destination.name": name if operation == "send" else QUEUE,
+        "messaging.message.id": message_id, "order_no": "4711",
+    }  # fmt: skip
+
+
+def publish(shop: trace.Tracer, channel: Any, message_id: str) -> None:
+    with shop.start_as_current_span("send", kind=SpanKind.PRODUCER, attributes=attributes("send", message_id)):
+        headers: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(headers)
+        channel.basic_publish(
+            "",
+            QUEUE,
+            b'{"order_no": "4711"}',
+            pika.BasicProperties(headers=headers, message_id=message_id, content_type="application/json"),
+        )
+
+
+def _taken(channel: Any) -> Any:
+    method, properties, _ = channel.basic_get(QUEUE)
+    return (method, properties) if method else None
+
+
+def consume(erp: trace.Tracer, channel: Any, *, fails: bool) -> None:
+    """Take one message; reject it for good when the ERP fails."""
+    method, properties = wait_until(lambda: _taken(channel), seconds=30, what="a message")
+    sender = trace.get_current_span(TraceContextTextMapPropagator().extract(properties.headers)).get_span_context()
+    with erp.start_as_current_span(
+        "process", kind=SpanKind.CONSUMER, links=[Link(sender)], attributes=attributes("process", properties.message_id)
+    ) as span:
+        if fails:
+            span.record_exception(TimeoutError("no answer"))
+            span.set_status(trace.Status(trace.StatusCode.ERROR))
+    channel.basic_reject(method.delivery_tag, requeue=False) if fails else channel.basic_ack(method.delivery_tag)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(240)
+def test_a_rejected_order_is_harvested_replayed_and_proved(product: Product, rabbitmq: str, tmp_path: Path):
+    api, key = product.api_key(), product.agent_key("exporter")
+    shop, erp, message_id = tracer(product, key, "shop"), tracer(product, key, "erp"), str(uuid.uuid4())
+    host = rabbitmq.split("@")[1]
+    product.manage("shell", "-c", CONNECT.format(host=host))
+    config = tmp_path / "harvest.toml"
+    config.write_text(
+        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
+        f'address = "amqp://{host}"\nusername = "guest"\nsecret = "guest"\n[[broker.queue]]\nname = "{QUEUE}.dlq"\nsystem = "erp"\n'
+    )
+
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
+        channel = connection.channel()
+        channel.queue_declare(f"{QUEUE}.dlq")
+        channel.queue_declare(
+            QUEUE, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{QUEUE}.dlq"}
+        )
+        publish(shop, channel, message_id)
+        consume(erp, channel, fails=True)
+        said = subprocess.run(
+            [sys.executable, "-m", "agents", "check", "--config", str(config)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert said.returncode == 0, said.stdout
+        harvester = subprocess.Popen(
+            [sys.executable, "-m", "agents", "harvest", "--config", str(config)], cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+        try:
+            letters = wait_until(
+                lambda: call("GET", product.base + "/api/v1/dead-letters?q=order_no:4711", key=api)[1]["results"],
+                seconds=30,
+                what="the letter",
+            )
+            status, replay = call(
+                "POST",
+                f"{product.base}/api/v1/dead-letters/{letters[0]['id']}/replay",
+                key=api,
+                body={"reason": "the ERP answers again"},
+            )
+            assert status == 202, replay
+            consume(erp, channel, fails=False)
+
+            def processed() -> Any:
+                now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+                return now if now["state"] == "processed" else None
+
+            done = wait_until(processed, seconds=30, what="the proof")
+        finally:
+            harvester.terminate()
+            harvester.wait(timeout=30)
+
+    assert done["proof_tie"] == "link"
+    journey = call("GET", f"{product.base}/api/v1/journeys/{letters[0]['trace_id']}", key=api)[1]
+    assert [station["system"] for station in journey["stations"]] == ["shop", "erp"]
+    assert [station["state"] for station in journey["stations"]] == ["passed", "passed"]
+    assert len(call("GET", product.base + "/api/v1/messages?q=order_no:4711", key=api)[1]["results"]) == 1
