@@ -91,6 +91,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="none: the demo uses Redis Streams alone",
         meaning="amqp://user:password@host:port/vhost of a RabbitMQ that the demo's shipments travel over.",
     ),
+    Setting(
+        name="PROMETHEUS_MULTIPROC_DIR",
+        default="none; `make run` and the container set it",
+        meaning="Folder in which the Prometheus client keeps the counters of several processes. Emptied before they start.",
+    ),
     Setting(name="DEMO", default="1", meaning="1 starts the demo estate with `make run`, 0 leaves it out."),
 )
 
@@ -114,6 +119,7 @@ class Config:
     elasticsearch_url: str | None
     email_url: str | None
     demo: bool
+    multiprocess_metrics: Path | None
     demo_rabbitmq_url: str | None
     given_secret_key: str | None
     given_master_key: str | None
@@ -222,6 +228,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         elasticsearch_url=text["ELASTICSEARCH_URL"],
         email_url=text["EMAIL_URL"],
         demo=_flag(environ, "DEMO", True),
+        multiprocess_metrics=Path(text["PROMETHEUS_MULTIPROC_DIR"]) if text["PROMETHEUS_MULTIPROC_DIR"] else None,
         demo_rabbitmq_url=text["WAYBILL_DEMO_RABBITMQ_URL"],
         given_secret_key=key,
         given_master_key=text["WAYBILL_MASTER_KEY"],

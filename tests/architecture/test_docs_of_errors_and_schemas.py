@@ -1,0 +1,61 @@
+"""Error codes, JSON schemas and the state diagram in the docs are the code's own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+
+import msgspec
+
+from console.core.errors import ConsoleError
+from messages.dead_letters.items import DeadLetterItem
+from messages.ingest.native import EventItem
+from messages.replay.states import diagram
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def every_error() -> dict[str, int]:
+    import console
+    import messages
+
+    for package in (console, messages):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            if not re.search(r"\.(management|migrations|gunicorn|wsgi|runner|settings)(\.|$)", module.name):
+                importlib.import_module(module.name)
+    found, queue = {}, [ConsoleError]
+    while queue:
+        kind = queue.pop()
+        found[kind.code] = kind.status
+        queue += kind.__subclasses__()
+    return found
+
+
+def test_every_error_code_is_documented_with_its_status():
+    documented = {
+        code: int(status)
+        for code, status in re.findall(r"^\| `(\w+)` \| (\d+) \|$", (DOCS / "api.md").read_text(), re.M)
+    }
+
+    assert documented == every_error()
+
+
+def test_the_json_schemas_are_those_of_the_structs():
+    for name, kind in (("event", EventItem), ("dead-letter", DeadLetterItem)):
+        assert json.loads((DOCS / "schemas" / f"{name}.json").read_text()) == msgspec.json.schema(kind)
+
+
+def test_the_state_diagram_of_replays_is_drawn_from_the_transitions():
+    assert diagram() in (DOCS / "replay.md").read_text()
+
+
+def test_every_rest_route_is_in_the_docs():
+    from messages.api.urls import urlpatterns
+
+    text = (DOCS / "api.md").read_text()
+    roots = {str(p.pattern).split("/")[0] for p in urlpatterns if not str(p.pattern).startswith("^")}
+
+    assert [root for root in sorted(roots) if f"`{root}" not in text and f"/{root}/" not in text] == []
