@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
@@ -37,9 +36,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         if user is None or not user.is_superuser:
             raise Forbidden("metrics are for administrators")
     registry: CollectorRegistry = REGISTRY
-    if (
-        "prometheus_multiproc_dir" in os.environ or "PROMETHEUS_MULTIPROC_DIR" in os.environ
-    ):  # the client's own variable
+    if settings.CONFIG.multiprocess_metrics:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     state = CollectorRegistry()
