@@ -7,14 +7,16 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from psycopg.errors import QueryCanceled
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from console.core.errors import ConsoleError
+from console.core.errors import ConsoleError, Unavailable
 
 log = logging.getLogger("waybill.http")
 PROBLEM = "application/problem+json"
@@ -56,6 +58,7 @@ class ConsoleErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        error = away(error) or error
         if not isinstance(error, ConsoleError):
             return None
         if wants_json(request):
@@ -63,10 +66,23 @@ class ConsoleErrorMiddleware:
         return page_for(request, error.status, str(error))
 
 
+def away(error: Exception) -> Unavailable | None:
+    """Return what a database error means to the caller: it is away or too busy now; None for any other error."""
+    if isinstance(error, QueryCanceled) or isinstance(error.__cause__, QueryCanceled):
+        return Unavailable("this took the database too long: narrow the window or the search, and try again")
+    if isinstance(error, OperationalError | InterfaceError):
+        log.warning("database_away", extra={"reason": str(error)[:200]})
+        return Unavailable("the database does not answer now; nothing was changed, try again in a few seconds")
+    return None
+
+
 def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return a problem document for every error a REST view raises; None lets Django answer 500."""
+    error = away(error) or error
     if isinstance(error, ConsoleError):
         response = Response(status=error.status)
+        if error.status == 503:
+            response["Retry-After"] = "5"
         code, detail, more = error.code, str(error), {}
         if error.status == 401:
             response["WWW-Authenticate"] = 'Bearer realm="waybill"'
