@@ -12,7 +12,7 @@ from tests.conftest import CHROMIUM, need
 from tests.product import PASSWORD, Product
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs one loop a thread: the next module starts its own
 def browser() -> Iterator[Any]:
     need(CHROMIUM.exists(), "Chromium")
     with sync_playwright() as playwright:
