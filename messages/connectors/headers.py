@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from messages.connectors.base import Header
+
+
+class Epoch(int):
+    """A timestamp in seconds that no calendar holds: mostly one that its sender took for milliseconds."""
 
 
 def header_of(name: str, value: object) -> Header:
@@ -17,10 +22,13 @@ def header_of(name: str, value: object) -> Header:
         return Header(name=name, type="null", value=None)
     if isinstance(value, bool):
         return Header(name=name, type="bool", value=value)
+    if isinstance(value, Epoch):
+        return Header(name=name, type="timestamp", value=int(value))
     if isinstance(value, int):
         return Header(name=name, type="int", value=value)
     if isinstance(value, float):
-        return Header(name=name, type="float", value=value)
+        # JSON has no NaN and no infinity: one of them would make the whole batch malformed
+        return Header(name=name, type="float", value=value if math.isfinite(value) else str(value))
     if isinstance(value, str):
         return Header(name=name, type="string", value=value)
     if isinstance(value, bytes):
@@ -42,30 +50,41 @@ def plain(value: Any) -> Any:
         return {"$timestamp": value.replace(tzinfo=value.tzinfo or UTC).isoformat()}
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
+    if isinstance(value, Epoch):
+        return {"$epoch": int(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
     return value
 
 
 def value_of(header: Header) -> object:
-    """Return the header's value in Python's own type again."""
+    """Return the header's value in Python's own type again; raises ValueError when value and type do not go together."""
     if header.type == "bytes":
         return base64.b64decode(str(header.value))
     if header.type == "timestamp":
-        return datetime.fromisoformat(str(header.value))
+        return Epoch(header.value) if isinstance(header.value, int) else datetime.fromisoformat(str(header.value))
+    if header.type == "float":
+        return float(str(header.value))
     if header.type == "json":
         return _unplain(header.value)
     return header.value
+
+
+MARKED: dict[str, Callable[[Any], object]] = {
+    "$bytes": lambda value: base64.b64decode(str(value)),
+    "$timestamp": lambda value: datetime.fromisoformat(str(value)),
+    "$decimal": lambda value: Decimal(str(value)),
+    "$epoch": Epoch,
+    "$float": lambda value: float(str(value)),
+}
 
 
 def _unplain(value: Any) -> Any:
     if isinstance(value, list):
         return [_unplain(item) for item in value]
     if isinstance(value, dict):
-        if set(value) == {"$bytes"}:
-            return base64.b64decode(value["$bytes"])
-        if set(value) == {"$timestamp"}:
-            return datetime.fromisoformat(value["$timestamp"])
-        if set(value) == {"$decimal"}:
-            return Decimal(value["$decimal"])
+        if len(value) == 1 and (mark := next(iter(value))) in MARKED:
+            return MARKED[mark](value[mark])
         return {k: _unplain(v) for k, v in value.items()}
     return value
 
