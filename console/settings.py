@@ -137,6 +137,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
 AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False
 
 SESSION_COOKIE_NAME = "__Host-waybill" if SECURE else "waybill"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE

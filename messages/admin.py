@@ -1,0 +1,17 @@
+"""Messaging in the read-only admin; sealed payloads, raw rejects and secrets are not shown."""
+
+from django.contrib import admin
+
+from console.core.readonly import window
+from messages.models import Connection, DeadLetter, Flow, FlowRule, IngestReject, KeyRule, Replay, System
+
+admin.site.register(Flow, window(show=("name", "environment", "team", "criticality")))
+admin.site.register(System, window(show=("name", "environment")))
+admin.site.register(FlowRule, window(show=("pattern", "flow", "environment", "position")))
+admin.site.register(KeyRule, window(show=("attribute", "key_name", "environment", "position")))
+admin.site.register(Connection, window("secret", show=("name", "kind", "address", "approved_at", "environment")))
+admin.site.register(
+    DeadLetter, window(show=("id", "flow", "state", "resolution", "error_type", "failed_at"), search=("message_id",))
+)
+admin.site.register(Replay, window(show=("id", "dead_letter", "state", "attempt", "requested_by", "created_at")))
+admin.site.register(IngestReject, window("raw", show=("received_at", "agent", "endpoint", "code")))
