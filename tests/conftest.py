@@ -66,6 +66,19 @@ def fresh_caches() -> Iterator[None]:
     forget()
 
 
+@pytest.fixture
+def committed(transactional_db: None) -> Iterator[None]:
+    """Real commits. The partitioned tables are unmanaged, so the flush between tests does not empty them: this does."""
+    from django.db import connection
+
+    from messages.ingest.partitions import TABLES, create_partitions
+
+    create_partitions()
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The whole product with the demo estate, started once."""

@@ -12,12 +12,11 @@ import pytest
 from django.db import connection, connections, transaction
 
 from messages.ingest import catalog, writer
-from messages.ingest.partitions import create_partitions, ensure_partitions, existing_days
+from messages.ingest.partitions import TABLES, ensure_partitions, existing_days
 from messages.models import Event, LedgerEntry, Message, RollupHour, RollupMinute, TraceLink
 from tests.factories import agent_key, event, push
 
 EVENTS = "/ingest/v1/events"
-TABLES = "messaging_event, messaging_message, messaging_trace_link, messaging_payload, messaging_rollup_minute, messaging_rollup_hour"
 
 
 def random_events(seed: int) -> list[dict[str, object]]:
@@ -95,15 +94,6 @@ def test_rollups_are_a_recount_of_the_events_however_they_came(seed: int):
     )
 
 
-@pytest.fixture
-def committed(transactional_db: None):
-    """Real commits; the partitioned tables are unmanaged, so the flush between tests does not empty them."""
-    create_partitions()
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {TABLES}")
-
-
 def at_once(jobs: list[object]) -> list[object]:
     results: list[object] = [None] * len(jobs)
     start = threading.Barrier(len(jobs))
@@ -168,12 +158,8 @@ def test_two_makers_of_partitions_at_once_make_each_once(committed: None):
     assert made == [{day}] * 4
     assert day in existing_days()
     with connection.cursor() as cursor:
-        for table in writer_tables():
+        for table in TABLES:
             cursor.execute(f"DROP TABLE {table}_{day:%Y%m%d}")
-
-
-def writer_tables() -> list[str]:
-    return TABLES.split(", ")
 
 
 @pytest.mark.django_db

@@ -1,0 +1,130 @@
+"""The worker is killed between send and mark, for real: the receiver has the message and the console does not know."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.product import Product, call, wait_until
+
+CONNECT = """
+from console.identity.actor import SYSTEM
+from console.identity.models import Environment
+from messages.catalog.connections import approve_connection, create_connection
+
+production = Environment.objects.get(slug="production")
+made = create_connection(production, name="endpoint", kind="http", address="{address}", by=SYSTEM)
+approve_connection(made, by=SYSTEM)
+"""
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    product = Product(tmp_path_factory.mktemp("worker") / "data", demo=False).start()
+    wait_until(lambda: "Waybill is ready" in product.log.read_text(), seconds=60, what="the welcome")
+    yield product
+    product.stop()
+
+
+class Receiver:
+    """An endpoint that takes a message, kills every Celery process, and only then would answer."""
+
+    def __init__(self, product: Product) -> None:
+        self.replay_ids: list[str] = []
+        self.killing = True
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                outer.replay_ids.append(self.headers["replay-id"])
+                if outer.killing:
+                    outer.killing = False
+                    for pid, line in product.descendants().items():
+                        if "celery" in line and " beat" not in line:
+                            with contextlib.suppress(ProcessLookupError):
+                                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(OSError):
+                    self.send_response(200)
+                    self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> Receiver:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+def test_it_ends_unknown_or_is_sent_again_with_the_same_replay_id_never_in_silence(product: Product, tmp_path: Path):
+    api, key = product.api_key(), product.agent_key("harvester")
+
+    with Receiver(product) as receiver:
+        product.manage("shell", "-c", CONNECT.format(address=receiver.address))
+        for number, (idempotent, state) in enumerate([(False, "unknown"), (True, "confirmed")]):
+            receiver.replay_ids.clear()
+            receiver.killing = True
+            letter = {
+                "id": f"death-{number}", "broker": "endpoint", "family": "http", "queue": "failed", "origin": f"orders-{number}", "system": "erp",
+                "message_id": f"message-{number:020d}", "body": "{}", "content_type": "application/json",
+            }  # fmt: skip
+            status, _ = call("POST", product.base + "/ingest/v1/dead-letters", key=key, body=[letter])
+            assert status == 200
+            found = call("GET", f"{product.base}/api/v1/dead-letters?q=message_id:{letter['message_id']}", key=api)[1][
+                "results"
+            ][0]
+            product.manage(
+                "shell",
+                "-c",
+                f"from messages.models import Flow; Flow.objects.filter(pk={found['flow_id']}).update(receiver_is_idempotent={idempotent})",
+            )
+
+            _, replay = call(
+                "POST", f"{product.base}/api/v1/dead-letters/{found['id']}/replay", key=api, body={"reason": "fixed"}
+            )
+            wait_until(lambda: not receiver.killing, seconds=30, what="the kill")
+            now = state_of(product, api, replay["id"])
+            assert now["state"] == "sending", now
+            end_lease(product, replay["id"])
+            done = wait_for_state(product, api, replay["id"], state)
+
+            assert receiver.replay_ids == [replay["id"]] * (2 if idempotent else 1)
+            assert done["attempt"] == (2 if idempotent else 1)
+
+
+def state_of(product: Product, api: str, pk: str) -> Any:
+    return call("GET", f"{product.base}/api/v1/replays/{pk}", key=api)[1]
+
+
+def wait_for_state(product: Product, api: str, pk: str, state: str) -> Any:
+    def reached() -> Any:
+        now = state_of(product, api, pk)
+        return now if now["state"] == state else None
+
+    return wait_until(reached, seconds=60, what=state)
+
+
+def end_lease(product: Product, pk: str) -> None:
+    """A minute passes."""
+    with psycopg.connect(product.engines()["database_url"], autocommit=True) as database:
+        database.execute("UPDATE messaging_replay SET lease_until = now() - interval '1 second' WHERE id = %s", [pk])
