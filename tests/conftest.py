@@ -73,10 +73,14 @@ def committed(transactional_db: None) -> Iterator[None]:
 
     from messages.ingest.partitions import TABLES, create_partitions
 
+    def empty() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+
     create_partitions()
+    empty()
     yield
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+    empty()
 
 
 @pytest.fixture(scope="session")

@@ -310,8 +310,7 @@ def test_every_state_is_reached_by_a_listed_way_and_final_ones_lead_nowhere():
     )
 
 
-@pytest.mark.django_db(transaction=True)
-def test_of_two_operators_who_replay_at_once_one_wins_and_the_other_is_told():
+def test_of_two_operators_who_replay_at_once_one_wins_and_the_other_is_told(committed):
     memory_connection()
     stored = stored_letter()
     outcomes: list[str] = []
@@ -337,9 +336,8 @@ def test_of_two_operators_who_replay_at_once_one_wins_and_the_other_is_told():
     assert Replay.objects.count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("guarded", [True, False], ids=["with the claim", "negative control: without it"])
-def test_eight_workers_given_the_same_replay_send_it_once(guarded, monkeypatch):
+def test_eight_workers_given_the_same_replay_send_it_once(guarded, monkeypatch, committed):
     found, stored = memory_connection(), stored_letter()
     replay = request_replay(stored, by=ROOT, reason="fixed")
     if not guarded:
