@@ -241,3 +241,91 @@ class RabbitMQSource:
         self.buffer.clear()
         self.unacknowledged.clear()
         self.hashes.clear()
+
+
+def decode_delivery(properties: Any, body: bytes, *, broker: str, queue: str, system: str = "") -> dict[str, object]:
+    """Return the native dead letter of a delivery; odd headers never raise. Pure.
+
+    x-death is newest first and compressed per queue and reason; its `time` is that of the first such death and its `count`
+    counts deaths, not attempts. Spring AMQP's republished letters carry x-exception-* and x-original-* instead.
+    """
+    raw: Mapping[str, Any] = properties.headers or {}
+    headers = [header_of(str(name), value) for name, value in raw.items()]
+    deaths = (
+        [death for death in raw.get("x-death") or [] if isinstance(death, Mapping)]
+        if isinstance(raw.get("x-death"), list)
+        else []
+    )
+    newest = deaths[0] if deaths else {}
+    exchange, key = _origin(newest, headers, queue)
+    reason = str(newest.get("reason") or first_text(headers, "x-first-death-reason") or "")
+    stack = first_text(headers, "x-exception-stacktrace") or first_text(headers, "error-stack") or ""
+    kind = first_text(headers, "error-type") or root_type(stack)
+    context = parse_traceparent(first_text(headers, "traceparent"))
+    message_id = str(properties.message_id or first_text(headers, "message-id") or "")
+    origin = str(newest.get("queue") or first_text(headers, "x-first-death-queue") or key or queue)
+    letter: dict[str, object] = {
+        "id": _identity(broker, queue, message_id, deaths, headers, body),
+        "broker": broker,
+        "family": "rabbitmq",
+        "queue": queue,
+        "origin": origin,
+        "route": {"exchange": exchange, "routing_key": key},
+        "system": system,
+        "reason": reason,
+        "reason_code": KNOWN_REASONS.get(reason, "unknown" if not stack else "target_error"),
+        "message_id": message_id[:256],
+        "correlation_id": str(properties.correlation_id or "")[:256],
+        "error": {
+            "type": kind,
+            "root_type": root_type(stack) or kind,
+            "message": first_text(headers, "x-exception-message") or first_text(headers, "error-message") or "",
+            "stack": stack,
+        },
+        "headers": as_dicts(headers),
+        "properties": {name: getattr(properties, name) for name in PROPERTIES if getattr(properties, name) is not None},
+        "content_type": str(properties.content_type or ""),
+        "content_encoding": str(properties.content_encoding or ""),
+        "replay_id": (first_text(headers, "replay-id") or "")[:36],
+        **body_fields(body),
+    }
+    if context:
+        letter["trace_id"], letter["span_id"] = context
+    attempts = raw.get("x-delivery-count") or first_text(headers, "attempts")
+    if isinstance(attempts, int) or (isinstance(attempts, str) and attempts.isascii() and attempts.isdigit()):
+        letter["attempts"] = min(int(attempts), 2**31 - 1)
+    if isinstance(newest.get("time"), datetime):
+        letter["first_failed_at"] = newest["time"].replace(tzinfo=newest["time"].tzinfo or UTC).isoformat()
+    return letter
+
+
+def _origin(newest: Mapping[str, Any], headers: Sequence[Header], queue: str) -> tuple[str, str]:
+    """Return (exchange, routing key) that bring the message back to where it died."""
+    spring_key = first_text(headers, "x-original-routingkey")
+    if spring_key is not None:
+        return first_text(headers, "x-original-exchange") or "", spring_key
+    died_in = newest.get("queue")
+    if died_in:
+        # Straight into the queue it died in: its exchange may fan out to consumers that were fine.
+        return "", str(died_in)
+    first = first_text(headers, "x-first-death-queue") or first_text(headers, "original-queue")
+    return "", first or queue.removesuffix(".dlq").removesuffix("_error")
+
+
+def _identity(
+    broker: str,
+    queue: str,
+    message_id: str,
+    deaths: Sequence[Mapping[str, Any]],
+    headers: Sequence[Header],
+    body: bytes,
+) -> str:
+    """Return what this death is called: the same after a redelivery, another one after the next death."""
+    facts = [[str(d.get(name)) for name in ("queue", "reason", "count", "time")] for d in deaths]
+    others = sorted(
+        (h.name, h.type, json.dumps(h.value, sort_keys=True, default=str))
+        for h in headers
+        if h.name != "x-delivery-count"
+    )
+    digest = hashlib.sha256(json.dumps([message_id, facts, others], sort_keys=True).encode() + b"\0" + body).hexdigest()
+    return f"{broker}/{queue}/{digest[:40]}"[-256:]

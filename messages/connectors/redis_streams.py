@@ -186,3 +186,88 @@ class RedisStreamsSource:
 
     def close(self) -> None:
         self.client.close()
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def decode_entry(
+    entry_id: str, fields: Mapping[bytes, bytes], *, broker: str, queue: str, system: str = ""
+) -> dict[str, object]:
+    """Return the native dead letter of a stream entry; odd fields never raise, they become headers. Pure."""
+    known = {_text(name): value for name, value in fields.items()}
+    headers: list[Header] = []
+    for name, value in known.items():
+        if name != "body":
+            try:
+                headers.append(header_of(name, value.decode()))
+            except UnicodeDecodeError:
+                headers.append(header_of(name, value))
+    stack = _text(known.get("error-stack"))
+    kind = _text(known.get("error-type"))
+    context = parse_traceparent(first_text(headers, "traceparent"))
+    origin = _text(known.get("original-stream")) or queue.removesuffix(".dlq")
+    letter: dict[str, object] = {
+        "id": f"{broker}/{queue}/{entry_id}",
+        "broker": broker,
+        "family": "redis-streams",
+        "queue": queue,
+        "origin": origin,
+        "route": {"stream": origin},
+        "system": _text(known.get("failed-system")) or system,
+        "reason": _text(known.get("dead-reason")),
+        "reason_code": reason_code(_text(known.get("dead-reason"))),
+        "message_id": _text(known.get("message-id"))[:256],
+        "correlation_id": _text(known.get("correlation-id"))[:256],
+        "error": {
+            "type": kind,
+            "root_type": root_type(stack) or kind,
+            "message": _text(known.get("error-message")),
+            "stack": stack,
+        },
+        "headers": as_dicts(headers),
+        "content_type": _text(known.get("content-type")),
+        "replay_id": _text(known.get("replay-id"))[:36],
+        **body_fields(known.get("body", b"")),
+    }
+    if context:
+        letter["trace_id"], letter["span_id"] = context
+    attempts = _text(known.get("attempts"))
+    if attempts.isascii() and attempts.isdigit() and len(attempts) < 9:
+        letter["attempts"] = int(attempts)
+    for name in ("first-failed-at", "failed-at"):
+        if known.get(name):
+            letter[name.replace("-", "_")] = _text(known[name])
+    return letter
+
+
+def body_fields(body: bytes) -> dict[str, object]:
+    """Return the body as text when it is UTF-8 without NUL, else as base64."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = "\x00"
+    return {"body_base64": base64.b64encode(body).decode()} if "\x00" in text else {"body": text}
+
+
+def reason_code(native: str) -> str:
+    """Return the small reason of a native one, by the words brokers and consumers use."""
+    words = native.lower().replace("-", "_").replace(" ", "_")
+    for code, marks in REASONS:
+        if any(mark in words for mark in marks):
+            return code
+    return "unknown"
+
+
+REASONS = (
+    ("delivery_limit", ("delivery_limit", "max_deliver", "maxdelivery", "attempts", "retries")),
+    ("expired", ("expired", "ttl")),
+    ("overflow", ("maxlen", "overflow")),
+    ("deserialization", ("deserial", "decode", "malformed", "parse", "invalid_json", "poison")),
+    ("auth", ("auth", "forbidden", "unauthorized", "permission")),
+    ("throttled", ("throttl", "rate_limit", "too_many")),
+    ("hop_limit", ("hop",)),
+    ("target_error", ("target", "timeout", "timed_out", "error", "failed", "unavailable")),
+    ("rejected", ("reject", "refused", "validation", "invalid")),
+)
