@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from messages.catalog import views as catalog
 from messages.catalog import views_settings as settings
 from messages.dead_letters import ingest as dead_letter_ingest
+from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
 from messages.journeys import views as journeys
@@ -20,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("j/<str:trace_id>", journeys.journey, name="j"),
     path("k/<str:name>/<path:value>", journeys.by_key, name="k"),
     path("dead-letters/", letters.dead_letters, name="dead-letters"),
+    path("dead-letters/selected/", selected.selected, name="dead-letters-selected"),
     path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -39,10 +40,13 @@ def render_part(request: HttpRequest, part: str, context: dict[str, Any], *, sta
     return response
 
 
-def render_done(request: HttpRequest, part: str, context: dict[str, Any], *, to: str) -> HttpResponse:
-    """Answer an action that was carried out: the part for htmx; for a plain form a redirect to `to` (303, so GET)."""
+def render_done(request: HttpRequest, part: str, context: Callable[[], dict[str, Any]], *, to: str) -> HttpResponse:
+    """Answer an action that was carried out: the part for htmx; for a plain form a redirect to `to` (303, so GET).
+
+    context  is called for the part alone: a redirect must not read, and audit, what nobody sees.
+    """
     if wants_part(request):
-        return render_part(request, part, context)
+        return render_part(request, part, context())
     response = HttpResponseRedirect(to)
     response.status_code = 303
     return response

@@ -34,4 +34,4 @@ def switch(request: PageRequest, key: str) -> HttpResponse:
     """Switch one fault; `on` is 1 or 0, so that a form sent twice does the same twice."""
     environment = get_demo_environment(request.actor)
     switch_fault(key, on=request.POST.get("on") == "1", by=request.actor, environment=environment)
-    return render_done(request, "console/_demo.html", _context(request), to=reverse("demo"))
+    return render_done(request, "console/_demo.html", lambda: _context(request), to=reverse("demo"))

@@ -69,12 +69,16 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
     reasons = [("", "every reason"), *((code.value, code.value.replace("_", " ")) for code in DeadLetter.ReasonCode)]
     return {
         "page": found,
-        "rows": [(letter, name_of(letter.keys, letter.message_id or str(letter.pk))) for letter in found.rows],
+        "rows": [
+            (letter, name_of(letter.keys, letter.message_id or str(letter.pk)), _may_tick(request.actor, letter))
+            for letter in found.rows
+        ],
         "tabs": [
             (label, changed(request.GET, state=None if name == "waiting" else name), name == tab)
             for name, label, _ in TABS
         ],
         "tab": tab,
+        "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=2000),
         "filtered": asked is None or asked.filtered,
         "selects": [
@@ -82,6 +86,11 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
             {"name": "reason", "label": "Reason", "value": asked_text(request, "reason", most=30), "options": reasons},
         ],
     }
+
+
+def _may_tick(actor: Actor, letter: DeadLetter) -> bool:
+    """Whether the row can be ticked: something can be done to it, by this reader."""
+    return letter.state == DeadLetter.State.OPEN and can_operate(actor, letter.flow)
 
 
 @require_safe
@@ -108,7 +117,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
         "similar_url": f"{reverse('dead-letters')}?{urlencode({'q': _similar(letter)})}",
         "may_operate": can_operate(actor, letter.flow),
-        "hindrance": _hindrance(letter),
+        "hindrance": hindrance_of(letter),
         "replays": replays,
         "replay": replay,
         "proof_url": proof_url(replay, known) if replay and replay.proof_event_id else "",
@@ -136,7 +145,7 @@ def _similar(letter: DeadLetter) -> str:
     )
 
 
-def _hindrance(letter: DeadLetter) -> str:
+def hindrance_of(letter: DeadLetter) -> str:
     """Return why an open letter cannot be replayed now, in words; nothing when it can."""
     if letter.state != DeadLetter.State.OPEN:
         return ""
@@ -205,10 +214,9 @@ def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
         }
         status = 403 if refusal.status == 403 else 422
         return render_page(request, "messaging/dead_letter.html", "messaging/_dead_letter.html", context, status=status)
-    letter = get_visible_dead_letter(request.actor, pk)
     return render_done(
         request,
         "messaging/_dead_letter.html",
-        letter_context(request.actor, letter),
+        lambda: letter_context(request.actor, get_visible_dead_letter(request.actor, pk)),
         to=reverse("dead-letter", args=[pk]),
     )

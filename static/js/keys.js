@@ -28,8 +28,14 @@ const opener = (row) => row?.querySelector("[data-open]") ?? row?.querySelector(
 
 function press(key) {
   const target = cursor()?.querySelector(`[data-key="${CSS.escape(key)}"]`) ?? document.querySelector(`main [data-key="${CSS.escape(key)}"]`);
-  target?.click();
-  return Boolean(target);
+  if (!target) return false;
+  if (!target.checkVisibility()) { // the bar of a list without ticks: the row under the cursor is meant
+    const box = cursor()?.querySelector("input[data-pick-row]");
+    if (!box) return false;
+    box.click();
+  }
+  target.click();
+  return true;
 }
 
 const actions = {

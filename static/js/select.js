@@ -15,6 +15,7 @@ function tell(bar) {
   for (const word of bar.querySelectorAll("[data-pick-number]")) word.textContent = ticked.length;
   for (const every of document.querySelectorAll("input[data-pick-all]")) {
     if (every.form !== form) continue;
+    every.hidden = false;
     every.checked = all.length > 0 && ticked.length === all.length;
     every.indeterminate = ticked.length > 0 && ticked.length < all.length;
   }

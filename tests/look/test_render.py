@@ -65,13 +65,13 @@ def test_flash_messages_ride_along_with_a_part():
 
 
 def test_a_plain_form_is_sent_on_by_get():
-    response = render_done(request(), PART, {}, to="/dead-letters/1/")
+    response = render_done(request(), PART, dict, to="/dead-letters/1/")
 
     assert (response.status_code, response["Location"]) == (303, "/dead-letters/1/")
 
 
 def test_a_swap_is_answered_with_the_part():
-    response = render_done(request(**{"HX-Request": "true"}), PART, {"title": "queued"}, to="/x")
+    response = render_done(request(**{"HX-Request": "true"}), PART, lambda: {"title": "queued"}, to="/x")
 
     assert response.status_code == 200
     assert "queued" in html(response)

@@ -1,0 +1,78 @@
+"""The overview, its verdict, and the first run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from console.identity.models import Key, Role
+from messages.models import DeadLetter
+from tests.factories import environment, event, memory_connection, push, stored_letter
+from tests.pages.people import journey_of_two, signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+
+
+# overview and first run ----------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_counts_what_waits_by_flow_and_cause():
+    for number in range(3):
+        stored_letter(origin="erp.orders", error={"type": "ErpTimeout", "message": f"no answer {number}"})
+    stored_letter(origin="invoices", error={"type": "ValueError", "message": "vat_number is required"})
+    page = signed_in(superuser=True).get("/")
+
+    assert re.search(r"2 flows are failing\. 4 messages wait for a person, the oldest for \d+ s ?\.", text_of(page))
+    assert "3 failed in erp.orders with ErpTimeout" in text_of(page)
+    urls = re.findall(r'href="(/dead-letters/\?q=[^"]+)"', page.content.decode())
+    client = signed_in("again", Role.ADMINISTRATOR)
+    assert [len(client.get(url.replace("&amp;", "&")).context["rows"]) for url in urls] == [3, 1]
+
+
+def test_when_nothing_waits_the_overview_says_so():
+    journey_of_two()
+
+    assert "Nothing is failing. No message waits for a person in production." in text_of(
+        signed_in(superuser=True).get("/")
+    )
+
+
+def test_the_first_run_makes_a_real_key_shown_once_and_its_light_turns_green():
+    environment()
+    client = signed_in()
+    assert "Waiting for the first event" in text_of(client.get("/"))
+
+    shown = client.post("/first-run/key")
+    key = re.search(r"wb_agent_\w+", shown.content.decode())
+    assert key
+    assert shown["Cache-Control"] == "no-store"
+    assert "wb_agent" not in client.get("/").content.decode()
+
+    assert "hx-trigger" in client.get("/first-run/light").content.decode()
+    assert push("/ingest/v1/events", [event()], key=key[0]).status_code == 200
+    light = client.get("/first-run/light")
+    assert "The first event is here." in text_of(light)
+    assert "hx-trigger" not in light.content.decode()
+
+
+def test_only_administrators_make_keys():
+    environment()
+    for path in ("/first-run/key", "/agents/"):
+        answer = signed_in(f"operator {path}", Role.OPERATOR).post(path, {"name": "mine"})
+        assert answer.status_code in {403, 422}
+    assert Key.objects.count() == 0
+
+
+def test_what_is_being_replayed_does_not_wait_for_a_person():
+    memory_connection()
+    stored_letter()
+    letter = stored_letter()
+    client = signed_in(superuser=True)
+    client.post(f"/dead-letters/{letter.pk}/replay/", {"reason": "again"})
+    assert "1 message waits for a person" in text_of(client.get("/"))
+    assert "1 more is being replayed" in text_of(client.get("/"))
+
+    client.post(f"/dead-letters/{DeadLetter.objects.get(state='open').pk}/replay/", {"reason": "again"})
+
+    assert "2 messages are being replayed in production; nothing else waits." in text_of(client.get("/"))
