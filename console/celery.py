@@ -1,9 +1,13 @@
 """The Celery application: tasks only say "look"; the work's state lives in PostgreSQL rows."""
 
 import os
+import warnings
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 
+# It warns of pickle under root; tasks here are JSON, and nothing else is accepted.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 app = Celery("console")

@@ -117,6 +117,31 @@ def test_the_keyboard_walks_from_the_overview_to_a_replay_that_the_receiver_prov
     expect(page.locator("details.fold:has(:target)")).to_have_attribute("open", "")
 
 
+def test_x_ticks_r_asks_and_the_two_ticked_of_three_are_sent(browser: Browser, live_server: Any):
+    memory_connection()
+    letters = [stored_letter(keys={"order_no": str(number)}) for number in (1, 2, 3)]
+    page = sign_in(browser, live_server.url)
+    page.goto(live_server.url + "/dead-letters/")
+    for key in "jxjjx":
+        page.keyboard.press(key)
+    expect(page.locator("[data-pick-count]")).to_have_text("2 selected")
+
+    page.keyboard.press("r")
+    expect(page.locator("h1")).to_have_text("Send 2 dead letters again, in production")
+    expect(page.locator("#reason")).to_be_focused()
+    page.keyboard.type("erp answers again")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("h1")).to_have_text("What became of 2 dead letters")
+    assert {replay.dead_letter_id for replay in Replay.objects.all()} == {letters[0].pk, letters[2].pk}
+
+    page.goto(live_server.url + "/dead-letters/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("d")  # nothing is ticked: the row under the cursor is meant
+    expect(page.locator("h1")).to_have_text("Close 1 dead letter without sending, in production")
+
+
 PATHS = [
     "/",
     "/messages/",
@@ -129,6 +154,8 @@ PATHS = [
     "/settings/",
     "/settings/refused/",
     "/messages/?q=)",
+    "/dead-letters/selected/?do=replay",
+    "/api/v1/docs/",
 ]
 
 
@@ -140,6 +167,8 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
         *PATHS,
         f"/messages/{Message.objects.get().id}/",
         f"/dead-letters/{letter.pk}/",
+        f"/dead-letters/selected/?do=replay&id={letter.pk}",
+        f"/dead-letters/selected/?id={letter.pk}",
         f"/j/{TRACE}",
         "/?environment=staging",
     ]
