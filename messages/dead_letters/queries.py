@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from uuid import UUID
 
 from console.audit.models import AuditEntry
 from console.audit.queries import object_history
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters
 from messages.models import DeadLetter, Replay
 
 MOST = 100
@@ -24,6 +28,12 @@ def history_of_letters(letters: Sequence[DeadLetter]) -> list[AuditEntry]:
 
 def history_of_letter(letter: DeadLetter) -> list[AuditEntry]:
     return list(object_history("deadletter", str(letter.pk))[:MOST])
+
+
+def find_selected(actor: Actor, environment: Environment, ids: Collection[UUID]) -> list[DeadLetter]:
+    """Return the letters of these ids that the actor may see in this environment, longest waiting first, with their replays."""
+    letters = visible_dead_letters(actor).filter(environment=environment, pk__in=ids)
+    return list(letters.prefetch_related("replays").order_by("failed_at", "pk"))
 
 
 def last_done_to(letters: Sequence[DeadLetter], actions: Collection[str]) -> dict[str, AuditEntry]:

@@ -16,8 +16,8 @@ from django.views.decorators.http import require_http_methods
 from console.core.errors import ConsoleError, Invalid
 from console.core.render import render_page
 from console.identity.pages import PageRequest, page
-from messages.access import can_operate, visible_dead_letters
-from messages.dead_letters.queries import last_done_to
+from messages.access import can_operate
+from messages.dead_letters.queries import find_selected, last_done_to
 from messages.dead_letters.services import ReasonMissing, check_reason
 from messages.dead_letters.views import ACTIONS, hindrance_of
 from messages.journeys.present import DONE_TO_LETTER, in_flight
@@ -66,7 +66,6 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
         ids = {UUID(one) for one in asked}
     except ValueError as error:
         raise Invalid("this is not the id of a dead letter: tick rows in the list and choose again") from error
-    letters = visible_dead_letters(request.actor).filter(environment=request.environment, pk__in=ids)
     return [
         Row(
             letter,
@@ -74,7 +73,7 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
             _hindrance(request, letter, do),
             next(iter(letter.replays.all()), None),
         )
-        for letter in letters.prefetch_related("replays").order_by("failed_at", "pk")
+        for letter in find_selected(request.actor, request.environment, ids)
     ]
 
 
