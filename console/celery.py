@@ -17,6 +17,18 @@ app.conf.beat_schedule = {
     "heartbeat": {"task": "console.heartbeat", "schedule": 2.0, "options": {"expires": 5}},
     "sweep-replays": {"task": "messaging.sweep_replays", "schedule": 5.0, "options": {"expires": 5}},
     "settle-replays": {"task": "messaging.settle_replays", "schedule": 2.0, "options": {"expires": 2}},
+    "attach-exceptions": {
+        "task": "messaging.attach_exceptions",
+        "args": [10],
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "attach-late-exceptions": {
+        "task": "messaging.attach_exceptions",
+        "args": [24 * 60],
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     "expire-ledger": {"task": "messaging.expire_ledger", "schedule": 3600.0, "options": {"expires": 600}},
 }

@@ -19,6 +19,14 @@ def expire_ledger() -> None:
     writer.expire_ledger()
 
 
+@shared_task(name="messaging.attach_exceptions")
+def attach_exceptions(minutes: int) -> None:
+    """Give failed events the exceptions that their spans logged. May run twice at once."""
+    from messages.ingest import exceptions
+
+    exceptions.attach_exceptions(minutes)
+
+
 @shared_task(name="messaging.run_replay")
 def run_replay(replay_id: str) -> None:
     """Send one dead letter again. May run twice: the claim decides."""

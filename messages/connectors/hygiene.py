@@ -27,6 +27,7 @@ STRIPPED_PREFIXES = (
     "nservicebus.exceptioninfo.",
     "nservicebus.retries",
     "mt-fault-",
+    "x-b3-",
 )
 STRIPPED = frozenset(
     {
@@ -58,6 +59,8 @@ STRIPPED = frozenset(
         "traceparent",
         "tracestate",
         "b3",
+        "awstraceheader",
+        "x-amzn-trace-id",
     }
 )
 

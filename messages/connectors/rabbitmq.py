@@ -8,13 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pika
 from pika import exceptions as amqp
 
 from messages.connectors.base import Address, BrokerUnavailable, Check, Header, Outgoing, Published, Received
-from messages.connectors.context import parse_traceparent
+from messages.connectors.context import context_of
 from messages.connectors.headers import as_dicts, first_text, header_of, value_of
 from messages.connectors.redis_streams import body_fields
 from messages.connectors.roots import root_type
@@ -261,7 +262,7 @@ def decode_delivery(properties: Any, body: bytes, *, broker: str, queue: str, sy
     reason = str(newest.get("reason") or first_text(headers, "x-first-death-reason") or "")
     stack = first_text(headers, "x-exception-stacktrace") or first_text(headers, "error-stack") or ""
     kind = first_text(headers, "error-type") or root_type(stack)
-    context = parse_traceparent(first_text(headers, "traceparent"))
+    context = context_of(partial(first_text, headers))
     message_id = str(properties.message_id or first_text(headers, "message-id") or "")
     origin = str(newest.get("queue") or first_text(headers, "x-first-death-queue") or key or queue)
     letter: dict[str, object] = {

@@ -6,12 +6,13 @@ import base64
 import contextlib
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import redis
 
 from messages.connectors.base import Address, BrokerUnavailable, Check, Header, Outgoing, Published, Received
-from messages.connectors.context import parse_traceparent
+from messages.connectors.context import context_of
 from messages.connectors.headers import as_dicts, first_text, header_of, value_of
 from messages.connectors.roots import root_type
 
@@ -206,7 +207,7 @@ def decode_entry(
                 headers.append(header_of(name, value))
     stack = _text(known.get("error-stack"))
     kind = _text(known.get("error-type"))
-    context = parse_traceparent(first_text(headers, "traceparent"))
+    context = context_of(partial(first_text, headers))
     origin = _text(known.get("original-stream")) or queue.removesuffix(".dlq")
     letter: dict[str, object] = {
         "id": f"{broker}/{queue}/{entry_id}",

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from console.core.ids import uuid7
+from messages.connectors.context import context_of
 from messages.connectors.roots import root_type
 from messages.ingest import clean
 from messages.ingest.http import MOST_DEPTH, Malformed
@@ -94,6 +95,7 @@ class NewDeadLetter:
     first_failed_at: datetime | None
     message_uid: UUID | None
     trace_id: UUID | None
+    span_id: str
     replay_id: UUID | None
     keys: dict[str, str]
     content: Content | None
@@ -134,6 +136,7 @@ def _letter(
         check_encodable(headers, item.properties)
         content = Content(body, headers, item.properties)
     destination = item.origin or item.queue
+    trace_id, span_id = _context(item)
     message_id = clean.text(item.message_id, clean.ID_BYTES)
     return NewDeadLetter(
         index=index,
@@ -144,7 +147,8 @@ def _letter(
         failed_at=failed_at,
         first_failed_at=first,
         message_uid=message_uid(environment_id, message_id, destination) if message_id else None,
-        trace_id=UUID(hex=item.trace_id) if item.trace_id else None,
+        trace_id=UUID(hex=trace_id) if trace_id else None,
+        span_id=span_id,
         replay_id=_uuid(item.replay_id),
         keys=_business_keys(item, body, keys),
         content=content,
@@ -163,6 +167,17 @@ def _letter(
             "content_type": clean.text(item.content_type, 200),
         },
     )
+
+
+def _context(item: DeadLetterItem) -> tuple[str, str]:
+    """Return (trace id, span id) that the sender names, else those of the context in its headers, else ("", "")."""
+    if item.trace_id:
+        return item.trace_id, (item.span_id or "").lower()
+    texts: dict[str, str] = {}
+    for header in item.headers[:1000]:
+        if header.type == "string" and isinstance(header.value, str):
+            texts.setdefault(header.name.lower(), header.value)
+    return context_of(texts.get) or ("", "")
 
 
 def check_encodable(*values: object) -> None:

@@ -147,7 +147,7 @@ def _rows(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> list
                 texts["message_id"],
                 texts["correlation_id"],
                 letter.trace_id,
-                (item.span_id or "").lower(),
+                letter.span_id,
                 messages_sql.json(letter.keys),
                 texts["content_type"],
                 len(letter.content.body) if letter.content else None,

@@ -12,15 +12,24 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
 from console.core.problems import problem
-from messages.ingest import native, otlp
+from messages.ingest import native, otlp, otlp_logs
 from messages.ingest.catalog import business_keys, rules_of
-from messages.ingest.http import batch_identity, mark_seen, receive
+from messages.ingest.exceptions import store_exceptions
+from messages.ingest.http import Body, batch_identity, mark_seen, receive
 from messages.ingest.model import Batch
 from messages.ingest.writer import Answer, write_batch
 
@@ -91,7 +100,7 @@ def count(endpoint: str, answer: Answer) -> None:
 def traces(request: HttpRequest) -> HttpResponse:
     """OTLP/HTTP traces, protobuf or JSON."""
     agent, body = receive(request, media_types=OTLP_TYPES)
-    decoded = otlp.decode_request(body.data, body.media_type)
+    decoded = otlp.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
     events, refused = otlp.events_of(
         decoded,
         environment_id=agent.environment_id,
@@ -112,6 +121,34 @@ def traces(request: HttpRequest) -> HttpResponse:
                 f"span {r['index']}: {r['detail']}" for r in answer.rejected[:5]
             )
     mark_seen(agent)
+    return _otlp_answer(body, response)
+
+
+@ingest_endpoint("logs", refuse_with_status)
+def logs(request: HttpRequest) -> HttpResponse:
+    """OTLP/HTTP logs, protobuf or JSON: exceptions with a span are kept, the rest is said to be rejected."""
+    agent, body = receive(request, media_types=OTLP_TYPES)
+    decoded = otlp.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
+    exceptions, ignored = otlp_logs.exceptions_of(
+        decoded, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention()
+    )
+    response = ExportLogsServiceResponse()
+    if exceptions:
+        identity = batch_identity("logs", body.batch_id, body.sha256)
+        answer = store_exceptions(agent, exceptions, ignored, batch_id=identity, body_sha256=body.sha256)
+        EVENTS.labels("logs", "accepted").inc(answer["accepted"])
+        EVENTS.labels("logs", "duplicate").inc(answer["duplicates"])
+    if ignored:
+        EVENTS.labels("logs", "ignored").inc(ignored)
+        response.partial_success.rejected_log_records = ignored
+        response.partial_success.error_message = (
+            "only exceptions that were logged inside a span are kept here; send other logs to a log store"
+        )
+    mark_seen(agent)
+    return _otlp_answer(body, response)
+
+
+def _otlp_answer(body: Body, response: Message) -> HttpResponse:
     if body.media_type == "application/json":
         return HttpResponse(MessageToJson(response, indent=None), content_type="application/json")
     return HttpResponse(response.SerializeToString(), content_type="application/x-protobuf")

@@ -10,9 +10,9 @@ from functools import lru_cache
 from uuid import UUID
 
 from console.core.ids import derived_uuid
+from messages.ingest.semconv import CONSUMING
 
 LONG_ID = 16  # characters
-CONSUMING = frozenset({3, 4, 5})  # receive, process, settle
 
 
 def span_event_id(environment_id: int, trace_id: UUID, span_id: str) -> UUID:
@@ -63,13 +63,3 @@ def message_of_span(
         if parent_span_id:
             return created_by_span(environment_id, trace_id, parent_span_id)
     return created_by_span(environment_id, trace_id, span_id)
-
-
-def normalised_destination(system: str | None, destination: str) -> str:
-    """Return the name under which producer and consumer meet.
-
-    RabbitMQ consumers are told to add the queue (`{exchange}:{routing key}:{queue}`), producers are not: drop it.
-    """
-    if system == "rabbitmq" and destination.count(":") >= 2:
-        return ":".join(destination.split(":")[:2])
-    return destination

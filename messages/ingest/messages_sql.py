@@ -13,7 +13,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from messages.ingest.model import NewEvent
-from messages.ingest.status import DEAD, Tally, add_to_tally
+from messages.ingest.status import DEAD, Tally, add_to_tally, of_each_message
 
 LOCK = 7_219_002  # advisory: shared by writers of today's messages, exclusive for any other day
 NEAR_MIDNIGHT = timedelta(minutes=5)
@@ -65,10 +65,11 @@ def add_events(environment_id: int, events: Iterable[tuple[NewEvent, int]], now:
     """Fold these (event, flow id) into their messages' rows, in the caller's transaction."""
     tallies: dict[UUID, tuple[Tally, int]] = {}
     for event, flow_id in events:
-        if event.message_uid is not None:
-            known = tallies.get(event.message_uid)
-            tally = add_to_tally(known[0] if known else None, event)
-            tallies[event.message_uid] = (tally, known[1] if known else flow_id)
+        for one in (event,) if not event.batch else of_each_message(event):
+            if one.message_uid is not None:
+                known = tallies.get(one.message_uid)
+                tally = add_to_tally(known[0] if known else None, one)
+                tallies[one.message_uid] = (tally, known[1] if known else flow_id)
     if not tallies:
         return
     days = place(environment_id, {uid: tally.first_at for uid, (tally, _) in tallies.items()}, now)

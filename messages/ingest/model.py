@@ -20,6 +20,7 @@ class NewEvent:
     """One event, cleaned: every text fits its column, every time its partition.
 
     index  position in the sender's batch, named in the answer.   raw  the item as it came, kept when it is refused.
+    batch  (message uid, message id) of each message when the event is about many; message_uid is None then.
     """
 
     index: int
@@ -34,6 +35,7 @@ class NewEvent:
     destination: str | None = None
     message_id: str | None = None
     message_uid: UUID | None = None
+    batch: list[tuple[UUID, str | None]] = field(default_factory=list)
     correlation_id: str | None = None
     trace_id: UUID | None = None
     span_id: str | None = None

@@ -10,60 +10,47 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from console.core.ids import uuid_of
-from messages.ingest import clean
+from messages.ingest import clean, semconv
 from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
-from messages.ingest.identity import message_of_span, normalised_destination, span_event_id
+from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.payloads.seal import Content
 
-OPERATIONS = {
-    "create": 1,
-    "send": 2,
-    "publish": 2,
-    "receive": 3,
-    "poll": 3,
-    "process": 4,
-    "deliver": 4,
-    "settle": 5,
-    "ack": 5,
-    "nack": 5,
-}
-OPERATION_OF_KIND = {4: 2, 5: 4}  # a PRODUCER span sends, a CONSUMER span processes, when no attribute says more
 PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
-DESTINATION_ATTRIBUTES = ("messaging.destination.name", "messaging.destination")
-MESSAGE_ID_ATTRIBUTES = ("messaging.message.id", "messaging.message_id")
-CORRELATION_ATTRIBUTES = ("messaging.message.conversation_id", "messaging.conversation_id")
-OPERATION_ATTRIBUTES = ("messaging.operation.type", "messaging.operation", "messaging.operation.name")
 ERROR_STATUS = 2
+MOST_LINKS = 1_000  # of one span
+MOST_LINKS_OF_ALL = 50_000
 
+Request = TypeVar("Request", ExportTraceServiceRequest, ExportLogsServiceRequest)
 Keys = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
-def decode_request(data: bytes, media_type: str) -> ExportTraceServiceRequest:
+def decode_request(data: bytes, media_type: str, kind: type[Request]) -> Request:
     """Return the request of a protobuf or JSON body; raises Malformed with what is wrong."""
     if media_type == "application/x-protobuf":
-        request = ExportTraceServiceRequest()
+        request = kind()
         try:
             request.ParseFromString(data)
         except (DecodeError, RecursionError) as error:
-            raise Malformed(f"the body is not an ExportTraceServiceRequest: {error}") from error
+            raise Malformed(f"the body is not an {kind.__name__}: {error}") from error
         return request
     check_depth(data)
     try:
         tree = msgspec.json.decode(data)
         if not isinstance(tree, dict):
-            raise Malformed("the body must be a JSON object with resourceSpans")
+            raise Malformed("the body must be a JSON object")
         _bytes_from_hex(tree)
-        return ParseDict(tree, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+        return ParseDict(tree, kind(), ignore_unknown_fields=True)
     except (
         msgspec.DecodeError,
         ParseError,
@@ -84,6 +71,10 @@ def _bytes_from_hex(tree: dict[str, Any]) -> None:
                 _hex_to_base64(span, "traceId", "spanId", "parentSpanId")
                 for link in span.get("links") or []:
                     _hex_to_base64(link, "traceId", "spanId")
+    for resource in tree.get("resourceLogs") or []:
+        for scope in resource.get("scopeLogs") or []:
+            for record in scope.get("logRecords") or []:
+                _hex_to_base64(record, "traceId", "spanId")
 
 
 def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
@@ -98,10 +89,12 @@ def events_of(
     """Return (events, refused spans) of a request, indices counted over all spans; raises TooLarge over 5,000 spans."""
     events: list[NewEvent] = []
     refused: list[Refused] = []
-    index = 0
+    index = links = 0
     for resource_spans in request.resource_spans:
-        resource = _plain(resource_spans.resource.attributes)
+        resource = plain(resource_spans.resource.attributes)
+        semconv.rename(resource)
         source = _Source(
+            kept={name: resource[name] for name in semconv.RESOURCE_KEPT if name in resource},
             system=clean.text(str(resource.get("service.name") or "unknown_service"), 120),
             keys=keys(resource),
             environment_id=environment_id,
@@ -115,6 +108,11 @@ def events_of(
             if index + len(scope_spans.spans) > MOST_ITEMS:
                 raise TooLarge(f"a request carries at most {MOST_ITEMS:,} spans; lower the exporter's batch size")
             for span in scope_spans.spans:
+                links += len(span.links)
+                if links > MOST_LINKS_OF_ALL:
+                    raise TooLarge(
+                        f"a request carries at most {MOST_LINKS_OF_ALL:,} links; lower the exporter's batch size"
+                    )
                 if (
                     len(span.trace_id) != 16
                     or len(span.span_id) != 8
@@ -139,32 +137,19 @@ def _value(any_value: Any) -> Any:
     if kind == "array_value":
         return [_value(item) for item in any_value.array_value.values[:256]]
     if kind == "kvlist_value":
-        return _plain(any_value.kvlist_value.values[:256])
+        return plain(any_value.kvlist_value.values[:256])
     if kind == "bytes_value":
         return base64.b64encode(any_value.bytes_value).decode()
     return getattr(any_value, kind) if kind else None
 
 
-def _plain(attributes: Any) -> dict[str, Any]:
+def plain(attributes: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for pair in attributes:
         value = pair.value
         # Text first: five of six attributes are, and it saves the look-up of the oneof.
         plain[pair.key] = value.string_value or _value(value)
     return plain
-
-
-def _first(attributes: dict[str, Any], names: tuple[str, str], most_bytes: int) -> str | None:
-    value = attributes.get(names[0]) or attributes.get(names[1])
-    return clean.text(value if isinstance(value, str) else str(value), most_bytes) if value not in (None, "") else None
-
-
-def _operation(attributes: dict[str, Any], kind: int, destination: str | None) -> int:
-    for name in OPERATION_ATTRIBUTES:
-        value = attributes.get(name)
-        if value is not None and (known := OPERATIONS.get(str(value).lower())) is not None:
-            return known
-    return OPERATION_OF_KIND.get(kind, 0) if destination else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,23 +164,24 @@ class _Source:
     latest_ns: int
     retention: timedelta
     key_rules: Keys
+    kept: dict[str, Any]
 
 
 def _event(span: Any, index: int, source: _Source) -> NewEvent:
     environment_id = source.environment_id
-    attributes = _plain(span.attributes)
+    attributes = plain(span.attributes)
+    semconv.rename(attributes)
     trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
     parent = span.parent_span_id.hex() if len(span.parent_span_id) == 8 and any(span.parent_span_id) else None
     links = span.links and [
         (UUID(bytes=link.trace_id), link.span_id.hex())
-        for link in span.links[:128]
+        for link in span.links[:MOST_LINKS]
         if len(link.trace_id) == 16 and len(link.span_id) == 8
     ]
-    destination = _first(attributes, DESTINATION_ATTRIBUTES, clean.NAME_BYTES)
-    if destination:
-        destination = normalised_destination(str(attributes.get("messaging.system", "")), destination)
-    operation = _operation(attributes, span.kind, destination)
-    message_id = _first(attributes, MESSAGE_ID_ATTRIBUTES, clean.ID_BYTES)
+    destination = semconv.destination_of(attributes)
+    operation = semconv.operation_of(attributes, span.kind, destination)
+    message_id = semconv.message_id_of(attributes)
+    batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else []
     occurred_at, clamped_from = _started(span, source)
     error_type, error_message, error_stack = _error(span, attributes)
     business = source.key_rules(attributes)
@@ -215,7 +201,9 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         name=clean.text(span.name, clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
-        message_uid=message_of_span(
+        message_uid=None
+        if batch
+        else message_of_span(
             environment_id,
             operation=operation,
             message_id=message_id,
@@ -225,7 +213,8 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
             parent_span_id=parent,
             links=links or [],
         ),
-        correlation_id=_first(attributes, CORRELATION_ATTRIBUTES, clean.ID_BYTES),
+        batch=batch,
+        correlation_id=semconv.text_of(attributes, "messaging.message.conversation_id", clean.ID_BYTES),
         trace_id=trace_id,
         span_id=span_id,
         parent_span_id=parent,
@@ -235,8 +224,28 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         error_stack=error_stack,
         keys=business,
         payload=_payload(attributes),
-        attributes=clean.attributes(attributes),
+        attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
     )
+
+
+def _batch(
+    span: Any, attributes: dict[str, Any], operation: int, destination: str | None, environment_id: int
+) -> list[tuple[UUID, str | None]]:
+    """Return the messages of a span about many: those that its links lead to, or [] for a span about one or none.
+
+    The conventions link a batch to the contexts its messages were created in, and put each message's id on its link.
+    """
+    many = len(span.links) > 1 and operation in semconv.CONSUMING
+    if not destination or not (many or semconv.BATCH_COUNT in attributes):
+        return []
+    messages: dict[UUID, str | None] = {}
+    for link in span.links[:MOST_LINKS]:
+        message_id = semconv.message_id_of(plain(link.attributes))
+        if message_id:
+            messages[message_uid(environment_id, message_id, destination)] = message_id
+        elif len(link.trace_id) == 16 and len(link.span_id) == 8:
+            messages[created_by_span(environment_id, UUID(bytes=link.trace_id), link.span_id.hex())] = None
+    return list(messages.items())
 
 
 def _started(span: Any, source: _Source) -> tuple[datetime, datetime | None]:
@@ -259,7 +268,7 @@ def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | Non
     recorded: dict[str, Any] = {}
     for event in span.events:
         if event.name == "exception":
-            recorded = _plain(event.attributes)
+            recorded = plain(event.attributes)
     kind = (
         attributes.get("error.type") or recorded.get("exception.type") or attributes.get("exception.type") or "_OTHER"
     )

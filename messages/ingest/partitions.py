@@ -18,6 +18,7 @@ TABLES: dict[str, str] = {
     "messaging_payload": "",
     "messaging_rollup_minute": " WITH (fillfactor = 80)",
     "messaging_rollup_hour": " WITH (fillfactor = 80)",
+    "messaging_logged_exception": "",
 }
 LOCK = 7_219_001  # advisory: one maker of partitions at a time
 AHEAD_DAYS = 7
@@ -56,11 +57,12 @@ def ensure_partitions(days: Iterable[date]) -> set[date]:
 
 
 def existing_days() -> set[date]:
-    """Return the days whose event partition exists."""
+    """Return the days for which every table has its partition."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT right(c.relname, 8) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent = 'messaging_rollup_hour'::regclass AND c.relname ~ '_[0-9]{8}$'"
+            "WHERE i.inhparent = ANY(%s::regclass[]) AND c.relname ~ '_[0-9]{8}$' GROUP BY 1 HAVING count(*) = %s",
+            [list(TABLES), len(TABLES)],
         )
         return {datetime.strptime(row[0], "%Y%m%d").replace(tzinfo=UTC).date() for row in cursor.fetchall()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from messages.ingest.model import NewEvent
@@ -28,6 +28,13 @@ class Tally:
     trace_id: object
     correlation_id: str | None
     keys: dict[str, str]
+
+
+def of_each_message(event: NewEvent) -> list[NewEvent]:
+    """Return an event about many messages as one event about each; its business keys are nobody's own."""
+    return [
+        replace(event, message_uid=uid, message_id=message_id, batch=[], keys={}) for uid, message_id in event.batch
+    ]
 
 
 def deciding_status(event: NewEvent) -> int | None:

@@ -109,7 +109,7 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
     events = _once(_unless_clamped_and_known(batch.events))
     repeated = len(batch.events) - len(events)
     rows, refused = _rows(agent, events, now), list(batch.refused)
-    _ensure_days(rows)
+    ensure_days({row.event.occurred_at.date() for row in rows})
     for attempt in range(TRIES):
         try:
             return _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
@@ -215,10 +215,10 @@ def _sealed(environment_id: int, day: date, event: NewEvent) -> tuple[object, ..
 _days_known: tuple[float, set[date]] = (0.0, set())
 
 
-def _ensure_days(rows: Sequence[Row]) -> None:
+def ensure_days(needed: set[date]) -> None:
     """Make the partitions of late or early days before the transaction; what cannot be made goes to DEFAULT."""
     global _days_known  # noqa: PLW0603
-    needed = {row.event.occurred_at.date() for row in rows} | {datetime.now(UTC).date()}
+    needed = needed | {datetime.now(UTC).date()}
     if needed <= _days_known[1] and time.monotonic() - _days_known[0] < 60:
         return
     days = existing_days()
@@ -258,10 +258,11 @@ def _write_what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> No
         if trace_id != row.event.trace_id
     ]
     if links:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO messaging_trace_link VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", links
-            )
+        messages_sql.run_set_based(
+            "INSERT INTO messaging_trace_link SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::uuid[], %b::text[], "
+            "%b::uuid[], %b::text[]) ON CONFLICT DO NOTHING",
+            links,
+        )
 
 
 def _copy_events(rows: Sequence[Row]) -> Sequence[Row]:
@@ -388,7 +389,7 @@ def write_own_event(environment_id: int, event: NewEvent) -> None:
     """Store one event of the console itself (a replay's send), outside any batch; harmless when it is there already."""
     now = datetime.now(UTC)
     rows = _rows(Agent(environment_id=environment_id), [event], now)
-    _ensure_days(rows)
+    ensure_days({event.occurred_at.date()})
     with transaction.atomic():
         fresh = _merge_events(rows)
         _write_what_follows(Agent(environment_id=environment_id), fresh, now)

@@ -13,9 +13,9 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.journeys.stitch import Journey, build_journey
-from messages.models import DeadLetter, Event, Message, Replay, TraceLink
+from messages.models import DeadLetter, Event, LoggedException, Message, Replay, TraceLink
 
-MOST_TRACES, MOST_EVENTS, ROUNDS = 20, 2_000, 3
+MOST_TRACES, MOST_EVENTS, ROUNDS, MOST_LOGGED = 20, 2_000, 3, 200
 AROUND = timedelta(days=3)  # a journey's events lie within days of each other; keeps partitions pruned
 KEY_AROUND = timedelta(days=1)
 
@@ -83,11 +83,10 @@ def _stitch(
         )
         _take(weak, found, ties, f"{name}={value}")
     letters = _letters(actor, environments, seen_traces, uids)
-    return _with_replays(
-        build_journey(
-            list(found.values()), ties, dead_letters=letters, truncated=truncated or len(found) >= MOST_EVENTS
-        )
+    journey = build_journey(
+        list(found.values()), ties, dead_letters=letters, truncated=truncated or len(found) >= MOST_EVENTS
     )
+    return _with_replays(_with_logged(journey))
 
 
 def _take(rows: QuerySet[Event], found: dict[UUID, Any], ties: dict[UUID, str], tie: str) -> None:
@@ -120,6 +119,20 @@ def _letters(
 ) -> list[DeadLetter]:
     rows = visible_dead_letters(actor).filter(environment__in=environments)
     return list(rows.filter(Q(message_uid__in=list(uids)) | Q(trace_id__in=traces)).order_by("pk")[:50])
+
+
+def _with_logged(journey: Journey) -> Journey:
+    """Give each step the exceptions that were logged inside its span; the step's own rights cover them."""
+    steps = {step.event.id: step for step in journey.steps}
+    if steps and journey.started_at and journey.ended_at:
+        rows = LoggedException.objects.filter(
+            event_id__in=list(steps),
+            occurred_at__gte=journey.started_at - AROUND,
+            occurred_at__lte=journey.ended_at + AROUND,
+        )
+        for one in rows.order_by("occurred_at", "id")[:MOST_LOGGED]:
+            steps[one.event_id].logged.append(one)
+    return journey
 
 
 def _with_replays(journey: Journey) -> Journey:

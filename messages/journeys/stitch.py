@@ -26,6 +26,7 @@ class Step:
     tie: str  # trace, link, message id, correlation id, or "order_no=4711"
     attempt: int = 0
     clamped: bool = False
+    logged: list[Any] = field(default_factory=list)  # exceptions that the system logged inside this span
 
 
 @dataclass(slots=True, kw_only=True)

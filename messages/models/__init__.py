@@ -3,7 +3,7 @@
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import DataKey, IngestReject, LedgerEntry
-from messages.models.stream import Event, Message, Payload, RollupHour, RollupMinute, TraceLink
+from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
 
 __all__ = [
     "Connection",
@@ -15,6 +15,7 @@ __all__ = [
     "IngestReject",
     "KeyRule",
     "LedgerEntry",
+    "LoggedException",
     "Message",
     "Payload",
     "Replay",

@@ -121,6 +121,25 @@ class TraceLink(models.Model):
         db_table = "messaging_trace_link"
 
 
+class LoggedException(models.Model):
+    """An exception that an application logged inside a span (OTLP logs); `event_id` is that of the span's event."""
+
+    pk = models.CompositePrimaryKey("occurred_at", "id")
+    occurred_at = models.DateTimeField()
+    id: models.UUIDField[UUID, UUID] = models.UUIDField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    event_id: models.UUIDField[UUID, UUID] = models.UUIDField()
+    system = models.TextField()
+    error_type = models.TextField()
+    error_message = models.TextField(null=True)
+    error_stack = models.TextField(null=True)
+    attached = models.BooleanField()  # its event was here, and has its words when it failed
+
+    class Meta:
+        managed = False
+        db_table = "messaging_logged_exception"
+
+
 class Payload(models.Model):
     """A body with its headers: msgspec-encoded, zstd, then AES-256-GCM under the data key of environment and day."""
 

@@ -201,3 +201,71 @@ def test_an_unknown_destination_makes_a_flow_and_a_span_without_one_joins_its_tr
 
     assert set(Flow.objects.values_list("name", "found_by_itself")) == {("stock.updates", True), ("cron", True)}
     assert Event.objects.get(name="SELECT 1").flow.name == "stock.updates"
+
+
+def test_a_batch_that_is_processed_delivers_each_message_that_it_links_to():
+    key, request = agent_key(), ExportTraceServiceRequest()
+    queue = {"messaging__system": "kafka", "messaging__destination__name": "orders"}
+    sent = [span(request, **queue, messaging__operation__type="send", order_no=str(number)) for number in range(3)]
+    span(
+        request,
+        service="erp",
+        kind=5,
+        links=[(one.trace_id, one.span_id) for one in sent],
+        **queue,
+        messaging__operation__type="process",
+        messaging__batch__message_count=3,
+    )
+
+    assert export(request, key).status_code == 200
+
+    assert {(m.keys["order_no"], m.get_status_display(), m.event_count) for m in Message.objects.all()} == {
+        ("0", "delivered", 2), ("1", "delivered", 2), ("2", "delivered", 2),
+    }  # fmt: skip
+    assert Event.objects.get(system__name="erp").message_uid is None
+    assert TraceLink.objects.count() == 3
+
+
+def test_a_batch_names_its_messages_by_the_ids_on_its_links_and_a_failed_one_fails_them():
+    key, request = agent_key(), ExportTraceServiceRequest()
+    queue = {"messaging__destination__name": "orders"}
+    for number in range(2):
+        span(request, **queue, messaging__operation__type="send", messaging__message__id=f"a long message id {number}")
+    failed = span(request, service="erp", kind=5, **queue, messaging__operation__type="process")
+    for number in range(2):
+        link = failed.links.add(trace_id=uuid.uuid4().bytes, span_id=b"12345678")
+        link.attributes.add(key="messaging.message.id").value.string_value = f"a long message id {number}"
+    failed.status.code = 2
+    failed.status.message = "no connection to the database"
+
+    export(request, key)
+
+    assert {(m.get_status_display(), m.event_count, m.error_message) for m in Message.objects.all()} == {
+        ("failed", 2, "no connection to the database")
+    }
+    assert Message.objects.count() == 2
+
+
+def test_a_resource_says_which_version_on_which_host_and_nothing_else_of_it_is_kept():
+    request = ExportTraceServiceRequest()
+    span(request, mine="yes")
+    for name, value in (("service.version", "4.2.1"), ("host.name", "node-7"), ("telemetry.sdk.name", "opentelemetry")):
+        request.resource_spans[0].resource.attributes.add(key=name).value.string_value = value
+
+    export(request, agent_key())
+
+    assert Event.objects.get().attributes == {"service.version": "4.2.1", "host.name": "node-7", "mine": "yes"}
+
+
+def test_more_links_than_a_request_may_carry_are_refused_whole():
+    request = ExportTraceServiceRequest()
+    for _ in range(51):
+        made = span(request)
+        for _ in range(1_000):
+            made.links.add(trace_id=b"1" * 16, span_id=b"2" * 8)
+
+    answer = export(request, agent_key())
+
+    assert answer.status_code == 413
+    assert "at most 50,000 links" in Status.FromString(answer.content).message
+    assert Event.objects.count() == 0

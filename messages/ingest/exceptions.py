@@ -1,0 +1,82 @@
+"""Logged exceptions, written down and attached to the events of their spans, whichever of the two comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from console.identity.models import Agent
+from messages.ingest import messages_sql
+from messages.ingest.otlp_logs import NewException
+from messages.ingest.writer import AlreadyAnswered, ensure_days, find_answer, record_answer
+
+INSERT = """
+INSERT INTO messaging_logged_exception (id, occurred_at, environment_id, event_id, system, error_type, error_message, error_stack)
+SELECT * FROM unnest(%b::uuid[], %b::timestamptz[], %b::int8[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[])
+ON CONFLICT DO NOTHING RETURNING id
+"""
+# The newest exception of a span is the one it failed with. A handled one (the span did not fail) changes nothing but is settled.
+ATTACH = """
+WITH waiting AS (
+    SELECT DISTINCT ON (x.event_id) x.event_id, x.occurred_at, nullif(x.error_type, '_OTHER') AS error_type, x.error_message, x.error_stack
+    FROM messaging_logged_exception x
+    WHERE NOT x.attached AND x.occurred_at > now() - make_interval(mins => %(minutes)s)
+    ORDER BY x.event_id, x.occurred_at DESC
+), events AS (
+    SELECT e.id, e.occurred_at, e.outcome, e.message_uid, w.error_type, w.error_message, w.error_stack, w.occurred_at AS logged_at
+    FROM waiting w JOIN messaging_event e
+      ON e.id = w.event_id AND e.occurred_at BETWEEN w.occurred_at - interval '1 day' AND w.occurred_at + interval '5 minutes'
+), explained AS (
+    UPDATE messaging_event e SET
+        error_type = CASE WHEN coalesce(e.error_type, '_OTHER') = '_OTHER' THEN coalesce(n.error_type, e.error_type) ELSE e.error_type END,
+        error_message = coalesce(e.error_message, n.error_message),
+        error_stack = coalesce(e.error_stack, n.error_stack)
+    FROM events n WHERE e.id = n.id AND e.occurred_at = n.occurred_at AND n.outcome = 2
+    RETURNING e.message_uid, e.error_type, e.error_message
+), told AS (
+    UPDATE messaging_message m SET
+        error_type = CASE WHEN coalesce(m.error_type, '_OTHER') = '_OTHER' THEN x.error_type ELSE m.error_type END,
+        error_message = coalesce(m.error_message, x.error_message)
+    FROM explained x WHERE m.id = x.message_uid AND m.failed_at IS NOT NULL
+)
+UPDATE messaging_logged_exception x SET attached = true FROM events n WHERE x.event_id = n.id AND NOT x.attached
+"""
+LOCK = 7_219_004
+
+
+def store_exceptions(
+    agent: Agent, exceptions: Sequence[NewException], ignored: int, *, batch_id: str, body_sha256: bytes
+) -> dict[str, Any]:
+    """Store logged exceptions in one transaction; return {"accepted", "duplicates", "ignored"}, the same for the same batch."""
+    if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
+        return answered
+    now = datetime.now(UTC)
+    ensure_days({one.occurred_at.date() for one in exceptions})
+    rows = [
+        (x.id, x.occurred_at, agent.environment_id, x.event_id, x.system, x.error_type, x.error_message, x.error_stack)
+        for x in sorted(exceptions, key=lambda one: one.id)
+    ]
+    try:
+        with transaction.atomic():
+            stored = len(messages_sql.run_set_based(INSERT, rows)) if rows else 0
+            answer: dict[str, object] = {"accepted": stored, "duplicates": len(rows) - stored, "ignored": ignored}
+            record_answer(agent, batch_id, body_sha256, answer, now)
+    except AlreadyAnswered:
+        return find_answer(agent, batch_id, body_sha256) or {}
+    return answer
+
+
+def attach_exceptions(minutes: int) -> int:
+    """Give failed events the exceptions that their spans logged in the last so many minutes; two at once do it once.
+
+    Returns how many were settled. One whose span comes later than the longest look stays apart; the journey still shows it.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute(ATTACH, {"minutes": minutes})
+        return int(cursor.rowcount)

@@ -1,0 +1,102 @@
+"""The messaging attributes of OpenTelemetry, under the names they have and had. Pure.
+
+Source: semantic conventions 1.44 (messaging, exceptions, CloudEvents) and the names that older instrumentations still send unless
+they are told OTEL_SEMCONV_STABILITY_OPT_IN=messaging.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from messages.ingest import clean
+
+OTHER, CREATE, SEND, RECEIVE, PROCESS, SETTLE = range(6)
+OPERATIONS = {
+    "create": CREATE,
+    "send": SEND,
+    "publish": SEND,
+    "receive": RECEIVE,
+    "poll": RECEIVE,
+    "process": PROCESS,
+    "deliver": PROCESS,
+    "settle": SETTLE,
+    "ack": SETTLE,
+    "nack": SETTLE,
+}
+CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
+OPERATION_OF_KIND = {4: SEND, 5: PROCESS}  # PRODUCER, CONSUMER: when no attribute says more
+OPERATION_ATTRIBUTES = ("messaging.operation.type", "messaging.operation.name")
+MESSAGE_ID_ATTRIBUTES = ("messaging.message.id", "cloudevents.event_id")
+BATCH_COUNT = "messaging.batch.message_count"
+RESOURCE_KEPT = ("service.version", "service.instance.id", "deployment.environment.name", "host.name", "k8s.pod.name")
+
+RENAMED = {
+    "messaging.destination": "messaging.destination.name",
+    "messaging.message_id": "messaging.message.id",
+    "messaging.conversation_id": "messaging.message.conversation_id",
+    "messaging.operation": "messaging.operation.type",
+    "messaging.client_id": "messaging.client.id",
+    "messaging.kafka.consumer.group": "messaging.consumer.group.name",
+    "messaging.eventhubs.consumer.group": "messaging.consumer.group.name",
+    "messaging.rocketmq.client_group": "messaging.consumer.group.name",
+    "messaging.kafka.destination.partition": "messaging.destination.partition.id",
+    "messaging.kafka.message.offset": "messaging.kafka.offset",
+    "messaging.servicebus.destination.subscription_name": "messaging.destination.subscription.name",
+    "deployment.environment": "deployment.environment.name",
+}
+OLD_NAMES = frozenset(RENAMED)
+PARTITION = "messaging.destination.partition.id"
+
+
+def rename(attributes: dict[str, Any]) -> None:
+    """Give every attribute its present name, in place; where both are there the present one wins."""
+    if not OLD_NAMES.isdisjoint(attributes):
+        for old in OLD_NAMES & attributes.keys():
+            value = attributes.pop(old)
+            attributes.setdefault(RENAMED[old], value)
+    if isinstance(attributes.get(PARTITION), int):
+        attributes[PARTITION] = str(attributes[PARTITION])
+
+
+def text_of(attributes: dict[str, Any], name: str, most_bytes: int) -> str | None:
+    """Return an attribute as cleaned text, None when it is absent or empty."""
+    value = attributes.get(name)
+    if value is None or value == "":
+        return None
+    return clean.text(value if isinstance(value, str) else str(value), most_bytes)
+
+
+def destination_of(attributes: dict[str, Any]) -> str | None:
+    """Return where the message goes, as producer and consumer both call it; None for a span that is not about messaging.
+
+    A temporary queue has a name of its own each time: its template names the flow. SQS spans of the AWS SDKs may name a URL only.
+    """
+    passing = attributes.get("messaging.destination.temporary") or attributes.get("messaging.destination.anonymous")
+    if passing and (template := text_of(attributes, "messaging.destination.template", clean.NAME_BYTES)):
+        return template
+    name = text_of(attributes, "messaging.destination.name", clean.NAME_BYTES)
+    if name is None:
+        url = text_of(attributes, "aws.sqs.queue.url", clean.NAME_BYTES)
+        return url.rstrip("/").rpartition("/")[2] or None if url else None
+    return without_queue(name) if attributes.get("messaging.system") == "rabbitmq" else name
+
+
+def without_queue(destination: str) -> str:
+    """RabbitMQ consumers are told to add the queue (`{exchange}:{routing key}:{queue}`), producers are not: drop it."""
+    return ":".join(destination.split(":")[:2]) if destination.count(":") >= 2 else destination
+
+
+def message_id_of(attributes: dict[str, Any]) -> str | None:
+    for name in MESSAGE_ID_ATTRIBUTES:
+        if found := text_of(attributes, name, clean.ID_BYTES):
+            return found
+    return None
+
+
+def operation_of(attributes: dict[str, Any], kind: int, destination: str | None) -> int:
+    """Return what the span did: its type, else its system's verb, else what its kind (4 PRODUCER, 5 CONSUMER) says."""
+    for name in OPERATION_ATTRIBUTES:
+        value = attributes.get(name)
+        if value is not None and (known := OPERATIONS.get(str(value).lower())) is not None:
+            return known
+    return OPERATION_OF_KIND.get(kind, OTHER) if destination else OTHER
