@@ -41,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
 urlpatterns += [
     path("v1/traces", ingest.traces, name="otlp-traces"),
     path("v1/logs", ingest.logs, name="otlp-logs"),
+    path("ingest/v1/cloudevents", ingest.cloud_events, name="ingest-cloudevents"),
     path("ingest/v1/events", ingest.events, name="ingest-events"),
     path("ingest/v1/dead-letters", dead_letter_ingest.dead_letters, name="ingest-dead-letters"),
     path("ingest/v1/heartbeat", dead_letter_ingest.heartbeat, name="ingest-heartbeat"),

@@ -5,7 +5,6 @@ The struct is the schema: docs/schemas/dead-letter.json is generated from it and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -18,7 +17,8 @@ from console.core.ids import uuid7
 from messages.connectors.context import context_of
 from messages.connectors.roots import root_type
 from messages.ingest import clean
-from messages.ingest.http import MOST_DEPTH, Malformed
+from messages.ingest.bodies import Keys, keys_of_body
+from messages.ingest.http import Malformed
 from messages.ingest.identity import dead_letter_identity, message_uid
 from messages.ingest.model import Refused
 from messages.ingest.native import Error, Hex16, Hex32, Id, Name, Zoned, body_bytes, decode_item
@@ -100,9 +100,6 @@ class NewDeadLetter:
     keys: dict[str, str]
     content: Content | None
     texts: dict[str, str] = field(default_factory=dict)  # column → cleaned text
-
-
-Keys = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
 def letters_of(
@@ -197,27 +194,9 @@ def _uuid(text: str) -> UUID | None:
 
 def _business_keys(item: DeadLetterItem, body: bytes | None, keys: Keys) -> dict[str, str]:
     """Return the keys of the body's JSON fields, then of headers, then those the sender names: the later wins."""
-    found: dict[str, str] = {}
-    if body is not None and body[:1] in (b"{", b" ", b"\n") and len(body) < 1_000_000:
-        try:
-            tree = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeError):
-            tree = None
-        if isinstance(tree, dict):
-            found.update(keys(_flat(tree)))
+    found = keys_of_body(body, keys)
     found.update(keys({h.name: h.value for h in item.headers}))
     for name, value in list(item.keys.items())[: clean.MOST_KEYS]:
         if (text := clean.key_value(value)) is not None:
             found[clean.text(name, 64)] = text
     return dict(list(found.items())[: clean.MOST_KEYS])
-
-
-def _flat(tree: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """Return {"customer.id": 7, …}: the scalars of nested objects by dotted name."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and depth < min(6, MOST_DEPTH):
-            flat.update(_flat(value, f"{prefix}{name}.", depth + 1))
-        elif not isinstance(value, list):
-            flat[prefix + name] = value
-    return flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
@@ -26,7 +27,7 @@ from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
 from console.core.problems import problem
-from messages.ingest import native, otlp, otlp_logs
+from messages.ingest import cloudevents, native, otlp, otlp_logs
 from messages.ingest.catalog import business_keys, rules_of
 from messages.ingest.exceptions import store_exceptions
 from messages.ingest.http import Body, batch_identity, mark_seen, receive
@@ -152,6 +153,29 @@ def _otlp_answer(body: Body, response: Message) -> HttpResponse:
     if body.media_type == "application/json":
         return HttpResponse(MessageToJson(response, indent=None), content_type="application/json")
     return HttpResponse(response.SerializeToString(), content_type="application/x-protobuf")
+
+
+@ingest_endpoint("cloudevents", refuse_with_problem)
+def cloud_events(request: HttpRequest) -> HttpResponse:
+    """CloudEvents 1.0: structured, batched, or binary with `ce-…` headers and any content type."""
+    agent, body = receive(request, media_types=None)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    items = cloudevents.split_items(body.data, body.media_type, headers)
+    found, refused = cloudevents.events_of(
+        items,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        retention=retention(),
+        keys=partial(business_keys, rules_of(agent.environment_id)),
+    )
+    sha256 = hashlib.sha256(b"\n".join(items)).digest()  # in binary mode the body alone does not tell two events apart
+    identity = batch_identity("cloudevents", body.batch_id, sha256)
+    answer = write_batch(
+        agent, Batch(endpoint="cloudevents", batch_id=identity, body_sha256=sha256, events=found, refused=refused)
+    )
+    count("cloudevents", answer)
+    mark_seen(agent)
+    return JsonResponse(answer.as_json())
 
 
 @ingest_endpoint("events", refuse_with_problem)

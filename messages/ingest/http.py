@@ -88,13 +88,13 @@ def mark_seen(agent: Agent) -> None:
         agent.last_seen_at = now
 
 
-def receive(request: HttpRequest, *, media_types: frozenset[str]) -> tuple[Agent, Body]:
-    """Return who sent and what; every refusal is raised before the body is parsed."""
+def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tuple[Agent, Body]:
+    """Return who sent and what; every refusal is raised before the body is parsed. media_types: None for any."""
     if request.method != "POST":
         raise WrongMethod("only POST is answered here")
     agent = authenticate_agent(request)
     media_type = (request.content_type or "").lower()
-    if media_type not in media_types:
+    if media_types is not None and media_type not in media_types:
         raise WrongType(f"send one of {', '.join(sorted(media_types))}, not {media_type[:80] or 'nothing'}")
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     data = inflate(_read(request), encoding)
