@@ -5,14 +5,14 @@ gthread: the main thread holds idle and slow connections, so a browser's spare c
 
 import gc
 
-from console.core.config import load_config
+from console.core.config import WEB_THREADS, load_config
 
 _config = load_config()
 
 bind = f"{_config.bind}:{_config.port}"
 workers = _config.web_processes
 worker_class = "gthread"
-threads = 4
+threads = WEB_THREADS
 timeout = 60
 graceful_timeout = 8
 keepalive = 15

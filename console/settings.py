@@ -8,7 +8,7 @@ from pathlib import Path
 import dj_database_url
 from csp.constants import NONE, SELF
 
-from console.core.config import load_config
+from console.core.config import WEB_THREADS, load_config
 from console.core.errors import ConfigurationError
 from console.core.logs import logging_config
 
@@ -96,7 +96,7 @@ DATABASES = {"default": {**_database(), "ATOMIC_REQUESTS": False}}
 DATABASES["default"]["OPTIONS"] = {
     **dict(DATABASES["default"].get("OPTIONS") or {}),  # type: ignore[call-overload]
     # Prepared statements and server-side binding stay off: psycopg's defaults, safe behind a pooler.
-    "options": "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000",
+    "options": "-c statement_timeout=15000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000",
     "application_name": "waybill",
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -235,4 +235,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 RETENTION_DAYS = 30
+INGEST_THREADS = WEB_THREADS
+AGENT_EVENTS_PER_S, AGENT_BYTES_PER_S = CONFIG.agent_events_per_s, CONFIG.agent_bytes_per_s
+DISK_PATHS = CONFIG.disk_paths
+DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
 CONSOLE_CONNECTORS: dict[str, str] = {}  # kind → dotted path of a connector of the operator's own

@@ -22,6 +22,7 @@ urlpatterns = [
     path("environment/", dashboard.switch_environment, name="environment"),
     path("agents/", agents.agents, name="agents"),
     path("agents/<int:pk>/", agents.agent, name="agent"),
+    path("agents/<int:pk>/quota", agents.quota, name="agent-quota"),
     path("agents/<int:pk>/keys/<int:key>/revoke", agents.revoke, name="agent-key-revoke"),
     path("audit/", audit.audit, name="audit"),
     path("settings/teams/", teams.teams, name="teams"),

@@ -17,6 +17,9 @@ def _start() -> None:
     (data / "static").mkdir()
     os.environ["WAYBILL_DATA"] = str(data)
     os.environ.setdefault("WAYBILL_LOG_LEVEL", "ERROR")
+    os.environ["WAYBILL_DISK_RESERVE_PERCENT"] = (
+        "1"  # a machine that runs tests may be fuller than one that stores money
+    )
     for name in ("WAYBILL_URL", "WAYBILL_PORT", "WAYBILL_ADMIN_PASSWORD", "DEMO"):
         os.environ.pop(name, None)
     engines = start_engines(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from console.core.errors import ConfigurationError
 
+WEB_THREADS = 4  # of each web process
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -65,6 +66,26 @@ SETTINGS: tuple[Setting, ...] = (
         meaning="Password of the first administrator, used only when that user is created.",
     ),
     Setting(name="WAYBILL_WEB_PROCESSES", default="2", meaning="Web worker processes."),
+    Setting(
+        name="WAYBILL_AGENT_EVENTS_PER_S",
+        default="0: no quota",
+        meaning="Events a second that an agent without a quota of its own may send; more is answered 429.",
+    ),
+    Setting(
+        name="WAYBILL_AGENT_BYTES_PER_S",
+        default="0: no quota",
+        meaning="The same in bytes on the wire.",
+    ),
+    Setting(
+        name="WAYBILL_DISK_PATHS",
+        default="WAYBILL_DATA with the embedded PostgreSQL, else none",
+        meaning="Folders, separated by a colon, whose disks ingest watches: for instance a mount of the database's volume.",
+    ),
+    Setting(
+        name="WAYBILL_DISK_RESERVE_PERCENT",
+        default="10",
+        meaning="Ingest answers 503 while less than this part of a watched disk is free. 0 watches nothing.",
+    ),
     Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
     Setting(
         name="DATABASE_URL",
@@ -113,6 +134,10 @@ class Config:
     allowed_hosts: tuple[str, ...]
     admin_password: str | None
     web_processes: int
+    agent_events_per_s: int
+    agent_bytes_per_s: int
+    disk_paths: tuple[Path, ...]
+    disk_reserve_percent: int
     log_level: str
     database_url: str | None
     redis_url: str | None
@@ -222,6 +247,10 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         allowed_hosts=hosts or tuple(dict.fromkeys((host, "localhost", "127.0.0.1", "[::1]"))),
         admin_password=text["WAYBILL_ADMIN_PASSWORD"],
         web_processes=_number(environ, "WAYBILL_WEB_PROCESSES", 2, 1, 64),
+        agent_events_per_s=_number(environ, "WAYBILL_AGENT_EVENTS_PER_S", 0, 0, 10_000_000),
+        agent_bytes_per_s=_number(environ, "WAYBILL_AGENT_BYTES_PER_S", 0, 0, 10_000_000_000),
+        disk_paths=tuple(Path(p.strip()) for p in (text["WAYBILL_DISK_PATHS"] or "").split(os.pathsep) if p.strip()),
+        disk_reserve_percent=_number(environ, "WAYBILL_DISK_RESERVE_PERCENT", 10, 0, 90),
         log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
         database_url=text["DATABASE_URL"],
         redis_url=text["REDIS_URL"],

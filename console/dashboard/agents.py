@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages as flash
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -18,6 +19,7 @@ from console.dashboard.overview import agent_state, seen_agents
 from console.dashboard.services import end_agent_key, issue_agent_key
 from console.identity.access import can_administer, get_visible_agent
 from console.identity.pages import PageRequest, page
+from messages.ingest.quotas import number_of, set_quota
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,8 +68,28 @@ def _detail(request: PageRequest, pk: int) -> dict[str, Any]:
         "state": agent_state(found, timezone.now()),
         "keys": found.keys.all() if may_change else [],
         "may_change": may_change,
+        "default_events": settings.AGENT_EVENTS_PER_S,
+        "default_bytes": settings.AGENT_BYTES_PER_S,
         "history": object_history("agent", str(pk))[:20] if may_change else [],
     }
+
+
+@require_POST
+@page
+def quota(request: PageRequest, pk: int) -> HttpResponse:
+    """Change how much an agent may send a second."""
+    found = get_visible_agent(request.actor, pk)
+    asked = {name: request.POST.get(name, "") for name in ("events_per_s", "bytes_per_s")}
+    try:
+        numbers = {name: number_of(text) for name, text in asked.items()}
+        set_quota(found, **numbers, by=request.actor)
+    except ConsoleError as refusal:
+        context = {**_detail(request, pk), "quota_refusal": str(refusal), "asked": asked}
+        return render(request, "console/agent.html", context, status=403 if refusal.status == 403 else 422)
+    flash.success(request, f"The quota of {found.name} is changed. It holds within seconds.")
+    response = HttpResponseRedirect(reverse("agent", args=[pk]))
+    response.status_code = 303
+    return response
 
 
 @require_POST

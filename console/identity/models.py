@@ -84,6 +84,8 @@ class Agent(models.Model):
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
     last_seen_at = models.DateTimeField(null=True)  # last accepted request, written at most every 10 s
+    events_per_s = models.PositiveIntegerField(null=True, blank=True)  # quota; None: that of the settings
+    bytes_per_s = models.PositiveBigIntegerField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
     heartbeat = models.JSONField(default=dict)  # the last heartbeat's body: version, queues, spooled
 

@@ -76,6 +76,8 @@ def _environment(config: Config, database_url: str | None, redis_url: str | None
         PYTHONUNBUFFERED="1",
         DJANGO_SETTINGS_MODULE="console.settings",
     )
+    if config.database_url is None:  # the embedded PostgreSQL shares this disk
+        environ.setdefault("WAYBILL_DISK_PATHS", str(config.data))
     environ["DATABASE_URL"] = config.database_url or database_url or ""
     environ["REDIS_URL"] = config.redis_url or redis_url or ""
     return environ

@@ -232,7 +232,17 @@ class AgentOut(serializers.ModelSerializer[Agent]):
 
     class Meta:
         model = Agent
-        fields = ("id", "environment", "name", "created_at", "last_seen_at", "heartbeat_at", "heartbeat")
+        fields = (
+            "id",
+            "environment",
+            "name",
+            "created_at",
+            "last_seen_at",
+            "events_per_s",
+            "bytes_per_s",
+            "heartbeat_at",
+            "heartbeat",
+        )
 
 
 class AuditOut(serializers.ModelSerializer[AuditEntry]):

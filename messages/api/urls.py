@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, views
+from messages.api import actions, agents, views
 from messages.api.docs import ApiDocs
 
 
@@ -41,8 +41,8 @@ urlpatterns = [
     path("systems/<str:pk>", views.OneSystem.as_view()),
     path("connections", views.Connections.as_view()),
     path("connections/<str:pk>", views.OneConnection.as_view()),
-    path("agents", views.Agents.as_view()),
-    path("agents/<str:pk>", views.OneAgent.as_view()),
+    path("agents", agents.Agents.as_view()),
+    path("agents/<str:pk>", agents.OneAgent.as_view()),
     path("audit", views.Audit.as_view()),
     path("audit/<str:pk>", views.OneAuditEntry.as_view()),
     re_path(r"^(?P<path>.*)$", nothing_here),

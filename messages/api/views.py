@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from console.audit.queries import visible_audit
 from console.core.errors import NotFound
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
-from console.identity.access import get_visible_agent, visible_agents
 from messages.access import (
     get_visible_connection,
     get_visible_dead_letter,
@@ -205,19 +204,6 @@ class OneConnection(View):
     @reading(out.ConnectionOut)
     def get(self, request: Request, pk: str) -> Response:
         return Response(out.ConnectionOut(get_visible_connection(self.actor, number_or_404(pk))).data)
-
-
-class Agents(View):
-    @listing(out.AgentOut, searchable=False)
-    def get(self, request: Request) -> Response:
-        rows = visible_agents(self.actor).filter(environment__in=self.environments())
-        return self.page(numbered(rows, request), out.AgentOut)
-
-
-class OneAgent(View):
-    @reading(out.AgentOut)
-    def get(self, request: Request, pk: str) -> Response:
-        return Response(out.AgentOut(get_visible_agent(self.actor, number_or_404(pk))).data)
 
 
 class Audit(View):

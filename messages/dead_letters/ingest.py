@@ -17,7 +17,7 @@ from messages.dead_letters.services import store_dead_letters
 from messages.ingest import native
 from messages.ingest.api import NATIVE_TYPES, ingest_endpoint, refuse_with_problem, retention
 from messages.ingest.catalog import business_keys, rules_of
-from messages.ingest.http import batch_identity, mark_seen, receive
+from messages.ingest.http import batch_identity, finish, receive
 
 LETTERS = Counter("waybill_ingest_dead_letters_total", "Dead letters by what became of them.", ["result"])
 Label = Annotated[str, Meta(max_length=300)]
@@ -58,7 +58,7 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
     for result in ("accepted", "duplicates"):
         LETTERS.labels(result).inc(answer[result])
     LETTERS.labels("rejected").inc(len(answer["rejected"]))
-    mark_seen(agent)
+    finish(agent, body, len(items))
     return JsonResponse(answer)
 
 

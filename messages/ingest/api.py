@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 
+import psycopg
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -27,15 +29,16 @@ from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
 from console.core.problems import problem
-from messages.ingest import cloudevents, native, otlp, otlp_logs
+from messages.ingest import cloudevents, gate, native, otlp, otlp_logs
 from messages.ingest.catalog import business_keys, rules_of
 from messages.ingest.exceptions import store_exceptions
-from messages.ingest.http import Body, batch_identity, mark_seen, receive
+from messages.ingest.http import Body, batch_identity, finish, receive
 from messages.ingest.model import Batch
 from messages.ingest.writer import Answer, write_batch
 
 log = structlog.get_logger(__name__)
-RETRY_AFTER_S = "2"
+RETRY_AFTER_S = 2
+TIMED_OUT = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
 OTLP_TYPES = frozenset({"application/x-protobuf", "application/json"})
 NATIVE_TYPES = frozenset({"application/json", native.NDJSON})
 EVENTS = Counter("waybill_ingest_events_total", "Events by what became of them.", ["endpoint", "result"])
@@ -53,26 +56,35 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def wrapped(request: HttpRequest) -> HttpResponse:
+            started = time.monotonic()
             try:
                 return view(request)
             except ConsoleError as error:
                 refusal = error
             except (OperationalError, InterfaceError) as error:
                 log.warning("ingest_unavailable", endpoint=name, reason=str(error)[:300])
+                if isinstance(error.__cause__, TIMED_OUT):
+                    gate.stumbled()
                 refusal = Unavailable("the database cannot take this now; send it again")
+            finally:
+                if (agent := getattr(request, "ingest_agent", None)) is not None:
+                    gate.took(agent, time.monotonic() - started)
             REFUSALS.labels(name, refusal.code).inc()
-            response = refuse(request, refusal)
-            if refusal.status in (429, 503):
-                response["Retry-After"] = RETRY_AFTER_S
-            if refusal.status == 401:
-                response["WWW-Authenticate"] = 'Bearer realm="waybill"'
-            if refusal.status == 405:
-                response["Allow"] = "POST"
-            return response
+            return _refused(refuse(request, refusal), refusal)
 
         return csrf_exempt(wrapped)
 
     return decorate
+
+
+def _refused(response: HttpResponse, refusal: ConsoleError) -> HttpResponse:
+    if refusal.status in (429, 503):
+        response["Retry-After"] = str(getattr(refusal, "retry_after_s", RETRY_AFTER_S))
+    if refusal.status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="waybill"'
+    if refusal.status == 405:
+        response["Allow"] = "POST"
+    return response
 
 
 def refuse_with_problem(request: HttpRequest, error: ConsoleError) -> HttpResponse:
@@ -121,7 +133,7 @@ def traces(request: HttpRequest) -> HttpResponse:
             response.partial_success.error_message = "; ".join(
                 f"span {r['index']}: {r['detail']}" for r in answer.rejected[:5]
             )
-    mark_seen(agent)
+    finish(agent, body, len(events) + len(refused))
     return _otlp_answer(body, response)
 
 
@@ -145,7 +157,7 @@ def logs(request: HttpRequest) -> HttpResponse:
         response.partial_success.error_message = (
             "only exceptions that were logged inside a span are kept here; send other logs to a log store"
         )
-    mark_seen(agent)
+    finish(agent, body, len(exceptions) + ignored)
     return _otlp_answer(body, response)
 
 
@@ -174,7 +186,7 @@ def cloud_events(request: HttpRequest) -> HttpResponse:
         agent, Batch(endpoint="cloudevents", batch_id=identity, body_sha256=sha256, events=found, refused=refused)
     )
     count("cloudevents", answer)
-    mark_seen(agent)
+    finish(agent, body, len(found) + len(refused))
     return JsonResponse(answer.as_json())
 
 
@@ -196,5 +208,5 @@ def events(request: HttpRequest) -> HttpResponse:
         agent, Batch(endpoint="events", batch_id=identity, body_sha256=body.sha256, events=found, refused=refused)
     )
     count("events", answer)
-    mark_seen(agent)
+    finish(agent, body, len(found) + len(refused))
     return JsonResponse(answer.as_json())

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from console.core.errors import ConsoleError
 from console.identity.keys import find_key
 from console.identity.models import Agent
+from messages.ingest import gate
 
 WIRE_BYTES = 8 * 1024 * 1024
 INFLATED_BYTES = 20 * 1024 * 1024
@@ -58,6 +59,7 @@ class Body:
 
     data: bytes
     media_type: str
+    wire_bytes: int
     sha256: bytes
     batch_id: str | None  # from Idempotency-Key
 
@@ -80,8 +82,9 @@ def authenticate_agent(request: HttpRequest) -> Agent:
     return key.agent
 
 
-def mark_seen(agent: Agent) -> None:
-    """Note that the agent was heard, at most every 10 s."""
+def finish(agent: Agent, body: Body, items: int) -> None:
+    """Charge the request to the agent's quota, and note, at most every 10 s, that the agent was heard."""
+    gate.charge(agent, events=items, wire_bytes=body.wire_bytes)
     now = datetime.now(UTC)
     if agent.last_seen_at is None or now - agent.last_seen_at > SEEN_EVERY:
         Agent.objects.filter(pk=agent.pk).update(last_seen_at=now)
@@ -92,17 +95,25 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
     """Return who sent and what; every refusal is raised before the body is parsed. media_types: None for any."""
     if request.method != "POST":
         raise WrongMethod("only POST is answered here")
+    gate.check_open()
     agent = authenticate_agent(request)
+    request.ingest_agent = agent  # type: ignore[attr-defined]
+    gate.check_agent(agent)
     media_type = (request.content_type or "").lower()
     if media_types is not None and media_type not in media_types:
         raise WrongType(f"send one of {', '.join(sorted(media_types))}, not {media_type[:80] or 'nothing'}")
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    data = inflate(_read(request), encoding)
+    wire = _read(request)
+    data = inflate(wire, encoding)
     batch_id = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
     if len(batch_id) > 180 or "\x00" in batch_id:
         raise Malformed("an Idempotency-Key has at most 180 characters")
     return agent, Body(
-        data=data, media_type=media_type, sha256=hashlib.sha256(data).digest(), batch_id=batch_id or None
+        data=data,
+        media_type=media_type,
+        wire_bytes=len(wire),
+        sha256=hashlib.sha256(data).digest(),
+        batch_id=batch_id or None,
     )
 
 
