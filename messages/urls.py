@@ -6,10 +6,10 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
 from messages.catalog import views_settings as settings
-from messages.dead_letters import ingest as dead_letter_ingest
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
+from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
 from messages.search import views as search
 
@@ -43,8 +43,8 @@ urlpatterns += [
     path("v1/logs", ingest.logs, name="otlp-logs"),
     path("ingest/v1/cloudevents", ingest.cloud_events, name="ingest-cloudevents"),
     path("ingest/v1/events", ingest.events, name="ingest-events"),
-    path("ingest/v1/dead-letters", dead_letter_ingest.dead_letters, name="ingest-dead-letters"),
-    path("ingest/v1/heartbeat", dead_letter_ingest.heartbeat, name="ingest-heartbeat"),
+    path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
+    path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------

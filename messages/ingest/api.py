@@ -1,47 +1,35 @@
-"""The addresses that agents push to: `/v1/traces` (OTLP/HTTP) and `/ingest/v1/events` (native)."""
+"""The addresses that agents push to. Each reads a body, hands it to intake, and says the answer in its caller's words."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
+from typing import Any
 
 import psycopg
 import structlog
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
-    ExportLogsServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
 from console.core.problems import problem
-from messages.ingest import cloudevents, gate, native, otlp, otlp_logs
-from messages.ingest.catalog import business_keys, rules_of
-from messages.ingest.exceptions import store_exceptions
-from messages.ingest.http import Body, batch_identity, finish, receive
-from messages.ingest.model import Batch
-from messages.ingest.writer import Answer, write_batch
+from messages.ingest import gate, native
+from messages.ingest.http import Body, finish, receive
+from messages.ingest.intake import decode, store
 
 log = structlog.get_logger(__name__)
 RETRY_AFTER_S = 2
 TIMED_OUT = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
 OTLP_TYPES = frozenset({"application/x-protobuf", "application/json"})
 NATIVE_TYPES = frozenset({"application/json", native.NDJSON})
-EVENTS = Counter("waybill_ingest_events_total", "Events by what became of them.", ["endpoint", "result"])
 REFUSALS = Counter("waybill_ingest_refused_requests_total", "Requests refused whole, by code.", ["endpoint", "code"])
 # google.rpc.Code by HTTP status
 GRPC_CODES = {400: 3, 401: 16, 403: 7, 405: 12, 409: 6, 413: 8, 415: 3, 429: 8, 503: 14}
@@ -99,65 +87,36 @@ def refuse_with_status(request: HttpRequest, error: ConsoleError) -> HttpRespons
     return HttpResponse(MessageToJson(status), status=error.status, content_type="application/json")
 
 
-def retention() -> timedelta:
-    return timedelta(days=settings.RETENTION_DAYS)
-
-
-def count(endpoint: str, answer: Answer) -> None:
-    EVENTS.labels(endpoint, "accepted").inc(answer.accepted)
-    EVENTS.labels(endpoint, "duplicate").inc(answer.duplicates)
-    EVENTS.labels(endpoint, "rejected").inc(len(answer.rejected))
+def take(request: HttpRequest, endpoint: str, *, media_types: frozenset[str] | None) -> tuple[Body, dict[str, Any]]:
+    """Return (body, answer) of a request whose items are stored now."""
+    agent, body = receive(request, media_types=media_types)
+    decoded = decode(endpoint, agent, body)
+    answer = store(endpoint, decoded)
+    finish(agent, body, decoded.items)
+    return body, answer
 
 
 @ingest_endpoint("traces", refuse_with_status)
 def traces(request: HttpRequest) -> HttpResponse:
     """OTLP/HTTP traces, protobuf or JSON."""
-    agent, body = receive(request, media_types=OTLP_TYPES)
-    decoded = otlp.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
-    events, refused = otlp.events_of(
-        decoded,
-        environment_id=agent.environment_id,
-        now=datetime.now(UTC),
-        retention=retention(),
-        keys=partial(business_keys, rules_of(agent.environment_id)),
-    )
+    body, answer = take(request, "traces", media_types=OTLP_TYPES)
     response = ExportTraceServiceResponse()
-    if events or refused:
-        identity = batch_identity("traces", body.batch_id, body.sha256)
-        answer = write_batch(
-            agent, Batch(endpoint="traces", batch_id=identity, body_sha256=body.sha256, events=events, refused=refused)
-        )
-        count("traces", answer)
-        if answer.rejected:
-            response.partial_success.rejected_spans = len(answer.rejected)
-            response.partial_success.error_message = "; ".join(
-                f"span {r['index']}: {r['detail']}" for r in answer.rejected[:5]
-            )
-    finish(agent, body, len(events) + len(refused))
+    if rejected := answer["rejected"]:
+        response.partial_success.rejected_spans = len(rejected)
+        response.partial_success.error_message = "; ".join(f"span {r['index']}: {r['detail']}" for r in rejected[:5])
     return _otlp_answer(body, response)
 
 
 @ingest_endpoint("logs", refuse_with_status)
 def logs(request: HttpRequest) -> HttpResponse:
     """OTLP/HTTP logs, protobuf or JSON: exceptions with a span are kept, the rest is said to be rejected."""
-    agent, body = receive(request, media_types=OTLP_TYPES)
-    decoded = otlp.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
-    exceptions, ignored = otlp_logs.exceptions_of(
-        decoded, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention()
-    )
+    body, answer = take(request, "logs", media_types=OTLP_TYPES)
     response = ExportLogsServiceResponse()
-    if exceptions:
-        identity = batch_identity("logs", body.batch_id, body.sha256)
-        answer = store_exceptions(agent, exceptions, ignored, batch_id=identity, body_sha256=body.sha256)
-        EVENTS.labels("logs", "accepted").inc(answer["accepted"])
-        EVENTS.labels("logs", "duplicate").inc(answer["duplicates"])
-    if ignored:
-        EVENTS.labels("logs", "ignored").inc(ignored)
-        response.partial_success.rejected_log_records = ignored
+    if answer["ignored"]:
+        response.partial_success.rejected_log_records = answer["ignored"]
         response.partial_success.error_message = (
             "only exceptions that were logged inside a span are kept here; send other logs to a log store"
         )
-    finish(agent, body, len(exceptions) + ignored)
     return _otlp_answer(body, response)
 
 
@@ -167,46 +126,16 @@ def _otlp_answer(body: Body, response: Message) -> HttpResponse:
     return HttpResponse(response.SerializeToString(), content_type="application/x-protobuf")
 
 
-@ingest_endpoint("cloudevents", refuse_with_problem)
-def cloud_events(request: HttpRequest) -> HttpResponse:
-    """CloudEvents 1.0: structured, batched, or binary with `ce-…` headers and any content type."""
-    agent, body = receive(request, media_types=None)
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    items = cloudevents.split_items(body.data, body.media_type, headers)
-    found, refused = cloudevents.events_of(
-        items,
-        environment_id=agent.environment_id,
-        now=datetime.now(UTC),
-        retention=retention(),
-        keys=partial(business_keys, rules_of(agent.environment_id)),
-    )
-    sha256 = hashlib.sha256(b"\n".join(items)).digest()  # in binary mode the body alone does not tell two events apart
-    identity = batch_identity("cloudevents", body.batch_id, sha256)
-    answer = write_batch(
-        agent, Batch(endpoint="cloudevents", batch_id=identity, body_sha256=sha256, events=found, refused=refused)
-    )
-    count("cloudevents", answer)
-    finish(agent, body, len(found) + len(refused))
-    return JsonResponse(answer.as_json())
+def json_endpoint(name: str, media_types: frozenset[str] | None) -> View:
+    """Make the view of an endpoint that answers {"accepted", "duplicates", "rejected"}."""
+
+    @ingest_endpoint(name, refuse_with_problem)
+    def view(request: HttpRequest) -> HttpResponse:
+        return JsonResponse(take(request, name, media_types=media_types)[1])
+
+    return view
 
 
-@ingest_endpoint("events", refuse_with_problem)
-def events(request: HttpRequest) -> HttpResponse:
-    """Native events: a JSON array, an envelope or NDJSON."""
-    agent, body = receive(request, media_types=NATIVE_TYPES)
-    items, batch_id = native.split_items(body.data, body.media_type, "events")
-    found, refused = native.events_of(
-        items,
-        environment_id=agent.environment_id,
-        now=datetime.now(UTC),
-        retention=retention(),
-        keys=partial(business_keys, rules_of(agent.environment_id)),
-        nested_checked=body.media_type != native.NDJSON,
-    )
-    identity = batch_identity("events", body.batch_id or batch_id, body.sha256)
-    answer = write_batch(
-        agent, Batch(endpoint="events", batch_id=identity, body_sha256=body.sha256, events=found, refused=refused)
-    )
-    count("events", answer)
-    finish(agent, body, len(found) + len(refused))
-    return JsonResponse(answer.as_json())
+events = json_endpoint("events", NATIVE_TYPES)  # a JSON array, an envelope or NDJSON
+dead_letters = json_endpoint("dead-letters", NATIVE_TYPES)  # the same
+cloud_events = json_endpoint("cloudevents", None)  # structured, batched, or binary with any content type

@@ -6,8 +6,8 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
@@ -62,6 +62,7 @@ class Body:
     wire_bytes: int
     sha256: bytes
     batch_id: str | None  # from Idempotency-Key
+    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case
 
 
 _agents: dict[str, tuple[float, Agent]] = {}
@@ -112,6 +113,7 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
         data=data,
         media_type=media_type,
         wire_bytes=len(wire),
+        headers={name.lower(): value for name, value in request.headers.items()} if media_types is None else {},
         sha256=hashlib.sha256(data).digest(),
         batch_id=batch_id or None,
     )

@@ -1,0 +1,156 @@
+"""One body, from bytes to an answer, whoever brings it: an HTTP request, a Kafka record, a person who mended a refused item."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import Counter
+
+from console.identity.models import Agent
+from messages.dead_letters.items import letters_of
+from messages.dead_letters.services import store_dead_letters
+from messages.ingest import cloudevents, native, otlp, otlp_logs
+from messages.ingest.catalog import business_keys, rules_of
+from messages.ingest.exceptions import store_exceptions
+from messages.ingest.http import Body, batch_identity
+from messages.ingest.model import Batch, NewEvent, Refused
+from messages.ingest.writer import write_batch
+
+EVENTS = Counter("waybill_ingest_events_total", "Events by what became of them.", ["endpoint", "result"])
+LETTERS = Counter("waybill_ingest_dead_letters_total", "Dead letters by what became of them.", ["result"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """What a body holds. `store` writes it in one transaction and returns the answer: accepted, duplicates, rejected or ignored."""
+
+    items: int
+    refused: list[Refused]
+    store: Callable[[], dict[str, Any]]
+
+
+def retention() -> timedelta:
+    return timedelta(days=settings.RETENTION_DAYS)
+
+
+def keys_for(agent: Agent) -> Callable[[Mapping[str, Any]], dict[str, str]]:
+    return partial(business_keys, rules_of(agent.environment_id))
+
+
+def _traces(agent: Agent, body: Body) -> Decoded:
+    request = otlp.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
+    events, refused = otlp.events_of(
+        request, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention(), keys=keys_for(agent)
+    )
+    return _of_events("traces", agent, body, events, refused)
+
+
+def _events(agent: Agent, body: Body) -> Decoded:
+    items, batch_id = native.split_items(body.data, body.media_type, "events")
+    events, refused = native.events_of(
+        items,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        retention=retention(),
+        keys=keys_for(agent),
+        nested_checked=body.media_type != native.NDJSON,
+    )
+    return _of_events("events", agent, body, events, refused, batch_id=batch_id)
+
+
+def _cloud_events(agent: Agent, body: Body) -> Decoded:
+    items = cloudevents.split_items(body.data, body.media_type, body.headers)
+    events, refused = cloudevents.events_of(
+        items, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention(), keys=keys_for(agent)
+    )
+    # In binary mode the body alone does not tell two events apart.
+    sha256 = hashlib.sha256(b"\n".join(items)).digest()
+    return _of_events("cloudevents", agent, body, events, refused, sha256=sha256)
+
+
+def _of_events(
+    endpoint: str,
+    agent: Agent,
+    body: Body,
+    events: list[NewEvent],
+    refused: list[Refused],
+    *,
+    batch_id: str | None = None,
+    sha256: bytes | None = None,
+) -> Decoded:
+    sha256 = sha256 or body.sha256
+    batch = Batch(
+        endpoint=endpoint,
+        batch_id=batch_identity(endpoint, body.batch_id or batch_id, sha256),
+        body_sha256=sha256,
+        events=events,
+        refused=refused,
+    )
+    if not events and not refused:
+        return Decoded(items=0, refused=[], store=lambda: {"accepted": 0, "duplicates": 0, "rejected": []})
+    return Decoded(items=len(events) + len(refused), refused=refused, store=lambda: write_batch(agent, batch).as_json())
+
+
+def _logs(agent: Agent, body: Body) -> Decoded:
+    request = otlp.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
+    exceptions, ignored = otlp_logs.exceptions_of(
+        request, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention()
+    )
+    identity = batch_identity("logs", body.batch_id, body.sha256)
+
+    def store() -> dict[str, Any]:
+        if not exceptions:
+            return {"accepted": 0, "duplicates": 0, "ignored": ignored}
+        return store_exceptions(agent, exceptions, ignored, batch_id=identity, body_sha256=body.sha256)
+
+    return Decoded(items=len(exceptions) + ignored, refused=[], store=store)
+
+
+def _dead_letters(agent: Agent, body: Body) -> Decoded:
+    items, batch_id = native.split_items(body.data, body.media_type, "dead_letters")
+    letters, refused = letters_of(
+        items,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        retention=retention(),
+        keys=keys_for(agent),
+        nested_checked=body.media_type != native.NDJSON,
+    )
+    identity = batch_identity("dead-letters", body.batch_id or batch_id, body.sha256)
+    store = partial(store_dead_letters, agent, letters, refused, batch_id=identity, body_sha256=body.sha256)
+    return Decoded(items=len(items), refused=refused, store=store)
+
+
+DECODERS: dict[str, Callable[[Agent, Body], Decoded]] = {
+    "traces": _traces,
+    "logs": _logs,
+    "events": _events,
+    "cloudevents": _cloud_events,
+    "dead-letters": _dead_letters,
+}
+
+
+def decode(endpoint: str, agent: Agent, body: Body) -> Decoded:
+    """Return what a body of this endpoint holds; raises Malformed, TooLarge."""
+    return DECODERS[endpoint](agent, body)
+
+
+def store(endpoint: str, decoded: Decoded) -> dict[str, Any]:
+    """Store it, count it, and return the answer; raises BatchConflict, Unavailable."""
+    answer = decoded.store()
+    counter = LETTERS.labels if endpoint == "dead-letters" else partial(EVENTS.labels, endpoint)
+    names = ("accepted", "duplicates") if endpoint == "dead-letters" else ("accepted", "duplicate")
+    counter(names[0]).inc(answer["accepted"])
+    counter(names[1]).inc(answer["duplicates"])
+    counter("rejected").inc(len(answer.get("rejected", ())))
+    if answer.get("ignored"):
+        counter("ignored").inc(answer["ignored"])
+    return answer
