@@ -68,12 +68,27 @@ def visible_connections(actor: Actor) -> QuerySet[Connection]:
 
 
 def visible_rejects(actor: Actor) -> QuerySet[IngestReject]:
-    """Return rejected items: they belong to no flow yet, so only administrators of the environment see them."""
-    rejects = IngestReject.objects.select_related("environment", "agent")
+    """Return refused items: those of a known flow for its operators, the rest for every operator of the environment."""
+    rejects = IngestReject.objects.select_related("environment", "agent", "flow__team")
     if actor.is_superuser:
         return rejects
-    administered = [pk for pk, teams in actor.grants.items() if Role.ADMINISTRATOR in teams.values()]
-    return rejects.filter(environment_id__in=administered)
+    own = Q(pk__in=[])
+    for environment_id, teams in actor.grants.items():
+        operated = [team for team, role in teams.items() if role >= Role.OPERATOR]
+        if operated:
+            nobodys = Q(flow__isnull=True) | Q(flow__team_id__isnull=True)
+            own |= Q(environment_id=environment_id) & (nobodys | Q(flow__team_id__in=operated))
+    return rejects.filter(own)
+
+
+def get_visible_reject(actor: Actor, pk: UUID) -> IngestReject:
+    return _get(visible_rejects(actor), "refused item", pk=pk)
+
+
+def check_can_operate_rejects(actor: Actor, reject: IngestReject) -> None:
+    """Who sees a refused item may read and mend it: it is looked up again, because the item may have been read long ago."""
+    if not visible_rejects(actor).filter(pk=reject.pk).exists():
+        raise Forbidden("only operators of its flow, or of its environment, may do this")
 
 
 def _get(rows: QuerySet[M], what: str, **by: Any) -> M:

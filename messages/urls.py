@@ -9,6 +9,7 @@ from messages.catalog import views_settings as settings
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
+from messages.ingest import views as watch
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
 from messages.search import views as search
@@ -33,7 +34,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/<int:pk>/", catalog.connection, name="connection"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
     path("settings/", settings.settings, name="settings"),
-    path("settings/refused/", settings.rejects, name="rejects"),
+    path("settings/refused/", watch.moved),
+    path("ingest/", watch.ingest, name="ingest"),
+    path("ingest/refused/", watch.refused, name="refused"),
+    path("ingest/refused/<uuid:pk>/", watch.one_refused, name="reject"),
+    path("ingest/refused/<uuid:pk>/resubmit/", watch.settle, {"action": "resubmit"}, name="reject-resubmit"),
+    path("ingest/refused/<uuid:pk>/dismiss/", watch.settle, {"action": "dismiss"}, name="reject-dismiss"),
     path("settings/rules/<slug:kind>/<int:pk>/<slug:action>", settings.rule_action, name="rule-action"),
 ]
 

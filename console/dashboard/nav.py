@@ -21,6 +21,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("flows", "Flows", "route"),
     ("connections", "Connections", "plug"),
     ("agents", "Agents", "radio-tower"),
+    ("ingest", "Ingest", "inbox"),
     None,
     ("audit", "Audit", "file-text"),
     ("settings", "Settings", "settings"),

@@ -10,7 +10,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from console.identity.models import Agent
-from messages.models import DeadLetter, Replay
+from messages.ingest.partitions import TABLES
+from messages.ingest.watch import rows_in_default
+from messages.models import DeadLetter, IngestReject, Replay
 
 
 class StateCollector(Collector):
@@ -42,4 +44,17 @@ class StateCollector(Collector):
             "environment__slug", "name", "last_seen_at"
         ):
             silent.add_metric([environment, name], (now - seen).total_seconds() if seen else float("inf"))
-        yield from (waiting, oldest, replays, silent)
+        refused = GaugeMetricFamily(
+            "waybill_ingest_refused_waiting", "Refused items that wait for a person.", labels=["environment", "code"]
+        )
+        rejects = IngestReject.objects.filter(settled_at=None).order_by()
+        for environment, code, count in rejects.values_list("environment__slug", "code").annotate(Count("id")):
+            refused.add_metric([environment, code], count)
+        misplaced = GaugeMetricFamily(
+            "waybill_ingest_rows_in_default",
+            "Rows that found no partition of their day, counted up to 1,001.",
+            labels=["table"],
+        )
+        for table, rows in (dict.fromkeys(TABLES, 0) | rows_in_default()).items():
+            misplaced.add_metric([table], rows)
+        yield from (waiting, oldest, replays, silent, refused, misplaced)

@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, views
+from messages.api import actions, agents, ingest, views
 from messages.api.docs import ApiDocs
 
 
@@ -43,6 +43,12 @@ urlpatterns = [
     path("connections/<str:pk>", views.OneConnection.as_view()),
     path("agents", agents.Agents.as_view()),
     path("agents/<str:pk>", agents.OneAgent.as_view()),
+    path("ingest", ingest.Ingest.as_view()),
+    path("rejects", ingest.Rejects.as_view()),
+    path("rejects/<str:pk>", ingest.OneReject.as_view()),
+    path("rejects/<str:pk>/text", ingest.RejectBody.as_view()),
+    path("rejects/<str:pk>/resubmit", ingest.Resubmit.as_view()),
+    path("rejects/<str:pk>/dismiss", ingest.Dismiss.as_view()),
     path("audit", views.Audit.as_view()),
     path("audit/<str:pk>", views.OneAuditEntry.as_view()),
     re_path(r"^(?P<path>.*)$", nothing_here),

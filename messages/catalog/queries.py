@@ -6,7 +6,6 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
@@ -14,8 +13,8 @@ from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
-from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_rejects, visible_systems
-from messages.models import Connection, DeadLetter, Flow, FlowRule, IngestReject, KeyRule, RollupHour, System
+from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_systems
+from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, RollupHour, System
 from messages.models.stream import Operation, Outcome
 
 DAY = timedelta(hours=24)
@@ -164,16 +163,6 @@ def teams_to_give_to(actor: Actor, environment: Environment) -> QuerySet[Team]:
     return teams.filter(
         pk__in=[pk for pk, role in actor.grants.get(environment.pk, {}).items() if role >= Role.ADMINISTRATOR]
     )
-
-
-def find_rejects(
-    actor: Actor, environment: Environment, *, before: UUID | None = None, limit: int = 50
-) -> list[IngestReject]:
-    """Return refused items, newest first, those older than an id; only administrators see any."""
-    rejects = visible_rejects(actor).filter(environment=environment).defer("raw").order_by("-id")
-    if before:
-        rejects = rejects.filter(id__lt=before)
-    return list(rejects[:limit])
 
 
 def find_connections(actor: Actor, environment: Environment) -> QuerySet[Connection]:

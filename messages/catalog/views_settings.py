@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import messages as flash
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from console.core.errors import ConsoleError, Forbidden, NotFound
-from console.core.render import render_page
 from console.identity.access import can_administer
-from console.identity.pages import PageRequest, asked_uuid, page
-from messages.catalog.queries import find_flows, find_rejects, flow_rules, get_rule, key_rules, recent_destinations
+from console.identity.pages import PageRequest, page
+from messages.catalog.queries import find_flows, flow_rules, get_rule, key_rules, recent_destinations
 from messages.catalog.services import add_flow_rule, add_key_rule, move_rule, remove_rule
 from messages.catalog.views import seen
 
@@ -74,20 +72,3 @@ def rule_action(request: PageRequest, kind: str, pk: int, action: str) -> HttpRe
     else:
         move_rule(rule, up=action == "up", by=request.actor)
     return seen(f"{reverse('settings')}#{kind}-rules")
-
-
-@require_safe
-@page
-def rejects(request: PageRequest) -> HttpResponse:
-    """What ingest refused here, with its reason."""
-    before = asked_uuid(request, "before")
-    rows = find_rejects(request.actor, request.environment, before=before, limit=REJECTS_SHOWN + 1)
-    context = {
-        "rejects": rows[:REJECTS_SHOWN],
-        "may_see": can_administer(request.actor, request.environment),
-        "newest": request.path if before else "",
-        "older": f"{request.path}?{urlencode({'before': str(rows[REJECTS_SHOWN - 1].pk)})}"
-        if len(rows) > REJECTS_SHOWN
-        else "",
-    }
-    return render_page(request, "messaging/rejects.html", "messaging/_rejects.html", context)

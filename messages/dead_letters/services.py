@@ -18,8 +18,9 @@ from messages.dead_letters.items import NewDeadLetter
 from messages.ingest import messages_sql
 from messages.ingest.catalog import flow_id_for, system_id_for
 from messages.ingest.model import Refused
+from messages.ingest.refusals import store_refused
 from messages.ingest.status import DEAD, FAILED
-from messages.ingest.writer import AlreadyAnswered, copy_payloads, find_answer, record_answer, store_refused
+from messages.ingest.writer import AlreadyAnswered, copy_payloads, find_answer, record_answer
 from messages.models import DeadLetter, Replay
 from messages.payloads.seal import seal
 from messages.payloads.services import data_key_for

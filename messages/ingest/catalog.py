@@ -100,6 +100,13 @@ def flow_id_for(environment_id: int, destination: str | None, system: str) -> in
     return cached
 
 
+def known_flow(environment_id: int, destination: str) -> int | None:
+    """Return the flow that a destination belongs to, when there is one; makes none."""
+    matched = next((flow_id for pattern, flow_id in rules_of(environment_id).flows if pattern.match(destination)), None)
+    name = clean.text(destination, 200)
+    return matched or Flow.objects.filter(environment_id=environment_id, name=name).values_list("pk", flat=True).first()
+
+
 def system_id_for(environment_id: int, name: str) -> int:
     return _id_of(System, environment_id, name)
 

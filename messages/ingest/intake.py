@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from console.identity.models import Agent
 from messages.dead_letters.items import letters_of
@@ -25,6 +25,12 @@ from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.writer import write_batch
 
 EVENTS = Counter("waybill_ingest_events_total", "Events by what became of them.", ["endpoint", "result"])
+LAG = Histogram(
+    "waybill_ingest_lag_seconds",
+    "Time from the newest event of a batch to its being stored.",
+    ["endpoint"],
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600, 86_400),
+)
 LETTERS = Counter("waybill_ingest_dead_letters_total", "Dead letters by what became of them.", ["result"])
 
 
@@ -96,7 +102,15 @@ def _of_events(
     )
     if not events and not refused:
         return Decoded(items=0, refused=[], store=lambda: {"accepted": 0, "duplicates": 0, "rejected": []})
-    return Decoded(items=len(events) + len(refused), refused=refused, store=lambda: write_batch(agent, batch).as_json())
+
+    def store() -> dict[str, Any]:
+        answer = write_batch(agent, batch).as_json()
+        if events:
+            newest = max(event.occurred_at for event in events)
+            LAG.labels(endpoint).observe(max(0.0, (datetime.now(UTC) - newest).total_seconds()))
+        return answer
+
+    return Decoded(items=len(events) + len(refused), refused=refused, store=store)
 
 
 def _logs(agent: Agent, body: Body) -> Decoded:

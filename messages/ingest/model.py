@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -19,7 +20,7 @@ class NewPayload:
 class NewEvent:
     """One event, cleaned: every text fits its column, every time its partition.
 
-    index  position in the sender's batch, named in the answer.   raw  the item as it came, kept when it is refused.
+    index  position in the sender's batch, named in the answer.   raw  the item as it came, or what makes it: kept when it is refused.
     batch  (message uid, message id) of each message when the event is about many; message_uid is None then.
     """
 
@@ -47,7 +48,7 @@ class NewEvent:
     keys: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, object] = field(default_factory=dict)
     payload: NewPayload | None = None
-    raw: bytes = b""
+    raw: bytes | Callable[[], bytes] = b""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,14 +7,16 @@ conventions with the names they had before. One span becomes one event.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -94,6 +96,7 @@ def events_of(
         resource = plain(resource_spans.resource.attributes)
         semconv.rename(resource)
         source = _Source(
+            resource=resource_spans.resource,
             kept={name: resource[name] for name in semconv.RESOURCE_KEPT if name in resource},
             system=clean.text(str(resource.get("service.name") or "unknown_service"), 120),
             keys=keys(resource),
@@ -119,16 +122,38 @@ def events_of(
                     or not any(span.trace_id)
                     or not any(span.span_id)
                 ):
-                    refused.append(_refused(index, span))
+                    refused.append(_refused(index, span, resource_spans.resource))
                 else:
                     events.append(_event(span, index, source))
                 index += 1
     return events, refused
 
 
-def _refused(index: int, span: Any) -> Refused:
+def _refused(index: int, span: Any, resource: Any) -> Refused:
     detail = "a span needs a trace id of 16 bytes and a span id of 8 bytes, not all zero"
-    return Refused(index=index, code="invalid_span_id", detail=detail, raw=span.SerializeToString())
+    return Refused(index=index, code="invalid_span_id", detail=detail, raw=alone(span, resource))
+
+
+def alone(span: Any, resource: Any) -> bytes:
+    """Return a request that holds this span alone."""
+    request = ExportTraceServiceRequest()
+    resource_spans = request.resource_spans.add(resource=resource)
+    resource_spans.scope_spans.add().spans.append(span)
+    return request.SerializeToString()
+
+
+def as_json(raw: bytes) -> str:
+    """Return a protobuf request as OTLP's JSON: hex ids, integer enums, indented to be read and mended."""
+    request = ExportTraceServiceRequest.FromString(raw)
+    tree = MessageToDict(request, use_integers_for_enums=True)
+    for resource in tree.get("resourceSpans", []):
+        for scope in resource.get("scopeSpans", []):
+            for span in scope.get("spans", []):
+                for holder in (span, *span.get("links", [])):
+                    for name in ("traceId", "spanId", "parentSpanId"):
+                        if name in holder:
+                            holder[name] = base64.b64decode(holder[name]).hex()
+    return json.dumps(tree, indent=2, ensure_ascii=False)
 
 
 def _value(any_value: Any) -> Any:
@@ -165,6 +190,7 @@ class _Source:
     retention: timedelta
     key_rules: Keys
     kept: dict[str, Any]
+    resource: Any
 
 
 def _event(span: Any, index: int, source: _Source) -> NewEvent:
@@ -225,6 +251,7 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         keys=business,
         payload=_payload(attributes),
         attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
+        raw=partial(alone, span, source.resource),
     )
 
 

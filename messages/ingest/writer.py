@@ -18,19 +18,18 @@ import structlog
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
 from console.core.errors import Conflict, Unavailable
-from console.core.ids import uuid7
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
 from messages.ingest.catalog import flow_id_for, system_id_for
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
-from messages.models import IngestReject, LedgerEntry
-from messages.payloads.seal import Content, seal
+from messages.ingest.refusals import store_refused
+from messages.models import LedgerEntry
+from messages.payloads.seal import seal
 from messages.payloads.services import data_key_for
 
 log = structlog.get_logger(__name__)
 TRIES = 4
-KEPT_RAW_BYTES = 256 * 1024
 
 EVENT_COLUMNS = (
     ("occurred_at", "timestamptz"),
@@ -315,31 +314,6 @@ def _copy(target: str, types: list[str], rows: Sequence[tuple[object, ...]]) -> 
             copy.write_row(row)
 
 
-def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
-    """Keep refused items, sealed, with their reason."""
-    if not refused:
-        return
-    key_id, key = data_key_for(agent.environment_id, now.date())
-    rejects = []
-    for item in refused:
-        pk = uuid7()
-        raw = seal(key, Content(item.raw[:KEPT_RAW_BYTES]), environment_id=agent.environment_id, row_id=pk)
-        rejects.append(
-            IngestReject(
-                id=pk,
-                environment_id=agent.environment_id,
-                agent=agent,
-                received_at=now,
-                endpoint=endpoint,
-                code=item.code,
-                detail=item.detail[:2000],
-                raw=raw,
-                data_key_id=key_id,
-            )
-        )
-    IngestReject.objects.bulk_create(rejects)
-
-
 def record_answer(agent: Agent, batch_id: str, body_sha256: bytes, answer: dict[str, object], now: datetime) -> None:
     """Remember the answer in this transaction; raises AlreadyAnswered when another request was first."""
     stored = messages_sql.run_set_based(
@@ -367,7 +341,8 @@ def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) ->
 
 
 def _refusal(event: NewEvent, code: str, detail: str) -> Refused:
-    return Refused(index=event.index, code=code, detail=detail, raw=event.raw)
+    raw = event.raw if isinstance(event.raw, bytes) else event.raw()
+    return Refused(index=event.index, code=code, detail=detail, raw=raw)
 
 
 def expire_ledger(days: int = 7) -> int:

@@ -36,9 +36,27 @@ class IngestReject(models.Model):
     detail = models.TextField()
     raw = models.BinaryField()  # sealed like a payload's body; at most 256 KiB of it are kept
     data_key = models.ForeignKey("messaging.DataKey", models.PROTECT, related_name="+")
+    flow = models.ForeignKey(
+        "messaging.Flow", models.SET_NULL, null=True, related_name="+"
+    )  # when the item names a known one
+    settled_at = models.DateTimeField(null=True)
+    settled_by = models.CharField(max_length=150, blank=True)
+    settled_how = models.CharField(
+        max_length=12, blank=True, choices=[("resubmitted", "resubmitted"), ("dismissed", "dismissed")]
+    )
 
     class Meta:
-        indexes = [Index(fields=["environment", "-id"], name="reject_by_environment")]
+        indexes = [
+            Index(fields=["environment", "-id"], name="reject_by_environment"),
+            Index(fields=["environment", "-id"], name="reject_waiting", condition=models.Q(settled_at=None)),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="reject_is_settled_somehow",
+                condition=models.Q(settled_at=None, settled_how="")
+                | models.Q(settled_at__isnull=False, settled_how__gt=""),
+            )
+        ]
 
 
 class DataKey(models.Model):

@@ -24,7 +24,8 @@ BASELINE = {
     "/agents/": 8,
     "/audit/": 8,
     "/settings/": 13,
-    "/settings/refused/": 8,
+    "/ingest/": 11,
+    "/ingest/refused/": 8,
 }
 
 

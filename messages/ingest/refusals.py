@@ -1,0 +1,67 @@
+"""Items that were refused, kept sealed with their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from console.core.ids import uuid7
+from console.identity.models import Agent
+from messages.ingest import otlp, semconv
+from messages.ingest.catalog import known_flow
+from messages.ingest.model import Refused
+from messages.models import IngestReject
+from messages.payloads.seal import Content, seal
+from messages.payloads.services import data_key_for
+
+KEPT_RAW_BYTES = 256 * 1024
+
+
+def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
+    """Keep refused items, sealed, with their reason and, where the item names one we know, their flow."""
+    if not refused:
+        return
+    key_id, key = data_key_for(agent.environment_id, now.date())
+    rejects = []
+    for item in refused:
+        pk = uuid7()
+        raw = seal(key, Content(item.raw[:KEPT_RAW_BYTES]), environment_id=agent.environment_id, row_id=pk)
+        rejects.append(
+            IngestReject(
+                id=pk,
+                environment_id=agent.environment_id,
+                agent=agent,
+                received_at=now,
+                endpoint=endpoint,
+                code=item.code,
+                detail=item.detail.replace("\x00", "\ufffd")[:2000],
+                raw=raw,
+                data_key_id=key_id,
+                flow_id=_flow_of(agent.environment_id, endpoint, item.raw),
+            )
+        )
+    IngestReject.objects.bulk_create(rejects)
+
+
+def _flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
+    """Return the flow that an item would have belonged to: it decides who may read it. Never makes a flow."""
+    try:
+        if endpoint == "traces":
+            resource = ExportTraceServiceRequest.FromString(raw).resource_spans[0]
+            attributes = otlp.plain(resource.scope_spans[0].spans[0].attributes)
+            semconv.rename(attributes)
+            system = otlp.plain(resource.resource.attributes).get("service.name")
+            names = [semconv.destination_of(attributes), system]
+        else:
+            item: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
+            names = [item.get(name) for name in ("destination", "origin", "queue", "type", "system")]
+    except (msgspec.MsgspecError, DecodeError, IndexError, RecursionError, UnicodeError):
+        return None
+    return next(
+        (found for name in names if isinstance(name, str) and (found := known_flow(environment_id, name))), None
+    )
