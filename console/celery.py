@@ -16,7 +16,19 @@ app.autodiscover_tasks(["messages", "console.health"])
 app.conf.beat_schedule = {
     "heartbeat": {"task": "console.heartbeat", "schedule": 2.0, "options": {"expires": 5}},
     "sweep-replays": {"task": "messaging.sweep_replays", "schedule": 5.0, "options": {"expires": 5}},
-    "settle-replays": {"task": "messaging.settle_replays", "schedule": 2.0, "options": {"expires": 2}},
+    # Most proofs come within seconds: the young are looked at often, the old ones, which may be many, once a minute.
+    "settle-replays": {
+        "task": "messaging.settle_replays",
+        "args": [15],
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
+    "settle-old-replays": {
+        "task": "messaging.settle_replays",
+        "args": [30 * 24 * 60],
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "attach-exceptions": {
         "task": "messaging.attach_exceptions",
         "args": [10],

@@ -46,8 +46,10 @@ def sweep_replays() -> None:
 
 
 @shared_task(name="messaging.settle_replays")
-def settle_replays() -> None:
-    """Look for the receivers' proofs."""
+def settle_replays(minutes: int) -> None:
+    """Look for the receivers' proofs of replays as young as that."""
+    from datetime import timedelta
+
     from messages.replay import proofs
 
-    proofs.settle_replays()
+    proofs.settle_replays(within=timedelta(minutes=minutes))

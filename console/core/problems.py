@@ -37,7 +37,7 @@ def problem(status: int, code: str, detail: str, **more: Any) -> JsonResponse:
 
 def wants_json(request: HttpRequest) -> bool:
     """Whether the caller is a program: the REST and ingest paths, never a page."""
-    return request.path.startswith(("/api/", "/ingest/", "/v1/", "/livez", "/readyz", "/metrics"))
+    return request.path.startswith(("/api/", "/ingest/v1/", "/v1/", "/livez", "/readyz", "/metrics"))
 
 
 def page_for(request: HttpRequest, status: int, detail: str) -> HttpResponse:

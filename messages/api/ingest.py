@@ -46,7 +46,7 @@ class RejectOut(serializers.ModelSerializer[IngestReject]):
 class RejectText(serializers.Serializer[Any]):
     """The item as text: JSON, and OTLP's JSON for a span."""
 
-    text = serializers.CharField(trim_whitespace=False, max_length=2_000_000)
+    text = serializers.CharField(trim_whitespace=False, max_length=20_000_000)
 
 
 class StoredOut(serializers.Serializer[Any]):

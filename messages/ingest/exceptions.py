@@ -44,7 +44,7 @@ WITH waiting AS (
 )
 UPDATE messaging_logged_exception x SET attached = true FROM events n WHERE x.event_id = n.id AND NOT x.attached
 """
-LOCK = 7_219_004
+LOCK = 7_219_005
 
 
 def store_exceptions(

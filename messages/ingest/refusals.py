@@ -19,8 +19,6 @@ from messages.models import IngestReject
 from messages.payloads.seal import Content, seal
 from messages.payloads.services import data_key_for
 
-KEPT_RAW_BYTES = 256 * 1024
-
 
 def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
     """Keep refused items, sealed, with their reason and, where the item names one we know, their flow."""
@@ -30,7 +28,7 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
     rejects = []
     for item in refused:
         pk = uuid7()
-        raw = seal(key, Content(item.raw[:KEPT_RAW_BYTES]), environment_id=agent.environment_id, row_id=pk)
+        raw = seal(key, Content(item.raw), environment_id=agent.environment_id, row_id=pk)
         rejects.append(
             IngestReject(
                 id=pk,

@@ -23,6 +23,7 @@ from messages.models import IngestReject
 from messages.payloads.seal import PayloadUnreadable
 
 SHOWN = 50
+MOST_SHOWN = 500_000  # characters that a form holds without harm; larger items are mended over REST
 TABS = (("waiting", "Waiting"), ("all", "All"))
 
 
@@ -80,7 +81,13 @@ def _context(request: PageRequest, reject: IngestReject, text: str | None = None
             text = read_refused(reject, by=request.actor)
         except PayloadUnreadable as error:
             text, unreadable = "", str(error)
-    return {"reject": reject, "text": text, "unreadable": unreadable, "lines": min(30, max(8, text.count("\n") + 2))}
+    return {
+        "reject": reject,
+        "text": text[:MOST_SHOWN],
+        "cut": len(text) > MOST_SHOWN,
+        "unreadable": unreadable,
+        "lines": min(30, max(8, text.count("\n") + 2)),
+    }
 
 
 @require_POST

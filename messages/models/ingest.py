@@ -34,7 +34,7 @@ class IngestReject(models.Model):
     endpoint = models.CharField(max_length=40)
     code = models.CharField(max_length=60)
     detail = models.TextField()
-    raw = models.BinaryField()  # sealed like a payload's body; at most 256 KiB of it are kept
+    raw = models.BinaryField()  # sealed like a payload's body, whole
     data_key = models.ForeignKey("messaging.DataKey", models.PROTECT, related_name="+")
     flow = models.ForeignKey(
         "messaging.Flow", models.SET_NULL, null=True, related_name="+"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from messages.replay.services import move
 
 LOCK = 7_219_004
 AT_MOST = 500
+LOOKED_FOR = timedelta(days=30)
 
 # A proof is a process or settle event (4, 5) that succeeded (1), pushed by an agent, about this letter's flow, message or
 # system, tied to the replay by its own trace, by a link to that trace, or by the same message after the sending.
@@ -43,18 +44,18 @@ CROSS JOIN LATERAL (
       AND (d.system_id IS NULL OR e.system_id = d.system_id)
     ORDER BY strength, occurred_at LIMIT 1
 ) p
-WHERE r.state IN ('sending', 'sent', 'confirmed', 'unknown') AND r.finished_at IS NULL
+WHERE r.state IN ('sending', 'sent', 'confirmed', 'unknown') AND r.finished_at IS NULL AND r.created_at > now() - make_interval(secs => %s)
 ORDER BY r.id LIMIT %s
 """
 
 
-def settle_replays() -> int:
-    """Close every replay whose proof has arrived; two at once do the work once. Returns how many were proved."""
+def settle_replays(*, within: timedelta = LOOKED_FOR) -> int:
+    """Close the replays of this age whose proof has arrived; two at once do the work once. Returns how many were proved."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        cursor.execute(PROOFS, [AT_MOST])
+        cursor.execute(PROOFS, [within.total_seconds(), AT_MOST])
         found: list[Any] = cursor.fetchall()
         return sum(_settle(*row) for row in found)
 

@@ -160,3 +160,22 @@ def test_rows_that_found_no_partition_are_said_on_the_page_and_in_metrics():
     assert (
         'waybill_ingest_rows_in_default{table="messaging_trace_link"} 1.0' in Client().get("/metrics").content.decode()
     )
+
+
+def test_a_large_item_is_kept_whole_and_shown_in_part():
+    large = "x" * 700_000
+    reject = refused_event(name=large)
+    client = signed_in("operator", Role.OPERATOR)
+
+    page = client.get(f"/ingest/refused/{reject.pk}/")
+    key = api_key(person("rest", Role.OPERATOR))
+    answer = Client().get(f"/api/v1/rejects/{reject.pk}/text", HTTP_AUTHORIZATION=f"Bearer {key}")
+
+    assert "too large to be mended here" in text_of(page)
+    assert large in answer.json()["text"]
+
+
+def test_errors_of_these_pages_are_pages():
+    page = signed_in(superuser=True).get("/ingest/refused/00000000-0000-0000-0000-000000000000/")
+
+    assert (page.status_code, page["Content-Type"]) == (404, "text/html; charset=utf-8")
