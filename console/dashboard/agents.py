@@ -16,8 +16,8 @@ from console.audit.queries import object_history
 from console.core.errors import ConsoleError
 from console.core.render import render_page
 from console.dashboard.overview import agent_state, seen_agents
-from console.dashboard.services import end_agent_key, issue_agent_key
 from console.identity.access import can_administer, get_visible_agent
+from console.identity.administration import end_agent_key, issue_agent_key
 from console.identity.pages import PageRequest, page
 from messages.ingest.quotas import number_of, set_quota
 

@@ -14,9 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 from console.core.charts import Chart, Series, Spark, line_chart, spark
 from console.core.render import render_page, render_part
 from console.dashboard import overview as queries
-from console.dashboard.services import issue_agent_key
 from console.identity.access import can_administer, get_visible_environment
 from console.identity.actor import Actor
+from console.identity.administration import issue_agent_key
 from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.search.naming import name_of

@@ -9,7 +9,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from console.identity.access import get_visible_agent, visible_agents
+from console.identity.access import check_can_administer, get_visible_agent, get_visible_environment, visible_agents
+from console.identity.administration import end_agent_key, issue_agent_key
+from console.identity.models import Key
 from messages.api import serializers as out
 from messages.api.base import View, number_or_404, numbered, validated
 from messages.api.views import PROBLEMS, listing, reading
@@ -23,11 +25,44 @@ class QuotaIn(serializers.Serializer[Any]):
     bytes_per_s = serializers.IntegerField(min_value=1, max_value=MOST_BYTES, allow_null=True, required=False)
 
 
+class AgentIn(serializers.Serializer[Any]):
+    """A name; one that exists gets another key."""
+
+    environment = serializers.SlugField()
+    name = serializers.CharField(max_length=120)
+
+
+class KeyOut(serializers.ModelSerializer[Key]):
+    """A key without its text: only its digest is kept."""
+
+    class Meta:
+        model = Key
+        fields = ("id", "prefix", "created_at", "created_by", "last_used_at", "expires_at", "revoked_at")
+
+
+class NewKeyOut(serializers.Serializer[Any]):
+    """The key's text, this once."""
+
+    agent = out.AgentOut()
+    key = serializers.CharField()
+    key_id = serializers.IntegerField()
+
+
 class Agents(View):
     @listing(out.AgentOut, searchable=False)
     def get(self, request: Request) -> Response:
         rows = visible_agents(self.actor).filter(environment__in=self.environments())
         return self.page(numbered(rows, request), out.AgentOut)
+
+    @extend_schema(operation_id="issue_agent_key", request=AgentIn, responses={201: NewKeyOut, **PROBLEMS})
+    def post(self, request: Request) -> Response:
+        """Make an agent and a key for it, or another key; the text is in this answer and nowhere else."""
+        asked = validated(AgentIn, request.data)
+        environment = get_visible_environment(self.actor, asked["environment"])
+        key, text = issue_agent_key(environment, asked["name"], by=self.actor)
+        response = Response(NewKeyOut({"agent": key.agent, "key": text, "key_id": key.pk}).data, status=201)
+        response["Cache-Control"] = "no-store"
+        return response
 
 
 class OneAgent(View):
@@ -42,3 +77,21 @@ class OneAgent(View):
         asked = {"events_per_s": agent.events_per_s, "bytes_per_s": agent.bytes_per_s}
         set_quota(agent, **(asked | validated(QuotaIn, request.data)), by=self.actor)
         return Response(out.AgentOut(agent).data)
+
+
+class AgentKeys(View):
+    @extend_schema(operation_id="list_agent_keys", responses={200: KeyOut(many=True), **PROBLEMS})
+    def get(self, request: Request, pk: str) -> Response:
+        """The agent's keys, for administrators of its environment."""
+        agent = get_visible_agent(self.actor, number_or_404(pk))
+        check_can_administer(self.actor, agent.environment)
+        return Response({"results": KeyOut(agent.keys.all(), many=True).data})
+
+
+class OneAgentKey(View):
+    @extend_schema(operation_id="revoke_agent_key", responses={204: None, **PROBLEMS})
+    def delete(self, request: Request, pk: str, key: str) -> Response:
+        """Revoke a key: requests with it are refused within seconds."""
+        agent = get_visible_agent(self.actor, number_or_404(pk))
+        end_agent_key(agent.environment, agent.pk, number_or_404(key), by=self.actor)
+        return Response(status=204)

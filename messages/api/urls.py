@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, ingest, views
+from messages.api import actions, agents, catalog, ingest, people, views
 from messages.api.docs import ApiDocs
 
 
@@ -35,14 +35,28 @@ urlpatterns = [
     path("replays/<str:pk>", views.OneReplay.as_view()),
     path("replays/<str:pk>/send-again", actions.SendAgain.as_view()),
     path("replays/<str:pk>/mark-processed", actions.MarkProcessed.as_view()),
-    path("flows", views.Flows.as_view()),
-    path("flows/<str:pk>", views.OneFlow.as_view()),
-    path("systems", views.Systems.as_view()),
-    path("systems/<str:pk>", views.OneSystem.as_view()),
-    path("connections", views.Connections.as_view()),
-    path("connections/<str:pk>", views.OneConnection.as_view()),
+    path("flows", catalog.Flows.as_view()),
+    path("flows/<str:pk>", catalog.OneFlow.as_view()),
+    path("systems", catalog.Systems.as_view()),
+    path("systems/<str:pk>", catalog.OneSystem.as_view()),
+    path("connections", catalog.Connections.as_view()),
+    path("connections/<str:pk>", catalog.OneConnection.as_view()),
+    path("connections/<str:pk>/test", catalog.TestConnection.as_view()),
+    path("connections/<str:pk>/approve", catalog.ApproveConnection.as_view()),
+    path("connections/<str:pk>/withdraw", catalog.WithdrawConnection.as_view()),
+    path("connections/<str:pk>/secret", catalog.ConnectionSecret.as_view()),
+    path("rules/flows", catalog.FlowRules.as_view()),
+    path("rules/keys", catalog.KeyRules.as_view()),
+    re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)$", catalog.OneRule.as_view()),
+    re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)/move$", catalog.MoveRule.as_view()),
     path("agents", agents.Agents.as_view()),
     path("agents/<str:pk>", agents.OneAgent.as_view()),
+    path("agents/<str:pk>/keys", agents.AgentKeys.as_view()),
+    path("agents/<str:pk>/keys/<str:key>", agents.OneAgentKey.as_view()),
+    path("teams", people.Teams.as_view()),
+    path("teams/<str:pk>/members", people.Members.as_view()),
+    path("members/<str:pk>", people.OneMember.as_view()),
+    path("users", people.Users.as_view()),
     path("ingest", ingest.Ingest.as_view()),
     path("rejects", ingest.Rejects.as_view()),
     path("rejects/<str:pk>", ingest.OneReject.as_view()),

@@ -14,19 +14,13 @@ from console.audit.queries import visible_audit
 from console.core.errors import NotFound
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
 from messages.access import (
-    get_visible_connection,
     get_visible_dead_letter,
     get_visible_event,
-    get_visible_flow,
     get_visible_message,
-    get_visible_system,
-    visible_connections,
-    visible_flows,
     visible_replays,
-    visible_systems,
 )
 from messages.api import serializers as out
-from messages.api.base import LIST_PARAMETERS, Problem, View, number_or_404, numbered, uuid_or_404
+from messages.api.base import LIST_PARAMETERS, Problem, View, uuid_or_404
 from messages.journeys.queries import journey_of_trace
 from messages.payloads.queries import StoredPayload, read_payload
 from messages.search.queries import find_dead_letters, find_events, find_messages
@@ -164,46 +158,6 @@ class Replays(View):
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         rows = visible_replays(self.actor).filter(dead_letter=letter).order_by("-pk")[:200]
         return Response({"results": out.ReplayOut(rows, many=True).data, "next": None})
-
-
-class Flows(View):
-    @listing(out.FlowOut, searchable=False)
-    def get(self, request: Request) -> Response:
-        rows = visible_flows(self.actor).filter(environment__in=self.environments())
-        return self.page(numbered(rows, request), out.FlowOut)
-
-
-class OneFlow(View):
-    @reading(out.FlowOut)
-    def get(self, request: Request, pk: str) -> Response:
-        return Response(out.FlowOut(get_visible_flow(self.actor, number_or_404(pk))).data)
-
-
-class Systems(View):
-    @listing(out.SystemOut, searchable=False)
-    def get(self, request: Request) -> Response:
-        rows = visible_systems(self.actor).filter(environment__in=self.environments())
-        return self.page(numbered(rows, request), out.SystemOut)
-
-
-class OneSystem(View):
-    @reading(out.SystemOut)
-    def get(self, request: Request, pk: str) -> Response:
-        return Response(out.SystemOut(get_visible_system(self.actor, number_or_404(pk))).data)
-
-
-class Connections(View):
-    @listing(out.ConnectionOut, searchable=False)
-    def get(self, request: Request) -> Response:
-        """Connections, without their secrets."""
-        rows = visible_connections(self.actor).filter(environment__in=self.environments())
-        return self.page(numbered(rows, request), out.ConnectionOut)
-
-
-class OneConnection(View):
-    @reading(out.ConnectionOut)
-    def get(self, request: Request, pk: str) -> Response:
-        return Response(out.ConnectionOut(get_visible_connection(self.actor, number_or_404(pk))).data)
 
 
 class Audit(View):

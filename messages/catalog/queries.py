@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from console.core.errors import Forbidden, NotFound
-from console.identity.access import can_administer
+from console.identity.access import can_administer, visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
 from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_systems
@@ -128,6 +128,15 @@ def get_rule(actor: Actor, environment: Environment, kind: str, pk: int) -> Flow
     if found is None:
         raise NotFound("this rule is gone")
     return found
+
+
+def find_rule(actor: Actor, kind: str, pk: int) -> FlowRule | KeyRule:
+    """Return a rule ("flows" or "keys") of any environment that the actor administers; raises Forbidden or NotFound."""
+    model: type[FlowRule] | type[KeyRule] = FlowRule if kind == "flows" else KeyRule
+    rule = model._default_manager.select_related("environment").filter(pk=pk).first()
+    if rule is None or not visible_environments(actor).filter(pk=rule.environment_id).exists():
+        raise NotFound("there is no such rule that you may see")
+    return get_rule(actor, rule.environment, kind.removesuffix("s"), pk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

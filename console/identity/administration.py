@@ -1,4 +1,4 @@
-"""Writes that the dashboard's own pages make: agents' keys, teams and who belongs to them. Each is audited."""
+"""What administrators change: agents' keys, teams, people and who belongs where. Each is audited."""
 
 from __future__ import annotations
 

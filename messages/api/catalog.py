@@ -1,0 +1,287 @@
+"""REST of what an environment consists of: flows, systems, connections and the rules of ingest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from console.core.errors import Invalid
+from console.identity.access import get_visible_environment
+from messages.access import (
+    get_visible_connection,
+    get_visible_flow,
+    get_visible_system,
+    visible_connections,
+    visible_flows,
+    visible_systems,
+)
+from messages.api import serializers as out
+from messages.api.base import Problem, View, number_or_404, numbered, validated
+from messages.api.views import PROBLEMS, listing, reading
+from messages.catalog.connections import (
+    approve_connection,
+    check_connection,
+    create_connection,
+    rotate_secret,
+    withdraw_connection,
+)
+from messages.catalog.queries import find_rule, flow_rules, key_rules, teams_to_give_to
+from messages.catalog.services import FlowChange, add_flow_rule, add_key_rule, change_flow, move_rule, remove_rule
+from messages.models import Flow, FlowRule, KeyRule
+
+CONFLICTS = {409: Problem, **PROBLEMS}
+
+
+class FlowIn(serializers.Serializer[Any]):
+    """What is left out stays as it is."""
+
+    team = serializers.CharField(allow_null=True, required=False, help_text="Name of a team; null for none.")
+    criticality = serializers.ChoiceField(choices=Flow.Criticality.choices, required=False)
+    runbook_url = serializers.URLField(allow_blank=True, max_length=200, required=False)
+    description = serializers.CharField(allow_blank=True, max_length=4000, required=False)
+    receiver_is_idempotent = serializers.BooleanField(required=False)
+
+
+class ConnectionIn(serializers.Serializer[Any]):
+    """A new connection; not yet approved."""
+
+    environment = serializers.SlugField()
+    name = serializers.CharField(max_length=120, help_text="What the harvester calls this broker.")
+    kind = serializers.CharField(max_length=40)
+    address = serializers.CharField(max_length=500)
+    username = serializers.CharField(max_length=200, allow_blank=True, default="")
+    secret = serializers.CharField(
+        max_length=2000, allow_blank=True, trim_whitespace=False, default="", write_only=True
+    )
+
+
+class SecretIn(serializers.Serializer[Any]):
+    """The credentials that replace the old ones; nobody can read them again."""
+
+    username = serializers.CharField(max_length=200, allow_blank=True, default="")
+    secret = serializers.CharField(max_length=2000, allow_blank=True, trim_whitespace=False, write_only=True)
+
+
+class TestIn(serializers.Serializer[Any]):
+    """What the connection is asked about."""
+
+    destination = serializers.CharField(max_length=300, required=False)
+
+
+class MaybeReason(serializers.Serializer[Any]):
+    """Why."""
+
+    reason = serializers.CharField(max_length=500, allow_blank=True, default="")
+
+
+class FlowRuleOut(serializers.ModelSerializer[FlowRule]):
+    environment = serializers.SlugField(source="environment.slug")
+    flow = serializers.CharField(source="flow.name")
+
+    class Meta:
+        model = FlowRule
+        fields = ("id", "environment", "position", "pattern", "flow")
+
+
+class KeyRuleOut(serializers.ModelSerializer[KeyRule]):
+    environment = serializers.SlugField(source="environment.slug")
+
+    class Meta:
+        model = KeyRule
+        fields = ("id", "environment", "position", "attribute", "key_name")
+
+
+class FlowRuleIn(serializers.Serializer[Any]):
+    """Destinations that match the pattern (`*`, `?`) belong to this flow, which is made when it is new."""
+
+    environment = serializers.SlugField()
+    pattern = serializers.CharField(max_length=200)
+    flow = serializers.CharField(max_length=200)
+
+
+class KeyRuleIn(serializers.Serializer[Any]):
+    """Attributes of this name (`*`, `?`) are business keys; an empty key name takes the attribute's own."""
+
+    environment = serializers.SlugField()
+    attribute = serializers.CharField(max_length=200)
+    key_name = serializers.CharField(max_length=64, allow_blank=True, default="")
+
+
+class MoveIn(serializers.Serializer[Any]):
+    """Whether the rule goes up one place, else down."""
+
+    up = serializers.BooleanField()
+
+
+class Flows(View):
+    @listing(out.FlowOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        """Flows."""
+        rows = visible_flows(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.FlowOut)
+
+
+class OneFlow(View):
+    @reading(out.FlowOut)
+    def get(self, request: Request, pk: str) -> Response:
+        """One flow."""
+        return Response(out.FlowOut(get_visible_flow(self.actor, number_or_404(pk))).data)
+
+    @extend_schema(operation_id="change_flow", request=FlowIn, responses={200: out.FlowOut, **PROBLEMS})
+    def patch(self, request: Request, pk: str) -> Response:
+        """Change owner, criticality, runbook, description, or whether the receiver is idempotent."""
+        flow = get_visible_flow(self.actor, number_or_404(pk))
+        asked = validated(FlowIn, request.data)
+        team = flow.team
+        if "team" in asked:
+            name = asked.pop("team")
+            team = teams_to_give_to(self.actor, flow.environment).filter(name=name).first() if name else None
+            if name and team is None:
+                raise Invalid("you can give a flow only to a team that you administer, by its name")
+        kept = {
+            name: getattr(flow, name)
+            for name in ("criticality", "runbook_url", "description", "receiver_is_idempotent")
+        }
+        change_flow(flow, FlowChange(team=team, **(kept | asked)), by=self.actor)
+        return Response(out.FlowOut(flow).data)
+
+
+class Systems(View):
+    @listing(out.SystemOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        """Systems."""
+        rows = visible_systems(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.SystemOut)
+
+
+class OneSystem(View):
+    @reading(out.SystemOut)
+    def get(self, request: Request, pk: str) -> Response:
+        """One system."""
+        return Response(out.SystemOut(get_visible_system(self.actor, number_or_404(pk))).data)
+
+
+class Connections(View):
+    @listing(out.ConnectionOut, searchable=False)
+    def get(self, request: Request) -> Response:
+        """Connections, without their secrets."""
+        rows = visible_connections(self.actor).filter(environment__in=self.environments())
+        return self.page(numbered(rows, request), out.ConnectionOut)
+
+    @extend_schema(
+        operation_id="create_connection", request=ConnectionIn, responses={201: out.ConnectionOut, **CONFLICTS}
+    )
+    def post(self, request: Request) -> Response:
+        """Add a connection; replays use it once it is approved."""
+        asked = validated(ConnectionIn, request.data)
+        environment = get_visible_environment(self.actor, asked.pop("environment"))
+        made = create_connection(environment, **asked, by=self.actor)
+        return Response(out.ConnectionOut(made).data, status=201)
+
+
+class OneConnection(View):
+    @reading(out.ConnectionOut)
+    def get(self, request: Request, pk: str) -> Response:
+        """One connection, without its secret."""
+        return Response(out.ConnectionOut(get_visible_connection(self.actor, number_or_404(pk))).data)
+
+
+class TestConnection(View):
+    @extend_schema(operation_id="test_connection", request=TestIn, responses={200: out.ConnectionOut, **PROBLEMS})
+    def post(self, request: Request, pk: str) -> Response:
+        """Ask the broker what works; the answers are in `check_result`."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        check_connection(found, by=self.actor, destination=validated(TestIn, request.data).get("destination"))
+        return Response(out.ConnectionOut(found).data)
+
+
+class ApproveConnection(View):
+    @extend_schema(operation_id="approve_connection", request=None, responses={200: out.ConnectionOut, **PROBLEMS})
+    def post(self, request: Request, pk: str) -> Response:
+        """Let replays use it."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        approve_connection(found, by=self.actor)
+        return Response(out.ConnectionOut(found).data)
+
+
+class WithdrawConnection(View):
+    @extend_schema(
+        operation_id="withdraw_connection", request=MaybeReason, responses={200: out.ConnectionOut, **PROBLEMS}
+    )
+    def post(self, request: Request, pk: str) -> Response:
+        """Stop replays from using it."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        withdraw_connection(found, by=self.actor, reason=validated(MaybeReason, request.data)["reason"])
+        return Response(out.ConnectionOut(found).data)
+
+
+class ConnectionSecret(View):
+    @extend_schema(
+        operation_id="rotate_connection_secret", request=SecretIn, responses={200: out.ConnectionOut, **PROBLEMS}
+    )
+    def put(self, request: Request, pk: str) -> Response:
+        """Replace user and password or token."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        rotate_secret(found, **validated(SecretIn, request.data), by=self.actor)
+        return Response(out.ConnectionOut(found).data)
+
+
+def _rules(name: str, shape: type[serializers.BaseSerializer[Any]]) -> Any:
+    return extend_schema(
+        operation_id=f"list_{name}",
+        responses={200: inline_serializer(f"{shape.__name__}List", {"results": shape(many=True)}), **PROBLEMS},
+    )
+
+
+class FlowRules(View):
+    @_rules("flow_rules", FlowRuleOut)
+    def get(self, request: Request) -> Response:
+        """The rules that give destinations their flow, in the order they are tried."""
+        rules = [rule for environment in self.environments() for rule in flow_rules(environment)]
+        return Response({"results": FlowRuleOut(rules, many=True).data})
+
+    @extend_schema(operation_id="add_flow_rule", request=FlowRuleIn, responses={201: FlowRuleOut, **CONFLICTS})
+    def post(self, request: Request) -> Response:
+        """Append a rule."""
+        asked = validated(FlowRuleIn, request.data)
+        environment = get_visible_environment(self.actor, asked["environment"])
+        rule = add_flow_rule(environment, pattern=asked["pattern"], flow_name=asked["flow"], by=self.actor)
+        return Response(FlowRuleOut(rule).data, status=201)
+
+
+class KeyRules(View):
+    @_rules("key_rules", KeyRuleOut)
+    def get(self, request: Request) -> Response:
+        """The rules that make attributes business keys, in the order they are tried."""
+        rules = [rule for environment in self.environments() for rule in key_rules(environment)]
+        return Response({"results": KeyRuleOut(rules, many=True).data})
+
+    @extend_schema(operation_id="add_key_rule", request=KeyRuleIn, responses={201: KeyRuleOut, **CONFLICTS})
+    def post(self, request: Request) -> Response:
+        """Append a rule."""
+        asked = validated(KeyRuleIn, request.data)
+        environment = get_visible_environment(self.actor, asked["environment"])
+        rule = add_key_rule(environment, attribute=asked["attribute"], key_name=asked["key_name"], by=self.actor)
+        return Response(KeyRuleOut(rule).data, status=201)
+
+
+class OneRule(View):
+    @extend_schema(operation_id="remove_rule", responses={204: None, **PROBLEMS})
+    def delete(self, request: Request, kind: str, pk: str) -> Response:
+        """Remove a rule; messages already stored keep what it gave them."""
+        remove_rule(find_rule(self.actor, kind, number_or_404(pk)), by=self.actor)
+        return Response(status=204)
+
+
+class MoveRule(View):
+    @extend_schema(operation_id="move_rule", request=MoveIn, responses={204: None, **PROBLEMS})
+    def post(self, request: Request, kind: str, pk: str) -> Response:
+        """Move a rule up or down by one place: the first that matches wins."""
+        move_rule(
+            find_rule(self.actor, kind, number_or_404(pk)), up=validated(MoveIn, request.data)["up"], by=self.actor
+        )
+        return Response(status=204)

@@ -1,0 +1,128 @@
+"""REST of teams and people, for administrators of the whole console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from console.core.errors import Invalid
+from console.identity.access import get_visible_environment
+from console.identity.administration import add_member, check_superuser, create_team, create_user, remove_member
+from console.identity.models import Membership, Role, Team, User
+from console.identity.queries import find_teams, find_users, get_team
+from messages.api.base import Problem, View, number_or_404, validated
+from messages.api.views import PROBLEMS
+
+ROLES = {role.label.lower(): role for role in Role}
+
+
+class MemberOut(serializers.ModelSerializer[Membership]):
+    user = serializers.CharField(source="user.username")
+    environment = serializers.SlugField(source="environment.slug")
+    role = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Membership
+        fields = ("id", "user", "environment", "role")
+
+    def get_role(self, membership: Membership) -> str:
+        return Role(membership.role).label.lower()
+
+
+class TeamOut(serializers.ModelSerializer[Team]):
+    members = MemberOut(source="memberships", many=True)
+
+    class Meta:
+        model = Team
+        fields = ("id", "name", "members")
+
+
+class UserOut(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ("id", "username", "is_superuser", "last_login")
+
+
+class TeamIn(serializers.Serializer[Any]):
+    """A team's name."""
+
+    name = serializers.CharField(max_length=80)
+
+
+class UserIn(serializers.Serializer[Any]):
+    """A person's first password has 12 characters or more."""
+
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=500, trim_whitespace=False, write_only=True)
+
+
+class MemberIn(serializers.Serializer[Any]):
+    """A role that replaces the one the person has in this team and environment."""
+
+    user = serializers.CharField(max_length=150)
+    environment = serializers.SlugField()
+    role = serializers.ChoiceField(choices=sorted(ROLES))
+
+
+def _list(name: str, shape: type[serializers.BaseSerializer[Any]]) -> Any:
+    return extend_schema(
+        operation_id=f"list_{name}",
+        responses={200: inline_serializer(f"{shape.__name__}List", {"results": shape(many=True)}), **PROBLEMS},
+    )
+
+
+class Teams(View):
+    @_list("teams", TeamOut)
+    def get(self, request: Request) -> Response:
+        """Every team with its members."""
+        check_superuser(self.actor)
+        return Response({"results": TeamOut(find_teams(), many=True).data})
+
+    @extend_schema(operation_id="create_team", request=TeamIn, responses={201: TeamOut, 409: Problem, **PROBLEMS})
+    def post(self, request: Request) -> Response:
+        """Make a team."""
+        return Response(TeamOut(create_team(validated(TeamIn, request.data)["name"], by=self.actor)).data, status=201)
+
+
+class Members(View):
+    @extend_schema(operation_id="add_member", request=MemberIn, responses={201: MemberOut, **PROBLEMS})
+    def post(self, request: Request, pk: str) -> Response:
+        """Give a person a role in this team and environment."""
+        check_superuser(self.actor)
+        asked = validated(MemberIn, request.data)
+        environment = get_visible_environment(self.actor, asked["environment"])
+        made = add_member(get_team(pk), asked["user"], environment, ROLES[asked["role"]], by=self.actor)
+        return Response(MemberOut(made).data, status=201)
+
+
+class OneMember(View):
+    @extend_schema(operation_id="remove_member", responses={204: None, **PROBLEMS})
+    def delete(self, request: Request, pk: str) -> Response:
+        """Take a role away."""
+        remove_member(number_or_404(pk), by=self.actor)
+        return Response(status=204)
+
+
+class Users(View):
+    @_list("users", UserOut)
+    def get(self, request: Request) -> Response:
+        """Everybody who can sign in."""
+        check_superuser(self.actor)
+        return Response({"results": UserOut(find_users(), many=True).data})
+
+    @extend_schema(operation_id="create_user", request=UserIn, responses={201: UserOut, 409: Problem, **PROBLEMS})
+    def post(self, request: Request) -> Response:
+        """Make a person who belongs to no team yet."""
+        check_superuser(self.actor)
+        asked = validated(UserIn, request.data)
+        try:
+            validate_password(asked["password"])
+        except ValidationError as error:
+            raise Invalid(" ".join(error.messages)) from error
+        return Response(UserOut(create_user(asked["username"], asked["password"], by=self.actor)).data, status=201)
