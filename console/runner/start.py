@@ -14,9 +14,10 @@ import urllib.request
 from console.core.config import ROOT, Config
 from console.engines import start_engines
 from console.runner.checks import CannotStart, check_database, check_port, check_redis, check_space, take_folder
-from console.runner.supervisor import Supervisor, read_procfile
+from console.runner.supervisor import Supervisor, adopt_orphans, read_procfile, wait_for_orphans
 
 READY_WITHIN_S = 120
+ENGINES_END_WITHIN_S = 10.0
 
 
 def run(config: Config) -> None:
@@ -39,6 +40,7 @@ def run(config: Config) -> None:
 
 def _run_with_engines(config: Config) -> None:
     _say(f"data lies in {config.data}")
+    adopt_orphans()
     engines = start_engines(config.data, with_postgres=not config.database_url, with_redis=not config.redis_url)
     cluster = engines.postgres
     if cluster and cluster.account and not cluster.directory.is_relative_to(config.data):
@@ -64,6 +66,7 @@ def _run_with_engines(config: Config) -> None:
     finally:
         _ignore_further_interrupts()
         engines.stop()
+        wait_for_orphans(ENGINES_END_WITHIN_S)
 
 
 def _environment(config: Config, database_url: str | None, redis_url: str | None) -> dict[str, str]:

@@ -41,6 +41,24 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
+def adopt_orphans() -> None:
+    """On Linux, become the parent of daemons that we start (the engines), so that their end can be waited for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def wait_for_orphans(seconds: float) -> None:
+    """Wait until every child has ended, adopted ones too; call it when no Popen is waited for any more."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not ended:
+            time.sleep(0.02)
+
+
 @dataclass(slots=True)
 class Child:
     name: str
