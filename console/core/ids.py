@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from typing import Any
 from uuid import UUID, SafeUUID
 
 
@@ -18,21 +19,42 @@ def uuid7() -> UUID:
     return UUID(int=value)
 
 
-def derived_uuid(*parts: object) -> UUID:
-    """Return the UUID (version 8) that these parts always give; parts are told apart by length, not by a separator."""
+_VERSION_8 = 8 << 76 | 0b10 << 62
+_REST = (1 << 128) - 1 & ~(0xF << 76 | 0b11 << 62)
+_UNKNOWN = SafeUUID.unknown
+
+
+def framed(*parts: object) -> bytes:
+    """Return these parts as bytes, told apart by their length and not by a separator."""
     data = b""
     for part in parts:
         encoded = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
         data += len(encoded).to_bytes(4, "big") + encoded
-    digest = bytearray(hashlib.blake2b(data, digest_size=16).digest())
-    digest[6] = digest[6] & 0x0F | 0x80
-    digest[8] = digest[8] & 0x3F | 0x80
-    return uuid_of(bytes(digest))
+    return data
+
+
+def derivation(*parts: object) -> Any:
+    """Return a hasher that was fed these parts: copy it, feed it the other parts framed, and give it to `uuid_of_hash`."""
+    return hashlib.blake2b(framed(*parts), digest_size=16)
+
+
+def derived_uuid(*parts: object) -> UUID:
+    """Return the UUID (version 8) that these parts always give."""
+    return uuid_of_hash(derivation(*parts))
+
+
+def uuid_of_hash(hasher: Any) -> UUID:
+    """Return the UUID (version 8) of a hasher's 16 bytes."""
+    return _uuid(int.from_bytes(hasher.digest(), "big") & _REST | _VERSION_8)
 
 
 def uuid_of(sixteen: bytes) -> UUID:
     """Return UUID(bytes=…) at a third of its cost: its constructor looks at six ways of being called, and ingest makes three an event."""
+    return _uuid(int.from_bytes(sixteen, "big"))
+
+
+def _uuid(number: int) -> UUID:
     made = object.__new__(UUID)
-    object.__setattr__(made, "int", int.from_bytes(sixteen, "big"))
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "int", number)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made

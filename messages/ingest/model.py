@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from messages.payloads.seal import Content
 
@@ -16,9 +18,8 @@ class NewPayload:
     content: Content
 
 
-@dataclass(slots=True, kw_only=True)
-class NewEvent:
-    """One event, cleaned: every text fits its column, every time its partition.
+class NewEvent(msgspec.Struct, kw_only=True, eq=False):
+    """One event, cleaned: every text fits its column, every time its partition. A Struct: made at a quarter of a dataclass's cost.
 
     index  position in the sender's batch, named in the answer.   raw  the item as it came, or what makes it: kept when it is refused.
     batch  (message uid, message id) of each message when the event is about many; message_uid is None then.
@@ -36,17 +37,17 @@ class NewEvent:
     destination: str | None = None
     message_id: str | None = None
     message_uid: UUID | None = None
-    batch: list[tuple[UUID, str | None]] = field(default_factory=list)
+    batch: list[tuple[UUID, str | None]] = []
     correlation_id: str | None = None
     trace_id: UUID | None = None
     span_id: str | None = None
     parent_span_id: str | None = None
-    links: list[tuple[UUID, str]] = field(default_factory=list)
+    links: list[tuple[UUID, str]] = []
     error_type: str | None = None
     error_message: str | None = None
     error_stack: str | None = None
-    keys: dict[str, str] = field(default_factory=dict)
-    attributes: dict[str, object] = field(default_factory=dict)
+    keys: dict[str, str] = {}
+    attributes: dict[str, object] = {}
     payload: NewPayload | None = None
     raw: bytes | Callable[[], bytes] = b""
 

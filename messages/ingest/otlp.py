@@ -116,17 +116,17 @@ def events_of(
                     raise TooLarge(
                         f"a request carries at most {MOST_LINKS_OF_ALL:,} links; lower the exporter's batch size"
                     )
-                if (
-                    len(span.trace_id) != 16
-                    or len(span.span_id) != 8
-                    or not any(span.trace_id)
-                    or not any(span.span_id)
-                ):
-                    refused.append(_refused(index, span, resource_spans.resource))
-                else:
+                if is_id(span.trace_id, 16) and is_id(span.span_id, 8):
                     events.append(_event(span, index, source))
+                else:
+                    refused.append(_refused(index, span, resource_spans.resource))
                 index += 1
     return events, refused
+
+
+def is_id(value: bytes, length: int) -> bool:
+    """Whether these bytes are a trace id (16) or span id (8): all zero is none."""
+    return len(value) == length and value != bytes(length)
 
 
 def _refused(index: int, span: Any, resource: Any) -> Refused:
@@ -169,12 +169,8 @@ def _value(any_value: Any) -> Any:
 
 
 def plain(attributes: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for pair in attributes:
-        value = pair.value
-        # Text first: five of six attributes are, and it saves the look-up of the oneof.
-        plain[pair.key] = value.string_value or _value(value)
-    return plain
+    # Text first: five of six attributes are, and it saves the look-up of the oneof.
+    return {pair.key: (value := pair.value).string_value or _value(value) for pair in attributes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +194,8 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
     attributes = plain(span.attributes)
     semconv.rename(attributes)
     trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
-    parent = span.parent_span_id.hex() if len(span.parent_span_id) == 8 and any(span.parent_span_id) else None
-    links = span.links and [
-        (UUID(bytes=link.trace_id), link.span_id.hex())
-        for link in span.links[:MOST_LINKS]
-        if len(link.trace_id) == 16 and len(link.span_id) == 8
-    ]
+    parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
+    links = _links(span) if span.links else []
     destination = semconv.destination_of(attributes)
     operation = semconv.operation_of(attributes, span.kind, destination)
     message_id = semconv.message_id_of(attributes)
@@ -221,9 +213,7 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         system=source.system,
         operation=operation,
         outcome=2 if error_type else 1,
-        duration_us=clean.duration(
-            (span.end_time_unix_nano - span.start_time_unix_nano) // 1000 if span.end_time_unix_nano else 0
-        ),
+        duration_us=_took_us(span),
         name=clean.text(span.name, clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
@@ -237,14 +227,14 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
             trace_id=trace_id,
             span_id=span_id,
             parent_span_id=parent,
-            links=links or [],
+            links=links,
         ),
         batch=batch,
         correlation_id=semconv.text_of(attributes, "messaging.message.conversation_id", clean.ID_BYTES),
         trace_id=trace_id,
         span_id=span_id,
         parent_span_id=parent,
-        links=links or [],
+        links=links,
         error_type=error_type,
         error_message=error_message,
         error_stack=error_stack,
@@ -253,6 +243,19 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
         raw=partial(alone, span, source.resource),
     )
+
+
+def _links(span: Any) -> list[tuple[UUID, str]]:
+    return [
+        (uuid_of(link.trace_id), link.span_id.hex())
+        for link in span.links[:MOST_LINKS]
+        if len(link.trace_id) == 16 and len(link.span_id) == 8
+    ]
+
+
+def _took_us(span: Any) -> int:
+    end = span.end_time_unix_nano
+    return min(clean.MOST_US, max(0, (end - span.start_time_unix_nano) // 1000)) if end else 0
 
 
 def _batch(

@@ -13,6 +13,8 @@ from messages.ingest.model import NewEvent
 SHARDS = 8
 LARGEST_BUCKET = 24  # 2**24 ms: four and a half hours and more
 
+Cell = tuple[datetime, int, int, int, int, int, str]  # minute, flow, operation, outcome, bucket, system, destination
+
 
 def bucket_of(duration_us: int) -> int:
     """Return the smallest n with duration < 2**n ms, from 0 (under 1 ms) to 24."""
@@ -21,19 +23,22 @@ def bucket_of(duration_us: int) -> int:
 
 def add_events(events: Sequence[tuple[NewEvent, int, int]], environment_id: int) -> None:
     """Add these (event, flow id, system id) to the rollups."""
-    minutes: dict[tuple[datetime, int, int, int, int], list[int]] = defaultdict(lambda: [0, 0])
-    by_minute: dict[tuple[datetime, int, int, str, int, int], int] = defaultdict(int)
-    hours: dict[tuple[datetime, int, int, str, int, int], int] = defaultdict(int)
+    cells: dict[Cell, list[int]] = defaultdict(lambda: [0, 0])
     for event, flow_id, system_id in events:
         minute = event.occurred_at.replace(second=0, microsecond=0)
-        cell = minutes[(minute, flow_id, event.operation, event.outcome, bucket_of(event.duration_us))]
+        bucket = bucket_of(event.duration_us)
+        cell = cells[(minute, flow_id, event.operation, event.outcome, bucket, system_id, event.destination or "")]
         cell[0] += 1
         cell[1] += event.duration_us
-        by_minute[(minute, flow_id, system_id, event.destination or "", event.operation, event.outcome)] += 1
-    for (minute, *rest), count in by_minute.items():
-        hours[(minute.replace(minute=0), *rest)] += count  # type: ignore[index]
+    minutes: dict[tuple[datetime, int, int, int, int], list[int]] = defaultdict(lambda: [0, 0])
+    hours: dict[tuple[datetime, int, int, str, int, int], int] = defaultdict(int)
+    for (minute, flow_id, operation, outcome, bucket, system_id, destination), (count, duration_us) in cells.items():
+        sums = minutes[(minute, flow_id, operation, outcome, bucket)]
+        sums[0] += count
+        sums[1] += duration_us
+        hours[(minute.replace(minute=0), flow_id, system_id, destination, operation, outcome)] += count
     shard = os.getpid() % SHARDS
-    _upsert_minutes([(*key, environment_id, shard, *cell) for key, cell in sorted(minutes.items())])
+    _upsert_minutes([(*key, environment_id, shard, *sums) for key, sums in sorted(minutes.items())])
     _upsert_hours([(*key, environment_id, shard, count) for key, count in sorted(hours.items())])
 
 
