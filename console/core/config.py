@@ -61,6 +61,11 @@ SETTINGS: tuple[Setting, ...] = (
         meaning="32 bytes as 64 hex digits. Wraps the data keys of payloads and the secrets of connections. Losing it loses both.",
     ),
     Setting(
+        name="WAYBILL_MASTER_KEY_PREVIOUS",
+        default="none",
+        meaning="The key that WAYBILL_MASTER_KEY replaced: opens what it sealed until `manage.py rotate_master_key` has wrapped it anew.",
+    ),
+    Setting(
         name="WAYBILL_ADMIN_PASSWORD",
         default="random, printed once",
         meaning="Password of the first administrator, used only when that user is created.",
@@ -148,6 +153,7 @@ class Config:
     demo_rabbitmq_url: str | None
     given_secret_key: str | None
     given_master_key: str | None
+    given_previous_master_key: str | None
 
     @property
     def engines_file(self) -> Path:
@@ -163,16 +169,26 @@ class Config:
         """Return the signing key; made once in the data folder when the environment gives none."""
         return self.given_secret_key or _kept(self.data / "secret_key", lambda: secrets.token_urlsafe(48))
 
+    @property
+    def master_key_file(self) -> Path:
+        """Where the master key is kept when the environment gives none."""
+        return self.data / "master_key"
+
+    @property
+    def previous_master_key_file(self) -> Path:
+        """Where a rotation leaves the key that it replaced."""
+        return self.data / "master_key.previous"
+
     def master_key(self) -> bytes:
         """Return the 32-byte key that wraps data keys and connection secrets."""
-        text = self.given_master_key or _kept(self.data / "master_key", lambda: secrets.token_hex(32))
-        try:
-            key = bytes.fromhex(text)
-        except ValueError as error:
-            raise ConfigurationError("WAYBILL_MASTER_KEY must be 64 hex digits") from error
-        if len(key) != 32:
-            raise ConfigurationError("WAYBILL_MASTER_KEY must be 64 hex digits")
-        return key
+        text = self.given_master_key or _kept(self.master_key_file, lambda: secrets.token_hex(32))
+        return _key_of(text, "WAYBILL_MASTER_KEY")
+
+    def previous_master_key(self) -> bytes | None:
+        """Return the key before it, when there is one: what it sealed can still be opened."""
+        file = self.previous_master_key_file
+        text = self.given_previous_master_key or (file.read_text().strip() if file.exists() else None)
+        return _key_of(text, "WAYBILL_MASTER_KEY_PREVIOUS") if text else None
 
     def resolved_database_url(self) -> str:
         """Return DATABASE_URL, or the address of the embedded PostgreSQL that is running now."""
@@ -189,6 +205,16 @@ class Config:
             raise ConfigurationError(
                 f"{name} is not set and the embedded engines of {self.data} are not running: start them with `make run`, or set {name}"
             ) from error
+
+
+def _key_of(text: str, name: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} must be 64 hex digits") from error
+    if len(key) != 32:
+        raise ConfigurationError(f"{name} must be 64 hex digits")
+    return key
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
@@ -261,4 +287,5 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         demo_rabbitmq_url=text["WAYBILL_DEMO_RABBITMQ_URL"],
         given_secret_key=key,
         given_master_key=text["WAYBILL_MASTER_KEY"],
+        given_previous_master_key=text["WAYBILL_MASTER_KEY_PREVIOUS"],
     )

@@ -37,6 +37,7 @@ class Actor:
 
 
 SYSTEM = Actor(name="system", via="system", is_superuser=True)
+COMMAND = Actor(name="command line", via="command", is_superuser=True)
 
 
 def actor_of(user: User, *, via: str) -> Actor:

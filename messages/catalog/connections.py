@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
@@ -21,6 +18,7 @@ from console.identity.models import Environment
 from messages.connectors import CONNECTORS, get_connector
 from messages.connectors.base import Address, Connector
 from messages.models import Connection
+from messages.payloads.master import open_text, seal_text
 
 SCHEMES = {
     "redis-streams": {"redis", "rediss"},
@@ -40,24 +38,16 @@ class ConnectionExists(Conflict):
     code = "connection_exists"
 
 
-def _fernet() -> Fernet:
-    return Fernet(
-        base64.urlsafe_b64encode(hashlib.sha256(b"connection secrets" + settings.CONFIG.master_key()).digest())
-    )
-
-
 def seal_secret(text: str) -> bytes:
     """Return the token under which a connection's secret is stored; empty stays empty."""
-    return _fernet().encrypt(text.encode()) if text else b""
+    return seal_text(text) if text else b""
 
 
 def open_secret(token: bytes) -> str:
-    if not token:
-        return ""
-    try:
-        return _fernet().decrypt(bytes(token)).decode()
-    except InvalidToken as error:
-        raise ConnectionInvalid("the secret cannot be opened with this master key: set it again") from error
+    text = open_text(bytes(token)) if token else ""
+    if text is None:
+        raise ConnectionInvalid("the secret cannot be opened with this master key: set it again")
+    return text
 
 
 def check_address(kind: str, address: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import secrets
 from datetime import date
 
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-from django.conf import settings
-
 from messages.models import DataKey
+from messages.payloads.master import unwrap, wrap
 from messages.payloads.seal import PayloadUnreadable
 
 _open_keys: dict[tuple[int, date], tuple[int, bytes]] = {}  # a cache of immutable rows
@@ -19,7 +17,7 @@ def data_key_for(environment_id: int, day: date) -> tuple[int, bytes]:
     """Return (row id, 32-byte key) of this environment's day, made now when it is the first payload of the day."""
     known = _open_keys.get((environment_id, day))
     if known is None:
-        wrapped = aes_key_wrap(settings.CONFIG.master_key(), secrets.token_bytes(32))
+        wrapped = wrap(secrets.token_bytes(32))
         row, _ = DataKey.objects.get_or_create(environment_id=environment_id, day=day, defaults={"wrapped": wrapped})
         known = row.pk, unwrap(bytes(row.wrapped))
         if len(_open_keys) >= MOST_OPEN:
@@ -34,12 +32,3 @@ def open_data_key(pk: int) -> bytes:
     if row is None:
         raise PayloadUnreadable("the key of this payload was destroyed")
     return unwrap(bytes(row.wrapped))
-
-
-def unwrap(wrapped: bytes) -> bytes:
-    try:
-        return aes_key_unwrap(settings.CONFIG.master_key(), wrapped)
-    except InvalidUnwrap as error:
-        raise PayloadUnreadable(
-            "the master key does not fit: is WAYBILL_MASTER_KEY the one this data was stored with?"
-        ) from error

@@ -7,11 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from console.audit.services import record_audit
-from console.identity.actor import Actor
+from console.identity.actor import COMMAND
 from console.identity.keys import create_agent_key, create_api_key
 from console.identity.models import Environment, User
-
-COMMAND = Actor(name="command line", via="command", is_superuser=True)
 
 
 class Command(BaseCommand):
