@@ -13,10 +13,11 @@ def create_partitions() -> None:
 
 @shared_task(name="messaging.expire_ledger")
 def expire_ledger() -> None:
-    """Forget batches that were answered more than a week ago."""
-    from messages.ingest import writer
+    """Forget batches that were answered more than a week ago, and readings of clocks that no journey uses any more."""
+    from messages.ingest import clocks, writer
 
     writer.expire_ledger()
+    clocks.expire_readings()
 
 
 @shared_task(name="messaging.attach_exceptions")

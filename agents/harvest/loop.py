@@ -175,6 +175,8 @@ def _heartbeat(console: Console, threads: Sequence[QueueHarvester]) -> None:
         for t in threads
     ]
     try:
-        console.heartbeat({"version": VERSION, "queues": report, "spooled": 0})
+        console.heartbeat(
+            {"version": VERSION, "sent_at": datetime.now(UTC).isoformat(), "queues": report, "spooled": 0}
+        )
     except (ConsoleAway, ConsoleRefuses) as error:
         log("heartbeat_failed", words=str(error))

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 COUNT_CAP = 10_000
+CLOCK_TRUSTED = timedelta(milliseconds=100)
+LATE_REPORTS = timedelta(minutes=1)
 
 
 def age_words(span: timedelta, *, long: bool = False) -> str:
@@ -41,6 +43,19 @@ def duration_words(milliseconds: float) -> str:
     if seconds < HOUR:
         return f"{seconds // MINUTE} min {seconds % MINUTE:02d} s"
     return age_words(timedelta(seconds=seconds))
+
+
+def clock_words_of(ahead: timedelta, *, exact: bool) -> str:
+    """Return what a reading says of a clock: "right", "2.4 s ahead", "3 s behind"; "right, or late by 5 min" when only what came tells.
+
+    exact  the clock told its own time; else `ahead` is the least that it can be ahead, and a clock behind looks like a late report.
+    """
+    words = duration_words(abs(ahead) / timedelta(milliseconds=1))
+    if ahead > CLOCK_TRUSTED:
+        return f"{words} ahead"
+    if exact:
+        return f"{words} behind" if ahead < -CLOCK_TRUSTED else "right"
+    return f"behind, or what it reports is late, by {words}" if ahead < -LATE_REPORTS else "right"
 
 
 def size_words(size_bytes: int) -> str:

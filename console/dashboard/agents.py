@@ -19,6 +19,7 @@ from console.dashboard.overview import agent_state, seen_agents
 from console.identity.access import can_administer, get_visible_agent
 from console.identity.administration import end_agent_key, issue_agent_key
 from console.identity.pages import PageRequest, page
+from messages.ingest.clocks import latest_readings
 from messages.ingest.quotas import number_of, set_quota
 
 
@@ -66,6 +67,7 @@ def _detail(request: PageRequest, pk: int) -> dict[str, Any]:
     return {
         "agent": found,
         "state": agent_state(found, timezone.now()),
+        "clocks": latest_readings([found], now=timezone.now()).get(found.pk, []),
         "keys": found.keys.all() if may_change else [],
         "may_change": may_change,
         "default_events": settings.AGENT_EVENTS_PER_S,

@@ -15,7 +15,8 @@ from console.identity.access import visible_agents
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
 from messages.access import visible_dead_letters, visible_events, visible_flows
-from messages.models import DeadLetter, RollupMinute
+from messages.ingest.clocks import latest_readings
+from messages.models import ClockReading, DeadLetter, RollupMinute
 from messages.models.stream import Operation, Outcome
 
 WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
@@ -68,6 +69,12 @@ class SeenAgent:
     agent: Agent
     state: str
     heard_at: datetime | None
+    clocks: list[ClockReading] = field(default_factory=list)
+
+    @property
+    def clock(self) -> str:
+        """Return what the worst of its clocks says, nothing when none is certainly wrong."""
+        return next((one.words for one in self.clocks if one.is_wrong), "")
 
     @property
     def queues(self) -> list[dict[str, Any]]:
@@ -202,8 +209,12 @@ def agent_state(agent: Agent, now: datetime) -> str:
 
 def seen_agents(actor: Actor, environment: Environment, *, now: datetime, most: int = 200) -> list[SeenAgent]:
     """Return the environment's agents by name with what their silence means."""
-    agents = visible_agents(actor).filter(environment=environment)[:most]
-    return [SeenAgent(agent=agent, state=agent_state(agent, now), heard_at=heard_at(agent)) for agent in agents]
+    agents = list(visible_agents(actor).filter(environment=environment)[:most])
+    clocks = latest_readings(agents, now=now)
+    return [
+        SeenAgent(agent=agent, state=agent_state(agent, now), heard_at=heard_at(agent), clocks=clocks.get(agent.pk, []))
+        for agent in agents
+    ]
 
 
 def has_data(actor: Actor, environment: Environment) -> bool:

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from console.identity.models import Agent
+from messages.ingest.clocks import latest_readings
 from messages.ingest.partitions import TABLES
 from messages.ingest.watch import rows_in_default
 from messages.models import DeadLetter, IngestReject, Replay
@@ -57,4 +58,14 @@ class StateCollector(Collector):
         )
         for table, rows in (dict.fromkeys(TABLES, 0) | rows_in_default()).items():
             misplaced.add_metric([table], rows)
-        yield from (waiting, oldest, replays, silent, refused, misplaced)
+        ahead = GaugeMetricFamily(
+            "waybill_agent_clock_ahead_seconds",
+            "How far the clock that is furthest ahead, among those an agent reports, is ahead of ours.",
+            labels=["environment", "agent"],
+        )
+        agents = list(Agent.objects.select_related("environment"))
+        readings = latest_readings(agents, now=now)
+        for agent in agents:
+            if agent.pk in readings:
+                ahead.add_metric([agent.environment.slug, agent.name], readings[agent.pk][0].ahead.total_seconds())
+        yield from (waiting, oldest, replays, silent, refused, misplaced, ahead)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,7 +16,9 @@ from console.identity.models import Key
 from messages.api import serializers as out
 from messages.api.base import View, number_or_404, numbered, validated
 from messages.api.views import PROBLEMS, listing, reading
+from messages.ingest.clocks import latest_readings
 from messages.ingest.quotas import MOST_BYTES, MOST_EVENTS, set_quota
+from messages.models import ClockReading
 
 
 class QuotaIn(serializers.Serializer[Any]):
@@ -48,6 +51,16 @@ class NewKeyOut(serializers.Serializer[Any]):
     key_id = serializers.IntegerField()
 
 
+class ClockOut(serializers.ModelSerializer[ClockReading]):
+    """The newest reading of one system's clock; system null: the agent's own. Not exact: the least that it is ahead."""
+
+    system = serializers.CharField(source="system.name", allow_null=True, default=None)
+
+    class Meta:
+        model = ClockReading
+        fields = ("system", "hour", "ahead_us", "exact", "words")
+
+
 class Agents(View):
     @listing(out.AgentOut, searchable=False)
     def get(self, request: Request) -> Response:
@@ -77,6 +90,15 @@ class OneAgent(View):
         asked = {"events_per_s": agent.events_per_s, "bytes_per_s": agent.bytes_per_s}
         set_quota(agent, **(asked | validated(QuotaIn, request.data)), by=self.actor)
         return Response(out.AgentOut(agent).data)
+
+
+class AgentClocks(View):
+    @extend_schema(operation_id="list_agent_clocks", responses={200: ClockOut(many=True), **PROBLEMS})
+    def get(self, request: Request, pk: str) -> Response:
+        """How far the clocks of what it reports are ahead of ours: the newest reading of each, of the last day."""
+        agent = get_visible_agent(self.actor, number_or_404(pk))
+        readings = latest_readings([agent], now=timezone.now()).get(agent.pk, [])
+        return Response({"results": ClockOut(readings, many=True).data})
 
 
 class AgentKeys(View):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from rest_framework import serializers
@@ -270,7 +271,8 @@ class StepOut(serializers.Serializer[Any]):
 
     event = serializers.UUIDField(source="event.id")
     message = serializers.UUIDField(source="event.message_uid", allow_null=True)
-    occurred_at = serializers.DateTimeField(source="event.occurred_at")
+    occurred_at = serializers.DateTimeField(source="event.occurred_at", help_text="As its sender reported it.")
+    at = serializers.DateTimeField(help_text="As far as we know: with its sender's clock corrected.")
     system = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
     offset_us = serializers.IntegerField()
@@ -290,12 +292,24 @@ class StationOut(serializers.Serializer[Any]):
     hop_us = serializers.IntegerField(allow_null=True)
 
 
+class CorrectionOut(serializers.Serializer[Any]):
+    """What was added to the times of one system's clock, and why."""
+
+    system = serializers.CharField()
+    shift_us = serializers.SerializerMethodField()
+    why = serializers.CharField()
+
+    def get_shift_us(self, correction: Any) -> int:
+        return int(correction.shift / timedelta(microseconds=1))
+
+
 class JourneyOut(serializers.Serializer[Any]):
     trace_ids = serializers.ListField(child=TraceId())
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
     truncated = serializers.BooleanField()
     ties = serializers.ListField(child=serializers.CharField())
+    corrections = CorrectionOut(many=True)
     stations = StationOut(many=True)
     steps = StepOut(many=True)
     dead_letters = DeadLetterOut(many=True)

@@ -51,6 +51,7 @@ urlpatterns = [
     re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)/move$", catalog.MoveRule.as_view()),
     path("agents", agents.Agents.as_view()),
     path("agents/<str:pk>", agents.OneAgent.as_view()),
+    path("agents/<str:pk>/clocks", agents.AgentClocks.as_view()),
     path("agents/<str:pk>/keys", agents.AgentKeys.as_view()),
     path("agents/<str:pk>/keys/<str:key>", agents.OneAgentKey.as_view()),
     path("teams", people.Teams.as_view()),

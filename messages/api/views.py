@@ -86,7 +86,8 @@ class OneJourney(View):
     @reading(out.JourneyOut)
     def get(self, request: Request, trace_id: str) -> Response:
         """The whole journey that a trace is part of: steps with their evidence, stations, dead letters, replays."""
-        journey = journey_of_trace(self.actor, self.environments(), uuid_or_404(trace_id))
+        correct = request.query_params.get("clock") != "reported"
+        journey = journey_of_trace(self.actor, self.environments(), uuid_or_404(trace_id), correct_clocks=correct)
         if not journey.steps and not journey.dead_letters:
             raise NotFound("no journey that you may see has this trace")
         return Response(out.JourneyOut(journey).data)

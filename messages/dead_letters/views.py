@@ -21,7 +21,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate, get_visible_dead_letter
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
-from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of
+from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
 from messages.journeys.queries import journey_of_dead_letter
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, Replay
@@ -130,6 +130,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "reason_words": letter.reason_code.replace("_", " "),
         "fall": fall_of(journey, letter=letter),
         "ties": ties_of(journey),
+        "corrections": [(one.system, words_of(one)) for one in journey.corrections],
         "steps": journey.steps,
         "log": log_of(journey, history_of_letters([letter]), letter=letter),
         "payload": shown_payload(actor, letter.flow, letter, letter.pk, letter.payload_on),

@@ -12,6 +12,7 @@ from msgspec import Meta
 from console.identity.models import Agent
 from messages.ingest import native
 from messages.ingest.api import ingest_endpoint, refuse_with_problem
+from messages.ingest.clocks import note_heartbeat
 from messages.ingest.http import receive
 
 Label = Annotated[str, Meta(max_length=300)]
@@ -29,7 +30,10 @@ class QueueReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """`sent_at`: the agent's own clock at the sending."""
+
     version: Label = ""
+    sent_at: Annotated[datetime, Meta(tz=True)] | None = None
     queues: Annotated[list[QueueReport], Meta(max_length=1000)] = []
     spooled: int = 0
 
@@ -43,6 +47,8 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
     Agent.objects.filter(pk=agent.pk).update(
         heartbeat_at=now, last_seen_at=now, heartbeat=_without_nul(msgspec.to_builtins(report))
     )
+    if report.sent_at is not None:
+        note_heartbeat(agent, report.sent_at, received_at=now)
     return JsonResponse({"ok": True})
 
 

@@ -23,6 +23,7 @@ from console.core.errors import Conflict, Unavailable
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
 from messages.ingest.catalog import flow_id_for, system_id_for
+from messages.ingest.clocks import note_events
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
 from messages.ingest.refusals import store_refused
@@ -116,7 +117,9 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
     ensure_days({row.event.occurred_at.date() for row in rows})
     for attempt in range(TRIES):
         try:
-            return _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
+            answer = _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
+            note_events(agent.pk, [(row.event, row.system_id) for row in rows], received_at=now)
+            return answer
         except AlreadyAnswered:
             return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
         except IntegrityError as error:

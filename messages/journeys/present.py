@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from itertools import zip_longest
 from typing import Any
 
 from django.urls import reverse
 
 from console.core.charts import Bar, Waterfall, waterfall
+from console.core.words import duration_words
+from messages.journeys.clocks import NONE, Correction
 from messages.journeys.stitch import Journey, Station, Step
 from messages.models import DeadLetter, Replay
 from messages.replay.states import FINAL
 
+MILLISECOND = timedelta(milliseconds=1)
 MOST_BARS, MOST_ENTRIES = 300, 120
 LOOKS = {"ok": "ok", "error": "bad", "unset": "unset"}
 DID = {
@@ -46,7 +50,7 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
                     look="queue",
                 )
             )
-        note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else ""
+        note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else moved_words(step)
         label = f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label
         bars.append(
             Bar(
@@ -88,6 +92,16 @@ def errors_of(journey: Journey) -> list[tuple[Step, int]]:
     return list(last.values())
 
 
+def moved_words(step: Step) -> str:
+    return words_of(step.correction) if step.correction else ""
+
+
+def words_of(correction: Correction) -> str:
+    """Return "moved back 2.4 s: its clock is ahead of ours"."""
+    way = "back" if correction.shift < NONE else "on"
+    return f"moved {way} {duration_words(abs(correction.shift) / MILLISECOND)}: {correction.why}"
+
+
 def ties_of(journey: Journey) -> str:
     """Return the evidence in words: "tied by trace, then order_no=4711"."""
     return "tied by " + ", then ".join(journey.ties) if journey.ties else ""
@@ -127,14 +141,14 @@ def _of_step(step: Step) -> dict[str, Any]:
         attempt = f" at attempt {step.attempt}" if step.attempt else ""
         error = event.error_type or event.error_message or "no error was reported"
         return {
-            "at": event.occurred_at,
+            "at": step.at,
             "look": "bad",
             "strong": step.system,
             "text": f"failed{attempt}: {error}",
             **link,
         }
     look = "good" if event.operation in (4, 5) else ""
-    return {"at": event.occurred_at, "look": look, "strong": step.system, "text": f"{DID[event.operation]} {where}"}
+    return {"at": step.at, "look": look, "strong": step.system, "text": f"{DID[event.operation]} {where}"}
 
 
 def _of_letter(dead: DeadLetter, letter: DeadLetter | None) -> dict[str, Any]:

@@ -12,26 +12,34 @@ from django.db.models import Q, QuerySet
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
+from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.stitch import Journey, build_journey
-from messages.models import DeadLetter, Event, LoggedException, Message, Replay, TraceLink
+from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, TraceLink
 
 MOST_TRACES, MOST_EVENTS, ROUNDS, MOST_LOGGED = 20, 2_000, 3, 200
 AROUND = timedelta(days=3)  # a journey's events lie within days of each other; keeps partitions pruned
 KEY_AROUND = timedelta(days=1)
 
 
-def journey_of_trace(actor: Actor, environments: Sequence[Environment], trace_id: UUID) -> Journey:
-    """Return the journey that this trace is part of; without steps when nothing visible has it."""
+def journey_of_trace(
+    actor: Actor, environments: Sequence[Environment], trace_id: UUID, *, correct_clocks: bool = True
+) -> Journey:
+    """Return the journey that this trace is part of; without steps when nothing visible has it.
+
+    correct_clocks  False leaves every time as its sender reported it.
+    """
     events = visible_events(actor).filter(environment__in=environments, trace_id=trace_id)
     first = events.order_by("occurred_at", "id").values_list("occurred_at", flat=True).first()
     letters = visible_dead_letters(actor).filter(environment__in=environments, trace_id=trace_id)
     if first is None:
         return _with_replays(build_journey([], {}, dead_letters=list(letters[:50])))
     uids = {uid for uid in events.values_list("message_uid", flat=True)[:MOST_EVENTS] if uid}
-    return _stitch(actor, environments, {trace_id}, uids, first, correlation=None, keys={})
+    return _stitch(
+        actor, environments, {trace_id}, uids, first, correlation=None, keys={}, correct_clocks=correct_clocks
+    )
 
 
-def journey_of_message(actor: Actor, message: Message) -> Journey:
+def journey_of_message(actor: Actor, message: Message, *, correct_clocks: bool = True) -> Journey:
     """Return the journey of one message."""
     traces = {message.trace_id} if message.trace_id else set()
     return _stitch(
@@ -42,22 +50,24 @@ def journey_of_message(actor: Actor, message: Message) -> Journey:
         message.first_seen_at,
         correlation=message.correlation_id,
         keys=message.keys,
+        correct_clocks=correct_clocks,
     )
 
 
-def journey_of_dead_letter(actor: Actor, letter: DeadLetter) -> Journey:
+def journey_of_dead_letter(actor: Actor, letter: DeadLetter, *, correct_clocks: bool = True) -> Journey:
     """Return the journey that ended in this dead letter."""
     traces = {letter.trace_id} if letter.trace_id else set()
     uids = {letter.message_uid} if letter.message_uid else set()
     at = letter.first_failed_at or letter.failed_at
     return _stitch(
-        actor, [letter.environment], traces, uids, at, correlation=letter.correlation_id or None, keys=letter.keys
-    )
+        actor, [letter.environment], traces, uids, at, correlation=letter.correlation_id or None, keys=letter.keys,
+        correct_clocks=correct_clocks,
+    )  # fmt: skip
 
 
 def _stitch(
     actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: set[UUID], around: datetime, *,
-    correlation: str | None, keys: dict[str, str],
+    correlation: str | None, keys: dict[str, str], correct_clocks: bool,
 ) -> Journey:  # fmt: skip
     base = visible_events(actor).filter(environment__in=environments).select_related("system", "flow", "agent")
     near = base.filter(occurred_at__gte=around - AROUND, occurred_at__lte=around + 10 * AROUND)
@@ -83,8 +93,13 @@ def _stitch(
         )
         _take(weak, found, ties, f"{name}={value}")
     letters = _letters(actor, environments, seen_traces, uids)
+    events = list(found.values())
     journey = build_journey(
-        list(found.values()), ties, dead_letters=letters, truncated=truncated or len(found) >= MOST_EVENTS
+        events,
+        ties,
+        corrections=corrections_of(events, _readings(events)) if correct_clocks else {},
+        dead_letters=letters,
+        truncated=truncated or len(found) >= MOST_EVENTS,
     )
     return _with_replays(_with_logged(journey))
 
@@ -96,6 +111,21 @@ def _take(rows: QuerySet[Event], found: dict[UUID, Any], ties: dict[UUID, str], 
         for event in rows.order_by("occurred_at", "id")[: room + len(found)]:
             if event.id not in found and len(found) < MOST_EVENTS:
                 found[event.id], ties[event.id] = event, tie
+
+
+def _readings(events: Sequence[Event]) -> dict[tuple[Clock, datetime], timedelta]:
+    """Return what was read off the clocks of these events in the hours in which they came."""
+    agents = {event.agent_id for event in events if event.agent_id is not None}
+    if not agents:
+        return {}
+    first, last = min(event.received_at for event in events), max(event.received_at for event in events)
+    rows = ClockReading.objects.filter(
+        agent_id__in=agents, system__isnull=False, hour__gt=first - timedelta(hours=1), hour__lte=last
+    )
+    return {
+        ((agent, system), hour): timedelta(microseconds=ahead_us)
+        for agent, system, hour, ahead_us in rows.values_list("agent_id", "system_id", "hour", "ahead_us")
+    }
 
 
 def _linked(environments: Sequence[Environment], traces: set[UUID]) -> set[UUID]:

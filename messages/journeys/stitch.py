@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from messages.journeys.clocks import Clock, Correction, clock_of, corrected
 
 SEND, RECEIVE, PROCESS, SETTLE = 2, 3, 4, 5
 OPERATION_WORDS = {0: "", 1: "create", 2: "send", 3: "receive", 4: "process", 5: "settle"}
@@ -14,9 +16,13 @@ OPERATION_WORDS = {0: "", 1: "create", 2: "send", 3: "receive", 4: "process", 5:
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """One bar of the waterfall. Times in µs from the journey's start; `queue_us` is the wait before it, None when unknown."""
+    """One bar of the waterfall. Times in µs from the journey's start; `queue_us` is the wait before it, None when unknown.
+
+    at  when it happened, as far as we know: what its clock said, and the correction of that clock.
+    """
 
     event: Any
+    at: datetime
     system: str
     label: str
     offset_us: int
@@ -26,6 +32,7 @@ class Step:
     tie: str  # trace, link, message id, correlation id, or "order_no=4711"
     attempt: int = 0
     clamped: bool = False
+    correction: Correction | None = None
     logged: list[Any] = field(default_factory=list)  # exceptions that the system logged inside this span
 
 
@@ -49,6 +56,9 @@ class Journey:
     dead_letters: list[Any] = field(default_factory=list)
     replays: list[Any] = field(default_factory=list)
     trace_ids: list[UUID] = field(default_factory=list)
+    corrections: list[Correction] = field(
+        default_factory=list
+    )  # of its clocks; empty too when times are shown as reported
     started_at: datetime | None = None
     ended_at: datetime | None = None
     truncated: bool = False
@@ -66,31 +76,35 @@ def _us(later: datetime | None, earlier: datetime | None) -> int:
 
 
 def build_journey(
-    events: Sequence[Any], ties: dict[UUID, str], *, dead_letters: Sequence[Any] = (), truncated: bool = False
+    events: Sequence[Any],
+    ties: dict[UUID, str],
+    *,
+    corrections: Mapping[Clock, Correction] | None = None,
+    dead_letters: Sequence[Any] = (),
+    truncated: bool = False,
 ) -> Journey:
-    """Return the journey of these events.
+    """Return the journey of these events, in order of their corrected times.
 
     events  with occurred_at, duration_us, system.name, operation, outcome, message_uid, span_id; any order.
     ties    {event id: evidence}; events without one were found by trace.
     """
-    ordered = sorted(events, key=lambda e: (e.occurred_at, e.id))
-    journey = Journey(dead_letters=list(dead_letters), truncated=truncated)
+    corrections = corrections or {}
+    at = {event.id: corrected(event, corrections) for event in events}
+    ordered = sorted(events, key=lambda e: (at[e.id], e.operation, e.id))
+    journey = Journey(dead_letters=list(dead_letters), truncated=truncated, corrections=list(corrections.values()))
     if not ordered:
         return journey
-    journey.started_at = ordered[0].occurred_at
-    journey.ended_at = ordered[0].occurred_at
+    journey.started_at = journey.ended_at = at[ordered[0].id]
     attempts: dict[tuple[object, ...], int] = {}
     sent_at: dict[UUID, int] = {}
     for event in ordered:
-        step = _step(event, journey.started_at, ties.get(event.id, "trace"), sent_at, attempts)
+        step = _step(event, at[event.id], journey.started_at, ties.get(event.id, "trace"), sent_at, attempts)
+        if step.at != event.occurred_at:
+            step.correction = corrections[clock_of(event)]
         journey.steps.append(step)
         end = step.offset_us + step.duration_us
         if end > _us(journey.ended_at, journey.started_at):
-            journey.ended_at = (
-                journey.started_at
-                + (event.occurred_at - journey.started_at)
-                + timedelta(microseconds=event.duration_us)
-            )
+            journey.ended_at = step.at + timedelta(microseconds=event.duration_us)
         if event.message_uid and event.operation == SEND:
             sent_at[event.message_uid] = end
     _number_attempts(journey.steps, attempts)
@@ -101,9 +115,14 @@ def build_journey(
 
 
 def _step(
-    event: Any, start: datetime, tie: str, sent_at: dict[UUID, int], attempts: dict[tuple[object, ...], int]
+    event: Any,
+    at: datetime,
+    start: datetime,
+    tie: str,
+    sent_at: dict[UUID, int],
+    attempts: dict[tuple[object, ...], int],
 ) -> Step:
-    system, offset = event.system.name, _us(event.occurred_at, start)
+    system, offset = event.system.name, _us(at, start)
     word = OPERATION_WORDS[event.operation]
     queue = None
     if event.operation in (RECEIVE, PROCESS) and event.message_uid in sent_at:
@@ -113,6 +132,7 @@ def _step(
         attempts[key] = attempts.get(key, 0) + 1
     return Step(
         event=event,
+        at=at,
         system=system,
         label=f"{system} {word or event.name}".strip(),
         offset_us=offset,

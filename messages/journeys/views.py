@@ -19,7 +19,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.access import get_visible_message
 from messages.dead_letters.queries import history_of_letters
-from messages.journeys.present import errors_of, fall_of, log_of, route_of, ties_of
+from messages.journeys.present import errors_of, fall_of, log_of, route_of, ties_of, words_of
 from messages.journeys.queries import journey_of_message, journey_of_trace, messages_with_id
 from messages.journeys.stitch import Journey
 from messages.models import Message
@@ -47,7 +47,7 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
     found = get_visible_message(request.actor, pk)
     if elsewhere := in_its_environment(request, found.environment):
         return elsewhere
-    journey = journey_of_message(request.actor, found)
+    journey = journey_of_message(request.actor, found, correct_clocks=not _as_reported(request))
     letters = [one for one in journey.dead_letters if one.message_uid == found.id]
     context = {
         "message": found,
@@ -58,7 +58,7 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         ),
         "payload": _payload(request, found, journey),
         "live": found.get_status_display() == "moving",
-        **journey_context(journey),
+        **journey_context(journey, as_reported=_as_reported(request)),
     }
     return render_page(request, "messaging/message.html", "messaging/_message.html", context)
 
@@ -70,7 +70,12 @@ def _payload(request: PageRequest, found: Message, journey: Journey) -> ShownPay
     return shown_payload(request.actor, found.flow, event, event.id, event.payload_on) if event else None
 
 
-def journey_context(journey: Journey) -> dict[str, Any]:
+def _as_reported(request: PageRequest) -> bool:
+    """Whether times are wanted as their senders reported them: `?clock=reported`."""
+    return request.GET.get("clock") == "reported"
+
+
+def journey_context(journey: Journey, *, as_reported: bool) -> dict[str, Any]:
     """Return what the parts of a journey need: waterfall, evidence, log, and every step with its attributes and error."""
     errors = errors_of(journey)
     return {
@@ -78,6 +83,8 @@ def journey_context(journey: Journey) -> dict[str, Any]:
         "route": route_of(journey),
         "fall": fall_of(journey),
         "ties": ties_of(journey),
+        "corrections": [(one.system, words_of(one)) for one in journey.corrections],
+        "as_reported": as_reported,
         "log": log_of(journey, history_of_letters(journey.dead_letters)),
         "steps": journey.steps[:MOST_STEPS],
         "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
@@ -93,9 +100,11 @@ def journey(request: PageRequest, trace_id: str) -> HttpResponse:
         trace = UUID(trace_id)
     except ValueError:
         raise NotFound("a trace id has 32 hexadecimal digits") from None
-    found = journey_of_trace(request.actor, [request.environment], trace)
+    correct = not _as_reported(request)
+    found = journey_of_trace(request.actor, [request.environment], trace, correct_clocks=correct)
     if not found.steps and not found.dead_letters:
-        found = journey_of_trace(request.actor, list(visible_environments(request.actor)), trace)
+        environments = list(visible_environments(request.actor))
+        found = journey_of_trace(request.actor, environments, trace, correct_clocks=correct)
         if not found.steps and not found.dead_letters:
             raise NotFound("no event of this trace is here that you may see")
         if elsewhere := in_its_environment(
@@ -109,7 +118,7 @@ def journey(request: PageRequest, trace_id: str) -> HttpResponse:
         "trace_id": trace.hex,
         "name": name_of(keys, trace.hex, what="Journey"),
         "live": False,
-        **journey_context(found),
+        **journey_context(found, as_reported=not correct),
     }
     return render(request, "messaging/journey.html", context)
 

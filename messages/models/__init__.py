@@ -2,10 +2,11 @@
 
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.dead_letters import DeadLetter, Replay
-from messages.models.ingest import DataKey, IngestReject, LedgerEntry
+from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry
 from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
 
 __all__ = [
+    "ClockReading",
     "Connection",
     "DataKey",
     "DeadLetter",

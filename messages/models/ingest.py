@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import models
 from django.db.models import Index, UniqueConstraint
 
 from console.core.ids import uuid7
+from console.core.words import CLOCK_TRUSTED, clock_words_of
 
 
 class LedgerEntry(models.Model):
@@ -69,3 +71,38 @@ class DataKey(models.Model):
 
     class Meta:
         constraints = [UniqueConstraint(name="data_key_once_per_environment_and_day", fields=["environment", "day"])]
+
+
+class ClockReading(models.Model):
+    """The least that a system's clock, as one agent reports it, was ahead of ours in one hour; negative: behind, or reported late.
+
+    system  None for the agent's own clock, which its heartbeats tell.   exact  the agent said its own time.
+    """
+
+    agent = models.ForeignKey("identity.Agent", models.CASCADE, related_name="clock_readings")
+    system = models.ForeignKey("messaging.System", models.CASCADE, null=True, related_name="+")
+    hour = models.DateTimeField()
+    ahead_us = models.BigIntegerField()
+    exact = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                name="clock_reading_once_an_hour", fields=["agent", "system", "hour"], nulls_distinct=False
+            )
+        ]
+        indexes = [Index(fields=["hour"], name="clock_reading_by_hour")]
+
+    @property
+    def ahead(self) -> timedelta:
+        return timedelta(microseconds=self.ahead_us)
+
+    @property
+    def words(self) -> str:
+        """Return what the reading says of the clock: "right", "2.4 s ahead"."""
+        return clock_words_of(self.ahead, exact=self.exact)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the clock is certainly wrong, not only perhaps late."""
+        return self.ahead > CLOCK_TRUSTED or (self.exact and self.ahead < -CLOCK_TRUSTED)
