@@ -13,11 +13,13 @@ def create_partitions() -> None:
 
 @shared_task(name="messaging.expire_ledger")
 def expire_ledger() -> None:
-    """Forget batches that were answered more than a week ago, and readings of clocks that no journey uses any more."""
+    """Forget batches answered more than a week ago, readings of clocks that no journey uses, old counts of masking rules."""
     from messages.ingest import clocks, writer
+    from messages.masking import hits
 
     writer.expire_ledger()
     clocks.expire_readings()
+    hits.expire_hits()
 
 
 @shared_task(name="messaging.attach_exceptions")

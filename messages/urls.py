@@ -12,6 +12,7 @@ from messages.ingest import api as ingest
 from messages.ingest import views as watch
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
+from messages.masking import views as masking
 from messages.search import views as search
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -34,6 +35,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/<int:pk>/", catalog.connection, name="connection"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
     path("settings/", settings.settings, name="settings"),
+    path("settings/masking/", masking.masking, name="masking"),
+    path("settings/masking/preview", masking.preview, name="masking-preview"),
+    path("settings/masking/<int:pk>/", masking.change, name="masking-change"),
     path("settings/refused/", watch.moved),
     path("ingest/", watch.ingest, name="ingest"),
     path("ingest/refused/", watch.refused, name="refused"),

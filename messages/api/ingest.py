@@ -37,6 +37,7 @@ class RejectOut(serializers.ModelSerializer[IngestReject]):
             "endpoint",
             "code",
             "detail",
+            "masked",
             "settled_at",
             "settled_by",
             "settled_how",

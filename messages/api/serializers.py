@@ -109,6 +109,9 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
     trace_id = TraceId(allow_null=True)
     keys = serializers.DictField(child=serializers.CharField())
     previous = serializers.UUIDField(source="previous_id", allow_null=True)
+    masked = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Masking rule id → values it replaced before this was stored."
+    )
 
     class Meta:
         model = DeadLetter
@@ -143,6 +146,8 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
             "keys",
             "content_type",
             "size_bytes",
+            "masked",
+            "content_masked",
             "previous",
         )
 
@@ -337,3 +342,6 @@ class PayloadOut(serializers.Serializer[Any]):
     body_base64 = serializers.CharField()
     headers = serializers.ListField(child=serializers.DictField())
     properties = serializers.DictField()
+    masked = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Masking rule id → values it replaced before this was stored."
+    )

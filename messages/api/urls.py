@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, catalog, ingest, people, views
+from messages.api import actions, agents, catalog, ingest, masking, people, views
 from messages.api.docs import ApiDocs
 
 
@@ -47,6 +47,10 @@ urlpatterns = [
     path("connections/<str:pk>/secret", catalog.ConnectionSecret.as_view()),
     path("rules/flows", catalog.FlowRules.as_view()),
     path("rules/keys", catalog.KeyRules.as_view()),
+    path("rules/masking", masking.MaskingRules.as_view()),
+    path("rules/masking/preview", masking.PreviewMasking.as_view()),
+    path("rules/masking/<str:pk>", masking.OneMaskingRule.as_view()),
+    path("rules/masking/<str:pk>/move", masking.MoveMaskingRule.as_view()),
     re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)$", catalog.OneRule.as_view()),
     re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)/move$", catalog.MoveRule.as_view()),
     path("agents", agents.Agents.as_view()),

@@ -136,6 +136,7 @@ def payload_response(payload: StoredPayload | None) -> Response:
         "body_base64": base64.b64encode(payload.body).decode(),
         "headers": payload.headers,
         "properties": payload.properties,
+        "masked": payload.masked,
     }
     response = Response(out.PayloadOut(body).data)
     response["Cache-Control"] = "no-store"

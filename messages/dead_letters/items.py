@@ -100,6 +100,8 @@ class NewDeadLetter:
     keys: dict[str, str]
     content: Content | None
     texts: dict[str, str] = field(default_factory=dict)  # column → cleaned text
+    masked: dict[str, object] = field(default_factory=dict)  # masking rule id → values it replaced
+    content_masked: bool = False
 
 
 def letters_of(

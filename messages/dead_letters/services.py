@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,12 +15,16 @@ from console.identity.actor import SYSTEM, Actor
 from console.identity.models import Agent
 from messages.access import check_can_operate
 from messages.dead_letters.items import NewDeadLetter
+from messages.dead_letters.masking import mask_letters
 from messages.ingest import messages_sql
 from messages.ingest.catalog import flow_id_for, system_id_for
+from messages.ingest.masking import as_json
 from messages.ingest.model import Refused
-from messages.ingest.refusals import store_refused
+from messages.ingest.refusals import prepare_refused, store_refused
 from messages.ingest.status import DEAD, FAILED
 from messages.ingest.writer import AlreadyAnswered, copy_payloads, find_answer, record_answer
+from messages.masking.hits import add_hits, tell_metrics
+from messages.masking.rules import Work
 from messages.models import DeadLetter, Replay
 from messages.payloads.seal import seal
 from messages.payloads.services import data_key_for
@@ -58,6 +62,8 @@ COLUMNS = {
     "content_type": "text",
     "size_bytes": "int8",
     "payload_on": "date",
+    "masked": "jsonb",
+    "content_masked": "bool",
 }
 INSERT = (
     f"INSERT INTO messaging_deadletter ({', '.join(COLUMNS)}) "  # noqa: S608  names and types are constants
@@ -96,7 +102,9 @@ def store_dead_letters(
     if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
         return answered
     now = datetime.now(UTC)
-    rows, payloads = _rows(agent, letters, now), _payloads(agent, letters, now)
+    works = mask_letters(agent.environment_id, letters)
+    rows, payloads = _rows(agent, letters, now), _payloads(agent, letters, now, works)
+    refused = prepare_refused(agent, "dead-letters", refused)
     rejected = [{"index": r.index, "code": r.code, "detail": r.detail} for r in refused]
     try:
         with transaction.atomic():
@@ -107,10 +115,12 @@ def store_dead_letters(
             for letter in fresh:
                 _link_to_replay(agent.environment_id, letter, now)
             store_refused(agent, "dead-letters", refused, now)
+            add_hits([works.get(letter.id) for letter in fresh], now)
             answer = {"accepted": len(fresh), "duplicates": len(letters) - len(fresh), "rejected": rejected}
             record_answer(agent, batch_id, body_sha256, answer, now)
     except AlreadyAnswered:
         return find_answer(agent, batch_id, body_sha256) or {}
+    tell_metrics([works.get(letter.id) for letter in fresh])
     return answer
 
 
@@ -153,6 +163,8 @@ def _rows(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> list
                 texts["content_type"],
                 len(letter.content.body) if letter.content else None,
                 now.date() if has_body else None,
+                messages_sql.json(letter.masked),
+                letter.content_masked,
             )
         )
     return rows
@@ -162,7 +174,9 @@ def _clean_route(route: dict[str, str]) -> dict[str, str]:
     return {name.replace("\x00", "")[:64]: value.replace("\x00", "")[:300] for name, value in list(route.items())[:16]}
 
 
-def _payloads(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> dict[UUID, tuple[object, ...]]:
+def _payloads(
+    agent: Agent, letters: Sequence[NewDeadLetter], now: datetime, works: Mapping[UUID, Work]
+) -> dict[UUID, tuple[object, ...]]:
     with_body = [letter for letter in letters if letter.content is not None]
     if not with_body:
         return {}
@@ -176,11 +190,16 @@ def _payloads(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> 
             key_id,
             letter.texts["content_type"],
             len(letter.content.body),
+            _masked_in_payload(works.get(letter.id)),
             seal(key, letter.content, environment_id=environment_id, row_id=letter.id),
         )
         for letter in with_body
         if letter.content is not None
     }
+
+
+def _masked_in_payload(work: Work | None) -> object:
+    return messages_sql.json(as_json(work.in_payload)) if work and work.in_payload else None
 
 
 def _insert(rows: list[tuple[Any, ...]]) -> set[UUID]:

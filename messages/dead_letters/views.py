@@ -24,6 +24,7 @@ from messages.dead_letters.services import discard_dead_letter, restore_dead_let
 from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
 from messages.journeys.queries import journey_of_dead_letter
 from messages.journeys.views import in_its_environment
+from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
@@ -127,6 +128,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "every": "2s" if replay and timezone.now() - replay.created_at < SOON else "10s",
         "journey": journey,
         "route": route_of(journey),
+        "masked": masked_words(letter.masked),
         "reason_words": letter.reason_code.replace("_", " "),
         "fall": fall_of(journey, letter=letter),
         "ties": ties_of(journey),

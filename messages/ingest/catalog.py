@@ -12,7 +12,9 @@ from typing import Any
 from django.db import models
 
 from messages.ingest import clean
-from messages.models import Flow, FlowRule, KeyRule, System
+from messages.masking.queries import as_rule
+from messages.masking.rules import Masking
+from messages.models import Flow, FlowRule, KeyRule, MaskingRule, System
 
 RULES_FRESH_S = 3.0
 MOST_NAMES = 2_000  # per environment: a sender that puts ids into destination names must not make a million flows
@@ -27,6 +29,7 @@ class Rules:
     exact_keys: dict[str, str]
     key_patterns: list[tuple[re.Pattern[str], str, str]]  # pattern, key name or "", prefix to strip
     read_at: float
+    masking: Masking
     key_names: dict[str, str]  # attribute → key name, "" for none: what the patterns said of names seen
 
 
@@ -57,7 +60,14 @@ def _read_rules(environment_id: int) -> Rules:
             patterns.append((re.compile(fnmatch.translate(rule.attribute)), rule.key_name, prefix))
         else:
             exact.setdefault(rule.attribute, rule.key_name or rule.attribute)
-    return Rules(flows=flows, exact_keys=exact, key_patterns=patterns, read_at=time.monotonic(), key_names={})
+    return Rules(
+        flows=flows,
+        exact_keys=exact,
+        key_patterns=patterns,
+        read_at=time.monotonic(),
+        masking=Masking([as_rule(row) for row in MaskingRule.objects.filter(environment_id=environment_id)]),
+        key_names={},
+    )
 
 
 def business_keys(rules: Rules, attributes: Mapping[str, Any]) -> dict[str, str]:

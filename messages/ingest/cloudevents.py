@@ -99,7 +99,8 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
     destination, message_id = clean.text(event.type, clean.NAME_BYTES), clean.text(event.id, clean.ID_BYTES)
     context = parse_traceparent(str(extensions.get("traceparent") or ""))
     body = _body(event)
-    found = keys_of_body(body, keys) | keys({**extensions, "subject": event.subject})
+    searched = {**extensions, "subject": event.subject}
+    found = keys_of_body(body, keys) | keys(searched)
     named = {
         "cloudevents.event_source": event.source,
         "cloudevents.event_type": event.type,
@@ -125,6 +126,8 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
         keys=dict(list(found.items())[: clean.MOST_KEYS]),
         attributes=clean.attributes({name: value for name, value in named.items() if value} | extensions),
         payload=NewPayload(clean.text(content_type, 200), Content(body)) if body is not None else None,
+        found_in=(searched,),
+        keys_in_body=True,
         raw=raw,
     )
 

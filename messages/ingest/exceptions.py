@@ -10,8 +10,12 @@ from django.db import connection, transaction
 
 from console.identity.models import Agent
 from messages.ingest import messages_sql
+from messages.ingest.catalog import rules_of
+from messages.ingest.masking import mask_exception
 from messages.ingest.otlp_logs import NewException
 from messages.ingest.writer import AlreadyAnswered, ensure_days, find_answer, record_answer
+from messages.masking.hits import add_hits, tell_metrics
+from messages.masking.rules import Budget, Work
 
 INSERT = """
 INSERT INTO messaging_logged_exception (id, occurred_at, environment_id, event_id, system, error_type, error_message, error_stack)
@@ -54,6 +58,7 @@ def store_exceptions(
     if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
         return answered
     now = datetime.now(UTC)
+    exceptions, works = _masked(agent, exceptions)
     ensure_days({one.occurred_at.date() for one in exceptions})
     rows = [
         (x.id, x.occurred_at, agent.environment_id, x.event_id, x.system, x.error_type, x.error_message, x.error_stack)
@@ -63,10 +68,23 @@ def store_exceptions(
         with transaction.atomic():
             stored = len(messages_sql.run_set_based(INSERT, rows)) if rows else 0
             answer: dict[str, object] = {"accepted": stored, "duplicates": len(rows) - stored, "ignored": ignored}
+            if stored:
+                add_hits(works, now)
             record_answer(agent, batch_id, body_sha256, answer, now)
     except AlreadyAnswered:
         return find_answer(agent, batch_id, body_sha256) or {}
+    tell_metrics(works)
     return answer
+
+
+def _masked(agent: Agent, exceptions: Sequence[NewException]) -> tuple[Sequence[NewException], list[Work]]:
+    """Mask by every rule of the environment: which flow a span belongs to may be told only later."""
+    rules = rules_of(agent.environment_id).masking.of_unknown_flow()
+    if rules is None or not rules.patterns:
+        return exceptions, []
+    budget = Budget()
+    works = [Work(rules, budget) for _ in exceptions]
+    return [mask_exception(one, work) for one, work in zip(exceptions, works, strict=True)], works
 
 
 def attach_exceptions(minutes: int) -> int:

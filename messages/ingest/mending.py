@@ -63,6 +63,8 @@ def resubmit(reject: IngestReject, text: str, *, by: Actor) -> dict[str, Any]:
     media_type = cloudevents.STRUCTURED if reject.endpoint == "cloudevents" else "application/json"
     digest = hashlib.sha256(data).digest()
     body = Body(data=data, media_type=media_type, wire_bytes=0, sha256=digest, batch_id=f"mended:{reject.pk}")
+    if claimed.masked:
+        raise NotMended("its values were masked before it was stored, so only its sender can send it again")
     decoded = intake.decode(reject.endpoint, reject.agent, body)
     if decoded.refused:
         raise NotMended(f"it is still refused: {decoded.refused[0].detail}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -23,6 +24,7 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
 
     index  position in the sender's batch, named in the answer.   raw  the item as it came, or what makes it: kept when it is refused.
     batch  (message uid, message id) of each message when the event is about many; message_uid is None then.
+    found_in, named_keys, keys_in_body  where its business keys were found, so that masking can look again.
     """
 
     index: int
@@ -49,6 +51,9 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
     keys: dict[str, str] = {}
     attributes: dict[str, object] = {}
     payload: NewPayload | None = None
+    found_in: Sequence[Mapping[str, Any]] = ()
+    named_keys: Mapping[str, Any] = {}
+    keys_in_body: bool = False
     raw: bytes | Callable[[], bytes] = b""
 
 
@@ -60,6 +65,8 @@ class Refused:
     code: str
     detail: str
     raw: bytes
+    flow_id: int | None = None
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,7 @@ def events_of(
             kept={name: resource[name] for name in semconv.RESOURCE_KEPT if name in resource},
             system=clean.text(str(resource.get("service.name") or "unknown_service"), 120),
             keys=keys(resource),
+            attributes=resource,
             environment_id=environment_id,
             now=now,
             earliest_ns=int((now - retention - clean.EPOCH).total_seconds()) * 1_000_000_000,
@@ -179,6 +180,7 @@ class _Source:
 
     system: str
     keys: dict[str, str]
+    attributes: dict[str, Any]
     environment_id: int
     now: datetime
     earliest_ns: int
@@ -239,8 +241,9 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         error_message=error_message,
         error_stack=error_stack,
         keys=business,
-        payload=_payload(attributes),
+        payload=_payload(attributes, span),
         attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
+        found_in=(source.attributes, attributes),
         raw=partial(alone, span, source.resource),
     )
 
@@ -311,11 +314,14 @@ def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | Non
     )
 
 
-def _payload(attributes: dict[str, Any]) -> NewPayload | None:
+def _payload(attributes: dict[str, Any], span: Any) -> NewPayload | None:
     """Take the payload out of the attributes, so that it is stored sealed and nowhere else."""
     for name in PAYLOAD_ATTRIBUTES:
         body = attributes.pop(name, None)
         if body is not None:
             content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)
+            sent = next((pair.value for pair in span.attributes if pair.key == name), None)
+            if sent is not None and sent.WhichOneof("value") == "bytes_value":  # attributes hold it as base64
+                return NewPayload(content_type, Content(sent.bytes_value))
             return NewPayload(content_type, Content(str(body).encode("utf-8", "replace")))
     return None

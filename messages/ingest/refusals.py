@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +14,41 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from console.core.ids import uuid7
 from console.identity.models import Agent
 from messages.ingest import otlp, semconv
-from messages.ingest.catalog import known_flow
+from messages.ingest.catalog import known_flow, rules_of
+from messages.ingest.masking import mask_refused
 from messages.ingest.model import Refused
+from messages.masking.rules import Budget, Work
 from messages.models import IngestReject
 from messages.payloads.seal import Content, seal
 from messages.payloads.services import data_key_for
 
 
+def prepare_refused(agent: Agent, endpoint: str, refused: Sequence[Refused]) -> list[Refused]:
+    """Return refused items with the flow they would have belonged to, and masked where rules apply to it.
+
+    One whose flow is not known may belong to any: every rule of its environment applies to it.
+    """
+    masking = rules_of(agent.environment_id).masking if refused else None
+    prepared, budget = [], Budget()
+    for item in refused:
+        flow_id = item.flow_id or _flow_of(agent.environment_id, endpoint, item.raw)
+        rules = None
+        if masking and not item.masked:
+            rules = masking.of_unknown_flow() if flow_id is None else masking.of_flow(flow_id)
+        kept = mask_refused(item, _as_json(endpoint, item.raw), Work(rules, budget)) if rules else item
+        prepared.append(replace(kept, flow_id=flow_id))
+    return prepared
+
+
+def _as_json(endpoint: str, raw: bytes) -> str | None:
+    try:
+        return otlp.as_json(raw) if endpoint == "traces" else raw.decode()
+    except (DecodeError, UnicodeError):
+        return None
+
+
 def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
-    """Keep refused items, sealed, with their reason and, where the item names one we know, their flow."""
+    """Keep prepared items, sealed, with their reason and, where the item names one we know, their flow."""
     if not refused:
         return
     key_id, key = data_key_for(agent.environment_id, now.date())
@@ -40,7 +67,8 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
                 detail=item.detail.replace("\x00", "\ufffd")[:2000],
                 raw=raw,
                 data_key_id=key_id,
-                flow_id=_flow_of(agent.environment_id, endpoint, item.raw),
+                flow_id=item.flow_id,
+                masked=item.masked,
             )
         )
     IngestReject.objects.bulk_create(rejects)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +23,14 @@ from django.db import DataError, IntegrityError, OperationalError, connection, t
 from console.core.errors import Conflict, Unavailable
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
-from messages.ingest.catalog import flow_id_for, system_id_for
+from messages.ingest.catalog import business_keys, flow_id_for, rules_of, system_id_for
 from messages.ingest.clocks import note_events
+from messages.ingest.masking import as_json, mask_event
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
-from messages.ingest.refusals import store_refused
+from messages.ingest.refusals import prepare_refused, store_refused
+from messages.masking.hits import add_hits, tell_metrics
+from messages.masking.rules import Budget, Work
 from messages.payloads.seal import seal
 from messages.payloads.services import data_key_for
 
@@ -66,8 +70,8 @@ LINKS = (
     "INSERT INTO messaging_trace_link SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::uuid[], %b::text[], "
     "%b::uuid[], %b::text[]) ON CONFLICT DO NOTHING"
 )
-PAYLOAD_NAMES = "stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed"
-PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "text", "int8", "bytea"]
+PAYLOAD_NAMES = "stored_on, id, environment_id, data_key_id, content_type, size_bytes, masked, sealed"
+PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "text", "int8", "jsonb", "bytea"]
 
 
 class BatchConflict(Conflict):
@@ -97,6 +101,7 @@ class Row:
     system_id: int
     columns: tuple[object, ...]
     payload: tuple[object, ...] | None
+    work: Work | None  # what masking did to it; None where the flow has no rules
 
 
 class AlreadyAnswered(Exception):
@@ -119,6 +124,7 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
         try:
             answer = _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
             note_events(agent.pk, [(row.event, row.system_id) for row in rows], received_at=now)
+            tell_metrics(row.work for row in rows)
             return answer
         except AlreadyAnswered:
             return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
@@ -178,13 +184,15 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
         event.trace_id: event.destination for event in reversed(events) if event.destination and event.trace_id
     }
     today = now.date()
+    masking, budget = rules_of(environment_id).masking, Budget()
     rows = []
     for event in events:
         # A span that is not about messaging belongs to the flow of its trace's messaging, when this batch tells.
         destination = event.destination or (flows_of_traces.get(event.trace_id) if event.trace_id else None)
         flow_id = flow_id_for(environment_id, destination, event.system)
         system_id = system_id_for(environment_id, event.system)
-        payload = _sealed(environment_id, today, event) if event.payload else None
+        work = _masked(event, environment_id, flow_id, budget) if masking else None
+        payload = _sealed(environment_id, today, event, work) if event.payload else None
         columns = (
             event.occurred_at,
             event.id,
@@ -212,16 +220,28 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
             event.clamped_from,
             today if payload else None,
         )
-        rows.append(Row(event, flow_id, system_id, columns, payload))
+        rows.append(Row(event, flow_id, system_id, columns, payload, work))
     return rows
 
 
-def _sealed(environment_id: int, day: date, event: NewEvent) -> tuple[object, ...]:
+def _masked(event: NewEvent, environment_id: int, flow_id: int, budget: Budget) -> Work | None:
+    """Mask an event by the rules of its flow, before anything of it is written or sealed."""
+    rules = rules_of(environment_id)
+    compiled = rules.masking.of_flow(flow_id)
+    if compiled is None:
+        return None
+    work = Work(compiled, budget)
+    mask_event(event, work, partial(business_keys, rules))
+    return work
+
+
+def _sealed(environment_id: int, day: date, event: NewEvent, work: Work | None) -> tuple[object, ...]:
     assert event.payload is not None
     key_id, key = data_key_for(environment_id, day)
     content = event.payload.content
     sealed = seal(key, content, environment_id=environment_id, row_id=event.id)
-    return (day, event.id, environment_id, key_id, event.payload.content_type, len(content.body), sealed)
+    masked = messages_sql.json(as_json(work.in_payload)) if work and work.in_payload else None
+    return (day, event.id, environment_id, key_id, event.payload.content_type, len(content.body), masked, sealed)
 
 
 _days_known: tuple[float, set[date]] = (0.0, set())
@@ -250,6 +270,7 @@ def _write(
 ) -> Answer:
     with transaction.atomic():
         fresh = _copy_events(rows) if optimistic else _merge_events(rows)
+        refused = prepare_refused(agent, batch.endpoint, refused)
         store_refused(agent, batch.endpoint, refused, now)
         rejected = [
             {"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)
@@ -278,6 +299,7 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
         if links:
             messages_sql.run_set_based(LINKS, links)
         rollups.add_events([(row.event, row.flow_id, row.system_id) for row in fresh], environment_id)
+        add_hits((row.work for row in fresh), now)
         yield
 
 
@@ -315,7 +337,7 @@ def _copy_payloads(rows: Sequence[Row]) -> None:
 
 
 def copy_payloads(payloads: Sequence[tuple[object, ...]]) -> None:
-    """COPY sealed payloads, each (stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed)."""
+    """COPY sealed payloads, each (stored_on, id, environment_id, data_key_id, content_type, size_bytes, masked, sealed)."""
     _copy(f"messaging_payload ({PAYLOAD_NAMES})", PAYLOAD_TYPES, payloads)
 
 

@@ -3,6 +3,7 @@
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry
+from messages.models.masking import MaskingHit, MaskingRule
 from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "KeyRule",
     "LedgerEntry",
     "LoggedException",
+    "MaskingHit",
+    "MaskingRule",
     "Message",
     "Payload",
     "Replay",

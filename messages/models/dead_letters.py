@@ -70,6 +70,12 @@ class DeadLetter(models.Model):
     content_type = models.CharField(max_length=200, blank=True)
     size_bytes = models.BigIntegerField(null=True)  # null: no body came with it
     payload_on = models.DateField(null=True)
+    masked = models.JSONField(
+        default=dict, db_default={}
+    )  # {masking rule id: values it replaced} in everything that is stored of it
+    content_masked = models.BooleanField(
+        default=False, db_default=False
+    )  # body, headers or properties: what a replay would send
     previous = models.ForeignKey(
         "self", models.SET_NULL, null=True, related_name="later"
     )  # the death before a replay that failed again
@@ -87,6 +93,9 @@ class DeadLetter(models.Model):
                 name="dead_letter_resolved_iff_closed",
                 condition=Q(state="closed", resolution__isnull=False, closed_at__isnull=False)
                 | (~Q(state="closed") & Q(resolution__isnull=True, closed_at__isnull=True)),
+            ),
+            CheckConstraint(
+                name="dead_letter_content_masked_by_a_rule", condition=Q(content_masked=False) | ~Q(masked={})
             ),
         ]
         indexes = [

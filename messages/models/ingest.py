@@ -41,6 +41,9 @@ class IngestReject(models.Model):
     flow = models.ForeignKey(
         "messaging.Flow", models.SET_NULL, null=True, related_name="+"
     )  # when the item names a known one
+    masked = models.BooleanField(
+        default=False, db_default=False
+    )  # its values were taken out, because masking rules apply to its flow
     settled_at = models.DateTimeField(null=True)
     settled_by = models.CharField(max_length=150, blank=True)
     settled_how = models.CharField(

@@ -149,7 +149,8 @@ class Payload(models.Model):
     environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
     data_key = models.ForeignKey("messaging.DataKey", models.DO_NOTHING, related_name="+", db_constraint=False)
     content_type = models.TextField()
-    size_bytes = models.BigIntegerField()  # of the body as sent
+    size_bytes = models.BigIntegerField()  # of the body as stored
+    masked = models.JSONField(null=True)  # {masking rule id: values it replaced}; null: none did
     sealed = models.BinaryField()  # 12-byte nonce ‖ ciphertext ‖ 16-byte tag
 
     class Meta:

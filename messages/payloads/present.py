@@ -10,6 +10,7 @@ from django.db.models import Model
 
 from console.core.errors import ConsoleError
 from console.identity.actor import Actor
+from messages.masking.queries import masked_words
 from messages.models import Flow
 from messages.payloads.queries import read_payload
 from messages.payloads.render import RenderedBody, render_body
@@ -24,6 +25,7 @@ class ShownPayload:
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = ""
     size_bytes: int = 0
+    masked: str = ""  # "3 values masked by rule 7"
 
 
 def shown_payload(actor: Actor, flow: Flow, owner: Model, row_id: UUID, stored_on: date | None) -> ShownPayload | None:
@@ -45,4 +47,5 @@ def shown_payload(actor: Actor, flow: Flow, owner: Model, row_id: UUID, stored_o
         headers=headers,
         content_type=found.content_type,
         size_bytes=found.size_bytes,
+        masked=masked_words(found.masked),
     )

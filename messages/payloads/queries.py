@@ -23,13 +23,17 @@ AUDITED_EVERY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPayload:
-    """A payload opened for a reader: body, typed headers ({"name", "type", "value"}), broker properties."""
+    """A payload opened for a reader: body, typed headers ({"name", "type", "value"}), broker properties.
+
+    masked  {masking rule id: values it replaced before this was stored}
+    """
 
     body: bytes
     headers: list[dict[str, object]]
     properties: dict[str, object]
     content_type: str
     size_bytes: int
+    masked: dict[str, int]
 
 
 def stored_content(environment_id: int, row_id: UUID, stored_on: date | None) -> Content | None:
@@ -63,6 +67,7 @@ def read_payload(actor: Actor, flow: Flow, owner: Model, row_id: UUID, stored_on
         properties=content.properties,
         content_type=row.content_type,
         size_bytes=row.size_bytes,
+        masked=row.masked or {},
     )
 
 

@@ -77,6 +77,10 @@ def check_replayable(letter: DeadLetter) -> Connection:
     """Return the connection to use; raises ReplayNotAllowed in words when this letter cannot be sent again."""
     if letter.size_bytes is None or letter.payload_on is None:
         raise ReplayNotAllowed("its body did not come with it, so there is nothing to send")
+    if letter.content_masked:
+        raise ReplayNotAllowed(
+            "its body or headers were masked before they were stored; it would be sent with ••• in it"
+        )
     if not letter.origin:
         raise ReplayNotAllowed("it is not known where it came from, so there is nowhere to send it")
     return find_connection(letter)

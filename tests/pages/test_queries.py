@@ -8,8 +8,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.identity.models import Role
+from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Message
-from tests.factories import agent_key, event, memory_connection, person, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +25,7 @@ BASELINE = {
     "/agents/": 9,
     "/audit/": 8,
     "/settings/": 13,
+    "/settings/masking/": 10,
     "/ingest/": 11,
     "/ingest/refused/": 8,
 }
@@ -43,6 +45,7 @@ def fill(count: int) -> None:
         )
         memory_connection(f"redis {number} {count}")
         agent_key(f"agent {number} {count}")
+        add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
     assert push("/ingest/v1/events", events, key=agent_key()).status_code == 200
 
