@@ -126,7 +126,7 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
         keys=dict(list(found.items())[: clean.MOST_KEYS]),
         attributes=clean.attributes({name: value for name, value in named.items() if value} | extensions),
         payload=NewPayload(clean.text(content_type, 200), Content(body)) if body is not None else None,
-        found_in=(searched,),
+        found_in=searched,
         keys_in_body=True,
         raw=raw,
     )

@@ -6,7 +6,7 @@ Names and addresses are not masked (system, destination, message id, correlation
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,11 +47,15 @@ def as_json(counts: Mapping[int, int]) -> dict[str, object]:
 def _keys_of(event: NewEvent, work: Work, keys: Keys) -> dict[str, str]:
     """Return the business keys of the event as it is stored: found again, in what masking left."""
     body = event.payload.content.body if event.payload is not None and event.keys_in_body else None
-    return keys_after_masking(work, keys, body, event.found_in, event.named_keys)
+    return keys_after_masking(work, keys, body, (event.found_around, event.found_in), event.named_keys)
 
 
 def keys_after_masking(
-    work: Work, keys: Keys, body: bytes | None, found_in: Any, named: Mapping[str, Any]
+    work: Work,
+    keys: Keys,
+    body: bytes | None,
+    found_in: Sequence[Mapping[str, Any] | None],
+    named: Mapping[str, Any] | None,
 ) -> dict[str, str]:
     """Return business keys as ingest finds them, later ones winning, without those that masking touched.
 
@@ -60,8 +64,8 @@ def keys_after_masking(
     found = keys_of_body(body, keys)
     look = Work(work.rules, work.budget)  # what these hold was counted where it is stored
     for source in found_in:
-        found.update(keys(look.named(source)))
-    for name, value in list(named.items())[: clean.MOST_KEYS]:
+        found.update(keys(look.named(source or {})))
+    for name, value in list((named or {}).items())[: clean.MOST_KEYS]:
         if (text := clean.key_value(work.value(value, name))) is not None:
             found[clean.text(name, 64)] = text
     return {name: text for name, text in list(found.items())[: clean.MOST_KEYS] if MARK not in text}
@@ -95,7 +99,7 @@ def mask_refused(item: Refused, text: str | None, work: Work) -> Refused:
         tree = _skeleton(msgspec.json.decode(text or ""), work)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         tree = None
-    raw = msgspec.json.encode(tree) if tree is not None else MARK.encode()
+    raw = msgspec.json.format(msgspec.json.encode(tree), indent=2) if tree is not None else MARK.encode()
     detail = QUOTED.sub(f"'{MARK}'", work.text(item.detail) or "")  # "Invalid enum value '4111…'"
     return replace(item, raw=raw, detail=detail, masked=True)
 

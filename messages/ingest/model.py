@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
 
     index  position in the sender's batch, named in the answer.   raw  the item as it came, or what makes it: kept when it is refused.
     batch  (message uid, message id) of each message when the event is about many; message_uid is None then.
-    found_in, named_keys, keys_in_body  where its business keys were found, so that masking can look again.
+    found_in, found_around (of its resource), named_keys, keys_in_body  where its business keys were found, so that masking can look again.
     """
 
     index: int
@@ -51,8 +51,9 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
     keys: dict[str, str] = {}
     attributes: dict[str, object] = {}
     payload: NewPayload | None = None
-    found_in: Sequence[Mapping[str, Any]] = ()
-    named_keys: Mapping[str, Any] = {}
+    found_in: Mapping[str, Any] | None = None
+    found_around: Mapping[str, Any] | None = None
+    named_keys: Mapping[str, Any] | None = None
     keys_in_body: bool = False
     raw: bytes | Callable[[], bytes] = b""
 

@@ -182,7 +182,7 @@ def _event(
         keys=business_keys(item.keys, item.attributes, keys),
         attributes=clean.attributes(item.attributes),
         payload=payload_of(item.payload) if item.payload else None,
-        found_in=(item.attributes,),
+        found_in=item.attributes,
         named_keys=item.keys,
         raw=raw,
     )

@@ -243,7 +243,8 @@ def _event(span: Any, index: int, source: _Source) -> NewEvent:
         keys=business,
         payload=_payload(attributes, span),
         attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
-        found_in=(source.attributes, attributes),
+        found_in=attributes,
+        found_around=source.attributes,
         raw=partial(alone, span, source.resource),
     )
 

@@ -184,14 +184,14 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
         event.trace_id: event.destination for event in reversed(events) if event.destination and event.trace_id
     }
     today = now.date()
-    masking, budget = rules_of(environment_id).masking, Budget()
+    budget = Budget() if rules_of(environment_id).masking else None
     rows = []
     for event in events:
         # A span that is not about messaging belongs to the flow of its trace's messaging, when this batch tells.
         destination = event.destination or (flows_of_traces.get(event.trace_id) if event.trace_id else None)
         flow_id = flow_id_for(environment_id, destination, event.system)
         system_id = system_id_for(environment_id, event.system)
-        work = _masked(event, environment_id, flow_id, budget) if masking else None
+        work = _masked(event, environment_id, flow_id, budget) if budget else None
         payload = _sealed(environment_id, today, event, work) if event.payload else None
         columns = (
             event.occurred_at,
