@@ -13,9 +13,10 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from console.identity.models import Role
+from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Message, Replay
 from messages.replay.proofs import settle_replays
-from tests.factories import agent_key, event, memory_connection, person, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 from tests.product import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -142,6 +143,19 @@ def test_x_ticks_r_asks_and_the_two_ticked_of_three_are_sent(browser: Browser, l
     expect(page.locator("h1")).to_have_text("Close 1 dead letter without sending, in production")
 
 
+def test_a_masking_rule_shows_what_it_would_do_while_it_is_written(browser: Browser, live_server: Any):
+    environment()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/settings/masking/")
+
+    page.locator("[name=body]").fill('{"card": "4111", "ok": true}')
+    page.locator("[name=expression]").fill("$.card")
+
+    expect(page.locator("#masking-preview pre")).to_have_text('{"card":"•••","ok":true}')
+    page.locator("[name=expression]").fill("$.card[")
+    expect(page.locator("#masking-preview")).to_contain_text("column 7: a step is")
+
+
 PATHS = [
     "/",
     "/messages/",
@@ -152,6 +166,7 @@ PATHS = [
     "/agents/",
     "/audit/",
     "/settings/",
+    "/settings/masking/",
     "/ingest/",
     "/ingest/refused/",
     "/messages/?q=)",
@@ -174,6 +189,7 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
         "/?environment=staging",
     ]
     push("/ingest/v1/events", [event()], key=agent_key())
+    add_masking_rule(environment(), NewRule(kind="json_path", expression="$..card"), by=ROOT)
     page = sign_in(browser, live_server.url, color_scheme=scheme)
     complaints: list[str] = []
     page.on(

@@ -181,6 +181,12 @@ def test_what_a_regular_expression_matches_is_stored_nowhere(entry: str, content
     assert "•••" in everything_stored()
 
 
+def test_a_body_that_a_span_carries_as_bytes_is_stored_as_these_bytes():
+    otlp_bytes(json_body(SECRET), SECRET, "application/json")
+
+    assert opened(Payload.objects.get().id).body.decode() == json_body(SECRET)
+
+
 def test_without_rules_the_same_is_stored_as_it_came():
     native(json_body(SECRET), SECRET, "application/json")
 

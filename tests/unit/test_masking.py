@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from messages.masking.bodies import mask_body, mask_content
 from messages.masking.paths import BadExpression
-from messages.masking.rules import KINDS, MARK, Budget, Rule, Work, check_expression, compile_rules
+from messages.masking.rules import KINDS, MARK, Budget, Rule, Work, check_expression, compile_regex, compile_rules
 from messages.payloads.seal import Content
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "masking.md"
@@ -84,6 +84,10 @@ def test_the_examples_of_the_docs_come_out_as_they_say(kind: str, expression: st
 def test_a_bad_expression_is_refused_in_words_with_the_column(kind: str, expression: str, words: str):
     with pytest.raises(BadExpression, match=re.escape(words)):
         check_expression(kind, expression)
+
+
+def test_groups_do_not_capture_because_that_takes_the_slow_path():
+    assert compile_regex("(a)(?P<b>b)").groups == 0
 
 
 @given(st.sampled_from(KINDS), st.text(max_size=40))
