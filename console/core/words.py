@@ -147,6 +147,18 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "waiting": _chip("warn", "waits for approval"),
         "disabled": _chip("idle", "disabled"),
     },
+    "change": {
+        "planned": _chip("idle", "planned"),
+        "running": _chip("move", "going on"),
+        "open": _chip("warn", "window open"),
+        "lost": _chip("warn", "no end reported"),
+        "over": _chip("idle", "over"),
+        "done": _chip("idle", "done"),
+        "succeeded": _chip("good", "succeeded"),
+        "failed": _chip("bad", "failed"),
+        "cancelled": _chip("idle", "cancelled"),
+        "withdrawn": _chip("idle", "withdrawn"),
+    },
     "check": {
         "yes": _chip("good", "yes"),
         "no": _chip("bad", "no"),
