@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
 from messages.catalog import views_settings as settings
+from messages.changes import views as changes
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
@@ -33,6 +34,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/", catalog.connections, name="connections"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
+    path("changes/", changes.changes, name="changes"),
+    path("changes/<uuid:pk>/", changes.change, name="change"),
+    path("changes/<uuid:pk>/end/", changes.act, {"action": "end"}, name="change-end"),
+    path("changes/<uuid:pk>/withdraw/", changes.act, {"action": "withdraw"}, name="change-withdraw"),
     path("settings/", settings.settings, name="settings"),
     path("settings/refused/", watch.moved),
     path("ingest/", watch.ingest, name="ingest"),
@@ -50,6 +55,7 @@ urlpatterns += [
     path("ingest/v1/cloudevents", ingest.cloud_events, name="ingest-cloudevents"),
     path("ingest/v1/events", ingest.events, name="ingest-events"),
     path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
+    path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]
 

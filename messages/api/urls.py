@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, catalog, ingest, people, views
+from messages.api import actions, agents, catalog, changes, ingest, people, views
 from messages.api.docs import ApiDocs
 
 
@@ -39,6 +39,10 @@ urlpatterns = [
     path("flows/<str:pk>", catalog.OneFlow.as_view()),
     path("systems", catalog.Systems.as_view()),
     path("systems/<str:pk>", catalog.OneSystem.as_view()),
+    path("changes", changes.Changes.as_view()),
+    path("changes/<str:pk>", changes.OneChange.as_view()),
+    path("changes/<str:pk>/end", changes.EndChange.as_view()),
+    path("changes/<str:pk>/withdraw", changes.WithdrawChange.as_view()),
     path("connections", catalog.Connections.as_view()),
     path("connections/<str:pk>", catalog.OneConnection.as_view()),
     path("connections/<str:pk>/test", catalog.TestConnection.as_view()),

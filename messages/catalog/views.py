@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,10 +36,13 @@ from messages.catalog.queries import (
     teams_to_give_to,
 )
 from messages.catalog.services import change_flow
+from messages.changes.present import did, state_of
+from messages.changes.queries import changes_before
 from messages.models import Connection, Flow
 from messages.search.quoting import quoted
 
 SHOWN = 100
+CHANGES_BACK, CHANGES_AHEAD = timedelta(days=7), timedelta(days=7)
 
 
 def seen(address: str) -> HttpResponse:
@@ -90,12 +94,20 @@ def flow(request: PageRequest, pk: int) -> HttpResponse:
 def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
     line = FlowLine(flow=found)
     add_figures(request.actor, [line])
+    now = timezone.now()
+    systems = systems_of_flow(found, now=now)
+    names = {one.system.name for one in systems}
+    changes = changes_before(
+        request.actor, found.environment, now + CHANGES_AHEAD, systems=names, flows=[found.name],
+        within=CHANGES_AHEAD + CHANGES_BACK, most=8,
+    )  # fmt: skip
     return {
         "flow": found,
         "line": line,
         "messages_url": f"{reverse('messages')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
         "letters_url": f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
-        "systems": systems_of_flow(found, now=timezone.now()),
+        "systems": systems,
+        "changes": [(change, did(change), state_of(change, now=now)) for change in changes],
         "form": form if can_change_flow(request.actor, found) else None,
         "history": object_history("flow", str(found.pk))[:20],
     }

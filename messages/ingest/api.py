@@ -138,4 +138,5 @@ def json_endpoint(name: str, media_types: frozenset[str] | None) -> View:
 
 events = json_endpoint("events", NATIVE_TYPES)  # a JSON array, an envelope or NDJSON
 dead_letters = json_endpoint("dead-letters", NATIVE_TYPES)  # the same
+changes = json_endpoint("changes", NATIVE_TYPES)  # the same
 cloud_events = json_endpoint("cloudevents", None)  # structured, batched, or binary with any content type

@@ -15,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client import Counter, Histogram
 
 from console.identity.models import Agent
+from messages.changes.items import changes_of
+from messages.changes.services import store_changes
 from messages.dead_letters.items import letters_of
 from messages.dead_letters.services import store_dead_letters
 from messages.ingest import cloudevents, native, otlp, otlp_logs
@@ -143,12 +145,26 @@ def _dead_letters(agent: Agent, body: Body) -> Decoded:
     return Decoded(items=len(items), refused=refused, store=store)
 
 
+def _changes(agent: Agent, body: Body) -> Decoded:
+    items, batch_id = native.split_items(body.data, body.media_type, "changes")
+    told, refused = changes_of(
+        items,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        nested_checked=body.media_type != native.NDJSON,
+    )
+    identity = batch_identity("changes", body.batch_id or batch_id, body.sha256)
+    store = partial(store_changes, agent, told, refused, batch_id=identity, body_sha256=body.sha256)
+    return Decoded(items=len(items), refused=refused, store=store)
+
+
 DECODERS: dict[str, Callable[[Agent, Body], Decoded]] = {
     "traces": _traces,
     "logs": _logs,
     "events": _events,
     "cloudevents": _cloud_events,
     "dead-letters": _dead_letters,
+    "changes": _changes,
 }
 
 

@@ -58,6 +58,7 @@ def _flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
         else:
             item: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
             names = [item.get(name) for name in ("destination", "origin", "queue", "type", "system")]
+            names += item["flows"] if endpoint == "changes" and isinstance(item.get("flows"), list) else []
     except (msgspec.MsgspecError, DecodeError, IndexError, RecursionError, UnicodeError):
         return None
     return next(

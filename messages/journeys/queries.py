@@ -12,6 +12,8 @@ from django.db.models import Q, QuerySet
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
+from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
+from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.stitch import Journey, build_journey
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, TraceLink
@@ -101,7 +103,7 @@ def _stitch(
         dead_letters=letters,
         truncated=truncated or len(found) >= MOST_EVENTS,
     )
-    return _with_replays(_with_logged(journey))
+    return _with_changes(actor, environments, _with_replays(_with_logged(journey)))
 
 
 def _take(rows: QuerySet[Event], found: dict[UUID, Any], ties: dict[UUID, str], tie: str) -> None:
@@ -169,6 +171,21 @@ def _with_replays(journey: Journey) -> Journey:
     if journey.dead_letters:
         replays = Replay.objects.filter(dead_letter__in=[letter.pk for letter in journey.dead_letters])
         journey.replays = list(replays.select_related("connection").order_by("pk")[:200])
+    return journey
+
+
+def _with_changes(actor: Actor, environments: Sequence[Environment], journey: Journey) -> Journey:
+    """Add what changed on its systems and flows while it lasted or just before; a journey of days is told of its last changes."""
+    if journey.started_at and journey.ended_at:
+        journey.changes = changes_between(
+            actor,
+            environments,
+            since=journey.started_at - JOURNEY_LEAD,
+            until=journey.ended_at,
+            systems={step.system for step in journey.steps},
+            flows={step.event.flow.name for step in journey.steps},
+            most=MOST_TOLD,
+        )
     return journey
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from console.core.errors import ConsoleError
+from messages.changes.items import ChangeItem
 from messages.dead_letters.items import DeadLetterItem
 from messages.ingest.native import EventItem
 from messages.replay.states import diagram
@@ -44,7 +45,7 @@ def test_every_error_code_is_documented_with_its_status():
 
 
 def test_the_json_schemas_are_those_of_the_structs():
-    for name, kind in (("event", EventItem), ("dead-letter", DeadLetterItem)):
+    for name, kind in (("event", EventItem), ("dead-letter", DeadLetterItem), ("change", ChangeItem)):
         assert json.loads((DOCS / "schemas" / f"{name}.json").read_text()) == msgspec.json.schema(kind)
 
 

@@ -16,6 +16,7 @@ LISTS = [
     "/messages/",
     "/dead-letters/",
     "/flows/",
+    "/changes/",
     "/connections/",
     "/agents/",
     "/audit/",

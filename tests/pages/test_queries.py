@@ -15,11 +15,13 @@ pytestmark = pytest.mark.django_db
 
 # Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
 BASELINE = {
-    "/": 15,
+    "/": 17,
     "/messages/": 9,
     "/dead-letters/": 9,
     "/dead-letters/?state=all": 9,
     "/flows/": 10,
+    "/changes/": 12,
+    "/changes/?show=ahead": 12,
     "/connections/": 8,
     "/agents/": 9,
     "/audit/": 8,
@@ -44,6 +46,17 @@ def fill(count: int) -> None:
         memory_connection(f"redis {number} {count}")
         agent_key(f"agent {number} {count}")
     events.append({"id": ""})
+    changes = [
+        {
+            "id": f"{number} {count}",
+            "kind": "deployment",
+            "title": "x",
+            "outcome": "running",
+            "flows": [f"flow-{number}"],
+        }
+        for number in range(count)
+    ]
+    assert push("/ingest/v1/changes", changes, key=agent_key()).json()["accepted"] == count
     assert push("/ingest/v1/events", events, key=agent_key()).status_code == 200
 
 
