@@ -16,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from agents.demo import place
+from agents.demo.changes import changes_of
 from agents.demo.history import Run, Span, Story, is_filled, load_run, stack_of, stories, utc_now
 from console.core.config import Config
 from console.core.errors import Unavailable
@@ -53,6 +54,8 @@ def fill_history(config: Config) -> None:
             harvester,
             _batch_id(run, start) + "-letters",
         )
+    body = json.dumps({"changes": changes_of(run)}).encode()
+    _post(f"{console}/ingest/v1/changes", body, "application/json", estate, _batch_id(run, 0) + "-changes")
     (folder / "history.done").write_text(utc_now().isoformat())
 
 
