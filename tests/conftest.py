@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.engines.kafka import JARS, Kafka
 from tests.product import Product
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -106,3 +108,11 @@ def rabbitmq() -> Iterator[str]:
     need(INSTALLED.exists(), "RabbitMQ")
     with RabbitMQ() as broker:
         yield broker.url
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """A private Apache Kafka of one node."""
+    need(JARS.exists() and shutil.which("java") is not None, "Kafka")
+    with Kafka() as broker:
+        yield broker

@@ -68,9 +68,8 @@ class Body:
 _agents: dict[str, tuple[float, Agent]] = {}
 
 
-def authenticate_agent(request: HttpRequest) -> Agent:
-    """Return the agent of the request's key; raises InvalidKey. A key is looked up again after 3 s."""
-    header = request.META.get("HTTP_AUTHORIZATION", "")
+def authenticate_agent(header: str) -> Agent:
+    """Return the agent of an Authorization header's key; raises InvalidKey. A key is looked up again after 3 s."""
     known = _agents.get(header)
     if known is not None and time.monotonic() - known[0] < KEY_FRESH_S:
         return known[1]
@@ -97,7 +96,7 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
     if request.method != "POST":
         raise WrongMethod("only POST is answered here")
     gate.check_open()
-    agent = authenticate_agent(request)
+    agent = authenticate_agent(request.META.get("HTTP_AUTHORIZATION", ""))
     request.ingest_agent = agent  # type: ignore[attr-defined]
     gate.check_agent(agent)
     media_type = (request.content_type or "").lower()

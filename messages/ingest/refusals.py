@@ -20,8 +20,13 @@ from messages.payloads.seal import Content, seal
 from messages.payloads.services import data_key_for
 
 
-def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
-    """Keep refused items, sealed, with their reason and, where the item names one we know, their flow."""
+def store_refused(
+    agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime, *, whole: bool = False
+) -> None:
+    """Keep refused items, sealed, with their reason and, where the item names one we know, their flow.
+
+    whole  each is a body that was refused as one, not an item of a body.
+    """
     if not refused:
         return
     key_id, key = data_key_for(agent.environment_id, now.date())
@@ -35,12 +40,13 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
                 environment_id=agent.environment_id,
                 agent=agent,
                 received_at=now,
-                endpoint=endpoint,
+                endpoint=endpoint[:40],
                 code=item.code,
                 detail=item.detail.replace("\x00", "\ufffd")[:2000],
                 raw=raw,
                 data_key_id=key_id,
                 flow_id=_flow_of(agent.environment_id, endpoint, item.raw),
+                whole=whole,
             )
         )
     IngestReject.objects.bulk_create(rejects)

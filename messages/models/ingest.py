@@ -36,7 +36,8 @@ class IngestReject(models.Model):
     endpoint = models.CharField(max_length=40)
     code = models.CharField(max_length=60)
     detail = models.TextField()
-    raw = models.BinaryField()  # sealed like a payload's body, whole
+    raw = models.BinaryField()  # sealed like a payload's body
+    whole = models.BooleanField(default=False, db_default=False)  # a whole body (from Kafka), not an item of one
     data_key = models.ForeignKey("messaging.DataKey", models.PROTECT, related_name="+")
     flow = models.ForeignKey(
         "messaging.Flow", models.SET_NULL, null=True, related_name="+"
