@@ -10,7 +10,7 @@ import console.core.ids
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0010_clock_reading"),
+        ("messaging", "0008_clock_reading"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("messaging", "0010_clock_reading"),
+        ("messaging", "0009_changes"),
     ]
 
     operations = [
