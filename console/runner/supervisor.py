@@ -124,7 +124,9 @@ class Supervisor:
         """End every child: politely, newest first, then for good."""
         alive = [child for child in reversed(self.children) if child.process]
         for child in alive:
-            child.signal(signal.SIGTERM)
+            assert child.process is not None
+            # Not the whole group: a worker's own children would end in the middle of the task that it waits for.
+            child.process.terminate()
         until = time.monotonic() + self.grace_s
         for child in alive:
             assert child.process is not None
