@@ -124,7 +124,7 @@ def events_of(
                 ):
                     refused.append(_refused(index, span, resource_spans.resource))
                 else:
-                    events.append(_event(span, index, source))
+                    events.append(_event(span, index, source, scope_spans.scope.name))
                 index += 1
     return events, refused
 
@@ -193,10 +193,12 @@ class _Source:
     resource: Any
 
 
-def _event(span: Any, index: int, source: _Source) -> NewEvent:
+def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     environment_id = source.environment_id
     attributes = plain(span.attributes)
     semconv.rename(attributes)
+    if scope == semconv.PIKA:
+        semconv.mend_pika(attributes, span.name)
     trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
     parent = span.parent_span_id.hex() if len(span.parent_span_id) == 8 and any(span.parent_span_id) else None
     links = span.links and [
