@@ -102,7 +102,7 @@ def test_current_and_deprecated_names_give_the_same_event(attributes, kind, oper
 
 
 def test_publisher_and_consumer_under_pikas_own_instrumentation_are_one_delivered_message_of_their_queue():
-    """As opentelemetry-instrumentation-pika 0.66b1 sends it: the destination of the one is a placeholder, of the other a consumer tag."""
+    """As opentelemetry-instrumentation-pika 0.44b0 sends it: the destination of the one is a placeholder, of the other a consumer tag."""
     request = ExportTraceServiceRequest()
     common = {"messaging__system": "rabbitmq", "messaging__message_id": "m-1"}
     sent = span(request, name="orders send", messaging__destination="(temporary)", **common)
@@ -119,7 +119,7 @@ def test_publisher_and_consumer_under_pikas_own_instrumentation_are_one_delivere
         **common,
     )
     for resource in request.resource_spans:
-        resource.scope_spans[0].scope.name = "opentelemetry.instrumentation.pika"
+        resource.scope_spans[0].scope.name = "opentelemetry.instrumentation.pika.pika_instrumentor"
 
     export(request, agent_key())
 
