@@ -273,7 +273,7 @@ def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        ("nothing", "has no connection named"),
+        ("nothing", "no connection in production is named"),
         ("unapproved", "is not approved"),
         ("no body", "nothing to send"),
         ("no origin", "nowhere to send"),
