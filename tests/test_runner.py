@@ -165,6 +165,29 @@ def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path
         wait_until(lambda: not processes_of(data), seconds=3, what=f"no process, interrupted at {moment}")
 
 
+@pytest.mark.timeout(120)
+def test_a_terminal_that_is_closed_stops_everything(tmp_path):
+    data = tmp_path / "data"
+    product = Product(data, demo=False)
+    product.log = tmp_path / "log"
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "console.runner"], cwd=ROOT, env=product.environ, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    product.process = runner
+    try:
+        wait_until(product.ready, seconds=60, what="/readyz")
+        assert runner.stdout
+        runner.stdout.close()  # nobody hears its last words
+
+        runner.send_signal(signal.SIGHUP)
+
+        runner.wait(timeout=40)
+        wait_until(lambda: not processes_of(data), seconds=3, what="no process left")
+    finally:
+        product.stop()
+
+
 def test_an_interrupt_that_is_held_back_comes_when_the_block_has_ended():
     interrupts, done = Interrupts(), []
 

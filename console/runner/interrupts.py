@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back where being cut short would leave a process that nobody knows."""
+"""Ctrl-C, SIGTERM and a terminal that is closed, held back where being cut short would leave a process that nobody knows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @dataclass(slots=True)
 class Interrupts:
-    """Raises KeyboardInterrupt on either signal: at once, or at the end of `held`."""
+    """Raises KeyboardInterrupt on each of these signals: at once, or at the end of `held`."""
 
     holding: bool = False
     came: bool = False
 
     def install(self) -> None:
-        signal.signal(signal.SIGTERM, self._take)
-        signal.signal(signal.SIGINT, self._take)  # also when a script started us with &, which leaves it ignored
+        for signum in ENDING:
+            # SIGINT also when a script started us with &, which leaves it ignored; SIGHUP not under nohup, which asks for that.
+            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:
+                signal.signal(signum, self._take)
 
     def _take(self, signum: int, frame: FrameType | None) -> None:
         if not self.holding:
@@ -38,5 +42,5 @@ class Interrupts:
 
     def ignore(self) -> None:
         """A second Ctrl-C must not cut the stopping short: that is how orphans are made."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for signum in ENDING:
+            signal.signal(signum, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -165,4 +166,6 @@ def _welcome(config: Config, login: dict[str, object]) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    """Print; a terminal or pipe that is gone must not keep us from stopping what we started."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)

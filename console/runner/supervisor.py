@@ -108,11 +108,12 @@ class Supervisor:
                 child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
                 pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** (child.deaths - 1))
                 child.signal(signal.SIGKILL)  # what it left behind
-                print(
-                    f"waybill: {child.name} ended ({child.process.returncode}), starts again in {pause:.1f} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                with contextlib.suppress(OSError):  # whoever listened may be gone
+                    print(
+                        f"waybill: {child.name} ended ({child.process.returncode}), starts again in {pause:.1f} s",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                 child.process, child.due_at = None, now + pause
             elif child.process is None and now >= child.due_at:
                 child.start(self.environ)
