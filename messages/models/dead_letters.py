@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
 from console.core.ids import uuid7
+from messages.search.naming import name_of
 
 
 class DeadLetter(models.Model):
@@ -100,7 +101,9 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"dead letter {self.id}"
+        return name_of(
+            self.keys, self.message_id or str(self.id), what="Dead letter"
+        ).title  # also its name in the audit list
 
 
 class Replay(models.Model):

@@ -63,7 +63,7 @@ def find_connection(letter: DeadLetter) -> Connection:
     found = Connection.objects.filter(environment_id=letter.environment_id, name=letter.broker).first()
     if found is None:
         raise ReplayNotAllowed(
-            f"{letter.environment.slug} has no connection named “{letter.broker}”, the broker this letter came from: "
+            f"no connection in {letter.environment.slug} is named “{letter.broker}”, the broker this letter came from: "
             "an administrator adds it under Connections"
         )
     if found.approved_at is None:

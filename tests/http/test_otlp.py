@@ -101,6 +101,33 @@ def test_current_and_deprecated_names_give_the_same_event(attributes, kind, oper
     assert (stored.get_operation_display(), stored.destination) == (operation, destination)
 
 
+def test_publisher_and_consumer_under_pikas_own_instrumentation_are_one_delivered_message_of_their_queue():
+    """As opentelemetry-instrumentation-pika 0.44b0 sends it: the destination of the one is a placeholder, of the other a consumer tag."""
+    request = ExportTraceServiceRequest()
+    common = {"messaging__system": "rabbitmq", "messaging__message_id": "m-1"}
+    sent = span(request, name="orders send", messaging__destination="(temporary)", **common)
+    tag = "ctag1.fce654fa8f1547b5be4c9fdeb94d75a4"
+    span(
+        request,
+        service="warehouse",
+        name="orders receive",
+        kind=5,
+        trace=sent.trace_id,
+        parent=sent.span_id,
+        messaging__destination=tag,
+        messaging__operation="receive",
+        **common,
+    )
+    for resource in request.resource_spans:
+        resource.scope_spans[0].scope.name = "opentelemetry.instrumentation.pika.pika_instrumentor"
+
+    export(request, agent_key())
+
+    message = Message.objects.get()
+    assert (message.event_count, message.get_status_display()) == (2, "delivered")
+    assert [flow.name for flow in Flow.objects.all()] == ["orders"]
+
+
 def test_a_failed_span_gives_the_recorded_exception_and_a_handled_one_is_no_failure():
     request = ExportTraceServiceRequest()
     for status in (2, 0):

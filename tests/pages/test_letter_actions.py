@@ -80,7 +80,7 @@ def test_without_a_connection_the_page_says_what_is_missing():
     letter = stored_letter()
     page = signed_in("operator", Role.OPERATOR).get(f"/dead-letters/{letter.pk}/")
 
-    assert "It cannot be replayed yet. Production has no connection named “redis”" in text_of(page)
+    assert "It cannot be replayed yet. No connection in production is named “redis”" in text_of(page)
 
 
 def test_discard_and_restore_keep_their_reasons():

@@ -26,6 +26,7 @@ from messages.replay.services import (
     sweep_replays,
 )
 from messages.replay.states import TRANSITIONS, can_move
+from messages.search.naming import name_of
 from tests.factories import ROOT, actor, agent_key, event, letter, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
@@ -122,7 +123,8 @@ def test_the_receivers_event_proves_it_by_trace_link_or_message_id(tie):
     assert (replay.state, replay.proof_tie) == ("processed", tie)
     assert (stored.state, stored.resolution) == ("closed", "processed")
     assert Message.objects.get(id=stored.message_uid).get_status_display() == "delivered"
-    assert AuditEntry.objects.filter(action="replay.processed").count() == 1
+    entry = AuditEntry.objects.get(action="replay.processed")
+    assert entry.object_label == name_of(stored.keys, "").title  # the number people know it by
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        ("nothing", "has no connection named"),
+        ("nothing", "no connection in production is named"),
         ("unapproved", "is not approved"),
         ("no body", "nothing to send"),
         ("no origin", "nowhere to send"),
