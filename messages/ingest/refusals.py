@@ -37,7 +37,7 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
                 received_at=now,
                 endpoint=endpoint,
                 code=item.code,
-                detail=item.detail.replace("\x00", "\ufffd")[:2000],
+                detail=item.detail,
                 raw=raw,
                 data_key_id=key_id,
                 flow_id=_flow_of(agent.environment_id, endpoint, item.raw),
