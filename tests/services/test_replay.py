@@ -18,6 +18,7 @@ from messages.models import DeadLetter, Flow, Message, Replay
 from messages.replay import services
 from messages.replay.proofs import settle_replays
 from messages.replay.services import (
+    IllegalTransition,
     ReplayNotAllowed,
     mark_processed,
     request_replay,
@@ -191,7 +192,8 @@ def test_unavailable_waits_and_is_tried_again_and_given_up_after_ten_attempts():
 
 def test_a_broken_line_is_unknown_until_a_person_or_a_proof_decides():
     _, stored, replay = replayed(options={"unknown": "erp.orders"})
-    assert (replay.state, stored.state) == ("unknown", "open") or replay.state == "unknown"
+    stored.refresh_from_db()
+    assert (replay.state, stored.state) == ("unknown", "replaying")
 
     prove(replay, trace_id=replay.trace_id.hex, span_id="cd" * 8)
 
@@ -250,6 +252,63 @@ def test_a_zombie_worker_cannot_mark_what_another_attempt_owns():
 
     replay.refresh_from_db()
     assert (replay.state, replay.attempt) == ("confirmed", 2)
+
+
+def test_a_worker_that_wakes_after_its_lease_does_not_send_beside_the_one_that_took_over():
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    lost_worker(replay)
+    zombie = Replay.objects.select_related("dead_letter__flow", "connection").get(pk=replay.pk)
+    sweep_replays()
+
+    sent = services._send(zombie, 1)
+
+    assert (sent, sent_to(found)) == (None, [])
+
+
+def test_a_replay_that_ends_every_worker_is_unknown_after_ten_of_them():
+    found, stored = memory_connection(), stored_letter()
+    Flow.objects.update(receiver_is_idempotent=True)
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    lost_worker(replay)
+    Replay.objects.update(attempt=10)
+
+    run_replay(replay.pk)  # a worker told twice
+    sweep_replays()
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.attempt, sent_to(found)) == ("unknown", 10, [])
+
+
+def test_what_a_worker_has_cannot_be_sent_again():
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    assert services._claim(replay, again=False) == 1
+
+    with pytest.raises(IllegalTransition):
+        send_again(replay, by=ROOT, reason="impatience")
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.attempt, sent_to(found)) == ("sending", 1, [])
+
+
+def test_what_a_person_closed_on_their_word_cannot_be_sent_again():
+    _, stored, replay = replayed(options={"unknown": "erp.orders"})
+    mark_processed(replay, by=ROOT, reason="seen in the ERP")
+
+    with pytest.raises(IllegalTransition):
+        send_again(replay, by=ROOT, reason="a second tab was open")
+
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+    assert (replay.state, stored.state) == ("unknown", "closed")
+
+
+def test_a_header_that_is_not_what_its_type_says_is_refused_before_anything_is_sent():
+    found, _, replay = replayed(headers=[{"name": "due", "type": "timestamp", "value": "yesterday"}])
+
+    assert (replay.state, sent_to(found)) == ("refused", [])
+    assert "header due" in replay.detail
 
 
 def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():

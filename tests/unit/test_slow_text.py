@@ -65,4 +65,6 @@ def test_each_frame_of_a_java_trace_is_highlighted_and_a_line_that_is_no_frame_i
     lines = render_stack("a.B: <x>\n\tat a.C.d(C.java:12)\n\n" + "<" * 301)
 
     assert [str(line) for line in lines[2:]] == ["", "&lt;" * 301]
-    assert lines[0].startswith("<span") and "&lt;" in lines[0] and lines[1].startswith('<span class="w">\t</span>')
+    assert lines[0].startswith("<span")
+    assert "&lt;" in lines[0]
+    assert lines[1].startswith('<span class="w">\t</span>')
