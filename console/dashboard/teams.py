@@ -67,8 +67,9 @@ def _do(request: PageRequest) -> str:
             )
             return f"{membership.user} is {Role(int(role)).label.lower()} of {membership.team} in {environment}."
         case "remove":
-            if not asked.get("membership", "").isdecimal():
+            number = asked.get("membership", "")
+            if not number.isdecimal() or len(number) > 18:
                 raise Invalid("choose a membership")
-            remove_member(int(asked["membership"]), by=by)
+            remove_member(int(number), by=by)
             return "The role is taken away."
     raise Invalid("choose what to do")

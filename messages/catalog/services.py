@@ -88,13 +88,14 @@ def add_key_rule(environment: Environment, *, attribute: str, key_name: str, by:
     """Append "attribute → business key"; an empty key name takes the attribute's own. Raises Conflict when it has a rule."""
     check_can_administer(by, environment)
     attribute = _clean(attribute, "an attribute")
+    key_name = key_name.replace("\x00", "").strip()
     if len(key_name) > 64:
         raise Invalid("a key name has at most 64 characters")
     position = _next_position(KeyRule, environment)
     try:
         with transaction.atomic():
             rule = KeyRule.objects.create(
-                environment=environment, position=position, attribute=attribute, key_name=key_name.strip()
+                environment=environment, position=position, attribute=attribute, key_name=key_name
             )
     except IntegrityError as error:
         raise Conflict(f"there is a rule for {attribute} already; remove it first") from error
