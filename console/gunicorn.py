@@ -4,6 +4,7 @@ gthread: the main thread holds idle and slow connections, so a browser's spare c
 """
 
 import gc
+from pathlib import Path
 
 from console.core.config import WEB_THREADS, load_config
 
@@ -18,7 +19,7 @@ graceful_timeout = 8
 keepalive = 15
 max_requests = 0
 limit_request_line = 8190
-worker_tmp_dir = "/dev/shm"  # noqa: S108  heartbeats must not wait for a disk
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  heartbeats must not wait for a disk; macOS has none
 accesslog = None
 loglevel = "warning"
 control_socket_disable = True

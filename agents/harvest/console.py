@@ -64,7 +64,7 @@ class Console:
             self.close()
             raise ConsoleAway(f"{self.base} cannot be reached: {error or type(error).__name__}") from error
         if status == 200:
-            return dict(json.loads(text))
+            return _answer(self.base, text)
         words = f"{self.base} answered {status}: {_detail(text)}"
         if status in (408, 429) or status >= 500:
             raise ConsoleAway(words, float(retry) if retry.isdigit() else None)
@@ -83,6 +83,17 @@ class Console:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _answer(base: str, text: bytes) -> dict[str, Any]:
+    """Return what the console answered; a page of some proxy in between is no answer, and nothing was stored."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConsoleAway(f"{base} answered something that is no answer of the console: is a proxy in between?")
+    return answer
 
 
 def _detail(text: bytes) -> str:
