@@ -46,7 +46,8 @@ class Console:
     def heartbeat(self, report: dict[str, object]) -> None:
         self._post("/ingest/v1/heartbeat", json.dumps(report).encode(), {})
 
-    def _post(self, path: str, body: bytes, more: dict[str, str]) -> dict[str, Any]:
+    def _post(self, path: str, plain: bytes, more: dict[str, str]) -> dict[str, Any]:
+        body = plain
         headers = {
             "Authorization": f"Bearer {self.key}",
             "Content-Type": "application/json",
@@ -55,13 +56,13 @@ class Console:
         }
         if len(body) > 1024:
             body, headers["Content-Encoding"] = gzip.compress(body, 5), "gzip"
+        kept = self._connection is not None
         try:
-            connection = self._open()
-            connection.request("POST", urlsplit(self.base).path + path, body, headers)
-            answer = connection.getresponse()
-            text, status, retry = answer.read(1_000_000), answer.status, answer.headers.get("Retry-After", "")
+            text, status, retry = self._exchange(path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
+            if kept:  # an idle connection was ended by the other side: that says nothing, a new one does
+                return self._post(path, plain, more)
             raise ConsoleAway(f"{self.base} cannot be reached: {error or type(error).__name__}") from error
         if status == 200:
             return _answer(self.base, text)
@@ -69,6 +70,12 @@ class Console:
         if status in (408, 429) or status >= 500:
             raise ConsoleAway(words, float(retry) if retry.isdigit() else None)
         raise ConsoleRefuses(status, words)
+
+    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int, str]:
+        connection = self._open()
+        connection.request("POST", urlsplit(self.base).path + path, body, headers)
+        answer = connection.getresponse()
+        return answer.read(1_000_000), answer.status, answer.headers.get("Retry-After", "")
 
     def _open(self) -> http.client.HTTPConnection:
         if self._connection is None:

@@ -75,6 +75,7 @@ class QueueHarvester(threading.Thread):
                 source.close()
             if not self.stopping.is_set():
                 self._pause()
+        console.close()
 
     def _harvest(self, source: Source, console: Console) -> None:
         looked_at = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
 import uuid
@@ -35,6 +36,8 @@ class FakeConsole:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
@@ -135,8 +138,22 @@ def test_a_letter_that_the_console_will_never_have_stays_and_holds_up_no_other(
     assert harvester.tally.parked >= 1
 
 
+def test_a_connection_that_was_idle_too_long_is_no_console_that_is_away(console: FakeConsole):
+    pushing = Console(console.url, "wb_agent_x")
+    pushing.push_dead_letters([{"id": "a"}])
+    assert pushing._connection is not None
+    pushing._connection.sock.shutdown(socket.SHUT_RDWR)  # as the console does after some seconds without a word
+
+    answer = pushing.push_dead_letters([{"id": "b"}])
+
+    assert (answer["accepted"], console.stored) == (1, ["a", "b"])
+    pushing.close()
+
+
 def test_a_heartbeat_that_meets_a_proxys_page_is_told_so(console: FakeConsole):
     console.judge = lambda letters: (200, b"<html>")
+    asking = Console(console.url, "wb_agent_x")
 
     with pytest.raises(ConsoleAway, match="no answer of the console"):
-        Console(console.url, "wb_agent_x").heartbeat({"version": "1"})
+        asking.heartbeat({"version": "1"})
+    asking.close()
