@@ -131,11 +131,8 @@ def _described(error: Exception) -> tuple[str, str, dict[str, Any]]:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The form was older than the session: say so, in the page's own frame."""
-    return page_for(
-        request,
-        403,
-        "This form was opened before you signed in or has grown old. Go back, reload the page and press again.",
-    )
+    detail = "This form was opened before you signed in or has grown old. Go back, reload the page and press again."
+    return problem(403, "forbidden", detail) if wants_json(request) else page_for(request, 403, detail)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

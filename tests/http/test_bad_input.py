@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -164,6 +165,43 @@ def test_what_the_framework_refuses_has_a_documented_code(program, accept: str, 
 
     assert answer.status_code == status
     assert code is None or answer.json()["code"] == code
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_program_with_a_key_and_a_wrong_address_is_told_so(root: User, method: str):
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.generic(method, "/api/v1/rules/nothing/1", HTTP_AUTHORIZATION=f"Bearer {api_key(root)}")
+
+    assert (answer.status_code, answer["Content-Type"], answer.json()["code"]) == (404, PROBLEM, "not_found")
+
+
+LISTS = [
+    "dead-letters/{letter}/replays",
+    "agents/{agent}/keys",
+    "rules/flows",
+    "rules/keys",
+    "teams",
+    "users",
+    "flows",
+    "audit",
+]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_lists_and_refusals_have_the_shape_that_the_schema_says(program, path: str):
+    letter = stored_letter()
+    schema = program("GET", "schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").json()
+    path = path.format(letter=letter.pk, agent=letter.agent_id)
+    documented = schema["paths"]["/api/v1/" + re.sub(r"/[0-9a-f-]+(?=/)", "/{id}", path)]["get"]["responses"]
+    [shape] = documented["200"]["content"].values()
+
+    answer = program("GET", path).json()
+
+    named = schema["components"]["schemas"][shape["schema"]["$ref"].rpartition("/")[2]]
+    assert set(answer) == set(named["properties"])
+    assert isinstance(answer["results"], list)
+    assert set(documented["404"]["content"]) == {PROBLEM}
 
 
 def test_a_session_without_the_csrf_token_may_not_act_over_rest(root: User):
