@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from console.core.errors import ConsoleError, Invalid
-from console.identity.access import get_visible_environment, visible_environments
-from console.identity.administration import add_member, check_superuser, create_team, create_user, remove_member
+from console.identity.access import check_superuser, get_visible_environment, visible_environments
+from console.identity.administration import add_member, create_team, create_user, remove_member
 from console.identity.models import Role
 from console.identity.pages import PageRequest, page
 from console.identity.queries import find_teams, find_users, get_team

@@ -15,6 +15,7 @@ from messages.access import (
     get_visible_connection,
     get_visible_flow,
     get_visible_system,
+    teams_to_give_to,
     visible_connections,
     visible_flows,
     visible_systems,
@@ -29,7 +30,7 @@ from messages.catalog.connections import (
     rotate_secret,
     withdraw_connection,
 )
-from messages.catalog.queries import find_rule, flow_rules, key_rules, teams_to_give_to
+from messages.catalog.queries import find_rule, flow_rules, key_rules
 from messages.catalog.services import FlowChange, add_flow_rule, add_key_rule, change_flow, move_rule, remove_rule
 from messages.models import Flow, FlowRule, KeyRule
 

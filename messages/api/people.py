@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console.core.errors import Invalid
-from console.identity.access import get_visible_environment
-from console.identity.administration import add_member, check_superuser, create_team, create_user, remove_member
+from console.identity.access import check_superuser, get_visible_environment
+from console.identity.administration import add_member, create_team, create_user, remove_member
 from console.identity.models import Membership, Role, Team, User
 from console.identity.queries import find_teams, find_users, get_team
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, validated
