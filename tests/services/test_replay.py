@@ -156,6 +156,34 @@ def test_a_failure_a_mere_receipt_and_somebody_elses_event_prove_nothing(changes
     assert replay.state == "confirmed"
 
 
+@pytest.mark.parametrize("tie", ["link", "message id"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": "error", "error": {"type": "X"}},
+        {"operation": "receive"},
+        {"operation": "send"},
+        {"system": "crm", "destination": "other"},
+        {"occurred_at": (datetime.now(UTC) - timedelta(hours=1)).isoformat()},
+    ],
+    ids=["failure", "receipt", "sending", "another system", "before the replay"],
+)
+def test_what_proves_nothing_by_trace_proves_nothing_by_link_or_message_id_either(tie, changes):
+    _, stored, replay = replayed()
+    linked = {"message_id": "", "links": [{"trace_id": replay.trace_id.hex, "span_id": replay.span_id}]}
+    tied = linked if tie == "link" else {"message_id": stored.message_id}
+    item = event(
+        **{"system": "erp", "operation": "process", "destination": "erp.orders", "trace_id": "ab" * 16, "span_id": "cd" * 8}
+        | {"occurred_at": datetime.now(UTC).isoformat()} | tied | changes
+    )  # fmt: skip
+
+    push("/ingest/v1/events", [item], key=agent_key("erp"))
+    settle_replays()
+    replay.refresh_from_db()
+
+    assert replay.state == "confirmed"
+
+
 def test_a_letter_that_comes_back_closes_the_old_one_as_failed_again_and_is_linked():
     _, stored, replay = replayed()
 
@@ -222,7 +250,7 @@ def test_an_idempotent_receiver_gets_an_unknown_one_again_with_the_same_id():
 def lost_worker(replay):
     """Leave the row as a worker does that was killed between send and mark."""
     assert services._claim(replay, again=False) == 1
-    Replay.objects.filter(pk=replay.pk).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+    Replay.objects.filter(pk=replay.pk).update(lease_until=datetime.now(UTC) - timedelta(hours=1))
 
 
 @pytest.mark.parametrize(("idempotent", "state", "attempt"), [(True, "confirmed", 2), (False, "unknown", 1)])
