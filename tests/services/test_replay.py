@@ -12,6 +12,7 @@ from django.db import connection, connections
 from console.audit.models import AuditEntry
 from console.core.errors import Forbidden
 from console.identity.models import Role
+from messages.catalog.connections import withdraw_connection
 from messages.connectors import memory
 from messages.dead_letters.services import NotOpen
 from messages.models import DeadLetter, Flow, Message, Replay
@@ -201,6 +202,19 @@ def test_refused_opens_the_letter_again_with_the_brokers_words():
     stored.refresh_from_db()
     assert (replay.state, stored.state) == ("refused", "open")
     assert "no queue takes it" in replay.detail
+
+
+def test_a_connection_that_was_withdrawn_since_the_request_is_not_used():
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    withdraw_connection(found, by=ROOT, reason="wrong broker")
+
+    run_replay(replay.pk)
+
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+    assert (replay.state, stored.state, sent_to(found)) == ("refused", "open", [])
+    assert "not approved any more" in replay.detail
 
 
 def test_unavailable_waits_and_is_tried_again_and_given_up_after_ten_attempts():
