@@ -217,11 +217,11 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
 
 
 def _sealed(environment_id: int, day: date, event: NewEvent) -> tuple[object, ...]:
-    assert event.payload is not None
+    payload, event.payload = event.payload, None  # open bodies are let go one by one: they may be 20 MiB together
+    assert payload is not None
     key_id, key = data_key_for(environment_id, day)
-    content = event.payload.content
-    sealed = seal(key, content, environment_id=environment_id, row_id=event.id)
-    return (day, event.id, environment_id, key_id, event.payload.content_type, len(content.body), sealed)
+    sealed = seal(key, payload.content, environment_id=environment_id, row_id=event.id)
+    return (day, event.id, environment_id, key_id, payload.content_type, len(payload.content.body), sealed)
 
 
 _days_known: tuple[float, set[date]] = (0.0, set())
