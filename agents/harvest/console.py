@@ -46,7 +46,8 @@ class Console:
     def heartbeat(self, report: dict[str, object]) -> None:
         self._post("/ingest/v1/heartbeat", json.dumps(report).encode(), {})
 
-    def _post(self, path: str, body: bytes, more: dict[str, str]) -> dict[str, Any]:
+    def _post(self, path: str, plain: bytes, more: dict[str, str]) -> dict[str, Any]:
+        body = plain
         headers = {
             "Authorization": f"Bearer {self.key}",
             "Content-Type": "application/json",
@@ -57,7 +58,7 @@ class Console:
             body, headers["Content-Encoding"] = gzip.compress(body, 5), "gzip"
         text, status, retry = self._exchange(path, body, headers)
         if status == 200:
-            return dict(json.loads(text))
+            return _answer(self.base, text)
         words = f"{self.base} answered {status}: {_detail(text)}"
         if status in (408, 429) or status >= 500:
             raise ConsoleAway(words, float(retry) if retry.isdigit() else None)
@@ -90,6 +91,17 @@ class Console:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _answer(base: str, text: bytes) -> dict[str, Any]:
+    """Return what the console answered; a page of some proxy in between is no answer, and nothing was stored."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConsoleAway(f"{base} answered something that is no answer of the console: is a proxy in between?")
+    return answer
 
 
 def _detail(text: bytes) -> str:

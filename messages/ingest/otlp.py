@@ -81,8 +81,11 @@ def _bytes_from_hex(tree: dict[str, Any]) -> None:
 
 def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
     for name in names:
-        if holder.get(name):
-            holder[name] = base64.b64encode(bytes.fromhex(holder[name])).decode()
+        if value := holder.get(name):
+            try:
+                holder[name] = base64.b64encode(bytes.fromhex(value)).decode()
+            except ValueError:  # no hex: as if it were not there, so that its span is refused and not the whole request
+                holder[name] = ""
 
 
 def events_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
@@ -100,6 +101,9 @@ class DeadLetter(models.Model):
             Index(fields=["trace_id"], name="dead_letter_by_trace"),
             Index(fields=["payload_on"], name="dead_letter_by_payload_day"),
             Index(fields=["environment", "closed_at"], name="dead_letter_closed", condition=Q(state="closed")),
+            GinIndex(fields=["keys"], name="dead_letter_by_key", opclasses=["jsonb_path_ops"]),
+            Index(fields=["message_id"], name="dead_letter_by_message_id"),
+            Index(fields=["correlation_id"], name="dead_letter_by_correlation", condition=~Q(correlation_id="")),
         ]
 
     def __str__(self) -> str:

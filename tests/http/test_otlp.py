@@ -194,10 +194,10 @@ def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
     assert Event.objects.get().attributes["n"] == 7
 
 
-BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'
+BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
 
 
-BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'
+BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,19 @@ def test_bad_data_is_400_with_a_status_in_the_requests_encoding(content_type, bo
     assert (answer.status_code, answer["Content-Type"]) == (400, content_type)
     status = Status.FromString(answer.content) if content_type == PROTOBUF else json.loads(answer.content)
     assert (status.code if content_type == PROTOBUF else status["code"]) == 3
+
+
+@pytest.mark.parametrize("bad", ["zz" * 16, "4bf92f", "x", "4bf92f3577b34da6a3ce929d0e0e473", "ä" * 16])
+def test_an_id_that_is_no_hex_rejects_its_span_and_not_the_request(bad: str):
+    good = {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7", "name": "send"}
+    spans = [good, good | {"traceId": bad, "spanId": "00f067aa0ba902b8"}]
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+    answer = push("/v1/traces", body, key=agent_key())
+
+    assert answer.status_code == 200
+    assert answer.json()["partialSuccess"]["rejectedSpans"] == "1"
+    assert Event.objects.count() == 1
 
 
 def test_an_empty_request_is_a_success():

@@ -25,7 +25,7 @@ def test_time_begins_with_the_death_when_it_came_long_before_the_first_event(die
     """A message without traces: its first event is the replay's own send."""
     event = Event(operation=2, destination="erp.orders", occurred_at=SENT_AT)
     step = Step(
-        event=event, system="waybill", label="waybill send", offset_us=0, duration_us=0, queue_us=None, outcome="ok", tie="message id"
+        event=event, at=SENT_AT, system="waybill", label="waybill send", offset_us=0, duration_us=0, queue_us=None, outcome="ok", tie="message id"
     )  # fmt: skip
     letter = DeadLetter(queue="erp.orders.dlq", failed_at=SENT_AT - timedelta(seconds=died_before_s))
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0010_whole_rejects"),
+        ("messaging", "0011_dead_letter_by_key"),
     ]
 
     operations = [
