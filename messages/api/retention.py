@@ -14,17 +14,14 @@ from rest_framework.response import Response
 from console.identity.access import check_can_administer, get_visible_environment
 from console.identity.models import Environment
 from messages.access import get_visible_flow_named, get_visible_hold
-from messages.api.base import Problem, Reason, View, number_or_404, validated
+from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, number_or_404, validated
 from messages.api.ingest import ENVIRONMENT
-from messages.api.views import PROBLEMS
 from messages.models import LegalHold, RetentionRun
 from messages.retention.plan import Plan, plan_retention
 from messages.retention.policies import alarm, holds_of, last_runs, policy_of
 from messages.retention.rules import BOUNDS, Policy, check_policy
 from messages.retention.services import change_policy, lift_hold, place_hold
 from messages.retention.sizes import usage_of
-
-CONFLICTS = {409: Problem, **PROBLEMS}
 
 
 def _days(*, required: bool) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
