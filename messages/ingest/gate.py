@@ -24,6 +24,7 @@ from messages.ingest.shares import Bucket, Shares
 
 log = structlog.get_logger(__name__)
 DISK_FRESH_S = 2.0
+DISK_WARNS_AT = 1.5  # times the reserve
 ROOM_S = 5.0
 STUCK_S = 2.0  # after a lock or statement time-out nobody waits for the same lock again for so long
 FREE = Gauge(
@@ -87,6 +88,18 @@ def check_open() -> None:
             f"only {free:.1%} of the disk is free; nothing is taken until {settings.DISK_RESERVE_PERCENT} % are",
             retry_after_s=30,
         )
+
+
+def disk_words() -> str:
+    """Return what a person must know of the disk, nothing while there is room: at half as much again as the reserve it is time to act."""
+    free, reserve = free_disk(time.monotonic()), settings.DISK_RESERVE_PERCENT
+    if free * 100 >= reserve * DISK_WARNS_AT:
+        return ""
+    if free * 100 >= reserve:
+        return f"{free:.1%} of the disk is free. Under {reserve} % ingest takes nothing more."
+    return (
+        f"Only {free:.1%} of the disk is free: ingest takes nothing until {reserve} % are. Agents keep what they have."
+    )
 
 
 def check_agent(agent: Agent) -> None:
