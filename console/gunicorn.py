@@ -3,11 +3,30 @@
 gthread: the main thread holds idle and slow connections, so a browser's spare connection cannot block a worker.
 """
 
+import contextlib
+import ctypes
 import gc
+from pathlib import Path
+
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from console.core.config import WEB_THREADS, load_config
+from console.core.logs import logging_config
 
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h
 _config = load_config()
+
+
+class JSONLines(Logger):
+    """What the server itself says, a request that is no HTTP for one, goes where and how everything else is logged."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        logging_config(_config.log_level)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
 
 bind = f"{_config.bind}:{_config.port}"
 workers = _config.web_processes
@@ -18,9 +37,10 @@ graceful_timeout = 8
 keepalive = 15
 max_requests = 0
 limit_request_line = 8190
-worker_tmp_dir = "/dev/shm"  # noqa: S108  heartbeats must not wait for a disk
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  heartbeats must not wait for a disk; macOS has none
 accesslog = None
 loglevel = "warning"
+logger_class = JSONLines
 control_socket_disable = True
 
 
@@ -28,6 +48,15 @@ def post_fork(server: object, worker: object) -> None:
     """Look for garbage less often: a batch makes tens of thousands of objects that all die with it (measured: 15 to 30 % of ingest's CPU)."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Let glibc keep one heap for all threads and give blocks over 256 KiB back at once: each thread's own would keep a large body's room."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 1)
+        libc.mallopt(M_MMAP_THRESHOLD, 256 * 1024)
 
 
 def child_exit(server: object, worker: object) -> None:

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
 from messages.catalog import views_settings as settings
+from messages.changes import views as changes
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
@@ -13,6 +14,7 @@ from messages.ingest import views as watch
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
 from messages.masking import views as masking
+from messages.retention import views as retention
 from messages.search import views as search
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -34,10 +36,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/", catalog.connections, name="connections"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
+    path("changes/", changes.changes, name="changes"),
+    path("changes/<uuid:pk>/", changes.change, name="change"),
+    path("changes/<uuid:pk>/end/", changes.act, {"action": "end"}, name="change-end"),
+    path("changes/<uuid:pk>/withdraw/", changes.act, {"action": "withdraw"}, name="change-withdraw"),
     path("settings/", settings.settings, name="settings"),
     path("settings/masking/", masking.masking, name="masking"),
     path("settings/masking/preview", masking.preview, name="masking-preview"),
     path("settings/masking/<int:pk>/", masking.change, name="masking-change"),
+    path("settings/retention/", retention.retention, name="retention"),
+    path("settings/retention/hold/", retention.hold, name="environment-hold"),
+    path("settings/retention/holds/<int:pk>/lift/", retention.lift, name="hold-lift"),
+    path("flows/<int:pk>/hold/", retention.hold, name="flow-hold"),
     path("settings/refused/", watch.moved),
     path("ingest/", watch.ingest, name="ingest"),
     path("ingest/refused/", watch.refused, name="refused"),
@@ -54,6 +64,7 @@ urlpatterns += [
     path("ingest/v1/cloudevents", ingest.cloud_events, name="ingest-cloudevents"),
     path("ingest/v1/events", ingest.events, name="ingest-events"),
     path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
+    path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.engines.kafka import JARS, Kafka
 from tests.product import Product
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -49,22 +51,27 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         create_partitions()
 
 
+def forget_everything() -> None:
+    """Drop what a process remembers of committed rows."""
+    from messages.ingest import catalog, clocks, http, writer
+    from messages.payloads import services as payloads
+    from messages.retention import policies, sizes
+
+    catalog.forget()
+    clocks.forget()
+    http._agents.clear()
+    payloads._open_keys.clear()
+    policies.forget()
+    sizes.forget()
+    writer._days_known = (0.0, set())
+
+
 @pytest.fixture(autouse=True)
 def fresh_caches() -> Iterator[None]:
     """What a process remembers of committed rows is wrong after a test has rolled them back."""
-    from messages.ingest import catalog, clocks, http, writer
-    from messages.payloads import services as payloads
-
-    def forget() -> None:
-        catalog.forget()
-        clocks.forget()
-        http._agents.clear()
-        payloads._open_keys.clear()
-        writer._days_known = (0.0, set())
-
-    forget()
+    forget_everything()
     yield
-    forget()
+    forget_everything()
 
 
 @pytest.fixture
@@ -106,3 +113,11 @@ def rabbitmq() -> Iterator[str]:
     need(INSTALLED.exists(), "RabbitMQ")
     with RabbitMQ() as broker:
         yield broker.url
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """A private Apache Kafka of one node."""
+    need(JARS.exists() and shutil.which("java") is not None, "Kafka")
+    with Kafka() as broker:
+        yield broker

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from agents.demo import faults, place
+from agents.demo.changes import changes_of
 from agents.demo.consumer import Consumer, Message, OutletAway, entry_headers
 from agents.demo.fill import batches, request_of
 from agents.demo.history import Run, stories
@@ -35,7 +36,7 @@ from messages.connectors.base import Address, Outgoing
 from messages.connectors.headers import from_dicts
 from messages.connectors.hygiene import stamp_headers, strip_headers
 from messages.connectors.redis_streams import decode_entry
-from messages.models import DeadLetter, Event
+from messages.models import Change, DeadLetter, Event
 from messages.models import Message as StoredMessage
 from tests.factories import agent_key, push
 from tests.product import ROOT, Product, wait_until
@@ -347,7 +348,7 @@ def test_history_stays_within_the_last_day_and_has_a_cluster_of_time_outs_that_b
     time_outs = sorted(letter["first_failed_at"] for letter in letters if letter["error"]["type"] == "ErpTimeout")
     assert RUN.until - timedelta(hours=24) <= min(times)
     assert max(times) <= RUN.until + timedelta(minutes=1)
-    assert 6_000 <= len({span.attributes["messaging.message.id"] for story in day for span in story.spans}) <= 10_000
+    assert 14_000 <= len({span.attributes["messaging.message.id"] for story in day for span in story.spans}) <= 19_000
     assert timedelta(minutes=36) < RUN.until - datetime.fromisoformat(time_outs[0]) <= timedelta(minutes=42)
     assert 30 <= len(letters) <= 60
 
@@ -386,6 +387,30 @@ def test_ingest_takes_the_history_and_a_second_fill_changes_nothing():
     messages = {span.attributes["messaging.message.id"] for story in told for span in story.spans}
     assert once == (spans, len(messages), len(letters))
     assert stored() == once
+
+
+@pytest.mark.django_db
+def test_ingest_takes_the_history_s_changes_and_the_erp_went_out_just_before_its_time_outs():
+    run, key = replace(RUN, until=datetime.now(UTC)), agent_key("demo estate", "demo")
+    told = changes_of(run)
+
+    answers = [
+        push("/ingest/v1/changes", {"batch_id": f"{n}", "changes": changes_of(run)}, key=key).json() for n in range(2)
+    ]
+
+    first_failed_at = min(
+        datetime.fromisoformat(letter["first_failed_at"])
+        for story in stories(run)
+        for letter in story.letters
+        if letter["error"]["type"] == "ErpTimeout"
+    )
+    assert [(a["accepted"], a["duplicates"], a["rejected"]) for a in answers] == [
+        (len(told), 0, []),
+        (0, len(told), []),
+    ]
+    erp = Change.objects.get(version="2.4.1")
+    assert timedelta(minutes=11) < first_failed_at - erp.started_at < timedelta(minutes=19)
+    assert Change.objects.filter(started_at__gt=run.until).count() == 1
 
 
 def test_a_dead_letter_of_the_history_is_processed_once_its_cause_is_gone(streams: redis.Redis, bench: Any):

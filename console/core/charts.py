@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil, floor, log10
 
-from console.core.words import duration_words
+from console.core.words import duration_words, exact_words
 
 CHART_HEIGHT = 100.0
 THINNEST_PERCENT = 0.6  # below this a bar is drawn 3 px wide, so that it can be seen
+TOGETHER_PERCENT = 2.0  # marks closer than this are one: "3 deployments"
+LETTER_PERCENT = 1.0  # about what one letter of a mark's label takes of the narrowest chart that shows labels
+AXIS_PERCENT = 4.0  # the figure at the top of the axis stands left of that
+MOST_IN_TITLE = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +33,38 @@ class Spark:
     width: int
     height: int
     label: str
+    marks: tuple[tuple[int, str], ...] = ()  # x, what happened there
 
 
-def spark(counts: Sequence[int], *, bad: Sequence[bool] | None = None, label: str = "", height: int = 22) -> Spark:
+def spark(
+    counts: Sequence[int],
+    *,
+    bad: Sequence[bool] | None = None,
+    label: str = "",
+    height: int = 22,
+    marks: Sequence[tuple[int, str]] = (),
+) -> Spark:
     """Return bars scaled to the largest count, oldest first; `bad` marks the ones drawn in red.
 
     An empty bucket keeps 1 px, so that the eye can count the buckets.
+    marks  (position of a bucket, words): a line at the beginning of that bucket; several at one place are one line.
     """
     top = max(counts, default=0) or 1
     bars = []
     for position, count in enumerate(counts):
         tall = max(1, round(count / top * height))
         bars.append(SparkBar(x=position * 5, y=height - tall, height=tall, bad=bool(bad and bad[position])))
-    return Spark(bars=tuple(bars), width=max(1, len(bars) * 5 - 1), height=height, label=label)
+    placed: dict[int, list[str]] = {}
+    for position, words in marks:
+        if 0 <= position < len(bars):
+            placed.setdefault(position * 5, []).append(words)
+    return Spark(
+        bars=tuple(bars),
+        width=max(1, len(bars) * 5 - 1),
+        height=height,
+        label=label,
+        marks=tuple((x, "\n".join(words[:MOST_IN_TITLE])) for x, words in sorted(placed.items())),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +79,34 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A dashed line across the chart at an instant: a deployment, a replay, a switch."""
+    """A dashed line across the chart at an instant, with a band when it lasted: a deployment, a maintenance window.
+
+    kind  what several together are called: "3 deployments", and "3 changes" when they are of different kinds.
+    """
 
     at: datetime
     label: str
+    until: datetime | None = None
+    kind: str = "change"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Marks that fall together. `label` is empty where another one stands already; `words` say each with its exact instant."""
+
+    x: str
+    anchor: str
+    label: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """How long something lasted, as far as the chart reaches."""
+
+    x: str
+    width: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +135,8 @@ class Chart:
     lines: tuple[Line, ...]
     columns: tuple[Column, ...]
     ticks: tuple[datetime, ...]
-    marks: tuple[tuple[str, str, str], ...]  # x, text-anchor, label
+    marks: tuple[Placed, ...]
+    bands: tuple[Band, ...]
     top: str
     middle: str
     label: str
@@ -132,13 +180,15 @@ def line_chart(
         )
         for i, at in enumerate(instants)
     )
+    reached = [mark for mark in marks if count > 1 and _reaches(mark, instants)]
     shown = min(ticks, count)
     tick_at = tuple(instants[round(i * (count - 1) / max(1, shown - 1))] for i in range(shown))
     return Chart(
         lines=lines,
         columns=columns,
         ticks=tick_at,
-        marks=tuple(_placed(mark, instants) for mark in marks if count > 1 and instants[0] <= mark.at <= instants[-1]),
+        marks=_placed(reached, instants),
+        bands=tuple(_band(mark, instants) for mark in reached if mark.until is not None),
         top=_number(top),
         middle=_number(top / 2),
         label=label,
@@ -154,16 +204,77 @@ def _line(one: Series, top: float, step: float) -> Line:
     return Line(name=one.name, look=one.look, points=points, area=area, total=sum(one.values))
 
 
-def _placed(mark: Mark, instants: Sequence[datetime]) -> tuple[str, str, str]:
-    share = (mark.at - instants[0]) / (instants[-1] - instants[0]) * 100
-    return f"{share:.2f}%", "end" if share > 60 else "start", mark.label
+def _reaches(mark: Mark, instants: Sequence[datetime]) -> bool:
+    """Whether a mark is on the chart; what happened after the newest bucket began, or in the one that still fills, is at its end."""
+    return mark.at < instants[-1] + 2 * (instants[-1] - instants[-2]) and (mark.until or mark.at) >= instants[0]
+
+
+def _share(at: datetime, instants: Sequence[datetime]) -> float:
+    """Return where an instant lies on the chart, in per cent; what is outside lies at its edge."""
+    return min(100.0, max(0.0, (at - instants[0]) / (instants[-1] - instants[0]) * 100))
+
+
+def _band(mark: Mark, instants: Sequence[datetime]) -> Band:
+    x = _share(mark.at, instants)
+    width = _share(mark.until or mark.at, instants) - x
+    return Band(x=f"{x:.2f}%", width=f"{width:.2f}%", words=_mark_words(mark))
+
+
+def _mark_words(mark: Mark) -> str:
+    until = f" to {exact_words(mark.until)}" if mark.until else ""
+    return f"{mark.label}, {exact_words(mark.at)}{until}"
+
+
+def _placed(marks: Sequence[Mark], instants: Sequence[datetime]) -> tuple[Placed, ...]:
+    """Return marks from left to right: those that fall together as one, labels only where they meet no other label and no other line."""
+    groups: list[tuple[float, list[Mark]]] = []
+    for mark in sorted(marks, key=lambda mark: mark.at):
+        x = _share(mark.at, instants)
+        if groups and x - groups[-1][0] <= TOGETHER_PERCENT:
+            groups[-1][1].append(mark)
+        else:
+            groups.append((x, [mark]))
+    xs = [x for x, _ in groups]
+    placed: list[Placed] = []
+    free_to = 100.0
+    for at in range(len(groups) - 1, -1, -1):  # the newest first: its label is the one that must not be missing
+        x, together = groups[at]
+        label = _label_of(together)
+        width = len(label) * LETTER_PERCENT
+        fits = {
+            "start": x >= AXIS_PERCENT and x + width <= free_to,
+            "end": x - width >= (xs[at - 1] if at else AXIS_PERCENT),
+        }
+        anchor = next((one for one in (("end", "start") if x > 60 else ("start", "end")) if fits[one]), "")
+        free_to = x - width if anchor == "end" else x
+        placed.append(
+            Placed(
+                x=f"{x:.2f}%",
+                anchor=anchor or "start",
+                label=label if anchor else "",
+                words="\n".join(_mark_words(mark) for mark in together[:MOST_IN_TITLE]),
+            )
+        )
+    return tuple(reversed(placed))
+
+
+def _label_of(together: Sequence[Mark]) -> str:
+    if len(together) == 1:
+        return _cut(together[0].label)
+    kinds = {mark.kind for mark in together}
+    return f"{len(together)} {kinds.pop() if len(kinds) == 1 else 'change'}s"
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= 24 else f"{label[:23].rstrip()}…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
     """One row of a waterfall as the caller knows it; times in microseconds from the journey's start.
 
-    look  ok, bad, moving, unset, or queue (hatched: nobody worked, it waited).   tie  the evidence, e.g. "trace".
+    look  ok, bad, moving, unset, queue (hatched: nobody worked, it waited), change (a line through all rows) or earlier (one before
+          the start).   tie  the evidence, e.g. "trace".   took  words in place of the duration.
     """
 
     label: str
@@ -173,6 +284,7 @@ class Bar:
     tie: str = ""
     url: str = ""
     note: str = ""
+    took: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,15 +305,17 @@ class Waterfall:
 
     rows: tuple[FallRow, ...] = ()
     ticks: tuple[str, ...] = field(default=())  # words at 0, 25, 50 and 75 per cent
+    marks: tuple[str, ...] = ()  # x of the lines through all rows
 
 
 def waterfall(bars: Sequence[Bar]) -> Waterfall:
     """Return bars placed on one scale from 0 to the latest end; an instant (0 µs) is drawn 3 px wide."""
-    span = max((bar.offset_us + bar.duration_us for bar in bars), default=0) or 1
-    rows = tuple(_fallen(bar, span) for bar in bars)
-    return Waterfall(
-        rows=rows, ticks=tuple(duration_words(span * quarter / 4000) if quarter else "0" for quarter in range(4))
-    )
+    took = max((bar.offset_us + bar.duration_us for bar in bars), default=0)
+    rows = tuple(_fallen(bar, took or 1) for bar in bars)
+    # Instants alone have no scale: "0 ms" three times over would be no help.
+    later = tuple(duration_words(took * quarter / 4000) if took else "" for quarter in (1, 2, 3))
+    marks = tuple(row.x for row in rows if row.look == "change")
+    return Waterfall(rows=rows, ticks=("0", *later), marks=marks)
 
 
 def _fallen(bar: Bar, span: int) -> FallRow:
@@ -213,7 +327,7 @@ def _fallen(bar: Bar, span: int) -> FallRow:
         tie=bar.tie,
         url=bar.url,
         note=bar.note,
-        took=duration_words(bar.duration_us / 1000) if bar.duration_us else "",
+        took=bar.took or (duration_words(bar.duration_us / 1000) if bar.duration_us else ""),
         x=f"{x:.2f}%",
         width="3" if width < THINNEST_PERCENT else f"{width:.2f}%",
     )

@@ -103,6 +103,16 @@ SETTINGS: tuple[Setting, ...] = (
         meaning="redis://… of a Redis 6.2, Valkey 7.2 or newer: Celery broker and cache.",
     ),
     Setting(
+        name="WAYBILL_KAFKA_BROKERS",
+        default="none",
+        meaning="host:port, comma-separated, of the Kafka whose topics `manage.py consume_ingest` reads.",
+    ),
+    Setting(
+        name="WAYBILL_KAFKA_PROPERTIES",
+        default="none",
+        meaning="File of librdkafka's `name=value` lines for it: TLS, SASL and the like.",
+    ),
+    Setting(
         name="ELASTICSEARCH_URL",
         default="none: PostgreSQL searches",
         meaning="Optional search back end. Read and reserved; nothing uses it yet.",
@@ -146,6 +156,8 @@ class Config:
     log_level: str
     database_url: str | None
     redis_url: str | None
+    kafka_brokers: str | None
+    kafka_properties: Path | None
     elasticsearch_url: str | None
     email_url: str | None
     demo: bool
@@ -280,6 +292,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
         database_url=text["DATABASE_URL"],
         redis_url=text["REDIS_URL"],
+        kafka_brokers=text["WAYBILL_KAFKA_BROKERS"],
+        kafka_properties=Path(text["WAYBILL_KAFKA_PROPERTIES"]) if text["WAYBILL_KAFKA_PROPERTIES"] else None,
         elasticsearch_url=text["ELASTICSEARCH_URL"],
         email_url=text["EMAIL_URL"],
         demo=_flag(environ, "DEMO", True),

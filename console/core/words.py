@@ -91,6 +91,25 @@ def exact_words(at: datetime) -> str:
     return f"{at.day} {at:%b} {at.year}, {at:%H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
+KINDS = {"redis-streams": "Redis Streams", "rabbitmq": "RabbitMQ", "http": "HTTP"}
+
+
+def kind_words(kind: str) -> str:
+    """Return a broker's kind or family as its makers write it; one that we do not know as it came."""
+    return KINDS.get(kind, kind)
+
+
+def action_words(action: str) -> str:
+    """Return an audited action in plain words: "agent_key.created" → "agent key created"."""
+    return action.replace(".", " ").replace("_", " ")
+
+
+def sentence(text: str) -> str:
+    """Return a detail as a sentence of its own: a capital first, a full stop last."""
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".?" else ".")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
     """How a state looks: `look` is the stylesheet's class, `words` what it says."""
@@ -146,6 +165,18 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "approved": _chip("good", "approved"),
         "waiting": _chip("warn", "waits for approval"),
         "disabled": _chip("idle", "disabled"),
+    },
+    "change": {
+        "planned": _chip("idle", "planned"),
+        "running": _chip("move", "going on"),
+        "open": _chip("warn", "window open"),
+        "lost": _chip("warn", "no end reported"),
+        "over": _chip("idle", "over"),
+        "done": _chip("idle", "done"),
+        "succeeded": _chip("good", "succeeded"),
+        "failed": _chip("bad", "failed"),
+        "cancelled": _chip("idle", "cancelled"),
+        "withdrawn": _chip("idle", "withdrawn"),
     },
     "check": {
         "yes": _chip("good", "yes"),

@@ -14,13 +14,14 @@ from console.core.render import render_page
 from console.identity.pages import PageRequest, asked_text, asked_uuid, page
 
 SHOWN = 50
-PAGES = {"deadletter": "dead-letter", "flow": "flow", "agent": "agent", "connection": "connection"}
+PAGES = {"deadletter": "dead-letter", "flow": "flow", "agent": "agent", "connection": "connection", "change": "change"}
 KINDS = (
     ("deadletter", "dead letters"),
     ("replay", "replays"),
     ("flow", "flows"),
     ("flowrule", "flow rules"),
     ("keyrule", "key rules"),
+    ("change", "changes"),
     ("connection", "connections"),
     ("agent", "agents"),
     ("team", "teams"),

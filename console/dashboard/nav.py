@@ -19,6 +19,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("dead-letters", "Dead letters", "package-x"),
     None,
     ("flows", "Flows", "route"),
+    ("changes", "Changes", "git-commit-horizontal"),
     ("connections", "Connections", "plug"),
     ("agents", "Agents", "radio-tower"),
     ("ingest", "Ingest", "inbox"),

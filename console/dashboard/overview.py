@@ -122,11 +122,16 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
         group.replaying += row["replaying"]
         group.oldest_at = min(group.oldest_at, row["oldest_at"])
         if row["hour"] is not None:
-            hours_ago = int((this_hour - row["hour"]).total_seconds() // 3600)
-            group.hours[max(0, min(SPARK_HOURS - 1, SPARK_HOURS - 1 - hours_ago))] += row["count"]
+            group.hours[max(0, spark_position(row["hour"], now))] += row["count"]
     found = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
     _add_samples(actor, environment, found[:SHOWN_GROUPS])
     return found
+
+
+def spark_position(at: datetime, now: datetime) -> int:
+    """Return which of the 24 hours a time falls into, the present one last; below 0 before them."""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    return min(SPARK_HOURS - 1, SPARK_HOURS - 1 + (at - this_hour) // timedelta(hours=1))
 
 
 def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:

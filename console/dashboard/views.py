@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,18 +13,23 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from console.core.charts import Chart, Series, Spark, line_chart, spark
+from console.core.charts import Series, Spark, line_chart, spark
 from console.core.render import render_page, render_part
+from console.core.words import exact_words
 from console.dashboard import overview as queries
 from console.identity.access import can_administer, get_visible_environment
 from console.identity.actor import Actor
 from console.identity.administration import issue_agent_key
 from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
+from messages.changes.present import did, label_of, lasted_until, marks_of, touches
+from messages.changes.queries import changes_between
+from messages.models import Change
 from messages.search.naming import name_of
 from messages.search.quoting import quoted
 
 FIRST_AGENT = "first-agent"
+SHOWN_CHANGES = 4
 
 
 @require_safe
@@ -43,22 +50,45 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
     now = timezone.now()
     groups = queries.find_failing(actor, environment, now=now)
     window = "1h" if request.GET.get("window") == "1h" else "24h"
+    hours = "hour" if window == "1h" else "24 hours"
+    rates = queries.message_rates(actor, environment, window=window, now=now)
+    changed = changes_between(actor, [environment], since=now - timedelta(hours=queries.SPARK_HOURS), until=now)
+    marked = [change for change in changed if lasted_until(change, now=now) >= rates[0].at]
     verdict = queries.verdict_of(actor, environment, groups)
     oldest = verdict.oldest
     return {
         "verdict": verdict,
         "oldest_name": name_of(oldest.keys, oldest.message_id or str(oldest.pk)).title if oldest else "",
-        "groups": [(group, _spark(group), _letters_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
+        "groups": [
+            (group, _spark(group, changed, now), _letters_url(group)) for group in groups[: queries.SHOWN_GROUPS]
+        ],
         "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
         "agents": queries.seen_agents(actor, environment, now=now, most=8),
-        "chart": _chart(actor, environment, window),
+        "chart": line_chart(
+            [rate.at for rate in rates],
+            _series(rates),
+            label=f"Messages a minute, last {hours}",
+            marks=marks_of(marked, now=now),
+        ),
         "chart_window": window,
+        "changes": [(change, did(change), label_of(change)) for change in marked[-SHOWN_CHANGES:]],
+        "more_changes": max(0, len(marked) - SHOWN_CHANGES),
     }
 
 
-def _spark(group: queries.Failing) -> Spark:
+def _spark(group: queries.Failing, changed: Sequence[Change], now: datetime) -> Spark:
+    """Return the group's failures by hour, with the changes to its flow and system that they may come from."""
+    systems = [group.sample.system.name] if group.sample and group.sample.system else []
     label = f"failed by hour, last 24 hours: {sum(group.hours)}"
-    return spark(group.hours, bad=[count > 0 for count in group.hours], label=label)
+    marks = [
+        (
+            queries.spark_position(change.started_at, now),
+            f"{did(change)}: {label_of(change)}, {exact_words(change.started_at)}",
+        )
+        for change in changed
+        if touches(change, systems=systems, flows=[group.flow])
+    ]
+    return spark(group.hours, bad=[count > 0 for count in group.hours], label=label, marks=marks)
 
 
 def _letters_url(group: queries.Failing) -> str:
@@ -67,14 +97,11 @@ def _letters_url(group: queries.Failing) -> str:
     return f"{reverse('dead-letters')}?{urlencode({'q': q})}"
 
 
-def _chart(actor: Actor, environment: Environment, window: str) -> Chart:
-    rates = queries.message_rates(actor, environment, window=window, now=timezone.now())
-    series = [
+def _series(rates: Sequence[queries.Rate]) -> list[Series]:
+    return [
         Series(name="delivered", look="move", values=[rate.delivered for rate in rates]),
         Series(name="failed", look="bad", values=[rate.failed for rate in rates]),
     ]
-    hours = "hour" if window == "1h" else "24 hours"
-    return line_chart([rate.at for rate in rates], series, label=f"Messages a minute, last {hours}")
 
 
 def _first_run(request: HttpRequest, actor: Actor, environment: Environment, key: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from console.core.errors import Forbidden, NotFound, Unavailable
 from console.identity.access import get_visible_environment
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role
+from messages.changes.services import note_change
 
 TIMEOUT_S = 2
 
@@ -125,8 +126,11 @@ def switch_fault(name: str, *, on: bool, by: Actor, environment: Environment) ->
             label=label,
             details={"fault": name, "on": on},
         )
-        try:  # last, so that a broker that is away takes the audit entry back; a second is the longest it may hold the row
+        try:  # last, so that a broker that is away takes both entries back; a second is the longest it may hold the rows
             with _client() as client:
+                if faults.switches(client)[name] != on:
+                    item = {"kind": "configuration", "title": label, "systems": [fault.system]}
+                    note_change(environment, item, by=by)
                 faults.switch(client, name, on=on)
         except redis.RedisError as error:
             raise Unavailable("the demo's broker does not answer; nothing was switched") from error

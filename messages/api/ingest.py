@@ -14,8 +14,9 @@ from rest_framework.response import Response
 
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
 from messages.access import get_visible_reject
-from messages.api.base import Problem, Reason, View, uuid_or_404, validated
-from messages.api.views import PAGE_PARAMETERS, PROBLEMS
+from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, uuid_or_404, validated
+from messages.api.views import PAGE_PARAMETERS
+from messages.ingest.gate import disk_words
 from messages.ingest.mending import dismiss, read_refused, resubmit
 from messages.ingest.watch import find_rejects, intake_of, reject_counts, rows_in_default
 from messages.models import IngestReject
@@ -84,6 +85,7 @@ class IntakeOut(serializers.Serializer[Any]):
     agents = AgentIntakeOut(many=True)
     refused_waiting = serializers.DictField(child=serializers.IntegerField(), help_text="By code.")
     rows_in_default = serializers.DictField(child=serializers.IntegerField(), help_text="By table, up to 1,001.")
+    alarm = serializers.CharField(help_text="What a person must know of the disk; empty while there is room.")
 
 
 REJECTS = inline_serializer(
@@ -98,13 +100,18 @@ class Ingest(View):
     )
     def get(self, request: Request) -> Response:
         """How ingest does in each environment: lately, what waits refused, rows outside their day's partition."""
-        now, misplaced = timezone.now(), rows_in_default()
+        now, misplaced, disk = timezone.now(), rows_in_default(), disk_words()
         answer = []
         for environment in self.environments():
             refused: dict[str, int] = {}
             for _, code, count in reject_counts(self.actor, environment):
                 refused[code] = refused.get(code, 0) + count
-            more = {"environment": environment.slug, "refused_waiting": refused, "rows_in_default": misplaced}
+            more = {
+                "environment": environment.slug,
+                "refused_waiting": refused,
+                "rows_in_default": misplaced,
+                "alarm": disk,
+            }
             answer.append(asdict(intake_of(environment, now=now)) | more)
         return Response(IntakeOut(answer, many=True).data)
 
@@ -139,9 +146,7 @@ class RejectBody(View):
 
 
 class Resubmit(View):
-    @extend_schema(
-        operation_id="resubmit_reject", request=RejectText, responses={200: StoredOut, 409: Problem, **PROBLEMS}
-    )
+    @extend_schema(operation_id="resubmit_reject", request=RejectText, responses={200: StoredOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Take the mended item as if its agent had sent it now; 400 `not_mended` when it is refused again."""
         reject = get_visible_reject(self.actor, uuid_or_404(pk))
@@ -149,7 +154,7 @@ class Resubmit(View):
 
 
 class Dismiss(View):
-    @extend_schema(operation_id="dismiss_reject", request=Reason, responses={200: RejectOut, 409: Problem, **PROBLEMS})
+    @extend_schema(operation_id="dismiss_reject", request=Reason, responses={200: RejectOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Put the item aside with a reason."""
         reject = get_visible_reject(self.actor, uuid_or_404(pk))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from console.audit.models import AuditEntry
 from console.identity.models import Agent
-from messages.models import Connection, DeadLetter, Event, Flow, Message, Replay, System
+from messages.changes.present import state_of
+from messages.models import Change, Connection, DeadLetter, Event, Flow, Message, Replay, System
 
 
 class TraceId(serializers.UUIDField):
@@ -195,6 +197,7 @@ class FlowOut(serializers.ModelSerializer[Flow]):
             "runbook_url",
             "description",
             "receiver_is_idempotent",
+            "payload_days",
             "found_by_itself",
         )
 
@@ -308,6 +311,40 @@ class CorrectionOut(serializers.Serializer[Any]):
         return int(correction.shift / timedelta(microseconds=1))
 
 
+class ChangeOut(serializers.ModelSerializer[Change]):
+    environment = serializers.SlugField(source="environment.slug")
+    agent = serializers.CharField(source="agent.name", allow_null=True, default=None)
+    systems = serializers.ListField(child=serializers.CharField())
+    flows = serializers.ListField(child=serializers.CharField(), help_text="Those that the key may see.")
+    state = serializers.SerializerMethodField(help_text="How it stands now.")
+
+    class Meta:
+        model = Change
+        fields = (
+            "id",
+            "environment",
+            "agent",
+            "external_id",
+            "kind",
+            "title",
+            "version",
+            "systems",
+            "flows",
+            "started_at",
+            "ended_at",
+            "outcome",
+            "state",
+            "url",
+            "author",
+            "received_at",
+            "withdrawn_at",
+            "withdrawn_by",
+        )
+
+    def get_state(self, change: Change) -> str:
+        return state_of(change, now=timezone.now())
+
+
 class JourneyOut(serializers.Serializer[Any]):
     trace_ids = serializers.ListField(child=TraceId())
     started_at = serializers.DateTimeField(allow_null=True)
@@ -319,6 +356,7 @@ class JourneyOut(serializers.Serializer[Any]):
     steps = StepOut(many=True)
     dead_letters = DeadLetterOut(many=True)
     replays = ReplayOut(many=True)
+    changes = ChangeOut(many=True, help_text="To its systems and flows, during it or just before.")
 
 
 class JourneyLine(serializers.Serializer[Message]):

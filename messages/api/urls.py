@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, catalog, ingest, masking, people, views
+from messages.api import actions, agents, catalog, changes, ingest, masking, people, retention, views
 from messages.api.docs import ApiDocs
 
 
+@csrf_exempt  # a program with a key and a wrong address is told that, not that it lacks a cookie
 def nothing_here(request: HttpRequest, path: str) -> HttpResponse:
     raise NotFound("there is no such REST address: see /api/v1/docs/")
 
@@ -39,6 +41,10 @@ urlpatterns = [
     path("flows/<str:pk>", catalog.OneFlow.as_view()),
     path("systems", catalog.Systems.as_view()),
     path("systems/<str:pk>", catalog.OneSystem.as_view()),
+    path("changes", changes.Changes.as_view()),
+    path("changes/<str:pk>", changes.OneChange.as_view()),
+    path("changes/<str:pk>/end", changes.EndChange.as_view()),
+    path("changes/<str:pk>/withdraw", changes.WithdrawChange.as_view()),
     path("connections", catalog.Connections.as_view()),
     path("connections/<str:pk>", catalog.OneConnection.as_view()),
     path("connections/<str:pk>/test", catalog.TestConnection.as_view()),
@@ -68,6 +74,11 @@ urlpatterns = [
     path("rejects/<str:pk>/text", ingest.RejectBody.as_view()),
     path("rejects/<str:pk>/resubmit", ingest.Resubmit.as_view()),
     path("rejects/<str:pk>/dismiss", ingest.Dismiss.as_view()),
+    path("retention", retention.Retention.as_view()),
+    path("retention/preview", retention.Preview.as_view()),
+    path("retention/plan", retention.DryRun.as_view()),
+    path("retention/holds", retention.Holds.as_view()),
+    path("retention/holds/<str:pk>", retention.OneHold.as_view()),
     path("audit", views.Audit.as_view()),
     path("audit/<str:pk>", views.OneAuditEntry.as_view()),
     re_path(r"^(?P<path>.*)$", nothing_here),

@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 
+from console.core.words import kind_words
 from console.identity.models import Team
 from messages.catalog.services import FlowChange
 from messages.models import Connection, Flow
+from messages.retention.rules import BOUNDS
 
 
 class FlowForm(forms.Form):
@@ -24,9 +26,15 @@ class FlowForm(forms.Form):
     runbook_url = forms.URLField(required=False, label="Runbook", assume_scheme="https", max_length=200)
     description = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
     receiver_is_idempotent = forms.BooleanField(required=False)
+    payload_days = forms.IntegerField(
+        required=False,
+        label="Days of payloads",
+        min_value=BOUNDS["payload_days"].least,
+        max_value=BOUNDS["payload_days"].most,
+    )
 
     def __init__(self, data: Any, *, flow: Flow, teams: Iterable[Team]) -> None:
-        names = ("criticality", "runbook_url", "description", "receiver_is_idempotent")
+        names = ("criticality", "runbook_url", "description", "receiver_is_idempotent", "payload_days")
         initial = {name: getattr(flow, name) for name in names} | {"team": str(flow.team_id or "")}
         super().__init__(data, initial=initial)
         self.by_id = {str(team.pk): team for team in [*([flow.team] if flow.team else []), *teams]}
@@ -44,17 +52,14 @@ class ConnectionForm(forms.Form):
     """A new connection. The secret is taken and never shown again."""
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
-    kind = forms.ChoiceField(
-        choices=[
-            (kind.value, label)
-            for kind, label in zip(Connection.Kind, ("Redis Streams", "RabbitMQ", "HTTP"), strict=True)
-        ]
-    )
+    kind = forms.ChoiceField(choices=[(kind.value, kind_words(kind.value)) for kind in Connection.Kind])
     address = forms.CharField(
         max_length=500,
         help_text="redis://host:6379/0, amqp://host:5672/vhost or https://host/path, without user and password.",
     )
-    username = forms.CharField(max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    username = forms.CharField(
+        max_length=200, required=False, label="User name", widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
     secret = forms.CharField(
         max_length=2000, required=False, strip=False, label="Password or token",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
 from console.identity.access import can_administer, check_can_administer
 from console.identity.pages import PageRequest, asked_text, page
-from messages.access import can_change_flow, get_visible_connection, get_visible_flow
+from messages.access import can_change_flow, get_visible_connection, get_visible_flow, teams_to_give_to
 from messages.catalog.connections import (
     approve_connection,
     check_connection,
@@ -32,13 +33,16 @@ from messages.catalog.queries import (
     find_connections,
     find_flows,
     systems_of_flow,
-    teams_to_give_to,
 )
 from messages.catalog.services import change_flow
+from messages.changes.present import did, state_of
+from messages.changes.queries import changes_before
 from messages.models import Connection, Flow
+from messages.retention.policies import hold_of_flow
 from messages.search.quoting import quoted
 
 SHOWN = 100
+CHANGES_BACK, CHANGES_AHEAD = timedelta(days=7), timedelta(days=7)
 
 
 def seen(address: str) -> HttpResponse:
@@ -90,14 +94,23 @@ def flow(request: PageRequest, pk: int) -> HttpResponse:
 def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
     line = FlowLine(flow=found)
     add_figures(request.actor, [line])
+    now = timezone.now()
+    systems = systems_of_flow(found, now=now)
+    names = {one.system.name for one in systems}
+    changes = changes_before(
+        request.actor, found.environment, now + CHANGES_AHEAD, systems=names, flows=[found.name],
+        within=CHANGES_AHEAD + CHANGES_BACK, most=8,
+    )  # fmt: skip
     return {
         "flow": found,
         "line": line,
         "messages_url": f"{reverse('messages')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
         "letters_url": f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
-        "systems": systems_of_flow(found, now=timezone.now()),
+        "systems": systems,
+        "changes": [(change, did(change), state_of(change, now=now)) for change in changes],
         "form": form if can_change_flow(request.actor, found) else None,
         "history": object_history("flow", str(found.pk))[:20],
+        "hold": hold_of_flow(found),
     }
 
 

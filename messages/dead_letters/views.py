@@ -19,6 +19,8 @@ from console.core.render import render_done, render_page
 from console.identity.actor import Actor
 from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate, get_visible_dead_letter
+from messages.changes.present import suspects_of
+from messages.changes.queries import changes_before
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
 from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
@@ -123,7 +125,8 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "replay": replay,
         "proof_url": proof_url(replay, known) if replay and replay.proof_event_id else "",
         "proof_system": _proof_system(replay, journey.steps),
-        "later": later_of(letter),
+        "later": later_of(actor, letter),
+        "suspects": _suspects(actor, letter, {step.system for step in journey.steps}),
         "live": in_flight(replay),
         "every": "2s" if replay and timezone.now() - replay.created_at < SOON else "10s",
         "journey": journey,
@@ -139,6 +142,14 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
     }
     return {**context, "offered": _offered(context)}
+
+
+def _suspects(actor: Actor, letter: DeadLetter, systems: set[str]) -> list[dict[str, str]]:
+    """Return what changed on its flow and systems in the hours before it failed, the latest first."""
+    at = letter.first_failed_at or letter.failed_at
+    systems = systems | ({letter.system.name} if letter.system else set())
+    found = changes_before(actor, letter.environment, at, systems=systems, flows=[letter.flow.name], most=2)
+    return suspects_of(found, at)
 
 
 def _similar(letter: DeadLetter) -> str:

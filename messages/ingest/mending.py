@@ -58,20 +58,25 @@ def resubmit(reject: IngestReject, text: str, *, by: Actor) -> dict[str, Any]:
     claimed = IngestReject.objects.select_for_update().filter(pk=reject.pk, settled_at=None).first()
     if claimed is None:
         raise AlreadySettled("this item was sent again or dismissed by somebody")
-    single = text.encode("utf-8", "replace")
-    data = single if reject.endpoint in {"traces", "cloudevents"} else b"[" + single + b"]"
-    media_type = cloudevents.STRUCTURED if reject.endpoint == "cloudevents" else "application/json"
-    digest = hashlib.sha256(data).digest()
-    body = Body(data=data, media_type=media_type, wire_bytes=0, sha256=digest, batch_id=f"mended:{reject.pk}")
     if claimed.masked:
         raise NotMended("its values were masked before it was stored, so only its sender can send it again")
+    data = text.encode("utf-8", "replace")
+    if not reject.whole and reject.endpoint not in {"traces", "cloudevents"}:
+        data = b"[" + data + b"]"
+    media_type = "application/json"
+    if reject.endpoint == "cloudevents":
+        media_type = cloudevents.BATCHED if data.lstrip()[:1] == b"[" else cloudevents.STRUCTURED
+    digest = hashlib.sha256(data).digest()
+    body = Body(data=data, media_type=media_type, wire_bytes=0, sha256=digest, batch_id=f"mended:{reject.pk}")
+    if reject.endpoint not in intake.DECODERS:
+        raise NotMended("its record named no endpoint that there is; dismiss it and send it again with a good header")
     decoded = intake.decode(reject.endpoint, reject.agent, body)
-    if decoded.refused:
+    if decoded.refused and not reject.whole:
         raise NotMended(f"it is still refused: {decoded.refused[0].detail}")
     if not decoded.items:
         raise NotMended("there is nothing in it to store")
     answer = intake.store(reject.endpoint, decoded)
-    if answer["rejected"]:
+    if answer.get("rejected") and not reject.whole:
         raise NotMended(f"it is still refused: {answer['rejected'][0]['detail']}")
     _settle(claimed, "resubmitted", by)
     _audit(

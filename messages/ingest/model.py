@@ -10,7 +10,10 @@ from uuid import UUID
 
 import msgspec
 
+from messages.ingest import clean
 from messages.payloads.seal import Content
+
+DETAIL_BYTES = 2_000
 
 
 @dataclass(slots=True)
@@ -60,7 +63,10 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
 
 @dataclass(slots=True, kw_only=True)
 class Refused:
-    """An item that cannot be stored: where it was, a stable code, what is wrong, and its bytes."""
+    """An item that cannot be stored: where it was, a stable code, what is wrong, and its bytes.
+
+    The detail names the sender's own fields and values, so it is cleaned here: it goes into the answer, which the ledger keeps.
+    """
 
     index: int
     code: str
@@ -68,6 +74,9 @@ class Refused:
     raw: bytes
     flow_id: int | None = None
     masked: bool = False
+
+    def __post_init__(self) -> None:
+        self.detail = clean.text(self.detail, DETAIL_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

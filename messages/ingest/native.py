@@ -86,10 +86,11 @@ class _Envelope(msgspec.Struct, frozen=True):
     batch_id: Annotated[str, Meta(max_length=180)] = ""
     events: list[msgspec.Raw] | UnsetType = UNSET
     dead_letters: list[msgspec.Raw] | UnsetType = UNSET
+    changes: list[msgspec.Raw] | UnsetType = UNSET
 
 
 def split_items(
-    data: bytes, media_type: str, member: Literal["events", "dead_letters"]
+    data: bytes, media_type: str, member: Literal["events", "dead_letters", "changes"]
 ) -> tuple[list[bytes], str | None]:
     """Return (each item's own JSON bytes, the envelope's batch id); raises Malformed or TooLarge.
 

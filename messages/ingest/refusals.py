@@ -47,11 +47,16 @@ def _as_json(endpoint: str, raw: bytes) -> str | None:
         return None
 
 
-def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime) -> None:
-    """Keep prepared items, sealed, with their reason and, where the item names one we know, their flow."""
+def store_refused(
+    agent: Agent, endpoint: str, refused: Sequence[Refused], now: datetime, *, whole: bool = False
+) -> None:
+    """Keep prepared items, sealed, with their reason and, where the item names one we know, their flow.
+
+    whole  each is a body that was refused as one, not an item of a body.
+    """
     if not refused:
         return
-    key_id, key = data_key_for(agent.environment_id, now.date())
+    key_id, key = data_key_for(agent.environment_id, now.date(), kept=True)
     rejects = []
     for item in refused:
         pk = uuid7()
@@ -62,13 +67,14 @@ def store_refused(agent: Agent, endpoint: str, refused: Sequence[Refused], now: 
                 environment_id=agent.environment_id,
                 agent=agent,
                 received_at=now,
-                endpoint=endpoint,
+                endpoint=endpoint[:40],
                 code=item.code,
-                detail=item.detail.replace("\x00", "\ufffd")[:2000],
+                detail=item.detail,
                 raw=raw,
                 data_key_id=key_id,
                 flow_id=item.flow_id,
                 masked=item.masked,
+                whole=whole,
             )
         )
     IngestReject.objects.bulk_create(rejects)
@@ -86,6 +92,7 @@ def _flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
         else:
             item: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
             names = [item.get(name) for name in ("destination", "origin", "queue", "type", "system")]
+            names += item["flows"] if endpoint == "changes" and isinstance(item.get("flows"), list) else []
     except (msgspec.MsgspecError, DecodeError, IndexError, RecursionError, UnicodeError):
         return None
     return next(

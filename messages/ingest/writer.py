@@ -70,8 +70,8 @@ LINKS = (
     "INSERT INTO messaging_trace_link SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::uuid[], %b::text[], "
     "%b::uuid[], %b::text[]) ON CONFLICT DO NOTHING"
 )
-PAYLOAD_NAMES = "stored_on, id, environment_id, data_key_id, content_type, size_bytes, masked, sealed"
-PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "text", "int8", "jsonb", "bytea"]
+PAYLOAD_NAMES = "stored_on, id, environment_id, flow_id, data_key_id, content_type, size_bytes, masked, sealed"
+PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "int8", "text", "int8", "jsonb", "bytea"]
 
 
 class BatchConflict(Conflict):
@@ -192,7 +192,7 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
         flow_id = flow_id_for(environment_id, destination, event.system)
         system_id = system_id_for(environment_id, event.system)
         work = _masked(event, environment_id, flow_id, budget) if budget else None
-        payload = _sealed(environment_id, today, event, work) if event.payload else None
+        payload = _sealed(environment_id, flow_id, today, event, work) if event.payload else None
         columns = (
             event.occurred_at,
             event.id,
@@ -235,13 +235,14 @@ def _masked(event: NewEvent, environment_id: int, flow_id: int, budget: Budget) 
     return work
 
 
-def _sealed(environment_id: int, day: date, event: NewEvent, work: Work | None) -> tuple[object, ...]:
-    assert event.payload is not None
+def _sealed(environment_id: int, flow_id: int, day: date, event: NewEvent, work: Work | None) -> tuple[object, ...]:
+    payload, event.payload = event.payload, None  # open bodies are let go one by one: they may be 20 MiB together
+    assert payload is not None
     key_id, key = data_key_for(environment_id, day)
-    content = event.payload.content
-    sealed = seal(key, content, environment_id=environment_id, row_id=event.id)
+    sealed = seal(key, payload.content, environment_id=environment_id, row_id=event.id)
     masked = messages_sql.json(as_json(work.in_payload)) if work and work.in_payload else None
-    return (day, event.id, environment_id, key_id, event.payload.content_type, len(content.body), masked, sealed)
+    size = len(payload.content.body)
+    return (day, event.id, environment_id, flow_id, key_id, payload.content_type, size, masked, sealed)
 
 
 _days_known: tuple[float, set[date]] = (0.0, set())
@@ -337,7 +338,7 @@ def _copy_payloads(rows: Sequence[Row]) -> None:
 
 
 def copy_payloads(payloads: Sequence[tuple[object, ...]]) -> None:
-    """COPY sealed payloads, each (stored_on, id, environment_id, data_key_id, content_type, size_bytes, masked, sealed)."""
+    """COPY sealed payloads, each (stored_on, id, environment_id, flow_id, data_key_id, content_type, size_bytes, masked, sealed)."""
     _copy(f"messaging_payload ({PAYLOAD_NAMES})", PAYLOAD_TYPES, payloads)
 
 

@@ -12,6 +12,8 @@ from django.db.models import Q, QuerySet
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
+from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
+from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.stitch import Journey, build_journey
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, TraceLink
@@ -30,7 +32,7 @@ def journey_of_trace(
     """
     events = visible_events(actor).filter(environment__in=environments, trace_id=trace_id)
     first = events.order_by("occurred_at", "id").values_list("occurred_at", flat=True).first()
-    letters = visible_dead_letters(actor).filter(environment__in=environments, trace_id=trace_id)
+    letters = _told(actor).filter(environment__in=environments, trace_id=trace_id)
     if first is None:
         return _with_replays(build_journey([], {}, dead_letters=list(letters[:50])))
     uids = {uid for uid in events.values_list("message_uid", flat=True)[:MOST_EVENTS] if uid}
@@ -101,7 +103,7 @@ def _stitch(
         dead_letters=letters,
         truncated=truncated or len(found) >= MOST_EVENTS,
     )
-    return _with_replays(_with_logged(journey))
+    return _with_changes(actor, environments, _with_replays(_with_logged(journey)))
 
 
 def _take(rows: QuerySet[Event], found: dict[UUID, Any], ties: dict[UUID, str], tie: str) -> None:
@@ -144,10 +146,15 @@ def _stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:
     return numbers[:1]
 
 
+def _told(actor: Actor) -> QuerySet[DeadLetter]:
+    """Return the dead letters of journeys with what their log names: who harvested each."""
+    return visible_dead_letters(actor).select_related("agent")
+
+
 def _letters(
     actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: Iterable[UUID]
 ) -> list[DeadLetter]:
-    rows = visible_dead_letters(actor).filter(environment__in=environments)
+    rows = _told(actor).filter(environment__in=environments)
     return list(rows.filter(Q(message_uid__in=list(uids)) | Q(trace_id__in=traces)).order_by("pk")[:50])
 
 
@@ -169,6 +176,21 @@ def _with_replays(journey: Journey) -> Journey:
     if journey.dead_letters:
         replays = Replay.objects.filter(dead_letter__in=[letter.pk for letter in journey.dead_letters])
         journey.replays = list(replays.select_related("connection").order_by("pk")[:200])
+    return journey
+
+
+def _with_changes(actor: Actor, environments: Sequence[Environment], journey: Journey) -> Journey:
+    """Add what changed on its systems and flows while it lasted or just before; a journey of days is told of its last changes."""
+    if journey.started_at and journey.ended_at:
+        journey.changes = changes_between(
+            actor,
+            environments,
+            since=journey.started_at - JOURNEY_LEAD,
+            until=journey.ended_at,
+            systems={step.system for step in journey.steps},
+            flows={step.event.flow.name for step in journey.steps},
+            most=MOST_TOLD,
+        )
     return journey
 
 

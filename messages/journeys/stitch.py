@@ -55,6 +55,7 @@ class Journey:
     ties: list[str] = field(default_factory=list)
     dead_letters: list[Any] = field(default_factory=list)
     replays: list[Any] = field(default_factory=list)
+    changes: list[Any] = field(default_factory=list)  # to its systems and flows, during it or just before
     trace_ids: list[UUID] = field(default_factory=list)
     corrections: list[Correction] = field(
         default_factory=list

@@ -161,6 +161,10 @@ def compile_regex(expression: str) -> Any:
         raise BadExpression(
             f"it repeats too much: {pattern.programsize:,} steps, at most {MOST_PROGRAM} are taken; make the numbers in {{…}} smaller"
         )
+    if pattern.groups:  # never_capture spares named groups
+        raise BadExpression(
+            f"column {max(expression.find('(?P<'), expression.find('(?<')) + 1}: a group has no name here"
+        )
     if pattern.search(b"") is not None:
         raise BadExpression("it matches the empty text, so it would match everywhere")
     return pattern

@@ -1,12 +1,15 @@
 """The tables of messaging, by topic. Partitioned ones are made in SQL by the first migration and only mapped here."""
 
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
+from messages.models.changes import Change
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry
 from messages.models.masking import MaskingHit, MaskingRule
+from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
 
 __all__ = [
+    "Change",
     "ClockReading",
     "Connection",
     "DataKey",
@@ -17,12 +20,15 @@ __all__ = [
     "IngestReject",
     "KeyRule",
     "LedgerEntry",
+    "LegalHold",
     "LoggedException",
     "MaskingHit",
     "MaskingRule",
     "Message",
     "Payload",
     "Replay",
+    "RetentionPolicy",
+    "RetentionRun",
     "RollupHour",
     "RollupMinute",
     "System",

@@ -10,12 +10,23 @@ from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.identity.models import Agent, Role, Team
-from messages.models import Connection, DeadLetter, Event, Flow, Message, Replay, System
+from messages.models import Change, Connection, DeadLetter, Event, Flow, Message, Replay, System
 from messages.replay.services import request_replay
 from tests.factories import ROOT, agent_key, api_key, event, letter, memory_connection, person, push
 
 pytestmark = pytest.mark.django_db
-LISTS = ["messages", "events", "journeys", "dead-letters", "flows", "systems", "connections", "agents", "audit"]
+LISTS = [
+    "messages",
+    "events",
+    "journeys",
+    "dead-letters",
+    "flows",
+    "systems",
+    "connections",
+    "agents",
+    "changes",
+    "audit",
+]
 
 
 @pytest.fixture
@@ -29,6 +40,8 @@ def landscape() -> dict[str, str]:
         [letter(message_id=sent["message_id"], trace_id="ab" * 16)],
         key=agent_key("harvester"),
     )
+    change = {"id": "1", "kind": "deployment", "title": "x", "flows": [Flow.objects.first().name]}
+    push("/ingest/v1/changes", [change], key=agent_key("pipeline"))
     Flow.objects.update(team=Team.objects.get_or_create(name="Order team")[0])
     dead = DeadLetter.objects.get()
     replay = request_replay(dead, by=ROOT, reason="for the tests")
@@ -40,7 +53,8 @@ def landscape() -> dict[str, str]:
         "journeys": f"journeys/{'ab' * 16}", "dead-letters": f"dead-letters/{dead.pk}", "payload": f"dead-letters/{dead.pk}/payload",
         "replays of": f"dead-letters/{dead.pk}/replays", "replays": f"replays/{replay.pk}", "flows": f"flows/{dead.flow_id}",
         "systems": f"systems/{System.objects.first().pk}", "connections": f"connections/{Connection.objects.get().pk}",
-        "agents": f"agents/{Agent.objects.first().pk}", "audit": f"audit/{AuditEntry.objects.filter(action='replay.requested').get().pk}",
+        "agents": f"agents/{Agent.objects.first().pk}", "changes": f"changes/{Change.objects.get().pk}",
+        "audit": f"audit/{AuditEntry.objects.filter(action='replay.requested').get().pk}",
     }  # fmt: skip
 
 

@@ -74,6 +74,21 @@ def sample(now: datetime) -> dict[str, Any]:
         ],
         "fall": waterfall(
             [
+                Bar(
+                    label="deployed: erp 4.2.1",
+                    offset_us=0,
+                    duration_us=0,
+                    look="earlier",
+                    url="/x",
+                    took="4 min before",
+                ),
+                Bar(
+                    label="configuration changed: erp limits",
+                    offset_us=33_000_000,
+                    duration_us=0,
+                    look="change",
+                    url="/x",
+                ),
                 Bar(label="shop publish orders", offset_us=0, duration_us=12_000, tie="trace", url="#e1"),
                 Bar(label="queue orders.new", offset_us=12_000, duration_us=31_000, look="queue"),
                 Bar(label="order-service process", offset_us=43_000, duration_us=2_400_000, tie="link"),
@@ -110,7 +125,12 @@ def sample(now: datetime) -> dict[str, Any]:
             instants,
             [Series(name="delivered", look="move", values=delivered), Series(name="failed", look="bad", values=failed)],
             label="Messages a minute, last 24 hours",
-            marks=[Mark(at=instants[80], label="erp 4.2.1")],
+            marks=[
+                Mark(at=instants[8], until=instants[16], label="ERP patch day", kind="maintenance"),
+                *[Mark(at=instants[44], label=f"order-service 3.9.{n}", kind="deployment") for n in range(3)],
+                Mark(at=instants[52], label="shop 8.3.0", kind="deployment"),
+                Mark(at=instants[80], label="erp 4.2.1", kind="deployment"),
+            ],
         ),
         "entries": [
             {"at": at, "text": "shop published to orders"},
@@ -156,7 +176,9 @@ def sample(now: datetime) -> dict[str, Any]:
         ],
         "numbers": ["4711-2209", "4711-2214", "4711-2230", "4711-2231"],
         "spark": spark(
-            [1, 2, 1, 3, 2, 1, 1, 2, 2, 1, 3, 2, 1, 2, 1, 1, 2, 3, 1, 2, 1, 14, 15, 22], bad=[False] * 21 + [True] * 3
+            [1, 2, 1, 3, 2, 1, 1, 2, 2, 1, 3, 2, 1, 2, 1, 1, 2, 3, 1, 2, 1, 14, 15, 22],
+            bad=[False] * 21 + [True] * 3,
+            marks=[(20, "deployed: erp 4.2.1")],
         ),
         "page": SimpleNamespace(rows=[1, 2, 3, 4], next="abc"),
         "pieces": stacked(

@@ -49,7 +49,88 @@ def test_a_mark_outside_the_chart_is_left_out():
 
     chart = line_chart(INSTANTS, [Series(name="n", look="move", values=[1] * 5)], label="x", marks=[inside, outside])
 
-    assert chart.marks == (("75.00%", "end", "erp 4.2.1"),)
+    assert [(mark.x, mark.anchor, mark.label) for mark in chart.marks] == [("75.00%", "end", "erp 4.2.1")]
+    assert chart.marks[0].words == "erp 4.2.1, 24 Nov 2026, 10:03:00.000 UTC"
+
+
+def marked(*marks: Mark):
+    hundred = [START + timedelta(minutes=i) for i in range(101)]
+    return line_chart(hundred, [Series(name="n", look="move", values=[1] * 101)], label="x", marks=marks)
+
+
+def at(minute: float, label: str, **more) -> Mark:
+    return Mark(at=START + timedelta(minutes=minute), label=label, **more)
+
+
+def test_marks_that_fall_together_are_one_and_its_words_say_each():
+    chart = marked(*[at(50 + n / 2, f"erp {n}", kind="deployment") for n in range(3)])
+    mixed = marked(at(50, "erp", kind="deployment"), at(51, "patch", kind="maintenance"))
+
+    assert [(mark.x, mark.label) for mark in chart.marks] == [("50.00%", "3 deployments")]
+    assert chart.marks[0].words.splitlines() == [
+        "erp 0, 24 Nov 2026, 10:50:00.000 UTC",
+        "erp 1, 24 Nov 2026, 10:50:30.000 UTC",
+        "erp 2, 24 Nov 2026, 10:51:00.000 UTC",
+    ]
+    assert [mark.label for mark in mixed.marks] == ["2 changes"]
+
+
+def test_labels_that_would_run_into_each_other_are_left_to_the_pointer():
+    chart = marked(
+        at(2, "below the axis"), at(5, "crm"), at(18, "order-service 3.9.4"), at(30, "shop 8.3"), at(60, "erp 2.4.1"), at(92, "billing 1"), at(99, "billing 2")
+    )  # fmt: skip
+
+    assert [(mark.label, mark.anchor) for mark in chart.marks] == [
+        ("", "start"),
+        ("crm", "start"),
+        ("", "start"),  # no room to either side
+        ("shop 8.3", "start"),
+        ("erp 2.4.1", "start"),
+        ("billing 1", "end"),
+        ("", "start"),
+    ]
+    assert "order-service 3.9.4" in chart.marks[2].words
+
+
+def test_what_lasted_is_a_band_as_far_as_the_chart_reaches():
+    before, ahead = START - timedelta(hours=1), START + timedelta(hours=9)
+    chart = marked(
+        at(40, "patch", until=START + timedelta(minutes=55)),
+        Mark(at=before, until=START + timedelta(minutes=10), label="night"),
+        Mark(at=before, until=ahead, label="all along"),
+        Mark(at=ahead, until=ahead + timedelta(hours=1), label="ahead"),
+    )
+
+    assert [(band.x, band.width) for band in chart.bands] == [
+        ("40.00%", "15.00%"),
+        ("0.00%", "10.00%"),
+        ("0.00%", "100.00%"),
+    ]
+    assert chart.bands[0].words == "patch, 24 Nov 2026, 10:40:00.000 UTC to 24 Nov 2026, 10:55:00.000 UTC"
+
+
+def test_a_mark_newer_than_the_last_bucket_stands_at_the_end():
+    chart = marked(at(101.5, "just now"), at(103, "tomorrow"))
+
+    assert [(mark.x, mark.label) for mark in chart.marks] == [("100.00%", "just now")]
+
+
+def test_a_spark_has_one_line_for_all_that_changed_in_an_hour():
+    drawn = spark([1, 2, 3], marks=[(1, "erp"), (1, "crm"), (-1, "before"), (3, "after")])
+
+    assert drawn.marks == ((5, "erp\ncrm"),)
+
+
+def test_a_change_in_a_waterfall_is_a_line_through_all_rows_and_an_earlier_one_says_when():
+    fall = waterfall(
+        [
+            Bar(label="deployed: erp", offset_us=0, duration_us=0, look="earlier", took="12 min before"),
+            Bar(label="shop", offset_us=0, duration_us=100),
+            Bar(label="deployed: crm", offset_us=50, duration_us=0, look="change"),
+        ]
+    )
+
+    assert (fall.marks, fall.rows[0].took) == (("50.00%",), "12 min before")
 
 
 def test_series_of_another_length_are_refused():

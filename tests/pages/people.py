@@ -16,10 +16,12 @@ LISTS = [
     "/messages/",
     "/dead-letters/",
     "/flows/",
+    "/changes/",
     "/connections/",
     "/agents/",
     "/audit/",
     "/settings/",
+    "/settings/retention/",
     "/ingest/",
     "/ingest/refused/",
 ]

@@ -21,7 +21,7 @@ from console.audit.models import AuditEntry
 from console.identity.keys import find_key
 from console.identity.models import Key, Role
 from messages.catalog.connections import open_secret
-from messages.models import Connection, Flow, FlowRule
+from messages.models import Change, Connection, Flow, FlowRule
 from tests.factories import environment, person
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +60,18 @@ def test_an_operator_switches_a_fault_and_the_audit_list_says_who(broker: redis.
     assert faults.switches(broker) == {"erp-timeout": False, "vat-missing": True, "unknown-sku": True, "poison": True}
     entry = AuditEntry.objects.get(action="demo.fault_switched")
     assert (entry.actor, entry.environment.slug, entry.object_label) == ("2-demo", "demo", "ERP time-outs off")
+
+
+def test_a_switched_fault_is_a_configuration_change_of_its_system_once(broker: redis.Redis):
+    client = signed_in(Role.OPERATOR)
+
+    for on in ("0", "0", "1"):
+        switch(client, "erp-timeout", on)
+
+    assert list(Change.objects.order_by("pk").values_list("kind", "title", "systems", "author")) == [
+        ("configuration", "ERP time-outs off", ["erp"], "2-demo"),
+        ("configuration", "ERP time-outs on", ["erp"], "2-demo"),
+    ]
 
 
 def test_htmx_gets_the_part_with_the_new_state(broker: redis.Redis):
@@ -136,6 +148,7 @@ def test_a_broker_that_is_away_switches_nothing_and_audits_nothing(settings: Any
     assert switch(client, "erp-timeout", "0").status_code == 503
     assert client.get("/demo/").status_code == 503
     assert not AuditEntry.objects.filter(action="demo.fault_switched").exists()
+    assert Change.objects.count() == 0
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from console.identity.models import Role
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Message, Replay
+from messages.models import Change, Message, Replay
 from messages.replay.proofs import settle_replays
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 from tests.product import wait_until
@@ -162,11 +162,15 @@ PATHS = [
     "/dead-letters/",
     "/dead-letters/?q=none",
     "/flows/",
+    "/changes/",
+    "/changes/?show=ahead",
     "/connections/",
     "/agents/",
     "/audit/",
     "/settings/",
     "/settings/masking/",
+    "/settings/retention/",
+    "/settings/retention/?payload_days=3&metadata_days=20&rollup_days=400&letter_days=30&settled_reject_days=14&waiting_reject_days=90",
     "/ingest/",
     "/ingest/refused/",
     "/messages/?q=)",
@@ -179,8 +183,12 @@ PATHS = [
 def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):
     stuck_order()
     letter = stored_letter(message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
+    change = {"id": "1", "kind": "maintenance", "title": "ERP patch", "systems": ["erp"], "url": "https://ci.example/1"}
+    push("/ingest/v1/changes", [change], key=agent_key())
     paths = [
         *PATHS,
+        f"/changes/{Change.objects.get().pk}/",
+        f"/flows/{letter.flow_id}/",
         f"/messages/{Message.objects.get().id}/",
         f"/dead-letters/{letter.pk}/",
         f"/dead-letters/selected/?do=replay&id={letter.pk}",

@@ -16,17 +16,19 @@ pytestmark = pytest.mark.django_db
 
 # Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
 BASELINE = {
-    "/": 15,
+    "/": 17,
     "/messages/": 9,
     "/dead-letters/": 9,
     "/dead-letters/?state=all": 9,
     "/flows/": 10,
+    "/changes/": 12,
+    "/changes/?show=ahead": 12,
     "/connections/": 8,
     "/agents/": 9,
     "/audit/": 8,
     "/settings/": 13,
     "/settings/masking/": 10,
-    "/ingest/": 11,
+    "/ingest/": 12,
     "/ingest/refused/": 8,
 }
 
@@ -47,6 +49,17 @@ def fill(count: int) -> None:
         agent_key(f"agent {number} {count}")
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
+    changes = [
+        {
+            "id": f"{number} {count}",
+            "kind": "deployment",
+            "title": "x",
+            "outcome": "running",
+            "flows": [f"flow-{number}"],
+        }
+        for number in range(count)
+    ]
+    assert push("/ingest/v1/changes", changes, key=agent_key()).json()["accepted"] == count
     assert push("/ingest/v1/events", events, key=agent_key()).status_code == 200
 
 
@@ -91,3 +104,15 @@ def test_a_message_page_makes_as_many_queries_for_a_long_journey_as_for_a_short_
     )
 
     assert queries_of(client, path) == short
+
+
+def test_a_journey_page_makes_as_many_queries_for_many_dead_letters_as_for_one():
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    stored_letter(trace_id=trace_id)
+    client, path = member(), f"/j/{trace_id}"
+    one = queries_of(client, path)
+
+    for _ in range(6):
+        stored_letter(trace_id=trace_id)
+
+    assert queries_of(client, path) == one

@@ -74,6 +74,7 @@ def test_the_examples_of_the_docs_come_out_as_they_say(kind: str, expression: st
         ("regex", "x(?=y)", "column 2: looking ahead or behind is not taken"),
         ("regex", r"(a)\1", "column 4: this escape is not taken"),
         ("regex", "(a{30}){30}", "it repeats too much"),
+        ("regex", "a(?P<name>b)", "column 2: a group has no name here"),
         ("regex", "a*", "it matches the empty text"),
         ("regex", "a\x00", "column 2: NUL"),
         ("regex", "", "1 to 500 characters"),
@@ -87,7 +88,7 @@ def test_a_bad_expression_is_refused_in_words_with_the_column(kind: str, express
 
 
 def test_groups_do_not_capture_because_that_takes_the_slow_path():
-    assert compile_regex("(a)(?P<b>b)").groups == 0
+    assert compile_regex("(a)(b(c))").groups == 0
 
 
 @given(st.sampled_from(KINDS), st.text(max_size=40))

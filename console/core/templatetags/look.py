@@ -85,6 +85,24 @@ def filesize_short(size_bytes: int | None) -> str:
 
 
 @register.filter
+def kind(value: str) -> str:
+    """{{ connection.kind|kind }} → "Redis Streams"."""
+    return words.kind_words(value)
+
+
+@register.filter
+def action(value: str) -> str:
+    """{{ entry.action|action }} → "agent key created"."""
+    return words.action_words(value)
+
+
+@register.filter
+def sentence(value: str) -> str:
+    """{{ replay.detail|sentence }} → "It died again: no answer."."""
+    return words.sentence(value)
+
+
+@register.filter
 def count_capped(count: int, cap: int = words.COUNT_CAP) -> str:
     """{{ 10001|count_capped }} → "10,000+"; below the cap "9,312"."""
     return words.count_words(count, cap)
@@ -94,7 +112,7 @@ def count_capped(count: int, cap: int = words.COUNT_CAP) -> str:
 def state_chip(kind: str, state: str, text: str = "") -> SafeString:
     """{% state_chip "replay" replay.state %}, or with words of its own: … text="processed, proved by erp".
 
-    kind  message, dead_letter, resolution, replay, outcome, agent, connection, check (words.CHIPS); others raise.
+    kind  message, dead_letter, resolution, replay, outcome, agent, connection, change, check (words.CHIPS); others raise.
     """
     chip = words.chip_of(kind, str(state))
     return format_html('<span class="chip {}">{}</span>', chip.look, text or chip.words)

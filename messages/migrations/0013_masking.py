@@ -10,7 +10,7 @@ PAYLOAD = "ALTER TABLE messaging_payload ADD COLUMN masked jsonb"
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0010_clock_reading"),
+        ("messaging", "0012_retention"),
     ]
 
     operations = [
