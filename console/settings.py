@@ -232,6 +232,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    # Two fields of one name with other words each: OpenAPI needs a name for each set.
+    "ENUM_NAME_OVERRIDES": {
+        "ChangeKind": "messages.models.Change.Kind",
+        "MaskingKind": "messages.models.MaskingRule.Kind",
+    },
 }
 
 INGEST_THREADS = WEB_THREADS

@@ -26,6 +26,7 @@ from messages.models import (
     Flow,
     IngestReject,
     LegalHold,
+    MaskingRule,
     Message,
     Replay,
     System,
@@ -114,6 +115,20 @@ def check_can_operate_rejects(actor: Actor, reject: IngestReject) -> None:
     """Who sees a refused item may read and mend it: it is looked up again, because the item may have been read long ago."""
     if not visible_rejects(actor).filter(pk=reject.pk).exists():
         raise Forbidden("only operators of its flow, or of its environment, may do this")
+
+
+def visible_masking_rules(actor: Actor) -> QuerySet[MaskingRule]:
+    """Return masking rules: of one's environments those of every flow and of visible flows, for they explain every •••; all to administrators."""
+    rules = MaskingRule.objects.select_related("environment", "flow")
+    if actor.is_superuser:
+        return rules
+    administered = [pk for pk in actor.grants if actor.has_role(pk, None, Role.ADMINISTRATOR)]
+    seen = Q(flow=None) | Q(flow__in=visible_flows(actor).order_by().values("pk"))
+    return rules.filter(Q(environment_id__in=administered) | Q(environment_id__in=list(actor.grants)) & seen)
+
+
+def get_visible_masking_rule(actor: Actor, pk: int) -> MaskingRule:
+    return _get(visible_masking_rules(actor), "masking rule", pk=pk)
 
 
 def _get(rows: QuerySet[M], what: str, **by: Any) -> M:

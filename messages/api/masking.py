@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console.identity.access import get_visible_environment
+from messages.access import get_visible_masking_rule
 from messages.api.base import Problem, Reason, View, number_or_404, validated
 from messages.api.views import PAGE_PARAMETERS, PROBLEMS
-from messages.masking.queries import RuleLine, find_masking_rule, masking_lines
-from messages.masking.rules import KINDS
+from messages.masking.queries import RuleLine, masking_lines
 from messages.masking.services import (
     NewRule,
     add_masking_rule,
@@ -22,6 +22,7 @@ from messages.masking.services import (
     preview_masking,
     remove_masking_rule,
 )
+from messages.models import MaskingRule
 
 ENVIRONMENT = [parameter for parameter in PAGE_PARAMETERS if parameter.name == "environment"]
 
@@ -33,7 +34,7 @@ class MaskingRuleOut(serializers.Serializer[Any]):
     environment = serializers.SlugField(source="rule.environment.slug")
     position = serializers.IntegerField(source="rule.position")
     flow = serializers.CharField(source="rule.flow.name", allow_null=True, default=None, help_text="null: every flow.")
-    kind = serializers.ChoiceField(source="rule.kind", choices=KINDS)
+    kind = serializers.ChoiceField(source="rule.kind", choices=MaskingRule.Kind.choices)
     expression = serializers.CharField(source="rule.expression")
     keep_last = serializers.IntegerField(source="rule.keep_last")
     drop_unreadable = serializers.BooleanField(source="rule.drop_unreadable")
@@ -45,23 +46,23 @@ class MaskingRuleOut(serializers.Serializer[Any]):
     )
 
 
-class DraftIn(serializers.Serializer[Any]):
+class MaskingDraftIn(serializers.Serializer[Any]):
     """What is replaced; docs/masking.md says what each kind takes."""
 
-    kind = serializers.ChoiceField(choices=KINDS)
+    kind = serializers.ChoiceField(choices=MaskingRule.Kind.choices)
     expression = serializers.CharField(max_length=500, trim_whitespace=False)
     keep_last = serializers.IntegerField(min_value=0, max_value=8, default=0)
     drop_unreadable = serializers.BooleanField(default=True)
 
 
-class MaskingRuleIn(DraftIn):
+class MaskingRuleIn(MaskingDraftIn):
     """A new rule; an empty flow is every flow of the environment."""
 
     environment = serializers.SlugField()
     flow = serializers.CharField(max_length=200, allow_blank=True, default="")
 
 
-class PreviewIn(serializers.Serializer[Any]):
+class MaskingSampleIn(serializers.Serializer[Any]):
     """A sample; with `rule` as if that one were saved too. Nothing of it is kept."""
 
     environment = serializers.SlugField()
@@ -69,10 +70,10 @@ class PreviewIn(serializers.Serializer[Any]):
     body = serializers.CharField(max_length=262_144, allow_blank=True, trim_whitespace=False, default="")
     content_type = serializers.CharField(max_length=200, allow_blank=True, default="")
     headers = serializers.DictField(child=serializers.CharField(allow_blank=True), default=dict)
-    rule = DraftIn(required=False)
+    rule = MaskingDraftIn(required=False)
 
 
-class PreviewOut(serializers.Serializer[Any]):
+class MaskingSampleOut(serializers.Serializer[Any]):
     body = serializers.CharField()
     headers = serializers.DictField(child=serializers.CharField())
     masked = serializers.DictField(child=serializers.IntegerField(), help_text="Rule id → values; 0 is the draft.")
@@ -116,7 +117,7 @@ class OneMaskingRule(View):
     @extend_schema(operation_id="remove_masking_rule", request=Reason, responses={204: None, **PROBLEMS})
     def delete(self, request: Request, pk: str) -> Response:
         """Remove a rule, with a `reason`; what is stored already stays masked."""
-        rule = find_masking_rule(self.actor, number_or_404(pk))
+        rule = get_visible_masking_rule(self.actor, number_or_404(pk))
         remove_masking_rule(rule, by=self.actor, reason=validated(Reason, request.data)["reason"])
         return Response(status=204)
 
@@ -125,16 +126,18 @@ class MoveMaskingRule(View):
     @extend_schema(operation_id="move_masking_rule", request=MoveMaskingIn, responses={204: None, **PROBLEMS})
     def post(self, request: Request, pk: str) -> Response:
         """Move a rule up or down by one place."""
-        rule, asked = find_masking_rule(self.actor, number_or_404(pk)), validated(MoveMaskingIn, request.data)
+        rule, asked = get_visible_masking_rule(self.actor, number_or_404(pk)), validated(MoveMaskingIn, request.data)
         move_masking_rule(rule, up=asked["up"], by=self.actor, reason=asked["reason"])
         return Response(status=204)
 
 
 class PreviewMasking(View):
-    @extend_schema(operation_id="preview_masking", request=PreviewIn, responses={200: PreviewOut, **PROBLEMS})
+    @extend_schema(
+        operation_id="preview_masking", request=MaskingSampleIn, responses={200: MaskingSampleOut, **PROBLEMS}
+    )
     def post(self, request: Request) -> Response:
         """What the rules of a flow make of a sample."""
-        asked = validated(PreviewIn, request.data)
+        asked = validated(MaskingSampleIn, request.data)
         draft = NewRule(flow=asked["flow"], **asked["rule"]) if "rule" in asked else None
         found = preview_masking(
             get_visible_environment(self.actor, asked["environment"]),

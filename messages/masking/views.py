@@ -15,11 +15,12 @@ from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
 from console.identity.access import can_administer, check_can_administer
 from console.identity.pages import PageRequest, page
+from messages.access import get_visible_masking_rule
 from messages.catalog.queries import flow_names
 from messages.catalog.views import seen
 from messages.masking.forms import MaskingForm
 from messages.masking.paths import BadExpression
-from messages.masking.queries import find_masking_rule, masking_lines
+from messages.masking.queries import masking_lines
 from messages.masking.services import (
     DRAFT,
     Preview,
@@ -75,7 +76,7 @@ def preview(request: PageRequest) -> HttpResponse:
 @page
 def change(request: PageRequest, pk: int) -> HttpResponse:
     """Move a rule up or down, or remove it, with a reason."""
-    rule = find_masking_rule(request.actor, pk)
+    rule = get_visible_masking_rule(request.actor, pk)
     do, reason = request.POST.get("do", ""), request.POST.get("reason", "")
     try:
         if do == "remove":

@@ -22,10 +22,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from messages.ingest import consume, gate
 from messages.ingest.consume import IngestConsumer
 from messages.ingest.kafka import Plain
-from messages.ingest.mending import resubmit
+from messages.ingest.mending import resubmit, text_of
+from messages.masking.services import NewRule, add_masking_rule
 from messages.models import DeadLetter, Event, IngestReject
 from tests.engines.kafka import Kafka
-from tests.factories import ROOT, agent, agent_key, event, letter
+from tests.factories import ROOT, agent, agent_key, environment, event, letter
 from tests.http.test_otlp import span
 from tests.product import ROOT as CHECKOUT
 from tests.product import wait_until
@@ -185,6 +186,17 @@ def test_a_poisoned_record_is_kept_with_its_reason_and_the_next_one_flows(topic:
     assert [(reject.code, reject.whole) for reject in kept] == [(code, True)] * 2
     assert topic.name in kept[0].detail
     assert Event.objects.count() == 1
+
+
+def test_of_a_poisoned_record_nothing_is_kept_where_masking_rules_apply(topic: Topic):
+    add_masking_rule(environment(), NewRule(kind="json_path", expression="$..card"), by=ROOT)
+    topic.send(b'{ this is no JSON "card": 4929133385711847')
+
+    topic.consume()
+    topic.wait()
+
+    kept = IngestReject.objects.get()
+    assert (text_of(kept), kept.masked, kept.whole) == ("•••", True, True)
 
 
 def test_a_record_for_no_endpoint_and_one_that_our_code_stumbles_over_are_kept(topic: Topic, monkeypatch):

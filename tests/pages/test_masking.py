@@ -52,7 +52,7 @@ def test_an_administrator_adds_a_rule_that_acts_from_then_on():
         ({"expression": ""}, "1 to 500 characters"),
         ({"kind": "jq"}, "jq is not one of the available choices"),
         ({"keep_last": "9"}, "less than or equal to 8"),
-        ({"flow": "nothing"}, "there is no flow “nothing”"),
+        ({"flow": "nothing"}, "there is no such flow that you may see"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused_at_its_field(changes: dict[str, str], words: str):
