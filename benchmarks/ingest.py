@@ -12,9 +12,7 @@ import argparse
 import gzip
 import http.client
 import json
-import multiprocessing
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -22,108 +20,21 @@ import sys
 import tempfile
 import time
 import uuid
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from benchmarks.bodies import build_bodies
+from benchmarks.generator import Target, send_all, send_at
 from console.engines import start_engines
 
 ROOT = Path(__file__).resolve().parent.parent
-SPANS, GENERATORS = 500, 2
-OPERATIONS = ("send", "receive", "process", "settle")
-WORDS = [
-    "order",
-    "line",
-    "price",
-    "total",
-    "customer",
-    "street",
-    "city",
-    "country",
-    "article",
-    "quantity",
-    "invoice",
-    "delivery",
-    "note",
-    "remark",
-]
-
-
-def build_body(seed: int, payload_bytes: int) -> bytes:
-    """Return one gzipped request of 500 spans: 125 messages, four spans each."""
-    chance, request = random.Random(seed), ExportTraceServiceRequest()
-    resource = request.resource_spans.add()
-    resource.resource.attributes.add(key="service.name").value.string_value = f"service-{seed % 4}"
-    scope = resource.scope_spans.add()
-    now = time.time_ns() - 60_000_000_000
-    for message in range(SPANS // len(OPERATIONS)):
-        trace, message_id = chance.randbytes(16), str(uuid.UUID(bytes=chance.randbytes(16)))
-        for step, operation in enumerate(OPERATIONS):
-            start = now + message * 1_000_000 + step * 200_000
-            span = scope.spans.add(
-                trace_id=trace, span_id=chance.randbytes(8), name=f"{operation} orders", kind=4 if step == 0 else 5
-            )
-            span.start_time_unix_nano, span.end_time_unix_nano = start, start + chance.randrange(50_000_000)
-            attributes = {
-                "messaging.system": "kafka",
-                "messaging.destination.name": f"orders-{seed % 8}",
-                "messaging.operation.type": operation,
-                "messaging.message.id": message_id,
-                "order_no": f"{seed}-{message}",
-            }
-            if payload_bytes:
-                attributes["waybill.payload"] = json.dumps(
-                    {chance.choice(WORDS) + str(n): chance.choice(WORDS) * 2 for n in range(payload_bytes // 24)}
-                )
-            for key, value in attributes.items():
-                span.attributes.add(key=key).value.string_value = value
-    return gzip.compress(request.SerializeToString(), 6)
-
-
-def _build(job: tuple[int, int]) -> bytes:
-    return build_body(*job)
-
-
-def build_bodies(first: int, count: int, payload_bytes: int) -> list[bytes]:
-    with multiprocessing.Pool(2) as pool:
-        return pool.map(_build, [(first + n, payload_bytes) for n in range(count)], chunksize=8)
-
-
-def _post_all(port: int, key: str, bodies: Sequence[bytes], begin: object, latencies: object) -> None:
-    """Post bodies one after the other on one connection; every answer must be 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
-    begin.wait()  # type: ignore[attr-defined]
-    took = []
-    for body in bodies:
-        started = time.perf_counter()
-        connection.request("POST", "/v1/traces", body, headers)
-        answer = connection.getresponse()
-        answer.read()
-        took.append(time.perf_counter() - started)
-        if answer.status != 200:
-            raise SystemExit(f"the console answered {answer.status}")
-    latencies.put(took)  # type: ignore[attr-defined]
-
-
-def post_all(port: int, key: str, bodies: Sequence[bytes]) -> tuple[float, float]:
-    """Return (events/s, p99 in ms of a request) of posting these bodies from two processes."""
-    begin = multiprocessing.Barrier(GENERATORS + 1)
-    latencies: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
-    halves = [bodies[n::GENERATORS] for n in range(GENERATORS)]
-    processes = [multiprocessing.Process(target=_post_all, args=(port, key, half, begin, latencies)) for half in halves]
-    for process in processes:
-        process.start()
-    begin.wait()
-    started = time.perf_counter()
-    took = sorted(second for _ in processes for second in latencies.get())
-    seconds = time.perf_counter() - started
-    for process in processes:
-        process.join()
-    return len(bodies) * SPANS / seconds, took[int(len(took) * 0.99)] * 1000
-
+SPANS = 500
+FEW = 100  # spans of a body in the latency run
 
 RAW_COLUMNS = (
     "occurred_at timestamptz, id uuid, received_at timestamptz, environment_id int8, flow_id int8, system_id int8, agent_id int8, "
@@ -155,7 +66,7 @@ def raw_copy(database_url: str, bodies: Sequence[bytes], *, with_payload: bool) 
             connection.commit()
         seconds = time.perf_counter() - started
         connection.execute("DROP TABLE raw_copy")
-    return len(bodies) * SPANS / seconds
+    return sum(map(len, batches)) / seconds
 
 
 def _raw_row(span: object, with_payload: bool, jsonb: object) -> tuple[object, ...]:
@@ -185,7 +96,7 @@ def main() -> None:
         port = _free_port()
         environ = os.environ | {
             "WAYBILL_DATA": str(data), "WAYBILL_PORT": str(port), "WAYBILL_ADMIN_PASSWORD": "bench-Secret-12", "WAYBILL_LOG_LEVEL": "WARNING",
-            "DATABASE_URL": engines.database_url or "", "REDIS_URL": engines.redis_url or "",
+            "DATABASE_URL": engines.database_url or "", "REDIS_URL": engines.redis_url or "", "WAYBILL_DISK_RESERVE_PERCENT": "1",
         }  # fmt: skip
         _manage(environ, "prepare")
         key = _manage(environ, "create_key", "agent", "bench", "--environment", "production")
@@ -194,7 +105,7 @@ def main() -> None:
             command[3:3] = ["--worker-class", given.worker_class]
         web = subprocess.Popen(command, cwd=ROOT, env=environ)
         _wait(port)
-        _measure(engines.database_url or "", port, key, given.batches)
+        _measure(engines.database_url or "", Target(port=port, key=key), web.pid, given.batches)
     finally:
         if web is not None:
             web.terminate()
@@ -204,28 +115,67 @@ def main() -> None:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _measure(database_url: str, port: int, key: str, batches: int) -> None:
-    post_all(port, key, build_bodies(0, 8, 0))  # caches, partitions, flows
+def _measure(database_url: str, target: Target, web: int, batches: int) -> None:
+    send_all(target, build_bodies(0, 16, 0))  # caches, partitions, flows
     narrow, wide = build_bodies(1_000, batches, 0), build_bodies(1_000_000, batches, 1024)
     raw_narrow = raw_copy(database_url, narrow, with_payload=False)
     raw_wide = raw_copy(database_url, wide, with_payload=True)
-    ours_wide, p99_wide = post_all(port, key, wide)
-    ours_narrow, p99_narrow = post_all(port, key, narrow)
-    stored = 2 * batches
+    ours_wide, ours_narrow = send_all(target, wide), send_all(target, narrow)
+    few_most = send_all(target, build_bodies(2_000_000, 2 * batches, 1024, FEW))
+    few_half = send_at(target, build_bodies(3_000_000, 2 * batches, 1024, FEW), rate=few_most.per_s / 2)
+    stored = 2 * batches + 4 * batches * FEW // SPANS
     for step in range(9):  # ten times what is stored now
-        post_all(port, key, build_bodies(10_000_000 + step * stored, stored, 0))
-    grown, p99_grown = post_all(port, key, build_bodies(50_000_000, batches, 0))
-    print(f"{'':34}{'events/s':>10}{'raw COPY':>10}{'ratio':>8}{'p99 ms':>8}")
-    print(f"{'with a 1 KB payload':34}{ours_wide:10,.0f}{raw_wide:10,.0f}{ours_wide / raw_wide:8.2f}{p99_wide:8.0f}")
+        send_all(target, build_bodies(10_000_000 + step * stored, stored, 0))
+    grown = send_all(target, build_bodies(50_000_000, batches, 0))
+    memory_mb = _memory_mb(target, web)
+    bombs_ms = max(_bomb_ms(target, "gzip"), _bomb_ms(target, "zstd"))
+    ratio, ratio_narrow = ours_wide.per_s * SPANS / raw_wide, ours_narrow.per_s * SPANS / raw_narrow
+    print(f"{'':44}{'events/s':>10}{'raw COPY':>10}{'ratio':>8}{'p50 ms':>8}{'p99 ms':>8}")
+    for words, run, spans, raw in (
+        ("with a 1 KB payload", ours_wide, SPANS, raw_wide),
+        ("without payload", ours_narrow, SPANS, raw_narrow),
+        (f"batches of {FEW}, 1 KB payload, most", few_most, FEW, 0.0),
+        (f"batches of {FEW}, 1 KB payload, at half of it", few_half, FEW, 0.0),
+        (f"without payload, {11 * stored * SPANS:,} events stored", grown, SPANS, 0.0),
+    ):
+        beside = f"{raw:10,.0f}{run.per_s * spans / raw:8.2f}" if raw else f"{'':18}"
+        print(f"{words:44}{run.per_s * spans:10,.0f}{beside}{run.percentile(50):8.0f}{run.percentile(99):8.0f}")
     print(
-        f"{'without payload':34}{ours_narrow:10,.0f}{raw_narrow:10,.0f}{ours_narrow / raw_narrow:8.2f}{p99_narrow:8.0f}"
+        f"most memory of a web process while 20 MiB bodies came: {memory_mb} MB; a bomb of 1 GiB was refused in {bombs_ms:.0f} ms"
     )
-    print(f"{f'at {11 * stored * SPANS:,} stored events':34}{grown:10,.0f}{'':18}{p99_grown:8.0f}")
     figures = {
-        "events_per_s": round(ours_wide), "ratio": round(ours_wide / raw_wide, 3), "ratio_without_payload": round(ours_narrow / raw_narrow, 3),
-        "growth_ratio": round(grown / ours_narrow, 3),
+        "events_per_s": round(ours_wide.per_s * SPANS), "ratio": round(ratio, 3), "ratio_without_payload": round(ratio_narrow, 3),
+        "growth_ratio": round(grown.per_s / ours_narrow.per_s, 3), "half_load_p99_ms": round(few_half.percentile(99), 1),
+        "web_memory_mb": memory_mb, "bomb_ms": round(bombs_ms, 1),
     }  # fmt: skip
     print(json.dumps(figures))
+
+
+def _memory_mb(target: Target, web: int) -> int:
+    """Return the largest peak of a web process after 16 bodies of just under 20 MiB, four at a time."""
+    bodies = build_bodies(70_000_000, 16, 4000, 4160)
+    inflated = len(gzip.decompress(bodies[0]))
+    if not 19 * 2**20 < inflated < 20 * 2**20:
+        raise SystemExit(f"the large body has {inflated:,} bytes")
+    send_all(target, bodies)
+    children = Path(f"/proc/{web}/task/{web}/children").read_text().split()
+    peaks = [Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0] for pid in children]
+    return max(int(peak) for peak in peaks) // 1024
+
+
+def _bomb_ms(target: Target, encoding: str) -> float:
+    """Return how long it took to refuse 1 GiB of zeros in a small body."""
+    if encoding == "gzip":
+        deflater = zlib.compressobj(9, zlib.DEFLATED, 31)
+        body = b"".join(deflater.compress(bytes(2**20)) for _ in range(1024)) + deflater.flush()
+    else:
+        body = zstandard.ZstdCompressor().compress(bytes(2**30))
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=60)
+    started = time.perf_counter()
+    connection.request("POST", "/v1/traces", body, target.headers(encoding))
+    if (status := connection.getresponse().status) != 413:
+        raise SystemExit(f"a bomb was answered {status}")
+    return (time.perf_counter() - started) * 1000
 
 
 def _manage(environ: dict[str, str], *arguments: str) -> str:

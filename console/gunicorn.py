@@ -4,10 +4,26 @@ gthread: the main thread holds idle and slow connections, so a browser's spare c
 """
 
 import gc
+from pathlib import Path
+
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from console.core.config import WEB_THREADS, load_config
+from console.core.logs import logging_config
 
 _config = load_config()
+
+
+class JSONLines(Logger):
+    """What the server itself says, a request that is no HTTP for one, goes where and how everything else is logged."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        logging_config(_config.log_level)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
 
 bind = f"{_config.bind}:{_config.port}"
 workers = _config.web_processes
@@ -18,9 +34,10 @@ graceful_timeout = 8
 keepalive = 15
 max_requests = 0
 limit_request_line = 8190
-worker_tmp_dir = "/dev/shm"  # noqa: S108  heartbeats must not wait for a disk
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  heartbeats must not wait for a disk; macOS has none
 accesslog = None
 loglevel = "warning"
+logger_class = JSONLines
 control_socket_disable = True
 
 

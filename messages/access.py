@@ -17,7 +17,7 @@ from django.db.models import Model, Q, QuerySet
 from console.core.errors import Forbidden, NotFound
 from console.identity.access import visible_environments
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role
+from console.identity.models import Environment, Role, Team
 from messages.models import Change, Connection, DeadLetter, Event, Flow, IngestReject, Message, Replay, System
 
 M = TypeVar("M", bound=Model)
@@ -149,6 +149,19 @@ def check_can_operate(actor: Actor, flow: Flow) -> None:
 def can_read_payload(actor: Actor, flow: Flow) -> bool:
     """Whether the actor may read bodies and headers of this flow: operators may, viewers see metadata only."""
     return actor.has_role(flow.environment_id, flow.team_id, Role.OPERATOR)
+
+
+def teams_to_give_to(actor: Actor, environment: Environment) -> QuerySet[Team]:
+    """Return the teams that this actor may make the owner of a flow there."""
+    teams = Team.objects.all()
+    if actor.is_superuser:
+        return teams
+    held = actor.grants.get(environment.pk, {})
+    return teams.filter(pk__in=[pk for pk, role in held.items() if role >= Role.ADMINISTRATOR])
+
+
+def can_give_flow_to(actor: Actor, flow: Flow, team: Team) -> bool:
+    return actor.has_role(flow.environment_id, team.pk, Role.ADMINISTRATOR)
 
 
 def can_change_flow(actor: Actor, flow: Flow) -> bool:

@@ -19,6 +19,8 @@ def test_every_console_container_runs_a_process_of_the_procfile():
     ours = {name: service["command"] for name, service in services.items() if "build" in service}
 
     assert ours == {"web": ["web"], "worker": ["worker"], "beat": ["beat"]}
+    asked = {name for name in ours if not services[name].get("healthcheck", {}).get("disable")}
+    assert asked == {"web"}  # the image asks port 8000, which only the web process answers
     assert set(ours) <= set(read_procfile())
 
 

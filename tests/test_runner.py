@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from console.engines.postgres import Cluster
+from console.runner.interrupts import Interrupts
+from console.runner.supervisor import Supervisor
 from tests.product import ROOT, Product, free_port, wait_until
 
 
@@ -29,15 +32,15 @@ def run(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def processes_of(data: Path) -> list[str]:
-    """Return the command lines of processes that know this data folder, wherever init has put them."""
-    found = []
+    """Return the command lines of processes that know this data folder, wherever init has put them and PostgreSQL its data."""
+    found, marks = [], (str(data).encode(), str(Cluster.of(data).directory).encode())
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 line, environ = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if str(data).encode() in line + environ:
+            if any(mark in line + environ for mark in marks):
                 found.append(line.replace(b"\0", b" ").decode(errors="replace"))
     return found
 
@@ -61,6 +64,7 @@ def test_a_taken_port_is_one_sentence(tmp_path):
         ({"DATABASE_URL": "postgres://u:hidden-Secret@127.0.0.1:1/x"}, "PostgreSQL at 127.0.0.1:1 cannot be reached"),
         ({"REDIS_URL": "redis://:hidden-Secret@127.0.0.1:1/0"}, "Redis at 127.0.0.1:1 cannot be reached"),
         ({"DATABASE_URL": "nonsense://"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://u:hidden-Secret@db/x"}, "DATABASE_URL must begin with postgres://"),
     ],
 )
 def test_a_wrong_setting_or_a_server_that_is_away_is_one_sentence_without_its_password(tmp_path, environ, words):
@@ -141,6 +145,81 @@ def test_started_stopped_killed_and_started_again_below_a_long_path_with_spaces(
     product.stop()
     assert wait_until(lambda: processes_of(data) == [] or None, seconds=10, what="no process left") is True
     assert "Traceback" not in product.log.read_text()
+
+
+@pytest.mark.timeout(240)
+def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path):
+    data = tmp_path / "data"
+    Product(data, demo=False).start().stop()
+
+    for moment in ("pg_ctl", "valkey-server", "manage.py prepare", "gunicorn", "celery"):
+        product = Product(data, demo=False)
+        product.log = tmp_path / f"{moment}.log"
+        with product.log.open("ab") as out:
+            product.process = product._popen(out)
+        try:
+            wait_until(lambda: moment in str(processes_of(data)), seconds=30, what=moment, every=0.001)  # noqa: B023
+        finally:
+            product.stop()
+
+        wait_until(lambda: not processes_of(data), seconds=3, what=f"no process, interrupted at {moment}")
+
+
+@pytest.mark.timeout(120)
+def test_a_terminal_that_is_closed_stops_everything(tmp_path):
+    data = tmp_path / "data"
+    product = Product(data, demo=False)
+    product.log = tmp_path / "log"
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "console.runner"], cwd=ROOT, env=product.environ, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    product.process = runner
+    try:
+        wait_until(product.ready, seconds=60, what="/readyz")
+        assert runner.stdout
+        runner.stdout.close()  # nobody hears its last words
+
+        runner.send_signal(signal.SIGHUP)
+
+        runner.wait(timeout=40)
+        wait_until(lambda: not processes_of(data), seconds=3, what="no process left")
+    finally:
+        product.stop()
+
+
+def test_an_interrupt_that_is_held_back_comes_when_the_block_has_ended():
+    interrupts, done = Interrupts(), []
+
+    def block() -> None:
+        with interrupts.held():
+            interrupts._take(signal.SIGINT, None)
+            done.append("the rest of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == ["the rest of the block"]
+
+
+POOL_OF_ONE = """
+import signal, subprocess, sys
+from pathlib import Path
+task = subprocess.Popen([sys.executable, "-c", "import time, pathlib; time.sleep(1); pathlib.Path('done').touch()"])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(task.wait()))
+Path("up").touch()
+signal.pause()
+"""
+
+
+def test_stopping_lets_a_child_finish_what_its_own_children_do(tmp_path):
+    """The worker is one process with a pool below it: a signal to the pool would end the task that the worker waits for."""
+    supervisor = Supervisor(environ=os.environ)
+    supervisor.start({"worker": [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r})\n{POOL_OF_ONE}"]})
+    wait_until((tmp_path / "up").exists, seconds=10, what="the child", every=0.05)
+
+    supervisor.stop()
+
+    assert (tmp_path / "done").exists()
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path):

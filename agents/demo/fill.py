@@ -32,35 +32,33 @@ def fill_history(config: Config) -> None:
     if is_filled(folder):
         return
     run = load_run(folder, utc_now())
-    console = place.console_address(config)
-    estate, harvester = place.read_key(config, place.ESTATE_KEY), place.read_key(config, place.HARVESTER_KEY)
-    letters: list[dict[str, Any]] = []
-    for number, batch in enumerate(batches(stories(run))):
-        spans = [span for story in batch for span in story.spans]
-        letters += [letter for story in batch for letter in story.letters]
-        _post(
-            f"{console}/v1/traces",
-            request_of(spans).SerializeToString(),
-            "application/x-protobuf",
-            estate,
-            _batch_id(run, number),
-        )
-    for start in range(0, len(letters), LETTERS_A_BATCH):
-        body = json.dumps({"dead_letters": letters[start : start + LETTERS_A_BATCH]}).encode()
-        _post(
-            f"{console}/ingest/v1/dead-letters",
-            body,
-            "application/json",
-            harvester,
-            _batch_id(run, start) + "-letters",
-        )
-    body = json.dumps({"changes": changes_of(run)}).encode()
-    _post(f"{console}/ingest/v1/changes", body, "application/json", estate, _batch_id(run, 0) + "-changes")
+    told = list(stories(run))
+    # What waits comes first and the rest from now backwards: whoever opens the page meanwhile sees what is failing, and the last hours.
+    _push_spans(config, run, "stuck", [story for story in told if story.letters])
+    _push_letters(config, run, [letter for story in told for letter in story.letters])
+    _push_changes(config, run)
+    _push_spans(config, run, "rest", [story for story in reversed(told) if not story.letters])
     (folder / "history.done").write_text(utc_now().isoformat())
 
 
-def _batch_id(run: Run, number: int) -> str:
-    return f"demo-history-{run.seed}-{number}"
+def _push_spans(config: Config, run: Run, part: str, told: Iterable[Story]) -> None:
+    url, key = f"{place.console_address(config)}/v1/traces", place.read_key(config, place.ESTATE_KEY)
+    for number, batch in enumerate(batches(told)):
+        body = request_of(span for story in batch for span in story.spans).SerializeToString()
+        _post(url, body, "application/x-protobuf", key, f"demo-history-{run.seed}-{part}-{number}")
+
+
+def _push_letters(config: Config, run: Run, letters: list[dict[str, Any]]) -> None:
+    url, key = f"{place.console_address(config)}/ingest/v1/dead-letters", place.read_key(config, place.HARVESTER_KEY)
+    for start in range(0, len(letters), LETTERS_A_BATCH):
+        body = json.dumps({"dead_letters": letters[start : start + LETTERS_A_BATCH]}).encode()
+        _post(url, body, "application/json", key, f"demo-history-{run.seed}-letters-{start}")
+
+
+def _push_changes(config: Config, run: Run) -> None:
+    url, key = f"{place.console_address(config)}/ingest/v1/changes", place.read_key(config, place.ESTATE_KEY)
+    body = json.dumps({"changes": changes_of(run)}).encode()
+    _post(url, body, "application/json", key, f"demo-history-{run.seed}-changes")
 
 
 def batches(told: Iterable[Story]) -> Iterator[list[Story]]:

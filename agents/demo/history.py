@@ -26,7 +26,7 @@ from agents.demo.names import CONNECTION, HOPS, ORDERS, Hop
 from agents.demo.orders import make_order
 from agents.demo.work import HANDLERS, Handler, Publish, Refused, book_order
 
-ORDERS_A_DAY = 2_200
+ORDERS_A_DAY = 4_400
 FIRST_ORDER_NO = 471_000
 DAY = timedelta(hours=24)
 CLUSTER_BEGAN = timedelta(minutes=42)

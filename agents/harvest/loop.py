@@ -24,6 +24,7 @@ VERSION = "0.1.0"
 WAIT_S = 1.0
 BATCH_BYTES = 4 * 1024 * 1024
 LONGEST_PAUSE_S = 30.0
+LETTERS_FAULT = frozenset({400, 409, 413, 422})  # every other refusal is of where or how we send, and the letters wait
 
 
 def log(event: str, **fields: object) -> None:
@@ -74,6 +75,7 @@ class QueueHarvester(threading.Thread):
                 source.close()
             if not self.stopping.is_set():
                 self._pause()
+        console.close()
 
     def _harvest(self, source: Source, console: Console) -> None:
         looked_at = 0.0
@@ -99,6 +101,10 @@ class QueueHarvester(threading.Thread):
             except ConsoleRefuses as error:
                 if error.status in (401, 403):
                     self._say("key_refused", f"{error}: make a new key with `manage.py create_key agent`")
+                    self._pause(LONGEST_PAUSE_S)
+                    continue
+                if error.status not in LETTERS_FAULT:
+                    self._say("console_refuses", f"{error}: is `console` in the configuration its address?")
                     self._pause(LONGEST_PAUSE_S)
                     continue
                 if len(part) > 1:  # one of them is too much: find it by halves, so that it does not hold up the others

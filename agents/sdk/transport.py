@@ -36,8 +36,9 @@ class Transport:
     timeout_s: float = 60.0
     _connection: http.client.HTTPConnection | None = None
 
-    def post(self, path: str, body: bytes, more: dict[str, str]) -> dict[str, Any]:
+    def post(self, path: str, plain: bytes, more: dict[str, str]) -> dict[str, Any]:
         """Return the console's answer to this JSON; raises ConsoleAway, ConsoleRefuses."""
+        body = plain
         headers = {
             "Authorization": f"Bearer {self.key}",
             "Content-Type": "application/json",
@@ -46,20 +47,27 @@ class Transport:
         }
         if len(body) > 1024:
             body, headers["Content-Encoding"] = gzip.compress(body, 5), "gzip"
-        try:
-            connection = self._open()
-            connection.request("POST", urlsplit(self.base).path + path, body, headers)
-            answer = connection.getresponse()
-            text, status, retry = answer.read(1_000_000), answer.status, answer.headers.get("Retry-After", "")
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise ConsoleAway(f"{self.base} cannot be reached: {error or type(error).__name__}") from error
+        text, status, retry = self._exchange(path, body, headers)
         if status == 200:
-            return dict(json.loads(text))
+            return _answer(self.base, text)
         words = f"{self.base} answered {status}: {_detail(text)}"
         if status in (408, 429) or status >= 500:
             raise ConsoleAway(words, float(retry) if retry.isdigit() else None)
         raise ConsoleRefuses(status, words)
+
+    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int, str]:
+        """Return (body, status, Retry-After). A connection that was kept open may have ended meanwhile: then a fresh one is tried."""
+        kept = self._connection is not None
+        try:
+            connection = self._open()
+            connection.request("POST", urlsplit(self.base).path + path, body, headers)
+            answer = connection.getresponse()
+            return answer.read(1_000_000), answer.status, answer.headers.get("Retry-After", "")
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if kept and not isinstance(error, TimeoutError):
+                return self._exchange(path, body, headers)
+            raise ConsoleAway(f"{self.base} cannot be reached: {error or type(error).__name__}") from error
 
     def _open(self) -> http.client.HTTPConnection:
         if self._connection is None:
@@ -74,6 +82,17 @@ class Transport:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _answer(base: str, text: bytes) -> dict[str, Any]:
+    """Return what the console answered; a page of some proxy in between is no answer, and nothing was stored."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConsoleAway(f"{base} answered something that is no answer of the console: is a proxy in between?")
+    return answer
 
 
 def _detail(text: bytes) -> str:

@@ -310,13 +310,12 @@ class Waterfall:
 
 def waterfall(bars: Sequence[Bar]) -> Waterfall:
     """Return bars placed on one scale from 0 to the latest end; an instant (0 µs) is drawn 3 px wide."""
-    span = max((bar.offset_us + bar.duration_us for bar in bars), default=0) or 1
-    rows = tuple(_fallen(bar, span) for bar in bars)
-    return Waterfall(
-        rows=rows,
-        ticks=tuple(duration_words(span * quarter / 4000) if quarter else "0" for quarter in range(4)),
-        marks=tuple(row.x for row in rows if row.look == "change"),
-    )
+    took = max((bar.offset_us + bar.duration_us for bar in bars), default=0)
+    rows = tuple(_fallen(bar, took or 1) for bar in bars)
+    # Instants alone have no scale: "0 ms" three times over would be no help.
+    later = tuple(duration_words(took * quarter / 4000) if took else "" for quarter in (1, 2, 3))
+    marks = tuple(row.x for row in rows if row.look == "change")
+    return Waterfall(rows=rows, ticks=("0", *later), marks=marks)
 
 
 def _fallen(bar: Bar, span: int) -> FallRow:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from psycopg.errors import QueryCanceled
@@ -16,10 +16,11 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from console.core.errors import ConsoleError, Unavailable
+from console.core.errors import ConsoleError, Invalid, Unavailable
 
 log = logging.getLogger("waybill.http")
 PROBLEM = "application/problem+json"
+OUR_CODES = {"parse_error": "malformed", "permission_denied": "forbidden", "authentication_failed": "invalid_key"}
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> JsonResponse:
@@ -55,10 +56,13 @@ class ConsoleErrorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if isinstance(response, HttpResponseNotAllowed) and wants_json(request):
+            return _not_allowed(response)
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        error = away(error) or error
+        error = meaning(error) or error
         if not isinstance(error, ConsoleError):
             return None
         if wants_json(request):
@@ -66,19 +70,30 @@ class ConsoleErrorMiddleware:
         return page_for(request, error.status, str(error))
 
 
-def away(error: Exception) -> Unavailable | None:
-    """Return what a database error means to the caller: it is away or too busy now; None for any other error."""
+def _not_allowed(refused: HttpResponseNotAllowed) -> HttpResponse:
+    response = problem(405, "method_not_allowed", f"only {refused['Allow']} is answered here")
+    response["Allow"] = refused["Allow"]
+    return response
+
+
+def meaning(error: Exception) -> ConsoleError | None:
+    """Return what a database error means to the caller: a value it cannot hold, or that it is away or too busy; else None."""
     if isinstance(error, QueryCanceled) or isinstance(error.__cause__, QueryCanceled):
         return Unavailable("this took the database too long: narrow the window or the search, and try again")
     if isinstance(error, OperationalError | InterfaceError):
         log.warning("database_away", extra={"reason": str(error)[:200]})
         return Unavailable("the database does not answer now; nothing was changed, try again in a few seconds")
+    if isinstance(
+        error, DataError
+    ):  # NUL in a text, a number beyond its column: whatever a border did not refuse itself
+        log.warning("value_refused_by_database", extra={"reason": str(error)[:200]})
+        return Invalid("a value is not one that can be stored or searched for; nothing was changed")
     return None
 
 
 def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return a problem document for every error a REST view raises; None lets Django answer 500."""
-    error = away(error) or error
+    error = meaning(error) or error
     if isinstance(error, ConsoleError):
         response = Response(status=error.status)
         if error.status == 503:
@@ -110,17 +125,14 @@ def _described(error: Exception) -> tuple[str, str, dict[str, Any]]:
     if isinstance(error, exceptions.NotAuthenticated):
         return "unauthenticated", "send the header `Authorization: Bearer <API key>`", {}
     if isinstance(error, exceptions.APIException):
-        return str(error.default_code), str(error.detail), {}
+        return OUR_CODES.get(error.default_code, error.default_code), str(error.detail), {}
     return "not_found", "there is nothing here that you may see", {}
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The form was older than the session: say so, in the page's own frame."""
-    return page_for(
-        request,
-        403,
-        "This form was opened before you signed in or has grown old. Go back, reload the page and press again.",
-    )
+    detail = "This form was opened before you signed in or has grown old. Go back, reload the page and press again."
+    return problem(403, "forbidden", detail) if wants_json(request) else page_for(request, 403, detail)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -91,6 +91,25 @@ def exact_words(at: datetime) -> str:
     return f"{at.day} {at:%b} {at.year}, {at:%H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
+KINDS = {"redis-streams": "Redis Streams", "rabbitmq": "RabbitMQ", "http": "HTTP"}
+
+
+def kind_words(kind: str) -> str:
+    """Return a broker's kind or family as its makers write it; one that we do not know as it came."""
+    return KINDS.get(kind, kind)
+
+
+def action_words(action: str) -> str:
+    """Return an audited action in plain words: "agent_key.created" → "agent key created"."""
+    return action.replace(".", " ").replace("_", " ")
+
+
+def sentence(text: str) -> str:
+    """Return a detail as a sentence of its own: a capital first, a full stop last."""
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".?" else ".")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
     """How a state looks: `look` is the stylesheet's class, `words` what it says."""

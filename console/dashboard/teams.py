@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from console.core.errors import ConsoleError, Invalid
-from console.identity.access import get_visible_environment, visible_environments
-from console.identity.administration import add_member, check_superuser, create_team, create_user, remove_member
+from console.identity.access import check_superuser, get_visible_environment, visible_environments
+from console.identity.administration import add_member, create_team, create_user, remove_member
 from console.identity.models import Role
 from console.identity.pages import PageRequest, page
 from console.identity.queries import find_teams, find_users, get_team
@@ -67,8 +67,9 @@ def _do(request: PageRequest) -> str:
             )
             return f"{membership.user} is {Role(int(role)).label.lower()} of {membership.team} in {environment}."
         case "remove":
-            if not asked.get("membership", "").isdecimal():
+            number = asked.get("membership", "")
+            if not number.isdecimal() or len(number) > 18:
                 raise Invalid("choose a membership")
-            remove_member(int(asked["membership"]), by=by)
+            remove_member(int(number), by=by)
             return "The role is taken away."
     raise Invalid("choose what to do")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import secrets
@@ -46,15 +45,12 @@ def _free_port() -> int:
 def start(data: Path) -> str:
     """Return the address of this data folder's Valkey, started now unless a former runner's still answers."""
     folder = data / "valkey"
-    try:
-        former = json.loads((data / "engines.json").read_text()).get("redis_url")
-    except (OSError, ValueError):
-        former = None
+    configuration = folder / "valkey.conf"
+    former = _address_in(configuration)
     if former and _answers(former):
-        return str(former)
+        return former
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     port, password = _free_port(), secrets.token_urlsafe(24)
-    configuration = folder / "valkey.conf"
     descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(
@@ -69,13 +65,26 @@ def start(data: Path) -> str:
         check=False,
         start_new_session=True,
     )
-    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    url = _address(port, password)
     until = time.monotonic() + 30
     while not _answers(url):
         if done.returncode != 0 or time.monotonic() > until:
             raise EngineError(f"the embedded Valkey does not start (log: {folder / 'valkey.log'})")
         time.sleep(0.05)
     return url
+
+
+def _address(port: int | str, password: str) -> str:
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def _address_in(configuration: Path) -> str | None:
+    """Return the address of the server last started here: its configuration is there before it runs, whoever was killed when."""
+    try:
+        said = dict(line.split(" ", 1) for line in configuration.read_text().splitlines() if " " in line)
+    except OSError:
+        return None
+    return _address(said["port"], said["requirepass"]) if {"port", "requirepass"} <= said.keys() else None
 
 
 def _quoted(path: Path) -> str:

@@ -36,6 +36,11 @@ def get_visible_agent(actor: Actor, pk: int) -> Agent:
     return found
 
 
+def check_superuser(actor: Actor) -> None:
+    if not actor.is_superuser:
+        raise Forbidden("only administrators of the whole console change teams and who belongs to them")
+
+
 def can_administer(actor: Actor, environment: Environment) -> bool:
     """Whether the actor may change what an environment consists of: rules, connections, agents and their keys."""
     return actor.has_role(environment.pk, None, Role.ADMINISTRATOR)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 
 from console.audit.services import record_audit
-from console.core.errors import Conflict, Forbidden, Invalid, NotFound
-from console.identity.access import check_can_administer
+from console.core.errors import Conflict, Invalid, NotFound
+from console.identity.access import check_can_administer, check_superuser
 from console.identity.actor import Actor
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Environment, Key, Membership, Role, Team, User
@@ -42,11 +42,6 @@ def end_agent_key(environment: Environment, agent_id: int, key_id: int, *, by: A
         by, "agent_key.revoked", key.agent, environment=environment, details={"key": key.pk, "prefix": key.prefix}
     )
     return key
-
-
-def check_superuser(by: Actor) -> None:
-    if not by.is_superuser:
-        raise Forbidden("only administrators of the whole console change teams and who belongs to them")
 
 
 @transaction.atomic

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
@@ -36,13 +37,21 @@ def page(view: View) -> View:
         if not request.user.is_authenticated:
             # A polled part whose session has ended must move the whole page, not show the sign-in form inside itself.
             if request.htmx:
-                return HttpResponseClientRedirect(f"/sign-in/?next={request.htmx.current_url_abs_path or '/'}")
+                return HttpResponseClientRedirect(f"/sign-in/?{urlencode({'next': _page_around(request)})}")
             return redirect_to_login(request.get_full_path())
         if not request.environment:
             raise Forbidden("you belong to no environment yet; ask an administrator to add you to a team")
         return view(request, *args, **kwargs)
 
     return guarded
+
+
+def _page_around(request: PageRequest) -> str:
+    """Return the address of the page that asked for a part, the overview when its header says nothing that can be read."""
+    try:
+        return request.htmx.current_url_abs_path or "/"
+    except ValueError:
+        return "/"
 
 
 def asked_text(request: HttpRequest, name: str, *, most: int = 500) -> str:

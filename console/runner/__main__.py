@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
 from console.core.config import load_config
 from console.core.errors import ConsoleError
+from console.runner.interrupts import Interrupts
 from console.runner.start import run
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def main() -> int:
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)  # also when a script started us with &, which leaves it ignored
+    interrupts = Interrupts()
+    interrupts.install()
     try:
-        run(load_config())
+        run(load_config(), interrupts)
     except ConsoleError as error:
         print(f"waybill: {error}", file=sys.stderr)
         return 1

@@ -73,6 +73,8 @@ def check_port(bind: str, port: int) -> None:
 
 def check_database(url: str) -> None:
     """Connect once; the password is never part of the sentence."""
+    if urlsplit(url).scheme not in {"postgres", "postgresql"}:  # psycopg would quote what it cannot read, all of it
+        raise CannotStart("DATABASE_URL must begin with postgres://: postgres://user:password@host:5432/name")
     try:
         psycopg.connect(url, connect_timeout=5).close()
     except (psycopg.Error, ValueError) as error:

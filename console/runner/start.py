@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,15 +13,16 @@ import urllib.error
 import urllib.request
 
 from console.core.config import ROOT, Config
-from console.engines import start_engines
+from console.engines import Engines, start_engines
 from console.runner.checks import CannotStart, check_database, check_port, check_redis, check_space, take_folder
+from console.runner.interrupts import Interrupts
 from console.runner.supervisor import Supervisor, adopt_orphans, read_procfile, wait_for_orphans
 
 READY_WITHIN_S = 120
 ENGINES_END_WITHIN_S = 10.0
 
 
-def run(config: Config) -> None:
+def run(config: Config, interrupts: Interrupts) -> None:
     """Start everything, wait until it is ready, say where it is, and keep it running until interrupted.
 
     Raises ConsoleError with one sentence; nothing is left running then.
@@ -33,40 +35,54 @@ def run(config: Config) -> None:
             check_database(config.database_url)
         if config.redis_url:
             check_redis(config.redis_url)
-        _run_with_engines(config)
+        _run_with_engines(config, interrupts)
     finally:
         os.close(lock)
 
 
-def _run_with_engines(config: Config) -> None:
+def _run_with_engines(config: Config, interrupts: Interrupts) -> None:
     _say(f"data lies in {config.data}")
     adopt_orphans()
-    engines = start_engines(config.data, with_postgres=not config.database_url, with_redis=not config.redis_url)
+    engines: Engines | None = None
+    try:
+        with interrupts.held():
+            engines = start_engines(config.data, with_postgres=not config.database_url, with_redis=not config.redis_url)
+        _say_where_postgres_is(config, engines)
+        _run_processes(config, engines, interrupts)
+    finally:
+        interrupts.ignore()
+        if engines:
+            engines.stop()
+        wait_for_orphans(ENGINES_END_WITHIN_S)
+
+
+def _say_where_postgres_is(config: Config, engines: Engines) -> None:
     cluster = engines.postgres
     if cluster and cluster.account and not cluster.directory.is_relative_to(config.data):
         _say(
             f"PostgreSQL must not run as root: it runs as {cluster.account.pw_name} with its data in {cluster.directory}"
         )
+
+
+def _run_processes(config: Config, engines: Engines, interrupts: Interrupts) -> None:
+    environ = _environment(config, engines.database_url, engines.redis_url)
+    login = _prepare(environ, interrupts)
+    supervisor = Supervisor(environ=environ)
     try:
-        environ = _environment(config, engines.database_url, engines.redis_url)
-        login = _prepare(environ)
-        supervisor = Supervisor(environ=environ)
-        try:
+        with interrupts.held():
             supervisor.start(
                 {name: command for name, command in read_procfile().items() if name != "demo" or config.demo}
             )
-            _wait_until_ready(config, supervisor)
-            _welcome(config, login)
-            while True:
-                time.sleep(0.5)
+        _wait_until_ready(config, supervisor)
+        _welcome(config, login)
+        while True:
+            time.sleep(0.5)
+            with interrupts.held():
                 supervisor.tend()
-        finally:
-            _ignore_further_interrupts()
-            supervisor.stop()
     finally:
-        _ignore_further_interrupts()
-        engines.stop()
-        wait_for_orphans(ENGINES_END_WITHIN_S)
+        interrupts.ignore()
+        _say("Stopping; what is being done is finished first.")
+        supervisor.stop()
 
 
 def _environment(config: Config, database_url: str | None, redis_url: str | None) -> dict[str, str]:
@@ -86,23 +102,26 @@ def _environment(config: Config, database_url: str | None, redis_url: str | None
     return environ
 
 
-def _prepare(environ: dict[str, str]) -> dict[str, object]:
+def _prepare(environ: dict[str, str], interrupts: Interrupts) -> dict[str, object]:
     """Migrate, make the first administrator, build static files: one process, because each start of Django costs a second."""
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "prepare"],
-        cwd=ROOT,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[str] | None = None
     try:
+        with interrupts.held():
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "prepare"],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         out, err = process.communicate(timeout=600)
     except BaseException:
-        process.kill()
-        process.wait()
+        if process:
+            process.kill()
+            process.wait()
         raise
     if process.returncode != 0:
         raise CannotStart(
@@ -146,13 +165,7 @@ def _welcome(config: Config, login: dict[str, object]) -> None:
     _say("Ctrl-C stops everything; the data stays.")
 
 
-def _ignore_further_interrupts() -> None:
-    """A second Ctrl-C must not cut the stopping short: that is how orphans are made."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
 def _say(line: str) -> None:
-    print(line, flush=True)
+    """Print; a terminal or pipe that is gone must not keep us from stopping what we started."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)

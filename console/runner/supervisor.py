@@ -108,11 +108,12 @@ class Supervisor:
                 child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
                 pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** (child.deaths - 1))
                 child.signal(signal.SIGKILL)  # what it left behind
-                print(
-                    f"waybill: {child.name} ended ({child.process.returncode}), starts again in {pause:.1f} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                with contextlib.suppress(OSError):  # whoever listened may be gone
+                    print(
+                        f"waybill: {child.name} ended ({child.process.returncode}), starts again in {pause:.1f} s",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                 child.process, child.due_at = None, now + pause
             elif child.process is None and now >= child.due_at:
                 child.start(self.environ)
@@ -124,7 +125,9 @@ class Supervisor:
         """End every child: politely, newest first, then for good."""
         alive = [child for child in reversed(self.children) if child.process]
         for child in alive:
-            child.signal(signal.SIGTERM)
+            assert child.process is not None
+            # Not the whole group: a worker's own children would end in the middle of the task that it waits for.
+            child.process.terminate()
         until = time.monotonic() + self.grace_s
         for child in alive:
             assert child.process is not None

@@ -12,12 +12,10 @@ from rest_framework.response import Response
 from console.core.errors import NotFound
 from messages.access import get_visible_dead_letter, visible_replays
 from messages.api import serializers as out
-from messages.api.base import Problem, Reason, View, uuid_or_404, validated
+from messages.api.base import CONFLICTS, Reason, View, uuid_or_404, validated
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
 from messages.models import Replay
 from messages.replay.services import mark_processed, request_replay, send_again
-
-PROBLEMS = {400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem}
 
 
 class ReplayIn(Reason):
@@ -27,7 +25,7 @@ class ReplayIn(Reason):
 
 
 class ReplayDeadLetter(View):
-    @extend_schema(operation_id="replay_dead_letter", request=ReplayIn, responses={202: out.ReplayOut, **PROBLEMS})
+    @extend_schema(operation_id="replay_dead_letter", request=ReplayIn, responses={202: out.ReplayOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Queue a replay; follow it at /api/v1/replays/<id> until it is processed, failed_again, refused or unknown."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
@@ -37,7 +35,7 @@ class ReplayDeadLetter(View):
 
 
 class DiscardDeadLetter(View):
-    @extend_schema(operation_id="discard_dead_letter", request=Reason, responses={200: out.DeadLetterOut, **PROBLEMS})
+    @extend_schema(operation_id="discard_dead_letter", request=Reason, responses={200: out.DeadLetterOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Close a dead letter without sending it; it can be restored."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
@@ -46,7 +44,7 @@ class DiscardDeadLetter(View):
 
 
 class RestoreDeadLetter(View):
-    @extend_schema(operation_id="restore_dead_letter", request=Reason, responses={200: out.DeadLetterOut, **PROBLEMS})
+    @extend_schema(operation_id="restore_dead_letter", request=Reason, responses={200: out.DeadLetterOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Open a discarded dead letter again."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
@@ -74,14 +72,14 @@ class _OnReplay(View):
 
 
 class SendAgain(_OnReplay):
-    @extend_schema(operation_id="send_replay_again", request=Reason, responses={200: out.ReplayOut, **PROBLEMS})
+    @extend_schema(operation_id="send_replay_again", request=Reason, responses={200: out.ReplayOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Send a replay of unknown outcome once more, with the same replay id."""
         return self.act(pk, send_again)
 
 
 class MarkProcessed(_OnReplay):
-    @extend_schema(operation_id="mark_replay_processed", request=Reason, responses={200: out.ReplayOut, **PROBLEMS})
+    @extend_schema(operation_id="mark_replay_processed", request=Reason, responses={200: out.ReplayOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Close the dead letter of a replay that nothing proves, on your word."""
         return self.act(pk, mark_processed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,8 +14,8 @@ from console.identity.access import check_can_administer, get_visible_agent, get
 from console.identity.administration import end_agent_key, issue_agent_key
 from console.identity.models import Key
 from messages.api import serializers as out
-from messages.api.base import View, number_or_404, numbered, validated
-from messages.api.views import PROBLEMS, listing, reading
+from messages.api.base import PROBLEMS, View, number_or_404, numbered, validated
+from messages.api.views import listing, reading
 from messages.ingest.clocks import latest_readings
 from messages.ingest.quotas import MOST_BYTES, MOST_EVENTS, set_quota
 from messages.models import ClockReading
@@ -93,7 +93,10 @@ class OneAgent(View):
 
 
 class AgentClocks(View):
-    @extend_schema(operation_id="list_agent_clocks", responses={200: ClockOut(many=True), **PROBLEMS})
+    @extend_schema(
+        operation_id="list_agent_clocks",
+        responses={200: inline_serializer("ClockList", {"results": ClockOut(many=True)}), **PROBLEMS},
+    )
     def get(self, request: Request, pk: str) -> Response:
         """How far the clocks of what it reports are ahead of ours: the newest reading of each, of the last day."""
         agent = get_visible_agent(self.actor, number_or_404(pk))
@@ -102,7 +105,10 @@ class AgentClocks(View):
 
 
 class AgentKeys(View):
-    @extend_schema(operation_id="list_agent_keys", responses={200: KeyOut(many=True), **PROBLEMS})
+    @extend_schema(
+        operation_id="list_agent_keys",
+        responses={200: inline_serializer("KeyList", {"results": KeyOut(many=True)}), **PROBLEMS},
+    )
     def get(self, request: Request, pk: str) -> Response:
         """The agent's keys, for administrators of its environment."""
         agent = get_visible_agent(self.actor, number_or_404(pk))

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from console.core.errors import Invalid, NotFound
 from console.core.paging import Page, decode_number_cursor, encode_cursor, parse_limit
+from console.core.problems import PROBLEM
 from console.identity.access import get_visible_environment, visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment
@@ -45,6 +46,15 @@ class Problem(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="Stable; see docs/api.md.")
     detail = serializers.CharField(help_text="What is wrong and what to do.")
+
+
+def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
+    """Return what OpenAPI says of these refusals."""
+    return {(status, PROBLEM): Problem for status in statuses}
+
+
+PROBLEMS = problems(400, 401, 403, 404)
+CONFLICTS = problems(400, 401, 403, 404, 409)
 
 
 class View(APIView):

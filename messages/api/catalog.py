@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,13 +15,14 @@ from messages.access import (
     get_visible_connection,
     get_visible_flow,
     get_visible_system,
+    teams_to_give_to,
     visible_connections,
     visible_flows,
     visible_systems,
 )
 from messages.api import serializers as out
-from messages.api.base import Problem, View, number_or_404, numbered, validated
-from messages.api.views import PROBLEMS, listing, reading
+from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered, validated
+from messages.api.views import listing, reading
 from messages.catalog.connections import (
     approve_connection,
     check_connection,
@@ -29,11 +30,9 @@ from messages.catalog.connections import (
     rotate_secret,
     withdraw_connection,
 )
-from messages.catalog.queries import find_rule, flow_rules, key_rules, teams_to_give_to
+from messages.catalog.queries import find_rule, flow_rules, key_rules
 from messages.catalog.services import FlowChange, add_flow_rule, add_key_rule, change_flow, move_rule, remove_rule
 from messages.models import Flow, FlowRule, KeyRule
-
-CONFLICTS = {409: Problem, **PROBLEMS}
 
 
 class FlowIn(serializers.Serializer[Any]):
@@ -230,6 +229,9 @@ class ConnectionSecret(View):
         return Response(out.ConnectionOut(found).data)
 
 
+KIND = OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=["flows", "keys"])
+
+
 def _rules(name: str, shape: type[serializers.BaseSerializer[Any]]) -> Any:
     return extend_schema(
         operation_id=f"list_{name}",
@@ -270,7 +272,7 @@ class KeyRules(View):
 
 
 class OneRule(View):
-    @extend_schema(operation_id="remove_rule", responses={204: None, **PROBLEMS})
+    @extend_schema(operation_id="remove_rule", parameters=[KIND], responses={204: None, **PROBLEMS})
     def delete(self, request: Request, kind: str, pk: str) -> Response:
         """Remove a rule; messages already stored keep what it gave them."""
         remove_rule(find_rule(self.actor, kind, number_or_404(pk)), by=self.actor)
@@ -278,7 +280,7 @@ class OneRule(View):
 
 
 class MoveRule(View):
-    @extend_schema(operation_id="move_rule", request=MoveIn, responses={204: None, **PROBLEMS})
+    @extend_schema(operation_id="move_rule", parameters=[KIND], request=MoveIn, responses={204: None, **PROBLEMS})
     def post(self, request: Request, kind: str, pk: str) -> Response:
         """Move a rule up or down by one place: the first that matches wins."""
         move_rule(

@@ -14,13 +14,11 @@ from console.core.errors import Invalid
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_change
 from messages.api import serializers as out
-from messages.api.base import LIST_PARAMETERS, Problem, Reason, View, uuid_or_404, validated
-from messages.api.views import PROBLEMS
+from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View, uuid_or_404, validated
 from messages.changes.queries import Filter, find_changes
 from messages.changes.services import announce_change, end_change, withdraw_change
 from messages.models import Change
 
-CONFLICTS = {409: Problem, **PROBLEMS}
 FILTERS = [
     OpenApiParameter("kind", str, description="`deployment`, `configuration` or `maintenance`."),
     OpenApiParameter("system", str, description="Name of a system that the change names."),

@@ -14,8 +14,8 @@ from rest_framework.response import Response
 
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
 from messages.access import get_visible_reject
-from messages.api.base import Problem, Reason, View, uuid_or_404, validated
-from messages.api.views import PAGE_PARAMETERS, PROBLEMS
+from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, uuid_or_404, validated
+from messages.api.views import PAGE_PARAMETERS
 from messages.ingest.mending import dismiss, read_refused, resubmit
 from messages.ingest.watch import find_rejects, intake_of, reject_counts, rows_in_default
 from messages.models import IngestReject
@@ -138,9 +138,7 @@ class RejectBody(View):
 
 
 class Resubmit(View):
-    @extend_schema(
-        operation_id="resubmit_reject", request=RejectText, responses={200: StoredOut, 409: Problem, **PROBLEMS}
-    )
+    @extend_schema(operation_id="resubmit_reject", request=RejectText, responses={200: StoredOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Take the mended item as if its agent had sent it now; 400 `not_mended` when it is refused again."""
         reject = get_visible_reject(self.actor, uuid_or_404(pk))
@@ -148,7 +146,7 @@ class Resubmit(View):
 
 
 class Dismiss(View):
-    @extend_schema(operation_id="dismiss_reject", request=Reason, responses={200: RejectOut, 409: Problem, **PROBLEMS})
+    @extend_schema(operation_id="dismiss_reject", request=Reason, responses={200: RejectOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
         """Put the item aside with a reason."""
         reject = get_visible_reject(self.actor, uuid_or_404(pk))

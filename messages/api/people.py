@@ -12,12 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console.core.errors import Invalid
-from console.identity.access import get_visible_environment
-from console.identity.administration import add_member, check_superuser, create_team, create_user, remove_member
+from console.identity.access import check_superuser, get_visible_environment
+from console.identity.administration import add_member, create_team, create_user, remove_member
 from console.identity.models import Membership, Role, Team, User
 from console.identity.queries import find_teams, find_users, get_team
-from messages.api.base import Problem, View, number_or_404, validated
-from messages.api.views import PROBLEMS
+from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, validated
 
 ROLES = {role.label.lower(): role for role in Role}
 
@@ -84,7 +83,7 @@ class Teams(View):
         check_superuser(self.actor)
         return Response({"results": TeamOut(find_teams(), many=True).data})
 
-    @extend_schema(operation_id="create_team", request=TeamIn, responses={201: TeamOut, 409: Problem, **PROBLEMS})
+    @extend_schema(operation_id="create_team", request=TeamIn, responses={201: TeamOut, **CONFLICTS})
     def post(self, request: Request) -> Response:
         """Make a team."""
         return Response(TeamOut(create_team(validated(TeamIn, request.data)["name"], by=self.actor)).data, status=201)
@@ -116,7 +115,7 @@ class Users(View):
         check_superuser(self.actor)
         return Response({"results": UserOut(find_users(), many=True).data})
 
-    @extend_schema(operation_id="create_user", request=UserIn, responses={201: UserOut, 409: Problem, **PROBLEMS})
+    @extend_schema(operation_id="create_user", request=UserIn, responses={201: UserOut, **CONFLICTS})
     def post(self, request: Request) -> Response:
         """Make a person who belongs to no team yet."""
         check_superuser(self.actor)

@@ -20,12 +20,11 @@ from messages.access import (
     visible_replays,
 )
 from messages.api import serializers as out
-from messages.api.base import LIST_PARAMETERS, Problem, View, uuid_or_404
+from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, uuid_or_404
 from messages.journeys.queries import journey_of_trace
 from messages.payloads.queries import StoredPayload, read_payload
 from messages.search.queries import find_dead_letters, find_events, find_messages
 
-PROBLEMS = {400: Problem, 401: Problem, 403: Problem, 404: Problem}
 PAGE_PARAMETERS = [parameter for parameter in LIST_PARAMETERS if parameter.name in {"limit", "cursor", "environment"}]
 
 
@@ -153,7 +152,15 @@ class OneReplay(View):
 
 
 class Replays(View):
-    @extend_schema(operation_id="list_replays_of_dead_letter", responses={200: out.ReplayOut(many=True), **PROBLEMS})
+    @extend_schema(
+        operation_id="list_replays_of_dead_letter",
+        responses={
+            200: inline_serializer(
+                "ReplayList", {"results": out.ReplayOut(many=True), "next": serializers.URLField(allow_null=True)}
+            ),
+            **PROBLEMS,
+        },
+    )
     def get(self, request: Request, pk: str) -> Response:
         """Every replay of one dead letter, newest first."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 
+from console.core.words import kind_words
 from console.identity.models import Team
 from messages.catalog.services import FlowChange
 from messages.models import Connection, Flow
@@ -44,17 +45,14 @@ class ConnectionForm(forms.Form):
     """A new connection. The secret is taken and never shown again."""
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
-    kind = forms.ChoiceField(
-        choices=[
-            (kind.value, label)
-            for kind, label in zip(Connection.Kind, ("Redis Streams", "RabbitMQ", "HTTP"), strict=True)
-        ]
-    )
+    kind = forms.ChoiceField(choices=[(kind.value, kind_words(kind.value)) for kind in Connection.Kind])
     address = forms.CharField(
         max_length=500,
         help_text="redis://host:6379/0, amqp://host:5672/vhost or https://host/path, without user and password.",
     )
-    username = forms.CharField(max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    username = forms.CharField(
+        max_length=200, required=False, label="User name", widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
     secret = forms.CharField(
         max_length=2000, required=False, strip=False, label="Password or token",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",

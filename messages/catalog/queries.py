@@ -12,7 +12,7 @@ from django.db.models import Count, Min, Q, QuerySet, Sum
 from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer, visible_environments
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role, Team
+from console.identity.models import Environment
 from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_systems
 from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, RollupHour, System
 from messages.models.stream import Operation, Outcome
@@ -162,16 +162,6 @@ def recent_destinations(
 
 def _first_match(rules: Sequence[FlowRule], destination: str) -> FlowRule | None:
     return next((rule for rule in rules if fnmatch.fnmatchcase(destination, rule.pattern)), None)
-
-
-def teams_to_give_to(actor: Actor, environment: Environment) -> QuerySet[Team]:
-    """Return the teams that this actor may make the owner of a flow there."""
-    teams = Team.objects.all()
-    if actor.is_superuser:
-        return teams
-    return teams.filter(
-        pk__in=[pk for pk, role in actor.grants.get(environment.pk, {}).items() if role >= Role.ADMINISTRATOR]
-    )
 
 
 def find_connections(actor: Actor, environment: Environment) -> QuerySet[Connection]:

@@ -12,8 +12,8 @@ from console.audit.services import record_audit
 from console.core.errors import Conflict, Forbidden, Invalid
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role, Team
-from messages.access import can_change_flow
+from console.identity.models import Environment, Team
+from messages.access import can_change_flow, can_give_flow_to
 from messages.models import Flow, FlowRule, KeyRule
 
 DEFAULT_KEYS = ("order_no", "invoice_no", "customer_no", "shipment_no", "business.*")
@@ -50,11 +50,7 @@ def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
     """Change a flow and audit what changed; raises Forbidden unless `by` administers it and the team it goes to."""
     if not can_change_flow(by, flow):
         raise Forbidden(f"only administrators of {flow.team or flow.environment} may change {flow.name}")
-    if (
-        change.team
-        and change.team != flow.team
-        and not by.has_role(flow.environment_id, change.team.pk, Role.ADMINISTRATOR)
-    ):
+    if change.team and change.team != flow.team and not can_give_flow_to(by, flow, change.team):
         raise Forbidden(f"you can give a flow only to a team that you administer, and {change.team} is not one")
     names = ("team", "criticality", "runbook_url", "description", "receiver_is_idempotent")
     changed = {name: getattr(change, name) for name in names if getattr(flow, name) != getattr(change, name)}
@@ -88,13 +84,14 @@ def add_key_rule(environment: Environment, *, attribute: str, key_name: str, by:
     """Append "attribute → business key"; an empty key name takes the attribute's own. Raises Conflict when it has a rule."""
     check_can_administer(by, environment)
     attribute = _clean(attribute, "an attribute")
+    key_name = key_name.replace("\x00", "").strip()
     if len(key_name) > 64:
         raise Invalid("a key name has at most 64 characters")
     position = _next_position(KeyRule, environment)
     try:
         with transaction.atomic():
             rule = KeyRule.objects.create(
-                environment=environment, position=position, attribute=attribute, key_name=key_name.strip()
+                environment=environment, position=position, attribute=attribute, key_name=key_name
             )
     except IntegrityError as error:
         raise Conflict(f"there is a rule for {attribute} already; remove it first") from error

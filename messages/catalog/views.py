@@ -18,7 +18,7 @@ from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
 from console.identity.access import can_administer, check_can_administer
 from console.identity.pages import PageRequest, asked_text, page
-from messages.access import can_change_flow, get_visible_connection, get_visible_flow
+from messages.access import can_change_flow, get_visible_connection, get_visible_flow, teams_to_give_to
 from messages.catalog.connections import (
     approve_connection,
     check_connection,
@@ -33,7 +33,6 @@ from messages.catalog.queries import (
     find_connections,
     find_flows,
     systems_of_flow,
-    teams_to_give_to,
 )
 from messages.catalog.services import change_flow
 from messages.changes.present import did, state_of

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Sequence
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 from messages.connectors.base import Address, Check, Outgoing, Published
 from messages.connectors.headers import value_of
@@ -18,11 +20,18 @@ LATER = frozenset({408, 425, 429, 502, 503, 504})
 # Never a target, whoever approved it: link-local holds the clouds' metadata services.
 FORBIDDEN = [
     ipaddress.ip_network(net)
-    for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "0.0.0.0/8", "224.0.0.0/4", "ff00::/8")
-]
+    for net in (
+        "169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "0.0.0.0/8", "224.0.0.0/4", "ff00::/8", "64:ff9b::a9fe:0/112",
+    )
+]  # fmt: skip
+# What the message says of itself here is said by us, or is about the connection and not about the message.
 NOT_OURS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "authorization", "te", "upgrade", "expect"}
-)
+    {
+        "host", "content-length", "transfer-encoding", "connection", "authorization", "te", "upgrade", "expect", "user-agent",
+        "content-type", "idempotency-key", "proxy-authorization", "cookie",
+    }
+)  # fmt: skip
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110: token
 
 
 class ForbiddenTarget(Exception):
@@ -77,11 +86,8 @@ class HTTPConnector:
             checked = getattr(address, "ipv4_mapped", None) or address
             if any(checked in network for network in FORBIDDEN if checked.version == network.version):
                 raise ForbiddenTarget(f"{host} leads to {checked}, where no request may go")
-        family, kind, protocol, _, where = found[0]
-        raw = socket.socket(family, kind, protocol)
-        raw.settimeout(timeout_s)
+        raw = _first_that_answers(found, timeout_s)
         try:
-            raw.connect(where)
             wrapped = ssl.create_default_context().wrap_socket(raw, server_hostname=host) if secure else raw
         except BaseException:
             raw.close()
@@ -94,7 +100,7 @@ class HTTPConnector:
         """Return the request path: the approved one, and below it the destination; never above or elsewhere."""
         base = self.parts.path.rstrip("/")
         below = (
-            [step for step in destination.split("?", maxsplit=1)[0].split("/") if step not in ("", ".", "..")]
+            [step for step in destination.split("?", maxsplit=1)[0].split("/") if not _leads_elsewhere(step)]
             if "://" not in destination
             else []
         )
@@ -103,17 +109,12 @@ class HTTPConnector:
     def _headers(self, item: Outgoing) -> dict[str, str]:
         headers = {
             "User-Agent": "waybill",
-            "Content-Type": item.content_type or "application/octet-stream",
+            "Content-Type": item.content_type if _is_plain(item.content_type) else "application/octet-stream",
             "Idempotency-Key": item.id,
         }
         for header in item.headers:
             value = str(value_of(header))
-            if (
-                header.name.lower() not in NOT_OURS
-                and header.name.isascii()
-                and value.isascii()
-                and value.isprintable()
-            ):
+            if header.name.lower() not in NOT_OURS and NAME.fullmatch(header.name) and _is_plain(value):
                 headers[header.name] = value
         if self.address.secret:
             if self.address.options.get("bearer") or not self.address.username:
@@ -134,6 +135,31 @@ class HTTPConnector:
         ]
 
     def close(self) -> None: ...
+
+
+def _first_that_answers(found: Sequence[Any], timeout_s: float) -> socket.socket:
+    """Return a connection to the first of these addresses that takes one: a name may lead to ::1 where only 127.0.0.1 listens."""
+    failure: OSError | None = None
+    for family, kind, protocol, _, where in found:
+        raw = socket.socket(family, kind, protocol)
+        raw.settimeout(timeout_s)
+        try:
+            raw.connect(where)
+        except OSError as error:
+            raw.close()
+            failure = failure or error
+        else:
+            return raw
+    raise failure or OSError("the name leads nowhere")
+
+
+def _leads_elsewhere(step: str) -> bool:
+    """Whether a step of a path is empty or goes up, also when it is written so that only the server sees it: %2e%2e, a%2f..%2f.."""
+    return any(part in ("", ".", "..") for part in unquote(step).replace("\\", "/").split("/"))
+
+
+def _is_plain(value: str) -> bool:
+    return bool(value) and value.isascii() and value.isprintable()
 
 
 def _judge(item_id: str, status: int, words: str) -> Published:

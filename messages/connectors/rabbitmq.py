@@ -71,15 +71,19 @@ class RabbitMQConnector:
         return [self._publish(item, timeout_s) for item in items]
 
     def _publish(self, item: Outgoing, timeout_s: float) -> Published:
+        exchange, key = item.route.get("exchange", ""), item.route.get("routing_key") or item.destination
+        try:
+            properties = _encodable(exchange, key, item)
+        except Exception as error:  # noqa: BLE001  whatever pika's encoder says of it: nothing was sent
+            return Published(id=item.id, result="refused", detail=f"AMQP cannot carry it: {_says(error)}")
         try:
             self._open(timeout_s)
         except (amqp.ProbableAuthenticationError, amqp.ProbableAccessDeniedError, amqp.AuthenticationError) as error:
             return Published(id=item.id, result="refused", detail=f"RabbitMQ refused the login: {_says(error)}")
         except (amqp.AMQPError, OSError) as error:
             return Published(id=item.id, result="unavailable", detail=f"RabbitMQ cannot be reached: {_says(error)}")
-        exchange, key = item.route.get("exchange", ""), item.route.get("routing_key") or item.destination
         try:
-            self.channel.basic_publish(exchange, key, item.body, _properties(item), mandatory=True)
+            self.channel.basic_publish(exchange, key, item.body, properties, mandatory=True)
         except amqp.UnroutableError:
             return Published(
                 id=item.id,
@@ -154,6 +158,14 @@ def _checked(address: Address, queue: str | None, question: Any, words: str) -> 
         with contextlib.suppress(amqp.AMQPError, OSError):
             connection.close()
     return checks
+
+
+def _encodable(exchange: str, key: str, item: Outgoing) -> pika.BasicProperties:
+    """Return the properties to send with; raises what pika raises for names and numbers that do not fit their frames."""
+    properties = _properties(item)
+    properties.encode()
+    pika.spec.Basic.Publish(exchange=exchange, routing_key=key).encode()
+    return properties
 
 
 def _properties(item: Outgoing) -> pika.BasicProperties:

@@ -48,6 +48,6 @@ def replays_of(letter: DeadLetter) -> list[Replay]:
     return list(letter.replays.select_related("connection")[:20])
 
 
-def later_of(letter: DeadLetter) -> DeadLetter | None:
-    """Return the letter that a replay of this one died into."""
-    return letter.later.order_by("-pk").first()
+def later_of(actor: Actor, letter: DeadLetter) -> DeadLetter | None:
+    """Return the letter that a replay of this one died into, if the actor may see it: it may have died in another team's flow."""
+    return visible_dead_letters(actor).filter(previous=letter).order_by("-pk").first()

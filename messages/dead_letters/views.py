@@ -124,7 +124,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "replay": replay,
         "proof_url": proof_url(replay, known) if replay and replay.proof_event_id else "",
         "proof_system": _proof_system(replay, journey.steps),
-        "later": later_of(letter),
+        "later": later_of(actor, letter),
         "suspects": _suspects(actor, letter, {step.system for step in journey.steps}),
         "live": in_flight(replay),
         "every": "2s" if replay and timezone.now() - replay.created_at < SOON else "10s",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 
 from messages.ingest import clean
 from messages.models import Flow, FlowRule, KeyRule, System
@@ -39,8 +39,8 @@ def rules_of(environment_id: int) -> Rules:
     known = _rules.get(environment_id)
     if known is None or time.monotonic() - known.read_at > RULES_FRESH_S:
         known = _rules[environment_id] = _read_rules(environment_id)
-        for cached in [key for key in _ids if key[0] is FlowRule]:
-            del _ids[cached]
+        for cached in [key for key in list(_ids) if key[0] is FlowRule]:  # a copy: other threads add to it
+            _ids.pop(cached, None)
     return known
 
 
@@ -81,7 +81,7 @@ def _key_name(rules: Rules, attribute: str) -> str:
                 found = given or attribute.removeprefix(prefix)
                 break
     found = clean.text(found, 64)
-    if len(rules.key_names) < 10_000:
+    if len(rules.key_names) < 10_000 and len(attribute) <= clean.KEY_BYTES:
         rules.key_names[attribute] = found
     return found
 
@@ -95,8 +95,7 @@ def flow_id_for(environment_id: int, destination: str | None, system: str) -> in
         rules = rules_of(environment_id)
         matched = next((flow_id for pattern, flow_id in rules.flows if pattern.match(destination)), None)
         cached = matched or _id_of(Flow, environment_id, destination)
-        if len(_ids) < 50_000:
-            _ids[(FlowRule, environment_id, destination)] = cached
+        _remember((FlowRule, environment_id, destination), cached)
     return cached
 
 
@@ -116,9 +115,14 @@ def _id_of(model: type[models.Model], environment_id: int, name: str) -> int:
     cached = _ids.get((model, environment_id, name))
     if cached is None:
         cached = _find_or_make(model, environment_id, name)
-        if len(_ids) < 50_000:
-            _ids[(model, environment_id, name)] = cached
+        _remember((model, environment_id, name), cached)
     return cached
+
+
+def _remember(name: tuple[type[models.Model], int, str], pk: int) -> None:
+    """Keep an id, unless it was perhaps made in a transaction that is still open: rolled back, it would be nobody's."""
+    if len(_ids) < 50_000 and not connection.in_atomic_block:
+        _ids[name] = pk
 
 
 def _find_or_make(model: type[models.Model], environment_id: int, name: str) -> int:

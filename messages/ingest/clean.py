@@ -80,7 +80,7 @@ _names: dict[str, str] = {}  # attribute names seen, cleaned
 
 def _name(name: str) -> str:
     cleaned = text(name, KEY_BYTES)
-    if len(_names) < 10_000:
+    if len(_names) < 10_000 and len(name) <= KEY_BYTES:  # what a process keeps for ever is not for a sender to size
         _names[name] = cleaned
     return cleaned
 

@@ -21,7 +21,7 @@ from console.core.ids import derived_uuid
 from messages.connectors.context import parse_traceparent
 from messages.ingest import clean
 from messages.ingest.bodies import Keys, keys_of_body
-from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
+from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, WrongType, check_depth
 from messages.ingest.identity import message_uid
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.semconv import SEND
@@ -54,7 +54,7 @@ NAMED = frozenset(CloudEvent.__struct_fields__)
 def split_items(data: bytes, media_type: str, headers: Mapping[str, str]) -> list[bytes]:
     """Return each CloudEvent as JSON; one in binary mode is put together from its headers and body.
 
-    headers  of the request, lower-case: `ce-…` in binary mode. Raises Malformed or TooLarge.
+    headers  of the request, lower-case: `ce-…` in binary mode. Raises Malformed, WrongType or TooLarge.
     """
     if media_type == STRUCTURED:
         check_depth(data)
@@ -72,7 +72,9 @@ def split_items(data: bytes, media_type: str, headers: Mapping[str, str]) -> lis
         return [bytes(item) for item in items]
     attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
     if "specversion" not in attributes:
-        raise Malformed(f"send {STRUCTURED}, {BATCHED}, or the headers ce-id, ce-source, ce-specversion and ce-type")
+        words = f"send {STRUCTURED}, {BATCHED}, or the headers ce-id, ce-source, ce-specversion and ce-type"
+        # JSON may be meant as an event whose headers were forgotten; of anything else the type is what is wrong.
+        raise Malformed(words) if media_type == "application/json" else WrongType(words)
     attributes["datacontenttype"] = headers.get("content-type", "")
     if data:
         attributes["data_base64"] = base64.b64encode(data).decode()

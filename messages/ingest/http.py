@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import zstandard
 from django.http import HttpRequest
 
 from console.core.errors import ConsoleError
+from console.core.nesting import deeper_than
 from console.identity.keys import find_key
 from console.identity.models import Agent
 from messages.ingest import gate
@@ -178,19 +178,6 @@ def batch_identity(endpoint: str, batch_id: str | None, sha256: bytes) -> str:
 
 
 def check_depth(data: bytes) -> None:
-    """Refuse JSON nested deeper than 64, in one pass over the brackets outside strings."""
-    depth = deepest = 0
-    for byte in _structure(data):
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > MOST_DEPTH:
-                raise Malformed(f"the JSON is nested deeper than {MOST_DEPTH}")
-        else:
-            depth -= 1
-
-
-def _structure(data: bytes) -> bytes:
-    """Return only the brackets of a JSON text that stand outside strings."""
-
-    return re.sub(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', b"", data)
+    """Refuse JSON nested deeper than 64, before a parser sees it."""
+    if deeper_than(MOST_DEPTH, data):
+        raise Malformed(f"the JSON is nested deeper than {MOST_DEPTH}")

@@ -9,7 +9,10 @@ from uuid import UUID
 
 import msgspec
 
+from messages.ingest import clean
 from messages.payloads.seal import Content
+
+DETAIL_BYTES = 2_000
 
 
 @dataclass(slots=True)
@@ -54,12 +57,18 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
 
 @dataclass(slots=True, kw_only=True)
 class Refused:
-    """An item that cannot be stored: where it was, a stable code, what is wrong, and its bytes."""
+    """An item that cannot be stored: where it was, a stable code, what is wrong, and its bytes.
+
+    The detail names the sender's own fields and values, so it is cleaned here: it goes into the answer, which the ledger keeps.
+    """
 
     index: int
     code: str
     detail: str
     raw: bytes
+
+    def __post_init__(self) -> None:
+        self.detail = clean.text(self.detail, DETAIL_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

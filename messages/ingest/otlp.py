@@ -81,8 +81,11 @@ def _bytes_from_hex(tree: dict[str, Any]) -> None:
 
 def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
     for name in names:
-        if holder.get(name):
-            holder[name] = base64.b64encode(bytes.fromhex(holder[name])).decode()
+        if value := holder.get(name):
+            try:
+                holder[name] = base64.b64encode(bytes.fromhex(value)).decode()
+            except ValueError:  # no hex: as if it were not there, so that its span is refused and not the whole request
+                holder[name] = ""
 
 
 def events_of(
@@ -193,6 +196,8 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     environment_id = source.environment_id
     attributes = plain(span.attributes)
     semconv.rename(attributes)
+    if scope == semconv.PIKA:
+        semconv.mend_pika(attributes, span.name)
     trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
     parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
     links = _links(span) if span.links else []

@@ -42,7 +42,7 @@ def store_refused(
                 received_at=now,
                 endpoint=endpoint[:40],
                 code=item.code,
-                detail=item.detail.replace("\x00", "\ufffd")[:2000],
+                detail=item.detail,
                 raw=raw,
                 data_key_id=key_id,
                 flow_id=_flow_of(agent.environment_id, endpoint, item.raw),

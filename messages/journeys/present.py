@@ -66,11 +66,16 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
         )
     for dead in journey.dead_letters:
         if journey.started_at is not None:
-            offset = max(0, int((dead.failed_at - journey.started_at).total_seconds() * 1_000_000))
+            offset = int((dead.failed_at - journey.started_at).total_seconds() * 1_000_000)
             url = "" if letter is not None and dead.pk == letter.pk else reverse("dead-letter", args=[dead.pk])
             bars.append(Bar(label=f"dead letter {dead.queue}", offset_us=offset, duration_us=0, look="bad", url=url))
+    # Without traces a replay's own send is the first event, long after the death: then the death is where time begins. A second
+    # may be the rounding of a broker that keeps no finer times.
+    first = min((bar.offset_us for bar in bars), default=0)
+    begins = first if first < -1_000_000 else 0
+    bars = [replace(bar, offset_us=max(0, bar.offset_us - begins)) for bar in bars]
     if journey.started_at is not None:
-        bars = bars_of(journey.changes, journey.started_at) + bars
+        bars = bars_of(journey.changes, journey.started_at + timedelta(microseconds=begins)) + bars
     bars.sort(key=lambda bar: bar.offset_us)
     return waterfall(bars)
 

@@ -32,7 +32,7 @@ def journey_of_trace(
     """
     events = visible_events(actor).filter(environment__in=environments, trace_id=trace_id)
     first = events.order_by("occurred_at", "id").values_list("occurred_at", flat=True).first()
-    letters = visible_dead_letters(actor).filter(environment__in=environments, trace_id=trace_id)
+    letters = _told(actor).filter(environment__in=environments, trace_id=trace_id)
     if first is None:
         return _with_replays(build_journey([], {}, dead_letters=list(letters[:50])))
     uids = {uid for uid in events.values_list("message_uid", flat=True)[:MOST_EVENTS] if uid}
@@ -146,10 +146,15 @@ def _stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:
     return numbers[:1]
 
 
+def _told(actor: Actor) -> QuerySet[DeadLetter]:
+    """Return the dead letters of journeys with what their log names: who harvested each."""
+    return visible_dead_letters(actor).select_related("agent")
+
+
 def _letters(
     actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: Iterable[UUID]
 ) -> list[DeadLetter]:
-    rows = visible_dead_letters(actor).filter(environment__in=environments)
+    rows = _told(actor).filter(environment__in=environments)
     return list(rows.filter(Q(message_uid__in=list(uids)) | Q(trace_id__in=traces)).order_by("pk")[:50])
 
 

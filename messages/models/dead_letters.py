@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
 from console.core.ids import uuid7
+from messages.search.naming import name_of
 
 
 class DeadLetter(models.Model):
@@ -97,10 +99,15 @@ class DeadLetter(models.Model):
             Index(fields=["environment", "flow", "-id"], name="dead_letter_by_flow"),
             Index(fields=["message_uid"], name="dead_letter_by_message"),
             Index(fields=["trace_id"], name="dead_letter_by_trace"),
+            GinIndex(fields=["keys"], name="dead_letter_by_key", opclasses=["jsonb_path_ops"]),
+            Index(fields=["message_id"], name="dead_letter_by_message_id"),
+            Index(fields=["correlation_id"], name="dead_letter_by_correlation", condition=~Q(correlation_id="")),
         ]
 
     def __str__(self) -> str:
-        return f"dead letter {self.id}"
+        return name_of(
+            self.keys, self.message_id or str(self.id), what="Dead letter"
+        ).title  # also its name in the audit list
 
 
 class Replay(models.Model):

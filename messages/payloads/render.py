@@ -20,8 +20,12 @@ from pygments.lexer import Lexer
 from pygments.lexers import JavaLexer, JsonLexer, PythonTracebackLexer, TextLexer, XmlLexer
 from pygments.lexers.special import OutputLexer
 
+from console.core.nesting import deeper_than
+
 SHOWN_BYTES = 256 * 1024
 SHOWN_LINES = 5_000
+MOST_DEPTH = 64  # indenting deeper JSON makes hundreds of MB out of a few KB
+LONGEST_TRACE_LINE = 300  # characters: Pygments' Java patterns take time by the square of a line's words
 _formatter: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
 
 
@@ -67,6 +71,8 @@ def _decoded(body: bytes) -> str | None:
 
 
 def _pretty_json(text: str) -> str | None:
+    if deeper_than(MOST_DEPTH, text.encode()):
+        return None
     try:  # re-indents tokens as they are: 1284.50 stays 1284.50, and long numbers keep every digit
         msgspec.json.decode(text)
         return msgspec.json.format(text, indent=2)
@@ -98,9 +104,10 @@ def _aligned_csv(text: str) -> str | None:
         return None
     if not rows or len(rows[0]) < 2:
         return None
-    widths = [
-        min(40, max((len(row[i]) for row in rows if i < len(row)), default=0)) for i in range(max(map(len, rows)))
-    ]
+    widths = [0] * max(map(len, rows))
+    for row in rows:
+        for i, cell in enumerate(row):
+            widths[i] = min(40, max(widths[i], len(cell)))
     return "\n".join(
         "  ".join(cell.replace("\n", "⏎").ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows
     )
@@ -116,8 +123,9 @@ def _hex_dump(body: bytes) -> str:
 
 
 def _rendered(kind: str, text: str, lexer: Lexer, truncated: bool) -> RenderedBody:
-    lines = _lines(text, lexer)
-    return RenderedBody(kind=kind, lines=lines[:SHOWN_LINES], truncated=truncated or len(lines) > SHOWN_LINES)
+    lines = text.splitlines()
+    shown = _lines("\n".join(lines[:SHOWN_LINES]), lexer)
+    return RenderedBody(kind=kind, lines=shown[:SHOWN_LINES], truncated=truncated or len(lines) > SHOWN_LINES)
 
 
 def _lines(text: str, lexer: Lexer) -> list[SafeString]:
@@ -132,5 +140,16 @@ PYTHON = re.compile(r"^Traceback \(most recent call last\)|^\s+File \"", re.M)
 
 def render_stack(stack: str) -> list[SafeString]:
     """Return a stack trace as safe HTML lines, highlighted as Python's or Java's."""
-    lexer: Lexer = PythonTracebackLexer() if PYTHON.search(stack) else JavaLexer() if "\tat " in stack else TextLexer()
-    return _lines(stack[:SHOWN_BYTES], lexer)[:SHOWN_LINES]
+    shown = stack[:SHOWN_BYTES]
+    if PYTHON.search(shown):
+        return _lines(shown, PythonTracebackLexer())[:SHOWN_LINES]
+    if "\tat " not in shown:
+        return _lines(shown, TextLexer())[:SHOWN_LINES]
+    return [_java_line(line) for line in shown.splitlines()[:SHOWN_LINES]]
+
+
+def _java_line(line: str) -> SafeString:
+    """Highlight one line alone: the frames of a trace do not depend on each other, and a long line is no frame."""
+    if len(line) > LONGEST_TRACE_LINE:
+        return escape(line)
+    return next(iter(_lines(line, JavaLexer(stripnl=False))), SafeString(""))

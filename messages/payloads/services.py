@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from datetime import date
 
+from django.db import connection
+
 from messages.models import DataKey
 from messages.payloads.master import unwrap, wrap
 from messages.payloads.seal import PayloadUnreadable
 
-_open_keys: dict[tuple[int, date], tuple[int, bytes]] = {}  # a cache of immutable rows
+_open_keys: dict[tuple[int, date], tuple[int, bytes]] = {}  # a cache of immutable, committed rows
 MOST_OPEN = 512
 
 
@@ -20,10 +22,15 @@ def data_key_for(environment_id: int, day: date) -> tuple[int, bytes]:
         wrapped = wrap(secrets.token_bytes(32))
         row, _ = DataKey.objects.get_or_create(environment_id=environment_id, day=day, defaults={"wrapped": wrapped})
         known = row.pk, unwrap(bytes(row.wrapped))
-        if len(_open_keys) >= MOST_OPEN:
-            _open_keys.clear()
-        _open_keys[(environment_id, day)] = known
+        if not connection.in_atomic_block:  # else it may be rolled back, and bodies sealed with it later would be lost
+            _remember((environment_id, day), known)
     return known
+
+
+def _remember(whose: tuple[int, date], key: tuple[int, bytes]) -> None:
+    if len(_open_keys) >= MOST_OPEN:
+        _open_keys.clear()
+    _open_keys[whose] = key
 
 
 def open_data_key(pk: int) -> bytes:

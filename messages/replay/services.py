@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict
@@ -22,10 +23,7 @@ from console.identity.actor import Actor
 from messages import tasks
 from messages.access import check_can_operate
 from messages.catalog.connections import connector_of
-from messages.connectors.base import Outgoing, Published
-from messages.connectors.context import make_traceparent
-from messages.connectors.headers import from_dicts
-from messages.connectors.hygiene import stamp_headers, strip_headers
+from messages.connectors.base import Published
 from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.identity import span_event_id
@@ -34,7 +32,7 @@ from messages.ingest.status import DELIVERED
 from messages.ingest.writer import write_own_event
 from messages.models import Connection, DeadLetter, Flow, Replay
 from messages.payloads.queries import stored_content
-from messages.payloads.seal import Content
+from messages.replay.outgoing import header_without_value, outgoing
 from messages.replay.states import TRANSITIONS
 
 log = structlog.get_logger(__name__)
@@ -63,7 +61,7 @@ def find_connection(letter: DeadLetter) -> Connection:
     found = Connection.objects.filter(environment_id=letter.environment_id, name=letter.broker).first()
     if found is None:
         raise ReplayNotAllowed(
-            f"{letter.environment.slug} has no connection named “{letter.broker}”, the broker this letter came from: "
+            f"no connection in {letter.environment.slug} is named “{letter.broker}”, the broker this letter came from: "
             "an administrator adds it under Connections"
         )
     if found.approved_at is None:
@@ -137,7 +135,7 @@ UPDATE messaging_replay SET state = 'sending', attempt = attempt + 1, lease_unti
        sent_at = coalesce(sent_at, now()), not_before = NULL
 WHERE id = %s AND (
       (state = 'queued' AND (not_before IS NULL OR not_before <= now()))
-   OR (state = 'sending' AND lease_until < now() AND %s))
+   OR (state = 'sending' AND lease_until < now() AND %s AND attempt < %s))
 RETURNING attempt
 """
 
@@ -145,7 +143,7 @@ RETURNING attempt
 def _claim(replay: Replay, *, again: bool) -> int | None:
     """Take the row for this worker; return the attempt number that fences its marks, None when it is not to be had."""
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, [LEASE_S, replay.pk, again])
+        cursor.execute(CLAIM, [LEASE_S, replay.pk, again, MOST_ATTEMPTS])
         row = cursor.fetchone()
     return int(row[0]) if row else None
 
@@ -159,12 +157,15 @@ def run_replay(pk: UUID) -> None:
     if attempt is None:
         return
     result = _send(replay, attempt)
+    if result is None:
+        log.warning("replay_lease_lost", replay=str(pk), attempt=attempt)
+        return
     _mark(replay, attempt, result)
     log.info("replay_sent", replay=str(pk), attempt=attempt, result=result.result)
 
 
-def _send(replay: Replay, attempt: int) -> Published:
-    """Publish outside any transaction; whatever cannot be prepared is refused in words."""
+def _send(replay: Replay, attempt: int) -> Published | None:
+    """Publish outside any transaction; whatever cannot be prepared is refused in words. None: the lease was lost meanwhile."""
     letter = replay.dead_letter
     if replay.connection.approved_at is None:
         return Published(
@@ -179,9 +180,16 @@ def _send(replay: Replay, attempt: int) -> Published:
         return Published(id=str(replay.pk), result="refused", detail=str(error)[:500])
     if content is None:
         return Published(id=str(replay.pk), result="refused", detail="its body is not stored any more")
+    message = outgoing(replay, content, attempt)
+    if odd := header_without_value(message):
+        return Published(
+            id=str(replay.pk), result="refused", detail=f"its header {odd[:100]} is not what its type says"
+        )
     _record_send(replay)
+    if not _still_ours(replay, attempt):
+        return None
     try:
-        return connector.publish([outgoing(replay, content, attempt)], timeout_s=PUBLISH_TIMEOUT_S)[0]
+        return connector.publish([message], timeout_s=PUBLISH_TIMEOUT_S)[0]
     except Exception as error:
         log.exception("connector_failed", replay=str(replay.pk))
         return Published(
@@ -191,27 +199,10 @@ def _send(replay: Replay, attempt: int) -> Published:
         connector.close()
 
 
-def outgoing(replay: Replay, content: Content, attempt: int) -> Outgoing:
-    """Return the message as it goes out: dead-letter headers stripped, ours stamped, the rest as it was."""
-    letter = replay.dead_letter
-    headers = stamp_headers(
-        strip_headers(from_dicts(content.headers)),
-        replay_id=str(replay.pk),
-        replay_of=letter.message_id or str(letter.pk),
-        attempt=attempt,
-        by=replay.requested_by,
-        traceparent=make_traceparent(replay.trace_id.hex, replay.span_id),
-    )
-    same = replay.destination == letter.origin
-    return Outgoing(
-        id=str(replay.pk),
-        destination=replay.destination,
-        route=letter.route if same else {},
-        body=content.body,
-        headers=headers,
-        properties=content.properties,
-        content_type=letter.content_type,
-    )
+def _still_ours(replay: Replay, attempt: int) -> bool:
+    """Whether the lease still runs: a worker that was stopped since its claim must not send beside the one that took over."""
+    mine = Replay.objects.filter(pk=replay.pk, state=Replay.State.SENDING, attempt=attempt)
+    return mine.filter(lease_until__gt=Now()).exists()
 
 
 def _record_send(replay: Replay) -> None:
@@ -295,7 +286,10 @@ def sweep_replays() -> int:
             "UPDATE messaging_replay r SET state = 'unknown', lease_until = NULL, "
             "detail = 'the worker was lost between send and mark: it may or may not have been sent' "
             "FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id "
-            "WHERE d.id = r.dead_letter_id AND r.state = 'sending' AND r.lease_until < now() AND NOT f.receiver_is_idempotent"
+            "WHERE d.id = r.dead_letter_id AND r.state = 'sending' AND r.lease_until < now() "
+            # one that ends every worker is not sent for ever
+            "AND (NOT f.receiver_is_idempotent OR r.attempt >= %s)",
+            [MOST_ATTEMPTS],
         )
         parked = cursor.rowcount
         cursor.execute(
@@ -321,7 +315,9 @@ def send_again(replay: Replay, *, by: Actor, reason: str) -> None:
     flow = _flow(replay)
     check_can_operate(by, flow)
     reason = check_reason(reason)
-    if not move(replay, "queued", not_before=None, detail="sent again by a person"):
+    # Not move(): a replay that a worker has, or that a person has closed without proof, goes nowhere from here.
+    undecided = Replay.objects.filter(pk=replay.pk, state=Replay.State.UNKNOWN, finished_at__isnull=True)
+    if not undecided.update(state=Replay.State.QUEUED, not_before=None, detail="sent again by a person"):
         raise IllegalTransition("only a replay whose outcome is unknown can be sent again")
     letter = replay.dead_letter
     details = {"replay": str(replay.pk)}

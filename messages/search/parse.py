@@ -70,7 +70,7 @@ def parse_query(text: str) -> Node:
             parsed = parser.parse(text)
     except ParseSyntaxError as error:
         raise BadQuery(f"this query cannot be read: {_plain(str(error))}", _column(str(error))) from error
-    except (IllegalCharacterError, ParseError, RecursionError) as error:
+    except (IllegalCharacterError, ParseError, RecursionError, ArithmeticError) as error:  # ArithmeticError: a~1.5.
         raise BadQuery(f"this query cannot be read: {_plain(str(error))}", _column(str(error))) from error
     return _node(parsed, None, 0)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from console.core.errors import Invalid
 
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SPAN = re.compile(r"(\d{1,6})(s|min|m|h|d|w)", re.ASCII)
 DEFAULT = "24h"
+EARLIEST, LATEST = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2200, 1, 1, tzinfo=UTC),
+)  # days are counted on from a window's ends
 
 
 class BadWindow(Invalid):
@@ -52,4 +56,4 @@ def _time(text: str, name: str) -> datetime:
         raise BadWindow(f"{name} is a time such as 2026-11-24T10:00:00Z, not “{text[:40]}”") from error
     if at.tzinfo is None:
         raise BadWindow(f"{name} needs a time zone, such as …Z")
-    return at
+    return min(max(at, EARLIEST), LATEST)

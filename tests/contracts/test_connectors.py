@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import pika
 import pytest
@@ -18,6 +20,7 @@ import redis
 
 from messages.connectors import UnknownConnector, get_connector, get_source
 from messages.connectors.base import Address, Header, Outgoing
+from messages.connectors.http import HTTPConnector
 from messages.connectors.memory import QUEUES
 from tests.product import free_port
 
@@ -184,8 +187,6 @@ def test_http_never_goes_to_link_local_addresses():
 
 
 def test_http_without_an_answer_is_unknown():
-    import socket
-
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -195,6 +196,73 @@ def test_http_without_an_answer_is_unknown():
             [result] = connector.publish([outgoing("x")], timeout_s=0.3)
 
     assert result.result == "unknown"
+
+
+@pytest.mark.parametrize("elsewhere", ["%2e%2e/open", "..%2f..%2fopen", "%2E./a%5c..%5copen", "open/%2e%2e/%2e%2e/x"])
+def test_http_stays_below_the_approved_path_however_the_way_up_is_written(elsewhere: str):
+    path = HTTPConnector(Address(url="http://127.0.0.1/base"))._path(elsewhere)
+
+    assert path.startswith("/base")
+    assert not {"..", "."} & set(unquote(path).replace("\\", "/").split("/"))
+
+
+def test_http_leaves_out_what_no_http_header_can_say_and_sends_the_rest():
+    odd = [
+        ("a\r\nb", "1"),
+        ("", "2"),
+        ("a b", "3"),
+        ("a:b", "4"),
+        ("fine", "5\r\nX: y"),
+        ("content-type", "x/y"),
+        ("ok", "6"),
+    ]
+    headers = tuple(Header(name=name, type="string", value=value) for name, value in odd)
+    for bench in http_bench():
+        with contextlib.closing(get_connector("http", bench.address)) as connector:
+            results = connector.publish(
+                [outgoing("open", headers=headers), outgoing("open", content_type="a/b\r\nX: y")], timeout_s=5
+            )
+
+        assert [r.result for r in results] == ["confirmed"] * 2
+        [(_, first), (_, second)] = bench.received()
+        assert (first["ok"], first["content-type"], "x" in first, "fine" in first) == (
+            "6",
+            "application/json",
+            False,
+            False,
+        )
+        assert second["content-type"] == "application/octet-stream"
+
+
+def test_http_tries_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch):
+    for bench in http_bench():
+        port = int(bench.address.url.rpartition(":")[2].split("/")[0])
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, at))
+            for host, at in (("127.0.0.2", free_port()), ("127.0.0.1", port))
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)  # noqa: B023  a resolver with two answers
+        with contextlib.closing(get_connector("http", bench.address)) as connector:
+            [result] = connector.publish([outgoing("open")], timeout_s=5)
+
+        assert result.result == "confirmed"
+
+
+UNSENDABLE: dict[str, dict[str, Any]] = {
+    "a number beyond 63 bits": {"headers": (Header(name="n", type="int", value=2**63),)},
+    "a long name of a header": {"headers": (Header(name="n" * 300, type="int", value=1),)},
+    "a priority that is none": {"properties": {"priority": "high"}},
+    "a long message id": {"properties": {"message_id": "m" * 300}},
+    "a long key": {"destination": "ü" * 200},
+}
+
+
+@pytest.mark.parametrize("changes", UNSENDABLE.values(), ids=UNSENDABLE)
+def test_what_amqp_cannot_carry_is_refused_not_unknown(rabbitmq: str, changes: dict[str, Any]):
+    with contextlib.closing(get_connector("rabbitmq", Address(url=rabbitmq))) as connector:
+        [result] = connector.publish([outgoing(**({"destination": "q"} | changes))], timeout_s=5)
+
+    assert (result.result, "AMQP cannot carry it" in result.detail) == ("refused", True)
 
 
 def test_an_unknown_kind_is_named():

@@ -61,6 +61,7 @@ def test_a_message_seen_before_becomes_dead_and_stays_so_when_an_older_event_arr
         {"attempts": 10**12}, {"keys": {"order_no": "\u0000"}}, {"route": {"a" * 500: "b" * 5000}}, {"error": {"stack": "s" * 3_000_000}},
         {"body_base64": "not base64!"}, {"headers": [{"name": "n" * 2000}]}, {"headers": [{"name": "h", "type": "json", "value": {"a": [10**400]}}]},
         {"replay_id": "no uuid"}, {"properties": {"p": 10**30}}, {"reason_code": "tired"}, {"trace_id": "zz"}, {"queue": ""},
+        {"\u0000": 1}, {"error": {"a\u0000": 1}},
     ],
 )  # fmt: skip
 def test_poison_in_one_dead_letter_never_harms_its_batch(poison):

@@ -151,6 +151,8 @@ POISON = {
     "a 400-digit attribute": {"attributes": {"n": 10**400, "f": -(10**30)}},
     "nested attributes": {"attributes": {"a": {"b": [{"c": [1, None, True]}]}}},
     "zero trace": {"trace_id": "0" * 32, "span_id": "0" * 16},
+    "NUL in a field that is none": {"\u0000": 1},
+    "NUL in a field of an error that is none": {"outcome": "error", "error": {"a\u0000": 1}},
 }
 
 

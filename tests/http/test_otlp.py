@@ -101,6 +101,33 @@ def test_current_and_deprecated_names_give_the_same_event(attributes, kind, oper
     assert (stored.get_operation_display(), stored.destination) == (operation, destination)
 
 
+def test_publisher_and_consumer_under_pikas_own_instrumentation_are_one_delivered_message_of_their_queue():
+    """As opentelemetry-instrumentation-pika 0.44b0 sends it: the destination of the one is a placeholder, of the other a consumer tag."""
+    request = ExportTraceServiceRequest()
+    common = {"messaging__system": "rabbitmq", "messaging__message_id": "m-1"}
+    sent = span(request, name="orders send", messaging__destination="(temporary)", **common)
+    tag = "ctag1.fce654fa8f1547b5be4c9fdeb94d75a4"
+    span(
+        request,
+        service="warehouse",
+        name="orders receive",
+        kind=5,
+        trace=sent.trace_id,
+        parent=sent.span_id,
+        messaging__destination=tag,
+        messaging__operation="receive",
+        **common,
+    )
+    for resource in request.resource_spans:
+        resource.scope_spans[0].scope.name = "opentelemetry.instrumentation.pika.pika_instrumentor"
+
+    export(request, agent_key())
+
+    message = Message.objects.get()
+    assert (message.event_count, message.get_status_display()) == (2, "delivered")
+    assert [flow.name for flow in Flow.objects.all()] == ["orders"]
+
+
 def test_a_failed_span_gives_the_recorded_exception_and_a_handled_one_is_no_failure():
     request = ExportTraceServiceRequest()
     for status in (2, 0):
@@ -167,10 +194,10 @@ def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
     assert Event.objects.get().attributes["n"] == 7
 
 
-BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'
+BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
 
 
-BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}'
+BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
 
 
 @pytest.mark.parametrize(
@@ -183,6 +210,19 @@ def test_bad_data_is_400_with_a_status_in_the_requests_encoding(content_type, bo
     assert (answer.status_code, answer["Content-Type"]) == (400, content_type)
     status = Status.FromString(answer.content) if content_type == PROTOBUF else json.loads(answer.content)
     assert (status.code if content_type == PROTOBUF else status["code"]) == 3
+
+
+@pytest.mark.parametrize("bad", ["zz" * 16, "4bf92f", "x", "4bf92f3577b34da6a3ce929d0e0e473", "ä" * 16])
+def test_an_id_that_is_no_hex_rejects_its_span_and_not_the_request(bad: str):
+    good = {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7", "name": "send"}
+    spans = [good, good | {"traceId": bad, "spanId": "00f067aa0ba902b8"}]
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+    answer = push("/v1/traces", body, key=agent_key())
+
+    assert answer.status_code == 200
+    assert answer.json()["partialSuccess"]["rejectedSpans"] == "1"
+    assert Event.objects.count() == 1
 
 
 def test_an_empty_request_is_a_success():

@@ -264,7 +264,7 @@ class Busy(BaseHTTPRequestHandler):
     """Answers 429 and 503 with Retry-After, a proxy's 404, a cut connection, then takes what comes."""
 
     came: list[tuple[float, str, bytes]] = []
-    answers = [(429, "1"), (503, "1"), (404, ""), (0, ""), (200, "")]
+    answers = [(429, "1"), (503, "1"), (404, ""), (0, ""), (0, ""), (200, "")]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -295,7 +295,7 @@ def test_a_busy_console_is_asked_again_when_it_said_and_the_same_batch_keeps_its
 
     assert client.flush(15)
     assert client.counts.accepted == 1
-    assert len(Busy.came) == 5
+    assert len(Busy.came) == 6
     assert [later[0] - first[0] >= 1 for first, later in zip(Busy.came[:2], Busy.came[1:3], strict=True)] == [
         True,
         True,

@@ -74,6 +74,20 @@ def test_an_instant_says_as_much_as_its_distance_needs(at, said):
     assert words.clock_words(at, now=NOW) == said
 
 
+def test_machine_names_and_details_are_said_in_plain_words():
+    assert [words.kind_words(kind) for kind in ("redis-streams", "rabbitmq", "kafka")] == [
+        "Redis Streams",
+        "RabbitMQ",
+        "kafka",
+    ]
+    assert words.action_words("agent_key.created") == "agent key created"
+    assert [words.sentence(text) for text in ("it died again: no answer", "Sent. ", "")] == [
+        "It died again: no answer.",
+        "Sent.",
+        "",
+    ]
+
+
 def test_a_state_that_nobody_declared_is_refused():
     with pytest.raises(KeyError):
         words.chip_of("replay", "almost")

@@ -43,7 +43,7 @@ def test_the_page_says_what_came_how_late_and_what_waits():
     words = text_of(signed_in("viewer", Role.VIEWER).get("/ingest/"))
 
     assert "3 items in the last 15 minutes, stored 1 min" in words
-    assert "3 stored 1 there already, stored once 1 refused" in words
+    assert "Stored 3 There already, stored once 1 Refused 1" in words
     assert "1 refused item" not in words  # a viewer does not see what was refused
     assert "1 refused item waits for a person" in text_of(signed_in("operator", Role.OPERATOR).get("/ingest/"))
 

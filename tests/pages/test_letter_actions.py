@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from console.audit.models import AuditEntry
-from console.identity.models import Role
-from messages.models import DeadLetter, Replay
-from tests.factories import memory_connection, stored_letter
+from console.identity.models import Role, Team
+from messages.models import DeadLetter, Flow, Replay
+from messages.replay.services import request_replay, run_replay
+from tests.factories import ROOT, memory_connection, stored_letter
 from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -80,7 +81,7 @@ def test_without_a_connection_the_page_says_what_is_missing():
     letter = stored_letter()
     page = signed_in("operator", Role.OPERATOR).get(f"/dead-letters/{letter.pk}/")
 
-    assert "It cannot be replayed yet. Production has no connection named “redis”" in text_of(page)
+    assert "It cannot be replayed yet. No connection in production is named “redis”" in text_of(page)
 
 
 def test_discard_and_restore_keep_their_reasons():
@@ -134,3 +135,17 @@ def test_an_unknown_replay_is_marked_by_a_person_and_says_that_nothing_proves_it
     page = client.get(f"/dead-letters/{letter.pk}/")
     assert "Closed without proof." in text_of(page)
     assert "proved by" not in text_of(page)
+
+
+def test_a_later_death_in_another_teams_flow_is_not_named_to_who_may_not_see_it():
+    memory_connection()
+    first = stored_letter(origin="ours")
+    replay = request_replay(first, by=ROOT, reason="fixed")
+    run_replay(replay.pk)
+    later = stored_letter(origin="theirs", replay_id=str(replay.pk))
+    Flow.objects.filter(name="theirs").update(team=Team.objects.create(name="Another team"))
+
+    ours, everybody = signed_in("ours", Role.VIEWER), signed_in("root", superuser=True)
+
+    assert str(later.pk) not in ours.get(f"/dead-letters/{first.pk}/").content.decode()
+    assert str(later.pk) in everybody.get(f"/dead-letters/{first.pk}/").content.decode()

@@ -101,3 +101,15 @@ def test_a_message_page_makes_as_many_queries_for_a_long_journey_as_for_a_short_
     )
 
     assert queries_of(client, path) == short
+
+
+def test_a_journey_page_makes_as_many_queries_for_many_dead_letters_as_for_one():
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    stored_letter(trace_id=trace_id)
+    client, path = member(), f"/j/{trace_id}"
+    one = queries_of(client, path)
+
+    for _ in range(6):
+        stored_letter(trace_id=trace_id)
+
+    assert queries_of(client, path) == one

@@ -75,7 +75,7 @@ def test_what_cannot_be_done_is_said_before_and_is_not_in_the_form():
     assert ids == [str(good.pk)]
     assert "Send 1 dead letter again, in production" in text_of(page)
     assert "2 of the 3 ticked stay as they are" in text_of(page)
-    assert "stays: production has no connection named “a broker nobody connected”" in text_of(page)
+    assert "stays: no connection in production is named “a broker nobody connected”" in text_of(page)
     assert "stays: it is not open any more" in text_of(page)
 
 

@@ -12,12 +12,14 @@ from django.db import connection, connections
 from console.audit.models import AuditEntry
 from console.core.errors import Forbidden
 from console.identity.models import Role
+from messages.catalog.connections import withdraw_connection
 from messages.connectors import memory
 from messages.dead_letters.services import NotOpen
 from messages.models import DeadLetter, Flow, Message, Replay
 from messages.replay import services
 from messages.replay.proofs import settle_replays
 from messages.replay.services import (
+    IllegalTransition,
     ReplayNotAllowed,
     mark_processed,
     request_replay,
@@ -26,6 +28,7 @@ from messages.replay.services import (
     sweep_replays,
 )
 from messages.replay.states import TRANSITIONS, can_move
+from messages.search.naming import name_of
 from tests.factories import ROOT, actor, agent_key, event, letter, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
@@ -122,7 +125,8 @@ def test_the_receivers_event_proves_it_by_trace_link_or_message_id(tie):
     assert (replay.state, replay.proof_tie) == ("processed", tie)
     assert (stored.state, stored.resolution) == ("closed", "processed")
     assert Message.objects.get(id=stored.message_uid).get_status_display() == "delivered"
-    assert AuditEntry.objects.filter(action="replay.processed").count() == 1
+    entry = AuditEntry.objects.get(action="replay.processed")
+    assert entry.object_label == name_of(stored.keys, "").title  # the number people know it by
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,34 @@ def test_a_failure_a_mere_receipt_and_somebody_elses_event_prove_nothing(changes
     assert replay.state == "confirmed"
 
 
+@pytest.mark.parametrize("tie", ["link", "message id"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": "error", "error": {"type": "X"}},
+        {"operation": "receive"},
+        {"operation": "send"},
+        {"system": "crm", "destination": "other"},
+        {"occurred_at": (datetime.now(UTC) - timedelta(hours=1)).isoformat()},
+    ],
+    ids=["failure", "receipt", "sending", "another system", "before the replay"],
+)
+def test_what_proves_nothing_by_trace_proves_nothing_by_link_or_message_id_either(tie, changes):
+    _, stored, replay = replayed()
+    linked = {"message_id": "", "links": [{"trace_id": replay.trace_id.hex, "span_id": replay.span_id}]}
+    tied = linked if tie == "link" else {"message_id": stored.message_id}
+    item = event(
+        **{"system": "erp", "operation": "process", "destination": "erp.orders", "trace_id": "ab" * 16, "span_id": "cd" * 8}
+        | {"occurred_at": datetime.now(UTC).isoformat()} | tied | changes
+    )  # fmt: skip
+
+    push("/ingest/v1/events", [item], key=agent_key("erp"))
+    settle_replays()
+    replay.refresh_from_db()
+
+    assert replay.state == "confirmed"
+
+
 def test_a_letter_that_comes_back_closes_the_old_one_as_failed_again_and_is_linked():
     _, stored, replay = replayed()
 
@@ -174,6 +206,19 @@ def test_refused_opens_the_letter_again_with_the_brokers_words():
     assert "no queue takes it" in replay.detail
 
 
+def test_a_connection_that_was_withdrawn_since_the_request_is_not_used():
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    withdraw_connection(found, by=ROOT, reason="wrong broker")
+
+    run_replay(replay.pk)
+
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+    assert (replay.state, stored.state, sent_to(found)) == ("refused", "open", [])
+    assert "not approved any more" in replay.detail
+
+
 def test_unavailable_waits_and_is_tried_again_and_given_up_after_ten_attempts():
     _, stored, replay = replayed(options={"unavailable": "erp.orders"})
     assert replay.state == "queued"
@@ -191,7 +236,8 @@ def test_unavailable_waits_and_is_tried_again_and_given_up_after_ten_attempts():
 
 def test_a_broken_line_is_unknown_until_a_person_or_a_proof_decides():
     _, stored, replay = replayed(options={"unknown": "erp.orders"})
-    assert (replay.state, stored.state) == ("unknown", "open") or replay.state == "unknown"
+    stored.refresh_from_db()
+    assert (replay.state, stored.state) == ("unknown", "replaying")
 
     prove(replay, trace_id=replay.trace_id.hex, span_id="cd" * 8)
 
@@ -220,7 +266,7 @@ def test_an_idempotent_receiver_gets_an_unknown_one_again_with_the_same_id():
 def lost_worker(replay):
     """Leave the row as a worker does that was killed between send and mark."""
     assert services._claim(replay, again=False) == 1
-    Replay.objects.filter(pk=replay.pk).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+    Replay.objects.filter(pk=replay.pk).update(lease_until=datetime.now(UTC) - timedelta(hours=1))
 
 
 @pytest.mark.parametrize(("idempotent", "state", "attempt"), [(True, "confirmed", 2), (False, "unknown", 1)])
@@ -252,6 +298,63 @@ def test_a_zombie_worker_cannot_mark_what_another_attempt_owns():
     assert (replay.state, replay.attempt) == ("confirmed", 2)
 
 
+def test_a_worker_that_wakes_after_its_lease_does_not_send_beside_the_one_that_took_over():
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    lost_worker(replay)
+    zombie = Replay.objects.select_related("dead_letter__flow", "connection").get(pk=replay.pk)
+    sweep_replays()
+
+    sent = services._send(zombie, 1)
+
+    assert (sent, sent_to(found)) == (None, [])
+
+
+def test_a_replay_that_ends_every_worker_is_unknown_after_ten_of_them():
+    found, stored = memory_connection(), stored_letter()
+    Flow.objects.update(receiver_is_idempotent=True)
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    lost_worker(replay)
+    Replay.objects.update(attempt=10)
+
+    run_replay(replay.pk)  # a worker told twice
+    sweep_replays()
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.attempt, sent_to(found)) == ("unknown", 10, [])
+
+
+def test_what_a_worker_has_cannot_be_sent_again():
+    found, stored = memory_connection(), stored_letter()
+    replay = request_replay(stored, by=ROOT, reason="fixed")
+    assert services._claim(replay, again=False) == 1
+
+    with pytest.raises(IllegalTransition):
+        send_again(replay, by=ROOT, reason="impatience")
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.attempt, sent_to(found)) == ("sending", 1, [])
+
+
+def test_what_a_person_closed_on_their_word_cannot_be_sent_again():
+    _, stored, replay = replayed(options={"unknown": "erp.orders"})
+    mark_processed(replay, by=ROOT, reason="seen in the ERP")
+
+    with pytest.raises(IllegalTransition):
+        send_again(replay, by=ROOT, reason="a second tab was open")
+
+    replay.refresh_from_db()
+    stored.refresh_from_db()
+    assert (replay.state, stored.state) == ("unknown", "closed")
+
+
+def test_a_header_that_is_not_what_its_type_says_is_refused_before_anything_is_sent():
+    found, _, replay = replayed(headers=[{"name": "due", "type": "timestamp", "value": "yesterday"}])
+
+    assert (replay.state, sent_to(found)) == ("refused", [])
+    assert "header due" in replay.detail
+
+
 def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
     found, stored, replay = replayed(options={"unknown": "erp.orders"})
     found.options = {}
@@ -273,7 +376,7 @@ def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        ("nothing", "has no connection named"),
+        ("nothing", "no connection in production is named"),
         ("unapproved", "is not approved"),
         ("no body", "nothing to send"),
         ("no origin", "nowhere to send"),

@@ -91,7 +91,6 @@ def test_a_verb_in_the_spans_name_says_what_it_did_when_no_attribute_does(name: 
 @pytest.mark.parametrize(
     ("scope", "operation"),
     [
-        ("opentelemetry.instrumentation.pika.pika_instrumentor", semconv.PROCESS),
         ("opentelemetry.instrumentation.aio_pika", semconv.PROCESS),
         ("io.opentelemetry.kafka-clients-2.6", semconv.RECEIVE),
     ],

@@ -85,6 +85,24 @@ def filesize_short(size_bytes: int | None) -> str:
 
 
 @register.filter
+def kind(value: str) -> str:
+    """{{ connection.kind|kind }} → "Redis Streams"."""
+    return words.kind_words(value)
+
+
+@register.filter
+def action(value: str) -> str:
+    """{{ entry.action|action }} → "agent key created"."""
+    return words.action_words(value)
+
+
+@register.filter
+def sentence(value: str) -> str:
+    """{{ replay.detail|sentence }} → "It died again: no answer."."""
+    return words.sentence(value)
+
+
+@register.filter
 def count_capped(count: int, cap: int = words.COUNT_CAP) -> str:
     """{{ 10001|count_capped }} → "10,000+"; below the cap "9,312"."""
     return words.count_words(count, cap)

@@ -1,0 +1,43 @@
+"""The message that a replay sends: the body as it was, the dead letter's headers stripped, ours stamped."""
+
+from __future__ import annotations
+
+from messages.connectors.base import Outgoing
+from messages.connectors.context import make_traceparent
+from messages.connectors.headers import from_dicts, value_of
+from messages.connectors.hygiene import stamp_headers, strip_headers
+from messages.models import Replay
+from messages.payloads.seal import Content
+
+
+def outgoing(replay: Replay, content: Content, attempt: int) -> Outgoing:
+    """Return the message as it goes out: dead-letter headers stripped, ours stamped, the rest as it was."""
+    letter = replay.dead_letter
+    headers = stamp_headers(
+        strip_headers(from_dicts(content.headers)),
+        replay_id=str(replay.pk),
+        replay_of=letter.message_id or str(letter.pk),
+        attempt=attempt,
+        by=replay.requested_by,
+        traceparent=make_traceparent(replay.trace_id.hex, replay.span_id),
+    )
+    same = replay.destination == letter.origin
+    return Outgoing(
+        id=str(replay.pk),
+        destination=replay.destination,
+        route=letter.route if same else {},
+        body=content.body,
+        headers=headers,
+        properties=content.properties,
+        content_type=letter.content_type,
+    )
+
+
+def header_without_value(message: Outgoing) -> str | None:
+    """Return the name of a header whose value cannot be made from what was stored: found before anything is sent."""
+    for header in message.headers:
+        try:
+            value_of(header)
+        except (ValueError, TypeError, ArithmeticError):
+            return header.name
+    return None
