@@ -113,6 +113,8 @@ class Sender:
             try:
                 self._deliver(Spool.read(work) if isinstance(work, Path) else work)
                 self._settled(work)
+            except FileNotFoundError:  # another process has sent this file meanwhile
+                continue
             except ConsoleAway as error:
                 self._away(str(error), error.retry_after_s)
             except Exception as error:  # noqa: BLE001  a surprise must not end the only thread that sends

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 SUFFIX = ".batch"
@@ -23,10 +24,18 @@ class Spool:
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
     def is_full(self) -> bool:
-        return sum(path.stat().st_size for path in self.files()) >= self.most_bytes
+        size = 0
+        for path in self.files():
+            with suppress(FileNotFoundError):  # another process sent it meanwhile
+                size += path.stat().st_size
+        return size >= self.most_bytes
 
     def items(self) -> int:
-        return sum(len(self.read(path)) for path in self.files())
+        count = 0
+        for path in self.files():
+            with suppress(FileNotFoundError):
+                count += len(self.read(path))
+        return count
 
     def write(self, batch: Sequence[tuple[str, bytes]]) -> None:
         """Write one batch of one endpoint; it is on the disk when this returns. Raises OSError."""
