@@ -42,5 +42,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 600},
     },
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
+    # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.
+    "retention": {"task": "messaging.retention", "schedule": 900.0, "options": {"expires": 600}},
     "expire-ledger": {"task": "messaging.expire_ledger", "schedule": 3600.0, "options": {"expires": 600}},
 }

@@ -18,7 +18,18 @@ from console.core.errors import Forbidden, NotFound
 from console.identity.access import visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
-from messages.models import Change, Connection, DeadLetter, Event, Flow, IngestReject, Message, Replay, System
+from messages.models import (
+    Change,
+    Connection,
+    DeadLetter,
+    Event,
+    Flow,
+    IngestReject,
+    LegalHold,
+    Message,
+    Replay,
+    System,
+)
 
 M = TypeVar("M", bound=Model)
 
@@ -116,6 +127,10 @@ def get_visible_flow(actor: Actor, pk: int) -> Flow:
     return _get(visible_flows(actor), "flow", pk=pk)
 
 
+def get_visible_flow_named(actor: Actor, environment: Environment, name: str) -> Flow:
+    return _get(visible_flows(actor), "flow", environment=environment, name=name.replace("\x00", ""))
+
+
 def get_visible_message(actor: Actor, pk: UUID) -> Message:
     return _get(visible_messages(actor), "message", id=pk)
 
@@ -126,6 +141,19 @@ def get_visible_event(actor: Actor, pk: UUID) -> Event:
 
 def get_visible_dead_letter(actor: Actor, pk: UUID) -> DeadLetter:
     return _get(visible_dead_letters(actor), "dead letter", pk=pk)
+
+
+def visible_holds(actor: Actor) -> QuerySet[LegalHold]:
+    """Return the legal holds on the actor's environments and on the flows that the actor may see."""
+    holds = LegalHold.objects.select_related("environment", "flow__team", "flow__environment")
+    if actor.is_superuser:
+        return holds
+    flows = visible_flows(actor).order_by().values("pk")
+    return holds.filter(environment_id__in=list(actor.grants)).filter(Q(flow__isnull=True) | Q(flow_id__in=flows))
+
+
+def get_visible_hold(actor: Actor, pk: int) -> LegalHold:
+    return _get(visible_holds(actor), "legal hold", pk=pk)
 
 
 def get_visible_system(actor: Actor, pk: int) -> System:

@@ -3,7 +3,20 @@
 from django.contrib import admin
 
 from console.core.readonly import window
-from messages.models import Change, Connection, DeadLetter, Flow, FlowRule, IngestReject, KeyRule, Replay, System
+from messages.models import (
+    Change,
+    Connection,
+    DeadLetter,
+    Flow,
+    FlowRule,
+    IngestReject,
+    KeyRule,
+    LegalHold,
+    Replay,
+    RetentionPolicy,
+    RetentionRun,
+    System,
+)
 
 admin.site.register(Flow, window(show=("name", "environment", "team", "criticality")))
 admin.site.register(System, window(show=("name", "environment")))
@@ -16,3 +29,6 @@ admin.site.register(
 admin.site.register(Replay, window(show=("id", "dead_letter", "state", "attempt", "requested_by", "created_at")))
 admin.site.register(IngestReject, window("raw", show=("received_at", "agent", "endpoint", "code")))
 admin.site.register(Change, window(show=("started_at", "kind", "title", "outcome", "environment")))
+admin.site.register(LegalHold, window(show=("placed_at", "environment", "flow", "placed_by", "reason")))
+admin.site.register(RetentionPolicy, window(show=("environment", "payload_days", "metadata_days", "changed_by")))
+admin.site.register(RetentionRun, window(show=("started_at", "state", "finished_at")))

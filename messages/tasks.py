@@ -5,10 +5,19 @@ from celery import shared_task
 
 @shared_task(name="messaging.create_partitions")
 def create_partitions() -> None:
-    """Make the partitions of the coming week. May run twice at once."""
-    from messages.ingest import partitions
+    """Move rows that found no partition into their day's, and make those of the coming week. May run twice at once."""
+    from messages.ingest import misplaced, partitions
 
+    misplaced.place_misplaced()
     partitions.create_partitions()
+
+
+@shared_task(name="messaging.retention")
+def retention() -> None:
+    """Let go what is older than its policy, if no run finished today. May run twice at once, and die anywhere."""
+    from messages.retention import run
+
+    run.run_daily()
 
 
 @shared_task(name="messaging.expire_ledger")

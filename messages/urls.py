@@ -13,6 +13,7 @@ from messages.ingest import api as ingest
 from messages.ingest import views as watch
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
+from messages.retention import views as retention
 from messages.search import views as search
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -39,6 +40,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("changes/<uuid:pk>/end/", changes.act, {"action": "end"}, name="change-end"),
     path("changes/<uuid:pk>/withdraw/", changes.act, {"action": "withdraw"}, name="change-withdraw"),
     path("settings/", settings.settings, name="settings"),
+    path("settings/retention/", retention.retention, name="retention"),
+    path("settings/retention/hold/", retention.hold, name="environment-hold"),
+    path("settings/retention/holds/<int:pk>/lift/", retention.lift, name="hold-lift"),
+    path("flows/<int:pk>/hold/", retention.hold, name="flow-hold"),
     path("settings/refused/", watch.moved),
     path("ingest/", watch.ingest, name="ingest"),
     path("ingest/refused/", watch.refused, name="refused"),

@@ -51,22 +51,27 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         create_partitions()
 
 
+def forget_everything() -> None:
+    """Drop what a process remembers of committed rows."""
+    from messages.ingest import catalog, clocks, http, writer
+    from messages.payloads import services as payloads
+    from messages.retention import policies, sizes
+
+    catalog.forget()
+    clocks.forget()
+    http._agents.clear()
+    payloads._open_keys.clear()
+    policies.forget()
+    sizes.forget()
+    writer._days_known = (0.0, set())
+
+
 @pytest.fixture(autouse=True)
 def fresh_caches() -> Iterator[None]:
     """What a process remembers of committed rows is wrong after a test has rolled them back."""
-    from messages.ingest import catalog, clocks, http, writer
-    from messages.payloads import services as payloads
-
-    def forget() -> None:
-        catalog.forget()
-        clocks.forget()
-        http._agents.clear()
-        payloads._open_keys.clear()
-        writer._days_known = (0.0, set())
-
-    forget()
+    forget_everything()
     yield
-    forget()
+    forget_everything()
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from django.http import HttpRequest
 
 from console.dashboard.nav import rail
 from console.identity.access import visible_environments
+from messages.ingest.gate import disk_words
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Return `environment`, `environments` and `nav` for a signed-in reader; nothing for a stranger."""
+    """Return `environment`, `environments`, `nav` and `alarm` for a signed-in reader; nothing for a stranger."""
     actor = getattr(request, "actor", None)
     if not actor:
         return {}
@@ -20,4 +21,5 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "environment": request.environment or None,  # type: ignore[attr-defined]
         "environments": environments,
         "nav": lambda: rail(request, environments),
+        "alarm": disk_words(),
     }

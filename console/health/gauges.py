@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 
 from django.db.models import Count, Min
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from console.identity.models import Agent
+from console.identity.models import Agent, Environment
 from messages.ingest.clocks import latest_readings
 from messages.ingest.partitions import TABLES
 from messages.ingest.watch import rows_in_default
 from messages.models import DeadLetter, IngestReject, Replay
+from messages.retention.policies import last_finished
+from messages.retention.rules import METADATA, PAYLOADS, ROLLUPS
+from messages.retention.sizes import bytes_by_day, measured_parts
 
 
 class StateCollector(Collector):
@@ -69,3 +73,29 @@ class StateCollector(Collector):
             if agent.pk in readings:
                 ahead.add_metric([agent.environment.slug, agent.name], readings[agent.pk][0].ahead.total_seconds())
         yield from (waiting, oldest, replays, silent, refused, misplaced, ahead)
+        yield from retention_gauges(now)
+
+
+def retention_gauges(now: datetime) -> Iterator[Metric]:
+    """When retention last finished, the oldest day that each table keeps, what each kind takes."""
+    run = GaugeMetricFamily("waybill_retention_last_run_seconds", "Seconds since a run of retention finished.")
+    if (finished := last_finished()) is not None:
+        run.add_metric([], (now - finished.started_at).total_seconds())
+    oldest = GaugeMetricFamily(
+        "waybill_retention_oldest_day_seconds", "Age of the oldest day that a table keeps.", labels=["table"]
+    )
+    parts = measured_parts()
+    first: dict[str, date] = {}
+    for part in parts:
+        first[part.table.name] = min(part.day, first.get(part.table.name, part.day))
+    for table, day in first.items():
+        oldest.add_metric([table], (now - datetime(day.year, day.month, day.day, tzinfo=UTC)).total_seconds())
+    stored = GaugeMetricFamily(
+        "waybill_stored_bytes",
+        "Bytes on disk with indexes, of tables partitioned by day; measured at most every five minutes.",
+        labels=["environment", "kind"],
+    )
+    for pk, slug in Environment.objects.values_list("pk", "slug"):
+        for kind in (PAYLOADS, METADATA, ROLLUPS):
+            stored.add_metric([slug, kind], sum(bytes_by_day(parts, pk, kind).values()))
+    yield from (run, oldest, stored)

@@ -8,6 +8,8 @@ from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from messages.ingest.gate import disk_words
+
 WORKER_KEY = "heartbeat:worker"
 WORKER_SILENT_S = 20
 _migrated = False  # once true it stays true for this process: migrations are not unapplied under a running console
@@ -53,13 +55,18 @@ def check_worker() -> str:
     return "ok" if silent < WORKER_SILENT_S else f"silent for {silent:.0f} s"
 
 
+def check_disk() -> str:
+    return disk_words() or "ok"
+
+
 def beat_heart() -> None:
     """Called by a task that beat sends and a worker runs."""
     cache.set(WORKER_KEY, time.time(), timeout=3600)
 
 
 def readiness() -> tuple[bool, dict[str, str]]:
-    """Return (may take traffic, what each part says). Without worker or cache ingest and reading still work."""
+    """Return (may take traffic, what each part says). Without worker or cache ingest and reading still work, without disk reading."""
     checks = {"database": check_database(), "migrations": "", "cache": check_cache(), "worker": check_worker()}
+    checks["disk"] = check_disk()
     checks["migrations"] = check_migrations() if checks["database"] == "ok" else "unknown: the database does not answer"
     return checks["database"] == "ok" and checks["migrations"] == "ok", checks

@@ -43,6 +43,11 @@ class FlowIn(serializers.Serializer[Any]):
     runbook_url = serializers.URLField(allow_blank=True, max_length=200, required=False)
     description = serializers.CharField(allow_blank=True, max_length=4000, required=False)
     receiver_is_idempotent = serializers.BooleanField(required=False)
+    payload_days = serializers.IntegerField(
+        allow_null=True,
+        required=False,
+        help_text="Days of payloads; null for those of the environment's retention policy.",
+    )
 
 
 class ConnectionIn(serializers.Serializer[Any]):
@@ -143,7 +148,7 @@ class OneFlow(View):
                 raise Invalid("you can give a flow only to a team that you administer, by its name")
         kept = {
             name: getattr(flow, name)
-            for name in ("criticality", "runbook_url", "description", "receiver_is_idempotent")
+            for name in ("criticality", "runbook_url", "description", "receiver_is_idempotent", "payload_days")
         }
         change_flow(flow, FlowChange(team=team, **(kept | asked)), by=self.actor)
         return Response(out.FlowOut(flow).data)

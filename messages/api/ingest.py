@@ -16,6 +16,7 @@ from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_l
 from messages.access import get_visible_reject
 from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, uuid_or_404, validated
 from messages.api.views import PAGE_PARAMETERS
+from messages.ingest.gate import disk_words
 from messages.ingest.mending import dismiss, read_refused, resubmit
 from messages.ingest.watch import find_rejects, intake_of, reject_counts, rows_in_default
 from messages.models import IngestReject
@@ -83,6 +84,7 @@ class IntakeOut(serializers.Serializer[Any]):
     agents = AgentIntakeOut(many=True)
     refused_waiting = serializers.DictField(child=serializers.IntegerField(), help_text="By code.")
     rows_in_default = serializers.DictField(child=serializers.IntegerField(), help_text="By table, up to 1,001.")
+    alarm = serializers.CharField(help_text="What a person must know of the disk; empty while there is room.")
 
 
 REJECTS = inline_serializer(
@@ -97,13 +99,18 @@ class Ingest(View):
     )
     def get(self, request: Request) -> Response:
         """How ingest does in each environment: lately, what waits refused, rows outside their day's partition."""
-        now, misplaced = timezone.now(), rows_in_default()
+        now, misplaced, disk = timezone.now(), rows_in_default(), disk_words()
         answer = []
         for environment in self.environments():
             refused: dict[str, int] = {}
             for _, code, count in reject_counts(self.actor, environment):
                 refused[code] = refused.get(code, 0) + count
-            more = {"environment": environment.slug, "refused_waiting": refused, "rows_in_default": misplaced}
+            more = {
+                "environment": environment.slug,
+                "refused_waiting": refused,
+                "rows_in_default": misplaced,
+                "alarm": disk,
+            }
             answer.append(asdict(intake_of(environment, now=now)) | more)
         return Response(IntakeOut(answer, many=True).data)
 

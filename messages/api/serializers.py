@@ -192,6 +192,7 @@ class FlowOut(serializers.ModelSerializer[Flow]):
             "runbook_url",
             "description",
             "receiver_is_idempotent",
+            "payload_days",
             "found_by_itself",
         )
 

@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, catalog, changes, ingest, people, views
+from messages.api import actions, agents, catalog, changes, ingest, people, retention, views
 from messages.api.docs import ApiDocs
 
 
@@ -70,6 +70,11 @@ urlpatterns = [
     path("rejects/<str:pk>/text", ingest.RejectBody.as_view()),
     path("rejects/<str:pk>/resubmit", ingest.Resubmit.as_view()),
     path("rejects/<str:pk>/dismiss", ingest.Dismiss.as_view()),
+    path("retention", retention.Retention.as_view()),
+    path("retention/preview", retention.Preview.as_view()),
+    path("retention/plan", retention.DryRun.as_view()),
+    path("retention/holds", retention.Holds.as_view()),
+    path("retention/holds/<str:pk>", retention.OneHold.as_view()),
     path("audit", views.Audit.as_view()),
     path("audit/<str:pk>", views.OneAuditEntry.as_view()),
     re_path(r"^(?P<path>.*)$", nothing_here),

@@ -15,6 +15,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment, Team
 from messages.access import can_change_flow, can_give_flow_to
 from messages.models import Flow, FlowRule, KeyRule
+from messages.retention.rules import check_payload_days
 
 DEFAULT_KEYS = ("order_no", "invoice_no", "customer_no", "shipment_no", "business.*")
 
@@ -43,6 +44,7 @@ class FlowChange:
     runbook_url: str
     description: str
     receiver_is_idempotent: bool
+    payload_days: int | None = None  # None: those of the environment's policy
 
 
 @transaction.atomic
@@ -52,7 +54,9 @@ def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
         raise Forbidden(f"only administrators of {flow.team or flow.environment} may change {flow.name}")
     if change.team and change.team != flow.team and not can_give_flow_to(by, flow, change.team):
         raise Forbidden(f"you can give a flow only to a team that you administer, and {change.team} is not one")
-    names = ("team", "criticality", "runbook_url", "description", "receiver_is_idempotent")
+    if change.payload_days is not None:
+        check_payload_days(change.payload_days)
+    names = ("team", "criticality", "runbook_url", "description", "receiver_is_idempotent", "payload_days")
     changed = {name: getattr(change, name) for name in names if getattr(flow, name) != getattr(change, name)}
     if changed:
         for name, value in changed.items():

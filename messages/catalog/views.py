@@ -38,6 +38,7 @@ from messages.catalog.services import change_flow
 from messages.changes.present import did, state_of
 from messages.changes.queries import changes_before
 from messages.models import Connection, Flow
+from messages.retention.policies import hold_of_flow
 from messages.search.quoting import quoted
 
 SHOWN = 100
@@ -109,6 +110,7 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
         "changes": [(change, did(change), state_of(change, now=now)) for change in changes],
         "form": form if can_change_flow(request.actor, found) else None,
         "history": object_history("flow", str(found.pk))[:20],
+        "hold": hold_of_flow(found),
     }
 
 

@@ -25,6 +25,7 @@ from messages.models import DeadLetter, Replay
 from messages.payloads.seal import seal
 from messages.payloads.services import data_key_for
 from messages.replay.states import AWAITING_PROOF
+from messages.retention.policies import accepted_age
 
 COLUMNS = {
     "id": "uuid",
@@ -96,7 +97,8 @@ def store_dead_letters(
     if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
         return answered
     now = datetime.now(UTC)
-    rows, payloads = _rows(agent, letters, now), _payloads(agent, letters, now)
+    rows = _rows(agent, letters, now)
+    payloads = _payloads(agent, letters, {row[0]: row[3] for row in rows}, now)
     rejected = [{"index": r.index, "code": r.code, "detail": r.detail} for r in refused]
     try:
         with transaction.atomic():
@@ -162,17 +164,20 @@ def _clean_route(route: dict[str, str]) -> dict[str, str]:
     return {name.replace("\x00", "")[:64]: value.replace("\x00", "")[:300] for name, value in list(route.items())[:16]}
 
 
-def _payloads(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> dict[UUID, tuple[object, ...]]:
+def _payloads(
+    agent: Agent, letters: Sequence[NewDeadLetter], flows: dict[UUID, int], now: datetime
+) -> dict[UUID, tuple[object, ...]]:
     with_body = [letter for letter in letters if letter.content is not None]
     if not with_body:
         return {}
     day, environment_id = now.date(), agent.environment_id
-    key_id, key = data_key_for(environment_id, day)
+    key_id, key = data_key_for(environment_id, day, kept=True)
     return {
         letter.id: (
             day,
             letter.id,
             environment_id,
+            flows[letter.id],
             key_id,
             letter.texts["content_type"],
             len(letter.content.body),
@@ -195,6 +200,7 @@ def _mark_messages(
     flows = {row[0]: row[3] for row in rows}
     deaths: dict[UUID, tuple[object, ...]] = {}
     first_seen: dict[UUID, datetime] = {}
+    oldest = now - accepted_age(environment_id)
     for letter in fresh:
         if letter.message_uid is not None:
             texts = letter.texts
@@ -208,7 +214,8 @@ def _mark_messages(
                 texts["error_root_type"] or None,
                 texts["error_message"] or texts["reason"] or None,
             )
-            first_seen[letter.message_uid] = letter.first_failed_at or letter.failed_at
+            # The letter may be older than metadata gets; its message's row must not lie in a day that retention lets go.
+            first_seen[letter.message_uid] = max(letter.first_failed_at or letter.failed_at, oldest)
     messages_sql.mark_dead(environment_id, deaths, first_seen, now)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -55,6 +56,7 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
                     gate.stumbled()
                 refusal = Unavailable("the database cannot take this now; send it again")
             finally:
+                gate.leave_room(request)
                 if (agent := getattr(request, "ingest_agent", None)) is not None:
                     gate.took(agent, time.monotonic() - started)
             REFUSALS.labels(name, refusal.code).inc()
@@ -91,6 +93,7 @@ def take(request: HttpRequest, endpoint: str, *, media_types: frozenset[str] | N
     """Return (body, answer) of a request whose items are stored now."""
     agent, body = receive(request, media_types=media_types)
     decoded = decode(endpoint, agent, body)
+    body = replace(body, data=b"")  # up to 20 MiB that nobody needs any more
     answer = store(endpoint, decoded)
     finish(agent, body, decoded.items)
     return body, answer

@@ -15,6 +15,7 @@ from pathlib import Path
 import redis
 import structlog
 from django.conf import settings
+from django.http import HttpRequest
 from prometheus_client import Gauge
 
 from console.core.errors import ConsoleError
@@ -23,6 +24,8 @@ from messages.ingest.shares import Bucket, Shares
 
 log = structlog.get_logger(__name__)
 DISK_FRESH_S = 2.0
+DISK_WARNS_AT = 1.5  # times the reserve
+ROOM_S = 5.0
 STUCK_S = 2.0  # after a lock or statement time-out nobody waits for the same lock again for so long
 FREE = Gauge(
     "waybill_disk_free_ratio", "Free part of the disk that the console's data lies on.", multiprocess_mode="mostrecent"
@@ -67,6 +70,7 @@ class Stuck(PushedBack):
 
 _shares = Shares(threads=settings.INGEST_THREADS)
 _lock = threading.Lock()
+_room = threading.BoundedSemaphore(1)
 _stuck_until = 0.0
 _disk: tuple[float, float] = (-math.inf, 1.0)  # when it was measured, the free part
 _buckets: dict[tuple[int, str], Bucket] = {}
@@ -86,6 +90,18 @@ def check_open() -> None:
         )
 
 
+def disk_words() -> str:
+    """Return what a person must know of the disk, nothing while there is room: at half as much again as the reserve it is time to act."""
+    free, reserve = free_disk(time.monotonic()), settings.DISK_RESERVE_PERCENT
+    if free * 100 >= reserve * DISK_WARNS_AT:
+        return ""
+    if free * 100 >= reserve:
+        return f"{free:.1%} of the disk is free. Under {reserve} % ingest takes nothing more."
+    return (
+        f"Only {free:.1%} of the disk is free: ingest takes nothing until {reserve} % are. Agents keep what they have."
+    )
+
+
 def check_agent(agent: Agent) -> None:
     """Raise when this agent has to wait: OverQuota, OverShare."""
     now = time.monotonic()
@@ -96,6 +112,22 @@ def check_agent(agent: Agent) -> None:
         over = _shares.is_over(agent.pk, now=now)
     if over:
         raise OverShare("the console is busy and others wait; send it again", retry_after_s=1)
+
+
+def take_room(request: HttpRequest) -> None:
+    """Wait until no other large body is worked on in this process; raises OverShare when that takes too long.
+
+    A body of 20 MiB needs about 100 MB until it is stored; four threads with one each would need four times that.
+    """
+    if not _room.acquire(timeout=ROOM_S):
+        raise OverShare("other large bodies are being worked on; send it again, or in smaller batches", retry_after_s=2)
+    request.ingest_room = True  # type: ignore[attr-defined]
+
+
+def leave_room(request: HttpRequest) -> None:
+    """Let the next large body in, when this request had one."""
+    if getattr(request, "ingest_room", False):
+        _room.release()
 
 
 def took(agent: Agent, seconds: float) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import BytesIO
 
 import zstandard
@@ -21,6 +22,7 @@ from messages.ingest import gate
 
 WIRE_BYTES = 8 * 1024 * 1024
 INFLATED_BYTES = 20 * 1024 * 1024
+STEP_BYTES = 1024 * 1024
 MOST_ITEMS = 5_000
 MOST_DEPTH = 64
 KEY_FRESH_S = 3.0  # a revoked key is refused after this at the latest
@@ -104,7 +106,7 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
         raise WrongType(f"send one of {', '.join(sorted(media_types))}, not {media_type[:80] or 'nothing'}")
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     wire = _read(request)
-    data = inflate(wire, encoding)
+    data = inflate(wire, encoding, before_large=partial(gate.take_room, request))
     batch_id = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
     if len(batch_id) > 180 or "\x00" in batch_id:
         raise Malformed("an Idempotency-Key has at most 180 characters")
@@ -135,41 +137,57 @@ def _read(request: HttpRequest) -> bytes:
     return data
 
 
-def inflate(data: bytes, encoding: str) -> bytes:
-    """Return the body without its Content-Encoding, never more than 20 MiB of it; raises Malformed, WrongType, TooLarge."""
+def inflate(data: bytes, encoding: str, *, before_large: Callable[[], None] = lambda: None) -> bytes:
+    """Return the body without its Content-Encoding, never more than 20 MiB of it; raises Malformed, WrongType, TooLarge.
+
+    before_large  called once when there is more than 1 MiB of it, before the rest is inflated; may raise.
+    """
     if encoding in ("", "identity"):
+        if len(data) > STEP_BYTES:
+            before_large()
         return data
+    inflated = BytesIO()  # its value is handed out without a copy
     try:
-        if encoding in ("gzip", "x-gzip"):
-            return b"".join(_unzipped(data, 31))
-        if encoding == "deflate":
-            return b"".join(_unzipped(data, 15))
-        if encoding == "zstd":
-            # decompress(max_output_size=…) is ignored when the frame states its size; the reader is not.
-            with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(BytesIO(data)) as reader:
-                inflated = reader.read(INFLATED_BYTES + 1)
-            if not inflated and data:
-                raise Malformed("the zstd body is cut")
-            return _capped(inflated)
+        for chunk in _chunks(data, encoding):
+            if inflated.tell() == STEP_BYTES:
+                before_large()
+            inflated.write(chunk)
+            if inflated.tell() > INFLATED_BYTES:
+                raise TooLarge(f"the body inflates to more than {INFLATED_BYTES:,} bytes; send smaller batches")
     except (zlib.error, zstandard.ZstdError, EOFError) as error:
         raise Malformed(f"the body is not {encoding}: {error}") from error
-    raise WrongType(f"Content-Encoding {encoding[:40]} is not taken; use gzip, deflate, zstd or none")
+    return inflated.getvalue()
+
+
+def _chunks(data: bytes, encoding: str) -> Iterator[bytes]:
+    """Yield the inflated body in steps of 1 MiB, so that a bomb is not inflated before it is refused."""
+    if encoding in ("gzip", "x-gzip"):
+        yield from _unzipped(data, 31)
+    elif encoding == "deflate":
+        yield from _unzipped(data, 15)
+    elif encoding == "zstd":
+        # decompress(max_output_size=…) is ignored when the frame states its size; the reader is not.
+        with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(BytesIO(data)) as reader:
+            first = reader.read(STEP_BYTES)
+            if not first and data:
+                raise Malformed("the zstd body is cut")
+            yield first
+            while chunk := reader.read(STEP_BYTES):
+                yield chunk
+    else:
+        raise WrongType(f"Content-Encoding {encoding[:40]} is not taken; use gzip, deflate, zstd or none")
 
 
 def _unzipped(data: bytes, window: int) -> Iterator[bytes]:
     inflater = zlib.decompressobj(window)
-    inflated = inflater.decompress(data, INFLATED_BYTES + 1)
-    yield _capped(inflated)
+    chunk = inflater.decompress(data, STEP_BYTES)
+    while chunk:
+        yield chunk
+        chunk = inflater.decompress(inflater.unconsumed_tail, STEP_BYTES)
     if not inflater.eof:
         raise Malformed("the compressed body is cut")
     if inflater.unused_data:
         raise Malformed("there are bytes after the compressed body")
-
-
-def _capped(inflated: bytes) -> bytes:
-    if len(inflated) > INFLATED_BYTES:
-        raise TooLarge(f"the body inflates to more than {INFLATED_BYTES:,} bytes; send smaller batches")
-    return inflated
 
 
 def batch_identity(endpoint: str, batch_id: str | None, sha256: bytes) -> str:

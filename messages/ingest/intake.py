@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import Counter, Histogram
@@ -25,6 +24,7 @@ from messages.ingest.exceptions import store_exceptions
 from messages.ingest.http import Body, batch_identity
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.writer import write_batch
+from messages.retention.policies import accepted_age
 
 EVENTS = Counter("waybill_ingest_events_total", "Events by what became of them.", ["endpoint", "result"])
 LAG = Histogram(
@@ -45,10 +45,6 @@ class Decoded:
     store: Callable[[], dict[str, Any]]
 
 
-def retention() -> timedelta:
-    return timedelta(days=settings.RETENTION_DAYS)
-
-
 def keys_for(agent: Agent) -> Callable[[Mapping[str, Any]], dict[str, str]]:
     return partial(business_keys, rules_of(agent.environment_id))
 
@@ -56,7 +52,11 @@ def keys_for(agent: Agent) -> Callable[[Mapping[str, Any]], dict[str, str]]:
 def _traces(agent: Agent, body: Body) -> Decoded:
     request = otlp.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
     events, refused = otlp.events_of(
-        request, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention(), keys=keys_for(agent)
+        request,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        retention=accepted_age(agent.environment_id),
+        keys=keys_for(agent),
     )
     return _of_events("traces", agent, body, events, refused)
 
@@ -67,7 +67,7 @@ def _events(agent: Agent, body: Body) -> Decoded:
         items,
         environment_id=agent.environment_id,
         now=datetime.now(UTC),
-        retention=retention(),
+        retention=accepted_age(agent.environment_id),
         keys=keys_for(agent),
         nested_checked=body.media_type != native.NDJSON,
     )
@@ -77,7 +77,11 @@ def _events(agent: Agent, body: Body) -> Decoded:
 def _cloud_events(agent: Agent, body: Body) -> Decoded:
     items = cloudevents.split_items(body.data, body.media_type, body.headers)
     events, refused = cloudevents.events_of(
-        items, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention(), keys=keys_for(agent)
+        items,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        retention=accepted_age(agent.environment_id),
+        keys=keys_for(agent),
     )
     # In binary mode the body alone does not tell two events apart.
     sha256 = hashlib.sha256(b"\n".join(items)).digest()
@@ -118,7 +122,10 @@ def _of_events(
 def _logs(agent: Agent, body: Body) -> Decoded:
     request = otlp.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
     exceptions, ignored = otlp_logs.exceptions_of(
-        request, environment_id=agent.environment_id, now=datetime.now(UTC), retention=retention()
+        request,
+        environment_id=agent.environment_id,
+        now=datetime.now(UTC),
+        retention=accepted_age(agent.environment_id),
     )
     identity = batch_identity("logs", body.batch_id, body.sha256)
 
@@ -136,7 +143,7 @@ def _dead_letters(agent: Agent, body: Body) -> Decoded:
         items,
         environment_id=agent.environment_id,
         now=datetime.now(UTC),
-        retention=retention(),
+        retention=accepted_age(agent.environment_id),
         keys=keys_for(agent),
         nested_checked=body.media_type != native.NDJSON,
     )

@@ -29,7 +29,7 @@ def store_refused(
     """
     if not refused:
         return
-    key_id, key = data_key_for(agent.environment_id, now.date())
+    key_id, key = data_key_for(agent.environment_id, now.date(), kept=True)
     rejects = []
     for item in refused:
         pk = uuid7()

@@ -21,6 +21,7 @@ from messages.ingest.mending import dismiss, read_refused, resubmit
 from messages.ingest.watch import LATELY, find_rejects, intake_of, reject_counts, rows_in_default
 from messages.models import IngestReject
 from messages.payloads.seal import PayloadUnreadable
+from messages.retention.policies import alarm
 
 SHOWN = 50
 MOST_SHOWN = 500_000  # characters that a form holds without harm; larger items are mended over REST
@@ -38,6 +39,7 @@ def ingest(request: PageRequest) -> HttpResponse:
         "counts": counts,
         "waiting": sum(count for _, _, count in counts),
         "misplaced": rows_in_default(),
+        "retention_alarm": alarm(request.environment, now=timezone.now()),
     }
     return render_page(request, "messaging/ingest.html", "messaging/_ingest.html", context)
 

@@ -66,8 +66,8 @@ LINKS = (
     "INSERT INTO messaging_trace_link SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::uuid[], %b::text[], "
     "%b::uuid[], %b::text[]) ON CONFLICT DO NOTHING"
 )
-PAYLOAD_NAMES = "stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed"
-PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "text", "int8", "bytea"]
+PAYLOAD_NAMES = "stored_on, id, environment_id, flow_id, data_key_id, content_type, size_bytes, sealed"
+PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "int8", "text", "int8", "bytea"]
 
 
 class BatchConflict(Conflict):
@@ -184,7 +184,7 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
         destination = event.destination or (flows_of_traces.get(event.trace_id) if event.trace_id else None)
         flow_id = flow_id_for(environment_id, destination, event.system)
         system_id = system_id_for(environment_id, event.system)
-        payload = _sealed(environment_id, today, event) if event.payload else None
+        payload = _sealed(environment_id, flow_id, today, event) if event.payload else None
         columns = (
             event.occurred_at,
             event.id,
@@ -216,12 +216,12 @@ def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
     return rows
 
 
-def _sealed(environment_id: int, day: date, event: NewEvent) -> tuple[object, ...]:
-    assert event.payload is not None
+def _sealed(environment_id: int, flow_id: int, day: date, event: NewEvent) -> tuple[object, ...]:
+    payload, event.payload = event.payload, None  # open bodies are let go one by one: they may be 20 MiB together
+    assert payload is not None
     key_id, key = data_key_for(environment_id, day)
-    content = event.payload.content
-    sealed = seal(key, content, environment_id=environment_id, row_id=event.id)
-    return (day, event.id, environment_id, key_id, event.payload.content_type, len(content.body), sealed)
+    sealed = seal(key, payload.content, environment_id=environment_id, row_id=event.id)
+    return (day, event.id, environment_id, flow_id, key_id, payload.content_type, len(payload.content.body), sealed)
 
 
 _days_known: tuple[float, set[date]] = (0.0, set())
@@ -315,7 +315,7 @@ def _copy_payloads(rows: Sequence[Row]) -> None:
 
 
 def copy_payloads(payloads: Sequence[tuple[object, ...]]) -> None:
-    """COPY sealed payloads, each (stored_on, id, environment_id, data_key_id, content_type, size_bytes, sealed)."""
+    """COPY sealed payloads, each (stored_on, id, environment_id, flow_id, data_key_id, content_type, size_bytes, sealed)."""
     _copy(f"messaging_payload ({PAYLOAD_NAMES})", PAYLOAD_TYPES, payloads)
 
 

@@ -4,6 +4,7 @@ from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry
+from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
 
 __all__ = [
@@ -18,10 +19,13 @@ __all__ = [
     "IngestReject",
     "KeyRule",
     "LedgerEntry",
+    "LegalHold",
     "LoggedException",
     "Message",
     "Payload",
     "Replay",
+    "RetentionPolicy",
+    "RetentionRun",
     "RollupHour",
     "RollupMinute",
     "System",

@@ -39,6 +39,7 @@ class Flow(models.Model):
     runbook_url = models.URLField(blank=True)
     description = models.TextField(blank=True)
     receiver_is_idempotent = models.BooleanField(default=False)  # an interrupted replay may be sent again by itself
+    payload_days = models.PositiveSmallIntegerField(null=True)  # null: those of the environment's retention policy
     found_by_itself = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -99,6 +99,8 @@ class DeadLetter(models.Model):
             Index(fields=["environment", "flow", "-id"], name="dead_letter_by_flow"),
             Index(fields=["message_uid"], name="dead_letter_by_message"),
             Index(fields=["trace_id"], name="dead_letter_by_trace"),
+            Index(fields=["payload_on"], name="dead_letter_by_payload_day"),
+            Index(fields=["environment", "closed_at"], name="dead_letter_closed", condition=Q(state="closed")),
             GinIndex(fields=["keys"], name="dead_letter_by_key", opclasses=["jsonb_path_ops"]),
             Index(fields=["message_id"], name="dead_letter_by_message_id"),
             Index(fields=["correlation_id"], name="dead_letter_by_correlation", condition=~Q(correlation_id="")),

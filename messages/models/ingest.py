@@ -63,15 +63,22 @@ class IngestReject(models.Model):
 
 
 class DataKey(models.Model):
-    """The key of one environment's payloads of one day, wrapped by the master key (AES key wrap, RFC 3394)."""
+    """The key of one environment's payloads of one day, wrapped by the master key (AES key wrap, RFC 3394).
+
+    Payloads that go with their day have one; what outlives it (`kept`: dead letters, refused items) has another, so that
+    destroying the first shreds the day and nothing that somebody still waits for.
+    """
 
     environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+")
     day = models.DateField()
+    kept = models.BooleanField(default=False, db_default=False)
     wrapped = models.BinaryField(max_length=40)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [UniqueConstraint(name="data_key_once_per_environment_and_day", fields=["environment", "day"])]
+        constraints = [
+            UniqueConstraint(name="data_key_once_per_environment_day_and_use", fields=["environment", "day", "kept"])
+        ]
 
 
 class ClockReading(models.Model):

@@ -147,6 +147,9 @@ class Payload(models.Model):
     stored_on = models.DateField()
     id: models.UUIDField[UUID, UUID] = models.UUIDField()  # id of the event or dead letter it belongs to
     environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    flow = models.ForeignKey(
+        "messaging.Flow", models.DO_NOTHING, null=True, related_name="+", db_constraint=False
+    )  # null: stored before retention knew flows
     data_key = models.ForeignKey("messaging.DataKey", models.DO_NOTHING, related_name="+", db_constraint=False)
     content_type = models.TextField()
     size_bytes = models.BigIntegerField()  # of the body as sent

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.db.models import Model, Q, QuerySet
 
 from console.core.paging import Page, decode_time_cursor, decode_uuid_cursor, encode_cursor
@@ -14,6 +13,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.models import DeadLetter, Event, Message
+from messages.retention.policies import longest_age
 from messages.search.parse import EMPTY, parse_query
 from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, Target, is_exact, to_q
 from messages.search.window import Window, parse_window
@@ -114,5 +114,5 @@ def bounds(window: Window | None, *, exact: bool, now: datetime) -> tuple[dateti
     """Return the time bounds of a list; a search for one id or number looks through everything unless told otherwise."""
     if window is not None:
         return window.since, window.until
-    span = timedelta(days=settings.RETENTION_DAYS + 1) if exact else timedelta(hours=24)
+    span = longest_age() + timedelta(days=1) if exact else timedelta(hours=24)
     return now - span, parse_window(None, now=now).until

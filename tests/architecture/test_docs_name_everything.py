@@ -3,9 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+import yaml
+from django.test import Client
+
 from console.core.config import SETTINGS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+ALERTS = DOCS.parent / "docker/prometheus/alerts.yml"
 
 
 def test_settings_page_lists_every_setting_with_its_default_and_meaning():
@@ -46,3 +51,14 @@ def test_links_between_pages_lead_somewhere():
     ]
 
     assert broken == []
+
+
+@pytest.mark.django_db
+def test_every_metric_that_an_alert_asks_for_is_one_that_metrics_tells():
+    told = Client(REMOTE_ADDR="127.0.0.1").get("/metrics").content.decode()
+    described = set(re.findall(r"^# TYPE (\w+)", told, re.M))
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    asked = {name for rule in rules for name in re.findall(r"waybill_\w+", rule["expr"])}
+
+    assert {name.removesuffix("_bucket") for name in asked} - described == set()
+    assert all(rule["annotations"]["summary"] and rule["labels"]["severity"] in {"page", "ticket"} for rule in rules)

@@ -89,6 +89,27 @@ def test_a_disk_that_is_nearly_full_takes_nothing_until_there_is_room(monkeypatc
     assert push(EVENTS, [event()], key=key).status_code == 200
 
 
+@pytest.mark.django_db
+def test_a_disk_that_fills_is_said_on_every_page_in_rest_and_by_readyz(monkeypatch: pytest.MonkeyPatch):
+    client, said = signed_in("vera", Role.VIEWER), []
+    monkeypatch.setattr(settings, "DISK_RESERVE_PERCENT", 10)
+
+    for free in (0.5, 0.12, 0.07):
+        monkeypatch.setattr(gate, "_disk", (float("inf"), free))
+        said.append(client.get("/api/v1/ingest").json()[0]["alarm"])
+        page = client.get("/flows/")
+
+        assert client.get("/readyz").json()["checks"]["disk"] == (said[-1] or "ok")
+        assert said[-1] in text_of(page)
+        assert ('role="alert"' in page.content.decode()) == bool(said[-1])
+
+    assert said == [
+        "",
+        "12.0% of the disk is free. Under 10 % ingest takes nothing more.",
+        "Only 7.0% of the disk is free: ingest takes nothing until 10 % are. Agents keep what they have.",
+    ]
+
+
 def test_behind_a_lock_one_request_waits_and_those_after_it_are_refused_at_once(committed):
     key, started, done = agent_key(), threading.Event(), threading.Event()
 

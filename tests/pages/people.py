@@ -21,6 +21,7 @@ LISTS = [
     "/agents/",
     "/audit/",
     "/settings/",
+    "/settings/retention/",
     "/ingest/",
     "/ingest/refused/",
 ]

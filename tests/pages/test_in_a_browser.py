@@ -154,6 +154,8 @@ PATHS = [
     "/agents/",
     "/audit/",
     "/settings/",
+    "/settings/retention/",
+    "/settings/retention/?payload_days=3&metadata_days=20&rollup_days=400&letter_days=30&settled_reject_days=14&waiting_reject_days=90",
     "/ingest/",
     "/ingest/refused/",
     "/messages/?q=)",

@@ -26,7 +26,7 @@ BASELINE = {
     "/agents/": 9,
     "/audit/": 8,
     "/settings/": 13,
-    "/ingest/": 11,
+    "/ingest/": 12,
     "/ingest/refused/": 8,
 }
 
