@@ -204,7 +204,7 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
     links = _links(span) if span.links else []
     destination = semconv.destination_of(attributes)
-    operation = semconv.operation_of(attributes, span.kind, destination)
+    operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
     message_id = semconv.message_id_of(attributes)
     batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else []
     occurred_at, clamped_from = _started(span, source)
@@ -224,8 +224,9 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
         name=clean.text(span.name, clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
+        # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
         message_uid=None
-        if batch
+        if batch or (semconv.BATCH_COUNT in attributes and not message_id and not links)
         else message_of_span(
             environment_id,
             operation=operation,
@@ -301,17 +302,19 @@ def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | Non
 
     A recorded exception alone is no failure: instrumentations record those that were handled as well.
     """
-    failed = span.status.code == ERROR_STATUS or attributes.get("error.type")
-    if not failed:
+    retried = (
+        attributes.get("celery.state") == "RETRY"
+    )  # Celery's spans of an attempt that failed and is tried again are no errors
+    if not (span.status.code == ERROR_STATUS or attributes.get("error.type") or retried):
         return None, None, None
     recorded: dict[str, Any] = {}
     for event in span.events:
         if event.name == "exception":
             recorded = plain(event.attributes)
-    kind = (
-        attributes.get("error.type") or recorded.get("exception.type") or attributes.get("exception.type") or "_OTHER"
-    )
+    kind = attributes.get("error.type") or recorded.get("exception.type") or attributes.get("exception.type")
+    kind = kind or ("Retry" if retried else "_OTHER")
     message = recorded.get("exception.message") or span.status.message or attributes.get("exception.message")
+    message = message or (attributes.get("celery.retry.reason") if retried else None)
     stack = recorded.get("exception.stacktrace") or attributes.get("exception.stacktrace")
     return (
         clean.text(str(kind), clean.NAME_BYTES),

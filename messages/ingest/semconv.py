@@ -36,9 +36,12 @@ RENAMED = {
     "messaging.conversation_id": "messaging.message.conversation_id",
     "messaging.operation": "messaging.operation.type",
     "messaging.client_id": "messaging.client.id",
+    "messaging.rabbitmq.routing_key": "messaging.rabbitmq.destination.routing_key",
+    "messaging.kafka.message_key": "messaging.kafka.message.key",
     "messaging.kafka.consumer.group": "messaging.consumer.group.name",
     "messaging.eventhubs.consumer.group": "messaging.consumer.group.name",
     "messaging.rocketmq.client_group": "messaging.consumer.group.name",
+    "messaging.kafka.partition": "messaging.destination.partition.id",
     "messaging.kafka.destination.partition": "messaging.destination.partition.id",
     "messaging.kafka.message.offset": "messaging.kafka.offset",
     "messaging.servicebus.destination.subscription_name": "messaging.destination.subscription.name",
@@ -46,6 +49,7 @@ RENAMED = {
 }
 OLD_NAMES = frozenset(RENAMED)
 PARTITION = "messaging.destination.partition.id"
+AIO_PIKA = "opentelemetry.instrumentation.aio_pika"  # its receive span is around the consumer's callback
 PIKA = "opentelemetry.instrumentation.pika.pika_instrumentor"  # its tracer, so the scope of its spans
 
 
@@ -91,11 +95,16 @@ def destination_of(attributes: dict[str, Any]) -> str | None:
     if name is None:
         url = text_of(attributes, "aws.sqs.queue.url", clean.NAME_BYTES)
         return url.rstrip("/").rpartition("/")[2] or None if url else None
-    return without_queue(name) if attributes.get("messaging.system") == "rabbitmq" else name
+    return as_both_sides_say(name) if attributes.get("messaging.system") == "rabbitmq" else name
 
 
-def without_queue(destination: str) -> str:
-    """RabbitMQ consumers are told to add the queue (`{exchange}:{routing key}:{queue}`), producers are not: drop it."""
+def as_both_sides_say(destination: str) -> str:
+    """Return a RabbitMQ destination without what only one side adds.
+
+    Consumers are told to add the queue (`{exchange}:{routing key}:{queue}`), producers are not; aio-pika's producers add the routing
+    key (`{exchange},{routing key}`; no exchange may have a comma in its name), its consumers do not.
+    """
+    destination = destination.partition(",")[0] or destination
     return ":".join(destination.split(":")[:2]) if destination.count(":") >= 2 else destination
 
 
@@ -106,10 +115,22 @@ def message_id_of(attributes: dict[str, Any]) -> str | None:
     return None
 
 
-def operation_of(attributes: dict[str, Any], kind: int, destination: str | None) -> int:
-    """Return what the span did: its type, else its system's verb, else what its kind (4 PRODUCER, 5 CONSUMER) says."""
-    for name in OPERATION_ATTRIBUTES:
-        value = attributes.get(name)
+def operation_of(
+    attributes: dict[str, Any], kind: int, destination: str | None, *, name: str = "", scope: str = ""
+) -> int:
+    """Return what the span did: its type, else its system's verb, else the verb in its name, else what its kind says.
+
+    kind  4 PRODUCER, 5 CONSUMER.   name  of the span, "orders receive" of old, "receive orders" now.   scope  the instrumentation's.
+    """
+    for attribute in OPERATION_ATTRIBUTES:
+        value = attributes.get(attribute)
         if value is not None and (known := OPERATIONS.get(str(value).lower())) is not None:
-            return known
-    return OPERATION_OF_KIND.get(kind, OTHER) if destination else OTHER
+            return PROCESS if known == RECEIVE and scope == AIO_PIKA else known
+    if not destination or kind not in OPERATION_OF_KIND:
+        return OTHER
+    return _verb_of(name, destination) or OPERATION_OF_KIND[kind]
+
+
+def _verb_of(name: str, destination: str) -> int | None:
+    verb = name.removeprefix(f"{destination} ").removesuffix(f" {destination}")
+    return OPERATIONS.get(verb) if verb != name else None

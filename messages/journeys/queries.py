@@ -94,6 +94,9 @@ def _stitch(
             occurred_at__gte=around - KEY_AROUND, occurred_at__lte=around + KEY_AROUND, keys__contains={name: value}
         )
         _take(weak, found, ties, f"{name}={value}")
+    # A message that one event with the number has brought is here with all its events: receivers seldom repeat the number.
+    if brought := {e.message_uid for e in found.values() if e.message_uid} - uids:
+        _take(near.filter(message_uid__in=brought), found, ties, "message id")
     letters = _letters(actor, environments, seen_traces, uids)
     events = list(found.values())
     journey = build_journey(

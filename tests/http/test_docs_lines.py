@@ -1,4 +1,4 @@
-"""The curl lines of docs/ingest.md work when pasted."""
+"""The curl lines of docs/ingest/ work when pasted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_the_pasted_lines_store_what_they_send(committed, live_server):
-    lines = re.findall(r"```sh\n(curl .*?)```", (DOCS / "ingest.md").read_text(), re.S)
+    pages = "".join((DOCS / "ingest" / page).read_text() for page in ("cloudevents.md", "curl.md"))
+    lines = re.findall(r"```sh\n(curl .*?)```", pages, re.S)
     environ = {**os.environ, "WAYBILL": live_server.url, "WAYBILL_AGENT_KEY": agent_key()}
 
     said = [

@@ -309,3 +309,43 @@ def test_more_links_than_a_request_may_carry_are_refused_whole():
     assert answer.status_code == 413
     assert "at most 50,000 links" in Status.FromString(answer.content).message
     assert Event.objects.count() == 0
+
+
+def test_a_received_batch_that_names_no_message_makes_none():
+    request = ExportTraceServiceRequest()
+    polled = span(
+        request,
+        kind=5,
+        messaging__destination__name="orders",
+        messaging__operation="receive",
+        messaging__batch__message_count=2,
+    )
+    span(
+        request,
+        kind=5,
+        parent=polled.span_id,
+        trace=polled.trace_id,
+        messaging__destination__name="orders",
+        messaging__operation="process",
+    )
+
+    export(request, agent_key())
+
+    assert Event.objects.get(operation=3).message_uid is None
+    assert Message.objects.count() == 1
+
+
+def test_an_attempt_that_celery_tries_again_has_failed():
+    request = ExportTraceServiceRequest()
+    again = {"celery__state": "RETRY", "celery__retry__reason": "Retry in 9s: ErpTimeout()"}
+    span(request, kind=5, messaging__destination="orders", messaging__message_id="a long message id 1", **again)
+
+    export(request, agent_key())
+
+    event = Event.objects.get()
+    assert (event.get_outcome_display(), event.error_type, event.error_message) == (
+        "error",
+        "Retry",
+        "Retry in 9s: ErpTimeout()",
+    )
+    assert Message.objects.get().get_status_display() == "failed"

@@ -38,6 +38,8 @@ def test_a_kafka_partition_is_text_as_the_present_name_has_it():
         ({"messaging.destination.name": "orders"}, "orders"),
         ({"messaging.destination.name": "ex:key:queue", "messaging.system": "rabbitmq"}, "ex:key"),
         ({"messaging.destination.name": "a:b:c", "messaging.system": "kafka"}, "a:b:c"),
+        ({"messaging.destination.name": "orders,order.created", "messaging.system": "rabbitmq"}, "orders"),
+        ({"messaging.destination.name": ",erp.orders", "messaging.system": "rabbitmq"}, ",erp.orders"),
         ({"messaging.destination.name": "amq.gen-1", "messaging.destination.temporary": True}, "amq.gen-1"),
         (
             {"messaging.destination.name": "amq.gen-1", "messaging.destination.anonymous": True, "messaging.destination.template": "replies"},
@@ -65,6 +67,38 @@ def test_where_a_message_goes(attributes: dict[str, Any], destination: str | Non
 )
 def test_what_a_span_did(attributes: dict[str, Any], kind: int, operation: int):
     assert semconv.operation_of(attributes, kind, "orders") == operation
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "operation"),
+    [
+        (
+            "orders receive",
+            5,
+            semconv.RECEIVE,
+        ),  # kafka-python says it nowhere else, and ends before the consumer begins
+        ("receive orders", 5, semconv.RECEIVE),
+        ("orders send", 4, semconv.SEND),
+        ("run/orders.book", 5, semconv.PROCESS),
+        ("receive", 5, semconv.PROCESS),
+        ("orders receive", 1, semconv.OTHER),
+    ],
+)
+def test_a_verb_in_the_spans_name_says_what_it_did_when_no_attribute_does(name: str, kind: int, operation: int):
+    assert semconv.operation_of({}, kind, "orders", name=name) == operation
+
+
+@pytest.mark.parametrize(
+    ("scope", "operation"),
+    [
+        ("opentelemetry.instrumentation.aio_pika", semconv.PROCESS),
+        ("io.opentelemetry.kafka-clients-2.6", semconv.RECEIVE),
+    ],
+)
+def test_an_instrumentation_that_calls_the_callback_inside_receive_has_processed_the_message(
+    scope: str, operation: int
+):
+    assert semconv.operation_of({"messaging.operation.type": "receive"}, 5, "orders", scope=scope) == operation
 
 
 def test_a_span_without_destination_does_nothing_to_messages_by_its_kind_alone():

@@ -1,0 +1,102 @@
+"""The console as an agent sees it: POST, and know what the answer means. Standard library only."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class ConsoleAway(Exception):
+    """The console cannot be reached or asks to come back later; `retry_after_s` when it said when."""
+
+    def __init__(self, words: str, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
+class ConsoleRefuses(Exception):
+    """The console will not take this as it is (4xx); `status` tells a wrong key from a body that is too large."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Transport:
+    """One connection, kept open; not shared between threads."""
+
+    base: str
+    key: str
+    timeout_s: float = 60.0
+    _connection: http.client.HTTPConnection | None = None
+
+    def post(self, path: str, plain: bytes, more: dict[str, str]) -> dict[str, Any]:
+        """Return the console's answer to this JSON; raises ConsoleAway, ConsoleRefuses."""
+        body = plain
+        headers = {
+            "Authorization": f"Bearer {self.key}",
+            "Content-Type": "application/json",
+            "User-Agent": "waybill-agent",
+            **more,
+        }
+        if len(body) > 1024:
+            body, headers["Content-Encoding"] = gzip.compress(body, 5), "gzip"
+        text, status, retry = self._exchange(path, body, headers)
+        if status == 200:
+            return _answer(self.base, text)
+        words = f"{self.base} answered {status}: {_detail(text)}"
+        if status in (408, 429) or status >= 500:
+            raise ConsoleAway(words, float(retry) if retry.isdigit() else None)
+        raise ConsoleRefuses(status, words)
+
+    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int, str]:
+        """Return (body, status, Retry-After). A connection that was kept open may have ended meanwhile: then a fresh one is tried."""
+        kept = self._connection is not None
+        try:
+            connection = self._open()
+            connection.request("POST", urlsplit(self.base).path + path, body, headers)
+            answer = connection.getresponse()
+            return answer.read(1_000_000), answer.status, answer.headers.get("Retry-After", "")
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if kept and not isinstance(error, TimeoutError):
+                return self._exchange(path, body, headers)
+            raise ConsoleAway(f"{self.base} cannot be reached: {error or type(error).__name__}") from error
+
+    def _open(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            parts = urlsplit(self.base)
+            secure = parts.scheme == "https"
+            kind: Any = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            more: dict[str, Any] = {"context": ssl.create_default_context()} if secure else {}
+            self._connection = kind(parts.hostname, parts.port, timeout=self.timeout_s, **more)
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _answer(base: str, text: bytes) -> dict[str, Any]:
+    """Return what the console answered; a page of some proxy in between is no answer, and nothing was stored."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConsoleAway(f"{base} answered something that is no answer of the console: is a proxy in between?")
+    return answer
+
+
+def _detail(text: bytes) -> str:
+    try:
+        return str(json.loads(text)["detail"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return text[:200].decode("utf-8", "replace")
