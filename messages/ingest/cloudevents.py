@@ -116,6 +116,7 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
         id=derived_uuid("cloudevent", environment_id, event.source, event.id),
         occurred_at=occurred_at,
         clamped_from=clamped_from,
+        time_is_ours=event.time is None,
         system=clean.text(system_of(event.source), 120),
         operation=SEND,
         outcome=OK,

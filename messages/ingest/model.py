@@ -25,6 +25,7 @@ class NewPayload:
 class NewEvent(msgspec.Struct, kw_only=True, eq=False):
     """One event, cleaned: every text fits its column, every time its partition. A Struct: made at a quarter of a dataclass's cost.
 
+    time_is_ours  its sender said none: occurred_at is when it came, and another one when it comes again.
     index  position in the sender's batch, named in the answer.   raw  the item as it came, or what makes it: kept when it is refused.
     batch  (message uid, message id) of each message when the event is about many; message_uid is None then.
     found_in, found_around (of its resource), named_keys, keys_in_body  where its business keys were found, so that masking can look again.
@@ -34,6 +35,7 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
     id: UUID
     occurred_at: datetime
     clamped_from: datetime | None = None
+    time_is_ours: bool = False
     system: str
     operation: int
     outcome: int

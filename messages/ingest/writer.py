@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,55 +22,21 @@ from django.db import DataError, IntegrityError, OperationalError, connection, t
 from console.core.errors import Conflict, Unavailable
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
-from messages.ingest.catalog import business_keys, flow_id_for, rules_of, system_id_for
 from messages.ingest.clocks import note_events
-from messages.ingest.masking import as_json, mask_event
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
 from messages.ingest.refusals import prepare_refused, store_refused
+from messages.ingest.rows import EVENT_NAMES, EVENT_TYPES, PAYLOAD_NAMES, PAYLOAD_TYPES, Row, rows_of
 from messages.masking.hits import add_hits, tell_metrics
-from messages.masking.rules import Budget, Work
-from messages.payloads.seal import seal
-from messages.payloads.services import data_key_for
 
 log = structlog.get_logger(__name__)
 TRIES = 4
+LOCK_OURS = 7_219_006  # advisory: one writer at a time of events that have no time of their own
 
-EVENT_COLUMNS = (
-    ("occurred_at", "timestamptz"),
-    ("id", "uuid"),
-    ("received_at", "timestamptz"),
-    ("environment_id", "int8"),
-    ("flow_id", "int8"),
-    ("system_id", "int8"),
-    ("agent_id", "int8"),
-    ("message_uid", "uuid"),
-    ("message_id", "text"),
-    ("correlation_id", "text"),
-    ("trace_id", "uuid"),
-    ("span_id", "text"),
-    ("parent_span_id", "text"),
-    ("operation", "int2"),
-    ("outcome", "int2"),
-    ("duration_us", "int8"),
-    ("name", "text"),
-    ("destination", "text"),
-    ("error_type", "text"),
-    ("error_message", "text"),
-    ("error_stack", "text"),
-    ("keys", "jsonb"),
-    ("attributes", "jsonb"),
-    ("clamped_from", "timestamptz"),
-    ("payload_on", "date"),
-)
-EVENT_NAMES = ", ".join(name for name, _ in EVENT_COLUMNS)
-EVENT_TYPES = [kind for _, kind in EVENT_COLUMNS]
 LINKS = (
     "INSERT INTO messaging_trace_link SELECT * FROM unnest(%b::timestamptz[], %b::int8[], %b::uuid[], %b::text[], "
     "%b::uuid[], %b::text[]) ON CONFLICT DO NOTHING"
 )
-PAYLOAD_NAMES = "stored_on, id, environment_id, flow_id, data_key_id, content_type, size_bytes, masked, sealed"
-PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "int8", "text", "int8", "jsonb", "bytea"]
 
 
 class BatchConflict(Conflict):
@@ -92,18 +57,6 @@ class Answer:
         return {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": self.rejected}
 
 
-@dataclass(slots=True)
-class Row:
-    """An event with its places in the catalog and the tuple that COPY writes."""
-
-    event: NewEvent
-    flow_id: int
-    system_id: int
-    columns: tuple[object, ...]
-    payload: tuple[object, ...] | None
-    work: Work | None  # what masking did to it; None where the flow has no rules
-
-
 class AlreadyAnswered(Exception):
     """Raised inside the transaction to undo it: another request answered this batch meanwhile."""
 
@@ -116,9 +69,9 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
     if (answered := find_answer(agent, batch.batch_id, batch.body_sha256)) is not None:
         return Answer(**answered)
     now = datetime.now(UTC)
-    events = _once(_unless_clamped_and_known(batch.events))
+    events = _once(batch.events)
     repeated = len(batch.events) - len(events)
-    rows, refused = _rows(agent, events, now), list(batch.refused)
+    rows, refused = rows_of(agent, events, now), list(batch.refused)
     ensure_days({row.event.occurred_at.date() for row in rows})
     for attempt in range(TRIES):
         try:
@@ -167,82 +120,21 @@ def _once(events: list[NewEvent]) -> list[NewEvent]:
     return list(seen.values())
 
 
-def _unless_clamped_and_known(events: list[NewEvent]) -> list[NewEvent]:
-    """Leave out clamped events that are stored: their time moved since, so the primary key alone does not meet them."""
-    clamped = [event.id for event in events if event.clamped_from is not None]
-    if not clamped:
-        return events
+def _unless_known_at_another_time(rows: Sequence[Row]) -> Sequence[Row]:
+    """Leave out events whose time is ours and that are stored: our time moved since, so the primary key alone does not meet them.
+
+    Two writers of such events go one after the other, in their transactions, or neither would see the other's.
+    """
+    ours = [row.event.id for row in rows if row.event.clamped_from is not None or row.event.time_is_ours]
+    if not ours:
+        return rows
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM messaging_event WHERE id = ANY(%s)", [clamped])
-        known = {row[0] for row in cursor.fetchall()}
-    return [event for event in events if event.id not in known]
-
-
-def _rows(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
-    environment_id = agent.environment_id
-    flows_of_traces = {
-        event.trace_id: event.destination for event in reversed(events) if event.destination and event.trace_id
-    }
-    today = now.date()
-    budget = Budget() if rules_of(environment_id).masking else None
-    rows = []
-    for event in events:
-        # A span that is not about messaging belongs to the flow of its trace's messaging, when this batch tells.
-        destination = event.destination or (flows_of_traces.get(event.trace_id) if event.trace_id else None)
-        flow_id = flow_id_for(environment_id, destination, event.system)
-        system_id = system_id_for(environment_id, event.system)
-        work = _masked(event, environment_id, flow_id, budget) if budget else None
-        payload = _sealed(environment_id, flow_id, today, event, work) if event.payload else None
-        columns = (
-            event.occurred_at,
-            event.id,
-            now,
-            environment_id,
-            flow_id,
-            system_id,
-            agent.pk,
-            event.message_uid,
-            event.message_id,
-            event.correlation_id,
-            event.trace_id,
-            event.span_id,
-            event.parent_span_id,
-            event.operation,
-            event.outcome,
-            event.duration_us,
-            event.name,
-            event.destination,
-            event.error_type,
-            event.error_message,
-            event.error_stack,
-            messages_sql.json(event.keys),
-            messages_sql.json(event.attributes),
-            event.clamped_from,
-            today if payload else None,
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s); SELECT id FROM messaging_event WHERE id = ANY(%s)", [LOCK_OURS, ours]
         )
-        rows.append(Row(event, flow_id, system_id, columns, payload, work))
-    return rows
-
-
-def _masked(event: NewEvent, environment_id: int, flow_id: int, budget: Budget) -> Work | None:
-    """Mask an event by the rules of its flow, before anything of it is written or sealed."""
-    rules = rules_of(environment_id)
-    compiled = rules.masking.of_flow(flow_id)
-    if compiled is None:
-        return None
-    work = Work(compiled, budget)
-    mask_event(event, work, partial(business_keys, rules))
-    return work
-
-
-def _sealed(environment_id: int, flow_id: int, day: date, event: NewEvent, work: Work | None) -> tuple[object, ...]:
-    payload, event.payload = event.payload, None  # open bodies are let go one by one: they may be 20 MiB together
-    assert payload is not None
-    key_id, key = data_key_for(environment_id, day)
-    sealed = seal(key, payload.content, environment_id=environment_id, row_id=event.id)
-    masked = messages_sql.json(as_json(work.in_payload)) if work and work.in_payload else None
-    size = len(payload.content.body)
-    return (day, event.id, environment_id, flow_id, key_id, payload.content_type, size, masked, sealed)
+        cursor.nextset()
+        known = {row[0] for row in cursor.fetchall()}
+    return [row for row in rows if row.event.id not in known]
 
 
 _days_known: tuple[float, set[date]] = (0.0, set())
@@ -270,7 +162,8 @@ def _write(
     optimistic: bool,
 ) -> Answer:
     with transaction.atomic():
-        fresh = _copy_events(rows) if optimistic else _merge_events(rows)
+        new = _unless_known_at_another_time(rows)
+        fresh = _copy_events(new) if optimistic else _merge_events(new)
         refused = prepare_refused(agent, batch.endpoint, refused)
         store_refused(agent, batch.endpoint, refused, now)
         rejected = [
@@ -403,7 +296,7 @@ def expire_ledger(days: int = 7) -> int:
 def write_own_event(environment_id: int, event: NewEvent) -> None:
     """Store one event of the console itself (a replay's send), outside any batch; harmless when it is there already."""
     now = datetime.now(UTC)
-    rows = _rows(Agent(environment_id=environment_id), [event], now)
+    rows = rows_of(Agent(environment_id=environment_id), [event], now)
     ensure_days({event.occurred_at.date()})
     with transaction.atomic():
         with _what_follows(Agent(environment_id=environment_id), _merge_events(rows), now):

@@ -67,6 +67,18 @@ def test_source_and_id_name_the_event_in_whatever_way_it_comes():
     assert (again.json()["duplicates"], other.json()["accepted"]) == (1, 1)
 
 
+def test_an_event_without_time_meets_its_first_copy_in_another_batch():
+    """Its time is when it came, so the copy has another one."""
+    key, one = agent_key(), CREATED | {"data": DATA}
+    push(PATH, [one], key=key, content_type=BATCHED)
+
+    answer = push(PATH, [one, one | {"id": "another"}], key=key, content_type=BATCHED)
+
+    assert answer.json() == {"accepted": 1, "duplicates": 1, "rejected": []}
+    assert Event.objects.count() == 2
+    assert Message.objects.get(message_id=CREATED["id"]).event_count == 1
+
+
 def test_two_binary_events_with_the_same_data_are_two():
     key = agent_key()
 

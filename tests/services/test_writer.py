@@ -7,11 +7,13 @@ import random
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.db import connection, connections, transaction
 
 from messages.ingest import writer
+from messages.ingest.cloudevents import BATCHED
 from messages.ingest.partitions import TABLES, ensure_partitions, existing_days
 from messages.models import Event, LedgerEntry, Message, RollupHour, RollupMinute, TraceLink
 from messages.payloads.queries import stored_content
@@ -199,3 +201,23 @@ def test_an_ndjson_line_that_the_database_refuses_is_found_among_its_neighbours(
     answer = push(EVENTS, json.dumps(items).encode(), key=agent_key()).json()
 
     assert (answer["accepted"], [r["index"] for r in answer["rejected"]]) == (2, [1])
+
+
+def test_copies_of_an_event_without_time_that_come_at_once_are_stored_once(committed: None):
+    key = agent_key()
+    told = {
+        "specversion": "1.0",
+        "id": "order-4711-created",
+        "source": "https://shop.example/orders",
+        "type": "created",
+    }
+
+    def copy(number: int) -> object:
+        others = [told | {"id": f"other-{number}"}, told]
+        return push("/ingest/v1/cloudevents", others, key=key, content_type=BATCHED).json()
+
+    answers = at_once([partial(copy, number) for number in range(8)])
+
+    assert sum(answer["accepted"] for answer in answers) == 9  # type: ignore[index]
+    assert sum(answer["duplicates"] for answer in answers) == 7  # type: ignore[index]
+    assert Event.objects.filter(message_id="order-4711-created").count() == 1
