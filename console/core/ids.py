@@ -6,7 +6,9 @@ import hashlib
 import os
 import time
 from typing import Any
-from uuid import UUID, SafeUUID
+from uuid import UUID
+
+import msgspec
 
 
 def uuid7() -> UUID:
@@ -23,7 +25,6 @@ def uuid7() -> UUID:
 
 _VERSION_8 = 8 << 76 | 0b10 << 62
 _REST = (1 << 128) - 1 & ~(0xF << 76 | 0b11 << 62)
-_UNKNOWN = SafeUUID.unknown
 
 
 def framed(*parts: object) -> bytes:
@@ -36,27 +37,28 @@ def framed(*parts: object) -> bytes:
 
 
 def derivation(*parts: object) -> Any:
-    """Return a hasher that was fed these parts: copy it, feed it the other parts framed, and give it to `uuid_of_hash`."""
+    """Return a hasher that was fed these parts: copy it, feed it the other parts framed, and give it to `id_of_hash`."""
     return hashlib.blake2b(framed(*parts), digest_size=16)
 
 
 def derived_uuid(*parts: object) -> UUID:
     """Return the UUID (version 8) that these parts always give."""
-    return uuid_of_hash(derivation(*parts))
+    return uuid_of(derived_id(*parts))
 
 
-def uuid_of_hash(hasher: Any) -> UUID:
-    """Return the UUID (version 8) of a hasher's 16 bytes."""
-    return _uuid(int.from_bytes(hasher.digest(), "big") & _REST | _VERSION_8)
+def derived_id(*parts: object) -> bytes:
+    """Return the 16 bytes of derived_uuid(*parts)."""
+    return id_of_hash(derivation(*parts))
+
+
+def id_of_hash(hasher: Any) -> bytes:
+    """Return the 16 bytes of the UUID (version 8) that a hasher's digest gives."""
+    return (int.from_bytes(hasher.digest(), "big") & _REST | _VERSION_8).to_bytes(16, "big")
+
+
+_decode = msgspec.msgpack.Decoder(UUID).decode
 
 
 def uuid_of(sixteen: bytes) -> UUID:
-    """Return UUID(bytes=…) at a third of its cost: its constructor looks at six ways of being called, and ingest makes three an event."""
-    return _uuid(int.from_bytes(sixteen, "big"))
-
-
-def _uuid(number: int) -> UUID:
-    made = object.__new__(UUID)
-    object.__setattr__(made, "int", number)
-    object.__setattr__(made, "is_safe", _UNKNOWN)
-    return made
+    """Return UUID(bytes=…) at an eighth of its cost: its constructor looks at six ways of being called."""
+    return _decode(b"\xc4\x10" + sixteen)  # msgpack's binary of 16 bytes

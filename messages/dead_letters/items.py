@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from console.core.ids import uuid7
+from console.core.ids import uuid7, uuid_of
 from messages.connectors.context import context_of
 from messages.connectors.roots import root_type
 from messages.ingest import clean
@@ -145,7 +145,7 @@ def _letter(
         item=item,
         failed_at=failed_at,
         first_failed_at=first,
-        message_uid=message_uid(environment_id, message_id, destination) if message_id else None,
+        message_uid=uuid_of(message_uid(environment_id, message_id, destination)) if message_id else None,
         trace_id=UUID(hex=trace_id) if trace_id else None,
         span_id=span_id,
         replay_id=_uuid(item.replay_id),

@@ -187,14 +187,14 @@ def _payloads(
     return {
         letter.id: (
             day,
-            letter.id,
+            letter.id.bytes,
             environment_id,
             flows[letter.id],
             key_id,
             letter.texts["content_type"],
             len(letter.content.body),
             _masked_in_payload(works.get(letter.id)),
-            seal(key, letter.content, environment_id=environment_id, row_id=letter.id),
+            seal(key, letter.content, environment_id=environment_id, row_id=letter.id.bytes),
         )
         for letter in with_body
         if letter.content is not None

@@ -56,14 +56,27 @@ def scalar(value: object) -> object:
 
 
 def attributes(raw: dict[str, object]) -> dict[str, object]:
-    """Return the attributes cleaned, as many as fit in 64 KiB; a cut is said in `waybill.attributes_cut`."""
+    """Return the attributes cleaned, as many as fit in 64 KiB, or themselves; a cut is said in `waybill.attributes_cut`."""
+    budget = ATTRIBUTES_BYTES
+    for name, value in raw.items():  # nearly all are short texts with names that were seen before
+        if (
+            type(value) is not str
+            or len(value) > 1000
+            or "\x00" in value
+            or not value.isascii()
+            or _names.get(name) != name
+        ):
+            return _cleaned(raw)
+        budget -= len(name) + len(value)
+    return raw if budget >= 0 else _cleaned(raw)
+
+
+def _cleaned(raw: dict[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {}
     budget = ATTRIBUTES_BYTES
     for name, value in raw.items():
-        if isinstance(value, str):  # nearly all are short texts: no call for them
-            clean: object = (
-                value if len(value) < 1000 and "\x00" not in value and value.isascii() else text(value, ERROR_BYTES)
-            )
+        if isinstance(value, str):
+            clean: object = text(value, ERROR_BYTES)
             budget -= len(name) + len(clean)  # type: ignore[arg-type]
         else:
             clean = scalar(value)

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from console.core.ids import derived_uuid
+from console.core.ids import derived_id
 from messages.connectors.context import parse_traceparent
 from messages.ingest import clean
 from messages.ingest.bodies import Keys, keys_of_body
@@ -113,7 +112,7 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
     content_type = event.datacontenttype or "application/json"
     return NewEvent(
         index=index,
-        id=derived_uuid("cloudevent", environment_id, event.source, event.id),
+        id=derived_id("cloudevent", environment_id, event.source, event.id),
         occurred_at=occurred_at,
         clamped_from=clamped_from,
         time_is_ours=event.time is None,
@@ -124,7 +123,7 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
         destination=destination,
         message_id=message_id,
         message_uid=message_uid(environment_id, message_id, destination),
-        trace_id=UUID(hex=context[0]) if context else None,
+        trace_id=bytes.fromhex(context[0]) if context else None,
         parent_span_id=context[1] if context else None,
         keys=dict(list(found.items())[: clean.MOST_KEYS]),
         attributes=clean.attributes({name: value for name, value in named.items() if value} | extensions),

@@ -35,7 +35,7 @@ class AlreadySettled(Conflict):
 def text_of(reject: IngestReject) -> str:
     """Return the item as text that can be read and mended; spans as OTLP's JSON. Raises PayloadUnreadable."""
     key = open_data_key(reject.data_key_id)
-    raw = unseal(key, bytes(reject.raw), environment_id=reject.environment_id, row_id=reject.pk).body
+    raw = unseal(key, bytes(reject.raw), environment_id=reject.environment_id, row_id=reject.pk.bytes).body
     if reject.endpoint == "traces":
         try:
             return otlp.as_json(raw)

@@ -13,6 +13,7 @@ import psycopg
 from django.db import connection
 from psycopg.types.json import Jsonb
 
+from console.core.ids import uuid_of
 from messages.ingest.model import NewEvent
 from messages.ingest.status import DEAD, Tally, add_to_tally, of_each_message
 
@@ -73,7 +74,7 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
 
 def rows_of(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: datetime) -> list[tuple[object, ...]]:
     """Return what UPSERT takes to fold these (event, flow id) into their messages' rows, each placed in its partition."""
-    tallies: dict[UUID, tuple[Tally, int]] = {}
+    tallies: dict[bytes, tuple[Tally, int]] = {}
     for event, flow_id in events:
         for one in (event,) if not event.batch else of_each_message(event):
             if one.message_uid is not None:
@@ -82,8 +83,9 @@ def rows_of(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: da
                 tallies[one.message_uid] = (tally, known[1] if known else flow_id)
     if not tallies:
         return []
-    days = place({uid: tally.first_at for uid, (tally, _) in tallies.items()}, now)
-    return [_row(environment_id, uid, days[uid], *tallies[uid]) for uid in sorted(tallies)]
+    by_uid = {uuid_of(uid): tallies[uid] for uid in sorted(tallies)}
+    days = place({uid: tally.first_at for uid, (tally, _) in by_uid.items()}, now)
+    return [_row(environment_id, uid, days[uid], *found) for uid, found in by_uid.items()]
 
 
 def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) -> tuple[object, ...]:
@@ -94,7 +96,7 @@ def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) 
         flow_id,
         tally.first.message_id or str(uid),
         tally.correlation_id,
-        tally.trace_id,
+        uuid_of(tally.trace_id) if tally.trace_id else None,
         tally.first_at,
         tally.last_at,
         tally.status,

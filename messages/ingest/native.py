@@ -10,7 +10,6 @@ import binascii
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -171,10 +170,10 @@ def _event(
         message_id=message_id,
         message_uid=_message_of(item, environment_id, message_id, destination),
         correlation_id=clean.optional(item.correlation_id, clean.ID_BYTES),
-        trace_id=UUID(hex=item.trace_id) if item.trace_id else None,
+        trace_id=bytes.fromhex(item.trace_id) if item.trace_id else None,
         span_id=item.span_id.lower() if item.span_id else None,
         parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
-        links=[(UUID(hex=link.trace_id), link.span_id.lower()) for link in item.links[:128]]
+        links=[(bytes.fromhex(link.trace_id), link.span_id.lower()) for link in item.links[:128]]
         if item.trace_id and item.span_id
         else [],
         error_type=clean.text(error.type or "_OTHER", clean.NAME_BYTES) if failed else None,
@@ -189,7 +188,7 @@ def _event(
     )
 
 
-def _message_of(item: EventItem, environment_id: int, message_id: str | None, destination: str | None) -> UUID | None:
+def _message_of(item: EventItem, environment_id: int, message_id: str | None, destination: str | None) -> bytes | None:
     if message_id:
         return message_uid(environment_id, message_id, destination)
     if not item.trace_id or not item.span_id:
@@ -199,10 +198,10 @@ def _message_of(item: EventItem, environment_id: int, message_id: str | None, de
         operation=OPERATIONS[item.operation],
         message_id=None,
         destination=destination,
-        trace_id=UUID(hex=item.trace_id),
+        trace_id=bytes.fromhex(item.trace_id),
         span_id=item.span_id.lower(),
         parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
-        links=[(UUID(hex=link.trace_id), link.span_id.lower()) for link in item.links],
+        links=[(bytes.fromhex(link.trace_id), link.span_id.lower()) for link in item.links],
     )
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
-from uuid import UUID
 
 import msgspec
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
@@ -21,7 +20,6 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from console.core.ids import uuid_of
 from messages.ingest import clean, semconv
 from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
 from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
@@ -200,7 +198,7 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     semconv.rename(attributes)
     if scope == semconv.PIKA:
         semconv.mend_pika(attributes, span.name)
-    trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
+    trace_id, span_id = span.trace_id, span.span_id.hex()
     parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
     links = _links(span) if span.links else []
     destination = semconv.destination_of(attributes)
@@ -255,9 +253,9 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     )
 
 
-def _links(span: Any) -> list[tuple[UUID, str]]:
+def _links(span: Any) -> list[tuple[bytes, str]]:
     return [
-        (uuid_of(link.trace_id), link.span_id.hex())
+        (link.trace_id, link.span_id.hex())
         for link in span.links[:MOST_LINKS]
         if len(link.trace_id) == 16 and len(link.span_id) == 8
     ]
@@ -270,7 +268,7 @@ def _took_us(span: Any) -> int:
 
 def _batch(
     span: Any, attributes: dict[str, Any], operation: int, destination: str | None, environment_id: int
-) -> list[tuple[UUID, str | None]]:
+) -> list[tuple[bytes, str | None]]:
     """Return the messages of a span about many: those that its links lead to, or [] for a span about one or none.
 
     The conventions link a batch to the contexts its messages were created in, and put each message's id on its link.
@@ -278,13 +276,13 @@ def _batch(
     many = len(span.links) > 1 and operation in semconv.CONSUMING
     if not destination or not (many or semconv.BATCH_COUNT in attributes):
         return []
-    messages: dict[UUID, str | None] = {}
+    messages: dict[bytes, str | None] = {}
     for link in span.links[:MOST_LINKS]:
         message_id = semconv.message_id_of(plain(link.attributes))
         if message_id:
             messages[message_uid(environment_id, message_id, destination)] = message_id
         elif len(link.trace_id) == 16 and len(link.span_id) == 8:
-            messages[created_by_span(environment_id, UUID(bytes=link.trace_id), link.span_id.hex())] = None
+            messages[created_by_span(environment_id, link.trace_id, link.span_id.hex())] = None
     return list(messages.items())
 
 

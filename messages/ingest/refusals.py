@@ -60,7 +60,7 @@ def store_refused(
     rejects = []
     for item in refused:
         pk = uuid7()
-        raw = seal(key, Content(item.raw), environment_id=agent.environment_id, row_id=pk)
+        raw = seal(key, Content(item.raw), environment_id=agent.environment_id, row_id=pk.bytes)
         rejects.append(
             IngestReject(
                 id=pk,

@@ -19,16 +19,16 @@ from messages.payloads.services import data_key_for
 
 EVENT_COLUMNS = (
     ("occurred_at", "timestamptz"),
-    ("id", "uuid"),
+    ("id", "bytea"),  # a UUID's 16 bytes are its binary form
     ("received_at", "timestamptz"),
     ("environment_id", "int8"),
     ("flow_id", "int8"),
     ("system_id", "int8"),
     ("agent_id", "int8"),
-    ("message_uid", "uuid"),
+    ("message_uid", "bytea"),
     ("message_id", "text"),
     ("correlation_id", "text"),
-    ("trace_id", "uuid"),
+    ("trace_id", "bytea"),
     ("span_id", "text"),
     ("parent_span_id", "text"),
     ("operation", "int2"),
@@ -47,7 +47,7 @@ EVENT_COLUMNS = (
 EVENT_NAMES = ", ".join(name for name, _ in EVENT_COLUMNS)
 EVENT_TYPES = [kind for _, kind in EVENT_COLUMNS]
 PAYLOAD_NAMES = "stored_on, id, environment_id, flow_id, data_key_id, content_type, size_bytes, masked, sealed"
-PAYLOAD_TYPES = ["date", "uuid", "int8", "int8", "int8", "text", "int8", "jsonb", "bytea"]
+PAYLOAD_TYPES = ["date", "bytea", "int8", "int8", "int8", "text", "int8", "jsonb", "bytea"]
 
 
 class Row(msgspec.Struct):

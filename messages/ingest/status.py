@@ -27,7 +27,7 @@ class Tally:
     failed_at: datetime | None
     error_type: str | None
     error_message: str | None
-    trace_id: object
+    trace_id: bytes | None
     correlation_id: str | None
     keys: dict[str, str]
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import psycopg
@@ -20,6 +19,7 @@ import structlog
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
 from console.core.errors import Conflict, Unavailable
+from console.core.ids import uuid_of
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
 from messages.ingest.clocks import note_events
@@ -114,7 +114,7 @@ def find_answer(agent: Agent, batch_id: str, body_sha256: bytes) -> dict[str, An
 
 
 def _once(events: list[NewEvent]) -> list[NewEvent]:
-    seen: dict[UUID, NewEvent] = {}
+    seen: dict[bytes, NewEvent] = {}
     for event in events:
         seen.setdefault(event.id, event)
     return list(seen.values())
@@ -125,7 +125,7 @@ def _unless_known_at_another_time(rows: Sequence[Row]) -> Sequence[Row]:
 
     Two writers of such events go one after the other, in their transactions, or neither would see the other's.
     """
-    ours = [row.event.id for row in rows if row.event.clamped_from is not None or row.event.time_is_ours]
+    ours = [uuid_of(row.event.id) for row in rows if row.event.clamped_from is not None or row.event.time_is_ours]
     if not ours:
         return rows
     with connection.cursor() as cursor:
@@ -133,7 +133,7 @@ def _unless_known_at_another_time(rows: Sequence[Row]) -> Sequence[Row]:
             "SELECT pg_advisory_xact_lock(%s); SELECT id FROM messaging_event WHERE id = ANY(%s)", [LOCK_OURS, ours]
         )
         cursor.nextset()
-        known = {row[0] for row in cursor.fetchall()}
+        known = {row[0].bytes for row in cursor.fetchall()}
     return [row for row in rows if row.event.id not in known]
 
 
@@ -181,9 +181,16 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
     environment_id = agent.environment_id
     messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id) for row in fresh], now)
     links = [
-        (row.event.occurred_at, environment_id, row.event.trace_id, row.event.span_id, trace_id, span_id)
+        (
+            row.event.occurred_at,
+            environment_id,
+            uuid_of(row.event.trace_id),
+            row.event.span_id,
+            uuid_of(trace_id),
+            span_id,
+        )
         for row in fresh
-        if row.event.links
+        if row.event.links and row.event.trace_id
         for trace_id, span_id in row.event.links
         if trace_id != row.event.trace_id
     ]
@@ -217,7 +224,7 @@ def _merge_events(rows: Sequence[Row]) -> Sequence[Row]:
             f"INSERT INTO messaging_event ({EVENT_NAMES}) SELECT {EVENT_NAMES} FROM staged_event ORDER BY id "  # noqa: S608  constants
             "ON CONFLICT DO NOTHING RETURNING id"
         )
-        stored = {row[0] for row in cursor.fetchall()}
+        stored = {row[0].bytes for row in cursor.fetchall()}
         cursor.execute("DROP TABLE staged_event")
     fresh = [row for row in rows if row.event.id in stored]
     _copy_payloads(fresh)

@@ -41,7 +41,7 @@ def stored_content(environment_id: int, row_id: UUID, stored_on: date | None) ->
     row = _row(row_id, stored_on)
     if row is None or row.environment_id != environment_id:
         return None
-    return unseal(open_data_key(row.data_key_id), bytes(row.sealed), environment_id=environment_id, row_id=row_id)
+    return unseal(open_data_key(row.data_key_id), bytes(row.sealed), environment_id=environment_id, row_id=row_id.bytes)
 
 
 def _row(row_id: UUID, stored_on: date | None) -> Payload | None:

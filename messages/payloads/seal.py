@@ -10,7 +10,6 @@ import os
 import threading
 from functools import lru_cache
 from typing import cast
-from uuid import UUID
 
 import msgspec
 import zstandard
@@ -54,18 +53,18 @@ class PayloadUnreadable(ConsoleError):
     code = "payload_unreadable"
 
 
-def _bound_to(environment_id: int, row_id: UUID) -> bytes:
-    return environment_id.to_bytes(8, "big") + row_id.bytes
+def _bound_to(environment_id: int, row_id: bytes) -> bytes:
+    return environment_id.to_bytes(8, "big") + row_id
 
 
-def seal(key: bytes, content: Content, *, environment_id: int, row_id: UUID) -> bytes:
-    """Return the sealed bytes of one payload under a 32-byte key."""
+def seal(key: bytes, content: Content, *, environment_id: int, row_id: bytes) -> bytes:
+    """Return the sealed bytes of one payload under a 32-byte key; row_id: the 16 bytes of its row's id."""
     nonce = os.urandom(12)
     packed = _compressor().compress(_encoder.encode(content))
     return nonce + _cipher(key).encrypt(nonce, packed, _bound_to(environment_id, row_id))
 
 
-def unseal(key: bytes, sealed: bytes, *, environment_id: int, row_id: UUID) -> Content:
+def unseal(key: bytes, sealed: bytes, *, environment_id: int, row_id: bytes) -> Content:
     """Return what `seal` was given; raises PayloadUnreadable when key, row or bytes are not the same."""
     try:
         packed = _cipher(key).decrypt(sealed[:12], sealed[12:], _bound_to(environment_id, row_id))

@@ -214,7 +214,7 @@ def _record_send(replay: Replay) -> None:
     letter = replay.dead_letter
     event = NewEvent(
         index=0,
-        id=span_event_id(letter.environment_id, replay.trace_id, replay.span_id),
+        id=span_event_id(letter.environment_id, replay.trace_id.bytes, replay.span_id),
         occurred_at=replay.created_at,
         system="waybill",
         operation=2,
@@ -222,10 +222,10 @@ def _record_send(replay: Replay) -> None:
         name=f"replay to {replay.destination}",
         destination=letter.origin or letter.queue,
         message_id=letter.message_id or None,
-        message_uid=letter.message_uid,
-        trace_id=replay.trace_id,
+        message_uid=letter.message_uid.bytes if letter.message_uid else None,
+        trace_id=replay.trace_id.bytes,
         span_id=replay.span_id,
-        links=[(letter.trace_id, letter.span_id or "0" * 16)] if letter.trace_id else [],
+        links=[(letter.trace_id.bytes, letter.span_id or "0" * 16)] if letter.trace_id else [],
         keys=letter.keys,
         attributes={"replay.id": str(replay.pk), "replay.by": replay.requested_by},
     )

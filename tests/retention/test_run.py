@@ -171,7 +171,7 @@ def test_letters_of_old_days_keep_the_payload_that_was_sealed_under_the_days_one
     content = stored_content(waiting.environment_id, waiting.id, waiting.payload_on)
     assert content
     key_id, key = data_key_for(waiting.environment_id, TODAY)
-    sealed = seal(key, content, environment_id=waiting.environment_id, row_id=waiting.id)
+    sealed = seal(key, content, environment_id=waiting.environment_id, row_id=waiting.id.bytes)
     Payload.objects.filter(id=waiting.id).update(sealed=sealed, data_key_id=key_id, flow=None)
 
     run_retention(now=in_days(50))

@@ -53,14 +53,16 @@ def everything_stored() -> str:
     for row in [*Payload.objects.all(), *IngestReject.objects.all()]:
         sealed = row.sealed if isinstance(row, Payload) else row.raw
         key = open_data_key(row.data_key_id)
-        content = unseal(key, bytes(sealed), environment_id=row.environment_id, row_id=row.id)
+        content = unseal(key, bytes(sealed), environment_id=row.environment_id, row_id=row.id.bytes)
         texts += [content.body.decode("utf-8", "replace"), repr(content.headers), repr(content.properties)]
     return "\n".join(texts)
 
 
 def opened(row_id: Any) -> Any:
     row = Payload.objects.get(id=row_id)
-    return unseal(open_data_key(row.data_key_id), bytes(row.sealed), environment_id=row.environment_id, row_id=row.id)
+    return unseal(
+        open_data_key(row.data_key_id), bytes(row.sealed), environment_id=row.environment_id, row_id=row.id.bytes
+    )
 
 
 def json_body(secret: str) -> str:

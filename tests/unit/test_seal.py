@@ -8,7 +8,7 @@ import pytest
 
 from messages.payloads.seal import Content, PayloadUnreadable, seal, unseal
 
-KEY, ROW, OTHER = b"k" * 32, UUID(int=1), UUID(int=2)
+KEY, ROW, OTHER = b"k" * 32, UUID(int=1).bytes, UUID(int=2).bytes
 CONTENT = Content(b"\x00body", [{"name": "h", "type": "string", "value": "v"}], {"priority": 1})
 
 
@@ -25,7 +25,7 @@ def test_a_payload_is_opened_whole_and_says_nothing_while_it_is_sealed():
     [(b"x" * 32, 1, ROW), (KEY, 2, ROW), (KEY, 1, OTHER)],
     ids=["another key", "another environment", "another row"],
 )
-def test_bytes_that_were_moved_or_sealed_with_another_key_are_refused(key: bytes, environment_id: int, row_id: UUID):
+def test_bytes_that_were_moved_or_sealed_with_another_key_are_refused(key: bytes, environment_id: int, row_id: bytes):
     sealed = seal(KEY, CONTENT, environment_id=1, row_id=ROW)
 
     with pytest.raises(PayloadUnreadable):
