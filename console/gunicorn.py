@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 from pathlib import Path
+from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -30,7 +31,7 @@ class JSONLines(Logger):
 
 bind = f"{_config.bind}:{_config.port}"
 workers = _config.web_processes
-worker_class = "gthread"
+worker_class = "console.serving.BalancedWorker"
 threads = WEB_THREADS
 timeout = 60
 graceful_timeout = 8
@@ -59,9 +60,13 @@ def _give_memory_back() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, 256 * 1024)
 
 
-def child_exit(server: object, worker: object) -> None:
-    """Give the dead worker's gauges back, so that /metrics stays right."""
+def child_exit(server: object, worker: Any) -> None:
+    """Give the dead worker's gauges back, so that /metrics stays right, and its connections."""
     from prometheus_client import multiprocess
+
+    from console.serving import forget
+
+    forget(worker)
 
     if _config.metrics.is_dir():
         multiprocess.mark_process_dead(worker.pid, path=str(_config.metrics))  # type: ignore[attr-defined]
