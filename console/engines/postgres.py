@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from console.engines.errors import EngineError
+from console.engines.processes import process_of
 
 UNPRIVILEGED = "nobody"
 SHARED_ROOT = Path("/var/lib/waybill")
@@ -121,6 +122,11 @@ class Cluster:
         """Stop it, rolling open transactions back; harmless when it does not run."""
         self._run("pg_ctl", "-D", str(self.directory), "-m", "fast", "-t", "20", "-w", "stop")
         shutil.rmtree(self.sockets, ignore_errors=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the postmaster is there, answering or not."""
+        return process_of(self.directory / "postmaster.pid") is not None
 
     def _start(self) -> None:
         self.log.touch(mode=0o600)
