@@ -1,6 +1,6 @@
 """How the web process is served; `make run` and the container use the same file.
 
-gthread: the main thread holds idle and slow connections, so a browser's spare connection cannot block a worker.
+Threads, and an event loop that holds idle and slow connections: console/patience.py.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class JSONLines(Logger):
 
 bind = f"{_config.bind}:{_config.port}"
 workers = _config.web_processes
-worker_class = "gthread"
+worker_class = "console.patience.PatientWorker"
 threads = WEB_THREADS
 timeout = 60
 graceful_timeout = 8
