@@ -21,7 +21,9 @@ from messages.ingest import jsontext
 from messages.ingest.http import Malformed
 from messages.ingest.model import Refused
 
-WHOLE_BYTES = 256 * 1024
+WHOLE_BYTES = (
+    256 * 1024
+)  # of JSON: more as a whole is in memory several times over, and one huge span took half a minute
 PROTOBUF = "application/x-protobuf"
 Request = TypeVar("Request", ExportTraceServiceRequest, ExportLogsServiceRequest)
 UNREADABLE = (*jsontext.UNREADABLE, ParseError, DecodeError, ValueError, TypeError, AttributeError)
@@ -40,9 +42,7 @@ def decode_request(data: bytes, media_type: str, kind: type[Request]) -> tuple[R
         except (DecodeError, RecursionError):
             return _item_by_item(data, kind)
         return request, {}
-    if (
-        len(data) > WHOLE_BYTES
-    ):  # as a whole it would be in memory several times over, and one huge span would take half a minute
+    if len(data) > WHOLE_BYTES:
         return _item_by_item_of_json(data, kind)
     try:
         jsontext.check_nesting(data)

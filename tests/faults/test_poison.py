@@ -229,7 +229,7 @@ def test_one_poisonous_item_among_five_hundred_costs_at_most_itself(way: str, po
     assert answer.status_code == 200, answer.content[:500]
     assert time.thread_time() - begun < 12  # at most 2 on a quiet machine
     refused = road.rejected(answer)
-    assert refused <= 1
+    assert refused == 1 if poison == "depth 5,000" else refused <= 1  # stored, it would have lost its depths in silence
     assert road.stored() + refused == MANY
     assert IngestReject.objects.count() == refused
     connection.ensure_connection()
