@@ -1,6 +1,6 @@
 """How the web process is served; `make run` and the container use the same file.
 
-gthread: the main thread holds idle and slow connections, so a browser's spare connection cannot block a worker.
+Threads, and an event loop that holds idle and slow connections: console/patience.py.
 """
 
 import contextlib

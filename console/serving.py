@@ -1,4 +1,4 @@
-"""The web worker: gunicorn's threads, with connections spread evenly over the processes.
+"""The web worker: patient with slow clients (console.patience), its connections spread evenly over the processes.
 
 Agents keep their connections open, and a process computes on one core. Two agents that happen to meet in one process had half of
 the throughput that they have in two (measured: 14,000 to 19,000 events/s against 26,000 to 29,000).
@@ -7,9 +7,10 @@ the throughput that they have in two (measured: 14,000 to 19,000 events/s agains
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import time
 
-from gunicorn.workers.gthread import ThreadWorker
+from console.patience import PatientWorker
 
 SLOTS = 64
 NOBODY = -1
@@ -17,7 +18,7 @@ GIVES_WAY_S = 0.002
 _open = multiprocessing.RawArray("i", [NOBODY] * SLOTS)  # connections of each process, shared by fork
 
 
-class BalancedWorker(ThreadWorker):
+class BalancedWorker(PatientWorker):
     """Gives a process with fewer connections a moment to take a new one first."""
 
     @property
@@ -28,12 +29,12 @@ class BalancedWorker(ThreadWorker):
     def nr_conns(self, count: int) -> None:
         _open[self.age % SLOTS] = count
 
-    def accept(self, listener: object) -> None:
+    def accept(self, listener: socket.socket) -> None:
         if any(NOBODY < count < self.nr_conns for count in _open):
             time.sleep(GIVES_WAY_S)
         super().accept(listener)  # finds nothing when the other one was there
 
 
-def forget(worker: ThreadWorker) -> None:
+def forget(worker: BalancedWorker) -> None:
     """Take a process that ended out of the comparison."""
     _open[worker.age % SLOTS] = NOBODY

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from console.engines import valkey
+from console.engines.errors import EngineError
 from console.engines.postgres import Cluster
+
+DEAD_FOR_S = 2.0  # somebody may be starting it again by hand
+LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -22,6 +30,32 @@ class Engines:
     database_url: str | None = None
     redis_url: str | None = None
     postgres: Cluster | None = field(default=None, repr=False)
+    due: dict[str, tuple[float, float]] = field(
+        default_factory=dict, repr=False
+    )  # engine → (when to start it, the pause)
+
+    def tend(self) -> None:
+        """Start again whatever died, under its address; called every moment. What does not start is tried again, ever more slowly."""
+        if self.postgres:
+            self._tend("PostgreSQL", self.postgres.is_alive, self.postgres.start)
+        if self.redis_url:
+            again = partial(valkey.start_again, self.data, self.redis_url)
+            self._tend("Valkey", valkey.is_alive(self.data), again)
+
+    def _tend(self, name: str, is_alive: bool, start: Callable[[], object]) -> None:
+        if is_alive:
+            self.due.pop(name, None)
+            return
+        now = time.monotonic()
+        at, pause = self.due.setdefault(name, (now + DEAD_FOR_S, 1.0))
+        if now < at:
+            return
+        print(f"waybill: {name} ended, starts again", file=sys.stderr, flush=True)
+        try:
+            start()
+        except EngineError as error:
+            print(f"waybill: {error}; next try in {pause:.0f} s", file=sys.stderr, flush=True)
+            self.due[name] = (time.monotonic() + pause, min(LONGEST_PAUSE_S, 2 * pause))
 
     def stop(self) -> None:
         """Stop what runs, Valkey first; safe to call twice."""

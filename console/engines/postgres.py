@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from console.engines.errors import EngineError
+from console.engines.processes import process_of
 
 UNPRIVILEGED = "nobody"
 SHARED_ROOT = Path("/var/lib/waybill")
@@ -112,7 +113,7 @@ class Cluster:
         self._make_private(self.sockets)
         if not self.directory.exists():
             self._create()
-        if self._run("pg_ctl", "-D", str(self.directory), "status").returncode != 0:
+        if not self._runs():
             self._start()
         self._ensure_database()
         return self.url
@@ -122,6 +123,14 @@ class Cluster:
         self._run("pg_ctl", "-D", str(self.directory), "-m", "fast", "-t", "20", "-w", "stop")
         shutil.rmtree(self.sockets, ignore_errors=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the postmaster is there, answering or not."""
+        return process_of(self.directory / "postmaster.pid") is not None
+
+    def _runs(self) -> bool:
+        return self._run("pg_ctl", "-D", str(self.directory), "status").returncode == 0
+
     def _start(self) -> None:
         self.log.touch(mode=0o600)
         self._own(self.log)
@@ -129,7 +138,7 @@ class Cluster:
         done = self._run(
             "pg_ctl", "-D", str(self.directory), "-l", str(self.log), "-w", "-t", "60", "-o", options, "start"
         )
-        if done.returncode != 0:
+        if done.returncode != 0 and not self._runs():  # somebody else may have started it at the same moment
             last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or [done.stderr.strip()]
             raise EngineError(f"the embedded PostgreSQL does not start: {last[0][-300:]} (log: {self.log})")
 

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import redis
 
 from console.engines.errors import EngineError
+from console.engines.processes import process_of
 
 
 def _binary() -> Path:
@@ -45,17 +47,33 @@ def _free_port() -> int:
 def start(data: Path) -> str:
     """Return the address of this data folder's Valkey, started now unless a former runner's still answers."""
     folder = data / "valkey"
-    configuration = folder / "valkey.conf"
-    former = _address_in(configuration)
+    former = _address_in(folder / "valkey.conf")
     if former and _answers(former):
         return former
+    return _start(folder, _free_port(), secrets.token_urlsafe(24))
+
+
+def start_again(data: Path, url: str) -> None:
+    """Start the Valkey that died under its address, which every process knows; it reads back what it had written."""
+    parts = urlsplit(url)
+    assert parts.port is not None
+    _start(data / "valkey", parts.port, parts.password or "")
+
+
+def is_alive(data: Path) -> bool:
+    """Whether its process is there, busy or not."""
+    return process_of(data / "valkey" / "valkey.pid") is not None
+
+
+def _start(folder: Path, port: int, password: str) -> str:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    port, password = _free_port(), secrets.token_urlsafe(24)
+    configuration = folder / "valkey.conf"
     descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(
             f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{_quoted(folder)}"\nappendonly yes\nappendfsync everysec\n'
-            f'save ""\ndaemonize yes\nlogfile "{_quoted(folder / "valkey.log")}"\nmaxmemory-policy noeviction\n'
+            f'save ""\ndaemonize yes\nlogfile "{_quoted(folder / "valkey.log")}"\n'
+            f'pidfile "{_quoted(folder / "valkey.pid")}"\nmaxmemory-policy noeviction\n'
         )
     # It detaches itself, so that Ctrl-C is for the runner alone, which stops it last.
     done = subprocess.run(

@@ -79,6 +79,7 @@ def _run_processes(config: Config, engines: Engines, interrupts: Interrupts) -> 
             time.sleep(0.5)
             with interrupts.held():
                 supervisor.tend()
+            engines.tend()  # may take as long as a recovery; cut short, it leaves nothing that stopping does not find
     finally:
         interrupts.ignore()
         _say("Stopping; what is being done is finished first.")

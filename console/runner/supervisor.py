@@ -47,6 +47,18 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
+def bury_orphans(known: set[int]) -> None:
+    """On Linux, take leave of adopted processes that have ended: as a zombie, a killed engine looks alive to its own launcher.
+
+    known: children that a Popen waits for; the rest is nobody's.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in known:
+            os.waitpid(ended.si_pid, 0)
+
+
 def wait_for_orphans(seconds: float) -> None:
     """Wait until every child has ended, adopted ones too; call it when no Popen is waited for any more."""
     until = time.monotonic() + seconds
@@ -103,6 +115,7 @@ class Supervisor:
     def tend(self) -> None:
         """Restart whoever died and whose pause is over."""
         now = time.monotonic()
+        bury_orphans({child.process.pid for child in self.children if child.process})
         for child in self.children:
             if child.process and child.process.poll() is not None:
                 child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1

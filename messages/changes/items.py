@@ -5,7 +5,7 @@ The struct is the schema: docs/schemas/change.json is generated from it and a te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from msgspec import Meta
 from console.core.ids import derived_uuid
 from messages.ingest import clean
 from messages.ingest.http import Malformed
-from messages.ingest.model import Refused
+from messages.ingest.model import RawItem, Refused
 from messages.ingest.native import Id, Name, Zoned, decode_item
 
 PAST, AHEAD = timedelta(days=3650), timedelta(days=366)
@@ -75,7 +75,7 @@ class Told:
     """One message about a change; `said` holds only what it says, cleaned."""
 
     index: int
-    raw: bytes
+    raw: RawItem
     identity: UUID
     external_id: str
     said: Mapping[str, Any]
@@ -85,15 +85,13 @@ def change_identity(environment_id: int, identity: str) -> UUID:
     return derived_uuid("change", environment_id, identity)
 
 
-def changes_of(
-    items: list[bytes], *, environment_id: int, now: datetime, nested_checked: bool
-) -> tuple[list[Told], list[Refused]]:
+def changes_of(items: Sequence[RawItem], *, environment_id: int, now: datetime) -> tuple[list[Told], list[Refused]]:
     """Return (messages about changes in their order, refused items) of these JSON items."""
     told: list[Told] = []
     refused: list[Refused] = []
     for index, raw in enumerate(items):
         try:
-            item = decode_item(raw, ChangeItem, nested_checked=nested_checked)
+            item = decode_item(raw, ChangeItem)
             told.append(
                 Told(
                     index=index,

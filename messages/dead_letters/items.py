@@ -5,6 +5,7 @@ The struct is the schema: docs/schemas/dead-letter.json is generated from it and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from messages.ingest import clean
 from messages.ingest.bodies import Keys, keys_of_body
 from messages.ingest.http import Malformed
 from messages.ingest.identity import dead_letter_identity, message_uid
-from messages.ingest.model import Refused
+from messages.ingest.model import RawItem, Refused
 from messages.ingest.native import Error, Hex16, Hex32, Id, Name, Zoned, body_bytes, decode_item
 from messages.payloads.seal import Content
 
@@ -87,7 +88,7 @@ class NewDeadLetter:
     """A dead letter ready to be stored; `content` is None when no body came with it."""
 
     index: int
-    raw: bytes
+    raw: RawItem
     id: UUID
     identity: UUID
     item: DeadLetterItem
@@ -105,14 +106,14 @@ class NewDeadLetter:
 
 
 def letters_of(
-    items: list[bytes], *, environment_id: int, now: datetime, retention: timedelta, keys: Keys, nested_checked: bool
+    items: Sequence[RawItem], *, environment_id: int, now: datetime, retention: timedelta, keys: Keys
 ) -> tuple[list[NewDeadLetter], list[Refused]]:
     """Return (dead letters, refused items) of these JSON items; the same identity twice in one batch counts once."""
     letters: dict[UUID, NewDeadLetter] = {}
     refused: list[Refused] = []
     for index, raw in enumerate(items):
         try:
-            item = decode_item(raw, DeadLetterItem, nested_checked=nested_checked)
+            item = decode_item(raw, DeadLetterItem)
             letter = _letter(item, index, raw, environment_id, now, retention, keys)
             letters.setdefault(letter.identity, letter)
         except Malformed as error:
@@ -121,7 +122,7 @@ def letters_of(
 
 
 def _letter(
-    item: DeadLetterItem, index: int, raw: bytes, environment_id: int, now: datetime, retention: timedelta, keys: Keys
+    item: DeadLetterItem, index: int, raw: RawItem, environment_id: int, now: datetime, retention: timedelta, keys: Keys
 ) -> NewDeadLetter:
     # A dead letter may be older than the retention of traffic: it waits until a person has decided. Only the future is clamped.
     longest = max(retention, timedelta(days=3650))

@@ -18,9 +18,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from console.core.ids import derived_id
 from messages.connectors.context import parse_traceparent
-from messages.ingest import clean
+from messages.ingest import clean, jsontext
 from messages.ingest.bodies import Keys, keys_of_body
-from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, WrongType, check_depth
+from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, WrongType
 from messages.ingest.identity import message_uid
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.semconv import SEND
@@ -56,13 +56,12 @@ def split_items(data: bytes, media_type: str, headers: Mapping[str, str]) -> lis
     headers  of the request, lower-case: `ce-…` in binary mode. Raises Malformed, WrongType or TooLarge.
     """
     if media_type == STRUCTURED:
-        check_depth(data)
+        jsontext.check_nesting(data)
         return [data]
     if media_type == BATCHED:
-        check_depth(data)
         try:
-            items = msgspec.json.decode(data, type=list[msgspec.Raw])
-        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            items = jsontext.decode_around(data, list[msgspec.Raw])
+        except jsontext.UNREADABLE as error:
             raise Malformed(f"a batch is a JSON array of CloudEvents: {error}") from error
         if len(items) > MOST_ITEMS:
             raise TooLarge(
@@ -136,11 +135,12 @@ def _event(raw: bytes, index: int, environment_id: int, now: datetime, retention
 
 def _decode(raw: bytes) -> tuple[CloudEvent, dict[str, Any]]:
     try:
-        event = msgspec.json.decode(raw, type=CloudEvent)
-        members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        jsontext.check_item(raw)
+        event = jsontext.decode(raw, CloudEvent)
+        members = jsontext.decode(raw, dict[str, msgspec.Raw])
         extra = [name for name in members if name not in NAMED][:MOST_EXTENSIONS]
-        return event, {name: msgspec.json.decode(members[name]) for name in extra}
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeError, OverflowError) as error:
+        return event, {name: jsontext.decode(members[name], object) for name in extra}
+    except jsontext.UNREADABLE as error:
         raise Malformed(str(error)[:500]) from error
 
 

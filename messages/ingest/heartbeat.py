@@ -42,7 +42,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 def heartbeat(request: HttpRequest) -> HttpResponse:
     """A sign of life with what the agent sees of its queues."""
     agent, body = receive(request, media_types=frozenset({"application/json"}))
-    report = native.decode_item(body.data, Heartbeat, nested_checked=False)
+    report = native.decode_item(body.data, Heartbeat)
     now = datetime.now(UTC)
     Agent.objects.filter(pk=agent.pk).update(
         heartbeat_at=now, last_seen_at=now, heartbeat=_without_nul(msgspec.to_builtins(report))

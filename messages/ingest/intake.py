@@ -18,7 +18,7 @@ from messages.changes.items import changes_of
 from messages.changes.services import store_changes
 from messages.dead_letters.items import letters_of
 from messages.dead_letters.services import store_dead_letters
-from messages.ingest import cloudevents, native, otlp, otlp_logs
+from messages.ingest import cloudevents, native, otlp, otlp_decode, otlp_logs
 from messages.ingest.catalog import business_keys, rules_of
 from messages.ingest.exceptions import store_exceptions
 from messages.ingest.http import Body, batch_identity
@@ -50,13 +50,14 @@ def keys_for(agent: Agent) -> Callable[[Mapping[str, Any]], dict[str, str]]:
 
 
 def _traces(agent: Agent, body: Body) -> Decoded:
-    request = otlp.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
+    request, unreadable = otlp_decode.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
     events, refused = otlp.events_of(
         request,
         environment_id=agent.environment_id,
         now=datetime.now(UTC),
         retention=accepted_age(agent.environment_id),
         keys=keys_for(agent),
+        unreadable=unreadable,
     )
     return _of_events("traces", agent, body, events, refused)
 
@@ -69,7 +70,6 @@ def _events(agent: Agent, body: Body) -> Decoded:
         now=datetime.now(UTC),
         retention=accepted_age(agent.environment_id),
         keys=keys_for(agent),
-        nested_checked=body.media_type != native.NDJSON,
     )
     return _of_events("events", agent, body, events, refused, batch_id=batch_id)
 
@@ -120,7 +120,7 @@ def _of_events(
 
 
 def _logs(agent: Agent, body: Body) -> Decoded:
-    request = otlp.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
+    request, _ = otlp_decode.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
     exceptions, ignored = otlp_logs.exceptions_of(
         request,
         environment_id=agent.environment_id,
@@ -145,7 +145,6 @@ def _dead_letters(agent: Agent, body: Body) -> Decoded:
         now=datetime.now(UTC),
         retention=accepted_age(agent.environment_id),
         keys=keys_for(agent),
-        nested_checked=body.media_type != native.NDJSON,
     )
     identity = batch_identity("dead-letters", body.batch_id or batch_id, body.sha256)
     store = partial(store_dead_letters, agent, letters, refused, batch_id=identity, body_sha256=body.sha256)
@@ -158,7 +157,6 @@ def _changes(agent: Agent, body: Body) -> Decoded:
         items,
         environment_id=agent.environment_id,
         now=datetime.now(UTC),
-        nested_checked=body.media_type != native.NDJSON,
     )
     identity = batch_identity("changes", body.batch_id or batch_id, body.sha256)
     store = partial(store_changes, agent, told, refused, batch_id=identity, body_sha256=body.sha256)

@@ -13,6 +13,7 @@ from messages.ingest import clean
 from messages.payloads.seal import Content
 
 DETAIL_BYTES = 2_000
+RawItem = bytes | msgspec.Raw  # an item as it came; a Raw is a view of its body, so that 20 MiB are not held twice
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class NewEvent(msgspec.Struct, kw_only=True, eq=False):
     found_around: Mapping[str, Any] | None = None
     named_keys: Mapping[str, Any] | None = None
     keys_in_body: bool = False
-    raw: bytes | Callable[[], bytes] = b""
+    raw: RawItem | Callable[[], bytes] = b""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,12 +74,13 @@ class Refused:
     index: int
     code: str
     detail: str
-    raw: bytes
+    raw: RawItem
     flow_id: int | None = None
     masked: bool = False
 
     def __post_init__(self) -> None:
         self.detail = clean.text(self.detail, DETAIL_BYTES)
+        self.raw = bytes(self.raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from messages.ingest import clean
-from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
+from messages.ingest import clean, jsontext
+from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge
 from messages.ingest.identity import message_of_span, message_uid, native_event_id
-from messages.ingest.model import NewEvent, NewPayload, Refused
+from messages.ingest.model import NewEvent, NewPayload, RawItem, Refused
 from messages.payloads.seal import Content
 
 NDJSON = "application/x-ndjson"
@@ -90,57 +90,55 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 def split_items(
     data: bytes, media_type: str, member: Literal["events", "dead_letters", "changes"]
-) -> tuple[list[bytes], str | None]:
+) -> tuple[Sequence[RawItem], str | None]:
     """Return (each item's own JSON bytes, the envelope's batch id); raises Malformed or TooLarge.
 
     Items stay bytes so that a bad one is refused alone, and kept as it came.
     """
+    items: Sequence[RawItem]
     batch_id = None
     if media_type == NDJSON:
         items = [line for line in data.split(b"\n") if line.strip()]
     else:
-        check_depth(data)
         try:
             if data.lstrip()[:1] == b"[":
-                items = [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
+                items = jsontext.decode_around(data, list[msgspec.Raw])
             else:
-                envelope = msgspec.json.decode(data, type=_Envelope)
+                envelope = jsontext.decode_around(data, _Envelope)
                 raws = getattr(envelope, member)
                 if raws is UNSET:
                     raise Malformed(f'send a JSON array, or an object with "{member}": […]')
-                items, batch_id = [bytes(raw) for raw in raws], envelope.batch_id or None
-        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+                items, batch_id = raws, envelope.batch_id or None
+        except jsontext.UNREADABLE as error:
             raise Malformed(f"the body is not JSON of the documented shape: {error}") from error
     if len(items) > MOST_ITEMS:
         raise TooLarge(f"a request carries at most {MOST_ITEMS:,} items, this one {len(items):,}; send smaller batches")
     return items, batch_id
 
 
-def decode_item(raw: bytes, kind: type[Item], *, nested_checked: bool = True) -> Item:
+def decode_item(raw: RawItem, kind: type[Item]) -> Item:
     """Return one typed item; raises Malformed in words that name the field."""
     try:
-        if not nested_checked:
-            check_depth(raw)
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeError, OverflowError) as error:
+        jsontext.check_item(bytes(raw))
+        return jsontext.decode(raw, kind)
+    except jsontext.UNREADABLE as error:
         raise Malformed(str(error)[:500]) from error
 
 
 def events_of(
-    items: list[bytes],
+    items: Sequence[RawItem],
     *,
     environment_id: int,
     now: datetime,
     retention: timedelta,
     keys: Keys,
-    nested_checked: bool = True,
 ) -> tuple[list[NewEvent], list[Refused]]:
     """Return (events, refused items) of these JSON items."""
     events: list[NewEvent] = []
     refused: list[Refused] = []
     for index, raw in enumerate(items):
         try:
-            item = decode_item(raw, EventItem, nested_checked=nested_checked)
+            item = decode_item(raw, EventItem)
             events.append(_event(item, index, raw, environment_id, now, retention, keys))
         except Malformed as error:
             refused.append(Refused(index=index, code="invalid_item", detail=str(error), raw=raw))
@@ -148,7 +146,7 @@ def events_of(
 
 
 def _event(
-    item: EventItem, index: int, raw: bytes, environment_id: int, now: datetime, retention: timedelta, keys: Keys
+    item: EventItem, index: int, raw: RawItem, environment_id: int, now: datetime, retention: timedelta, keys: Keys
 ) -> NewEvent:
     occurred_at, clamped_from = clean.moment(item.occurred_at, now=now, retention=retention)
     destination = clean.optional(item.destination, clean.NAME_BYTES)

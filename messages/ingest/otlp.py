@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from messages.ingest import clean, semconv
-from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge, check_depth
+from messages.ingest.http import MOST_ITEMS, TooLarge
 from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.payloads.seal import Content
@@ -31,65 +28,22 @@ ERROR_STATUS = 2
 MOST_LINKS = 1_000  # of one span
 MOST_LINKS_OF_ALL = 50_000
 
-Request = TypeVar("Request", ExportTraceServiceRequest, ExportLogsServiceRequest)
 Keys = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
-def decode_request(data: bytes, media_type: str, kind: type[Request]) -> Request:
-    """Return the request of a protobuf or JSON body; raises Malformed with what is wrong."""
-    if media_type == "application/x-protobuf":
-        request = kind()
-        try:
-            request.ParseFromString(data)
-        except (DecodeError, RecursionError) as error:
-            raise Malformed(f"the body is not an {kind.__name__}: {error}") from error
-        return request
-    check_depth(data)
-    try:
-        tree = msgspec.json.decode(data)
-        if not isinstance(tree, dict):
-            raise Malformed("the body must be a JSON object")
-        _bytes_from_hex(tree)
-        return ParseDict(tree, kind(), ignore_unknown_fields=True)
-    except (
-        msgspec.DecodeError,
-        ParseError,
-        RecursionError,
-        UnicodeError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise Malformed(f"the body is not OTLP JSON: {str(error)[:300]}") from error
-
-
-def _bytes_from_hex(tree: dict[str, Any]) -> None:
-    """Turn the hex ids of OTLP's JSON into the base64 that protobuf's JSON wants, in place."""
-    for resource in tree.get("resourceSpans") or []:
-        for scope in resource.get("scopeSpans") or []:
-            for span in scope.get("spans") or []:
-                _hex_to_base64(span, "traceId", "spanId", "parentSpanId")
-                for link in span.get("links") or []:
-                    _hex_to_base64(link, "traceId", "spanId")
-    for resource in tree.get("resourceLogs") or []:
-        for scope in resource.get("scopeLogs") or []:
-            for record in scope.get("logRecords") or []:
-                _hex_to_base64(record, "traceId", "spanId")
-
-
-def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
-    for name in names:
-        if value := holder.get(name):
-            try:
-                holder[name] = base64.b64encode(bytes.fromhex(value)).decode()
-            except ValueError:  # no hex: as if it were not there, so that its span is refused and not the whole request
-                holder[name] = ""
-
-
 def events_of(
-    request: ExportTraceServiceRequest, *, environment_id: int, now: datetime, retention: timedelta, keys: Keys
+    request: ExportTraceServiceRequest,
+    *,
+    environment_id: int,
+    now: datetime,
+    retention: timedelta,
+    keys: Keys,
+    unreadable: Mapping[int, Refused] = {},
 ) -> tuple[list[NewEvent], list[Refused]]:
-    """Return (events, refused spans) of a request, indices counted over all spans; raises TooLarge over 5,000 spans."""
+    """Return (events, refused spans) of a request, indices counted over all spans; raises TooLarge over 5,000 spans.
+
+    unreadable  what decoding left an empty span for, by index.
+    """
     events: list[NewEvent] = []
     refused: list[Refused] = []
     index = links = 0
@@ -121,7 +75,7 @@ def events_of(
                 if is_id(span.trace_id, 16) and is_id(span.span_id, 8):
                     events.append(_event(span, index, source, scope_spans.scope.name))
                 else:
-                    refused.append(_refused(index, span, resource_spans.resource))
+                    refused.append(unreadable.get(index) or _refused(index, span, resource_spans.resource))
                 index += 1
     return events, refused
 

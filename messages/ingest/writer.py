@@ -281,7 +281,7 @@ def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) ->
 
 
 def _refusal(event: NewEvent, code: str, detail: str) -> Refused:
-    raw = event.raw if isinstance(event.raw, bytes) else event.raw()
+    raw = event.raw() if callable(event.raw) else event.raw
     return Refused(index=event.index, code=code, detail=detail, raw=raw)
 
 

@@ -1,0 +1,78 @@
+"""A small disk fills up: ingest stops before PostgreSQL does, and what was acknowledged is there when there is room again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.checker import Fleet, wait_until_green
+from tests.product import Product, call, wait_until
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+MIB = 2**20
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = Path(f"/dev/shm/waybill-faults-{os.getpid()}")
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=500m,mode=0755", "tmpfs", folder], capture_output=True
+    )
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("this machine lets nobody mount a file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def fill(ballast: Path, *, until_free: int) -> None:
+    """Write until so many bytes are free on the ballast's disk, or none at all."""
+    with ballast.open("ab") as file:
+        while (free := shutil.disk_usage(ballast.parent).free) > until_free:
+            try:
+                file.write(b"\0" * min(MIB, free - until_free))
+                file.flush()
+            except OSError:
+                return
+
+
+def test_a_full_disk_is_met_with_503_before_postgresql_panics_and_all_that_was_acknowledged_is_there(small_disk: Path):
+    """Row 16: data, WAL and temporary files on a disk of 500 MB: under the reserve 503, quite full, and with room again."""
+    product = Product(small_disk / "data", demo=False, WAYBILL_DISK_RESERVE_PERCENT="10").start()
+    try:
+        assert (product.data / "postgres").is_dir(), "PostgreSQL's data does not lie on the small disk"
+        wait_until_green(product)
+        fleet, ballast = Fleet(product), small_disk / "ballast"
+        with fleet.sending():
+            fleet.wait_for_acknowledged(5)
+            fill(ballast, until_free=35 * MIB)  # 7 %: below the reserve, above nothing
+            wait_until(lambda: fleet.statuses()[503] > 10, seconds=30, what="ingest pushing back")
+            stood = fleet.acknowledged()
+            time.sleep(3)
+            assert fleet.acknowledged() == stood, "something was taken below the reserve"
+            assert call("GET", product.base + "/api/v1/flows", key=product.api_key())[0] == 200  # reading goes on
+            panics = postgres_log(product).count("PANIC")
+
+            fill(ballast, until_free=0)
+            time.sleep(3)
+            ballast.unlink()
+
+            fleet.wait_for_acknowledged(5)
+        fleet.check()
+        assert panics == 0
+    finally:
+        product.stop()
+
+
+def postgres_log(product: Product) -> str:
+    return (product.data / "postgres.log").read_text(errors="replace")
