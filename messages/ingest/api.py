@@ -49,7 +49,7 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
             try:
                 return view(request)
             except ConsoleError as error:
-                refusal = error
+                refusal = _without_frames(error)
             except (OperationalError, InterfaceError) as error:
                 log.warning("ingest_unavailable", endpoint=name, reason=str(error)[:300])
                 if isinstance(error.__cause__, TIMED_OUT):
@@ -65,6 +65,12 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
         return csrf_exempt(wrapped)
 
     return decorate
+
+
+def _without_frames(error: ConsoleError) -> ConsoleError:
+    """Return the refusal without the frames it came through: they hold the body, and it holds them until garbage is looked for."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _refused(response: HttpResponse, refusal: ConsoleError) -> HttpResponse:

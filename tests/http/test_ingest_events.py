@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import zlib
+from io import BytesIO
 
 import pytest
 import zstandard
@@ -218,3 +220,17 @@ def test_get_is_refused_with_the_method_that_is_taken():
     answer = Client().get(EVENTS)
 
     assert (answer.status_code, answer["Allow"], answer.json()["code"]) == (405, "POST", "method_not_allowed")
+
+
+def test_a_body_that_is_refused_is_let_go_at_once():
+    """The refusal holds the frames that held the body, and waited in a circle for garbage collection: 20 MiB each."""
+    body, key = gzip.compress(b" " * (21 * 2**20)), agent_key()
+    gc.collect()
+    gc.disable()
+    try:
+        assert push(EVENTS, body, key=key, HTTP_CONTENT_ENCODING="gzip").status_code == 413
+        held = [one for one in gc.get_objects() if type(one) is BytesIO and len(one.getbuffer()) > 2**20]
+    finally:
+        gc.enable()
+
+    assert held == []
