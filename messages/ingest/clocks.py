@@ -7,6 +7,7 @@ to the truth. Behind and late look alike there, so only an agent that says its o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -18,12 +19,15 @@ from messages.models import ClockReading
 
 STEP_US = 1_000  # a reading that is better by less is not worth a write
 KEPT = timedelta(days=40)
+HOUR = timedelta(hours=1)
+SPANS_FRESH_S = 30.0
 UPSERT = """
 INSERT INTO messaging_clockreading AS r (agent_id, system_id, hour, ahead_us, exact)
 SELECT * FROM unnest(%b::int8[], %b::int8[], %b::timestamptz[], %b::int8[], %b::bool[])
 ON CONFLICT (agent_id, system_id, hour) DO UPDATE SET
     ahead_us = CASE WHEN excluded.exact THEN excluded.ahead_us ELSE greatest(r.ahead_us, excluded.ahead_us) END
 """
+_spans: dict[int, tuple[float, list[tuple[datetime, datetime]]]] = {}  # agent → when they were read, moved_spans
 _written: dict[tuple[int, int, datetime], int] = {}  # what this process wrote; another's larger one stays anyway
 
 
@@ -54,6 +58,21 @@ def note_heartbeat(agent: Agent, sent_at: datetime, *, received_at: datetime) ->
     run_set_based(UPSERT, [(agent.pk, None, hour, (sent_at - received_at) // timedelta(microseconds=1), True)])
 
 
+def moved_spans(agent_id: int) -> list[tuple[datetime, datetime]]:
+    """Return spans of senders' times in which events of this agent may have been moved to ours, because its clock was far ahead.
+
+    Sent again when their time has come, such events are not moved any more, and would not meet their first copy by its time.
+    """
+    known = _spans.get(agent_id)
+    if known is None or time.monotonic() - known[0] > SPANS_FRESH_S:
+        if len(_spans) > 10_000:
+            _spans.clear()
+        far = ClockReading.objects.filter(agent_id=agent_id, ahead_us__gt=clean.FUTURE // timedelta(microseconds=1))
+        spans = [(one.hour + clean.FUTURE, one.hour + HOUR + min(one.ahead, KEPT)) for one in far]
+        known = _spans[agent_id] = (time.monotonic(), spans)
+    return known[1]
+
+
 def latest_readings(agents: Sequence[Agent], *, now: datetime) -> dict[int, list[ClockReading]]:
     """Return each agent's newest reading of each system's clock, of the last day: what is furthest ahead first."""
     rows = ClockReading.objects.filter(agent__in=agents, hour__gt=now - timedelta(days=1)).select_related("system")
@@ -71,5 +90,6 @@ def expire_readings() -> int:
 
 
 def forget() -> None:
-    """Forget what this process wrote: tests roll it back."""
+    """Forget what this process wrote and read: tests roll it back."""
     _written.clear()
+    _spans.clear()

@@ -22,7 +22,7 @@ from console.core.errors import Conflict, Unavailable
 from console.core.ids import uuid_of
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
-from messages.ingest.clocks import note_events
+from messages.ingest.clocks import moved_spans, note_events
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
 from messages.ingest.refusals import prepare_refused, store_refused
@@ -120,12 +120,15 @@ def _once(events: list[NewEvent]) -> list[NewEvent]:
     return list(seen.values())
 
 
-def _unless_known_at_another_time(rows: Sequence[Row]) -> Sequence[Row]:
-    """Leave out events whose time is ours and that are stored: our time moved since, so the primary key alone does not meet them.
+def _unless_known_at_another_time(agent: Agent, rows: Sequence[Row]) -> Sequence[Row]:
+    """Leave out events that are stored at another time than they have now, so that the primary key alone does not meet them.
+
+    Their time is ours, which moves: they had none, or one outside the accepted range, or one that was when their first copy came.
 
     Two writers of such events go one after the other, in their transactions, or neither would see the other's.
     """
-    ours = [uuid_of(row.event.id) for row in rows if row.event.clamped_from is not None or row.event.time_is_ours]
+    spans = moved_spans(agent.pk) if agent.pk else []
+    ours = [uuid_of(row.event.id) for row in rows if _is_ours(row.event, spans)]
     if not ours:
         return rows
     with connection.cursor() as cursor:
@@ -135,6 +138,12 @@ def _unless_known_at_another_time(rows: Sequence[Row]) -> Sequence[Row]:
         cursor.nextset()
         known = {row[0].bytes for row in cursor.fetchall()}
     return [row for row in rows if row.event.id not in known]
+
+
+def _is_ours(event: NewEvent, spans: Sequence[tuple[datetime, datetime]]) -> bool:
+    if event.clamped_from is not None or event.time_is_ours:
+        return True
+    return any(begin < event.occurred_at <= end for begin, end in spans)
 
 
 _days_known: tuple[float, set[date]] = (0.0, set())
@@ -162,7 +171,7 @@ def _write(
     optimistic: bool,
 ) -> Answer:
     with transaction.atomic():
-        new = _unless_known_at_another_time(rows)
+        new = _unless_known_at_another_time(agent, rows)
         fresh = _copy_events(new) if optimistic else _merge_events(new)
         refused = prepare_refused(agent, batch.endpoint, refused)
         store_refused(agent, batch.endpoint, refused, now)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.test import Client
 
 from console.identity.models import Role
-from messages.models import ClockReading, Message, RollupHour, RollupMinute
+from messages.ingest import clocks
+from messages.models import ClockReading, Event, Message, RollupHour, RollupMinute
 from tests.factories import agent_key, api_key, event, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -163,3 +165,16 @@ def test_an_event_that_comes_hours_late_lands_in_its_message_its_journey_and_its
     assert [step["outcome"] for step in journey["steps"]] == ["ok", "error", "ok"]
     assert RollupMinute.objects.get(minute=late.replace(second=0, microsecond=0)).outcome == 2
     assert RollupHour.objects.get(hour=sent.replace(minute=0, second=0, microsecond=0)).count == 1
+
+
+def test_an_event_that_was_moved_meets_its_first_copy_when_its_time_has_come():
+    """A clock 20 minutes ahead: first it is moved to now; sent again a quarter of an hour later, in another batch, it is not moved."""
+    key, ahead = agent_key(), event(system="erp", occurred_at=at(minutes=-20))
+    push(EVENTS, [ahead], key=key)
+    clocks.forget()
+
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=16)):
+        answer = push(EVENTS, [ahead, event(system="erp", occurred_at=at(minutes=-4))], key=key)
+
+    assert answer.json() == {"accepted": 1, "duplicates": 1, "rejected": []}
+    assert Event.objects.get(message_id=ahead["message_id"]).clamped_from is not None
