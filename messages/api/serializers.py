@@ -35,6 +35,10 @@ class MessageOut(serializers.ModelSerializer[Message]):
     status = Label("status")
     trace_id = TraceId(allow_null=True)
     keys = serializers.DictField(child=serializers.CharField())
+    first_seen_at = serializers.DateTimeField(
+        help_text="What the batch that first named it said; lists are in this order."
+    )
+    started_at = serializers.DateTimeField(source="began_at", help_text="Its earliest event, whenever that came.")
 
     class Meta:
         model = Message
@@ -48,6 +52,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
             "trace_id",
             "status",
             "first_seen_at",
+            "started_at",
             "last_seen_at",
             "failed_at",
             "event_count",
