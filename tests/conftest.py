@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as properties
 
 from tests.engines.kafka import JARS, Kafka
 from tests.product import Product
 
 CHROMIUM = Path("/usr/bin/chromium")
+
+# A machine that does other things meanwhile is slow, and nothing is wrong with the property.
+properties.register_profile("waybill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+properties.load_profile("waybill")
 
 
 def need(condition: bool, what: str) -> None:
