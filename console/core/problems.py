@@ -96,8 +96,8 @@ def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Respons
     error = meaning(error) or error
     if isinstance(error, ConsoleError):
         response = Response(status=error.status)
-        if error.status == 503:
-            response["Retry-After"] = "5"
+        if error.status in (429, 503):
+            response["Retry-After"] = str(getattr(error, "retry_after_s", 5))
         code, detail, more = error.code, str(error), {}
         if error.status == 401:
             response["WWW-Authenticate"] = 'Bearer realm="waybill"'

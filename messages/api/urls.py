@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, catalog, changes, ingest, people, views
+from messages.api import account, actions, agents, catalog, changes, ingest, people, views
 from messages.api.docs import ApiDocs
 
 
@@ -64,6 +64,8 @@ urlpatterns = [
     path("teams/<str:pk>/members", people.Members.as_view()),
     path("members/<str:pk>", people.OneMember.as_view()),
     path("users", people.Users.as_view()),
+    path("account", account.Account.as_view()),
+    path("account/password", account.Password.as_view()),
     path("ingest", ingest.Ingest.as_view()),
     path("rejects", ingest.Rejects.as_view()),
     path("rejects/<str:pk>", ingest.OneReject.as_view()),
