@@ -223,7 +223,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Waybill",
-    "DESCRIPTION": "Integration observability and operations: search messages, read journeys, replay dead letters.",
+    "DESCRIPTION": "Integration observability and operations: search messages, read journeys, replay dead letters. "
+    "[What each error code means and whether to send again](/docs/errors).",
     "VERSION": "1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

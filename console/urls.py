@@ -5,7 +5,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from console.dashboard import account, agents, audit, teams
+from console.dashboard import account, agents, audit, docs, teams
 from console.dashboard import views as dashboard
 from console.demo import views as demo
 from console.health.views import livez, metrics, readyz
@@ -17,6 +17,7 @@ urlpatterns = [
     # the admin changes nothing, not even the reader's own password: that is asked for, checked and audited here
     re_path(r"^admin/password_change/(done/)?$", RedirectView.as_view(url="/account/password/")),
     path("admin/", admin.site.urls),
+    path("docs/errors", docs.errors, name="docs-errors"),
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),

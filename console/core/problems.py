@@ -20,6 +20,16 @@ from console.core.errors import ConsoleError, Invalid, Unavailable
 
 log = logging.getLogger("waybill.http")
 PROBLEM = "application/problem+json"
+
+
+class NotAcceptable(ConsoleError):
+    """The Accept header leaves out JSON, and REST answers nothing else. Raised by the framework; here for its documentation."""
+
+    status = 406
+    code = "not_acceptable"
+    again = "With Accept: application/json."
+
+
 OUR_CODES = {"parse_error": "malformed", "permission_denied": "forbidden", "authentication_failed": "invalid_key"}
 
 

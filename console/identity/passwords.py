@@ -25,6 +25,7 @@ class TooManyTries(ConsoleError):
 
     status = 429
     code = "too_many_tries"
+    again = "After 15 minutes."
     retry_after_s = 900
 
 

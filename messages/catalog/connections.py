@@ -35,6 +35,8 @@ class ConnectionInvalid(Invalid):
 
 
 class ConnectionExists(Conflict):
+    """The environment has a connection of this name already."""
+
     code = "connection_exists"
 
 

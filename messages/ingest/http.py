@@ -32,6 +32,7 @@ class Malformed(ConsoleError):
 
     status = 400
     code = "malformed"
+    again = "Not unchanged."
 
 
 class WrongType(ConsoleError):
@@ -39,6 +40,7 @@ class WrongType(ConsoleError):
 
     status = 415
     code = "unsupported_media_type"
+    again = "With a type that the sentence names."
 
 
 class TooLarge(ConsoleError):
@@ -46,11 +48,15 @@ class TooLarge(ConsoleError):
 
     status = 413
     code = "too_large"
+    again = "In smaller parts."
 
 
 class WrongMethod(ConsoleError):
+    """This address answers other methods: see Allow."""
+
     status = 405
     code = "method_not_allowed"
+    again = "With a method that Allow names."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ class BatchConflict(Conflict):
     """The batch id was used before with another body."""
 
     code = "batch_conflict"
+    again = "Under another batch id."
 
 
 @dataclass(frozen=True, slots=True)
