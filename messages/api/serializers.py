@@ -352,6 +352,9 @@ class JourneyOut(serializers.Serializer[Any]):
     ties = serializers.ListField(child=serializers.CharField())
     corrections = CorrectionOut(many=True)
     stations = StationOut(many=True)
+    unreached = serializers.ListField(
+        child=serializers.CharField(), help_text="Systems where such messages usually go on, when this one stopped."
+    )
     steps = StepOut(many=True)
     dead_letters = DeadLetterOut(many=True)
     replays = ReplayOut(many=True)

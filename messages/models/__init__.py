@@ -4,7 +4,16 @@ from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry
-from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
+from messages.models.stream import (
+    Event,
+    LoggedException,
+    Message,
+    MessageStatus,
+    Payload,
+    RollupHour,
+    RollupMinute,
+    TraceLink,
+)
 
 __all__ = [
     "Change",
@@ -20,6 +29,7 @@ __all__ = [
     "LedgerEntry",
     "LoggedException",
     "Message",
+    "MessageStatus",
     "Payload",
     "Replay",
     "RollupHour",
