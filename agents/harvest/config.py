@@ -81,9 +81,7 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     if not name:
         raise BadConfig(f"{path}: a [[broker]] needs a name: the console finds the connection for replays by it")
     if kind not in SOURCES:
-        raise BadConfig(
-            f"{path}: broker {name}: kind is one of {', '.join(sorted(k for k in SOURCES if k != 'memory'))}, not “{kind}”"
-        )
+        raise BadConfig(f"{path}: broker {name}: kind is one of {', '.join(sorted(SOURCES))}, not “{kind}”")
     url = _secret(broker, "address", environ, path)
     if not url:
         raise BadConfig(f"{path}: broker {name} needs an address")
