@@ -28,5 +28,5 @@ def get_team(pk: str) -> Team:
 
 def roles_of(actor: Actor) -> QuerySet[Membership]:
     """Return the roles that this person holds, environment by environment."""
-    held = Membership.objects.filter(user_id=actor.user_id).select_related("team", "environment")
+    held = Membership.objects.filter(user__username=actor.name).select_related("team", "environment")
     return held.order_by("environment__position", "environment__slug", "team__name")

@@ -15,23 +15,22 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import psycopg
 import structlog
-from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
-from console.core.errors import Conflict, Unavailable
+from console.core.errors import Conflict
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
 from messages.ingest.catalog import flow_id_for, system_id_for
 from messages.ingest.clocks import note_events
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
+from messages.ingest.patience import not_storable, write_patiently
 from messages.ingest.refusals import store_refused
 from messages.payloads.seal import seal
 from messages.payloads.services import data_key_for
 
 log = structlog.get_logger(__name__)
-TRIES = 4
 
 EVENT_COLUMNS = (
     ("occurred_at", "timestamptz"),
@@ -114,30 +113,22 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
     now = datetime.now(UTC)
     events = _once(_unless_clamped_and_known(batch.events))
     repeated = len(batch.events) - len(events)
-    rows, refused = _rows(agent, events, now), list(batch.refused)
+    rows = _rows(agent, events, now)
     ensure_days({row.event.occurred_at.date() for row in rows})
-    for attempt in range(TRIES):
-        try:
-            answer = _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
-            note_events(agent.pk, [(row.event, row.system_id) for row in rows], received_at=now)
-            return answer
-        except AlreadyAnswered:
-            return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
-        except IntegrityError as error:
-            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
-                raise
-        except OperationalError as error:
-            if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
-                raise
-        except DataError:
-            poisoned = _poisoned(agent, batch, rows, now)
-            refused += [
-                _refusal(row.event, "not_storable", "the database cannot hold this item")
-                for row in rows
-                if row.event.index in poisoned
-            ]
-            rows = [row for row in rows if row.event.index not in poisoned]
-    raise Unavailable("the database was too busy to take this batch; send it again")
+
+    def write(rows: Sequence[Row], refused: Sequence[Refused], attempt: int) -> Answer:
+        answer = _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
+        note_events(agent.pk, [(row.event, row.system_id) for row in rows], received_at=now)
+        return answer
+
+    def probe(rows: Sequence[Row]) -> None:
+        with _what_follows(agent, _merge_events(rows), now):
+            pass
+
+    try:
+        return write_patiently(rows, batch.refused, write, probe=probe, refusal=_refusal)
+    except AlreadyAnswered:
+        return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
 
 
 def find_answer(agent: Agent, batch_id: str, body_sha256: bytes) -> dict[str, Any] | None:
@@ -344,23 +335,9 @@ def record_answer(agent: Agent, batch_id: str, body_sha256: bytes, answer: dict[
         raise AlreadyAnswered
 
 
-def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) -> set[int]:
-    """Return the indices that the database refuses, found by halving inside transactions that are always undone."""
-    try:
-        with transaction.atomic():
-            with _what_follows(agent, _merge_events(rows), now):
-                transaction.set_rollback(True)
-    except DataError:
-        if len(rows) == 1:
-            return {rows[0].event.index}
-        middle = len(rows) // 2
-        return _poisoned(agent, batch, rows[:middle], now) | _poisoned(agent, batch, rows[middle:], now)
-    return set()
-
-
-def _refusal(event: NewEvent, code: str, detail: str) -> Refused:
-    raw = event.raw if isinstance(event.raw, bytes) else event.raw()
-    return Refused(index=event.index, code=code, detail=detail, raw=raw)
+def _refusal(row: Row) -> Refused:
+    raw = row.event.raw
+    return not_storable(row.event.index, raw if isinstance(raw, bytes) else raw())
 
 
 def expire_ledger(days: int = 7) -> int:
