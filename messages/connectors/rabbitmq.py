@@ -285,52 +285,58 @@ def decode_delivery(properties: Any, body: bytes, *, broker: str, queue: str, sy
     """
     raw: Mapping[str, Any] = properties.headers or {}
     headers = [header_of(str(name), value) for name, value in raw.items()]
-    deaths = (
-        [death for death in raw.get("x-death") or [] if isinstance(death, Mapping)]
-        if isinstance(raw.get("x-death"), list)
-        else []
-    )
+    deaths = _deaths(raw)
     newest = deaths[0] if deaths else {}
     exchange, key = _origin(newest, headers, queue)
     reason = str(newest.get("reason") or first_text(headers, "x-first-death-reason") or "")
-    stack = first_text(headers, "x-exception-stacktrace") or first_text(headers, "error-stack") or ""
-    kind = first_text(headers, "error-type") or root_type(stack)
-    context = context_of(partial(first_text, headers))
+    error = _error(headers)
     message_id = str(properties.message_id or first_text(headers, "message-id") or "")
-    origin = str(newest.get("queue") or first_text(headers, "x-first-death-queue") or key or queue)
-    letter: dict[str, object] = {
+    return {
         "id": _identity(broker, queue, message_id, deaths, headers, body),
         "broker": broker,
         "family": "rabbitmq",
         "queue": queue,
-        "origin": origin,
+        "origin": str(newest.get("queue") or first_text(headers, "x-first-death-queue") or key or queue),
         "route": {"exchange": exchange, "routing_key": key},
         "system": system,
         "reason": reason,
-        "reason_code": KNOWN_REASONS.get(reason, "unknown" if not stack else "target_error"),
+        "reason_code": KNOWN_REASONS.get(reason, "target_error" if error["stack"] else "unknown"),
         "message_id": message_id[:256],
         "correlation_id": str(properties.correlation_id or "")[:256],
-        "error": {
-            "type": kind,
-            "root_type": root_type(stack) or kind,
-            "message": first_text(headers, "x-exception-message") or first_text(headers, "error-message") or "",
-            "stack": stack,
-        },
+        "error": error,
         "headers": as_dicts(headers),
         "properties": {name: getattr(properties, name) for name in PROPERTIES if getattr(properties, name) is not None},
         "content_type": str(properties.content_type or ""),
         "content_encoding": str(properties.content_encoding or ""),
         "replay_id": (first_text(headers, "replay-id") or "")[:36],
         **body_fields(body),
+        **_when_known(raw, newest, headers),
     }
-    if context:
-        letter["trace_id"], letter["span_id"] = context
+
+
+def _deaths(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    deaths = raw.get("x-death")
+    return [death for death in deaths if isinstance(death, Mapping)] if isinstance(deaths, list) else []
+
+
+def _error(headers: Sequence[Header]) -> dict[str, str]:
+    stack = first_text(headers, "x-exception-stacktrace") or first_text(headers, "error-stack") or ""
+    kind = first_text(headers, "error-type") or root_type(stack)
+    message = first_text(headers, "x-exception-message") or first_text(headers, "error-message") or ""
+    return {"type": kind, "root_type": root_type(stack) or kind, "message": message, "stack": stack}
+
+
+def _when_known(raw: Mapping[str, Any], newest: Mapping[str, Any], headers: Sequence[Header]) -> dict[str, object]:
+    """Return the fields that are left out when nothing tells them: trace, attempts, the first death."""
+    found: dict[str, object] = {}
+    if context := context_of(partial(first_text, headers)):
+        found["trace_id"], found["span_id"] = context
     attempts = raw.get("x-delivery-count") or first_text(headers, "attempts")
     if isinstance(attempts, int) or (isinstance(attempts, str) and attempts.isascii() and attempts.isdigit()):
-        letter["attempts"] = min(int(attempts), 2**31 - 1)
+        found["attempts"] = min(int(attempts), 2**31 - 1)
     if isinstance(newest.get("time"), datetime):
-        letter["first_failed_at"] = newest["time"].replace(tzinfo=newest["time"].tzinfo or UTC).isoformat()
-    return letter
+        found["first_failed_at"] = newest["time"].replace(tzinfo=newest["time"].tzinfo or UTC).isoformat()
+    return found
 
 
 def _origin(newest: Mapping[str, Any], headers: Sequence[Header], queue: str) -> tuple[str, str]:

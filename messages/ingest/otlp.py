@@ -194,10 +194,7 @@ class _Source:
 
 def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     environment_id = source.environment_id
-    attributes = plain(span.attributes)
-    semconv.rename(attributes)
-    if scope == semconv.PIKA:
-        semconv.mend_pika(attributes, span.name)
+    attributes = _attributes(span, scope)
     trace_id, span_id = uuid_of(span.trace_id), span.span_id.hex()
     parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
     links = _links(span) if span.links else []
@@ -205,6 +202,10 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     operation = semconv.operation_of(attributes, span.kind, destination)
     message_id = semconv.message_id_of(attributes)
     batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else []
+    uid = None if batch else message_of_span(
+        environment_id, operation=operation, message_id=message_id, destination=destination, trace_id=trace_id, span_id=span_id,
+        parent_span_id=parent, links=links,
+    )  # fmt: skip
     occurred_at, clamped_from = _started(span, source)
     error_type, error_message, error_stack = _error(span, attributes)
     business = source.key_rules(attributes)
@@ -222,18 +223,7 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
         name=clean.text(span.name, clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
-        message_uid=None
-        if batch
-        else message_of_span(
-            environment_id,
-            operation=operation,
-            message_id=message_id,
-            destination=destination,
-            trace_id=trace_id,
-            span_id=span_id,
-            parent_span_id=parent,
-            links=links,
-        ),
+        message_uid=uid,
         batch=batch,
         correlation_id=semconv.text_of(attributes, "messaging.message.conversation_id", clean.ID_BYTES),
         trace_id=trace_id,
@@ -248,6 +238,15 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
         attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
         raw=partial(alone, span, source.resource),
     )
+
+
+def _attributes(span: Any, scope: str) -> dict[str, Any]:
+    """Return the span's attributes under their present names."""
+    attributes = plain(span.attributes)
+    semconv.rename(attributes)
+    if scope == semconv.PIKA:
+        semconv.mend_pika(attributes, span.name)
+    return attributes
 
 
 def _links(span: Any) -> list[tuple[UUID, str]]:
