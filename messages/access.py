@@ -18,7 +18,19 @@ from console.core.errors import Forbidden, NotFound
 from console.identity.access import visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
-from messages.models import Change, Connection, DeadLetter, Event, Flow, IngestReject, Message, Replay, System
+from messages.models import (
+    Change,
+    Connection,
+    DeadLetter,
+    Event,
+    Flow,
+    IngestReject,
+    Message,
+    Replay,
+    RollupHour,
+    RollupMinute,
+    System,
+)
 
 M = TypeVar("M", bound=Model)
 
@@ -58,6 +70,16 @@ def visible_messages(actor: Actor) -> QuerySet[Message]:
 
 def visible_events(actor: Actor) -> QuerySet[Event]:
     return _of_visible_flows(Event.objects.all(), actor)
+
+
+def visible_minutes(actor: Actor) -> QuerySet[RollupMinute]:
+    """Return the counts by minute of the flows that the actor may see."""
+    return _of_visible_flows(RollupMinute.objects.all(), actor)
+
+
+def visible_hours(actor: Actor) -> QuerySet[RollupHour]:
+    """Return the counts by hour of the flows that the actor may see."""
+    return _of_visible_flows(RollupHour.objects.all(), actor)
 
 
 def visible_dead_letters(actor: Actor) -> QuerySet[DeadLetter]:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from console.audit.queries import visible_audit
+from console.audit.access import visible_audit
 from console.core.errors import NotFound
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
 from messages.access import (
