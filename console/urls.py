@@ -7,7 +7,9 @@ from django.views.generic import RedirectView
 
 from console.dashboard import account, agents, audit, docs, teams
 from console.dashboard import views as dashboard
+from console.dashboard.api import Overview
 from console.demo import views as demo
+from console.demo.api import Demo, DemoFault
 from console.health.views import livez, metrics, readyz
 
 urlpatterns = [
@@ -33,6 +35,9 @@ urlpatterns = [
     path("settings/teams/", teams.teams, name="teams"),
     path("demo/", demo.demo, name="demo"),
     path("demo/faults/<slug:key>", demo.switch, name="demo-fault"),
+    path("api/v1/overview", Overview.as_view()),
+    path("api/v1/demo", Demo.as_view()),
+    path("api/v1/demo/faults/<str:name>", DemoFault.as_view()),
     path("", include("messages.urls")),
 ]
 

@@ -154,6 +154,18 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
         )
 
 
+class DeadLetterAloneOut(DeadLetterOut):
+    """A letter with what its page alone looks up."""
+
+    hindrance = serializers.CharField(help_text="Why it cannot be sent again now; empty when it can.")
+    later = serializers.UUIDField(
+        source="later_id", allow_null=True, help_text="The letter that a replay of this one died into."
+    )
+
+    class Meta(DeadLetterOut.Meta):
+        fields = (*DeadLetterOut.Meta.fields, "hindrance", "later")  # type: ignore[assignment]
+
+
 class ReplayOut(serializers.ModelSerializer[Replay]):
     dead_letter = serializers.UUIDField(source="dead_letter_id")
     connection = serializers.CharField(source="connection.name")
@@ -273,6 +285,14 @@ class AuditOut(serializers.ModelSerializer[AuditEntry]):
         )
 
 
+class LoggedOut(serializers.Serializer[Any]):
+    """An exception that the system logged inside a step."""
+
+    error_type = serializers.CharField()
+    error_message = serializers.CharField(allow_null=True)
+    error_stack = serializers.CharField(allow_null=True)
+
+
 class StepOut(serializers.Serializer[Any]):
     """One bar of the waterfall; times in µs from the journey's start."""
 
@@ -290,6 +310,7 @@ class StepOut(serializers.Serializer[Any]):
         help_text="Why it belongs here: trace, link, message id, correlation id or a business key."
     )
     clamped = serializers.BooleanField()
+    logged = LoggedOut(many=True)
 
 
 class StationOut(serializers.Serializer[Any]):

@@ -80,6 +80,17 @@ def check_replayable(letter: DeadLetter) -> Connection:
     return find_connection(letter)
 
 
+def hindrance_of(letter: DeadLetter) -> str:
+    """Return why an open letter cannot be replayed now, in words; nothing when it can."""
+    if letter.state != DeadLetter.State.OPEN:
+        return ""
+    try:
+        check_replayable(letter)
+    except ReplayNotAllowed as refusal:
+        return str(refusal)
+    return ""
+
+
 @transaction.atomic
 def request_replay(letter: DeadLetter, *, by: Actor, reason: str, destination: str | None = None) -> Replay:
     """Claim an open dead letter, queue its replay and audit it; the worker is told after the commit.
