@@ -230,6 +230,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # With deep links it puts a link inside each button, which no screen reader can reach.
     "SWAGGER_UI_SETTINGS": {"deepLinking": False, "persistAuthorization": False},
+    "ENUM_NAME_OVERRIDES": {
+        "DeadLetterStateEnum": "messages.models.DeadLetter.State",
+        "ReplayStateEnum": "messages.models.Replay.State",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SCHEMA_PATH_PREFIX": "/api/v1",

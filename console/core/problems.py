@@ -23,7 +23,10 @@ PROBLEM = "application/problem+json"
 
 
 class NotAcceptable(ConsoleError):
-    """The Accept header leaves out JSON, and REST answers nothing else. Raised by the framework; here for its documentation."""
+    """The Accept header leaves out JSON, and REST answers nothing else.
+
+    Raised by the framework; here, so that it is documented like the others.
+    """
 
     status = 406
     code = "not_acceptable"

@@ -48,7 +48,7 @@ class FaultIn(serializers.Serializer[Any]):
     on = serializers.BooleanField()
 
 
-ANSWERS = {200: EstateOut, **PROBLEMS, **problems(503)}
+ANSWERS: dict[Any, Any] = {200: EstateOut, **PROBLEMS, **problems(503)}
 
 
 class Demo(View):

@@ -49,7 +49,9 @@ def usual_way(actor: Actor, environment_id: int, flow_id: int) -> list[str]:
         TRACES_OF_THE_LAST_DELIVERED,
         [environment_id, since, now - SETTLED, since.date(), flow_id, MessageStatus.DELIVERED, since],
     )
-    events = visible_events(actor).filter(environment_id=environment_id, occurred_at__gte=since, trace_id__in=traces)
+    events = visible_events(actor).filter(
+        environment_id=environment_id, occurred_at__range=(since, now), trace_id__in=traces
+    )
     first = events.exclude(system__name="waybill").values_list("system__name").annotate(first=Min("occurred_at"))
     return [name for name, _ in first.order_by("first", "system__name")[:50]]
 

@@ -59,7 +59,7 @@ def test_the_page_that_problems_point_to_names_every_code_with_status_meaning_an
     html = Client().get("/docs/errors").content.decode()
 
     rows = re.findall(
-        r'<tr id="(\w+)">.*?data-label="status">(\d+)</td><td class="wide">(.*?)</td><td data-label="again">(.*?)</td>',
+        r'<tr id="(\w+)">.*?data-label="status">(\d+)</td><td class="wide">(.*?)</td><td class="nowrap" data-label="again">(.*?)</td>',
         html,
     )
     assert {code: int(status) for code, status, *_ in rows} == expected
