@@ -223,20 +223,23 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Waybill",
-    "DESCRIPTION": "Integration observability and operations: search messages, read journeys, replay dead letters.",
+    "DESCRIPTION": "Integration observability and operations: search messages, read journeys, replay dead letters. "
+    "[What each error code means and whether to send again](/docs/errors).",
     "VERSION": "1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # With deep links it puts a link inside each button, which no screen reader can reach.
     "SWAGGER_UI_SETTINGS": {"deepLinking": False, "persistAuthorization": False},
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
-    "SCHEMA_PATH_PREFIX": "/api/v1",
     # Two fields of one name with other words each: OpenAPI needs a name for each set.
     "ENUM_NAME_OVERRIDES": {
+        "DeadLetterStateEnum": "messages.models.DeadLetter.State",
+        "ReplayStateEnum": "messages.models.Replay.State",
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",
     },
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
 INGEST_THREADS = WEB_THREADS

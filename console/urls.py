@@ -2,17 +2,24 @@
 
 from django.contrib import admin
 from django.contrib.auth import views as auth_views
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
-from console.dashboard import agents, audit, teams
+from console.dashboard import account, agents, audit, docs, teams
 from console.dashboard import views as dashboard
+from console.dashboard.api import Overview
 from console.demo import views as demo
+from console.demo.api import Demo, DemoFault
 from console.health.views import livez, metrics, readyz
 
 urlpatterns = [
     path("sign-in/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
     path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
+    path("account/password/", account.password, name="password"),
+    # the admin changes nothing, not even the reader's own password: that is asked for, checked and audited here
+    re_path(r"^admin/password_change/(done/)?$", RedirectView.as_view(url="/account/password/")),
     path("admin/", admin.site.urls),
+    path("docs/errors", docs.errors, name="docs-errors"),
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
@@ -28,6 +35,9 @@ urlpatterns = [
     path("settings/teams/", teams.teams, name="teams"),
     path("demo/", demo.demo, name="demo"),
     path("demo/faults/<slug:key>", demo.switch, name="demo-fault"),
+    path("api/v1/overview", Overview.as_view()),
+    path("api/v1/demo", Demo.as_view()),
+    path("api/v1/demo/faults/<str:name>", DemoFault.as_view()),
     path("", include("messages.urls")),
 ]
 

@@ -29,6 +29,8 @@ from messages.models import (
     MaskingRule,
     Message,
     Replay,
+    RollupHour,
+    RollupMinute,
     System,
 )
 
@@ -70,6 +72,16 @@ def visible_messages(actor: Actor) -> QuerySet[Message]:
 
 def visible_events(actor: Actor) -> QuerySet[Event]:
     return _of_visible_flows(Event.objects.all(), actor)
+
+
+def visible_minutes(actor: Actor) -> QuerySet[RollupMinute]:
+    """Return the counts by minute of the flows that the actor may see."""
+    return _of_visible_flows(RollupMinute.objects.all(), actor)
+
+
+def visible_hours(actor: Actor) -> QuerySet[RollupHour]:
+    """Return the counts by hour of the flows that the actor may see."""
+    return _of_visible_flows(RollupHour.objects.all(), actor)
 
 
 def visible_dead_letters(actor: Actor) -> QuerySet[DeadLetter]:

@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as properties
 
 from tests.engines.kafka import JARS, Kafka
 from tests.product import Product
 
 CHROMIUM = Path("/usr/bin/chromium")
+MEMORY = (
+    "messages.connectors.memory.MemoryConnector"  # the double, declared as an operator declares a kind of their own
+)
+
+# A machine that does other things meanwhile is slow, and nothing is wrong with the property.
+properties.register_profile("waybill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+properties.load_profile("waybill")
 
 
 def need(condition: bool, what: str) -> None:
@@ -25,9 +34,12 @@ def need(condition: bool, what: str) -> None:
 
 
 def pytest_configure() -> None:
-    """Pages of the test client name static files as they are in the tree; the hashed ones are tested with the whole product."""
+    """The in-memory connector is there. Pages of the test client name static files as they are in the tree; the hashed ones are
+    tested with the whole product.
+    """
     from django.conf import settings
 
+    settings.CONSOLE_CONNECTORS["memory"] = MEMORY
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 

@@ -64,6 +64,7 @@ def test_a_taken_port_is_one_sentence(tmp_path):
         ({"DATABASE_URL": "postgres://u:hidden-Secret@127.0.0.1:1/x"}, "PostgreSQL at 127.0.0.1:1 cannot be reached"),
         ({"REDIS_URL": "redis://:hidden-Secret@127.0.0.1:1/0"}, "Redis at 127.0.0.1:1 cannot be reached"),
         ({"DATABASE_URL": "nonsense://"}, "DATABASE_URL"),
+        ({"WAYBILL_ADMIN_PASSWORD": "a"}, "WAYBILL_ADMIN_PASSWORD cannot be used: This password is too short"),
         ({"DATABASE_URL": "mysql://u:hidden-Secret@db/x"}, "DATABASE_URL must begin with postgres://"),
     ],
 )

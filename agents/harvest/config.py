@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from messages.connectors import SOURCES
 from messages.connectors.base import Address
@@ -36,6 +37,7 @@ class HarvestConfig:
     queues: tuple[Queue, ...]
     batch: int = 200
     heartbeat_s: float = 10.0
+    state: str = ""  # folder
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> HarvestConfig:
@@ -59,7 +61,9 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> HarvestC
     batch = raw.get("batch", 200)
     if not isinstance(batch, int) or not 1 <= batch <= 1000:
         raise BadConfig(f"{path}: batch is a whole number from 1 to 1000")
-    return HarvestConfig(console=console, key=key, name=name, queues=queues, batch=batch)
+    # Of this harvester alone: a second one of the same file has a name of its own.
+    state = Path(str(raw.get("state") or f"{path}.state")).expanduser() / quote(name, safe="")
+    return HarvestConfig(console=console, key=key, name=name, queues=queues, batch=batch, state=str(state))
 
 
 def _secret(table: Mapping[str, Any], name: str, environ: Mapping[str, str], path: Path) -> str:
@@ -81,9 +85,7 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     if not name:
         raise BadConfig(f"{path}: a [[broker]] needs a name: the console finds the connection for replays by it")
     if kind not in SOURCES:
-        raise BadConfig(
-            f"{path}: broker {name}: kind is one of {', '.join(sorted(k for k in SOURCES if k != 'memory'))}, not “{kind}”"
-        )
+        raise BadConfig(f"{path}: broker {name}: kind is one of {', '.join(sorted(SOURCES))}, not “{kind}”")
     url = _secret(broker, "address", environ, path)
     if not url:
         raise BadConfig(f"{path}: broker {name} needs an address")

@@ -63,7 +63,7 @@ class QueueHarvester(threading.Thread):
                 self.queue.address,
                 broker=self.queue.broker,
                 queue=self.queue.name,
-                options={"consumer": self.config.name, **self.queue.options},
+                options={"consumer": self.config.name, "state": self.config.state, **self.queue.options},
             )
             try:
                 self._harvest(source, console)

@@ -6,20 +6,10 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from console.audit.access import visible_audit
 from console.audit.models import AuditEntry
 from console.identity.actor import Actor
 from console.identity.models import Environment
-
-
-def visible_audit(actor: Actor) -> QuerySet[AuditEntry]:
-    """Return what the actor may read: their environments' entries of their teams and of no team; all for a superuser."""
-    entries = AuditEntry.objects.select_related("environment")
-    if actor.is_superuser:
-        return entries
-    own = Q(pk__in=[])
-    for environment_id, teams in actor.grants.items():
-        own |= Q(environment_id=environment_id) & (Q(team_id__isnull=True) | Q(team_id__in=list(teams)))
-    return entries.filter(own)
 
 
 def object_history(kind: str, object_id: str) -> QuerySet[AuditEntry]:

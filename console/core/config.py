@@ -68,7 +68,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="WAYBILL_ADMIN_PASSWORD",
         default="random, printed once",
-        meaning="Password of the first administrator, used only when that user is created.",
+        meaning="Password of the first administrator, at least 12 characters; used only when that user is created.",
     ),
     Setting(name="WAYBILL_WEB_PROCESSES", default="2", meaning="Web worker processes."),
     Setting(

@@ -20,6 +20,7 @@ class BodyTooLarge(ConsoleError):
 
     status = 413
     code = "too_large"
+    again = "In smaller parts."
 
 
 class JSONParser(BaseParser):

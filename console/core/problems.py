@@ -20,6 +20,19 @@ from console.core.errors import ConsoleError, Invalid, Unavailable
 
 log = logging.getLogger("waybill.http")
 PROBLEM = "application/problem+json"
+
+
+class NotAcceptable(ConsoleError):
+    """The Accept header leaves out JSON, and REST answers nothing else.
+
+    Raised by the framework; here, so that it is documented like the others.
+    """
+
+    status = 406
+    code = "not_acceptable"
+    again = "With Accept: application/json."
+
+
 OUR_CODES = {"parse_error": "malformed", "permission_denied": "forbidden", "authentication_failed": "invalid_key"}
 
 
@@ -96,8 +109,8 @@ def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Respons
     error = meaning(error) or error
     if isinstance(error, ConsoleError):
         response = Response(status=error.status)
-        if error.status == 503:
-            response["Retry-After"] = "5"
+        if error.status in (429, 503):
+            response["Retry-After"] = str(getattr(error, "retry_after_s", 5))
         code, detail, more = error.code, str(error), {}
         if error.status == 401:
             response["WWW-Authenticate"] = 'Bearer realm="waybill"'

@@ -14,9 +14,9 @@ from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QueryS
 from console.identity.access import visible_agents
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
-from messages.access import visible_dead_letters, visible_events, visible_flows
+from messages.access import visible_dead_letters, visible_events, visible_minutes
 from messages.ingest.clocks import latest_readings
-from messages.models import ClockReading, DeadLetter, RollupMinute
+from messages.models import ClockReading, DeadLetter
 from messages.models.stream import Operation, Outcome
 
 WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
@@ -178,9 +178,7 @@ def message_rates(actor: Actor, environment: Environment, *, window: str, now: d
     step, steps = (timedelta(minutes=1), 60) if window == "1h" else (timedelta(minutes=15), 96)
     last = EPOCH + (now - EPOCH) // step * step  # still filling: left out, or the line would always fall at its end
     since = last - steps * step
-    rows = RollupMinute.objects.filter(environment=environment, minute__gte=since, minute__lt=last)
-    if not actor.is_superuser:
-        rows = rows.filter(flow_id__in=visible_flows(actor).order_by().values("pk"))
+    rows = visible_minutes(actor).filter(environment=environment, minute__gte=since, minute__lt=last)
     counted = (
         rows.annotate(step=_step_of("minute", step))
         .values_list("step")

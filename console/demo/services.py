@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.demo import faults
-from agents.demo.names import ALIVE_KEY, ENVIRONMENT, FAULTS, HOP_OF_CONSUMER, HOPS, PROCESSES, Fault
+from agents.demo.names import ALIVE_KEY, FAULTS, HOP_OF_CONSUMER, HOPS, PROCESSES, Fault
 from console.audit.services import record_audit
-from console.core.errors import Forbidden, NotFound, Unavailable
-from console.identity.access import get_visible_environment
+from console.core.errors import NotFound, Unavailable
+from console.demo.access import check_can_switch
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role
+from console.identity.models import Environment
 from messages.changes.services import note_change
 
 TIMEOUT_S = 2
@@ -59,15 +59,6 @@ class Estate:
     @property
     def any_on(self) -> bool:
         return any(switch.on for switch in self.switches)
-
-
-def get_demo_environment(actor: Actor) -> Environment:
-    """Return environment demo; raises NotFound where there is none, and for a stranger to it."""
-    return get_visible_environment(actor, ENVIRONMENT)
-
-
-def can_switch(actor: Actor, environment: Environment) -> bool:
-    return actor.has_role(environment.pk, None, Role.OPERATOR)
 
 
 def _client() -> Any:
@@ -114,8 +105,7 @@ def switch_fault(name: str, *, on: bool, by: Actor, environment: Environment) ->
     fault = next((fault for fault in FAULTS if fault.name == name), None)
     if fault is None:
         raise NotFound("there is no such fault")
-    if not can_switch(by, environment):
-        raise Forbidden("only operators of the demo switch its faults; you may look")
+    check_can_switch(by, environment)
     label = f"{fault.title} {'on' if on else 'off'}"
     with transaction.atomic():
         record_audit(

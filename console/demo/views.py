@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from console.core.render import render_done, render_page
-from console.demo.services import can_switch, estate_state, get_demo_environment, switch_fault
+from console.demo.access import can_switch, get_demo_environment
+from console.demo.services import estate_state, switch_fault
 from console.identity.pages import PageRequest, page
 
 

@@ -6,3 +6,4 @@ class EngineError(ConsoleError):
 
     status = 503
     code = "engine_failed"
+    answered = False

@@ -1,11 +1,12 @@
-"""Reads of teams and people, for administrators of the whole console."""
+"""Reads of teams and people: all of them for administrators of the whole console, one's own for everybody."""
 
 from __future__ import annotations
 
 from django.db.models import QuerySet
 
 from console.core.errors import NotFound
-from console.identity.models import Team, User
+from console.identity.actor import Actor
+from console.identity.models import Membership, Team, User
 
 
 def find_teams() -> QuerySet[Team]:
@@ -23,3 +24,9 @@ def get_team(pk: str) -> Team:
     if found is None:
         raise NotFound("choose a team")
     return found
+
+
+def roles_of(actor: Actor) -> QuerySet[Membership]:
+    """Return the roles that this person holds, environment by environment."""
+    held = Membership.objects.filter(user__username=actor.name).select_related("team", "environment")
+    return held.order_by("environment__position", "environment__slug", "team__name")

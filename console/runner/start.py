@@ -125,9 +125,8 @@ def _prepare(environ: dict[str, str], interrupts: Interrupts) -> dict[str, objec
             process.wait()
         raise
     if process.returncode != 0:
-        raise CannotStart(
-            f"the console cannot be prepared: {(err.strip().splitlines() or ['no reason given'])[-1][-400:]}"
-        )
+        why = (err.strip().splitlines() or ["no reason given"])[-1][-400:].removeprefix("CommandError: ")
+        raise CannotStart(f"the console cannot be prepared: {why}")
     return dict(json.loads(out.strip().splitlines()[-1]))
 
 

@@ -44,7 +44,7 @@ class Problem(serializers.Serializer[Any]):
     type = serializers.CharField()
     title = serializers.CharField()
     status = serializers.IntegerField()
-    code = serializers.CharField(help_text="Stable; see docs/api.md.")
+    code = serializers.CharField(help_text="Stable; see /docs/errors.")
     detail = serializers.CharField(help_text="What is wrong and what to do.")
 
 

@@ -35,6 +35,10 @@ class MessageOut(serializers.ModelSerializer[Message]):
     status = Label("status")
     trace_id = TraceId(allow_null=True)
     keys = serializers.DictField(child=serializers.CharField())
+    first_seen_at = serializers.DateTimeField(
+        help_text="What the batch that first named it said; lists are in this order."
+    )
+    started_at = serializers.DateTimeField(source="began_at", help_text="Its earliest event, whenever that came.")
 
     class Meta:
         model = Message
@@ -48,6 +52,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
             "trace_id",
             "status",
             "first_seen_at",
+            "started_at",
             "last_seen_at",
             "failed_at",
             "event_count",
@@ -152,6 +157,18 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
             "content_masked",
             "previous",
         )
+
+
+class DeadLetterAloneOut(DeadLetterOut):
+    """A letter with what its page alone looks up."""
+
+    hindrance = serializers.CharField(help_text="Why it cannot be sent again now; empty when it can.")
+    later = serializers.UUIDField(
+        source="later_id", allow_null=True, help_text="The letter that a replay of this one died into."
+    )
+
+    class Meta(DeadLetterOut.Meta):
+        fields = (*DeadLetterOut.Meta.fields, "hindrance", "later")  # type: ignore[assignment]
 
 
 class ReplayOut(serializers.ModelSerializer[Replay]):
@@ -274,6 +291,14 @@ class AuditOut(serializers.ModelSerializer[AuditEntry]):
         )
 
 
+class LoggedOut(serializers.Serializer[Any]):
+    """An exception that the system logged inside a step."""
+
+    error_type = serializers.CharField()
+    error_message = serializers.CharField(allow_null=True)
+    error_stack = serializers.CharField(allow_null=True)
+
+
 class StepOut(serializers.Serializer[Any]):
     """One bar of the waterfall; times in µs from the journey's start."""
 
@@ -291,6 +316,7 @@ class StepOut(serializers.Serializer[Any]):
         help_text="Why it belongs here: trace, link, message id, correlation id or a business key."
     )
     clamped = serializers.BooleanField()
+    logged = LoggedOut(many=True)
 
 
 class StationOut(serializers.Serializer[Any]):
@@ -353,6 +379,9 @@ class JourneyOut(serializers.Serializer[Any]):
     ties = serializers.ListField(child=serializers.CharField())
     corrections = CorrectionOut(many=True)
     stations = StationOut(many=True)
+    unreached = serializers.ListField(
+        child=serializers.CharField(), help_text="Systems where such messages usually go on, when this one stopped."
+    )
     steps = StepOut(many=True)
     dead_letters = DeadLetterOut(many=True)
     replays = ReplayOut(many=True)

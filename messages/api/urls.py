@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import actions, agents, catalog, changes, ingest, masking, people, retention, views
+from messages.api import account, actions, agents, catalog, changes, figures, ingest, masking, people, retention, views
 from messages.api.docs import ApiDocs
 
 
@@ -39,6 +39,9 @@ urlpatterns = [
     path("replays/<str:pk>/mark-processed", actions.MarkProcessed.as_view()),
     path("flows", catalog.Flows.as_view()),
     path("flows/<str:pk>", catalog.OneFlow.as_view()),
+    path("flows/<str:pk>/figures", figures.FlowFigures.as_view()),
+    path("flows/<str:pk>/systems", figures.FlowSystems.as_view()),
+    path("environments", figures.Environments.as_view()),
     path("systems", catalog.Systems.as_view()),
     path("systems/<str:pk>", catalog.OneSystem.as_view()),
     path("changes", changes.Changes.as_view()),
@@ -51,6 +54,7 @@ urlpatterns = [
     path("connections/<str:pk>/approve", catalog.ApproveConnection.as_view()),
     path("connections/<str:pk>/withdraw", catalog.WithdrawConnection.as_view()),
     path("connections/<str:pk>/secret", catalog.ConnectionSecret.as_view()),
+    path("rules/destinations", figures.Destinations.as_view()),
     path("rules/flows", catalog.FlowRules.as_view()),
     path("rules/keys", catalog.KeyRules.as_view()),
     path("rules/masking", masking.MaskingRules.as_view()),
@@ -68,6 +72,8 @@ urlpatterns = [
     path("teams/<str:pk>/members", people.Members.as_view()),
     path("members/<str:pk>", people.OneMember.as_view()),
     path("users", people.Users.as_view()),
+    path("account", account.Account.as_view()),
+    path("account/password", account.Password.as_view()),
     path("ingest", ingest.Ingest.as_view()),
     path("rejects", ingest.Rejects.as_view()),
     path("rejects/<str:pk>", ingest.OneReject.as_view()),

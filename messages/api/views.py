@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from console.audit.queries import visible_audit
+from console.audit.access import visible_audit
 from console.core.errors import NotFound
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
 from messages.access import (
@@ -21,8 +21,10 @@ from messages.access import (
 )
 from messages.api import serializers as out
 from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, uuid_or_404
+from messages.dead_letters.queries import later_of
 from messages.journeys.queries import journey_of_trace
 from messages.payloads.queries import StoredPayload, read_payload
+from messages.replay.services import hindrance_of
 from messages.search.queries import find_dead_letters, find_events, find_messages
 
 PAGE_PARAMETERS = [parameter for parameter in LIST_PARAMETERS if parameter.name in {"limit", "cursor", "environment"}]
@@ -100,9 +102,13 @@ class DeadLetters(View):
 
 
 class OneDeadLetter(View):
-    @reading(out.DeadLetterOut)
+    @reading(out.DeadLetterAloneOut)
     def get(self, request: Request, pk: str) -> Response:
-        return Response(out.DeadLetterOut(get_visible_dead_letter(self.actor, uuid_or_404(pk))).data)
+        """One dead letter, and why it cannot be sent again now."""
+        letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
+        later = later_of(self.actor, letter)
+        letter.hindrance, letter.later_id = hindrance_of(letter), later and later.pk  # type: ignore[attr-defined]
+        return Response(out.DeadLetterAloneOut(letter).data)
 
 
 class DeadLetterPayload(View):

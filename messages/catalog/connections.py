@@ -15,7 +15,7 @@ from console.core.errors import Conflict, Invalid
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.connectors import CONNECTORS, get_connector
+from messages.connectors import CONNECTORS, UnknownConnector, get_connector
 from messages.connectors.base import Address, Connector
 from messages.models import Connection
 from messages.payloads.master import open_text, seal_text
@@ -24,7 +24,6 @@ SCHEMES = {
     "redis-streams": {"redis", "rediss"},
     "rabbitmq": {"amqp", "amqps"},
     "http": {"http", "https"},
-    "memory": {"memory"},
 }
 
 
@@ -35,6 +34,8 @@ class ConnectionInvalid(Invalid):
 
 
 class ConnectionExists(Conflict):
+    """The environment has a connection of this name already."""
+
     code = "connection_exists"
 
 
@@ -54,9 +55,7 @@ def check_address(kind: str, address: str) -> None:
     """Refuse an unknown kind, a scheme that does not fit, and credentials inside the address."""
     schemes = SCHEMES.get(kind)
     if kind not in CONNECTORS | settings.CONSOLE_CONNECTORS:
-        raise ConnectionInvalid(
-            f"there is no connection kind “{kind[:40]}”; use {', '.join(k for k in sorted(CONNECTORS) if k != 'memory')}"
-        )
+        raise ConnectionInvalid(f"there is no connection kind “{kind[:40]}”; use {', '.join(sorted(CONNECTORS))}")
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
@@ -66,7 +65,7 @@ def check_address(kind: str, address: str) -> None:
         raise ConnectionInvalid(
             f"an address of kind {kind} starts with {' or '.join(f'{s}://' for s in sorted(schemes))}"
         )
-    if not host and kind != "memory":
+    if not host:
         raise ConnectionInvalid("the address names no host")
     if parts.username or parts.password:
         raise ConnectionInvalid(
@@ -140,7 +139,10 @@ def connector_of(connection: Connection) -> Connector:
         secret=open_secret(bytes(connection.secret)),
         options=connection.options,
     )
-    return get_connector(connection.kind, address, settings.CONSOLE_CONNECTORS)
+    try:
+        return get_connector(connection.kind, address, settings.CONSOLE_CONNECTORS)
+    except UnknownConnector as error:  # its kind was declared when it was made, and is no more
+        raise ConnectionInvalid(str(error)) from error
 
 
 def check_connection(connection: Connection, *, by: Actor, destination: str | None = None) -> list[dict[str, Any]]:

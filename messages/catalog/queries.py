@@ -13,7 +13,7 @@ from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer, visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_systems
+from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_hours, visible_systems
 from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, RollupHour, System
 from messages.models.stream import Operation, Outcome
 
@@ -153,9 +153,7 @@ def recent_destinations(
 ) -> list[Destination]:
     """Return the 50 busiest destinations of 24 hours with the rule that matches each first."""
     since = now.replace(minute=0, second=0, microsecond=0) - DAY
-    rows = RollupHour.objects.filter(environment=environment, hour__gt=since).exclude(destination="")
-    if not actor.is_superuser:
-        rows = rows.filter(flow_id__in=visible_flows(actor).order_by().values("pk"))
+    rows = visible_hours(actor).filter(environment=environment, hour__gt=since).exclude(destination="")
     busiest = rows.values_list("destination").annotate(total=Sum("count")).order_by("-total", "destination")[:50]
     return [Destination(name=name, count=total, rule=_first_match(rules, name)) for name, total in busiest]
 

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import psycopg
 from django.db import IntegrityError, OperationalError, transaction
 
 from console.audit.services import record_audit
@@ -23,12 +22,12 @@ from messages.dead_letters.services import check_reason
 from messages.ingest.http import Malformed
 from messages.ingest.model import Refused
 from messages.ingest.native import decode_item
+from messages.ingest.patience import IN_THE_WAY, TRIES
 from messages.ingest.refusals import prepare_refused, store_refused
-from messages.ingest.writer import TRIES, AlreadyAnswered, find_answer, record_answer
+from messages.ingest.writer import AlreadyAnswered, find_answer, record_answer
 from messages.models import Change
 
 FIELDS = ("kind", "title", "version", "systems", "flows", "started_at", "ended_at", "outcome", "url", "author")
-BUSY = psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure
 
 
 class ChangeWithdrawn(Conflict):
@@ -48,13 +47,8 @@ def store_changes(
             return _store(agent, told, refused, batch_id, body_sha256)
         except AlreadyAnswered:
             continue
-        except (
-            IntegrityError
-        ) as error:  # another request made the same change between our look and our insert: look again
-            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
-                raise
-        except OperationalError as error:
-            if not isinstance(error.__cause__, BUSY):
+        except (IntegrityError, OperationalError) as error:
+            if not isinstance(error.__cause__, IN_THE_WAY):  # made between our look and our insert: look again
                 raise
     raise Unavailable("the database was too busy to take this batch; send it again")
 

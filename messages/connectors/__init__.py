@@ -12,12 +12,10 @@ CONNECTORS = {
     "redis-streams": "messages.connectors.redis_streams.RedisStreamsConnector",
     "rabbitmq": "messages.connectors.rabbitmq.RabbitMQConnector",
     "http": "messages.connectors.http.HTTPConnector",
-    "memory": "messages.connectors.memory.MemoryConnector",
 }
 SOURCES = {
     "redis-streams": "messages.connectors.redis_streams.RedisStreamsSource",
     "rabbitmq": "messages.connectors.rabbitmq.RabbitMQSource",
-    "memory": "messages.connectors.memory.MemorySource",
 }
 
 

@@ -1,13 +1,18 @@
-"""HTTP: POST the body to a path below the address an administrator approved. No redirects, no proxy of the environment."""
+"""HTTP: POST the body to a path below the address an administrator approved. No redirects, no proxy of the environment.
+
+One deadline holds for the whole exchange: connecting, the handshake, sending, and every byte of the answer.
+"""
 
 from __future__ import annotations
 
 import base64
 import http.client
+import io
 import ipaddress
 import re
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -52,7 +57,7 @@ class HTTPConnector:
 
     def _publish(self, item: Outgoing, timeout_s: float) -> Published:
         try:
-            connection = self._connect(timeout_s)
+            wire = self._connect(time.monotonic() + timeout_s)
         except ForbiddenTarget as error:
             return Published(id=item.id, result="refused", detail=str(error))
         except ssl.SSLError as error:
@@ -63,20 +68,22 @@ class HTTPConnector:
                 result="unavailable",
                 detail=f"{self.parts.netloc} cannot be reached: {error.strerror or error}",
             )
+        connection = http.client.HTTPConnection(self.parts.hostname or "", wire.port)
+        connection.sock = wire  # type: ignore[assignment]
         try:
             connection.request("POST", self._path(item.destination), body=item.body, headers=self._headers(item))
             answer = connection.getresponse()
-            words = answer.read(REPLY_BYTES).decode("utf-8", "replace")
+            words = _words_of(answer)
         except (OSError, http.client.HTTPException) as error:
             detail = (
                 f"no answer from {self.parts.netloc}, it may have taken the message: {error or type(error).__name__}"
             )
             return Published(id=item.id, result="unknown", detail=detail)
         finally:
-            connection.close()
+            wire.hang_up()
         return _judge(item.id, answer.status, words)
 
-    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+    def _connect(self, deadline: float) -> _Wire:
         """Connect to the very address that was checked, so that a name cannot change its mind in between."""
         host, secure = self.parts.hostname or "", self.parts.scheme == "https"
         port = self.parts.port or (443 if secure else 80)
@@ -86,15 +93,14 @@ class HTTPConnector:
             checked = getattr(address, "ipv4_mapped", None) or address
             if any(checked in network for network in FORBIDDEN if checked.version == network.version):
                 raise ForbiddenTarget(f"{host} leads to {checked}, where no request may go")
-        raw = _first_that_answers(found, timeout_s)
+        raw = _first_that_answers(found, deadline)
         try:
+            raw.settimeout(_left(deadline))  # of the handshake as a whole
             wrapped = ssl.create_default_context().wrap_socket(raw, server_hostname=host) if secure else raw
         except BaseException:
             raw.close()
             raise
-        connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
-        connection.sock = wrapped
-        return connection
+        return _Wire(wrapped, port, deadline)
 
     def _path(self, destination: str) -> str:
         """Return the request path: the approved one, and below it the destination; never above or elsewhere."""
@@ -126,7 +132,7 @@ class HTTPConnector:
 
     def check(self, destination: str | None) -> list[Check]:
         try:
-            self._connect(5).close()
+            self._connect(time.monotonic() + 5).hang_up()
         except (OSError, ForbiddenTarget) as error:
             return [Check(question="reached", answer=False, detail=str(error) or type(error).__name__)]
         return [
@@ -137,12 +143,60 @@ class HTTPConnector:
     def close(self) -> None: ...
 
 
-def _first_that_answers(found: Sequence[Any], timeout_s: float) -> socket.socket:
+def _left(deadline: float) -> float:
+    """Return the seconds that are left; raises TimeoutError when there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("it took too long")
+    return left
+
+
+class _Wire(io.RawIOBase):
+    """What http.client needs of a socket, every operation of it under one deadline.
+
+    A time-out of the socket itself begins anew with every byte: an endpoint that trickles would hold its worker for ever.
+    """
+
+    def __init__(self, sock: socket.socket, port: int, deadline: float) -> None:
+        self.sock, self.port, self.deadline = sock, port, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.sock.settimeout(_left(self.deadline))
+        return self.sock.recv_into(buffer)
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self.sock.settimeout(_left(self.deadline))
+            rest = rest[self.sock.send(rest) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Do nothing: http.client closes what it still reads the answer from."""
+
+    def hang_up(self) -> None:
+        self.sock.close()
+
+
+def _words_of(answer: http.client.HTTPResponse) -> str:
+    """Return the answer's body as text; its status is known and decides, whether the rest comes or not."""
+    try:
+        return answer.read(REPLY_BYTES).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return ""
+
+
+def _first_that_answers(found: Sequence[Any], deadline: float) -> socket.socket:
     """Return a connection to the first of these addresses that takes one: a name may lead to ::1 where only 127.0.0.1 listens."""
     failure: OSError | None = None
-    for family, kind, protocol, _, where in found:
+    for number, (family, kind, protocol, _, where) in enumerate(found):
         raw = socket.socket(family, kind, protocol)
-        raw.settimeout(timeout_s)
+        raw.settimeout(_left(deadline) / (len(found) - number))  # one that is silent leaves time for the others
         try:
             raw.connect(where)
         except OSError as error:

@@ -1,4 +1,7 @@
-"""The in-memory double that ships with the product: queues by address, shared by every connector of that address."""
+"""The in-memory double that ships with the product: queues by address, shared by every connector of that address.
+
+Nobody can choose it: it would confirm what goes nowhere. Who wants it, as the tests do, declares it in CONSOLE_CONNECTORS.
+"""
 
 from __future__ import annotations
 

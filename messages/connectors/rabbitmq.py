@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -17,6 +17,7 @@ from pika import exceptions as amqp
 from messages.connectors.base import Address, BrokerUnavailable, Check, Header, Outgoing, Published, Received
 from messages.connectors.context import context_of
 from messages.connectors.headers import as_dicts, first_text, header_of, value_of
+from messages.connectors.held import Held
 from messages.connectors.redis_streams import body_fields
 from messages.connectors.roots import root_type
 
@@ -31,6 +32,7 @@ PROPERTIES = (
     "type",
     "app_id",
 )
+MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
 KNOWN_REASONS = {"rejected": "rejected", "expired": "expired", "maxlen": "overflow", "delivery_limit": "delivery_limit"}
 
 
@@ -176,70 +178,90 @@ def _properties(item: Outgoing) -> pika.BasicProperties:
 
 
 class RabbitMQSource:
-    """Consumes one dead-letter queue with a prefetch; unacknowledged deliveries come again after a crash.
+    """Takes from one dead-letter queue by asking for each message (basic.get); what is not acknowledged comes again after a crash.
 
-    options  system (who failed), prefetch (default 500).
+    Asking, not consuming: then nothing is on its way to us while we acknowledge, which the names of messages without an id need
+    (see held.py), and a letter that stays unacknowledged for good takes no place from others.
+    options  system (who failed), state (folder for the names of messages without an id; without it they last as long as we do).
     """
 
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
         self.address, self.broker, self.queue = address, broker, queue
         self.system = str(options.get("system") or "")
-        self.prefetch = int(str(options.get("prefetch") or 500))
         self.connection: Any = None
         self.channel: Any = None
-        self.buffer: list[tuple[Any, Any, bytes]] = []
-        self.unacknowledged: Counter[str] = Counter()
-        self.hashes: dict[int, str] = {}
+        self.unacknowledged: dict[int, str] = {}  # delivery tag → name given to a message without one, else ""
+        folder = str(options.get("state") or "")
+        file = hashlib.sha256(f"{broker}\0{queue}".encode()).hexdigest()[:16]
+        self.held = Held(Path(folder) / f"{file}.json" if folder else None)
 
     def _open(self) -> None:
         if self.connection is not None and self.connection.is_open and self.channel.is_open:
             return
         self.close()
+        self.held.load()
         self.connection = pika.BlockingConnection(_parameters(self.address, timeout_s=10))
         self.channel = self.connection.channel()
-        self.channel.basic_qos(prefetch_count=self.prefetch)
-        self.channel.basic_consume(self.queue, self._delivered)
-
-    def _delivered(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        self.buffer.append((method, properties, body))
 
     def receive(self, limit: int, wait_s: float) -> list[Received]:
         try:
             self._open()
-            self.connection.process_data_events(time_limit=0 if self.buffer else wait_s)
+            taken = self._take(limit)
+            if not taken:
+                self.connection.process_data_events(time_limit=wait_s)
+                taken = self._take(limit)
         except (amqp.AMQPError, OSError, ValueError) as error:
             self.close()
             raise BrokerUnavailable(_says(error)) from error
-        taken, self.buffer = self.buffer[:limit], self.buffer[limit:]
-        return [self._received(*delivery) for delivery in taken]
+        received = [self._received(*delivery) for delivery in taken]
+        if any(self.unacknowledged[one.token] for one in received):  # type: ignore[index]
+            self.held.save()  # before anybody hears a name
+        return received
+
+    def _take(self, limit: int) -> list[tuple[Any, Any, bytes]]:
+        """Return what waits, up to so many messages or bytes."""
+        taken: list[tuple[Any, Any, bytes]] = []
+        size = 0
+        while len(taken) < limit and size < MOST_BYTES:
+            method, properties, body = self.channel.basic_get(self.queue)
+            if method is None:
+                if not taken:
+                    self.held.nothing_waits()
+                break
+            taken.append((method, properties, body))
+            size += len(body)
+        return taken
 
     def _received(self, method: Any, properties: Any, body: bytes) -> Received:
         letter = decode_delivery(properties, body, broker=self.broker, queue=self.queue, system=self.system)
-        # Messages without an id and with the same bytes are told apart while both are unacknowledged.
-        identity = str(letter["id"])
-        ordinal = self.unacknowledged[identity]
-        self.unacknowledged[identity] += 1
-        self.hashes[method.delivery_tag] = identity
-        if ordinal:
-            letter["id"] = f"{identity}/{ordinal}"
+        name = ""
+        if not letter["message_id"]:
+            name = letter["id"] = self.held.name(str(letter["id"]), delivered_before=method.redelivered)
+        self.unacknowledged[method.delivery_tag] = name
         return Received(token=method.delivery_tag, letter=letter)
 
     def acknowledge(self, tokens: Sequence[object]) -> None:
         try:
             for token in tokens:
                 self.channel.basic_ack(token)
-                identity = self.hashes.pop(int(str(token)), "")
-                self.unacknowledged[identity] -= 1
-                if self.unacknowledged[identity] <= 0:
-                    del self.unacknowledged[identity]
-            self.connection.process_data_events(time_limit=0)
+            names = [self.unacknowledged.pop(int(str(token)), "") for token in tokens]
+            if any(names):
+                self.channel.queue_declare(
+                    self.queue, passive=True
+                )  # its answer says that the broker has read the above
+                self.held.forget(names)
+                self.held.save()
+            else:
+                self.connection.process_data_events(time_limit=0)
         except (amqp.AMQPError, OSError, AttributeError) as error:
             self.close()
             raise BrokerUnavailable(_says(error)) from error
 
     def depth(self) -> int | None:
         try:
-            return int(self.channel.queue_declare(self.queue, passive=True).method.message_count) + len(self.hashes)
+            return int(self.channel.queue_declare(self.queue, passive=True).method.message_count) + len(
+                self.unacknowledged
+            )
         except (amqp.AMQPError, OSError, AttributeError):
             return None
 
@@ -251,9 +273,8 @@ class RabbitMQSource:
             if self.connection is not None and self.connection.is_open:
                 self.connection.close()
         self.connection = self.channel = None
-        self.buffer.clear()
         self.unacknowledged.clear()
-        self.hashes.clear()
+        self.held.line_ended()
 
 
 def decode_delivery(properties: Any, body: bytes, *, broker: str, queue: str, system: str = "") -> dict[str, object]:
@@ -264,52 +285,58 @@ def decode_delivery(properties: Any, body: bytes, *, broker: str, queue: str, sy
     """
     raw: Mapping[str, Any] = properties.headers or {}
     headers = [header_of(str(name), value) for name, value in raw.items()]
-    deaths = (
-        [death for death in raw.get("x-death") or [] if isinstance(death, Mapping)]
-        if isinstance(raw.get("x-death"), list)
-        else []
-    )
+    deaths = _deaths(raw)
     newest = deaths[0] if deaths else {}
     exchange, key = _origin(newest, headers, queue)
     reason = str(newest.get("reason") or first_text(headers, "x-first-death-reason") or "")
-    stack = first_text(headers, "x-exception-stacktrace") or first_text(headers, "error-stack") or ""
-    kind = first_text(headers, "error-type") or root_type(stack)
-    context = context_of(partial(first_text, headers))
+    error = _error(headers)
     message_id = str(properties.message_id or first_text(headers, "message-id") or "")
-    origin = str(newest.get("queue") or first_text(headers, "x-first-death-queue") or key or queue)
-    letter: dict[str, object] = {
+    return {
         "id": _identity(broker, queue, message_id, deaths, headers, body),
         "broker": broker,
         "family": "rabbitmq",
         "queue": queue,
-        "origin": origin,
+        "origin": str(newest.get("queue") or first_text(headers, "x-first-death-queue") or key or queue),
         "route": {"exchange": exchange, "routing_key": key},
         "system": system,
         "reason": reason,
-        "reason_code": KNOWN_REASONS.get(reason, "unknown" if not stack else "target_error"),
+        "reason_code": KNOWN_REASONS.get(reason, "target_error" if error["stack"] else "unknown"),
         "message_id": message_id[:256],
         "correlation_id": str(properties.correlation_id or "")[:256],
-        "error": {
-            "type": kind,
-            "root_type": root_type(stack) or kind,
-            "message": first_text(headers, "x-exception-message") or first_text(headers, "error-message") or "",
-            "stack": stack,
-        },
+        "error": error,
         "headers": as_dicts(headers),
         "properties": {name: getattr(properties, name) for name in PROPERTIES if getattr(properties, name) is not None},
         "content_type": str(properties.content_type or ""),
         "content_encoding": str(properties.content_encoding or ""),
         "replay_id": (first_text(headers, "replay-id") or "")[:36],
         **body_fields(body),
+        **_when_known(raw, newest, headers),
     }
-    if context:
-        letter["trace_id"], letter["span_id"] = context
+
+
+def _deaths(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    deaths = raw.get("x-death")
+    return [death for death in deaths if isinstance(death, Mapping)] if isinstance(deaths, list) else []
+
+
+def _error(headers: Sequence[Header]) -> dict[str, str]:
+    stack = first_text(headers, "x-exception-stacktrace") or first_text(headers, "error-stack") or ""
+    kind = first_text(headers, "error-type") or root_type(stack)
+    message = first_text(headers, "x-exception-message") or first_text(headers, "error-message") or ""
+    return {"type": kind, "root_type": root_type(stack) or kind, "message": message, "stack": stack}
+
+
+def _when_known(raw: Mapping[str, Any], newest: Mapping[str, Any], headers: Sequence[Header]) -> dict[str, object]:
+    """Return the fields that are left out when nothing tells them: trace, attempts, the first death."""
+    found: dict[str, object] = {}
+    if context := context_of(partial(first_text, headers)):
+        found["trace_id"], found["span_id"] = context
     attempts = raw.get("x-delivery-count") or first_text(headers, "attempts")
     if isinstance(attempts, int) or (isinstance(attempts, str) and attempts.isascii() and attempts.isdigit()):
-        letter["attempts"] = min(int(attempts), 2**31 - 1)
+        found["attempts"] = min(int(attempts), 2**31 - 1)
     if isinstance(newest.get("time"), datetime):
-        letter["first_failed_at"] = newest["time"].replace(tzinfo=newest["time"].tzinfo or UTC).isoformat()
-    return letter
+        found["first_failed_at"] = newest["time"].replace(tzinfo=newest["time"].tzinfo or UTC).isoformat()
+    return found
 
 
 def _origin(newest: Mapping[str, Any], headers: Sequence[Header], queue: str) -> tuple[str, str]:

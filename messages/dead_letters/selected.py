@@ -19,9 +19,10 @@ from console.identity.pages import PageRequest, page
 from messages.access import can_operate
 from messages.dead_letters.queries import find_selected, last_done_to
 from messages.dead_letters.services import ReasonMissing, check_reason
-from messages.dead_letters.views import ACTIONS, hindrance_of
+from messages.dead_letters.views import ACTIONS
 from messages.journeys.present import DONE_TO_LETTER, in_flight
 from messages.models import DeadLetter, Replay
+from messages.replay.services import hindrance_of
 from messages.search.naming import Name, name_of
 
 MOST = 100  # two pages of the list: larger sets are a plan's

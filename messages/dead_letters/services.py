@@ -20,6 +20,7 @@ from messages.ingest import messages_sql
 from messages.ingest.catalog import flow_id_for, system_id_for
 from messages.ingest.masking import as_json
 from messages.ingest.model import Refused
+from messages.ingest.patience import not_storable, write_patiently
 from messages.ingest.refusals import prepare_refused, store_refused
 from messages.ingest.status import DEAD, FAILED
 from messages.ingest.writer import AlreadyAnswered, copy_payloads, find_answer, record_answer
@@ -98,37 +99,59 @@ def store_dead_letters(
 ) -> dict[str, Any]:
     """Store a batch of dead letters in one transaction; a death that is there already is counted, not stored.
 
+    Raises Unavailable when the database stays too busy; a letter that it cannot hold is refused, and the others are stored.
     A letter that comes back from a replay closes the one it came from, as failed again, and is linked to it.
     """
     if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
         return answered
     now = datetime.now(UTC)
     works = mask_letters(agent.environment_id, letters)
-    rows = _rows(agent, letters, now)
-    payloads = _payloads(agent, letters, {row[0]: row[3] for row in rows}, now, works)
-    refused = prepare_refused(agent, "dead-letters", refused)
-    rejected = [{"index": r.index, "code": r.code, "detail": r.detail} for r in refused]
-    try:
+    rows = {row[0]: row for row in _rows(agent, letters, now)}
+    payloads = _payloads(agent, letters, {uid: row[3] for uid, row in rows.items()}, now, works)
+
+    def put(letters: Sequence[NewDeadLetter]) -> list[NewDeadLetter]:
+        return _put(agent.environment_id, letters, rows, payloads, now)
+
+    def write(letters: Sequence[NewDeadLetter], refused: Sequence[Refused], _: int) -> dict[str, Any]:
         with transaction.atomic():
-            stored = _insert(rows)
-            fresh = [letter for letter in letters if letter.id in stored]
-            copy_payloads([payloads[letter.id] for letter in fresh if letter.id in payloads])
-            _mark_messages(agent.environment_id, fresh, rows, now)
-            for letter in fresh:
-                _link_to_replay(agent.environment_id, letter, now)
+            fresh = put(letters)
+            refused = prepare_refused(agent, "dead-letters", refused)
             store_refused(agent, "dead-letters", refused, now)
             add_hits([works.get(letter.id) for letter in fresh], now)
+            rejected = [
+                {"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)
+            ]
             answer = {"accepted": len(fresh), "duplicates": len(letters) - len(fresh), "rejected": rejected}
             record_answer(agent, batch_id, body_sha256, answer, now)
+        tell_metrics([works.get(letter.id) for letter in fresh])
+        return answer
+
+    try:
+        return write_patiently(letters, refused, write, probe=put, refusal=lambda one: not_storable(one.index, one.raw))
     except AlreadyAnswered:
         return find_answer(agent, batch_id, body_sha256) or {}
-    tell_metrics([works.get(letter.id) for letter in fresh])
-    return answer
+
+
+def _put(
+    environment_id: int,
+    letters: Sequence[NewDeadLetter],
+    rows: Mapping[UUID, tuple[Any, ...]],
+    payloads: Mapping[UUID, tuple[object, ...]],
+    now: datetime,
+) -> list[NewDeadLetter]:
+    """Write these letters and what follows from them, inside the caller's transaction; return those that are new."""
+    stored = _insert([rows[letter.id] for letter in sorted(letters, key=lambda letter: letter.identity)])
+    fresh = [letter for letter in letters if letter.id in stored]
+    copy_payloads([payloads[letter.id] for letter in fresh if letter.id in payloads])
+    _mark_messages(environment_id, fresh, {letter.id: rows[letter.id][3] for letter in fresh}, now)
+    for letter in fresh:
+        _link_to_replay(environment_id, letter, now)
+    return fresh
 
 
 def _rows(agent: Agent, letters: Sequence[NewDeadLetter], now: datetime) -> list[tuple[Any, ...]]:
     rows = []
-    for letter in sorted(letters, key=lambda letter: letter.identity):
+    for letter in letters:
         item, texts = letter.item, letter.texts
         destination = texts["origin"] or texts["queue"]
         has_body = letter.content is not None
@@ -212,9 +235,8 @@ def _insert(rows: list[tuple[Any, ...]]) -> set[UUID]:
 
 
 def _mark_messages(
-    environment_id: int, fresh: Sequence[NewDeadLetter], rows: Sequence[tuple[Any, ...]], now: datetime
+    environment_id: int, fresh: Sequence[NewDeadLetter], flows: Mapping[UUID, object], now: datetime
 ) -> None:
-    flows = {row[0]: row[3] for row in rows}
     deaths: dict[UUID, tuple[object, ...]] = {}
     first_seen: dict[UUID, datetime] = {}
     oldest = now - accepted_age(environment_id)

@@ -30,7 +30,7 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
-from messages.replay.services import ReplayNotAllowed, check_replayable, mark_processed, request_replay, send_again
+from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.search.asking import Asked, asked_of
 from messages.search.naming import name_of
 from messages.search.parse import BadQuery
@@ -157,17 +157,6 @@ def _similar(letter: DeadLetter) -> str:
     return f"flow:{quoted(letter.flow.name)}" + (
         f" class:{quoted(letter.error_root_type)}" if letter.error_root_type else ""
     )
-
-
-def hindrance_of(letter: DeadLetter) -> str:
-    """Return why an open letter cannot be replayed now, in words; nothing when it can."""
-    if letter.state != DeadLetter.State.OPEN:
-        return ""
-    try:
-        check_replayable(letter)
-    except ReplayNotAllowed as refusal:
-        return str(refusal)
-    return ""
 
 
 def _proof_system(replay: Replay | None, steps: Any) -> str:

@@ -35,6 +35,8 @@ FREE = Gauge(
 class PushedBack(ConsoleError):
     """Not now: send the same request again after `retry_after_s`."""
 
+    again = "Yes, after Retry-After."
+
     def __init__(self, words: str, *, retry_after_s: float) -> None:
         super().__init__(words)
         self.retry_after_s = max(1, math.ceil(retry_after_s))

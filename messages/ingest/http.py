@@ -34,6 +34,7 @@ class Malformed(ConsoleError):
 
     status = 400
     code = "malformed"
+    again = "Not unchanged."
 
 
 class WrongType(ConsoleError):
@@ -41,6 +42,7 @@ class WrongType(ConsoleError):
 
     status = 415
     code = "unsupported_media_type"
+    again = "With a type that the sentence names."
 
 
 class TooLarge(ConsoleError):
@@ -48,6 +50,7 @@ class TooLarge(ConsoleError):
 
     status = 413
     code = "too_large"
+    again = "In smaller parts."
 
 
 class TooSlow(ConsoleError):
@@ -58,8 +61,11 @@ class TooSlow(ConsoleError):
 
 
 class WrongMethod(ConsoleError):
+    """This address answers other methods: see Allow."""
+
     status = 405
     code = "method_not_allowed"
+    again = "With a method that Allow names."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

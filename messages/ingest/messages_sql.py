@@ -53,9 +53,10 @@ def run_set_based(statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple
 
 UPSERT = """
 INSERT INTO messaging_message AS m (first_seen_on, id, environment_id, flow_id, message_id, correlation_id, trace_id, first_seen_at,
-                                    last_seen_at, status, decided_at, failed_at, event_count, keys, error_type, error_message)
+                                    last_seen_at, status, decided_at, failed_at, event_count, keys, error_type, error_message, started_at)
 SELECT * FROM unnest(%b::date[], %b::uuid[], %b::int8[], %b::int8[], %b::text[], %b::text[], %b::uuid[], %b::timestamptz[],
-                     %b::timestamptz[], %b::int2[], %b::timestamptz[], %b::timestamptz[], %b::int4[], %b::jsonb[], %b::text[], %b::text[])
+                     %b::timestamptz[], %b::int2[], %b::timestamptz[], %b::timestamptz[], %b::int4[], %b::jsonb[], %b::text[], %b::text[],
+                     %b::timestamptz[])
 ON CONFLICT (id, first_seen_on) DO UPDATE SET
     last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
     status = CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
@@ -68,7 +69,9 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
     trace_id = coalesce(m.trace_id, excluded.trace_id),
     correlation_id = coalesce(m.correlation_id, excluded.correlation_id),
     error_type = coalesce(m.error_type, excluded.error_type),
-    error_message = coalesce(m.error_message, excluded.error_message)
+    error_message = coalesce(m.error_message, excluded.error_message),
+    -- least() passes over null; first_seen_at is indexed and stays, so that the update stays HOT
+    started_at = least(m.started_at, m.first_seen_at, excluded.started_at)
 """
 
 
@@ -106,6 +109,7 @@ def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) 
         json(tally.keys),
         tally.error_type,
         tally.error_message,
+        tally.first_at,
     )
 
 
@@ -164,6 +168,7 @@ def mark_dead(
                 json(keys),
                 error_type,
                 error_message,
+                None,
             )
         )
     run_set_based(UPSERT, rows)

@@ -148,10 +148,7 @@ class _Source:
 
 def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     environment_id = source.environment_id
-    attributes = plain(span.attributes)
-    semconv.rename(attributes)
-    if scope == semconv.PIKA:
-        semconv.mend_pika(attributes, span.name)
+    attributes = _attributes(span, scope)
     trace_id, span_id = span.trace_id, span.span_id.hex()
     parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
     links = _links(span) if span.links else []
@@ -159,6 +156,12 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
     operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
     message_id = semconv.message_id_of(attributes)
     batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else []
+    # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
+    nobodys = semconv.BATCH_COUNT in attributes and not message_id and not links
+    uid = None if batch or nobodys else message_of_span(
+        environment_id, operation=operation, message_id=message_id, destination=destination, trace_id=trace_id, span_id=span_id,
+        parent_span_id=parent, links=links,
+    )  # fmt: skip
     occurred_at, clamped_from = _started(span, source)
     error_type, error_message, error_stack = _error(span, attributes)
     business = source.key_rules(attributes)
@@ -176,19 +179,7 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
         name=clean.text(span.name, clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
-        # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
-        message_uid=None
-        if batch or (semconv.BATCH_COUNT in attributes and not message_id and not links)
-        else message_of_span(
-            environment_id,
-            operation=operation,
-            message_id=message_id,
-            destination=destination,
-            trace_id=trace_id,
-            span_id=span_id,
-            parent_span_id=parent,
-            links=links,
-        ),
+        message_uid=uid,
         batch=batch,
         correlation_id=semconv.text_of(attributes, "messaging.message.conversation_id", clean.ID_BYTES),
         trace_id=trace_id,
@@ -205,6 +196,15 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
         found_around=source.attributes,
         raw=partial(alone, span, source.resource),
     )
+
+
+def _attributes(span: Any, scope: str) -> dict[str, Any]:
+    """Return the span's attributes under their present names."""
+    attributes = plain(span.attributes)
+    semconv.rename(attributes)
+    if scope == semconv.PIKA:
+        semconv.mend_pika(attributes, span.name)
+    return attributes
 
 
 def _links(span: Any) -> list[tuple[bytes, str]]:

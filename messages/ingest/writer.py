@@ -14,23 +14,22 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
-import psycopg
 import structlog
-from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
-from console.core.errors import Conflict, Unavailable
+from console.core.errors import Conflict
 from console.core.ids import uuid_of
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
 from messages.ingest.clocks import moved_spans, note_events
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
+from messages.ingest.patience import not_storable, write_patiently
 from messages.ingest.refusals import prepare_refused, store_refused
 from messages.ingest.rows import EVENT_NAMES, EVENT_TYPES, PAYLOAD_NAMES, PAYLOAD_TYPES, Row, rows_of
 from messages.masking.hits import add_hits, tell_metrics
 
 log = structlog.get_logger(__name__)
-TRIES = 4
 LOCK_OURS = 7_219_006  # advisory: one writer at a time of events that have no time of their own
 
 LINKS = (
@@ -43,6 +42,7 @@ class BatchConflict(Conflict):
     """The batch id was used before with another body."""
 
     code = "batch_conflict"
+    again = "Under another batch id."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +71,23 @@ def write_batch(agent: Agent, batch: Batch) -> Answer:
     now = datetime.now(UTC)
     events = _once(batch.events)
     repeated = len(batch.events) - len(events)
-    rows, refused = rows_of(agent, events, now), list(batch.refused)
+    rows = rows_of(agent, events, now)
     ensure_days({row.event.occurred_at.date() for row in rows})
-    for attempt in range(TRIES):
-        try:
-            answer = _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
-            note_events(agent.pk, [(row.event, row.system_id) for row in rows], received_at=now)
-            tell_metrics(row.work for row in rows)
-            return answer
-        except AlreadyAnswered:
-            return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
-        except IntegrityError as error:
-            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
-                raise
-        except OperationalError as error:
-            if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
-                raise
-        except DataError:
-            poisoned = _poisoned(agent, batch, rows, now)
-            refused += [
-                _refusal(row.event, "not_storable", "the database cannot hold this item")
-                for row in rows
-                if row.event.index in poisoned
-            ]
-            rows = [row for row in rows if row.event.index not in poisoned]
-    raise Unavailable("the database was too busy to take this batch; send it again")
+
+    def write(rows: Sequence[Row], refused: Sequence[Refused], attempt: int) -> Answer:
+        answer = _write(agent, batch, rows, refused, repeated, now, optimistic=attempt == 0)
+        note_events(agent.pk, [(row.event, row.system_id) for row in rows], received_at=now)
+        tell_metrics(row.work for row in rows)
+        return answer
+
+    def probe(rows: Sequence[Row]) -> None:
+        with _what_follows(agent, _merge_events(rows), now):
+            pass
+
+    try:
+        return write_patiently(rows, batch.refused, write, probe=probe, refusal=_refusal)
+    except AlreadyAnswered:
+        return Answer(**(find_answer(agent, batch.batch_id, batch.body_sha256) or {}))
 
 
 def find_answer(agent: Agent, batch_id: str, body_sha256: bytes) -> dict[str, Any] | None:
@@ -275,23 +267,9 @@ def record_answer(agent: Agent, batch_id: str, body_sha256: bytes, answer: dict[
         raise AlreadyAnswered
 
 
-def _poisoned(agent: Agent, batch: Batch, rows: Sequence[Row], now: datetime) -> set[int]:
-    """Return the indices that the database refuses, found by halving inside transactions that are always undone."""
-    try:
-        with transaction.atomic():
-            with _what_follows(agent, _merge_events(rows), now):
-                transaction.set_rollback(True)
-    except DataError:
-        if len(rows) == 1:
-            return {rows[0].event.index}
-        middle = len(rows) // 2
-        return _poisoned(agent, batch, rows[:middle], now) | _poisoned(agent, batch, rows[middle:], now)
-    return set()
-
-
-def _refusal(event: NewEvent, code: str, detail: str) -> Refused:
-    raw = event.raw() if callable(event.raw) else event.raw
-    return Refused(index=event.index, code=code, detail=detail, raw=raw)
+def _refusal(row: Row) -> Refused:
+    raw = row.event.raw
+    return not_storable(row.event.index, raw() if callable(raw) else raw)
 
 
 def expire_ledger(days: int = 7) -> int:

@@ -81,12 +81,17 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
 
 
 def route_of(journey: Journey) -> list[Station]:
-    """Return the stations with the time to the next one, as the route draws it; a journey keeps the time from the one before."""
+    """Return the stations with the time to the next one, as the route draws it, and those that were not reached.
+
+    A journey keeps the time from the one before.
+    """
     stations = journey.stations
-    return [
+    missed = [Station(system=name, state="unreached", note="not reached", hop_us=None) for name in journey.unreached]
+    reached = [
         replace(one, hop_us=following.hop_us if following else None)
         for one, following in zip_longest(stations, stations[1:])
     ]
+    return reached + missed
 
 
 def errors_of(journey: Journey) -> list[tuple[Step, int]]:

@@ -16,6 +16,7 @@ from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.stitch import Journey, build_journey
+from messages.journeys.usual import with_unreached
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, TraceLink
 
 MOST_TRACES, MOST_EVENTS, ROUNDS, MOST_LOGGED = 20, 2_000, 3, 200
@@ -106,7 +107,7 @@ def _stitch(
         dead_letters=letters,
         truncated=truncated or len(found) >= MOST_EVENTS,
     )
-    return _with_changes(actor, environments, _with_replays(_with_logged(journey)))
+    return with_unreached(actor, _with_changes(actor, environments, _with_replays(_with_logged(journey))))
 
 
 def _take(rows: QuerySet[Event], found: dict[UUID, Any], ties: dict[UUID, str], tie: str) -> None:

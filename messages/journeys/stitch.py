@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Station:
-    """A system on the way: passed, failed or moving, and how long the hop to it took."""
+    """A system on the way: passed, failed, moving or unreached, and how long the hop to it took."""
 
     system: str
     state: str
@@ -52,6 +52,9 @@ class Journey:
 
     steps: list[Step] = field(default_factory=list)
     stations: list[Station] = field(default_factory=list)
+    unreached: list[str] = field(
+        default_factory=list
+    )  # systems where such messages usually go on, when this one stopped
     ties: list[str] = field(default_factory=list)
     dead_letters: list[Any] = field(default_factory=list)
     replays: list[Any] = field(default_factory=list)

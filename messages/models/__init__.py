@@ -6,7 +6,16 @@ from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry
 from messages.models.masking import MaskingHit, MaskingRule
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
-from messages.models.stream import Event, LoggedException, Message, Payload, RollupHour, RollupMinute, TraceLink
+from messages.models.stream import (
+    Event,
+    LoggedException,
+    Message,
+    MessageStatus,
+    Payload,
+    RollupHour,
+    RollupMinute,
+    TraceLink,
+)
 
 __all__ = [
     "Change",
@@ -25,6 +34,7 @@ __all__ = [
     "MaskingHit",
     "MaskingRule",
     "Message",
+    "MessageStatus",
     "Payload",
     "Replay",
     "RetentionPolicy",

@@ -5,6 +5,7 @@ The tables are made by messages/migrations/0002 in SQL; these classes only read 
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db import models
@@ -87,7 +88,10 @@ class Message(models.Model):
     message_id = models.TextField()
     correlation_id = models.TextField(null=True)
     trace_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
-    first_seen_at = models.DateTimeField()  # moves back when an earlier event arrives late, inside its day
+    first_seen_at = models.DateTimeField()  # of the batch that made the row; indexed, so it never changes
+    started_at = models.DateTimeField(
+        null=True
+    )  # the earliest event, whenever it came; null: only a dead letter told of it
     last_seen_at = models.DateTimeField()
     status = models.SmallIntegerField(choices=MessageStatus.choices)
     decided_at = models.DateTimeField(null=True)  # time of the event that set the status
@@ -103,6 +107,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"message {self.message_id}"
+
+    @property
+    def began_at(self) -> datetime:
+        """Return when it began as far as we know: its earliest event, else what its row was made from."""
+        return self.started_at or self.first_seen_at
 
 
 class TraceLink(models.Model):

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from console.audit.services import record_audit
@@ -23,7 +23,7 @@ from console.identity.actor import Actor
 from messages import tasks
 from messages.access import check_can_operate
 from messages.catalog.connections import connector_of
-from messages.connectors.base import Published
+from messages.connectors.base import Connector, Outgoing, Published
 from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.identity import span_event_id
@@ -82,6 +82,17 @@ def check_replayable(letter: DeadLetter) -> Connection:
     if not letter.origin:
         raise ReplayNotAllowed("it is not known where it came from, so there is nowhere to send it")
     return find_connection(letter)
+
+
+def hindrance_of(letter: DeadLetter) -> str:
+    """Return why an open letter cannot be replayed now, in words; nothing when it can."""
+    if letter.state != DeadLetter.State.OPEN:
+        return ""
+    try:
+        check_replayable(letter)
+    except ReplayNotAllowed as refusal:
+        return str(refusal)
+    return ""
 
 
 @transaction.atomic
@@ -169,29 +180,21 @@ def run_replay(pk: UUID) -> None:
 
 
 def _send(replay: Replay, attempt: int) -> Published | None:
-    """Publish outside any transaction; whatever cannot be prepared is refused in words. None: the lease was lost meanwhile."""
-    letter = replay.dead_letter
-    if replay.connection.approved_at is None:
-        return Published(
-            id=str(replay.pk),
-            result="refused",
-            detail=f"the connection {replay.connection.name} is not approved any more",
-        )
+    """Publish outside any transaction; None: the lease was lost meanwhile."""
     try:
-        content = stored_content(letter.environment_id, letter.pk, letter.payload_on)
-        connector = connector_of(replay.connection)
-    except Exception as error:  # noqa: BLE001  a broken key or kind must end in a state with words, not in a loop
-        return Published(id=str(replay.pk), result="refused", detail=str(error)[:500])
-    if content is None:
-        return Published(id=str(replay.pk), result="refused", detail="its body is not stored any more")
-    message = outgoing(replay, content, attempt)
-    if odd := header_without_value(message):
+        prepared = _prepare(replay, attempt)
+        if isinstance(prepared, Published):
+            return prepared
+        connector, message = prepared
+        _record_send(replay)
+        if not _still_ours(replay, attempt):
+            return None
+    except (OperationalError, InterfaceError) as error:  # it passes, and nothing has left
+        connection.close_if_unusable_or_obsolete()  # else the mark would meet the same broken line
+        words = " ".join(str(error).split())[:300]
         return Published(
-            id=str(replay.pk), result="refused", detail=f"its header {odd[:100]} is not what its type says"
+            id=str(replay.pk), result="unavailable", detail=f"nothing was sent, the database said: {words}"
         )
-    _record_send(replay)
-    if not _still_ours(replay, attempt):
-        return None
     try:
         return connector.publish([message], timeout_s=PUBLISH_TIMEOUT_S)[0]
     except Exception as error:
@@ -201,6 +204,30 @@ def _send(replay: Replay, attempt: int) -> Published | None:
         )
     finally:
         connector.close()
+
+
+def _prepare(replay: Replay, attempt: int) -> tuple[Connector, Outgoing] | Published:
+    """Return what sends and what is sent; whatever cannot be prepared is refused in words, a database in trouble is raised."""
+    letter = replay.dead_letter
+
+    def refused(detail: str) -> Published:
+        return Published(id=str(replay.pk), result="refused", detail=detail)
+
+    if replay.connection.approved_at is None:
+        return refused(f"the connection {replay.connection.name} is not approved any more")
+    try:
+        content = stored_content(letter.environment_id, letter.pk, letter.payload_on)
+        connector = connector_of(replay.connection)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # noqa: BLE001  a broken key or kind must end in a state with words, not in a loop
+        return refused(str(error)[:500])
+    if content is None:
+        return refused("its body is not stored any more")
+    message = outgoing(replay, content, attempt)
+    if odd := header_without_value(message):
+        return refused(f"its header {odd[:100]} is not what its type says")
+    return connector, message
 
 
 def _still_ours(replay: Replay, attempt: int) -> bool:

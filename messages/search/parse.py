@@ -19,7 +19,10 @@ _parsing = threading.Lock()  # ply's parser keeps state
 
 
 class BadQuery(Invalid):
-    """The query cannot be read; `column` (from 1) is where, when the parser can tell."""
+    """The query cannot be read; the sentence says where.
+
+    column  from 1, when the parser can tell.
+    """
 
     code = "bad_query"
 

@@ -62,7 +62,7 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None) ->
 
 def _took_us(message: Message) -> int:
     """Return the time from first to last event in µs."""
-    return int((message.last_seen_at - message.first_seen_at).total_seconds() * 1_000_000)
+    return int((message.last_seen_at - message.began_at).total_seconds() * 1_000_000)
 
 
 def flow_select(request: PageRequest) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
+from django.test import Client
 
 from console.core.errors import ConsoleError
 from messages.changes.items import ChangeItem
@@ -17,10 +19,9 @@ from messages.ingest.native import EventItem
 from messages.replay.states import diagram
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-OF_THE_FRAMEWORK = {"not_acceptable": 406}  # its other codes are given ours in console.core.problems
 
 
-def every_error() -> dict[str, int]:
+def load_everything() -> None:
     import console
     import messages
 
@@ -28,10 +29,16 @@ def every_error() -> dict[str, int]:
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not re.search(r"\.(management|migrations|gunicorn|wsgi|runner|settings)(\.|$)", module.name):
                 importlib.import_module(module.name)
-    found, queue = {}, [ConsoleError]
+
+
+def every_error() -> dict[str, int]:
+    """Return {code: status} of every class that a request can be answered with, whatever the page shows."""
+    load_everything()
+    found, queue = {}, list(ConsoleError.__subclasses__())
     while queue:
         kind = queue.pop()
-        found[kind.code] = kind.status
+        if kind.answered:
+            found[kind.code] = kind.status
         queue += kind.__subclasses__()
     return found
 
@@ -42,7 +49,33 @@ def test_every_error_code_is_documented_with_its_status():
         for code, status in re.findall(r"^\| `(\w+)` \| (\d+) \|$", (DOCS / "api.md").read_text(), re.M)
     }
 
-    assert documented == every_error() | OF_THE_FRAMEWORK
+    assert documented == every_error()
+
+
+@pytest.mark.django_db
+def test_the_page_that_problems_point_to_names_every_code_with_status_meaning_and_whether_to_send_again():
+    expected = every_error()
+
+    html = Client().get("/docs/errors").content.decode()
+
+    rows = re.findall(
+        r'<tr id="(\w+)">.*?data-label="status">(\d+)</td><td class="wide">(.*?)</td><td class="nowrap" data-label="again">(.*?)</td>',
+        html,
+    )
+    assert {code: int(status) for code, status, *_ in rows} == expected
+    assert [code for code, _, meaning, again in rows if not meaning.strip("<br>") or not again] == []
+
+
+@pytest.mark.django_db
+def test_the_type_of_a_problem_leads_to_its_line_on_the_page_and_the_api_docs_lead_there_too():
+    problem = Client().get("/api/v1/messages").json()
+
+    page, _, anchor = problem["type"].partition("#")
+    assert f'id="{anchor}"' in Client().get(page).content.decode()
+    assert (
+        "(/docs/errors)"
+        in Client().get("/api/v1/schema/", HTTP_ACCEPT="application/json").json()["info"]["description"]
+    )
 
 
 def test_the_json_schemas_are_those_of_the_structs():

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from messages.connectors import UnknownConnector, get_connector, get_source
 from messages.connectors.base import Address, Header, Outgoing
 from messages.connectors.http import HTTPConnector
 from messages.connectors.memory import QUEUES
+from tests.conftest import MEMORY
 from tests.product import free_port
 
 
@@ -62,7 +64,7 @@ def memory_bench() -> Iterator[Bench]:
     )
 
 
-def http_bench() -> Iterator[Bench]:
+def http_bench(guard: ssl.SSLContext | None = None) -> Iterator[Bench]:
     seen: list[tuple[bytes, dict[str, str]]] = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -86,6 +88,9 @@ def http_bench() -> Iterator[Bench]:
         def log_message(self, *_: object) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Receiver)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # one that will not trust us hangs up
+    if guard:
+        server.socket = guard.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield Bench("http", Address(url=f"http://127.0.0.1:{server.server_port}/base"), "open", lambda: seen, "closed")
@@ -132,7 +137,7 @@ def outgoing(destination: str, **changes: Any) -> Outgoing:
 
 
 def test_a_published_message_is_confirmed_and_arrives_whole(bench: Bench):
-    with contextlib.closing(get_connector(bench.kind, bench.address)) as connector:
+    with contextlib.closing(get_connector(bench.kind, bench.address, {"memory": MEMORY})) as connector:
         results = connector.publish([outgoing(bench.good), outgoing(bench.good, body=b"\x00\xff")], timeout_s=5)
 
     assert [(r.result, bool(r.detail)) for r in results] == [("confirmed", True)] * 2
@@ -142,7 +147,7 @@ def test_a_published_message_is_confirmed_and_arrives_whole(bench: Bench):
 
 
 def test_what_the_other_side_will_not_take_is_refused_in_words_and_the_rest_goes_on(bench: Bench):
-    with contextlib.closing(get_connector(bench.kind, bench.address)) as connector:
+    with contextlib.closing(get_connector(bench.kind, bench.address, {"memory": MEMORY})) as connector:
         results = connector.publish([outgoing(bench.refused or ""), outgoing(bench.good)], timeout_s=5)
 
     assert [r.result for r in results] == ["refused", "confirmed"]
@@ -150,7 +155,7 @@ def test_what_the_other_side_will_not_take_is_refused_in_words_and_the_rest_goes
 
 
 def test_a_check_answers_in_words(bench: Bench):
-    with contextlib.closing(get_connector(bench.kind, bench.address)) as connector:
+    with contextlib.closing(get_connector(bench.kind, bench.address, {"memory": MEMORY})) as connector:
         checks = connector.check(bench.good if bench.kind == "rabbitmq" else None)
 
     assert checks[0].question == "reached"

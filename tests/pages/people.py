@@ -24,6 +24,7 @@ LISTS = [
     "/settings/retention/",
     "/ingest/",
     "/ingest/refused/",
+    "/account/password/",
 ]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 REPLAY = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "letter"}

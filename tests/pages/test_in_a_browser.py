@@ -176,6 +176,8 @@ PATHS = [
     "/messages/?q=)",
     "/dead-letters/selected/?do=replay",
     "/api/v1/docs/",
+    "/docs/errors",
+    "/account/password/",
 ]
 
 

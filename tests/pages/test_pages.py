@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_every_page_has_one_heading_a_title_and_nothing_inline():
-    paths = [*LISTS, "/settings/teams/", *objects()]
+    paths = [*LISTS, "/settings/teams/", "/docs/errors", *objects()]
     client = signed_in(superuser=True)
 
     for path in paths:

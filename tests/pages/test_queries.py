@@ -92,7 +92,8 @@ def test_a_message_page_makes_as_many_queries_for_a_long_journey_as_for_a_short_
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     }
     key = agent_key()
-    push("/ingest/v1/events", [event(**common), event(**common, system="erp", operation="process")], key=key)
+    first = [event(**common), event(**common, system="erp", operation="process", outcome="error")]
+    push("/ingest/v1/events", first, key=key)
     client = member()
     path = f"/messages/{Message.objects.get().id}/"
     short = queries_of(client, path)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.core.paging import InvalidCursor, decode_time_cursor, encode_cursor
@@ -215,3 +215,7 @@ def test_the_root_is_the_innermost_exception(stack: str, root: str):
 
 def test_no_state_leads_to_an_unknown_one():
     assert all(following <= set(TRANSITIONS) for following in TRANSITIONS.values())
+
+
+def test_no_property_fails_because_the_machine_is_slow():
+    assert settings().deadline is None

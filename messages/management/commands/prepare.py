@@ -10,12 +10,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from console.core.config import load_config
+from console.core.errors import Invalid
 from console.identity.models import User
+from console.identity.passwords import check_password
 from messages.catalog.services import ensure_environment
 from messages.ingest.partitions import create_partitions
 
@@ -37,6 +39,8 @@ class Command(BaseCommand):
         if User.objects.filter(username="admin").exists():
             return {"created": False, "password": None}
         given = load_config().admin_password
+        if given:
+            _check_given(given)
         password = given or secrets.token_urlsafe(12)
         User.objects.create_superuser("admin", password=password)
         return {"created": True, "password": None if given else password}
@@ -53,3 +57,11 @@ class Command(BaseCommand):
             return
         call_command("collectstatic", interactive=False, verbosity=0, clear=True)
         stamp.write_text(digest)
+
+
+def _check_given(password: str) -> None:
+    """Ask of the first administrator's password what is asked of everybody's."""
+    try:
+        check_password(password, User(username="admin"))
+    except Invalid as error:
+        raise CommandError(f"WAYBILL_ADMIN_PASSWORD cannot be used: {error}") from error

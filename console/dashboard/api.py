@@ -1,0 +1,91 @@
+"""REST of the overview: the same queries as the page, one environment after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from console.dashboard import overview as queries
+from console.identity.models import Environment
+from messages.api import serializers as out
+from messages.api.base import PROBLEMS, View
+from messages.api.figures import ENVIRONMENT
+
+
+class FailingOut(serializers.Serializer[Any]):
+    """Dead letters that wait, of one flow and one error; `hours` counts them by hour of failure, the oldest of 24 first."""
+
+    flow = serializers.CharField()
+    flow_id = serializers.IntegerField()
+    error_type = serializers.CharField()
+    waiting = serializers.IntegerField()
+    replaying = serializers.IntegerField()
+    oldest_at = serializers.DateTimeField()
+    hours = serializers.ListField(child=serializers.IntegerField())
+    sample = out.DeadLetterOut(allow_null=True, help_text="The newest of them, of the eight largest groups.")
+
+
+class RateOut(serializers.Serializer[Any]):
+    """Messages a minute in the step that begins at `at`."""
+
+    at = serializers.DateTimeField()
+    delivered = serializers.FloatField()
+    failed = serializers.FloatField()
+
+
+class SeenAgentOut(serializers.Serializer[Any]):
+    """state: alive (heard within a minute), late (ten), silent, or new (never)."""
+
+    id = serializers.IntegerField(source="agent.pk")
+    name = serializers.CharField(source="agent.name")
+    state = serializers.CharField()
+    heard_at = serializers.DateTimeField(allow_null=True)
+    clock = serializers.CharField(help_text="What is wrong with the worst of its clocks; empty when nothing is.")
+    depth = serializers.IntegerField(help_text="Letters that wait in its queues.")
+
+
+class OverviewOut(serializers.Serializer[Any]):
+    """What is failing now in one environment, and what passes."""
+
+    environment = serializers.SlugField()
+    has_data = serializers.BooleanField(help_text="Whether anything ever arrived that the key may see.")
+    flows_failing = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    replaying = serializers.IntegerField()
+    oldest = out.DeadLetterOut(allow_null=True)
+    failing = FailingOut(many=True)
+    rates = RateOut(many=True)
+    agents = SeenAgentOut(many=True)
+
+
+class Overview(View):
+    @extend_schema(
+        operation_id="read_overview",
+        parameters=[*ENVIRONMENT, OpenApiParameter("window", str, enum=["1h", "24h"], description="Of the rates.")],
+        responses={200: OverviewOut(many=True), **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        """What fails, what waits, what passes a minute, and which agents are alive; changes are at `changes`."""
+        window = "1h" if request.query_params.get("window") == "1h" else "24h"
+        return Response(OverviewOut([self._of(one, window) for one in self.environments()], many=True).data)
+
+    def _of(self, environment: Environment, window: str) -> dict[str, Any]:
+        actor, now = self.actor, timezone.now()
+        groups = queries.find_failing(actor, environment, now=now)
+        verdict = queries.verdict_of(actor, environment, groups)
+        return {
+            "environment": environment.slug,
+            "has_data": queries.has_data(actor, environment),
+            "flows_failing": verdict.flows,
+            "waiting": verdict.waiting,
+            "replaying": verdict.replaying,
+            "oldest": verdict.oldest,
+            "failing": groups,
+            "rates": queries.message_rates(actor, environment, window=window, now=now),
+            "agents": queries.seen_agents(actor, environment, now=now),
+        }

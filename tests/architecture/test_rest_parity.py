@@ -1,0 +1,105 @@
+"""Every page's data and every button's action exist in REST: a page that nobody names here fails, and so does a counterpart that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
+
+ID = "00000000-0000-0000-0000-000000000000"
+FOR_PROGRAMS = ("api/", "v1/", "ingest/v1/", "livez", "readyz", "metrics")
+OTHER = ("admin/", "^admin/")  # Django's own, read-only: a window on rows that REST has
+
+# Address of a page or action → what a program asks instead, or in words why there is nothing to ask.
+COUNTERPARTS: dict[str, list[str] | str] = {
+    "": ["GET overview", "GET changes", "POST agents"],
+    "first-run/light": ["GET overview"],
+    "first-run/key": ["POST agents"],
+    "environment/": ["GET environments"],  # chosen by the parameter `environment`, request by request
+    "sign-in/": "programs send a key",
+    "sign-out/": "programs send a key",
+    "account/password/": ["GET account", "PUT account/password"],
+    "docs/errors": "open to programs as it is, and in OpenAPI",
+    "agents/": ["GET agents", "POST agents", "GET overview"],
+    "agents/<int:pk>/": ["GET agents/1", "GET agents/1/keys", "GET agents/1/clocks", "POST agents", "GET audit"],
+    "agents/<int:pk>/quota": ["PATCH agents/1"],
+    "agents/<int:pk>/keys/<int:key>/revoke": ["DELETE agents/1/keys/1"],
+    "audit/": ["GET audit", f"GET audit/{ID}"],
+    "settings/teams/": ["GET teams", "POST teams", "GET users", "POST users", "POST teams/1/members", "DELETE members/1"],
+    "demo/": ["GET demo"],
+    "demo/faults/<slug:key>": ["PUT demo/faults/poison"],
+    "messages/": ["GET messages"],
+    "messages/<uuid:pk>/": [f"GET messages/{ID}", "GET events", f"GET events/{ID}", f"GET events/{ID}/payload", f"GET journeys/{ID}"],
+    "m/<path:message_id>": ["GET messages"],
+    "k/<str:name>/<path:value>": ["GET messages"],
+    "j/<str:trace_id>": ["GET journeys", f"GET journeys/{ID}"],
+    "dead-letters/": ["GET dead-letters"],
+    "dead-letters/selected/": [f"GET dead-letters/{ID}", f"POST dead-letters/{ID}/replay", f"POST dead-letters/{ID}/discard"],
+    "dead-letters/<uuid:pk>/": [
+        f"GET dead-letters/{ID}", f"GET dead-letters/{ID}/payload", f"GET dead-letters/{ID}/replays", f"GET replays/{ID}",
+        f"GET journeys/{ID}", "GET changes", "GET audit",
+    ],
+    "dead-letters/<uuid:pk>/replay/": [f"POST dead-letters/{ID}/replay"],
+    "dead-letters/<uuid:pk>/discard/": [f"POST dead-letters/{ID}/discard"],
+    "dead-letters/<uuid:pk>/restore/": [f"POST dead-letters/{ID}/restore"],
+    "dead-letters/<uuid:pk>/send-again/": [f"POST replays/{ID}/send-again"],
+    "dead-letters/<uuid:pk>/mark-processed/": [f"POST replays/{ID}/mark-processed"],
+    "flows/": ["GET flows", "GET flows/1/figures"],
+    "flows/<int:pk>/": [
+        "GET flows/1", "PATCH flows/1", "GET flows/1/figures", "GET flows/1/systems", "GET systems", "GET systems/1",
+        "GET changes", "GET audit", "GET teams",
+    ],
+    "connections/": ["GET connections", "POST connections"],
+    "connections/<int:pk>/": ["GET connections/1", "GET audit"],
+    "connections/<int:pk>/<slug:action>": [
+        "POST connections/1/test", "POST connections/1/approve", "POST connections/1/withdraw", "PUT connections/1/secret",
+    ],
+    "changes/": ["GET changes", "POST changes"],
+    "changes/<uuid:pk>/": [f"GET changes/{ID}", "GET audit"],
+    "changes/<uuid:pk>/end/": [f"POST changes/{ID}/end"],
+    "changes/<uuid:pk>/withdraw/": [f"POST changes/{ID}/withdraw"],
+    "settings/": ["GET rules/flows", "POST rules/flows", "GET rules/keys", "POST rules/keys", "GET rules/destinations"],
+    "settings/rules/<slug:kind>/<int:pk>/<slug:action>": ["DELETE rules/flows/1", "POST rules/keys/1/move"],
+    "settings/masking/": ["GET rules/masking", "POST rules/masking"],
+    "settings/masking/preview": ["POST rules/masking/preview"],
+    "settings/masking/<int:pk>/": ["DELETE rules/masking/1", "POST rules/masking/1/move"],
+    "settings/retention/": ["GET retention", "PATCH retention", "POST retention/preview", "GET retention/plan"],
+    "settings/retention/hold/": ["GET retention/holds", "POST retention/holds"],
+    "settings/retention/holds/<int:pk>/lift/": ["DELETE retention/holds/1"],
+    "flows/<int:pk>/hold/": ["POST retention/holds"],
+    "settings/refused/": "an old address that leads to ingest/refused/",
+    "ingest/": ["GET ingest"],
+    "ingest/refused/": ["GET rejects"],
+    "ingest/refused/<uuid:pk>/": [f"GET rejects/{ID}", f"GET rejects/{ID}/text"],
+    "ingest/refused/<uuid:pk>/resubmit/": [f"POST rejects/{ID}/resubmit"],
+    "ingest/refused/<uuid:pk>/dismiss/": [f"POST rejects/{ID}/dismiss"],
+}  # fmt: skip
+
+
+def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
+    for one in patterns:
+        address = before + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from routes(one.url_patterns, address)
+        else:
+            yield address
+
+
+def test_every_page_and_every_action_has_a_counterpart_in_rest():
+    pages = {one for one in routes(get_resolver().url_patterns) if not one.startswith((*FOR_PROGRAMS, *OTHER))}
+
+    assert pages - set(COUNTERPARTS) == set(), "new pages: name what a program asks instead"
+    assert set(COUNTERPARTS) - pages == set(), "these are gone"
+
+
+@pytest.mark.parametrize(
+    "asked", sorted({one for many in COUNTERPARTS.values() if not isinstance(many, str) for one in many})
+)
+def test_the_counterpart_answers_that_method(asked: str):
+    method, path = asked.split()
+
+    view = resolve(f"/api/v1/{path}").func
+
+    assert hasattr(view, "cls"), f"{path} is no REST address"
+    assert hasattr(view.cls, method.lower())

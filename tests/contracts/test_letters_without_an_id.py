@@ -1,0 +1,149 @@
+"""RabbitMQ gives a message no identity. Those that are the same byte for byte are each shown, and none twice, whatever is killed when."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+from messages.connectors.base import Address
+from messages.connectors.rabbitmq import RabbitMQSource
+from tests.contracts.test_harvester import STORED, FakeConsole
+from tests.product import ROOT, wait_until
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def queue(rabbitmq: str) -> Iterator[Any]:
+    """A function that puts so many equal messages into a queue of its own, and the queue's name."""
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        name = channel.queue_declare(f"t-{uuid.uuid4()}.dlq", durable=True).method.queue
+
+        def put(count: int) -> str:
+            for _ in range(count):
+                channel.basic_publish("", name, b"the same", pika.BasicProperties(delivery_mode=2))
+            return str(name)
+
+        put.depth = lambda: channel.queue_declare(name, passive=True).method.message_count  # type: ignore[attr-defined]
+        yield put
+        channel.queue_delete(name)
+
+
+def source_of(url: str, name: str, state: Path, **options: object) -> RabbitMQSource:
+    return RabbitMQSource(Address(url=url), broker="b", queue=name, options={"state": str(state), **options})
+
+
+def ids(received: list[Any]) -> list[str]:
+    return [one.letter["id"] for one in received]
+
+
+def test_one_that_comes_after_the_first_was_acknowledged_is_another(rabbitmq: str, queue: Any, tmp_path: Path):
+    name, seen = queue(3), []
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as source:
+        for _ in range(3):
+            received = source.receive(1, 1)
+            seen += ids(received)
+            source.acknowledge([one.token for one in received])
+
+    assert len(set(seen)) == 3
+    assert all(len(one) <= 256 for one in seen)
+
+
+def test_what_was_not_acknowledged_has_the_same_names_after_a_crash(rabbitmq: str, queue: Any, tmp_path: Path):
+    name = queue(4)
+    before = source_of(rabbitmq, name, tmp_path)
+    seen = ids(before.receive(3, 1))
+    before.connection.close()  # as the system does for a process that was killed
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as after:
+        again = ids(after.receive(10, 1))
+
+    assert set(again[:3]) == set(seen)
+    assert len(set(again)) == 4
+
+
+def test_killed_between_the_acknowledgement_and_its_note_the_name_of_the_one_that_is_gone_is_not_given_again(
+    rabbitmq: str, queue: Any, tmp_path: Path
+):
+    name = queue(2)
+    before = source_of(rabbitmq, name, tmp_path)
+    first, second = before.receive(2, 1)
+    before.channel.basic_ack(first.token)
+    before.channel.queue_declare(name, passive=True)
+    before.connection.close()
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as after:
+        [again] = after.receive(10, 1)
+
+    assert again.letter["id"] == second.letter["id"]
+
+
+def test_letters_that_stay_with_the_broker_take_no_place_from_others(rabbitmq: str, queue: Any, tmp_path: Path):
+    name = queue(5)
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path, prefetch=2)) as source:
+        taken = [ids(source.receive(1, 0.5)) for _ in range(5)]
+        waiting = source.depth()
+
+    assert [len(one) for one in taken] == [1] * 5
+    assert waiting == 5
+
+
+@pytest.mark.fault
+def test_a_harvester_killed_again_and_again_shows_each_of_them_once(rabbitmq: str, queue: Any, tmp_path: Path):
+    console = FakeConsole()
+    console.judge = lambda body: STORED if isinstance(body, list) else (200, b"{}")  # a heartbeat is no list
+    console.thread.start()
+    config = tmp_path / "harvest.toml"
+    config.write_text(
+        f'console = "{console.url}"\nkey = "wb_agent_x"\nname = "h"\nbatch = 3\n[[broker]]\nname = "b"\nkind = "rabbitmq"\n'
+        f'address = "{rabbitmq}"\n[[broker.queue]]\nname = "{queue(400)}"\n'
+    )
+    chance = random.Random(7)
+    try:
+        for _ in range(8):
+            enough = len(console.stored) + chance.randrange(10, 40)
+            with harvesting(config) as harvester:
+                wait_until(lambda: len(console.stored) >= enough, seconds=30, what="some letters", every=0.001)  # noqa: B023
+                harvester.kill()
+        with harvesting(config) as harvester:
+            wait_until(lambda: len(set(console.stored)) >= 400 and not queue.depth(), seconds=40, what="every letter")
+            harvester.terminate()
+    finally:
+        console.server.shutdown()
+        console.thread.join()
+        console.server.server_close()
+
+    assert len(set(console.stored)) == 400
+
+
+@contextlib.contextmanager
+def harvesting(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "agents", "harvest", "--config", str(config)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def test_a_note_that_cannot_be_read_is_said(rabbitmq: str, queue: Any, tmp_path: Path):
+    source = source_of(rabbitmq, queue(1), tmp_path)
+    assert source.held.file is not None
+    source.held.file.write_text("{")
+
+    with pytest.raises(Exception, match="cannot be read: move it away"):
+        source.receive(1, 0.1)
