@@ -14,7 +14,7 @@ from console.patience import PatientWorker
 
 SLOTS = 64
 NOBODY = -1
-GIVES_WAY_S = 0.002
+GIVES_WAY_S = 0.010
 _open = multiprocessing.RawArray("i", [NOBODY] * SLOTS)  # connections of each process, shared by fork
 
 
@@ -30,9 +30,10 @@ class BalancedWorker(PatientWorker):
         _open[self.age % SLOTS] = count
 
     def accept(self, listener: socket.socket) -> None:
-        if any(NOBODY < count < self.nr_conns for count in _open):
-            time.sleep(GIVES_WAY_S)
-        super().accept(listener)  # finds nothing when the other one was there
+        until = time.monotonic() + GIVES_WAY_S
+        while any(NOBODY < count < self.nr_conns for count in _open) and time.monotonic() < until:
+            time.sleep(0.001)
+        super().accept(listener)  # finds nothing when the other one took it
 
 
 def forget(worker: BalancedWorker) -> None:
