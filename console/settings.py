@@ -246,4 +246,4 @@ INGEST_THREADS = WEB_THREADS
 AGENT_EVENTS_PER_S, AGENT_BYTES_PER_S = CONFIG.agent_events_per_s, CONFIG.agent_bytes_per_s
 DISK_PATHS = CONFIG.disk_paths
 DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
-CONSOLE_CONNECTORS: dict[str, str] = {}  # kind → dotted path of a connector of the operator's own
+CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own

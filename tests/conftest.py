@@ -16,9 +16,7 @@ from tests.engines.kafka import JARS, Kafka
 from tests.product import Product
 
 CHROMIUM = Path("/usr/bin/chromium")
-MEMORY = (
-    "messages.connectors.memory.MemoryConnector"  # the double, declared as an operator declares a kind of their own
-)
+MEMORY = "messages.connectors.memory.FAMILY"  # the double, declared as an operator declares a family of their own
 
 # A machine that does other things meanwhile is slow, and nothing is wrong with the property.
 properties.register_profile("waybill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,7 +37,7 @@ def pytest_configure() -> None:
     """
     from django.conf import settings
 
-    settings.CONSOLE_CONNECTORS["memory"] = MEMORY
+    settings.CONSOLE_FAMILIES["memory"] = MEMORY
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 

@@ -35,7 +35,7 @@ from messages.connectors import get_connector
 from messages.connectors.base import Address, Outgoing
 from messages.connectors.headers import from_dicts
 from messages.connectors.hygiene import stamp_headers, strip_headers
-from messages.connectors.redis_streams import decode_entry
+from messages.connectors.redis_streams.decode import decode_entry
 from messages.models import Change, DeadLetter, Event
 from messages.models import Message as StoredMessage
 from tests.factories import agent_key, push

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from messages.connectors import SOURCES
+from messages.connectors import families
 from messages.connectors.base import Address
 
 
@@ -84,8 +84,9 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     name, kind = str(broker.get("name", "")), str(broker.get("kind", ""))
     if not name:
         raise BadConfig(f"{path}: a [[broker]] needs a name: the console finds the connection for replays by it")
-    if kind not in SOURCES:
-        raise BadConfig(f"{path}: broker {name}: kind is one of {', '.join(sorted(SOURCES))}, not “{kind}”")
+    kinds = sorted(family.kind for family in families() if family.source)
+    if kind not in kinds:
+        raise BadConfig(f"{path}: broker {name}: kind is one of {', '.join(kinds)}, not “{kind}”")
     url = _secret(broker, "address", environ, path)
     if not url:
         raise BadConfig(f"{path}: broker {name} needs an address")

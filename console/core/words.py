@@ -91,14 +91,6 @@ def exact_words(at: datetime) -> str:
     return f"{at.day} {at:%b} {at.year}, {at:%H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
-KINDS = {"redis-streams": "Redis Streams", "rabbitmq": "RabbitMQ", "http": "HTTP"}
-
-
-def kind_words(kind: str) -> str:
-    """Return a broker's kind or family as its makers write it; one that we do not know as it came."""
-    return KINDS.get(kind, kind)
-
-
 def action_words(action: str) -> str:
     """Return an audited action in plain words: "agent_key.created" → "agent key created"."""
     return action.replace(".", " ").replace("_", " ")

@@ -15,16 +15,10 @@ from console.core.errors import Conflict, Invalid
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.connectors import CONNECTORS, UnknownConnector, get_connector
-from messages.connectors.base import Address, Connector
+from messages.connectors import UnknownFamily, families, get_connector, get_family
+from messages.connectors.base import Address, Connector, Family
 from messages.models import Connection
 from messages.payloads.master import open_text, seal_text
-
-SCHEMES = {
-    "redis-streams": {"redis", "rediss"},
-    "rabbitmq": {"amqp", "amqps"},
-    "http": {"http", "https"},
-}
 
 
 class ConnectionInvalid(Invalid):
@@ -51,20 +45,24 @@ def open_secret(token: bytes) -> str:
     return text
 
 
+def connection_families() -> list[Family]:
+    """Return the families that a connection may be of."""
+    return [family for family in families(settings.CONSOLE_FAMILIES) if family.connector]
+
+
 def check_address(kind: str, address: str) -> None:
     """Refuse an unknown kind, a scheme that does not fit, and credentials inside the address."""
-    schemes = SCHEMES.get(kind)
-    if kind not in CONNECTORS | settings.CONSOLE_CONNECTORS:
-        raise ConnectionInvalid(f"there is no connection kind “{kind[:40]}”; use {', '.join(sorted(CONNECTORS))}")
+    try:
+        schemes = get_family(kind, settings.CONSOLE_FAMILIES).schemes
+    except UnknownFamily as error:
+        raise ConnectionInvalid(str(error)) from error
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConnectionInvalid("the address is not a URL") from error
     if schemes and parts.scheme not in schemes:
-        raise ConnectionInvalid(
-            f"an address of kind {kind} starts with {' or '.join(f'{s}://' for s in sorted(schemes))}"
-        )
+        raise ConnectionInvalid(f"an address of kind {kind} starts with {' or '.join(f'{s}://' for s in schemes)}")
     if not host:
         raise ConnectionInvalid("the address names no host")
     if parts.username or parts.password:
@@ -140,8 +138,8 @@ def connector_of(connection: Connection) -> Connector:
         options=connection.options,
     )
     try:
-        return get_connector(connection.kind, address, settings.CONSOLE_CONNECTORS)
-    except UnknownConnector as error:  # its kind was declared when it was made, and is no more
+        return get_connector(connection.kind, address, settings.CONSOLE_FAMILIES)
+    except UnknownFamily as error:  # its kind was declared when it was made, and is no more
         raise ConnectionInvalid(str(error)) from error
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from django import forms
 
-from console.core.words import kind_words
 from console.identity.models import Team
+from messages.catalog.connections import connection_families
 from messages.catalog.services import FlowChange
-from messages.models import Connection, Flow
+from messages.models import Flow
 from messages.retention.rules import BOUNDS
 
 
@@ -52,11 +52,8 @@ class ConnectionForm(forms.Form):
     """A new connection. The secret is taken and never shown again."""
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
-    kind = forms.ChoiceField(choices=[(kind.value, kind_words(kind.value)) for kind in Connection.Kind])
-    address = forms.CharField(
-        max_length=500,
-        help_text="redis://host:6379/0, amqp://host:5672/vhost or https://host/path, without user and password.",
-    )
+    kind = forms.ChoiceField(choices=lambda: [(family.kind, family.label) for family in connection_families()])
+    address = forms.CharField(max_length=500)
     username = forms.CharField(
         max_length=200, required=False, label="User name", widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
@@ -64,3 +61,8 @@ class ConnectionForm(forms.Form):
         max_length=2000, required=False, strip=False, label="Password or token",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",
     )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        examples = [family.example for family in connection_families() if family.example]
+        self.fields["address"].help_text = f"{', '.join(examples)}: without user and password."

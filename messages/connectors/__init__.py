@@ -1,41 +1,59 @@
-"""Connectors by kind: one dict of dotted paths, merged with the operator's own, and one getter."""
+"""Families of brokers by kind: one dict of dotted paths, merged with the operator's own, and getters that raise on an unknown kind.
+
+A new family is a folder with a FAMILY in its `__init__.py`, and one line here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
-from messages.connectors.base import Address, Connector, Source
+from messages.connectors.base import Address, Connector, Family, Source
 
-CONNECTORS = {
-    "redis-streams": "messages.connectors.redis_streams.RedisStreamsConnector",
-    "rabbitmq": "messages.connectors.rabbitmq.RabbitMQConnector",
-    "http": "messages.connectors.http.HTTPConnector",
-}
-SOURCES = {
-    "redis-streams": "messages.connectors.redis_streams.RedisStreamsSource",
-    "rabbitmq": "messages.connectors.rabbitmq.RabbitMQSource",
+FAMILIES = {
+    "redis-streams": "messages.connectors.redis_streams.FAMILY",
+    "rabbitmq": "messages.connectors.rabbitmq.FAMILY",
+    "http": "messages.connectors.http.FAMILY",
 }
 
 
-class UnknownConnector(LookupError):
-    """Nobody declared a connector of this kind."""
+class UnknownFamily(LookupError):
+    """Nobody declared a family of this kind, or it has no such part."""
 
 
-def _load(paths: Mapping[str, str], kind: str) -> Any:
-    path = paths.get(kind)
-    if path is None:
-        raise UnknownConnector(f"there is no connector of kind “{kind}”; known are {', '.join(sorted(paths))}")
+@cache
+def _load(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
 
 
+def get_family(kind: str, more: Mapping[str, str] | None = None) -> Family:
+    """Return what this kind of broker is; raises UnknownFamily."""
+    paths = FAMILIES | dict(more or {})
+    path = paths.get(kind)
+    if path is None:
+        raise UnknownFamily(f"there is no connection kind “{kind[:40]}”; use {', '.join(sorted(paths))}")
+    return cast(Family, _load(path))
+
+
+def families(more: Mapping[str, str] | None = None) -> list[Family]:
+    """Return every family, by label."""
+    return sorted((get_family(kind, more) for kind in FAMILIES | dict(more or {})), key=lambda family: family.label)
+
+
 def get_connector(kind: str, address: Address, more: Mapping[str, str] | None = None) -> Connector:
-    """Return a connector ready to publish; raises UnknownConnector."""
-    return cast(Connector, _load(CONNECTORS | dict(more or {}), kind)(address))
+    """Return a connector ready to publish; raises UnknownFamily."""
+    path = get_family(kind, more).connector
+    if not path:
+        raise UnknownFamily(f"nothing can be sent to a connection of kind “{kind}”")
+    return cast(Connector, _load(path)(address))
 
 
 def get_source(kind: str, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> Source:
-    """Return a source of one queue's dead letters; raises UnknownConnector."""
-    return cast(Source, _load(SOURCES, kind)(address, broker=broker, queue=queue, options=options))
+    """Return a source of one queue's dead letters; raises UnknownFamily."""
+    path = get_family(kind).source
+    if not path:
+        raise UnknownFamily(f"dead letters of kind “{kind}” are pushed, not harvested")
+    return cast(Source, _load(path)(address, broker=broker, queue=queue, options=options))

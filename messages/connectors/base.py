@@ -76,6 +76,25 @@ class Received:
     letter: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One kind of broker or endpoint. Its parts are dotted paths, imported when they are first used.
+
+    schemes    of an address; example: one, as a form shows it, without credentials.
+    connector  a class of Connector taking an Address; "" when nothing can be sent.
+    source     a class of Source; "" when its dead letters are pushed to us.
+    stripped   lower-case names of headers that tell of a death and that a replay leaves out; with `*` at the end, a prefix.
+    """
+
+    kind: str
+    label: str
+    schemes: tuple[str, ...] = ()
+    example: str = ""
+    connector: str = ""
+    source: str = ""
+    stripped: tuple[str, ...] = ()
+
+
 class BrokerUnavailable(Exception):
     """The broker cannot be reached or dropped us; what was not acknowledged will come again."""
 

@@ -7,69 +7,30 @@ send the message straight back), the rest is kept, ours are stamped. The origina
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
+from messages.connectors import families
 from messages.connectors.base import Header
 
-STRIPPED_PREFIXES = (
-    "x-first-death-",
-    "x-last-death-",
-    "x-exception-",
-    "x-original-",
-    "__connect.errors.",
-    "__streams.errors.",
-    "__dlq.errors.",
-    "kafka_dlt-",
-    "kafka_exception-",
-    "kafka_original-",
-    "retry_topic-",
-    "cloudpubsubdeadlettersource",
-    "_amq_orig_",
-    "nservicebus.exceptioninfo.",
-    "nservicebus.retries",
-    "mt-fault-",
-    "x-b3-",
-)
-STRIPPED = frozenset(
-    {
-        "x-death",
-        "x-opt-deaths",
-        "x-delivery-count",
-        "x-acquired-count",
-        "deadletterreason",
-        "deadlettererrordescription",
-        "nservicebus.failedq",
-        "nservicebus.timeoffailure",
-        "mt-reason",
-        # the Redis Streams layout of docs/agents.md
-        "original-stream",
-        "error-type",
-        "error-message",
-        "error-stack",
-        "dead-reason",
-        "attempts",
-        "first-failed-at",
-        "failed-at",
-        "failed-system",
-        "dead-entry-id",
-        # stamped afresh
-        "replay-id",
-        "replay-of",
-        "replay-attempt",
-        "replay-by",
-        "traceparent",
-        "tracestate",
-        "b3",
-        "awstraceheader",
-        "x-amzn-trace-id",
-    }
-)
+# Of families that reach us through others, and what is stamped afresh.
+OTHERS = (
+    "__connect.errors.*", "__streams.errors.*", "__dlq.errors.*", "kafka_dlt-*", "kafka_exception-*", "kafka_original-*", "retry_topic-*",
+    "cloudpubsubdeadlettersource*", "deadletterreason", "deadlettererrordescription", "_amq_orig_*",
+    "replay-id", "replay-of", "replay-attempt", "replay-by", "traceparent", "tracestate", "b3", "x-b3-*", "awstraceheader", "x-amzn-trace-id",
+)  # fmt: skip
+
+
+@cache
+def _stripped() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the names and the prefixes of what every family strips: a message may have died in one and go back by another."""
+    marks = [*OTHERS, *(mark for family in families() for mark in family.stripped)]
+    return frozenset(m for m in marks if not m.endswith("*")), tuple(m[:-1] for m in marks if m.endswith("*"))
 
 
 def strip_headers(headers: Iterable[Header]) -> tuple[Header, ...]:
     """Return the headers that belong to the message itself."""
-    return tuple(
-        h for h in headers if h.name.lower() not in STRIPPED and not h.name.lower().startswith(STRIPPED_PREFIXES)
-    )
+    names, prefixes = _stripped()
+    return tuple(h for h in headers if h.name.lower() not in names and not h.name.lower().startswith(prefixes))
 
 
 def stamp_headers(

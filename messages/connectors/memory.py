@@ -1,6 +1,6 @@
 """The in-memory double that ships with the product: queues by address, shared by every connector of that address.
 
-Nobody can choose it: it would confirm what goes nowhere. Who wants it, as the tests do, declares it in CONSOLE_CONNECTORS.
+Nobody can choose it: it would confirm what goes nowhere. Who wants it, as the tests do, declares it in CONSOLE_FAMILIES.
 """
 
 from __future__ import annotations
@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from messages.connectors.base import Address, Check, Outgoing, Published, Received
+from messages.connectors.base import Address, Check, Family, Outgoing, Published, Received
 
+FAMILY = Family(
+    kind="memory",
+    label="Memory",
+    schemes=("memory",),
+    example="memory://here",
+    connector="messages.connectors.memory.MemoryConnector",
+    source="messages.connectors.memory.MemorySource",
+)
 QUEUES: dict[str, dict[str, list[Outgoing]]] = defaultdict(lambda: defaultdict(list))
 LETTERS: dict[str, list[tuple[int, dict[str, object]]]] = defaultdict(list)
 

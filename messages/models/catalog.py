@@ -91,14 +91,9 @@ class Connection(models.Model):
     secret  Fernet token; write-only: no page and no API ever returns it.
     """
 
-    class Kind(models.TextChoices):
-        REDIS_STREAMS = "redis-streams"
-        RABBITMQ = "rabbitmq"
-        HTTP = "http"
-
     environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="connections")
     name = models.CharField(max_length=120)
-    kind = models.CharField(max_length=40)
+    kind = models.CharField(max_length=40)  # of a Family
     address = models.CharField(max_length=500)  # URL without user and password
     username = models.CharField(max_length=200, blank=True)
     secret = models.BinaryField(default=b"")

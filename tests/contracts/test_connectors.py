@@ -19,9 +19,9 @@ import pika
 import pytest
 import redis
 
-from messages.connectors import UnknownConnector, get_connector, get_source
+from messages.connectors import UnknownFamily, get_connector, get_source
 from messages.connectors.base import Address, Header, Outgoing
-from messages.connectors.http import HTTPConnector
+from messages.connectors.http.connector import HTTPConnector
 from messages.connectors.memory import QUEUES
 from tests.conftest import MEMORY
 from tests.product import free_port
@@ -271,7 +271,7 @@ def test_what_amqp_cannot_carry_is_refused_not_unknown(rabbitmq: str, changes: d
 
 
 def test_an_unknown_kind_is_named():
-    with pytest.raises(UnknownConnector, match="telex"):
+    with pytest.raises(UnknownFamily, match="telex"):
         get_connector("telex", Address(url="x"))
 
 

@@ -18,7 +18,7 @@ from agents.harvest import loop
 from agents.harvest.config import HarvestConfig, Queue
 from agents.harvest.console import Console, ConsoleAway
 from agents.harvest.loop import QueueHarvester
-from messages.connectors import SOURCES
+from messages.connectors import FAMILIES
 from messages.connectors.base import Address
 from messages.connectors.memory import LETTERS
 
@@ -75,7 +75,7 @@ def console(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeConsole]:
 @pytest.fixture
 def harvester(console: FakeConsole, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueHarvester]:
     """A harvester of a queue of four letters; a test starts it."""
-    monkeypatch.setitem(SOURCES, "memory", "messages.connectors.memory.MemorySource")
+    monkeypatch.setitem(FAMILIES, "memory", "messages.connectors.memory.FAMILY")
     address = f"memory://{uuid.uuid4()}"
     LETTERS[address].extend((n, {"id": f"death-{n}", "body": "x" * 10}) for n in range(4))
     queue = Queue(broker="b", kind="memory", address=Address(url=address), name="q")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from messages.connectors.base import Address
-from messages.connectors.http import HTTPConnector
+from messages.connectors.http.connector import HTTPConnector
 from tests.contracts.test_connectors import http_bench, outgoing
 
 TRICKLES = {

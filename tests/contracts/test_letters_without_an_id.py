@@ -15,7 +15,7 @@ import pika
 import pytest
 
 from messages.connectors.base import Address
-from messages.connectors.rabbitmq import RabbitMQSource
+from messages.connectors.rabbitmq.source import RabbitMQSource
 from tests.contracts.test_harvester import STORED, FakeConsole
 from tests.product import ROOT, wait_until
 

@@ -21,7 +21,9 @@ from tests.engines.kafka import Kafka
 from tests.product import ROOT, Product, wait_until
 
 RECORDS, TOGETHER = 300, 20
-DEAD_AFTER_S = 8  # the group waits so long for a killed member before it shares out again; the broker takes no less than 6
+DEAD_AFTER_S = (
+    8  # the group waits so long for a killed member before it shares out again; the broker takes no less than 6
+)
 
 
 @pytest.fixture

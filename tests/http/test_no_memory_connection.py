@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def as_shipped(settings: LazySettings) -> None:
-    settings.CONSOLE_CONNECTORS = {}
+    settings.CONSOLE_FAMILIES = {}
 
 
 def test_rest_refuses_it_and_names_the_kinds_there_are():
@@ -45,14 +45,14 @@ def test_the_page_refuses_it():
 
 
 def test_one_that_was_made_before_is_said_to_be_of_no_kind_and_confirms_nothing(settings: LazySettings):
-    settings.CONSOLE_CONNECTORS = {"memory": "messages.connectors.memory.MemoryConnector"}
+    settings.CONSOLE_FAMILIES = {"memory": "messages.connectors.memory.FAMILY"}
     found = memory_connection()
-    settings.CONSOLE_CONNECTORS = {}
+    settings.CONSOLE_FAMILIES = {}
 
     tested = signed_in().post(f"/connections/{found.pk}/test")
 
     assert tested.status_code == 422
-    assert "there is no connector of kind" in text_of(tested)
+    assert "there is no connection kind" in text_of(tested)
 
 
 def test_the_harvester_has_no_such_broker(tmp_path: Path):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.core import words
+from messages.templatetags.families import kind
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -75,11 +76,7 @@ def test_an_instant_says_as_much_as_its_distance_needs(at, said):
 
 
 def test_machine_names_and_details_are_said_in_plain_words():
-    assert [words.kind_words(kind) for kind in ("redis-streams", "rabbitmq", "kafka")] == [
-        "Redis Streams",
-        "RabbitMQ",
-        "kafka",
-    ]
+    assert [kind(name) for name in ("redis-streams", "rabbitmq", "betamq")] == ["Redis Streams", "RabbitMQ", "betamq"]
     assert words.action_words("agent_key.created") == "agent key created"
     assert [words.sentence(text) for text in ("it died again: no answer", "Sent. ", "")] == [
         "It died again: no answer.",

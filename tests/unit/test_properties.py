@@ -16,8 +16,8 @@ from messages.connectors.base import Header
 from messages.connectors.context import make_traceparent, parse_traceparent
 from messages.connectors.headers import as_dicts, from_dicts, header_of, value_of
 from messages.connectors.hygiene import stamp_headers, strip_headers
-from messages.connectors.rabbitmq import PROPERTIES, decode_delivery
-from messages.connectors.redis_streams import decode_entry
+from messages.connectors.rabbitmq.decode import PROPERTIES, decode_delivery
+from messages.connectors.redis_streams.decode import decode_entry
 from messages.connectors.roots import root_type
 from messages.ingest import clean
 from messages.payloads.render import render_body, render_stack

@@ -85,12 +85,6 @@ def filesize_short(size_bytes: int | None) -> str:
 
 
 @register.filter
-def kind(value: str) -> str:
-    """{{ connection.kind|kind }} → "Redis Streams"."""
-    return words.kind_words(value)
-
-
-@register.filter
 def action(value: str) -> str:
     """{{ entry.action|action }} → "agent key created"."""
     return words.action_words(value)

@@ -1,0 +1,16 @@
+"""RabbitMQ over AMQP 0.9.1."""
+
+from messages.connectors.base import Family
+
+FAMILY = Family(
+    kind="rabbitmq",
+    label="RabbitMQ",
+    schemes=("amqp", "amqps"),
+    example="amqp://host:5672/vhost",
+    connector="messages.connectors.rabbitmq.connector.RabbitMQConnector",
+    source="messages.connectors.rabbitmq.source.RabbitMQSource",
+    stripped=(
+        "x-death", "x-opt-deaths", "x-delivery-count", "x-acquired-count", "x-first-death-*", "x-last-death-*", "x-exception-*", "x-original-*",
+        "nservicebus.failedq", "nservicebus.timeoffailure", "nservicebus.exceptioninfo.*", "nservicebus.retries*", "mt-reason", "mt-fault-*",
+    ),
+)  # fmt: skip

@@ -1,0 +1,102 @@
+"""Sending over AMQP 0.9.1: publisher confirms with `mandatory`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import pika
+from pika import exceptions as amqp
+
+from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.headers import value_of
+from messages.connectors.rabbitmq.client import REFUSED_LOGIN, checked, parameters_of, says
+from messages.connectors.rabbitmq.decode import PROPERTIES
+
+
+class RabbitMQConnector:
+    """basic.publish with confirms; unroutable comes back and is refused, never lost in silence."""
+
+    kind = "rabbitmq"
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.connection: Any = None
+        self.channel: Any = None
+
+    def _open(self, timeout_s: float) -> None:
+        if self.connection is None or not self.connection.is_open:
+            self.connection = pika.BlockingConnection(parameters_of(self.address, timeout_s=timeout_s))
+            self.channel = None
+        if self.channel is None or not self.channel.is_open:
+            self.channel = self.connection.channel()
+            self.channel.confirm_delivery()
+
+    def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
+        return [self._publish(item, timeout_s) for item in items]
+
+    def _publish(self, item: Outgoing, timeout_s: float) -> Published:
+        exchange, key = item.route.get("exchange", ""), item.route.get("routing_key") or item.destination
+        try:
+            properties = _encodable(exchange, key, item)
+        except Exception as error:  # noqa: BLE001  whatever pika's encoder says of it: nothing was sent
+            return Published(id=item.id, result="refused", detail=f"AMQP cannot carry it: {says(error)}")
+        try:
+            self._open(timeout_s)
+        except REFUSED_LOGIN as error:
+            return Published(id=item.id, result="refused", detail=f"RabbitMQ refused the login: {says(error)}")
+        except (amqp.AMQPError, OSError) as error:
+            return Published(id=item.id, result="unavailable", detail=f"RabbitMQ cannot be reached: {says(error)}")
+        try:
+            self.channel.basic_publish(exchange, key, item.body, properties, mandatory=True)
+        except amqp.UnroutableError:
+            return Published(
+                id=item.id,
+                result="refused",
+                detail=f"no queue takes {exchange or 'the default exchange'} with key {key}",
+            )
+        except amqp.NackError:
+            return Published(
+                id=item.id, result="refused", detail="RabbitMQ would not take it: the queue is full or failing"
+            )
+        except amqp.ChannelClosedByBroker as error:
+            return Published(
+                id=item.id, result="refused", detail=f"RabbitMQ refused it: {error.reply_code} {error.reply_text}"
+            )
+        except (amqp.AMQPError, OSError) as error:
+            self.close()
+            return Published(
+                id=item.id,
+                result="unknown",
+                detail=f"the line broke before the confirm, RabbitMQ may have taken it: {says(error)}",
+            )
+        return Published(
+            id=item.id,
+            result="confirmed",
+            detail=f"RabbitMQ confirmed it at {exchange or 'the default exchange'} with key {key}",
+        )
+
+    def check(self, destination: str | None) -> list[Check]:
+        return checked(self.address, destination, "may publish", "a channel with confirms was opened")
+
+    def close(self) -> None:
+        with contextlib.suppress(amqp.AMQPError, OSError):
+            if self.connection is not None and self.connection.is_open:
+                self.connection.close()
+        self.connection = self.channel = None
+
+
+def _encodable(exchange: str, key: str, item: Outgoing) -> pika.BasicProperties:
+    """Return the properties to send with; raises what pika raises for names and numbers that do not fit their frames."""
+    properties = _properties(item)
+    properties.encode()
+    pika.spec.Basic.Publish(exchange=exchange, routing_key=key).encode()
+    return properties
+
+
+def _properties(item: Outgoing) -> pika.BasicProperties:
+    kept: dict[str, Any] = {name: item.properties[name] for name in PROPERTIES if item.properties.get(name) is not None}
+    kept.setdefault("content_type", item.content_type or None)
+    kept.setdefault("delivery_mode", 2)
+    return pika.BasicProperties(headers={header.name: value_of(header) for header in item.headers}, **kept)

@@ -1,0 +1,63 @@
+"""Sending to Redis Streams: an entry's field `body` is the body, every other field a header."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import redis
+
+from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.headers import value_of
+from messages.connectors.redis_streams.client import connect, reached, says
+
+
+class RedisStreamsConnector:
+    """XADD; the entry id is the broker's confirmation."""
+
+    kind = "redis-streams"
+
+    def __init__(self, address: Address) -> None:
+        self.client = connect(address)
+
+    def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
+        return [self._publish(item) for item in items]
+
+    def _publish(self, item: Outgoing) -> Published:
+        fields: dict[str | bytes, str | bytes] = {}
+        for header in item.headers:
+            value = value_of(header)
+            fields[header.name] = value if isinstance(value, bytes) else "" if value is None else str(value)
+        fields["body"] = item.body
+        try:
+            self.client.ping()  # so that a dead line is known before anything is sent
+        except redis.AuthenticationError as error:
+            return Published(id=item.id, result="refused", detail=f"Redis refused the login: {says(error)}")
+        except redis.RedisError as error:
+            return Published(id=item.id, result="unavailable", detail=f"Redis cannot be reached: {says(error)}")
+        try:
+            entry = self.client.xadd(item.destination, fields)
+        except redis.ResponseError as error:
+            return Published(id=item.id, result="refused", detail=f"Redis refused it: {says(error)}")
+        except redis.RedisError as error:
+            return Published(
+                id=item.id,
+                result="unknown",
+                detail=f"the line broke while sending, Redis may have taken it: {says(error)}",
+            )
+        return Published(
+            id=item.id, result="confirmed", detail=f"stored in stream {item.destination}", broker_id=entry.decode()
+        )
+
+    def check(self, destination: str | None) -> list[Check]:
+        checks = reached(self.client)
+        if all(check.answer for check in checks) and destination:
+            kind = self.client.type(destination).decode()
+            exists = {"stream": True, "none": False}.get(kind, False)
+            words = {"stream": "is there", "none": "is not there yet; the first message makes it"}.get(
+                kind, f"is a {kind}, not a stream"
+            )
+            checks.append(Check(question="queue exists", answer=exists, detail=f"stream {destination} {words}"))
+        return checks
+
+    def close(self) -> None:
+        self.client.close()
