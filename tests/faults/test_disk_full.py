@@ -55,7 +55,8 @@ def test_a_full_disk_is_met_with_503_before_postgresql_panics_and_all_that_was_a
         fleet, ballast = Fleet(product), small_disk / "ballast"
         with fleet.sending():
             fleet.wait_for_acknowledged(5)
-            fill(ballast, until_free=35 * MIB)  # 7 %: below the reserve, above nothing
+            # 9 %: below the reserve, with room for what comes until that is noticed, two seconds later
+            fill(ballast, until_free=46 * MIB)
             wait_until(lambda: fleet.statuses()[503] > 10, seconds=30, what="ingest pushing back")
             stood = fleet.acknowledged()
             time.sleep(3)
