@@ -45,6 +45,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "console.health.middleware.RequestMetrics",
     "django.middleware.security.SecurityMiddleware",
+    "messages.ingest.first.IngestFirst",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -95,7 +96,8 @@ def _database() -> dict[str, object]:
 DATABASES = {"default": {**_database(), "ATOMIC_REQUESTS": False}}
 DATABASES["default"]["OPTIONS"] = {
     **dict(DATABASES["default"].get("OPTIONS") or {}),  # type: ignore[call-overload]
-    # Prepared statements and server-side binding stay off: psycopg's defaults, safe behind a pooler.
+    # Only of statements that ingest binds on the server; the ORM binds in the client. Two fifths of PostgreSQL's time for a small batch.
+    "prepare_threshold": 0 if CONFIG.prepared_statements else None,
     "options": "-c statement_timeout=15000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000",
     "application_name": "waybill",
 }

@@ -98,6 +98,11 @@ SETTINGS: tuple[Setting, ...] = (
         meaning="postgres://user:password@host:port/name of a PostgreSQL 15 or newer.",
     ),
     Setting(
+        name="WAYBILL_PREPARED_STATEMENTS",
+        default="1",
+        meaning="0 behind a pooler that does not carry prepared statements: PgBouncer before 1.21 in transaction mode. Ingest then costs more.",
+    ),
+    Setting(
         name="REDIS_URL",
         default="embedded Valkey 9",
         meaning="redis://… of a Redis 6.2, Valkey 7.2 or newer: Celery broker and cache.",
@@ -156,6 +161,7 @@ class Config:
     log_level: str
     database_url: str | None
     redis_url: str | None
+    prepared_statements: bool
     kafka_brokers: str | None
     kafka_properties: Path | None
     elasticsearch_url: str | None
@@ -292,6 +298,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
         database_url=text["DATABASE_URL"],
         redis_url=text["REDIS_URL"],
+        prepared_statements=_flag(environ, "WAYBILL_PREPARED_STATEMENTS", True),
         kafka_brokers=text["WAYBILL_KAFKA_BROKERS"],
         kafka_properties=Path(text["WAYBILL_KAFKA_PROPERTIES"]) if text["WAYBILL_KAFKA_PROPERTIES"] else None,
         elasticsearch_url=text["ELASTICSEARCH_URL"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -36,11 +35,6 @@ def framed(*parts: object) -> bytes:
     return data
 
 
-def derivation(*parts: object) -> Any:
-    """Return a hasher that was fed these parts: copy it, feed it the other parts framed, and give it to `id_of_hash`."""
-    return hashlib.blake2b(framed(*parts), digest_size=16)
-
-
 def derived_uuid(*parts: object) -> UUID:
     """Return the UUID (version 8) that these parts always give."""
     return uuid_of(derived_id(*parts))
@@ -48,12 +42,8 @@ def derived_uuid(*parts: object) -> UUID:
 
 def derived_id(*parts: object) -> bytes:
     """Return the 16 bytes of derived_uuid(*parts)."""
-    return id_of_hash(derivation(*parts))
-
-
-def id_of_hash(hasher: Any) -> bytes:
-    """Return the 16 bytes of the UUID (version 8) that a hasher's digest gives."""
-    return (int.from_bytes(hasher.digest(), "big") & _REST | _VERSION_8).to_bytes(16, "big")
+    digest = hashlib.blake2b(framed(*parts), digest_size=16).digest()
+    return (int.from_bytes(digest, "big") & _REST | _VERSION_8).to_bytes(16, "big")
 
 
 _decode = msgspec.msgpack.Decoder(UUID).decode

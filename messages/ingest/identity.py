@@ -6,24 +6,26 @@ message without an id is named by the span that created it.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from uuid import UUID
 
-from console.core.ids import derivation, derived_id, derived_uuid, id_of_hash
+from console.core.ids import derived_id, derived_uuid
 from messages.ingest.semconv import CONSUMING
 
 LONG_ID = 16  # characters
 
 
-_spans = lru_cache(maxsize=64)(partial(derivation, "span"))  # by environment
-_SIXTEEN = b"\x00\x00\x00\x10"  # the length that stands before a trace id and before a span id
+@lru_cache(maxsize=8192)  # a trace's spans come close together
+def _of_trace(environment_id: int, trace_id: bytes) -> bytes:
+    return derived_id("span", environment_id, trace_id)[:8]
 
 
 def span_event_id(environment_id: int, trace_id: bytes, span_id: str) -> bytes:
-    """Return derived_id("span", environment_id, trace_id, span_id) at a third of its cost; span_id: 16 hex digits."""
-    hasher = _spans(environment_id).copy()
-    hasher.update(_SIXTEEN + trace_id + _SIXTEEN + span_id.encode())
-    return id_of_hash(hasher)
+    """Return eight bytes of the trace's own and the span's eight; span_id: 16 hex digits.
+
+    Spans of a trace lie side by side in the index: its pages are touched once for all of them.
+    """
+    return _of_trace(environment_id, trace_id) + bytes.fromhex(span_id)
 
 
 def native_event_id(environment_id: int, system: str, identity: str) -> bytes:

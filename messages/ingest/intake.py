@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import Counter, Histogram
 
 from console.identity.models import Agent
@@ -23,6 +22,7 @@ from messages.ingest.catalog import business_keys, rules_of
 from messages.ingest.exceptions import store_exceptions
 from messages.ingest.http import Body, batch_identity
 from messages.ingest.model import Batch, NewEvent, Refused
+from messages.ingest.otlp_wire import TraceRequest
 from messages.ingest.writer import write_batch
 from messages.retention.policies import accepted_age
 
@@ -50,7 +50,7 @@ def keys_for(agent: Agent) -> Callable[[Mapping[str, Any]], dict[str, str]]:
 
 
 def _traces(agent: Agent, body: Body) -> Decoded:
-    request, unreadable = otlp_decode.decode_request(body.data, body.media_type, ExportTraceServiceRequest)
+    request, unreadable = otlp_decode.decode_request(body.data, body.media_type, TraceRequest)
     events, refused = otlp.events_of(
         request,
         environment_id=agent.environment_id,

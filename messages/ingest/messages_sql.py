@@ -44,11 +44,16 @@ def run_set_based(statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple
 
     On a server-side cursor of psycopg's own with binary arrays: Django's binds in the client, as text, at three times the cost.
     """
+    cursor = run(statement, [list(column) for column in zip(*rows, strict=True)])
+    with connection.wrap_database_errors:
+        return cursor.fetchall() if "RETURNING" in statement else []
+
+
+def run(statement: str, parameters: Sequence[object]) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Run a statement bound and prepared by the server, and return the cursor to fetch from."""
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection)
-        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-        return cursor.fetchall() if "RETURNING" in statement else []
+        return psycopg.Cursor(connection.connection).execute(statement, parameters)
 
 
 UPSERT = """
@@ -125,15 +130,13 @@ def place(first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date
     calm = NEAR_MIDNIGHT < now - midnight < timedelta(days=1) - NEAR_MIDNIGHT and set(days.values()) == {today}
     # Of messages of today alone the upsert itself meets today's rows, and no later day has any.
     latest = today - timedelta(days=1) if calm else max(days.values()) + LOOK_BACK
-    with connection.cursor() as cursor:
-        # Two statements in one round trip; the second has its own snapshot, taken after the lock was given.
-        cursor.execute(
-            f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s); "  # noqa: S608  constants
-            "SELECT id, first_seen_on FROM messaging_message WHERE id = ANY(%s) AND first_seen_on BETWEEN %s AND %s",
-            [LOCK, list(days), min(days.values()) - LOOK_BACK, latest],
+    with one_round_trip():  # the second statement has its own snapshot, taken after the lock was given
+        run(f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s)", [LOCK])
+        known = run(
+            "SELECT id, first_seen_on FROM messaging_message WHERE id = ANY(%b) AND first_seen_on BETWEEN %b AND %b",
+            [list(days), min(days.values()) - LOOK_BACK, latest],
         )
-        cursor.nextset()
-        found: Sequence[tuple[UUID, date]] = cursor.fetchall()
+        found: Sequence[tuple[UUID, date]] = known.fetchall()
     return days | dict(found)
 
 

@@ -15,24 +15,29 @@ from functools import partial
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from messages.ingest import clean, semconv
-from messages.ingest.http import MOST_ITEMS, TooLarge
+from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
 from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
+from messages.ingest.otlp_decode import check_some_are_readable, not_readable
+from messages.ingest.otlp_wire import Encoded, TraceRequest, attributes_of, plain
 from messages.payloads.seal import Content
 
 PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
 ERROR_STATUS = 2
+UNREADABLE = (UnicodeDecodeError, DecodeError, RecursionError)
 MOST_LINKS = 1_000  # of one span
 MOST_LINKS_OF_ALL = 50_000
+NO_TRACE, NO_SPAN = bytes(16), bytes(8)  # all zero is no id
 
 Keys = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
 def events_of(
-    request: ExportTraceServiceRequest,
+    request: Any,
     *,
     environment_id: int,
     now: datetime,
@@ -40,9 +45,9 @@ def events_of(
     keys: Keys,
     unreadable: Mapping[int, Refused] = {},
 ) -> tuple[list[NewEvent], list[Refused]]:
-    """Return (events, refused spans) of a request, indices counted over all spans; raises TooLarge over 5,000 spans.
+    """Return (events, refused spans) of a TraceRequest, indices counted over all spans; raises TooLarge over 10,000 spans.
 
-    unreadable  what decoding left an empty span for, by index.
+    unreadable  what decoding left an empty span for, by index. Raises Malformed when no span can be read.
     """
     events: list[NewEvent] = []
     refused: list[Refused] = []
@@ -51,7 +56,6 @@ def events_of(
         resource = plain(resource_spans.resource.attributes)
         semconv.rename(resource)
         source = _Source(
-            resource=resource_spans.resource,
             kept={name: resource[name] for name in semconv.RESOURCE_KEPT if name in resource},
             system=clean.text(str(resource.get("service.name") or "unknown_service"), 120),
             keys=keys(resource),
@@ -64,38 +68,47 @@ def events_of(
             key_rules=keys,
         )
         for scope_spans in resource_spans.scope_spans:
-            if index + len(scope_spans.spans) > MOST_ITEMS:
-                raise TooLarge(f"a request carries at most {MOST_ITEMS:,} spans; lower the exporter's batch size")
+            place = _Place(resource=resource_spans.resource, scope=scope_spans.scope, scope_name=scope_spans.scope.name)
+            if index + len(scope_spans.spans) > MOST_OTLP_ITEMS:
+                raise TooLarge(f"a request carries at most {MOST_OTLP_ITEMS:,} spans; lower the exporter's batch size")
             for span in scope_spans.spans:
                 links += len(span.links)
                 if links > MOST_LINKS_OF_ALL:
                     raise TooLarge(
                         f"a request carries at most {MOST_LINKS_OF_ALL:,} links; lower the exporter's batch size"
                     )
-                if is_id(span.trace_id, 16) and is_id(span.span_id, 8):
-                    events.append(_event(span, index, source, scope_spans.scope.name))
+                trace_id, span_id = span.trace_id, span.span_id
+                if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
+                    refused.append(unreadable.get(index) or _refused(index, span, place))
                 else:
-                    refused.append(unreadable.get(index) or _refused(index, span, resource_spans.resource))
+                    try:
+                        events.append(_event(span, trace_id, span_id.hex(), index, source, place))
+                    except UNREADABLE as error:
+                        refused.append(not_readable(index, error, place.alone(span)))
                 index += 1
+    check_some_are_readable(index, refused)
     return events, refused
 
 
-def is_id(value: bytes, length: int) -> bool:
-    """Whether these bytes are a trace id (16) or span id (8): all zero is none."""
-    return len(value) == length and value != bytes(length)
-
-
-def _refused(index: int, span: Any, resource: Any) -> Refused:
+def _refused(index: int, span: Any, place: _Place) -> Refused:
     detail = "a span needs a trace id of 16 bytes and a span id of 8 bytes, not all zero"
-    return Refused(index=index, code="invalid_span_id", detail=detail, raw=alone(span, resource))
+    return Refused(index=index, code="invalid_span_id", detail=detail, raw=place.alone(span))
 
 
-def alone(span: Any, resource: Any) -> bytes:
-    """Return a request that holds this span alone."""
-    request = ExportTraceServiceRequest()
-    resource_spans = request.resource_spans.add(resource=resource)
-    resource_spans.scope_spans.add().spans.append(span)
-    return request.SerializeToString()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where spans stood in their request."""
+
+    resource: Any
+    scope: Any
+    scope_name: str
+
+    def alone(self, span: Any) -> bytes:
+        """Return a request that holds this span alone."""
+        request = TraceRequest()
+        scope_spans = request.resource_spans.add(resource=self.resource).scope_spans.add(scope=self.scope)
+        scope_spans.spans.append(span)
+        return bytes(request.SerializeToString())
 
 
 def as_json(raw: bytes) -> str:
@@ -112,23 +125,6 @@ def as_json(raw: bytes) -> str:
     return json.dumps(tree, indent=2, ensure_ascii=False)
 
 
-def _value(any_value: Any) -> Any:
-    """Return a plain Python value of an AnyValue."""
-    kind = any_value.WhichOneof("value")
-    if kind == "array_value":
-        return [_value(item) for item in any_value.array_value.values[:256]]
-    if kind == "kvlist_value":
-        return plain(any_value.kvlist_value.values[:256])
-    if kind == "bytes_value":
-        return base64.b64encode(any_value.bytes_value).decode()
-    return getattr(any_value, kind) if kind else None
-
-
-def plain(attributes: Any) -> dict[str, Any]:
-    # Text first: five of six attributes are, and it saves the look-up of the oneof.
-    return {pair.key: (value := pair.value).string_value or _value(value) for pair in attributes}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     """What every span of one resource shares."""
@@ -143,14 +139,14 @@ class _Source:
     retention: timedelta
     key_rules: Keys
     kept: dict[str, Any]
-    resource: Any
 
 
-def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
+def _event(span: Any, trace_id: bytes, span_id: str, index: int, source: _Source, place: _Place) -> NewEvent:
     environment_id = source.environment_id
+    scope = place.scope_name
     attributes = _attributes(span, scope)
-    trace_id, span_id = span.trace_id, span.span_id.hex()
-    parent = span.parent_span_id.hex() if is_id(span.parent_span_id, 8) else None
+    parent_id = span.parent_span_id
+    parent = parent_id.hex() if len(parent_id) == 8 and parent_id != NO_SPAN else None
     links = _links(span) if span.links else []
     destination = semconv.destination_of(attributes)
     operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
@@ -190,18 +186,17 @@ def _event(span: Any, index: int, source: _Source, scope: str) -> NewEvent:
         error_message=error_message,
         error_stack=error_stack,
         keys=business,
-        payload=_payload(attributes, span),
+        payload=_payload(attributes),
         attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
         found_in=attributes,
         found_around=source.attributes,
-        raw=partial(alone, span, source.resource),
+        raw=partial(place.alone, span),
     )
 
 
 def _attributes(span: Any, scope: str) -> dict[str, Any]:
     """Return the span's attributes under their present names."""
-    attributes = plain(span.attributes)
-    semconv.rename(attributes)
+    attributes = attributes_of(span.attributes)
     if scope == semconv.PIKA:
         semconv.mend_pika(attributes, span.name)
     return attributes
@@ -216,8 +211,11 @@ def _links(span: Any) -> list[tuple[bytes, str]]:
 
 
 def _took_us(span: Any) -> int:
-    end = span.end_time_unix_nano
-    return min(clean.MOST_US, max(0, (end - span.start_time_unix_nano) // 1000)) if end else 0
+    end, start = span.end_time_unix_nano, span.start_time_unix_nano
+    if end <= start:
+        return 0
+    took_us = (end - start) // 1000
+    return took_us if took_us < clean.MOST_US else clean.MOST_US
 
 
 def _batch(
@@ -275,14 +273,13 @@ def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | Non
     )
 
 
-def _payload(attributes: dict[str, Any], span: Any) -> NewPayload | None:
+def _payload(attributes: dict[str, Any]) -> NewPayload | None:
     """Take the payload out of the attributes, so that it is stored sealed and nowhere else."""
-    for name in PAYLOAD_ATTRIBUTES:
-        body = attributes.pop(name, None)
-        if body is not None:
-            content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)
-            sent = next((pair.value for pair in span.attributes if pair.key == name), None)
-            if sent is not None and sent.WhichOneof("value") == "bytes_value":  # attributes hold it as base64
-                return NewPayload(content_type, Content(sent.bytes_value))
-            return NewPayload(content_type, Content(str(body).encode("utf-8", "replace")))
-    return None
+    bodies = [attributes.pop(name) for name in PAYLOAD_ATTRIBUTES if name in attributes]
+    body = next((body for body in bodies if body is not None), None)
+    if body is None:
+        return None
+    content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)
+    if isinstance(body, Encoded):
+        return NewPayload(content_type, Content(base64.b64decode(body)))
+    return NewPayload(content_type, Content(str(body).encode("utf-8", "replace")))

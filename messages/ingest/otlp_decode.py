@@ -7,8 +7,8 @@ JavaScript sends lone surrogates and numbers that nobody can hold. What cannot b
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -20,12 +20,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from messages.ingest import jsontext
 from messages.ingest.http import Malformed
 from messages.ingest.model import Refused
+from messages.ingest.otlp_wire import TraceRequest
 
 WHOLE_BYTES = (
     256 * 1024
 )  # of JSON: more as a whole is in memory several times over, and one huge span took half a minute
 PROTOBUF = "application/x-protobuf"
-Request = TypeVar("Request", ExportTraceServiceRequest, ExportLogsServiceRequest)
+NOT_READABLE = "unreadable_item"
 UNREADABLE = (*jsontext.UNREADABLE, ParseError, DecodeError, ValueError, TypeError, AttributeError)
 NAMES: dict[type[Any], tuple[str, str, str]] = {
     ExportTraceServiceRequest: ("resourceSpans", "scopeSpans", "spans"),
@@ -33,8 +34,11 @@ NAMES: dict[type[Any], tuple[str, str, str]] = {
 }
 
 
-def decode_request(data: bytes, media_type: str, kind: type[Request]) -> tuple[Request, dict[int, Refused]]:
-    """Return (the request, the items of it that cannot be read, by their index over all); raises Malformed with what is wrong."""
+def decode_request(data: bytes, media_type: str, kind: Any) -> tuple[Any, dict[int, Refused]]:
+    """Return (the request, of the class `kind`, the items of it that cannot be read, by their index over all); raises Malformed with what is wrong."""
+    if kind is TraceRequest and media_type != PROTOBUF:
+        request, unreadable = decode_request(data, media_type, ExportTraceServiceRequest)
+        return TraceRequest.FromString(request.SerializeToString()), unreadable
     if media_type == PROTOBUF:
         request = kind()
         try:
@@ -46,7 +50,7 @@ def decode_request(data: bytes, media_type: str, kind: type[Request]) -> tuple[R
         return _item_by_item_of_json(data, kind)
     try:
         jsontext.check_nesting(data)
-        return cast(Request, ParseDict(_with_base64(msgspec.json.decode(data)), kind(), ignore_unknown_fields=True)), {}
+        return ParseDict(_with_base64(msgspec.json.decode(data)), kind(), ignore_unknown_fields=True), {}
     except (Malformed, *UNREADABLE):
         return _item_by_item_of_json(data, kind)
 
@@ -74,7 +78,7 @@ def _loose_request() -> Any:
 LooseRequest = _loose_request()
 
 
-def _item_by_item(data: bytes, kind: type[Request]) -> tuple[Request, dict[int, Refused]]:
+def _item_by_item(data: bytes, kind: Any) -> tuple[Any, dict[int, Refused]]:
     unreadable: dict[int, Refused] = {}
     request, index = kind(), 0
     try:
@@ -82,7 +86,7 @@ def _item_by_item(data: bytes, kind: type[Request]) -> tuple[Request, dict[int, 
             place = _add_resource(request)
             place.resource.MergeFromString(resource.resource)
             for scope in resource.scopes:
-                around, items = _add_scope(place, kind)
+                around, items = _add_scope(place)
                 around.MergeFromString(scope.scope)
                 for raw in scope.items:
                     item = items.add()
@@ -91,11 +95,11 @@ def _item_by_item(data: bytes, kind: type[Request]) -> tuple[Request, dict[int, 
                     except (DecodeError, RecursionError) as error:
                         item.Clear()
                         alone = LooseRequest(resources=[{"resource": resource.resource, "scopes": [{"items": [raw]}]}])
-                        unreadable[index] = _refused(index, error, alone.SerializeToString())
+                        unreadable[index] = not_readable(index, error, alone.SerializeToString())
                     index += 1
     except (DecodeError, RecursionError) as error:
         raise Malformed(f"the body is not an {kind.__name__}: {error}") from error
-    _check_some_are_readable(index, unreadable)
+    check_some_are_readable(index, unreadable.values())
     return request, unreadable
 
 
@@ -116,7 +120,7 @@ class _Request(msgspec.Struct):
     resourceLogs: list[_Resource] | None = None
 
 
-def _item_by_item_of_json(data: bytes, kind: type[Request]) -> tuple[Request, dict[int, Refused]]:
+def _item_by_item_of_json(data: bytes, kind: Any) -> tuple[Any, dict[int, Refused]]:
     resources, scopes, items_name = NAMES[kind]
     unreadable: dict[int, Refused] = {}
     request, index = kind(), 0
@@ -125,7 +129,7 @@ def _item_by_item_of_json(data: bytes, kind: type[Request]) -> tuple[Request, di
             place = _add_resource(request)
             ParseDict(resource.resource or {}, place.resource, ignore_unknown_fields=True)
             for scope in getattr(resource, scopes) or []:
-                around, items = _add_scope(place, kind)
+                around, items = _add_scope(place)
                 ParseDict(scope.scope or {}, around, ignore_unknown_fields=True)
                 for raw in getattr(scope, items_name) or []:
                     item = items.add()
@@ -135,35 +139,36 @@ def _item_by_item_of_json(data: bytes, kind: type[Request]) -> tuple[Request, di
                     except (Malformed, *UNREADABLE) as error:
                         item.Clear()
                         tree = {"resource": resource.resource or {}, scopes: [{items_name: [raw]}]}
-                        unreadable[index] = _refused(index, error, msgspec.json.encode({resources: [tree]}))
+                        unreadable[index] = not_readable(index, error, msgspec.json.encode({resources: [tree]}))
                     index += 1
     except UNREADABLE as error:
         raise Malformed(f"the body is not OTLP JSON: {str(error)[:300]}") from error
     if not index:
         raise Malformed(f"the body is not OTLP JSON of {items_name}")
-    _check_some_are_readable(index, unreadable)
+    check_some_are_readable(index, unreadable.values())
     return request, unreadable
 
 
 def _add_resource(request: Any) -> Any:
-    return (request.resource_spans if isinstance(request, ExportTraceServiceRequest) else request.resource_logs).add()
+    return (request.resource_spans if hasattr(request, "resource_spans") else request.resource_logs).add()
 
 
-def _add_scope(place: Any, kind: type[Any]) -> tuple[Any, Any]:
+def _add_scope(place: Any) -> tuple[Any, Any]:
     """Return (a new scope, its items)."""
-    if kind is ExportTraceServiceRequest:
+    if hasattr(place, "scope_spans"):
         added = place.scope_spans.add()
         return added.scope, added.spans
     added = place.scope_logs.add()
     return added.scope, added.log_records
 
 
-def _refused(index: int, error: Exception, raw: bytes) -> Refused:
-    return Refused(index=index, code="unreadable_item", detail=f"it cannot be read: {str(error)[:300]}", raw=raw)
+def not_readable(index: int, error: Exception, raw: bytes) -> Refused:
+    return Refused(index=index, code=NOT_READABLE, detail=f"it cannot be read: {str(error)[:300]}", raw=raw)
 
 
-def _check_some_are_readable(count: int, unreadable: Mapping[int, Refused]) -> None:
+def check_some_are_readable(count: int, refused: Iterable[Refused]) -> None:
     """A body of which nothing can be read is refused as one: it is not what its headers say."""
+    unreadable = [one for one in refused if one.code == NOT_READABLE]
     if count and len(unreadable) == count:
         raise Malformed(f"of {count} items none can be read; the first: {unreadable[0].detail}")
 

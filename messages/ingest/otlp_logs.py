@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from console.core.ids import derived_uuid, uuid_of
 from messages.ingest import clean
-from messages.ingest.http import MOST_ITEMS, TooLarge
+from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
 from messages.ingest.identity import span_event_id
-from messages.ingest.otlp import plain
+from messages.ingest.otlp_wire import plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class NewException:
 def exceptions_of(
     request: ExportLogsServiceRequest, *, environment_id: int, now: datetime, retention: timedelta
 ) -> tuple[list[NewException], int]:
-    """Return (exceptions with a span, how many other records there were); raises TooLarge over 5,000 records."""
+    """Return (exceptions with a span, how many other records there were); raises TooLarge over 10,000 records."""
     found: dict[UUID, NewException] = {}
     total = kept = 0
     for resource_logs in request.resource_logs:
@@ -44,8 +44,10 @@ def exceptions_of(
         system = clean.text(str(resource.get("service.name") or "unknown_service"), 120)
         for scope_logs in resource_logs.scope_logs:
             total += len(scope_logs.log_records)
-            if total > MOST_ITEMS:
-                raise TooLarge(f"a request carries at most {MOST_ITEMS:,} log records; lower the exporter's batch size")
+            if total > MOST_OTLP_ITEMS:
+                raise TooLarge(
+                    f"a request carries at most {MOST_OTLP_ITEMS:,} log records; lower the exporter's batch size"
+                )
             for record in scope_logs.log_records:
                 exception = _exception(record, system, environment_id, now, retention)
                 if exception is not None:

@@ -17,6 +17,7 @@ from messages.ingest import otlp, semconv
 from messages.ingest.catalog import known_flow, rules_of
 from messages.ingest.masking import mask_refused
 from messages.ingest.model import Refused
+from messages.ingest.otlp_wire import plain
 from messages.masking.rules import Budget, Work
 from messages.models import IngestReject
 from messages.payloads.seal import Content, seal
@@ -85,9 +86,9 @@ def _flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
     try:
         if endpoint == "traces":
             resource = ExportTraceServiceRequest.FromString(raw).resource_spans[0]
-            attributes = otlp.plain(resource.scope_spans[0].spans[0].attributes)
+            attributes = plain(resource.scope_spans[0].spans[0].attributes)
             semconv.rename(attributes)
-            system = otlp.plain(resource.resource.attributes).get("service.name")
+            system = plain(resource.resource.attributes).get("service.name")
             names = [semconv.destination_of(attributes), system]
         else:
             item: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from messages.ingest.messages_sql import run_set_based
 from messages.ingest.model import NewEvent
 
 SHARDS = 8
+MINUTE = timedelta(minutes=1)
 LARGEST_BUCKET = 24  # 2**24 ms: four and a half hours and more
 
 Cell = tuple[datetime, int, int, int, int, int, str]  # minute, flow, operation, outcome, bucket, system, destination
@@ -24,12 +25,17 @@ def bucket_of(duration_us: int) -> int:
 def add_events(events: Sequence[tuple[NewEvent, int, int]], environment_id: int) -> None:
     """Add these (event, flow id, system id) to the rollups."""
     cells: dict[Cell, list[int]] = defaultdict(lambda: [0, 0])
+    minute = next_minute = datetime.min.replace(tzinfo=UTC)
     for event, flow_id, system_id in events:
-        minute = event.occurred_at.replace(second=0, microsecond=0)
-        bucket = bucket_of(event.duration_us)
-        cell = cells[(minute, flow_id, event.operation, event.outcome, bucket, system_id, event.destination or "")]
+        if not minute <= event.occurred_at < next_minute:  # mostly it is that of the event before
+            minute = event.occurred_at.replace(second=0, microsecond=0)
+            next_minute = minute + MINUTE
+        took_us = event.duration_us
+        cell = cells[
+            (minute, flow_id, event.operation, event.outcome, bucket_of(took_us), system_id, event.destination or "")
+        ]
         cell[0] += 1
-        cell[1] += event.duration_us
+        cell[1] += took_us
     minutes: dict[tuple[datetime, int, int, int, int], list[int]] = defaultdict(lambda: [0, 0])
     hours: dict[tuple[datetime, int, int, str, int, int], int] = defaultdict(int)
     for (minute, flow_id, operation, outcome, bucket, system_id, destination), (count, duration_us) in cells.items():

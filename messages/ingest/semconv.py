@@ -53,6 +53,12 @@ AIO_PIKA = "opentelemetry.instrumentation.aio_pika"  # its receive span is aroun
 PIKA = "opentelemetry.instrumentation.pika.pika_instrumentor"  # its tracer, so the scope of its spans
 
 
+def renamed(name: str, value: Any) -> tuple[str, Any]:
+    """Return an attribute under its present name."""
+    name = RENAMED.get(name, name)
+    return name, str(value) if name == PARTITION and isinstance(value, int) else value
+
+
 def rename(attributes: dict[str, Any]) -> None:
     """Give every attribute its present name, in place; where both are there the present one wins."""
     if not OLD_NAMES.isdisjoint(attributes):

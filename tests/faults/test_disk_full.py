@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_a_full_disk_is_met_with_503_before_postgresql_panics_and_all_that_was_a
         fleet.check()
         assert panics == 0
     finally:
+        sys.stdout.write(postgres_log(product)[-4000:])  # shown when the test fails
         product.stop()
 
 

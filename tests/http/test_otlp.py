@@ -149,7 +149,9 @@ def test_a_failed_span_gives_the_recorded_exception_and_a_handled_one_is_no_fail
 
 def test_a_span_with_a_payload_attribute_keeps_it_sealed_and_nowhere_else():
     request = ExportTraceServiceRequest()
-    span(request, messaging__destination__name="q", waybill__payload="secret body")
+    span(
+        request, messaging__destination__name="q", waybill__payload="secret body", messaging__message__body="the secret body again"
+    )  # fmt: skip
 
     export(request, agent_key())
 
