@@ -101,6 +101,17 @@ def committed(transactional_db: None) -> Iterator[None]:
     empty()
 
 
+@pytest.fixture
+def no_dead_rows(db: None) -> None:
+    """What other tests rolled back makes partitions large, and of large ones retention looks at some pages only."""
+    from django.db import connection
+
+    from messages.ingest.partitions import TABLES
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The whole product with the demo estate, started once."""

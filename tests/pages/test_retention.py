@@ -15,20 +15,13 @@ from messages.retention.policies import policy_of
 from messages.retention.rules import Policy
 from messages.retention.run import run_retention
 from messages.retention.services import place_hold
-from messages.retention.sizes import forget
 from tests.factories import ROOT, api_key, environment, person, stored_letter
 from tests.pages.people import signed_in, text_of
 from tests.retention.stored import flow_of, in_days, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_dead_rows")]
 PAGE = "/settings/retention/"
 SHORTER = asdict(Policy(payload_days=3, metadata_days=20))
-
-
-@pytest.fixture(autouse=True)
-def measured_anew() -> None:
-    """What another test measured less than five minutes ago is not of this one."""
-    forget()
 
 
 def test_the_page_says_what_is_kept_and_what_it_takes():

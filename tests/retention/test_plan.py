@@ -16,7 +16,7 @@ from django.test import Client
 
 from messages import tasks
 from messages.dead_letters.services import discard_dead_letter
-from messages.ingest.partitions import TABLES, partition_name
+from messages.ingest.partitions import partition_name
 from messages.models import DataKey, IngestReject, RetentionRun
 from messages.retention import run
 from messages.retention.plan import plan_retention
@@ -30,14 +30,7 @@ from tests.pages.people import signed_in, text_of
 from tests.retention.stored import EVENTS, flow_of, in_days, rows_left, store
 from tests.retention.test_run import policy
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def no_dead_rows(db: None) -> None:
-    """What other tests rolled back makes partitions large, and of large ones only some pages are looked at."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_dead_rows")]
 
 
 def lines(plan: Any) -> set[tuple[str, str, str, int]]:
