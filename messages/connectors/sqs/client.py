@@ -41,6 +41,7 @@ NOT_SENT = (
 )  # fmt: skip
 MAYBE_SENT = (aws.ReadTimeoutError, aws.ConnectionClosedError, aws.HTTPClientError, aws.ResponseStreamingError)
 
+XML_CODE, XML_WORDS = re.compile(r"<Code>([\w.]+)</Code>"), re.compile(r"<Message>([^<]*)</Message>")
 REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-[0-9]+")
 
 LOADER = Loader()  # it keeps the descriptions of services: a client takes 14 ms instead of 80
@@ -124,11 +125,18 @@ class Cloud:
         self._clients, self._urls = {}, {}
 
 
-def code_of(error: Exception) -> str:
-    """Return the broker's own code without its old prefix, "" of an error that is not the broker's."""
+def told(error: Exception) -> tuple[str, str]:
+    """Return the broker's own code without its old prefix, and its words; ("", "") of an error that is not the broker's.
+
+    What stands before SQS, as a proxy or moto's check of logins does, may answer in XML where JSON was asked for.
+    """
     if not isinstance(error, aws.ClientError):
-        return ""
-    return str(error.response.get("Error", {}).get("Code", "")).rpartition(".")[2]
+        return "", ""
+    said = error.response.get("Error", {})
+    code, words = str(said.get("Code", "")), str(said.get("Message", ""))
+    if code.isdigit() and (named := XML_CODE.search(words)):
+        code, words = named[1], " ".join(XML_WORDS.findall(words))
+    return code.rpartition(".")[2], words
 
 
 def kind_of(error: Exception) -> Kind:
@@ -138,7 +146,7 @@ def kind_of(error: Exception) -> Kind:
     busy throttled or failing, nothing was done · unreachable nothing was sent · lost it may or may not have been done.
     """
     if isinstance(error, aws.ClientError):
-        return kind_of_answer(code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return kind_of_answer(told(error)[0], error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if isinstance(error, NO_LOGIN):
         return "login"
     if isinstance(error, NOT_SENT):
@@ -165,11 +173,8 @@ def kind_of_answer(code: str, status: int) -> Kind:
 
 def says(error: Exception) -> str:
     """Return the broker's own words on one line; no credential is ever among them."""
-    if isinstance(error, aws.ClientError):
-        told = error.response.get("Error", {})
-        text = f"{told.get('Code', '')}: {told.get('Message', '')}"
-    else:
-        text = str(error)
+    code, words = told(error)
+    text = f"{code}: {words}" if code else str(error)
     return " ".join(text.split())[:300] or type(error).__name__
 
 
@@ -196,7 +201,7 @@ def found(what: str, error: Exception | None = None) -> list[Check]:
     if isinstance(error, NO_LOGIN):
         asked = Check(question="reached", answer=None, detail="nothing was asked without credentials")
         return [asked, Check(question="authenticated", answer=False, detail=words)]
-    if kind in ("unreachable", "lost", "busy") or not code_of(error):
+    if kind in ("unreachable", "lost", "busy") or not told(error)[0]:
         return [Check(question="reached", answer=False, detail=words)]
     if kind == "login":
         return _accepted(False, words)
