@@ -285,10 +285,11 @@ def test_letters_that_cannot_be_deleted_are_said_and_the_others_are_gone(estate:
 
 def test_a_deleted_queue_is_said_in_words(estate: Estate):
     dlq = estate.queue("-dlq")
+    estate.send(dlq)
 
     with estate.source(dlq) as source:
         before = source.check()
-        source.receive(1, 0)
+        [one] = source.receive(1, 1)
         estate.sqs.delete_queue(QueueUrl=estate.urls[dlq])
         with pytest.raises(BrokerUnavailable, match=f"queue {dlq} is not there"):
             source.receive(1, 0)
@@ -298,6 +299,7 @@ def test_a_deleted_queue_is_said_in_words(estate: Estate):
     assert [(one.question, one.answer) for one in before] == [
         ("reached", True), ("authenticated", True), ("queue exists", True), ("may read", True),
     ]  # fmt: skip
+    assert one.letter["properties"]["ApproximateReceiveCount"] == "1"  # the check received nothing
     assert [(one.question, one.answer) for one in after][-1] == ("queue exists", False)
 
 

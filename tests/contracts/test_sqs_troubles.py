@@ -7,15 +7,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.harvest.config import load_config
+from messages.connectors import get_source
 from messages.connectors.base import Address, BrokerUnavailable, Outgoing, Published
 from messages.connectors.sqs.connector import SQSConnector
 from messages.connectors.sqs.source import SQSSource
 from tests.engines.moto import Moto
-from tests.product import free_port
+from tests.product import ROOT, free_port
 
 READS = ("GetQueueUrl", "GetQueueAttributes", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
 
@@ -68,8 +71,8 @@ def test_a_missing_right_is_named(guarded: Callable[..., Address]):
         last = source.check()[-1]
 
     assert (last.question, last.answer) == ("may read", False)
-    assert last.detail == "it may receive, but lacks sqs:DeleteMessage and sqs:ChangeMessageVisibility"
-    assert answers(guarded(*READS[:1]))["may read"] is False
+    assert last.detail == "this login lacks sqs:DeleteMessage and sqs:ChangeMessageVisibility"
+    assert answers(guarded(READS[0], READS[3], READS[4]))["may read"] is False
     assert answers(guarded()) == {"reached": True, "authenticated": True, "queue exists": None}
 
 
@@ -262,3 +265,45 @@ def test_letters_that_were_not_deleted_by_the_brokers_fault_are_deleted_again(cl
             source.acknowledge(["r-3"])
 
     assert [len(ids) for ids in desk.seen] == [2, 1, 1, 1]
+
+
+PAGE = (ROOT / "docs" / "brokers" / "sqs.md").read_text()
+
+
+def block(language: str) -> str:
+    return PAGE.split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_rights_that_the_page_names_are_enough_to_harvest(moto: Moto, guarded: Callable[..., Address]):
+    named = [action.removeprefix("sqs:") for action in json.loads(block("json"))["Statement"][0]["Action"]]
+    address = guarded(
+        *named, "DeleteMessageBatch", "ChangeMessageVisibilityBatch"
+    )  # AWS counts a batch as its action, moto does not
+    moto.guard(False)
+    with contextlib.closing(moto.client("sqs")) as client:
+        client.send_message(QueueUrl=client.get_queue_url(QueueName="orders-dlq")["QueueUrl"], MessageBody="x")
+    moto.guard(True)
+
+    with source_of(address) as source:
+        checks = source.check()
+        [one] = source.receive(5, 1)
+        kept = source._extend([str(one.token)]) == []
+        source.acknowledge([one.token])
+        left = source.depth()
+
+    assert all(check.answer for check in checks)
+    assert (one.letter["body"], kept, left) == ("x", True, 0)
+
+
+def test_the_configuration_on_the_page_is_one(tmp_path: Path):
+    file = tmp_path / "harvest.toml"
+    file.write_text(block("toml"))
+
+    queues = load_config(file, {"WAYBILL_AGENT_KEY": "k", "AWS_SECRET": "s"}).queues
+
+    assert [(queue.kind, queue.name, queue.address.secret) for queue in queues] == [
+        ("sqs", "orders-dlq", "s"),
+        ("sqs", "order-events-dlq", "s"),
+    ]
+    for queue in queues:
+        get_source(queue.kind, queue.address, broker=queue.broker, queue=queue.name, options=queue.options).close()

@@ -42,6 +42,7 @@ NOT_SENT = (
 MAYBE_SENT = (aws.ReadTimeoutError, aws.ConnectionClosedError, aws.HTTPClientError, aws.ResponseStreamingError)
 
 XML_CODE, XML_WORDS = re.compile(r"<Code>([\w.]+)</Code>"), re.compile(r"<Message>([^<]*)</Message>")
+AWS = re.compile(r"\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)(:[0-9]+)?$")
 REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-[0-9]+")
 
 LOADER = Loader()  # it keeps the descriptions of services: a client takes 14 ms instead of 80
@@ -54,15 +55,13 @@ def region_of(address: Address) -> str:
     host = parts.hostname or ""
     if not told and parts.scheme == "sqs":
         return host
-    if not told and ".amazonaws." in host:  # sqs.eu-central-1.amazonaws.com, and those of private networks
-        return next(filter(REGION.fullmatch, host.split(".")), "us-east-1")
-    return told or "us-east-1"
+    return told or next(filter(REGION.fullmatch, host.split(".")), "us-east-1")  # sqs.eu-central-1.amazonaws.com
 
 
 def endpoint_of(address: Address) -> str | None:
     """Return the endpoint that the address names, None for AWS' own."""
     parts = urlsplit(address.url)
-    return None if parts.scheme == "sqs" else f"{parts.scheme.removeprefix('sqs+')}://{parts.netloc}"
+    return None if parts.scheme == "sqs" else f"{parts.scheme.removeprefix('sqs+')}://{parts.netloc.rpartition('@')[2]}"
 
 
 class Cloud:
@@ -101,7 +100,7 @@ class Cloud:
         made = self._clients.get((service, region))
         if made is None:
             endpoint = endpoint_of(self.address)
-            if service == "sns" and ".amazonaws." in (endpoint or ""):
+            if service == "sns" and AWS.search(endpoint or ""):
                 endpoint = None  # an address of AWS that names SQS is none of SNS; an emulator speaks both at one
             made = self._clients[service, region] = self._open().create_client(
                 service, region_name=region or region_of(self.address), endpoint_url=endpoint, config=self.config
@@ -174,7 +173,8 @@ def kind_of_answer(code: str, status: int) -> Kind:
 def says(error: Exception) -> str:
     """Return the broker's own words on one line; no credential is ever among them."""
     code, words = told(error)
-    text = f"{code}: {words}" if code else str(error)
+    # of a signature that does not fit AWS shows what it signed itself, and a session token is among that
+    text = f"{code}: {words.partition('The Canonical String')[0]}" if code else str(error)
     return " ".join(text.split())[:300] or type(error).__name__
 
 

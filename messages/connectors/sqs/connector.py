@@ -39,12 +39,16 @@ class SQSConnector:
         last_start = time.monotonic() + timeout_s / 4
         results: dict[int, Published] = {}
         ready: dict[Target, list[tuple[int, Ready]]] = {}
+        targets: dict[object, Target | Exception] = {}  # each is looked for once, not once a message
         for number, item in enumerate(items):
-            if time.monotonic() > last_start:
-                results[number] = _unsent(item.id)
-                continue
+            key = (item.destination, *sorted(item.route.items()))
+            if key not in targets:
+                if time.monotonic() > last_start:
+                    results[number] = _unsent(item.id)
+                    continue
+                targets[key] = self._found(item, timeout_s)
             try:
-                target = self._target(item, timeout_s)
+                target = _raised(targets[key])
                 ready.setdefault(target, []).append((number, make_ready(item, target)))
             except Unsendable as error:
                 results[number] = Published(id=item.id, result="refused", detail=str(error))
@@ -57,6 +61,12 @@ class SQSConnector:
                 sent += self._send(target, run, timeout_s, last_start)
             results |= {number: one for (number, _), one in zip(numbered, sent, strict=True)}
         return [results[number] for number in range(len(items))]
+
+    def _found(self, item: Outgoing, timeout_s: float) -> Target | Exception:
+        try:
+            return self._target(item, timeout_s)
+        except TROUBLES as error:  # and Unsendable, which is a ValueError
+            return error
 
     def _target(self, item: Outgoing, timeout_s: float) -> Target:
         """Return where this message goes; the queue is looked for now, so that its absence is known before anything is sent."""
@@ -140,16 +150,24 @@ class SQSConnector:
         self._cloud = None
 
 
+def _raised(found: Target | Exception) -> Target:
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
 def _may_publish(cloud: Cloud, destination: str, what: str) -> Check:
-    """Ask SQS to send nothing: it says no to those who may not send. SNS has no such question."""
-    if service_of(destination) != "sns":
-        client, url = cloud.queue(destination)
-        try:
-            client.send_message_batch(QueueUrl=url, Entries=[])
-        except TROUBLES as error:
-            if kind_of(error) == "denied":
-                return Check(question="may publish", answer=False, detail=words_of(error, what))
-    return Check(question="may publish", answer=None, detail="only a real message would tell for sure")
+    """Ask SQS to send nothing: who may not send hears that first. SNS has no such question."""
+    if service_of(destination) == "sns":
+        return Check(question="may publish", answer=None, detail="only a real message would tell")
+    client, url = cloud.queue(destination)
+    try:
+        client.send_message_batch(QueueUrl=url, Entries=[])
+    except TROUBLES as error:
+        if kind_of(error) != "content":
+            answer = False if kind_of(error) == "denied" else None
+            return Check(question="may publish", answer=answer, detail=words_of(error, what))
+    return Check(question="may publish", answer=True, detail="a batch of nothing was looked at and not denied")
 
 
 def _unsent(item_id: str) -> Published:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
@@ -23,6 +24,8 @@ class SQSSource:
     options  system (who failed), origin (where messages come from that do not say it: a queue's name or the ARN of a queue or topic),
              region, visibility_s (60: after a kill -9 the messages in hand come again so much later).
     """
+
+    no_peek = "SQS shows a message only by handing it out: it counts as received, and nobody else sees it meanwhile"
 
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
         self.broker, self.queue = broker, queue
@@ -136,25 +139,30 @@ class SQSSource:
         return [*checks, self._may_read(what)]
 
     def _may_read(self, what: str) -> Check:
-        """Look at one message without keeping it, and ask to delete and to hold one that does not exist."""
-        try:
-            self._ten(1, wait_s=0, visibility_s=0)
-        except TROUBLES as error:
-            return Check(question="may read", answer=False, detail=words_of(error, what))
+        """Ask for what cannot be had: more than ten messages, and to hold and delete one that does not exist. Nothing is received by
+        it, and who lacks a right hears that first.
+        """
         client, url = self.cloud.queue(self.queue)
+        asks: dict[str, Callable[..., Any]] = {
+            "sqs:ReceiveMessage": partial(client.receive_message, MaxNumberOfMessages=BATCH + 1, VisibilityTimeout=0),
+            "sqs:DeleteMessage": partial(client.delete_message, ReceiptHandle=NO_RECEIPT),
+            "sqs:ChangeMessageVisibility": partial(
+                client.change_message_visibility, ReceiptHandle=NO_RECEIPT, VisibilityTimeout=0
+            ),
+        }
         lacks = []
-        for right, ask in (
-            ("sqs:DeleteMessage", client.delete_message),
-            ("sqs:ChangeMessageVisibility", client.change_message_visibility),
-        ):
-            more = {"VisibilityTimeout": 0} if right.endswith("Visibility") else {}
+        for right, ask in asks.items():
             try:
-                ask(QueueUrl=url, ReceiptHandle=NO_RECEIPT, **more)
+                ask(QueueUrl=url)
             except TROUBLES as error:
-                lacks += [right] if kind_of(error) == "denied" else []
-        if lacks:
-            return Check(question="may read", answer=False, detail=f"it may receive, but lacks {' and '.join(lacks)}")
-        return Check(question="may read", answer=True, detail="receiving is allowed")
+                kind = kind_of(error)
+                if kind not in ("denied", "content", "missing"):
+                    return Check(question="may read", answer=None, detail=words_of(error, what))
+                lacks += [right] if kind == "denied" else []
+        words = (
+            f"this login lacks {' and '.join(lacks)}" if lacks else "receiving, holding and deleting were not denied"
+        )
+        return Check(question="may read", answer=not lacks, detail=words)
 
     def close(self) -> None:
         """Let go of what is in hand, so that it comes again at once and not after its time-out."""
