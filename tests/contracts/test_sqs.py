@@ -270,6 +270,16 @@ def test_a_hand_goes_on_extending_after_a_failure_and_forgets_what_cannot_be_hel
     assert (calls[1], calls[3]) == (["kept", "gone"], ["kept"])
 
 
+def test_a_receipt_that_is_none_any_more_is_in_nobodys_hand(estate: Estate):
+    dlq = estate.queue("-dlq")
+    estate.send(dlq)
+
+    with estate.source(dlq) as source:
+        [kept] = [str(token) for token in tokens(source.receive(2, 1))]
+
+        assert source._extend([kept, "none"]) == ["none"]
+
+
 def test_letters_that_cannot_be_deleted_are_said_and_the_others_are_gone(estate: Estate):
     dlq = estate.queue("-dlq")
     estate.send(dlq)

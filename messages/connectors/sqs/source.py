@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,11 @@ from messages.connectors.sqs.hand import BATCH, Hand, tens
 
 MOST_BYTES = 32 * 1024 * 1024  # taken by one receive()
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
+GONE = {
+    "ReceiptHandleIsInvalid",
+    "MessageNotInflight",
+    "InvalidParameterValue",
+}  # deleted, given back, or held for twelve hours
 NO_RECEIPT = "waybill-asks-whether-it-may"  # no message has it
 
 
@@ -31,12 +37,8 @@ class SQSSource:
         self.broker, self.queue = broker, queue
         self.system, self.origin = str(options.get("system") or ""), str(options.get("origin") or "")
         self.visibility_s = _seconds(options.get("visibility_s"))
-        if options.get("region"):
-            address = Address(
-                url=address.url, username=address.username, secret=address.secret,
-                options={**address.options, "region": options["region"]},
-            )  # fmt: skip
-        self.cloud = Cloud(address, timeout_s=30)
+        told = {"region": options["region"]} if options.get("region") else {}
+        self.cloud = Cloud(replace(address, options={**address.options, **told}), timeout_s=30)
         self.hand = Hand(self._extend, every_s=self.visibility_s / 3)
 
     def receive(self, limit: int, wait_s: float) -> list[Received]:
@@ -73,10 +75,8 @@ class SQSSource:
         return list(answer.get("Messages") or ())
 
     def _received(self, message: Mapping[str, Any]) -> Received:
-        letter = decode_message(
-            message, broker=self.broker, queue=self.queue, system=self.system, origin=self.origin
-        )  # fmt: skip
-        return Received(token=str(message["ReceiptHandle"]), letter=letter)
+        where = {"broker": self.broker, "queue": self.queue, "system": self.system, "origin": self.origin}
+        return Received(token=str(message["ReceiptHandle"]), letter=decode_message(message, **where))
 
     def _extend(self, receipts: Sequence[str], visibility_s: int | None = None) -> list[str]:
         """Make ten messages invisible for so long from now; return the receipts for which that cannot be done any more."""
@@ -84,7 +84,8 @@ class SQSSource:
         seconds = self.visibility_s if visibility_s is None else visibility_s
         entries = [{"Id": str(n), "ReceiptHandle": r, "VisibilityTimeout": seconds} for n, r in enumerate(receipts)]
         answer = client.change_message_visibility_batch(QueueUrl=url, Entries=entries)
-        return [receipts[int(entry["Id"])] for entry in answer.get("Failed") or () if entry.get("SenderFault")]
+        failed = answer.get("Failed") or ()
+        return [receipts[int(e["Id"])] for e in failed if e.get("SenderFault") or e.get("Code") in GONE]
 
     def acknowledge(self, tokens: Sequence[object]) -> None:
         left: list[str] = []
