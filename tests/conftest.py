@@ -142,3 +142,13 @@ def kafka() -> Iterator[Kafka]:
     need(JARS.exists() and shutil.which("java") is not None, "Kafka")
     with Kafka() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def localstack() -> Iterator[str]:
+    """The address of a private SQS and SNS; it takes any credentials."""
+    from tests.engines.localstack import PYTHON, LocalStack
+
+    need(PYTHON.exists(), "LocalStack")
+    with LocalStack() as cloud:
+        yield cloud.url

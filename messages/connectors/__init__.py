@@ -16,6 +16,7 @@ FAMILIES = {
     "redis-streams": "messages.connectors.redis_streams.FAMILY",
     "rabbitmq": "messages.connectors.rabbitmq.FAMILY",
     "http": "messages.connectors.http.FAMILY",
+    "sqs": "messages.connectors.sqs.FAMILY",
 }
 
 

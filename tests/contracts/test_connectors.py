@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+import boto3
 import pika
 import pytest
 import redis
@@ -36,6 +37,7 @@ class Bench:
     good: str
     received: Any
     refused: str | None = None
+    other: bytes = b"\x00\xff"  # a second body, as odd as this kind of broker carries
 
 
 def redis_bench() -> Iterator[Bench]:
@@ -114,10 +116,34 @@ def rabbitmq_bench(url: str) -> Iterator[Bench]:
     connection.close()
 
 
-@pytest.fixture(params=["redis-streams", "memory", "http", "rabbitmq"])
+def sqs_bench(url: str) -> Iterator[Bench]:
+    client = boto3.client(
+        "sqs", endpoint_url=url, region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    queue = f"t-{uuid.uuid4()}"
+    where = client.create_queue(QueueName=queue)["QueueUrl"]
+
+    def received() -> list[tuple[bytes, dict[str, str]]]:
+        answer = client.receive_message(
+            QueueUrl=where, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
+        )
+        return [
+            (m["Body"].encode(), {k: v["StringValue"] for k, v in m.get("MessageAttributes", {}).items()})
+            for m in answer["Messages"]
+        ]
+
+    address = Address(url=f"sqs+{url}?region=eu-central-1", username="a", secret="b")
+    yield Bench("sqs", address, queue, received, "no-such-queue", other="{é\t\U0001f4e6".encode())
+    client.delete_queue(QueueUrl=where)
+    client.close()
+
+
+@pytest.fixture(params=["redis-streams", "memory", "http", "rabbitmq", "sqs"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "rabbitmq":
         yield from rabbitmq_bench(request.getfixturevalue("rabbitmq"))
+    elif request.param == "sqs":
+        yield from sqs_bench(request.getfixturevalue("localstack"))
     else:
         yield from {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}[request.param]()
 
@@ -138,11 +164,11 @@ def outgoing(destination: str, **changes: Any) -> Outgoing:
 
 def test_a_published_message_is_confirmed_and_arrives_whole(bench: Bench):
     with contextlib.closing(get_connector(bench.kind, bench.address, {"memory": MEMORY})) as connector:
-        results = connector.publish([outgoing(bench.good), outgoing(bench.good, body=b"\x00\xff")], timeout_s=5)
+        results = connector.publish([outgoing(bench.good), outgoing(bench.good, body=bench.other)], timeout_s=5)
 
     assert [(r.result, bool(r.detail)) for r in results] == [("confirmed", True)] * 2
     arrived = bench.received()
-    assert [body for body, _ in arrived] == [b'{"a":1}', b"\x00\xff"]
+    assert [body for body, _ in arrived] == [b'{"a":1}', bench.other]
     assert all(headers["mine"] == "yes" for _, headers in arrived)
 
 
@@ -156,7 +182,7 @@ def test_what_the_other_side_will_not_take_is_refused_in_words_and_the_rest_goes
 
 def test_a_check_answers_in_words(bench: Bench):
     with contextlib.closing(get_connector(bench.kind, bench.address, {"memory": MEMORY})) as connector:
-        checks = connector.check(bench.good if bench.kind == "rabbitmq" else None)
+        checks = connector.check(bench.good if bench.kind in ("rabbitmq", "sqs") else None)
 
     assert checks[0].question == "reached"
     assert all(check.answer is not False and check.detail for check in checks)
