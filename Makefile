@@ -42,7 +42,7 @@ check: .venv/dev.stamp
 	$(PYTHON) -m tests.deployment
 
 test: engines check
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: bench-ingest
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from console.engines import start_engines
 
+OURS = "WAYBILL_TESTS_ENGINES"
+
 
 def _start() -> None:
     data = Path(tempfile.mkdtemp(prefix="waybill-tests-"))
@@ -22,6 +24,10 @@ def _start() -> None:
     )
     for name in ("WAYBILL_URL", "WAYBILL_PORT", "WAYBILL_ADMIN_PASSWORD", "DEMO"):
         os.environ.pop(name, None)
+    if os.environ.get("PYTEST_XDIST_WORKER") and os.environ.get(OURS):  # each worker has engines of its own
+        for name in ("DATABASE_URL", "REDIS_URL"):
+            os.environ.pop(name, None)
+    os.environ[OURS] = "" if "DATABASE_URL" in os.environ else "1"
     engines = start_engines(
         data, with_postgres="DATABASE_URL" not in os.environ, with_redis="REDIS_URL" not in os.environ
     )

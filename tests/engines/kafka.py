@@ -39,7 +39,9 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
             "group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n"
         )
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        identity = (
+            base64.urlsafe_b64encode(b"tests of Waybill").decode().rstrip("=")
+        )  # one that begins with - would be an option
         self._java("kafka.tools.StorageTool", "format", "-t", identity, "-c", str(self.properties)).wait(timeout=60)
         self.process: subprocess.Popen[bytes] | None = None
 

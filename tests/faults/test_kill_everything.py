@@ -128,7 +128,8 @@ def test_everything_acknowledged_is_stored_exactly_once_whatever_is_killed(produ
                 harvest.wait()
                 harvest = harvester(product, config)
             else:
-                os.kill(chance.choice(victims(product)), signal.SIGKILL)
+                there = wait_until(lambda: victims(product), seconds=60, what="a process to kill")
+                os.kill(chance.choice(there), signal.SIGKILL)
             kills += 1
             assert kills < 200, "the senders do not get through"
         with psycopg.connect(addresses["database_url"], autocommit=True) as database:

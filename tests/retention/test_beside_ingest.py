@@ -167,7 +167,7 @@ def test_whatever_is_acknowledged_while_days_are_let_go_is_there_afterwards(monk
     for thread, _ in threads:
         thread.join()
 
-    assert statuses <= {200, 503}
+    assert statuses <= {200, 429, 503}  # 429: three push at once, and one had more than its share
     assert len(acknowledged) > 20
     assert set(acknowledged) <= set(Event.objects.values_list("message_id", flat=True))
 
