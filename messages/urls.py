@@ -11,6 +11,7 @@ from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
 from messages.ingest import views as watch
+from messages.ingest.gone import gone
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
 from messages.masking import views as masking
@@ -64,6 +65,7 @@ urlpatterns += [
     path("ingest/v1/cloudevents", ingest.cloud_events, name="ingest-cloudevents"),
     path("ingest/v1/events", ingest.events, name="ingest-events"),
     path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
+    path("ingest/v1/dead-letters/gone", gone, name="ingest-gone"),
     path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]

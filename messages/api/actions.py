@@ -46,7 +46,7 @@ class DiscardDeadLetter(View):
 class RestoreDeadLetter(View):
     @extend_schema(operation_id="restore_dead_letter", request=Reason, responses={200: out.DeadLetterOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
-        """Open a discarded dead letter again."""
+        """Open a dead letter again that was discarded, or that left its queue."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         restore_dead_letter(letter, by=self.actor, reason=validated(Reason, request.data)["reason"])
         return Response(out.DeadLetterOut(letter).data)

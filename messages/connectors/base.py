@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Result = Literal["confirmed", "refused", "unavailable", "unknown"]
 Question = Literal["reached", "authenticated", "queue exists", "may publish", "may read"]
@@ -133,3 +133,30 @@ class Source(Protocol):
     def check(self) -> list[Check]: ...
 
     def close(self) -> None: ...
+
+
+# What some can and others cannot. Nobody has to: ask `isinstance(one, CanPeek)`.
+
+
+@runtime_checkable
+class CanPeek(Protocol):
+    """A source that shows what waits and changes nothing on the broker by it: what `mode = "mirror"` needs.
+
+    A look that counts as a delivery, or that changes the order, is none: such a source leaves this out and may say why in `no_peek`.
+    """
+
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        """Return up to `limit` letters that wait behind the one with this token, from the first for None; [] at the end.
+
+        Raises BrokerUnavailable.
+        """
+        ...
+
+
+@runtime_checkable
+class CanTellAge(Protocol):
+    """A source that knows how long its oldest letter has waited."""
+
+    def oldest_age_s(self) -> float | None:
+        """Return seconds, None when nothing waits or it cannot be told now. Never raises for what a broker does."""
+        ...

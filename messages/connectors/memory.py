@@ -62,6 +62,11 @@ class MemorySource:
     def acknowledge(self, tokens: Sequence[object]) -> None:
         self.letters[:] = [(token, letter) for token, letter in self.letters if token not in tokens]
 
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        tokens = [token for token, _ in self.letters]
+        start = tokens.index(after) + 1 if after in tokens else 0  # type: ignore[arg-type]
+        return [Received(token=token, letter=letter) for token, letter in self.letters[start : start + limit]]
+
     def depth(self) -> int | None:
         return len(self.letters)
 

@@ -21,6 +21,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate, get_visible_dead_letter
 from messages.changes.present import suspects_of
 from messages.changes.queries import changes_before
+from messages.dead_letters.gone import RESTORABLE
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
 from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
@@ -190,7 +191,7 @@ def _offered(context: dict[str, Any]) -> set[str]:
         return set()
     if letter.state == DeadLetter.State.OPEN:
         return {"discard"} if context["hindrance"] else {"discard", "replay"}
-    if letter.resolution == DeadLetter.Resolution.DISCARDED:
+    if letter.resolution in RESTORABLE:
         return {"restore"}
     if replay is None or replay.finished_at is not None:
         return set()

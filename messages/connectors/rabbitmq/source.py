@@ -27,6 +27,11 @@ class RabbitMQSource:
     options  system (who failed), state (folder for the names of messages without an id; without it they last as long as we do).
     """
 
+    no_peek = (
+        "RabbitMQ shows a message only by delivering it: giving it back marks it as redelivered, may change its place, and a "
+        "quorum queue counts it, so that looking alone reaches the delivery limit and loses it"
+    )
+
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
         self.address, self.broker, self.queue = address, broker, queue
         self.system = str(options.get("system") or "")
