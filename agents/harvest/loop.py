@@ -297,7 +297,7 @@ class QueueHarvester(threading.Thread):
 
 def open_source(config: HarvestConfig, queue: Queue) -> Source:
     """Return the source of this queue; nothing is asked yet."""
-    options = {"consumer": config.name, "state": config.state, **queue.options}
+    options = {"consumer": config.name, "state": config.state, "mode": queue.mode, **queue.options}
     return get_source(queue.kind, queue.address, broker=queue.broker, queue=queue.name, options=options)
 
 

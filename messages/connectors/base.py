@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 Result = Literal["confirmed", "refused", "unavailable", "unknown"]
-Question = Literal["reached", "authenticated", "queue exists", "may publish", "may read"]
+Question = Literal["reached", "authenticated", "queue exists", "may publish", "may read", "may take"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
