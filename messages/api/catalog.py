@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -27,10 +28,12 @@ from messages.catalog.connections import (
     approve_connection,
     check_connection,
     create_connection,
+    discover_queues,
     rotate_secret,
     withdraw_connection,
 )
 from messages.catalog.queries import find_rule, flow_rules, key_rules
+from messages.catalog.queues import queues_of
 from messages.catalog.services import FlowChange, add_flow_rule, add_key_rule, change_flow, move_rule, remove_rule
 from messages.models import Flow, FlowRule, KeyRule
 
@@ -61,6 +64,33 @@ class ConnectionIn(serializers.Serializer[Any]):
     secret = serializers.CharField(
         max_length=2000, allow_blank=True, trim_whitespace=False, default="", write_only=True
     )
+    management = serializers.CharField(
+        max_length=500, allow_blank=True, default="", help_text="RabbitMQ: address of its management API."
+    )
+
+
+class QueueNowOut(serializers.Serializer[Any]):
+    """A queue behind the connection, as its harvester last said; depth and lag_s null when the broker does not tell."""
+
+    queue = serializers.CharField()
+    agent = serializers.CharField(source="agent.name")
+    mode = serializers.CharField(help_text="move or mirror")
+    depth = serializers.IntegerField(allow_null=True)
+    lag_s = serializers.FloatField(allow_null=True, help_text="Age of the oldest letter there.")
+    harvested_per_hour = serializers.IntegerField(source="harvested")
+    parked = serializers.IntegerField(help_text="Letters that the console will never have.")
+    error = serializers.CharField()
+    as_of = serializers.DateTimeField(allow_null=True)
+    stale = serializers.BooleanField(help_text="The harvester was not heard for ten minutes.")
+    trend = serializers.ListField(help_text="By hour, 24 of them, oldest first: depth and lag_s, the most of each.")
+
+
+class FoundOut(serializers.Serializer[Any]):
+    """A queue that seems to hold dead letters, and what says so."""
+
+    queue = serializers.CharField()
+    why = serializers.CharField()
+    waiting = serializers.IntegerField(allow_null=True)
 
 
 class SecretIn(serializers.Serializer[Any]):
@@ -183,7 +213,9 @@ class Connections(View):
         """Add a connection; replays use it once it is approved."""
         asked = validated(ConnectionIn, request.data)
         environment = get_visible_environment(self.actor, asked.pop("environment"))
-        made = create_connection(environment, **asked, by=self.actor)
+        management = asked.pop("management")
+        options = {"management": management} if management else {}
+        made = create_connection(environment, **asked, options=options, by=self.actor)
         return Response(out.ConnectionOut(made).data, status=201)
 
 
@@ -201,6 +233,30 @@ class TestConnection(View):
         found = get_visible_connection(self.actor, number_or_404(pk))
         check_connection(found, by=self.actor, destination=validated(TestIn, request.data).get("destination"))
         return Response(out.ConnectionOut(found).data)
+
+
+class ConnectionQueues(View):
+    @extend_schema(
+        operation_id="list_connection_queues",
+        responses={200: inline_serializer("ConnectionQueueList", {"results": QueueNowOut(many=True)}), **PROBLEMS},
+    )
+    def get(self, request: Request, pk: str) -> Response:
+        """The queues that harvesters read from the broker of this name, now and by hour."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        queues = queues_of(self.actor, found, now=timezone.now())
+        return Response({"results": QueueNowOut(queues, many=True).data})
+
+
+class DiscoverQueues(View):
+    @extend_schema(
+        operation_id="discover_queues",
+        request=None,
+        responses={200: inline_serializer("FoundList", {"results": FoundOut(many=True)}), **PROBLEMS},
+    )
+    def post(self, request: Request, pk: str) -> Response:
+        """Look for dead-letter queues on the broker; nothing is read from them or kept."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        return Response({"results": FoundOut(discover_queues(found, by=self.actor), many=True).data})
 
 
 class ApproveConnection(View):

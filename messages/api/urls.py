@@ -51,6 +51,8 @@ urlpatterns = [
     path("connections", catalog.Connections.as_view()),
     path("connections/<str:pk>", catalog.OneConnection.as_view()),
     path("connections/<str:pk>/test", catalog.TestConnection.as_view()),
+    path("connections/<str:pk>/queues", catalog.ConnectionQueues.as_view()),
+    path("connections/<str:pk>/discover", catalog.DiscoverQueues.as_view()),
     path("connections/<str:pk>/approve", catalog.ApproveConnection.as_view()),
     path("connections/<str:pk>/withdraw", catalog.WithdrawConnection.as_view()),
     path("connections/<str:pk>/secret", catalog.ConnectionSecret.as_view()),

@@ -49,7 +49,7 @@ class FlowForm(forms.Form):
 
 
 class ConnectionForm(forms.Form):
-    """A new connection. The secret is taken and never shown again."""
+    """A new connection, with what its family may be told. The secret is taken and never shown again."""
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
     kind = forms.ChoiceField(choices=lambda: [(family.kind, family.label) for family in connection_families()])
@@ -62,7 +62,24 @@ class ConnectionForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",
     )  # fmt: skip
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        examples = [family.example for family in connection_families() if family.example]
-        self.fields["address"].help_text = f"{', '.join(examples)}: without user and password."
+    def __init__(self, data: Any = None, *, kind: str = "", **more: Any) -> None:
+        super().__init__(data, **more)
+        families = {family.kind: family for family in connection_families()}
+        self.family = families.get(kind)
+        address = self.fields["address"]
+        examples = [family.example for family in families.values() if family.example]
+        address.help_text = f"{', '.join(examples)}: without user and password."
+        if self.family is not None:
+            address.help_text = f"For example {self.family.example}: without user and password."
+            address.widget.attrs["placeholder"] = self.family.example
+            for option in self.family.options:
+                self.fields[f"option_{option.name}"] = forms.CharField(
+                    max_length=500, required=False, label=option.label, help_text=option.help
+                )
+            self.order_fields(["kind", "name", "address"])
+
+    def connection(self) -> dict[str, Any]:
+        """Return the validated form as what the service takes."""
+        said = dict(self.cleaned_data)
+        options = {name.removeprefix("option_"): said.pop(name) for name in list(said) if name.startswith("option_")}
+        return said | {"options": {name: value for name, value in options.items() if value}}

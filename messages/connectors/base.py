@@ -77,6 +77,24 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One thing that a connection of a family may be told besides its address: a URL, in the form's own words."""
+
+    name: str
+    label: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A queue that looks like one of dead letters, and what says so: it is offered to a person, never used by itself."""
+
+    queue: str
+    why: str
+    waiting: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One kind of broker or endpoint. Its parts are dotted paths, imported when they are first used.
 
@@ -84,6 +102,7 @@ class Family:
     connector  a class of Connector taking an Address; "" when nothing can be sent.
     source     a class of Source; "" when its dead letters are pushed to us.
     stripped   lower-case names of headers that tell of a death and that a replay leaves out; with `*` at the end, a prefix.
+    options    what its connections may be told besides; it reaches the connector in Address.options.
     """
 
     kind: str
@@ -93,6 +112,7 @@ class Family:
     connector: str = ""
     source: str = ""
     stripped: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
 
 
 class BrokerUnavailable(Exception):
@@ -159,4 +179,13 @@ class CanTellAge(Protocol):
 
     def oldest_age_s(self) -> float | None:
         """Return seconds, None when nothing waits or it cannot be told now. Never raises for what a broker does."""
+        ...
+
+
+@runtime_checkable
+class CanDiscover(Protocol):
+    """A connector that finds queues of dead letters on its broker: by what the broker says of them, or by their names."""
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Return at most 200 queues, those that the broker itself calls so first. Raises BrokerUnavailable with words."""
         ...

@@ -51,9 +51,10 @@ COUNTERPARTS: dict[str, list[str] | str] = {
         "GET changes", "GET audit", "GET teams",
     ],
     "connections/": ["GET connections", "POST connections"],
-    "connections/<int:pk>/": ["GET connections/1", "GET audit"],
+    "connections/<int:pk>/": ["GET connections/1", "GET connections/1/queues", "GET audit"],
     "connections/<int:pk>/<slug:action>": [
         "POST connections/1/test", "POST connections/1/approve", "POST connections/1/withdraw", "PUT connections/1/secret",
+        "POST connections/1/discover",
     ],
     "changes/": ["GET changes", "POST changes"],
     "changes/<uuid:pk>/": [f"GET changes/{ID}", "GET audit"],
