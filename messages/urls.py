@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
+from messages.catalog import views_connect as connecting
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.dead_letters import selected
@@ -35,6 +36,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
     path("connections/", catalog.connections, name="connections"),
+    path("connections/connect/", connecting.connect, name="connect-broker"),
+    path("connections/connect/landed", connecting.landed, name="connect-landed"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
     path("changes/", changes.changes, name="changes"),

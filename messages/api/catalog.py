@@ -24,8 +24,10 @@ from messages.access import (
 from messages.api import serializers as out
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered, validated
 from messages.api.views import listing, reading
+from messages.catalog.connecting import Wanted, files_of, why_not
 from messages.catalog.connections import (
     approve_connection,
+    check_address,
     check_connection,
     create_connection,
     discover_queues,
@@ -91,6 +93,30 @@ class FoundOut(serializers.Serializer[Any]):
     queue = serializers.CharField()
     why = serializers.CharField()
     waiting = serializers.IntegerField(allow_null=True)
+
+
+class HarvestIn(serializers.Serializer[Any]):
+    """Which queues of which broker a new harvester is to read."""
+
+    broker = serializers.CharField(max_length=120, help_text="As its connection here is called.")
+    kind = serializers.CharField(max_length=40)
+    address = serializers.CharField(max_length=500)
+    username = serializers.CharField(max_length=200, allow_blank=True, default="")
+    with_secret = serializers.BooleanField(default=False, help_text="Whether it needs a password or token.")
+    queues = serializers.ListField(child=serializers.CharField(max_length=300), min_length=1, max_length=100)
+    system = serializers.CharField(max_length=120, allow_blank=True, default="")
+    mode = serializers.ChoiceField(choices=["move", "mirror"], default="move")
+    agent = serializers.CharField(max_length=120)
+
+
+class HarvestOut(serializers.Serializer[Any]):
+    """harvest.toml, harvest.env, and the lines for a shell, for Docker and for systemd."""
+
+    toml = serializers.CharField()
+    environment = serializers.CharField()
+    check = serializers.CharField()
+    docker = serializers.CharField()
+    systemd = serializers.CharField()
 
 
 class SecretIn(serializers.Serializer[Any]):
@@ -257,6 +283,18 @@ class DiscoverQueues(View):
         """Look for dead-letter queues on the broker; nothing is read from them or kept."""
         found = get_visible_connection(self.actor, number_or_404(pk))
         return Response({"results": FoundOut(discover_queues(found, by=self.actor), many=True).data})
+
+
+class HarvestFiles(View):
+    @extend_schema(operation_id="write_harvest_files", request=HarvestIn, responses={200: HarvestOut, **PROBLEMS})
+    def post(self, request: Request) -> Response:
+        """Write the files of a harvester for one broker, without its key: `POST agents` makes that. Nothing is kept."""
+        asked = validated(HarvestIn, request.data)
+        check_address(asked["kind"], asked["address"])
+        wanted = Wanted(console=request.build_absolute_uri("/").rstrip("/"), **asked)
+        if words := why_not(wanted):
+            raise Invalid(words)
+        return Response(HarvestOut(files_of(wanted)).data)
 
 
 class ApproveConnection(View):

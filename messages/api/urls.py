@@ -48,6 +48,7 @@ urlpatterns = [
     path("changes/<str:pk>", changes.OneChange.as_view()),
     path("changes/<str:pk>/end", changes.EndChange.as_view()),
     path("changes/<str:pk>/withdraw", changes.WithdrawChange.as_view()),
+    path("harvest-files", catalog.HarvestFiles.as_view()),
     path("connections", catalog.Connections.as_view()),
     path("connections/<str:pk>", catalog.OneConnection.as_view()),
     path("connections/<str:pk>/test", catalog.TestConnection.as_view()),

@@ -56,6 +56,11 @@ def connection_families() -> list[Family]:
     return [family for family in families(settings.CONSOLE_FAMILIES) if family.connector]
 
 
+def harvested_families() -> list[Family]:
+    """Return the families whose dead letters a harvester can read."""
+    return [family for family in families() if family.source]
+
+
 def check_address(kind: str, address: str) -> None:
     """Refuse an unknown kind, a scheme that does not fit, and credentials inside the address."""
     try:

@@ -51,6 +51,8 @@ COUNTERPARTS: dict[str, list[str] | str] = {
         "GET changes", "GET audit", "GET teams",
     ],
     "connections/": ["GET connections", "POST connections"],
+    "connections/connect/": ["POST harvest-files", "POST agents", "GET connections"],
+    "connections/connect/landed": ["GET dead-letters", "GET agents"],
     "connections/<int:pk>/": ["GET connections/1", "GET connections/1/queues", "GET audit"],
     "connections/<int:pk>/<slug:action>": [
         "POST connections/1/test", "POST connections/1/approve", "POST connections/1/withdraw", "PUT connections/1/secret",
