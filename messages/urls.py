@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead-letters/", letters.dead_letters, name="dead-letters"),
     path("dead-letters/selected/", selected.selected, name="dead-letters-selected"),
     path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
+    path("dead-letters/<uuid:pk>/hints/", letters.hints, name="dead-letter-hints"),
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")
         for action in letters.ACTIONS

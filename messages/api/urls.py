@@ -31,6 +31,7 @@ urlpatterns = [
     path("dead-letters/<str:pk>", views.OneDeadLetter.as_view()),
     path("dead-letters/<str:pk>/payload", views.DeadLetterPayload.as_view()),
     path("dead-letters/<str:pk>/replays", views.Replays.as_view()),
+    path("dead-letters/<str:pk>/hints", actions.ReplayHints.as_view()),
     path("dead-letters/<str:pk>/replay", actions.ReplayDeadLetter.as_view()),
     path("dead-letters/<str:pk>/discard", actions.DiscardDeadLetter.as_view()),
     path("dead-letters/<str:pk>/restore", actions.RestoreDeadLetter.as_view()),

@@ -189,3 +189,16 @@ class CanDiscover(Protocol):
     def discover(self, *, timeout_s: float) -> list[Found]:
         """Return at most 200 queues, those that the broker itself calls so first. Raises BrokerUnavailable with words."""
         ...
+
+
+@runtime_checkable
+class CanHint(Protocol):
+    """A connector that knows, from the broker, what to mind before this message is sent."""
+
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Return sentences for an operator, [] when there is nothing to mind; changes nothing on the broker.
+
+        died_in  the dead-letter queue it was found in: where it would go if it died again.
+        Raises BrokerUnavailable. Whoever asks waits no longer than timeout_s, and goes on without the answer.
+        """
+        ...

@@ -31,6 +31,7 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
+from messages.replay.hints import hints_of
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.search.asking import Asked, asked_of
 from messages.search.naming import name_of
@@ -224,3 +225,16 @@ def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
         lambda: letter_context(request.actor, get_visible_dead_letter(request.actor, pk)),
         to=reverse("dead-letter", args=[pk]),
     )
+
+
+@require_safe
+@page
+def hints(request: PageRequest, pk: UUID) -> HttpResponse:
+    """What to mind before a letter is replayed: asked of the broker when the form is opened, apart from the letter's page."""
+    letter = get_visible_dead_letter(request.actor, pk)
+    context: dict[str, Any] = {"letter": letter}
+    try:
+        context["hints"] = hints_of(letter, by=request.actor)
+    except ConsoleError as refusal:
+        context["refusal"] = str(refusal)
+    return render_page(request, "messaging/hints.html", "messaging/_hints.html", context)

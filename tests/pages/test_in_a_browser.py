@@ -89,6 +89,7 @@ def test_the_keyboard_walks_from_the_overview_to_a_replay_that_the_receiver_prov
 
     page.keyboard.press("r")
     expect(page.locator("#replay-reason")).to_be_focused()
+    expect(page.locator("#hints")).to_contain_text("The broker knows of nothing to mind.")
     page.keyboard.type(" ")
     page.keyboard.press("Enter")
     expect(page.locator("#replay .error")).to_have_text("say why: the reason is kept in the audit list")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messages.connectors.naming import why_dead_letters
-from messages.connectors.rabbitmq.management import dead_letter_queues
+from messages.connectors.rabbitmq.topology import dead_letter_queues, expiry_hints, topology_hints
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,41 @@ def test_queues_that_others_dead_letter_to_come_first_by_argument_by_policy_and_
 )
 def test_lists_of_another_shape_find_nothing_and_break_nothing(queues: list[dict[str, object]]):
     assert dead_letter_queues(queues, [{"source": None}, {}]) == []
+
+
+RETRY = [
+    {
+        "name": "orders",
+        "arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "orders.dlq", "x-message-ttl": 1500},
+    },
+    {"name": "orders.dlq", "arguments": {"x-dead-letter-exchange": "back"}},
+    {"name": "lonely", "arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "orders"}},
+]
+
+
+def test_a_circle_of_dead_lettering_and_a_time_to_live_are_said():
+    back = [{"source": "back", "destination": "orders", "destination_type": "queue"}]
+
+    circle, ttl = topology_hints(RETRY, back, queue="orders", died_in="orders.dlq")
+
+    assert circle.startswith("dead letters go in a circle: orders → orders.dlq → orders.")
+    assert ttl == "queue orders lets a message expire after 1.5 s if nobody takes it"
+    assert topology_hints(RETRY, back, queue="lonely", died_in="x") == []
+    assert topology_hints(RETRY, back, queue="unknown", died_in="x") == []
+
+
+@pytest.mark.parametrize(
+    ("expiration", "words"),
+    [
+        ("60000", "expires 60 s after"),
+        ("1", "0.001 s"),
+        (None, ""),
+        ("", ""),
+        ("x", ""),
+        ("9" * 30, ""),
+        ("\u0663", ""),
+    ],
+)
+def test_a_message_that_expires_says_when(expiration: object, words: str):
+    assert words in " ".join(expiry_hints(expiration))
+    assert bool(expiry_hints(expiration)) == bool(words)

@@ -7,15 +7,14 @@ import http.client
 import ipaddress
 import json
 import socket
-from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from messages.connectors.base import Address, BrokerUnavailable, Found
-from messages.connectors.naming import MOST_FOUND, why_dead_letters
+from messages.connectors.rabbitmq.topology import dead_letter_queues, topology_hints
 
 MOST_BYTES = 8 * 1024 * 1024
-QUEUE_COLUMNS = "name,arguments,effective_policy_definition,messages"
+QUEUE_COLUMNS = "name,arguments,effective_policy_definition,messages,consumers"
 
 
 class Management:
@@ -71,42 +70,11 @@ def find_dead_letter_queues(management: Management) -> list[Found]:
     )
 
 
-def dead_letter_queues(queues: Sequence[Mapping[str, Any]], bindings: Sequence[Mapping[str, Any]]) -> list[Found]:
-    """Return queues that others dead-letter to, by argument or policy, then those whose names say so. Pure.
-
-    A dead-letter exchange may route by headers or patterns: every queue bound to it counts.
-    """
-    whys: dict[str, str] = {}
-    bound: dict[str, list[str]] = {}
-    for one in bindings:
-        if one.get("destination_type") == "queue" and one.get("source"):
-            bound.setdefault(str(one["source"]), []).append(str(one.get("destination")))
-    depths = {str(one["name"]): one.get("messages") for one in queues if one.get("name")}
-    for one in queues:
-        name = str(one.get("name", ""))
-        said = _settings(one)
-        if (exchange := said.get("exchange")) is None:
-            continue
-        targets = bound.get(exchange, []) if exchange else [said.get("key") or name]
-        for target in targets:
-            if target in depths and target != name:
-                whys.setdefault(target, f"{name} sends its dead letters there")
-    for name in depths:
-        if name not in whys and (why := why_dead_letters(name)):
-            whys[name] = why
-    return [Found(queue=name, why=why, waiting=_count(depths[name])) for name, why in list(whys.items())[:MOST_FOUND]]
-
-
-def _settings(queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the dead-letter exchange and key of a queue: its own arguments win over the policy."""
-    found: dict[str, str] = {}
-    for source, prefix in ((queue.get("effective_policy_definition"), ""), (queue.get("arguments"), "x-")):
-        if isinstance(source, Mapping):
-            for name, key in (("exchange", "dead-letter-exchange"), ("key", "dead-letter-routing-key")):
-                if isinstance(value := source.get(prefix + key), str):
-                    found[name] = value
-    return found
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def find_topology_hints(management: Management, queue: str, died_in: str) -> list[str]:
+    """Return what the queues around this one make of a message that is sent there; raises BrokerUnavailable."""
+    return topology_hints(
+        management.get("queues", QUEUE_COLUMNS),
+        management.get("bindings", "source,destination,destination_type,routing_key"),
+        queue=queue,
+        died_in=died_in,
+    )

@@ -74,6 +74,24 @@ class RedisStreamsConnector:
             pass
         return Check(question="may publish", answer=True, detail=f"XADD is allowed on {destination}")
 
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say when nobody reads the stream that it goes to."""
+        stream = item.destination
+        try:
+            if not self.client.exists(stream):
+                return [f"stream {stream} is not there: this message makes it, and nobody reads it yet"]
+            groups = self.client.xinfo_groups(stream)
+        except redis.ResponseError as error:
+            return [f"Redis says of {stream}: {says(error)}"]
+        except redis.RedisError as error:
+            raise BrokerUnavailable(says(error)) from error
+        if not groups:
+            return [f"no consumer group reads stream {stream}"]
+        if not any(group.get("consumers") for group in groups):
+            names = ", ".join(sorted(_name(group.get("name")) for group in groups)[:5])
+            return [f"stream {stream} has the groups {names}, and none has a consumer"]
+        return []
+
     def discover(self, *, timeout_s: float) -> list[Found]:
         """Look through the names of streams; a large database is not looked through to its end."""
         until, found = time.monotonic() + timeout_s, []
@@ -90,3 +108,7 @@ class RedisStreamsConnector:
 
     def close(self) -> None:
         self.client.close()
+
+
+def _name(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
