@@ -124,6 +124,9 @@ class SecretIn(serializers.Serializer[Any]):
 
     username = serializers.CharField(max_length=200, allow_blank=True, default="")
     secret = serializers.CharField(max_length=2000, allow_blank=True, trim_whitespace=False, write_only=True)
+    management = serializers.CharField(
+        max_length=500, allow_blank=True, required=False, help_text="RabbitMQ: its management API; left out, it stays."
+    )
 
 
 class TestIn(serializers.Serializer[Any]):
@@ -324,7 +327,9 @@ class ConnectionSecret(View):
     def put(self, request: Request, pk: str) -> Response:
         """Replace user and password or token."""
         found = get_visible_connection(self.actor, number_or_404(pk))
-        rotate_secret(found, **validated(SecretIn, request.data), by=self.actor)
+        asked = validated(SecretIn, request.data)
+        options = {"management": asked.pop("management")} if "management" in asked else None
+        rotate_secret(found, **asked, options=options, by=self.actor)
         return Response(out.ConnectionOut(found).data)
 
 

@@ -16,7 +16,7 @@ from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.connectors import UnknownFamily, families, get_connector, get_family
-from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, Connector, Family, Found
+from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, Connector, Family, Found, Option
 from messages.models import Connection
 from messages.payloads.master import open_text, seal_text
 
@@ -49,6 +49,18 @@ def open_secret(token: bytes) -> str:
     if text is None:
         raise ConnectionInvalid("the secret cannot be opened with this master key: set it again")
     return text
+
+
+def options_of(connection: Connection) -> list[tuple[Option, str]]:
+    """Return what this connection may be told besides its address, and what it was told."""
+    return [(one, str(connection.options.get(one.name) or "")) for one in _options_of_kind(connection.kind)]
+
+
+def _options_of_kind(kind: str) -> tuple[Option, ...]:
+    try:
+        return get_family(kind, settings.CONSOLE_FAMILIES).options
+    except UnknownFamily:  # it was declared when the connection was made, and is no more
+        return ()
 
 
 def connection_families() -> list[Family]:
@@ -84,7 +96,7 @@ def check_address(kind: str, address: str) -> None:
 
 def check_options(kind: str, options: Mapping[str, Any]) -> None:
     """Refuse an option that is no URL, or holds credentials; a family's options are addresses."""
-    for option in get_family(kind, settings.CONSOLE_FAMILIES).options:
+    for option in _options_of_kind(kind):
         value = str(options.get(option.name) or "")
         if not value:
             continue
@@ -147,12 +159,20 @@ def withdraw_connection(connection: Connection, *, by: Actor, reason: str = "") 
     connection.refresh_from_db()
 
 
-def rotate_secret(connection: Connection, *, username: str, secret: str, by: Actor) -> None:
-    """Replace the credentials; the old ones cannot be read by anybody."""
+def rotate_secret(
+    connection: Connection, *, username: str, secret: str, by: Actor, options: Mapping[str, str] | None = None
+) -> None:
+    """Replace the credentials; the old ones cannot be read by anybody.
+
+    options  what the family may be told besides, replaced as well. Only together with the secret: whoever could lead a stored
+             secret to an address of their own could read it.
+    """
     check_can_administer(by, connection.environment)
+    check_options(connection.kind, options or {})
+    kept = connection.options if options is None else {**connection.options, **options}
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk).update(
-            username=username[:200], secret=seal_secret(secret), updated_at=datetime.now(UTC)
+            username=username[:200], secret=seal_secret(secret), options=kept, updated_at=datetime.now(UTC)
         )
         record_audit(by, "connection.secret_rotated", connection, environment=connection.environment)
     connection.refresh_from_db()

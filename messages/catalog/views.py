@@ -24,6 +24,7 @@ from messages.catalog.connections import (
     check_connection,
     create_connection,
     discover_queues,
+    options_of,
     rotate_secret,
     withdraw_connection,
 )
@@ -165,6 +166,7 @@ def _connection(request: PageRequest, found: Connection, refusal: str = "") -> d
         "state": "approved" if found.approved_at else "waiting",
         "answers": [(answers[check.get("answer")], check) for check in found.check_result],
         "queues": queues_of(request.actor, found, now=timezone.now()),
+        "options": options_of(found),
         "may_change": may_change,
         "history": object_history("connection", str(found.pk))[:20] if may_change else [],
         "refusal": refusal,
@@ -203,7 +205,17 @@ def connection_action(request: PageRequest, pk: int, action: str) -> HttpRespons
                 withdraw_connection(found, by=by, reason=request.POST.get("reason", "").replace("\x00", "")[:500])
             case "secret":
                 username, secret = request.POST.get("username", ""), request.POST.get("secret", "")
-                rotate_secret(found, username=username.replace("\x00", ""), secret=secret.replace("\x00", ""), by=by)
+                options = {
+                    one.name: request.POST.get(f"option_{one.name}", "").replace("\x00", "").strip()
+                    for one, _ in options_of(found)
+                }
+                rotate_secret(
+                    found,
+                    username=username.replace("\x00", ""),
+                    secret=secret.replace("\x00", ""),
+                    by=by,
+                    options=options,
+                )
     except ConsoleError as refusal:
         return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
     flash.success(request, f"{found.name}: {DONE[action]}")

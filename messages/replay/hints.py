@@ -11,6 +11,7 @@ import structlog
 from console.identity.actor import Actor
 from messages.access import check_can_operate
 from messages.catalog.connections import connector_of
+from messages.catalog.queues import queue_reports
 from messages.connectors.base import BrokerUnavailable, CanHint, Connector, Outgoing
 from messages.models import DeadLetter, Replay
 from messages.payloads.queries import stored_content
@@ -27,6 +28,24 @@ _room = threading.BoundedSemaphore(MOST_AT_ONCE)
 def hints_of(letter: DeadLetter, *, by: Actor) -> list[str]:
     """Return sentences; [] when there is nothing to mind or the family knows none. Raises Forbidden, ReplayNotAllowed."""
     check_can_operate(by, letter.flow)
+    return [*_left_behind(letter), *_of_broker(letter, by)][:MOST_HINTS]
+
+
+def _left_behind(letter: DeadLetter) -> list[str]:
+    """Say that the original stays in its queue when the harvester that brought the letter mirrors that queue."""
+    reports = queue_reports(letter.agent) if letter.agent else []
+    mirrored = any(
+        (one.get("broker"), one.get("queue"), one.get("mode")) == (letter.broker, letter.queue, "mirror")
+        for one in reports
+    )
+    if not mirrored:
+        return []
+    return [
+        f"the original stays in {letter.queue}, which is mirrored: take it out there, or somebody may send it a second time"
+    ]
+
+
+def _of_broker(letter: DeadLetter, by: Actor) -> list[str]:
     connection = check_replayable(letter)
     content = stored_content(letter.environment_id, letter.pk, letter.payload_on)
     connector = connector_of(connection)
@@ -64,4 +83,4 @@ def _asked(connector: Connector, item: Outgoing, died_in: str) -> list[str]:
     threading.Thread(target=ask, daemon=True, name="hints").start()
     if not done.wait(WAIT_S):
         return [f"the broker was asked what to mind and has not answered within {WAIT_S:g} s"]
-    return answer[:MOST_HINTS]
+    return answer

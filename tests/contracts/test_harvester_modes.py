@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from agents.harvest.config import BadConfig, load_config
 from agents.harvest.loop import QueueHarvester
 from agents.harvest.seen import Seen
 from agents.harvest.spooling import LetterSpool
-from messages.connectors.base import Received
-from messages.connectors.memory import LETTERS
+from messages.connectors.base import BrokerUnavailable, Received
+from messages.connectors.memory import LETTERS, MemorySource
 from tests.contracts.test_harvester import EVERY, STORED, FakeConsole, console, harvester, wait_until, waiting
 from tests.contracts.test_letters_without_an_id import harvesting
 from tests.product import ROOT
@@ -101,6 +101,28 @@ def test_letters_that_the_spool_keeps_leave_the_broker_and_go_to_the_console_in_
     assert (spooled, stored) == (4, [])
     assert console.stored == [*EVERY, "death-9"]
     assert (harvester.tally.error, list(tmp_path.rglob("*.batch"))) == ("", [])
+
+
+def test_a_line_that_breaks_between_spool_and_acknowledgement_brings_them_again_under_the_same_ids(
+    console: FakeConsole, harvester: QueueHarvester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    acknowledge, broken = MemorySource.acknowledge, []
+
+    def breaks_once(source: MemorySource, tokens: Sequence[object]) -> None:
+        if not broken:
+            broken.append(harvester.tally.spooled)
+            raise BrokerUnavailable("the line broke")
+        acknowledge(source, tokens)
+
+    monkeypatch.setattr(MemorySource, "acknowledge", breaks_once)
+    console.judge = lambda letters: AWAY
+    changed(harvester, spool=str(tmp_path), spool_bytes=1 << 20).start()
+    wait_until(lambda: not waiting(harvester))
+    console.judge = lambda letters: STORED
+    wait_until(lambda: harvester.tally.spooled == 0)
+
+    assert broken == [4]
+    assert console.stored == [*EVERY, *EVERY]  # the console knows them by their ids
 
 
 def test_what_has_no_room_in_the_spool_stays_on_the_broker(

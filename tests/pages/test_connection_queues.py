@@ -127,6 +127,29 @@ def test_the_form_helps_by_family_and_keeps_what_was_typed_but_not_the_password(
     assert Connection.objects.get().options == {"management": "http://h:15672"}
 
 
+def test_the_management_address_changes_only_together_with_the_credentials():
+    made = create_connection(environment(), name="r", kind="rabbitmq", address="amqp://h/", secret="s3cret", by=ROOT)
+    client, before = signed_in(), bytes(made.secret)
+
+    client.post(
+        f"/connections/{made.pk}/secret", {"username": "w", "secret": "", "option_management": "http://h:15672"}
+    )
+    by_page = Connection.objects.get()
+    client.put(f"/api/v1/connections/{made.pk}/secret", {"secret": "new"}, content_type="application/json")
+    by_rest = Connection.objects.get()
+    refused = client.put(
+        f"/api/v1/connections/{made.pk}/secret",
+        {"secret": "x", "management": "gopher://h"},
+        content_type="application/json",
+    )
+
+    assert (by_page.options, bytes(by_page.secret)) == ({"management": "http://h:15672"}, b"")
+    assert (by_rest.options, bool(by_rest.secret)) == (by_page.options, True)
+    assert refused.json()["code"] == "connection_invalid"
+    assert before
+    assert "http://h:15672" in client.get(f"/connections/{made.pk}/").content.decode()
+
+
 def test_a_test_answers_all_four_questions_and_says_why_one_was_not_asked():
     parts = urlsplit(os.environ["REDIS_URL"])
     made = create_connection(

@@ -16,7 +16,7 @@ from console.identity.models import Role
 from messages.connectors import get_connector
 from messages.connectors.base import Address, Outgoing
 from messages.replay import hints
-from tests.factories import memory_connection, stored_letter
+from tests.factories import agent_key, memory_connection, push, stored_letter
 from tests.pages.people import signed_in, text_of
 from tests.product import free_port
 
@@ -79,6 +79,18 @@ def test_the_form_of_a_letter_asks_when_it_is_opened_and_without_scripts_by_a_li
     assert part.strip().startswith('<div class="stack tight" id="hints"')
     assert "Erp.orders: nobody consumes it." in text_of(whole)
     assert rest == {"results": ["erp.orders: nobody consumes it"]}
+
+
+@pytest.mark.django_db
+def test_a_letter_of_a_mirrored_queue_leaves_its_original_there():
+    memory_connection()
+    found = stored_letter()
+    queue = {"broker": found.broker, "queue": found.queue, "mode": "mirror"}
+    push("/ingest/v1/heartbeat", {"queues": [queue]}, key=agent_key("harvester"))
+
+    [said] = signed_in().get(f"/api/v1/dead-letters/{found.pk}/hints").json()["results"]
+
+    assert said.startswith("the original stays in erp.orders.dlq, which is mirrored")
 
 
 @pytest.mark.django_db
