@@ -1,6 +1,7 @@
-"""Harvesting: receive, push, and acknowledge only after the console has answered 2xx.
+"""Harvesting: receive, push, and acknowledge only after the console has answered 2xx, or the spool has it on the disk.
 
-Killed at any point nothing is lost: what was not acknowledged comes again, and its second copy meets the first by its id.
+A mirror receives nothing: it looks, pushes what is new, and says what is gone. Killed at any point nothing is lost:
+what was not acknowledged comes again, and its second copy meets the first by its id.
 """
 
 from __future__ import annotations

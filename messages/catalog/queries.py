@@ -173,6 +173,11 @@ def find_sourced_connections(connections: QuerySet[Connection]) -> list[Connecti
     return [one for one in connections if one.kind in kinds]
 
 
+def has_connection(actor: Actor, environment: Environment, name: str) -> bool:
+    """Whether replays to a broker of this name have a connection there, approved or not."""
+    return find_connections(actor, environment).filter(name=name).exists()
+
+
 def find_agent(actor: Actor, environment: Environment, name: str) -> Agent | None:
     """Return the agent of this name there, if there is one yet."""
     return visible_agents(actor).filter(environment=environment, name=name).first()

@@ -19,7 +19,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import get_visible_connection
 from messages.catalog.connecting import Wanted, files_of
 from messages.catalog.forms import ConnectForm
-from messages.catalog.queries import find_agent, find_connections, find_sourced_connections
+from messages.catalog.queries import find_agent, find_connections, find_sourced_connections, has_connection
 from messages.dead_letters.queries import first_letter_since
 from messages.models import Connection
 
@@ -65,7 +65,11 @@ def _context(request: PageRequest) -> dict[str, Any]:
     if wanted is None:
         return context
     since = _since(request, now)
-    return context | _landed(request, wanted.broker, wanted.agent, since) | {"unconnected": _lacks(request, wanted)}
+    return (
+        context
+        | _landed(request, wanted.broker, wanted.agent, since)
+        | {"unconnected": not has_connection(request.actor, request.environment, wanted.broker)}
+    )
 
 
 def _known(request: PageRequest) -> Connection | None:
@@ -121,11 +125,6 @@ def _landed(request: PageRequest, broker: str, agent: str, since: datetime) -> d
         "part_url": f"{reverse('connect-landed')}?{urlencode(asked)}",
         "again_url": f"{reverse('connect-broker')}?{again.urlencode()}",
     }
-
-
-def _lacks(request: PageRequest, wanted: Wanted) -> bool:
-    """Whether replays have no way back: no connection has this broker's name."""
-    return not find_connections(request.actor, request.environment).filter(name=wanted.broker).exists()
 
 
 @require_safe
