@@ -27,6 +27,11 @@ class RabbitMQSource:
     options  system (who failed), state (folder for the names of messages without an id; without it they last as long as we do).
     """
 
+    no_peek = (
+        "RabbitMQ shows a message only by delivering it: giving it back marks it as redelivered, may change its place, and a "
+        "quorum queue counts it, so that looking alone reaches the delivery limit and loses it"
+    )
+
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
         self.address, self.broker, self.queue = address, broker, queue
         self.system = str(options.get("system") or "")
@@ -108,7 +113,18 @@ class RabbitMQSource:
             return None
 
     def check(self) -> list[Check]:
-        return checked(self.address, self.queue, "may read", "a channel was opened")
+        return checked(self.address, self.queue, "may read", "", asking=self._may_read)
+
+    def _may_read(self, channel: Any) -> Check:
+        """Ask for a message of an empty queue; of another one that would be a delivery, which a check does not do."""
+        count = channel.queue_declare(self.queue, passive=True).method.message_count
+        if count:
+            words = f"not asked, because asking would deliver one of the {count} letters; it needs the read right on {self.queue}"
+            return Check(question="may read", answer=None, detail=words)
+        method, _, _ = channel.basic_get(self.queue)
+        if method is not None:  # it came this very moment
+            channel.basic_nack(method.delivery_tag, requeue=True)
+        return Check(question="may read", answer=True, detail="it has the read right")
 
     def close(self) -> None:
         with contextlib.suppress(amqp.AMQPError, OSError):
