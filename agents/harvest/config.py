@@ -104,8 +104,14 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     url = _secret(broker, "address", environ, path)
     if not url:
         raise BadConfig(f"{path}: broker {name} needs an address")
+    options = broker.get("options", {})
+    if not isinstance(options, dict):
+        raise BadConfig(f"{path}: broker {name}: options is a table, [broker.options]")
     address = Address(
-        url=url, username=str(broker.get("username", "")), secret=_secret(broker, "secret", environ, path)
+        url=url,
+        username=str(broker.get("username", "")),
+        secret=_secret(broker, "secret", environ, path),
+        options=options,
     )
     return [_queue(queue, name, kind, address, path) for queue in broker.get("queue", [])]
 

@@ -76,19 +76,27 @@ def harvested_families() -> list[Family]:
 def check_address(kind: str, address: str) -> None:
     """Refuse an unknown kind, a scheme that does not fit, and credentials inside the address."""
     try:
-        schemes = get_family(kind, settings.CONSOLE_FAMILIES).schemes
+        family = get_family(kind, settings.CONSOLE_FAMILIES)
     except UnknownFamily as error:
         raise ConnectionInvalid(str(error)) from error
+    scheme, _, rest = address.partition("://")
+    if family.schemes and scheme.lower() not in family.schemes:
+        raise ConnectionInvalid(
+            f"an address of kind {kind} starts with {' or '.join(f'{s}://' for s in family.schemes)}"
+        )
+    for host in rest.split(",") if family.several_hosts else [rest]:
+        _check_host(f"{scheme}://{host}")
+
+
+def _check_host(address: str) -> None:
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConnectionInvalid("the address is not a URL") from error
-    if schemes and parts.scheme not in schemes:
-        raise ConnectionInvalid(f"an address of kind {kind} starts with {' or '.join(f'{s}://' for s in schemes)}")
     if not host:
         raise ConnectionInvalid("the address names no host")
-    if parts.username or parts.password:
+    if parts.username or parts.password or any(mark in parts.query.lower() for mark in ("password=", "secret=")):
         raise ConnectionInvalid(
             "put user and password into their own fields, not into the address: addresses are shown"
         )

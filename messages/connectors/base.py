@@ -101,6 +101,7 @@ class Family:
     schemes    of an address; example: one, as a form shows it, without credentials.
     connector  a class of Connector taking an Address; "" when nothing can be sent.
     source     a class of Source; "" when its dead letters are pushed to us.
+    several_hosts  an address may name several, with commas between them.
     stripped   lower-case names of headers that tell of a death and that a replay leaves out; with `*` at the end, a prefix.
     options    what its connections may be told besides; it reaches the connector in Address.options.
     """
@@ -111,6 +112,7 @@ class Family:
     example: str = ""
     connector: str = ""
     source: str = ""
+    several_hosts: bool = False
     stripped: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
 

@@ -14,7 +14,6 @@ from messages.connectors.base import Header
 
 # Of families that reach us through others, and what is stamped afresh.
 OTHERS = (
-    "__connect.errors.*", "__streams.errors.*", "__dlq.errors.*", "kafka_dlt-*", "kafka_exception-*", "kafka_original-*", "retry_topic-*",
     "cloudpubsubdeadlettersource*", "deadletterreason", "deadlettererrordescription", "_amq_orig_*",
     "replay-id", "replay-of", "replay-attempt", "replay-by", "traceparent", "tracestate", "b3", "x-b3-*", "awstraceheader", "x-amzn-trace-id",
 )  # fmt: skip

@@ -25,6 +25,7 @@ from messages.connectors.base import Address, Header, Outgoing
 from messages.connectors.http.connector import HTTPConnector
 from messages.connectors.memory import QUEUES
 from tests.conftest import MEMORY
+from tests.engines.kafka import Kafka
 from tests.product import free_port
 
 
@@ -138,14 +139,32 @@ def sqs_bench(url: str) -> Iterator[Bench]:
     client.close()
 
 
-@pytest.fixture(params=["redis-streams", "memory", "http", "rabbitmq", "sqs"])
+def kafka_bench(broker: Kafka) -> Iterator[Bench]:
+    topic = broker.topic()
+    yield Bench(
+        "kafka",
+        Address(url=f"kafka://{broker.address}"),
+        topic,
+        lambda: [(m.value(), {k: v.decode() for k, v in m.headers()}) for m in broker.records(topic)],
+        "no-such-topic",
+    )
+
+
+BENCHES = {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}
+ENGINES = {  # the fixture of a real broker, and the bench that stands on it
+    "rabbitmq": ("rabbitmq", rabbitmq_bench),
+    "sqs": ("localstack", sqs_bench),
+    "kafka": ("kafka", kafka_bench),
+}
+
+
+@pytest.fixture(params=[*BENCHES, *ENGINES])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    if request.param == "rabbitmq":
-        yield from rabbitmq_bench(request.getfixturevalue("rabbitmq"))
-    elif request.param == "sqs":
-        yield from sqs_bench(request.getfixturevalue("localstack"))
+    if request.param in BENCHES:
+        yield from BENCHES[request.param]()
     else:
-        yield from {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}[request.param]()
+        fixture, make = ENGINES[request.param]
+        yield from make(request.getfixturevalue(fixture))
 
 
 def outgoing(destination: str, **changes: Any) -> Outgoing:
@@ -182,13 +201,15 @@ def test_what_the_other_side_will_not_take_is_refused_in_words_and_the_rest_goes
 
 def test_a_check_answers_in_words(bench: Bench):
     with contextlib.closing(get_connector(bench.kind, bench.address, {"memory": MEMORY})) as connector:
-        checks = connector.check(bench.good if bench.kind in ("rabbitmq", "sqs") else None)
+        checks = connector.check(bench.good if bench.kind in ENGINES else None)
 
     assert checks[0].question == "reached"
     assert all(check.answer is not False and check.detail for check in checks)
 
 
-@pytest.mark.parametrize(("kind", "scheme"), [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("http", "http")])
+@pytest.mark.parametrize(
+    ("kind", "scheme"), [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("http", "http"), ("kafka", "kafka")]
+)
 def test_nobody_there_is_unavailable_not_unknown(kind: str, scheme: str):
     with contextlib.closing(get_connector(kind, Address(url=f"{scheme}://127.0.0.1:{free_port()}"))) as connector:
         [result] = connector.publish([outgoing("anywhere")], timeout_s=2)

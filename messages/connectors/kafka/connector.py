@@ -1,0 +1,119 @@
+"""Sending to Kafka: an idempotent producer, acknowledged by all replicas in sync."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AclOperation, TopicDescription
+
+from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.kafka.client import (
+    FORBIDDEN,
+    BadAddress,
+    Heard,
+    LoginRefused,
+    Unreachable,
+    checked,
+    describe,
+    properties_of,
+    says,
+)
+from messages.connectors.kafka.window import Sending, Window, sending_of
+
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's own limit is mostly lower, and it says so
+
+
+class KafkaConnector:
+    """One window an answer: all is handed to the producer, then its confirmations are waited for.
+
+    Topics are looked up before anything is sent, because sending to a topic that is not there may make it.
+    """
+
+    kind = "kafka"
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.heard = Heard()
+        self.producer: Producer | None = None
+
+    def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
+        until = time.monotonic() + timeout_s
+        try:
+            names = {name for item in items if TOPIC.fullmatch(name := _topic(item))}
+            topics = describe(self.address, names, timeout_s=timeout_s) if names else {}
+            producer = self._open()
+        except BadAddress as error:
+            return _all(items, "refused", f"the address cannot be used: {error}")
+        except LoginRefused as error:
+            return _all(items, "refused", f"Kafka refused the login: {error}")
+        except Unreachable as error:
+            return _all(items, "unavailable", f"Kafka cannot be reached: {error}")
+        prepared = [prepare(item, topics.get(_topic(item))) for item in items]
+        self.heard.forget()
+        window = Window(producer, self.heard)
+        results = window.send([one for one in prepared if isinstance(one, Sending)], until)
+        if window.broken:
+            self._drop()
+        return [one if isinstance(one, Published) else results[id(one)] for one in prepared]
+
+    def _open(self) -> Producer:
+        if self.producer is None:
+            self.heard.forget()
+            try:
+                self.producer = Producer(self._properties())
+            except (KafkaException, ValueError, TypeError) as error:
+                raise BadAddress(says(error)) from error
+        return self.producer
+
+    def _properties(self) -> dict[str, Any]:
+        return {
+            "message.max.bytes": MOST_MESSAGE_BYTES,
+            **properties_of(self.address),
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",  # Java's: a key goes where the applications' own producers put it
+            "retries": 5,  # then it says what the broker says, as not enough replicas, and not only that time ran out
+            "linger.ms": 5,
+            "error_cb": self.heard,
+        }
+
+    def check(self, destination: str | None) -> list[Check]:
+        return checked(self.address, destination, "may publish", AclOperation.WRITE)
+
+    def _drop(self) -> None:
+        """Let go of the producer and of whatever it still holds: what was not confirmed in time must not go out later."""
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.purge()
+            producer.close()
+
+    def close(self) -> None:
+        self._drop()
+
+
+def _topic(item: Outgoing) -> str:
+    return item.route.get("topic") or item.destination
+
+
+def _all(items: Sequence[Outgoing], result: Any, detail: str) -> list[Published]:
+    return [Published(id=item.id, result=result, detail=detail) for item in items]
+
+
+def prepare(item: Outgoing, topic: TopicDescription | KafkaError | None) -> Sending | Published:
+    """Return what is handed to the producer, or why it is refused without having been sent. topic: None when its name is none."""
+    name = _topic(item)
+    if topic is None:
+        return Published(id=item.id, result="refused", detail=f"“{name[:100]}” is no name of a topic")
+    if isinstance(topic, KafkaError):
+        allowed = topic.code() not in FORBIDDEN
+        words = f"there is no topic {name}, and a replay makes none" if allowed else f"Kafka forbids it: {says(topic)}"
+        return Published(id=item.id, result="refused", detail=words)
+    try:
+        return sending_of(item, name, len(topic.partitions))
+    except (ValueError, TypeError, ArithmeticError) as error:
+        return Published(id=item.id, result="refused", detail=f"Kafka cannot carry it: {says(error)}")
