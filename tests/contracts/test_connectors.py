@@ -114,9 +114,28 @@ def rabbitmq_bench(url: str) -> Iterator[Bench]:
     connection.close()
 
 
-@pytest.fixture(params=["redis-streams", "memory", "http", "rabbitmq"])
+def activemq_bench(broker: Any) -> Iterator[Bench]:
+    from messages.connectors.activemq.client import Line
+    from messages.connectors.activemq.names import wire_name
+
+    queue = f"t.{uuid.uuid4()}"
+
+    def received() -> list[tuple[bytes, dict[str, str]]]:
+        found = []
+        with contextlib.closing(Line(broker.address, timeout_s=5)) as line:
+            line.send("SUBSCRIBE", {"destination": wire_name(queue, artemis=line.artemis), "id": "1", "ack": "auto"})
+            while frame := line.next(0.5):
+                found.append((frame.body, frame.headers))
+        return found
+
+    yield Bench("activemq", broker.address, queue, received, "forbidden.queue")
+
+
+@pytest.fixture(params=["redis-streams", "memory", "http", "rabbitmq", "activemq", "artemis"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    if request.param == "rabbitmq":
+    if request.param in {"activemq", "artemis"}:
+        yield from activemq_bench(request.getfixturevalue(request.param))
+    elif request.param == "rabbitmq":
         yield from rabbitmq_bench(request.getfixturevalue("rabbitmq"))
     else:
         yield from {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}[request.param]()
@@ -162,7 +181,9 @@ def test_a_check_answers_in_words(bench: Bench):
     assert all(check.answer is not False and check.detail for check in checks)
 
 
-@pytest.mark.parametrize(("kind", "scheme"), [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("http", "http")])
+@pytest.mark.parametrize(
+    ("kind", "scheme"), [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("activemq", "stomp"), ("http", "http")]
+)
 def test_nobody_there_is_unavailable_not_unknown(kind: str, scheme: str):
     with contextlib.closing(get_connector(kind, Address(url=f"{scheme}://127.0.0.1:{free_port()}"))) as connector:
         [result] = connector.publish([outgoing("anywhere")], timeout_s=2)

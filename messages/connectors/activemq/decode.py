@@ -27,6 +27,7 @@ FRAME = frozenset(
         "priority", "persistent", "expires", "reply-to", "timestamp", "receipt", "destination-type", "transaction", "transformation",
     }
 )  # fmt: skip
+DELIVERY = frozenset({"ack", "subscription", "redelivered"})  # differ from one delivery to the next
 CAUSES = ("dlqDeliveryFailureCause", "__HDR_dlqDeliveryFailureCause")
 DELIVERIES = re.compile(r"Delivery\[(\d{1,9})\] exceeds redelivery policy limit", re.ASCII)
 EXPIRED = re.compile(r"Message Expired\. Expiration:(\d{1,15})", re.ASCII)
@@ -88,7 +89,8 @@ def _identity(headers: Mapping[str, str], body: bytes, queue: str, artemis: bool
     facts: list[object]
     number = headers.get("message-id", "").rpartition(",")[2]
     if not number:
-        facts = [sorted(headers.items()), hashlib.sha256(body).hexdigest()]
+        said = sorted(item for item in headers.items() if item[0] not in DELIVERY)
+        facts = [said, hashlib.sha256(body).hexdigest()]
     elif artemis:
         first = headers.get("_AMQ_ORIG_MESSAGE_ID") if _moved_onto_itself(headers, queue) else None
         facts = [first or number, headers.get("timestamp", "")]

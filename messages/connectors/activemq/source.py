@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from stomp.utils import Frame
@@ -181,10 +182,17 @@ class StompSource:
         return Check(question="may read", answer=True, detail=f"a subscription was accepted; {words}")
 
     def close(self) -> None:
+        if self.line is not None:
+            with contextlib.suppress(LineBroke):
+                for number in range(
+                    self.subscriptions
+                ):  # what is left unsubscribed counts as a broken line with Artemis
+                    self.line.send("UNSUBSCRIBE", {"id": f"letters-{number + 1}"})
         for one in (self.line, self.manager):
             if one is not None:
                 one.close()
         self.line = self.manager = None
+        self.subscriptions = 0
         self.held.clear()
         self.staying.clear()
 
