@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stomp.utils import parse_frame
 
+from agents.harvest.config import load_config
 from messages.connectors.activemq.connector import CannotCarry, frame_of
 from messages.connectors.activemq.decode import decode_message
 from messages.connectors.base import Header, Outgoing
@@ -372,3 +375,15 @@ UNSENDABLE: dict[str, dict[str, Any]] = {
 def test_what_stomp_cannot_carry_is_found_before_anything_is_sent(changes: dict[str, Any]):
     with pytest.raises(CannotCarry):
         frame_of(outgoing(**changes), artemis=False)
+
+
+def test_the_configuration_in_the_docs_is_one(tmp_path: Path):
+    page = (Path(__file__).resolve().parents[2] / "docs/brokers/activemq.md").read_text()
+    [block] = re.findall(r"```toml\n(.*?)```", page, re.S)
+    file = tmp_path / "harvest.toml"
+    file.write_text('console = "http://127.0.0.1:1"\nkey = "wb_agent_x"\n' + re.sub(r"(?m)^# (\w+ = )", r"\1", block))
+
+    config = load_config(file, {"AMQ_PASSWORD": "x"})
+
+    assert [queue.name for queue in config.queues] == ["ActiveMQ.DLQ", "DLQ.own.orders"]
+    assert set(config.queues[1].options) == {"system", "prefetch", "window_bytes", "empty", "redelivery"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import socket
 import ssl
@@ -20,14 +19,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from messages.connectors.activemq.names import escaped
-from messages.connectors.base import Address, Check
-
-os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")  # else its import asks the name server for this host's names
 import stomp
 from stomp.exception import StompException
 from stomp.protocol import Protocol12
 from stomp.utils import Frame
+
+from messages.connectors.activemq.names import escaped
+from messages.connectors.base import Address, Check
 
 logging.getLogger("stomp.py").setLevel(logging.CRITICAL)  # it writes whole frames, with their bodies, at DEBUG
 
