@@ -67,20 +67,13 @@ class ActiveMQ:
         self.secure = Address(
             url=f"stomp+ssl://127.0.0.1:{tls}", username=USER, secret=PASSWORD, options={"ca": str(self.certificate)}
         )
-        self._make_certificate()
+        make_certificate(self.folder)
         (self.folder / "activemq.xml").write_text(
             CONFIGURATION.format(
                 folder=self.folder, user=USER, password=PASSWORD, stomp=stomp, tls=tls, openwire=self.openwire
             )
         )
         self.process: subprocess.Popen[bytes] | None = None
-
-    def _make_certificate(self) -> None:
-        keys = ["-keystore", str(self.folder / "keys"), "-storepass", "changeit", "-alias", "broker"]
-        make = ["keytool", "-genkeypair", "-keyalg", "EC", "-dname", "CN=broker", "-ext", "san=ip:127.0.0.1", *keys]
-        show = ["keytool", "-exportcert", "-rfc", "-file", str(self.certificate), *keys]
-        for command in (make, show):
-            subprocess.run(command, check=True, capture_output=True)
 
     def start(self) -> None:
         libraries = f"{INSTALLED}/*:{INSTALLED}/optional/*"
@@ -127,3 +120,12 @@ def wait_for_stomp(address: Address, process: subprocess.Popen[bytes], out: Path
             if time.monotonic() > until or process.poll() is not None:
                 raise AssertionError(out.read_text()[-2000:]) from error
             time.sleep(0.2)
+
+
+def make_certificate(folder: Path) -> None:
+    """Put a key for 127.0.0.1 into `keys` (password changeit), and its certificate, which nobody vouches for, beside it."""
+    keys = ["-keystore", str(folder / "keys"), "-storepass", "changeit", "-alias", "broker"]
+    make = ["keytool", "-genkeypair", "-keyalg", "EC", "-dname", "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1", *keys]
+    show = ["keytool", "-exportcert", "-rfc", "-file", str(folder / "certificate.pem"), *keys]
+    for command in (make, show):
+        subprocess.run(command, check=True, capture_output=True)

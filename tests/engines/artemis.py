@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from messages.connectors.base import Address
-from tests.engines.activemq import wait_for_stomp
+from tests.engines.activemq import make_certificate, wait_for_stomp
 from tests.engines.kafka import CACHE
 from tests.engines.rabbitmq import _ports
 
@@ -34,7 +34,10 @@ CONFIGURATION = """<?xml version='1.0'?>
     <journal-directory>data/journal</journal-directory>
     <large-messages-directory>data/large-messages</large-messages-directory>
     <message-expiry-scan-period>300</message-expiry-scan-period>
-    <acceptors><acceptor name="all">tcp://127.0.0.1:{port}?protocols=CORE,AMQP,STOMP,OPENWIRE;useEpoll=true</acceptor></acceptors>
+    <acceptors>
+      <acceptor name="all">tcp://127.0.0.1:{port}?protocols=CORE,AMQP,STOMP,OPENWIRE;useEpoll=true</acceptor>
+      <acceptor name="tls">tcp://127.0.0.1:{tls}?protocols=AMQP;sslEnabled=true;keyStorePath={folder}/keys;keyStorePassword=changeit</acceptor>
+    </acceptors>
     <security-settings>
       <security-setting match="#">{everything}</security-setting>
       <security-setting match="forbidden.#"><permission type="send" roles="nobody"/></security-setting>
@@ -67,8 +70,16 @@ class Artemis:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-artemis-"))
-        [self.port] = _ports(1)
+        self.port, tls = _ports(2)
+        make_certificate(self.folder)
         self.address = Address(url=f"stomp://127.0.0.1:{self.port}", username=USER, secret=PASSWORD)
+        self.amqp = Address(url=f"amqp10://127.0.0.1:{self.port}", username=USER, secret=PASSWORD)
+        self.secure = Address(
+            url=f"amqp10+ssl://127.0.0.1:{tls}",
+            username=USER,
+            secret=PASSWORD,
+            options={"ca": str(self.folder / "certificate.pem")},
+        )
         self.home = self.folder / "broker"
         create = [
             str(INSTALLED / "bin" / "artemis"), "create", str(self.home), "--silent", "--user", USER, "--password", PASSWORD,
@@ -81,7 +92,9 @@ class Artemis:
         }
         subprocess.run(create, check=True, capture_output=True, env=self.environ)
         everything = "".join(f'<permission type="{right}" roles="amq"/>' for right in EVERYTHING)
-        (self.home / "etc" / "broker.xml").write_text(CONFIGURATION.format(port=self.port, everything=everything))
+        (self.home / "etc" / "broker.xml").write_text(
+            CONFIGURATION.format(port=self.port, tls=tls, folder=self.folder, everything=everything)
+        )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -379,11 +379,13 @@ def test_what_stomp_cannot_carry_is_found_before_anything_is_sent(changes: dict[
 
 def test_the_configuration_in_the_docs_is_one(tmp_path: Path):
     page = (Path(__file__).resolve().parents[2] / "docs/brokers/activemq.md").read_text()
-    [block] = re.findall(r"```toml\n(.*?)```", page, re.S)
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.S)
     file = tmp_path / "harvest.toml"
-    file.write_text('console = "http://127.0.0.1:1"\nkey = "wb_agent_x"\n' + re.sub(r"(?m)^# (\w+ = )", r"\1", block))
+    file.write_text(
+        'console = "http://127.0.0.1:1"\nkey = "wb_agent_x"\n' + re.sub(r"(?m)^# (\w+ = )", r"\1", "".join(blocks))
+    )
 
     config = load_config(file, {"AMQ_PASSWORD": "x"})
 
-    assert [queue.name for queue in config.queues] == ["ActiveMQ.DLQ", "DLQ.own.orders"]
+    assert [queue.name for queue in config.queues] == ["ActiveMQ.DLQ", "DLQ.own.orders", "DLQ"]
     assert set(config.queues[1].options) == {"system", "prefetch", "window_bytes", "empty", "redelivery"}
