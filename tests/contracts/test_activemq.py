@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from messages.connectors.activemq.client import Line
+from messages.connectors.activemq.client import MOST_BYTES, Line
 from messages.connectors.activemq.connector import StompConnector
 from messages.connectors.activemq.management import Manager
 from messages.connectors.activemq.names import wire_name
@@ -141,6 +139,19 @@ def test_an_expired_message_says_so_and_is_sent_again_without_its_expiry(broker:
     assert sent.result == "confirmed"
 
 
+def test_one_name_stands_for_many_queues_of_classic(activemq: Any):
+    origins = {fresh("own.many") for _ in range(2)}
+    for origin in origins:
+        publish(activemq, outgoing(origin))
+        reject(activemq, origin)
+
+    with contextlib.closing(source_of(activemq, "DLQ.own.many.>")) as source:
+        received = receive(source, 2)
+        source.acknowledge([one.token for one in received])
+
+    assert {(one.letter["queue"], one.letter["origin"]) for one in received} == {(f"DLQ.{o}", o) for o in origins}
+
+
 def test_classic_keeps_a_letter_however_often_its_reader_is_killed(activemq: Any):
     queue = fresh()
     publish(activemq, outgoing(queue), outgoing(queue))
@@ -229,6 +240,23 @@ def test_letters_that_stay_with_the_broker_take_no_place_from_others(broker: Any
         taken = [one.letter["id"] for _ in range(5) for one in receive(source, 1)]
 
     assert len(set(taken)) == 5
+
+
+def test_what_nobody_asked_for_yet_waits_with_the_broker_when_it_is_large(activemq: Any):
+    queue, large = fresh(), 8 * 1024 * 1024
+    publish(activemq, *(outgoing(queue, body=b"x" * large) for _ in range(7)))
+
+    with contextlib.closing(source_of(activemq, queue)) as source:
+        first = receive(source, 1)
+        assert source.line is not None
+        inbox = source.line.inbox
+        wait_until(lambda: inbox.size > MOST_BYTES, seconds=20, what="a full inbox")
+        full = inbox.size
+        rest = receive(source, 6)
+        source.acknowledge([one.token for one in first + rest])
+
+    assert full <= MOST_BYTES + large
+    assert len({one.letter["id"] for one in first + rest}) == 7
 
 
 def test_a_broker_that_is_killed_gives_back_what_was_not_acknowledged(broker: Any):
@@ -336,54 +364,6 @@ def test_with_tls_it_is_the_same_and_a_certificate_nobody_vouches_for_is_named(a
 
     assert {result.result for result in results} == {"confirmed"}
     assert (distrusted.result, "is not trusted" in distrusted.detail) == ("unavailable", True)
-
-
-Answer = Callable[[bytes], bytes]
-
-
-@contextlib.contextmanager
-def stranger(answer: Answer) -> Iterator[Address]:
-    """Somebody who speaks as `answer` says: it gets what was read so far, and gives what to write; b"bye" hangs up."""
-    server = socket.create_server(("127.0.0.1", 0))
-    server.settimeout(10)
-
-    def serve() -> None:
-        with contextlib.suppress(OSError), server.accept()[0] as wire:
-            wire.settimeout(10)
-            read = b""
-            while data := wire.recv(65536):
-                read += data
-                said = answer(read)
-                if said == b"bye":
-                    return
-                wire.sendall(said)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield Address(url=f"stomp://127.0.0.1:{server.getsockname()[1]}")
-    finally:
-        server.close()
-        thread.join()
-
-
-CONNECTED = b"CONNECTED\nversion:1.2\nserver:ActiveMQ/5\n\n\0"
-STRANGERS: dict[str, tuple[Answer, str]] = {
-    "says nothing after the message": (lambda read: b"" if b"SEND" in read else CONNECTED, "unknown"),
-    "hangs up after the message": (lambda read: b"bye" if b"SEND" in read else CONNECTED, "unknown"),
-    "refuses it": (lambda read: b"ERROR\nmessage:queue is full\n\n\0" if b"SEND" in read else CONNECTED, "refused"),
-    "speaks no STOMP": (lambda read: b"HTTP/1.1 400 Bad Request\r\n\r\n\0", "unavailable"),
-    "hangs up at once": (lambda read: b"bye", "unavailable"),
-    "never ends its frame": (lambda read: b"CONNECTED\n", "unavailable"),
-}
-
-
-@pytest.mark.parametrize(("answer", "result"), STRANGERS.values(), ids=STRANGERS)
-def test_answers_of_all_kinds_are_told_apart(answer: Answer, result: str):
-    with stranger(answer) as address, contextlib.closing(StompConnector(address)) as connector:
-        [published] = connector.publish([outgoing("q")], timeout_s=0.5)
-
-    assert (published.result, bool(published.detail)) == (result, True)
 
 
 @pytest.mark.fault

@@ -54,6 +54,7 @@ class StompConnector:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.line: Line | None = None
+        self.sent = 0
         self.taking: set[str] = set()  # destinations that took a message on this line
 
     def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
@@ -97,7 +98,7 @@ class StompConnector:
         results: dict[str, Published] = {}
         waiting: dict[str, Outgoing] = {}  # by receipt
         try:
-            for number, item in enumerate(window):
+            for item in window:
                 try:
                     frame = frame_of(item, artemis=line.artemis)
                 except CannotCarry as error:
@@ -105,8 +106,9 @@ class StompConnector:
                         id=item.id, result="refused", detail=f"ActiveMQ cannot carry it: {error}"
                     )
                     continue
-                waiting[str(number)] = item
-                line.send("SEND", frame | {"receipt": str(number)}, item.body)
+                self.sent += 1
+                waiting[str(self.sent)] = item
+                line.send("SEND", frame | {"receipt": str(self.sent)}, item.body)
             self._await(line, waiting, results, timeout_s)
         except LineBroke as error:
             self.close()

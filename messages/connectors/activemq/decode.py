@@ -50,7 +50,7 @@ def decode_message(
         "id": f"{broker}/{queue}/{_identity(headers, body, queue, artemis)}"[-LONGEST:],
         "broker": broker,
         "family": "activemq",
-        "queue": queue,
+        "queue": _one_queue(headers, queue),
         **_origin(headers, queue),
         "system": system,
         "reason": reason,
@@ -72,6 +72,11 @@ def decode_message(
     if failed_at := _failed_at(headers, cause):
         letter["failed_at"] = failed_at
     return letter
+
+
+def _one_queue(headers: Mapping[str, str], queue: str) -> str:
+    """Return the queue it waited in: on Classic the configured name may stand for many, as `DLQ.>` does."""
+    return plain_name(headers.get("destination", queue)) if queue.endswith(">") or "*" in queue else queue
 
 
 def is_whole(headers: Mapping[str, str], body: bytes) -> bool:
@@ -113,7 +118,7 @@ def _origin(headers: Mapping[str, str], queue: str) -> dict[str, object]:
             return {"origin": address, "route": {}}
         multicast = {"type": "MULTICAST"} if headers.get("_AMQ_ORIG_ROUTING_TYPE") == "0" else {}
         return {"origin": address, "route": {"queue": f"{address}::{died_in}", **multicast}}
-    name = queue_of(queue)
+    name = queue_of(_one_queue(headers, queue))
     return {"origin": name.removeprefix("DLQ.") if name.startswith("DLQ.") else "", "route": {}}
 
 

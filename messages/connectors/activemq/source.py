@@ -30,8 +30,8 @@ class StompSource:
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
         self.address, self.broker, self.queue = address, broker, queue
         self.system = str(options.get("system") or "")
-        self.prefetch = int(str(options.get("prefetch") or PREFETCH))
-        self.window_bytes = int(str(options.get("window_bytes") or WINDOW_BYTES))
+        self.prefetch = _positive(options.get("prefetch"), PREFETCH)
+        self.window_bytes = _positive(options.get("window_bytes"), WINDOW_BYTES)
         self.takes_empty = options.get("empty") == "take"
         self.accepts_loss = options.get("redelivery") == "accept"
         self.line: Line | None = None
@@ -195,6 +195,10 @@ class StompSource:
         self.subscriptions = 0
         self.held.clear()
         self.staying.clear()
+
+
+def _positive(value: object, default: int) -> int:
+    return value if isinstance(value, int) and value > 0 else default
 
 
 def queue_exists(manager: Manager | None, queue: str) -> Check:
