@@ -152,3 +152,23 @@ def localstack() -> Iterator[str]:
     need(PYTHON.exists(), "LocalStack")
     with LocalStack() as cloud:
         yield cloud.url
+
+
+@pytest.fixture(scope="session")
+def activemq() -> Iterator[Any]:
+    """A private ActiveMQ Classic."""
+    from tests.engines.activemq import INSTALLED, ActiveMQ
+
+    need((INSTALLED / "activemq-stomp.jar").exists() and shutil.which("java") is not None, "ActiveMQ")
+    with ActiveMQ() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def artemis() -> Iterator[Any]:
+    """A private ActiveMQ Artemis."""
+    from tests.engines.artemis import INSTALLED, Artemis
+
+    need(INSTALLED.exists() and shutil.which("java") is not None, "Artemis")
+    with Artemis() as broker:
+        yield broker

@@ -16,6 +16,7 @@ FAMILIES = {
     "redis-streams": "messages.connectors.redis_streams.FAMILY",
     "rabbitmq": "messages.connectors.rabbitmq.FAMILY",
     "kafka": "messages.connectors.kafka.FAMILY",
+    "activemq": "messages.connectors.activemq.FAMILY",
     "http": "messages.connectors.http.FAMILY",
     "sqs": "messages.connectors.sqs.FAMILY",
 }

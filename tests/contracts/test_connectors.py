@@ -150,11 +150,30 @@ def kafka_bench(broker: Kafka) -> Iterator[Bench]:
     )
 
 
+def activemq_bench(broker: Any) -> Iterator[Bench]:
+    from messages.connectors.activemq.client import Line
+    from messages.connectors.activemq.names import wire_name
+
+    queue = f"t.{uuid.uuid4()}"
+
+    def received() -> list[tuple[bytes, dict[str, str]]]:
+        found = []
+        with contextlib.closing(Line(broker.address, timeout_s=5)) as line:
+            line.send("SUBSCRIBE", {"destination": wire_name(queue, artemis=line.artemis), "id": "1", "ack": "auto"})
+            while frame := line.next(0.5):
+                found.append((frame.body, frame.headers))
+        return found
+
+    yield Bench("activemq", broker.address, queue, received, "forbidden.queue")
+
+
 BENCHES = {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}
 ENGINES = {  # the fixture of a real broker, and the bench that stands on it
     "rabbitmq": ("rabbitmq", rabbitmq_bench),
     "sqs": ("localstack", sqs_bench),
     "kafka": ("kafka", kafka_bench),
+    "activemq": ("activemq", activemq_bench),
+    "artemis": ("artemis", activemq_bench),
 }
 
 
@@ -208,7 +227,8 @@ def test_a_check_answers_in_words(bench: Bench):
 
 
 @pytest.mark.parametrize(
-    ("kind", "scheme"), [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("http", "http"), ("kafka", "kafka")]
+    ("kind", "scheme"),
+    [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("activemq", "stomp"), ("http", "http"), ("kafka", "kafka")],
 )
 def test_nobody_there_is_unavailable_not_unknown(kind: str, scheme: str):
     with contextlib.closing(get_connector(kind, Address(url=f"{scheme}://127.0.0.1:{free_port()}"))) as connector:

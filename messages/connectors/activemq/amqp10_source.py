@@ -1,0 +1,128 @@
+"""Dead letters from a queue over AMQP 1.0: asked for by credit, settled when the console has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proton import Delivery, Timeout
+from proton.handlers import MessagingHandler
+from proton.utils import BlockingConnection
+
+from messages.connectors.activemq.amqp10 import (
+    BROKEN,
+    LoginRefused,
+    ToQueue,
+    Unreachable,
+    connect,
+    hang_up,
+    link_check,
+    reached,
+    says,
+)
+from messages.connectors.activemq.amqp10_decode import decode_amqp_message, has_identity
+from messages.connectors.base import Address, BrokerUnavailable, Check, Received
+
+MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
+CREDIT = 20  # messages asked for at a time
+LIMIT = "; what its limit of deliveries is AMQP does not tell: set max-delivery-attempts to -1 for it, since broken lines count"
+NAMELESS = "it has no message id and nothing tells where it died: it stays on the broker, where another with this content may be"
+
+
+class _Inbox(MessagingHandler):
+    def __init__(self) -> None:
+        super().__init__(prefetch=0, auto_accept=False)
+        self.waiting: list[tuple[Any, Any]] = []
+
+    def on_message(self, event: Any) -> None:
+        self.waiting.append((event.message, event.delivery))
+
+
+class Amqp10Source:
+    """Unsettled deliveries come again when the connection ends.
+
+    options  system (who failed).
+    """
+
+    def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
+        self.address, self.broker, self.queue = address, broker, queue
+        self.system = str(options.get("system") or "")
+        self.connection: BlockingConnection | None = None
+        self.receiver: Any = None
+        self.inbox = _Inbox()
+        self.deliveries: dict[object, Any] = {}
+        self.staying: set[object] = set()
+        self.count = 0
+
+    def _open(self) -> BlockingConnection:
+        if self.connection is None:
+            self.connection, self.inbox = connect(self.address, timeout_s=10), _Inbox()
+            self.receiver = self.connection.create_receiver(self.queue, credit=0, handler=self.inbox, options=ToQueue())
+        return self.connection
+
+    def receive(self, limit: int, wait_s: float) -> list[Received]:
+        try:
+            connection = self._open()
+            taken = self._take(connection, limit, wait_s)
+        except (LoginRefused, Unreachable, *BROKEN) as error:
+            self.close()
+            raise BrokerUnavailable(says(error)) from error
+        return [self._received(message, delivery) for message, delivery in taken]
+
+    def _take(self, connection: BlockingConnection, limit: int, wait_s: float) -> list[tuple[Any, Any]]:
+        """Return what has come, asking for some more as long as it comes, up to so many messages or bytes."""
+        taken: list[tuple[Any, Any]] = []
+        size = 0
+        while len(taken) < limit and size < MOST_BYTES:
+            if not self.inbox.waiting:
+                if self.receiver.link.credit <= 0:
+                    self.receiver.link.flow(min(CREDIT, limit - len(taken)))
+                try:
+                    connection.wait(lambda: bool(self.inbox.waiting), timeout=max(wait_s if not taken else 0.05, 0.01))
+                except Timeout:
+                    break
+            message, delivery = self.inbox.waiting.pop(0)
+            taken.append((message, delivery))
+            size += len(message.body) if isinstance(message.body, bytes | memoryview | str) else 0
+        return taken
+
+    def _received(self, message: Any, delivery: Any) -> Received:
+        letter = decode_amqp_message(message, broker=self.broker, queue=self.queue, system=self.system)
+        self.count += 1
+        self.deliveries[self.count] = delivery
+        if not has_identity(message):
+            self.staying.add(self.count)
+            letter["reason"] = NAMELESS
+        return Received(token=self.count, letter=letter)
+
+    def acknowledge(self, tokens: Sequence[object]) -> None:
+        if self.connection is None:
+            raise BrokerUnavailable("the line ended before the acknowledgement: the broker sends these again")
+        try:
+            for token in tokens:
+                if token not in self.staying:
+                    delivery = self.deliveries.pop(token)
+                    delivery.update(Delivery.ACCEPTED)
+                    delivery.settle()
+            transport: Any = self.connection.conn.transport  # type: ignore[union-attr]
+            self.connection.wait(lambda: transport.pending() <= 0, timeout=10)
+        except (KeyError, *BROKEN) as error:
+            self.close()
+            raise BrokerUnavailable(says(error)) from error
+
+    def depth(self) -> int | None:
+        return None
+
+    def check(self) -> list[Check]:
+        connection, checks = reached(self.address)
+        if connection is not None:
+            checks += link_check(connection, self.queue, sending=False, words=LIMIT)
+            hang_up(connection)
+        return checks
+
+    def close(self) -> None:
+        if self.connection is not None:
+            hang_up(self.connection)
+        self.connection = self.receiver = None
+        self.deliveries.clear()
+        self.staying.clear()
