@@ -199,6 +199,20 @@ def test_artemis_moves_a_letter_onto_its_own_queue_and_it_is_still_the_same(arte
     assert (checks[-1].answer, "its origin is lost" in checks[-1].detail) == (True, True)
 
 
+def test_a_message_that_an_administrator_moved_is_not_called_a_failure(artemis: Any):
+    origin = fresh()
+    publish(artemis, outgoing(origin))
+    with contextlib.closing(Manager(artemis.address)) as manager:
+        moved = manager.ask(f"queue.{origin}", operation="moveMessages", arguments=("", "DLQ"))
+
+    with contextlib.closing(source_of(artemis, "DLQ")) as source:
+        [one] = receive(source, 1)
+        source.acknowledge([one.token])
+
+    assert (moved, one.letter["origin"], one.letter["reason_code"]) == (1, origin, "unknown")
+    assert "by a person" in str(one.letter["reason"])
+
+
 def test_a_queue_from_which_artemis_would_drop_letters_is_not_harvested(artemis: Any):
     queue = fresh("loose")
     publish(artemis, outgoing(queue))
@@ -348,22 +362,6 @@ def test_many_go_in_one_window_and_what_is_refused_among_them_is_named(broker: A
     assert [result.id for result in results[:250]] == [item.id for item in items]
     assert [results[7].result, results[250].result, results[251].result] == ["refused", "refused", "confirmed"]
     assert sum(result.result == "confirmed" for result in results) == 250
-
-
-def test_with_tls_it_is_the_same_and_a_certificate_nobody_vouches_for_is_named(activemq: Any):
-    queue = fresh()
-    with contextlib.closing(StompConnector(activemq.secure)) as connector:
-        results = connector.publish([outgoing(queue, body=b"\0" * 1_000_000) for _ in range(4)], timeout_s=20)
-    with contextlib.closing(StompSource(activemq.secure, broker="b", queue=queue, options={})) as source:
-        received = receive(source, 4)
-        source.acknowledge([one.token for one in received])
-    with contextlib.closing(
-        StompConnector(Address(url=activemq.secure.url, username="waybill", secret="x"))
-    ) as connector:
-        [distrusted] = connector.publish([outgoing(queue)], timeout_s=5)
-
-    assert {result.result for result in results} == {"confirmed"}
-    assert (distrusted.result, "is not trusted" in distrusted.detail) == ("unavailable", True)
 
 
 @pytest.mark.fault

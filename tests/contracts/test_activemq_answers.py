@@ -6,11 +6,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from messages.connectors.activemq.connector import StompConnector
+from messages.connectors.activemq.source import StompSource
 from messages.connectors.base import Address, Outgoing
+from tests.contracts.test_activemq import fresh, outgoing, receive
 
 Answer = Callable[[bytes], bytes]
 
@@ -74,3 +77,20 @@ def test_behind_one_that_is_refused_in_a_window_nobody_knows():
 
     assert [result.result for result in results] == ["confirmed", "unknown", "refused", "unknown"]
     assert "address is full" in results[2].detail
+
+
+@pytest.mark.engine
+def test_with_tls_it_is_the_same_and_a_certificate_nobody_vouches_for_is_named(activemq: Any):
+    queue = fresh()
+    with contextlib.closing(StompConnector(activemq.secure)) as connector:
+        results = connector.publish([outgoing(queue, body=b"\0" * 1_000_000) for _ in range(4)], timeout_s=20)
+    with contextlib.closing(StompSource(activemq.secure, broker="b", queue=queue, options={})) as source:
+        received = receive(source, 4)
+        source.acknowledge([one.token for one in received])
+    with contextlib.closing(
+        StompConnector(Address(url=activemq.secure.url, username="waybill", secret="x"))
+    ) as connector:
+        [distrusted] = connector.publish([outgoing(queue)], timeout_s=5)
+
+    assert {result.result for result in results} == {"confirmed"}
+    assert (distrusted.result, "is not trusted" in distrusted.detail) == ("unavailable", True)

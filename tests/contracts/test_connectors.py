@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,7 +26,7 @@ from messages.connectors import UnknownFamily, get_connector, get_source
 from messages.connectors.base import Address, Header, Outgoing
 from messages.connectors.http.connector import HTTPConnector
 from messages.connectors.memory import QUEUES
-from tests.conftest import MEMORY
+from tests.conftest import MEMORY, need
 from tests.engines.kafka import Kafka
 from tests.product import free_port
 
@@ -167,6 +169,22 @@ def activemq_bench(broker: Any) -> Iterator[Bench]:
     yield Bench("activemq", broker.address, queue, received, "forbidden.queue")
 
 
+def amqp10_bench(broker: Any) -> Iterator[Bench]:
+    need(find_spec("proton") is not None, "python-qpid-proton")
+    queue = f"t.{uuid.uuid4()}"
+
+    def received() -> list[tuple[bytes, dict[str, str]]]:
+        with contextlib.closing(get_source("activemq", broker.amqp, broker="b", queue=queue, options={})) as source:
+            letters = [one.letter for one in source.receive(10, 5)]
+        return [(_body(letter), {h["name"]: str(h["value"]) for h in letter["headers"]}) for letter in letters]
+
+    yield Bench("activemq", broker.amqp, queue, received, "forbidden.queue")
+
+
+def _body(letter: dict[str, Any]) -> bytes:
+    return letter["body"].encode() if "body" in letter else base64.b64decode(letter["body_base64"])
+
+
 BENCHES = {"redis-streams": redis_bench, "memory": memory_bench, "http": http_bench}
 ENGINES = {  # the fixture of a real broker, and the bench that stands on it
     "rabbitmq": ("rabbitmq", rabbitmq_bench),
@@ -174,6 +192,7 @@ ENGINES = {  # the fixture of a real broker, and the bench that stands on it
     "kafka": ("kafka", kafka_bench),
     "activemq": ("activemq", activemq_bench),
     "artemis": ("artemis", activemq_bench),
+    "artemis-amqp10": ("artemis", amqp10_bench),
 }
 
 
@@ -228,7 +247,14 @@ def test_a_check_answers_in_words(bench: Bench):
 
 @pytest.mark.parametrize(
     ("kind", "scheme"),
-    [("redis-streams", "redis"), ("rabbitmq", "amqp"), ("activemq", "stomp"), ("http", "http"), ("kafka", "kafka")],
+    [
+        ("redis-streams", "redis"),
+        ("rabbitmq", "amqp"),
+        ("activemq", "stomp"),
+        ("activemq", "amqp10"),
+        ("http", "http"),
+        ("kafka", "kafka"),
+    ],
 )
 def test_nobody_there_is_unavailable_not_unknown(kind: str, scheme: str):
     with contextlib.closing(get_connector(kind, Address(url=f"{scheme}://127.0.0.1:{free_port()}"))) as connector:
