@@ -13,7 +13,6 @@ import pytest
 from messages.connectors.activemq.client import MOST_BYTES, Line
 from messages.connectors.activemq.connector import StompConnector
 from messages.connectors.activemq.management import Manager
-from messages.connectors.activemq.names import wire_name
 from messages.connectors.activemq.source import StompSource
 from messages.connectors.base import Address, BrokerUnavailable, Header, Outgoing, Published, Received
 from tests.contracts.test_harvester import STORED, FakeConsole
@@ -67,25 +66,32 @@ def letters(received: list[Received]) -> list[dict[str, Any]]:
     return [one.letter for one in received]
 
 
-def subscribed(broker: Any, queue: str) -> Line:
-    line = Line(broker.address, timeout_s=5)
-    line.send(
-        "SUBSCRIBE", {"destination": wire_name(queue, artemis=line.artemis), "id": "1", "ack": "client-individual"}
-    )
-    return line
+def received_again(broker: Any, queue: str, count: int) -> tuple[StompSource, list[Received]]:
+    """Return a source and what it receives after another was cut off.
+
+    One in some hundred times Artemis 2.40 does not let go of what a reader that is gone had in hand, until it is started again.
+    """
+    source = source_of(broker, queue)
+    try:
+        return source, receive(source, count, 4)
+    except AssertionError:
+        assert hasattr(broker, "home"), "Classic lets go"
+        source.close()
+        broker.kill()
+        broker.start()
+        source = source_of(broker, queue)
+        return source, receive(source, count)
 
 
 def reject(broker: Any, queue: str, count: int = 1) -> None:
-    """Refuse every message as a STOMP consumer of this broker does: Classic by NACK, Artemis by a line that breaks."""
+    """Have messages die: by the NACK of a STOMP consumer on Classic; Artemis does not heed it and is asked to."""
     if hasattr(broker, "home"):
         with contextlib.closing(Manager(broker.address)) as manager:
-            while manager.depth(queue):  # of what it had sent, it counts one delivery or two
-                line = subscribed(broker, queue)
-                line.next(1)
-                line.connection.transport.socket.shutdown(socket.SHUT_RDWR)
-                line.close()
+            died = manager.ask(f"queue.{queue}", operation="sendMessagesToDeadLetterAddress", arguments=("",))
+        assert died == count
         return
-    with contextlib.closing(subscribed(broker, queue)) as line:
+    with contextlib.closing(Line(broker.address, timeout_s=5)) as line:
+        line.send("SUBSCRIBE", {"destination": f"/queue/{queue}", "id": "1", "ack": "client-individual"})
         for _ in range(count):
             frame = wait_until(lambda: line.next(1), seconds=10, what="a message", every=0)
             line.send("NACK", {"id": frame.headers["ack"]})
@@ -106,8 +112,8 @@ def test_a_rejected_message_is_a_letter_with_its_origin_and_the_same_id_after_a_
     first = source_of(broker, queue, system="erp")
     before = letters(receive(first, 2))
     die(first)
-    with contextlib.closing(source_of(broker, queue, system="erp")) as second:
-        again = receive(second, 2)
+    second, again = received_again(broker, queue, 2)
+    with contextlib.closing(second):
         second.acknowledge([one.token for one in again])
         left = second.receive(10, 0.3)
 
@@ -163,69 +169,6 @@ def test_classic_keeps_a_letter_however_often_its_reader_is_killed(activemq: Any
         die(source)
 
     assert len(seen) == 1
-
-
-def test_artemis_keeps_a_letter_in_a_queue_without_a_delivery_limit(artemis: Any):
-    origin = fresh()
-    publish(artemis, outgoing(origin))
-    reject(artemis, origin)
-
-    seen = set()
-    for _ in range(12):
-        source = source_of(artemis, "DLQ")
-        seen.add(receive(source, 1)[0].letter["id"])
-        die(source)
-    with contextlib.closing(source_of(artemis, "DLQ")) as source:
-        checks = source.check()
-        source.acknowledge([one.token for one in receive(source, 1)])
-
-    assert len(seen) == 1
-    assert "broken lines move no letter" in checks[-1].detail
-
-
-def test_artemis_moves_a_letter_onto_its_own_queue_and_it_is_still_the_same(artemis: Any):
-    queue = "again.dlq"
-    publish(artemis, outgoing(queue))
-
-    seen = []
-    for _ in range(4):  # it is moved after two
-        source = source_of(artemis, queue)
-        checks = source.check()
-        seen.append(receive(source, 1)[0].letter)
-        die(source)
-
-    assert len({letter["id"] for letter in seen}) == 1
-    assert "moved onto this queue again" in seen[-1]["reason"]
-    assert (checks[-1].answer, "its origin is lost" in checks[-1].detail) == (True, True)
-
-
-def test_a_message_that_an_administrator_moved_is_not_called_a_failure(artemis: Any):
-    origin = fresh()
-    publish(artemis, outgoing(origin))
-    with contextlib.closing(Manager(artemis.address)) as manager:
-        moved = manager.ask(f"queue.{origin}", operation="moveMessages", arguments=("", "DLQ"))
-
-    with contextlib.closing(source_of(artemis, "DLQ")) as source:
-        [one] = receive(source, 1)
-        source.acknowledge([one.token])
-
-    assert (moved, one.letter["origin"], one.letter["reason_code"]) == (1, origin, "unknown")
-    assert "by a person" in str(one.letter["reason"])
-
-
-def test_a_queue_from_which_artemis_would_drop_letters_is_not_harvested(artemis: Any):
-    queue = fresh("loose")
-    publish(artemis, outgoing(queue))
-
-    with contextlib.closing(source_of(artemis, queue)) as source:
-        checks = source.check()
-        with pytest.raises(BrokerUnavailable, match="Set its max-delivery-attempts to -1"):
-            source.receive(1, 0.1)
-    with contextlib.closing(source_of(artemis, queue, redelivery="accept")) as source:
-        accepted = len(receive(source, 1))
-
-    assert [(check.question, check.answer) for check in checks][-1] == ("may read", False)
-    assert accepted == 1
 
 
 def test_a_message_whose_body_stomp_cannot_carry_is_shown_and_stays_on_the_broker(broker: Any):
@@ -295,52 +238,6 @@ def test_a_broker_that_is_killed_gives_back_what_was_not_acknowledged(broker: An
 
     assert {one.letter["id"] for one in before} == {one.letter["id"] for one in again}
     assert (away.result, back.result) == ("unavailable", "confirmed")
-
-
-def test_artemis_tells_how_many_wait_and_which_queues_are_not_there(artemis: Any):
-    queue = fresh()
-    publish(artemis, *(outgoing(queue) for _ in range(3)))
-
-    with contextlib.closing(source_of(artemis, queue)) as source:
-        receive(source, 2)
-        depth = source.depth()
-    with contextlib.closing(StompConnector(artemis.address)) as connector:
-        here, nowhere = connector.check(queue), connector.check("nowhere")
-
-    assert depth == 3
-    assert [(check.question, check.answer) for check in here][2:] == [("queue exists", True), ("may publish", None)]
-    assert ("queue exists", False) in [(check.question, check.answer) for check in nowhere]
-
-
-def test_a_user_who_may_not_ask_artemis_is_told_less_and_harvests(artemis: Any, monkeypatch: pytest.MonkeyPatch):
-    queue = fresh()
-    publish(artemis, outgoing(queue))
-    monkeypatch.setattr("messages.connectors.activemq.management.REPLIES", "forbidden.replies")
-
-    with contextlib.closing(Manager(artemis.address)) as manager:
-        told = (manager.depth(queue), manager.limit(queue))
-    with contextlib.closing(source_of(artemis, queue)) as source:
-        taken, depth = receive(source, 1), source.depth()
-        source.acknowledge([one.token for one in taken])
-
-    assert (told, depth) == ((None, None), None)
-
-
-def test_an_address_with_several_queues_gets_a_replay_into_the_one_it_died_in(artemis: Any):
-    address = fresh()
-    with contextlib.ExitStack() as stack:
-        lines = [stack.enter_context(contextlib.closing(Line(artemis.address, timeout_s=5))) for _ in range(2)]
-        for number, line in enumerate(lines):
-            line.send(
-                "SUBSCRIBE",
-                {"destination": f"{address}::q{number}", "id": "1", "subscription-type": "MULTICAST", "receipt": "r"},
-            )
-            assert line.wait_for_receipt("r", 5)
-
-        [sent] = publish(artemis, outgoing(address, route={"queue": f"{address}::q1", "type": "MULTICAST"}))
-        arrived = [line.next(seconds) for line, seconds in zip(lines, (0.3, 5), strict=True)]
-
-    assert (sent.result, arrived[0], arrived[1] is not None) == ("confirmed", None, True)
 
 
 def test_a_refused_login_is_refused_and_not_tried_again(broker: Any):

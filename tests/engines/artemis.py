@@ -43,11 +43,15 @@ CONFIGURATION = """<?xml version='1.0'?>
       <security-setting match="forbidden.#"><permission type="send" roles="nobody"/></security-setting>
     </security-settings>
     <address-settings>
-      <address-setting match="#"><expiry-address>ExpiryQueue</expiry-address></address-setting>
+      <address-setting match="#"><expiry-address>ExpiryQueue</expiry-address>
+        <max-delivery-attempts>2</max-delivery-attempts></address-setting>
       <address-setting match="t.#"><dead-letter-address>DLQ</dead-letter-address>
         <max-delivery-attempts>1</max-delivery-attempts></address-setting>
       <address-setting match="again.#"><dead-letter-address>again.dlq</dead-letter-address>
         <max-delivery-attempts>2</max-delivery-attempts></address-setting>
+      <address-setting match="auto.#"><dead-letter-address>DLA</dead-letter-address><max-delivery-attempts>1</max-delivery-attempts>
+        <auto-create-dead-letter-resources>true</auto-create-dead-letter-resources></address-setting>
+      <address-setting match="DLA"><max-delivery-attempts>-1</max-delivery-attempts></address-setting>
       <address-setting match="sealed.#"><auto-create-queues>false</auto-create-queues>
         <auto-create-addresses>false</auto-create-addresses></address-setting>
       <address-setting match="DLQ"><max-delivery-attempts>-1</max-delivery-attempts></address-setting>
@@ -64,8 +68,9 @@ CONFIGURATION = """<?xml version='1.0'?>
 class Artemis:
     """`with Artemis() as broker:` gives broker.address; kill() and start() again keep its queues.
 
-    Dead letters of `t.…` go to DLQ after one broken connection, those of `again.…` to again.dlq after two, itself included; others
-    are dropped after ten. Nobody may send to `forbidden.…`, and no queue `sealed.…` is made by using it.
+    Dead letters of `t.…` go to DLQ after one broken connection, those of `auto.…` to a queue of their own, those of `again.…` to
+    again.dlq after two, itself included; others are dropped after two. Nobody may send to `forbidden.…`, and no queue `sealed.…` is
+    made by using it.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from proton import Delivery, Message, timestamp, ulong
-from proton.utils import BlockingConnection
+from proton.utils import BlockingConnection, LinkDetached
 
 from messages.connectors.activemq.amqp10 import (
     BROKEN,
@@ -51,10 +51,13 @@ class Amqp10Connector:
         try:
             connection = self._open(timeout_s)
         except LoginRefused as error:
-            return [Published(id=item.id, result="refused", detail=f"the login is refused: {error}") for item in items]
+            return [
+                Published(id=item.id, result="refused", detail=f"ActiveMQ refused the login: {error}") for item in items
+            ]
         except Unreachable as error:
             return [
-                Published(id=item.id, result="unavailable", detail=f"it cannot be reached: {error}") for item in items
+                Published(id=item.id, result="unavailable", detail=f"ActiveMQ cannot be reached: {error}")
+                for item in items
             ]
         sent: list[tuple[Outgoing, Any]] = []
         until = time.monotonic() + timeout_s
@@ -95,7 +98,7 @@ class Amqp10Connector:
             connection.wait(lambda: link.credit > 0, timeout=max(until - time.monotonic(), 0.01))
         except BROKEN as error:
             self.links.pop(name, None)
-            refused = "closed due to" in str(error)
+            refused = isinstance(error, LinkDetached)
             words = says(error) if refused else f"it was not taken in time: {says(error)}"
             return Published(id=item.id, result="refused" if refused else "unavailable", detail=f"{name}: {words}")
         try:
