@@ -77,19 +77,17 @@ class QueueHarvester(threading.Thread):
     def run(self) -> None:
         console = Console(self.config.console, self.config.key)
         while not self.stopping.is_set():
-            source = open_source(self.config, self.queue)
             try:
-                self._open_spool()
-                if self.queue.mode == "mirror":
-                    self._mirror(source, console)
-                else:
-                    self._harvest(source, console)
+                with contextlib.closing(open_source(self.config, self.queue)) as source:
+                    self._open_spool()
+                    if self.queue.mode == "mirror":
+                        self._mirror(source, console)
+                    else:
+                        self._harvest(source, console)
             except BrokerUnavailable as error:
                 self._say("broker_unavailable", f"the broker is not to be had: {error}")
             except Exception as error:  # noqa: BLE001  one queue's surprise must not end the others, nor this one
                 self._say("harvest_failed", f"{type(error).__name__}: {error}")
-            finally:
-                source.close()
             if not self.stopping.is_set():
                 self._pause()
         console.close()
