@@ -11,12 +11,14 @@ import redis
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
 from messages.connectors.redis_streams.client import connect, reached, says
 from messages.connectors.redis_streams.decode import decode_entry
+from messages.connectors.redis_streams.pending import PendingEntries
 
 
 class RedisStreamsSource:
     """Reads a dead-letter stream through a consumer group; acknowledged entries leave the stream.
 
     options  group (default waybill), system (who failed), consumer (default the host's name: its pending entries come first).
+             With pending_of it is no dead-letter stream but one that a group works on: see PendingEntries.
     """
 
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
@@ -25,11 +27,18 @@ class RedisStreamsSource:
         self.group = str(options.get("group") or "waybill")
         self.consumer = str(options.get("consumer") or f"waybill@{socket.gethostname()}")
         self.client = connect(address, timeout_s=30)
+        self.pending: PendingEntries | None = None
+        if options.get("pending_of"):
+            self.pending = PendingEntries(
+                self.client, broker=broker, queue=queue, system=self.system, consumer=self.consumer, options=options
+            )
         self._ready = False
         self._pending_from = "0"  # our own unacknowledged entries of before, until there are none
 
     def receive(self, limit: int, wait_s: float) -> list[Received]:
         try:
+            if self.pending:
+                return self.pending.receive(limit, wait_s)
             self._make_ready()
             if self._pending_from:
                 entries = self._read(self._pending_from, limit, None)
@@ -66,6 +75,8 @@ class RedisStreamsSource:
 
     def acknowledge(self, tokens: Sequence[object]) -> None:
         try:
+            if self.pending:
+                return self.pending.acknowledge(tokens)
             pipe = self.client.pipeline(transaction=True)
             pipe.xack(self.queue, self.group, *tokens)
             pipe.xdel(self.queue, *tokens)
@@ -76,7 +87,7 @@ class RedisStreamsSource:
 
     def depth(self) -> int | None:
         try:
-            return int(self.client.xlen(self.queue))
+            return self.pending.depth() if self.pending else int(self.client.xlen(self.queue))
         except redis.RedisError:
             return None
 
@@ -91,14 +102,19 @@ class RedisStreamsSource:
                     question="queue exists",
                     answer=kind in {"stream", "none"},
                     detail={
-                        "stream": f"stream {self.queue} holds {self.client.xlen(self.queue)} dead letters",
+                        "stream": f"stream {self.queue} holds {self.client.xlen(self.queue)} "
+                        + ("entries" if self.pending else "dead letters"),
                         "none": f"stream {self.queue} is not there yet: nothing has died",
                     }.get(kind, f"{self.queue} is a {kind}, not a stream"),
                 )
             )
             if kind == "stream":
                 self.client.xrange(self.queue, count=1)
-            checks.append(Check(question="may read", answer=True, detail="reading is allowed"))
+            checks.append(
+                self.pending.check()
+                if self.pending
+                else Check(question="may read", answer=True, detail="reading is allowed")
+            )
         except redis.RedisError as error:
             checks.append(Check(question="may read", answer=False, detail=says(error)))
         return checks
