@@ -15,6 +15,7 @@ from messages.connectors.base import Address, Connector, Family, Source
 FAMILIES = {
     "redis-streams": "messages.connectors.redis_streams.FAMILY",
     "rabbitmq": "messages.connectors.rabbitmq.FAMILY",
+    "celery": "messages.connectors.celery.FAMILY",
     "http": "messages.connectors.http.FAMILY",
 }
 
