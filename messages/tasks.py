@@ -22,12 +22,14 @@ def retention() -> None:
 
 @shared_task(name="messaging.expire_ledger")
 def expire_ledger() -> None:
-    """Forget batches answered more than a week ago, readings of clocks that no journey uses, old counts of masking rules."""
+    """Forget batches answered more than a week ago, readings of clocks that no journey uses, of queues, old counts of masking rules."""
+    from messages.catalog import queues
     from messages.ingest import clocks, writer
     from messages.masking import hits
 
     writer.expire_ledger()
     clocks.expire_readings()
+    queues.expire_queue_readings()
     hits.expire_hits()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
+from messages.catalog import views_connect as connecting
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.ingest import api as ingest
 from messages.ingest import views as watch
+from messages.ingest.gone import gone
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
 from messages.masking import views as masking
@@ -27,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead-letters/", letters.dead_letters, name="dead-letters"),
     path("dead-letters/selected/", selected.selected, name="dead-letters-selected"),
     path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
+    path("dead-letters/<uuid:pk>/hints/", letters.hints, name="dead-letter-hints"),
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")
         for action in letters.ACTIONS
@@ -34,6 +37,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
     path("connections/", catalog.connections, name="connections"),
+    path("connections/connect/", connecting.connect, name="connect-broker"),
+    path("connections/connect/landed", connecting.landed, name="connect-landed"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
     path("changes/", changes.changes, name="changes"),
@@ -64,6 +69,7 @@ urlpatterns += [
     path("ingest/v1/cloudevents", ingest.cloud_events, name="ingest-cloudevents"),
     path("ingest/v1/events", ingest.events, name="ingest-events"),
     path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
+    path("ingest/v1/dead-letters/gone", gone, name="ingest-gone"),
     path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]

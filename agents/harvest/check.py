@@ -1,41 +1,95 @@
-"""`check`: says in words, queue by queue, what works and what does not."""
+"""`check`: says in words, queue by queue, what would be done and what works, and changes nothing."""
 
 from __future__ import annotations
 
-from agents.harvest.config import HarvestConfig
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from agents.harvest.config import HarvestConfig, Queue
 from agents.harvest.console import Console, ConsoleAway, ConsoleRefuses
-from messages.connectors import get_source
+from agents.harvest.loop import open_source
+from messages.connectors import get_family
+from messages.connectors.base import CanTellAge, Source
 
 MARKS = {True: "yes", False: "NO", None: "?"}
+Answer = tuple[bool | None, str]
 
 
 def check(config: HarvestConfig) -> int:
     """Ask the console and every queue; print one line an answer; return 1 when any answer is no."""
-    fine = _check_console(config)
+    print(f"console {config.console}")
+    fine = _printed(_of_console(config))
     for queue in config.queues:
-        print(f"{queue.broker} / {queue.name} ({queue.kind})")
-        source = get_source(queue.kind, queue.address, broker=queue.broker, queue=queue.name, options=queue.options)
+        print(f"{queue.broker} / {queue.name} ({get_family(queue.kind).label})")
+        source = open_source(config, queue)
         try:
-            for answer in source.check():
-                print(f"  {MARKS[answer.answer]:3} {answer.question}: {answer.detail}")
-                fine &= answer.answer is not False
+            found = [(one.answer, f"{one.question}: {one.detail}") for one in source.check()]
+            print(f"  {doing(config, queue)}{_waiting(source)}")
         finally:
             source.close()
+        fine &= _printed(iter([*found, *_of_folders(config, queue)]))
     print("everything can be harvested" if fine else "not everything works: see the lines with NO")
     return 0 if fine else 1
 
 
-def _check_console(config: HarvestConfig) -> bool:
+def _printed(answers: Iterator[Answer]) -> bool:
+    """Print the answers; whether none is no."""
+    fine = True
+    for answer, words in answers:
+        print(f"  {MARKS[answer]:3} {words}")
+        fine &= answer is not False
+    return fine
+
+
+def _of_console(config: HarvestConfig) -> Iterator[Answer]:
     console = Console(config.console, config.key, timeout_s=10)
-    print(f"console {config.console}")
     try:
         console.push_dead_letters([])
     except ConsoleAway as error:
-        print(f"  NO  reached: {error}")
-        return False
+        yield False, f"reached: {error}"
     except ConsoleRefuses as error:
-        print("  yes reached: the console answers")
-        print(f"  NO  key accepted: {error}")
-        return False
-    print("  yes reached: the console answers\n  yes key accepted: it may push here")
-    return True
+        yield True, "reached: the console answers"
+        yield False, f"key accepted: {error}"
+    else:
+        yield True, "reached: the console answers"
+        yield True, "key accepted: it may push here"
+    finally:
+        console.close()
+
+
+def doing(config: HarvestConfig, queue: Queue) -> str:
+    """Return what harvesting this queue would do, as a sentence without its end. Pure."""
+    system = str(queue.options.get("system") or "")
+    whose = f"letters that {system} failed to process" if system else "letters of whatever system each names"
+    pace = f", at most {queue.per_s:g} a second" if queue.per_s else ""
+    at_once = f"{queue.batch or config.batch} at a time{pace}"
+    if queue.mode == "mirror":
+        return f"would mirror it: look every {queue.look_every_s:g} s, tell the console of {whose}, {at_once}, and leave them there"
+    spool = ""
+    if queue.spool:
+        spool = (
+            f"; while the console is away keep up to {queue.spool_bytes // 1024 // 1024} MB of them in {queue.spool}"
+        )
+    return f"would move {whose} to the console, {at_once}, and let the broker forget them{spool}"
+
+
+def _waiting(source: Source) -> str:
+    depth = source.depth()
+    age = source.oldest_age_s() if isinstance(source, CanTellAge) else None
+    oldest = f", the oldest for {age:.0f} s" if age is not None else ""
+    return "" if depth is None else f"; {depth} wait now{oldest}"
+
+
+def _of_folders(config: HarvestConfig, queue: Queue) -> Iterator[Answer]:
+    folders = {"its note": config.state, "the spool": queue.spool}
+    for what, folder in folders.items():
+        if folder and not _is_writable(Path(folder)):
+            yield False, f"{what} can be written: {folder} cannot be made or written by this user"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made there, or the folder itself can be made; nothing is made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from messages.connectors import families
+from messages.connectors import families, why_no_mirror
 from messages.connectors.base import Address
+
+MODES = ("move", "mirror")
+MOST_IN_HAND = 1000
+OURS = {"name", "mode", "batch", "per_s", "look_every_s", "spool", "spool_mb"}  # of a queue; the rest is its source's
 
 
 class BadConfig(Exception):
@@ -20,13 +24,25 @@ class BadConfig(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """One dead-letter queue of one broker."""
+    """One dead-letter queue of one broker.
+
+    batch         letters in hand at most; 0: that of the whole file.
+    per_s         letters a second at most; 0: as fast as it goes.
+    look_every_s  pause between two looks of a mirror.
+    spool         folder for letters while the console is away; "": they stay on the broker.
+    """
 
     broker: str
     kind: str
     address: Address
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = "move"
+    batch: int = 0
+    per_s: float = 0.0
+    look_every_s: float = 30.0
+    spool: str = ""
+    spool_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +74,10 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> HarvestC
     if not queues:
         raise BadConfig(f"{path}: no queue is named; add [[broker]] with [[broker.queue]]")
     name = str(raw.get("name") or "harvester")
-    batch = raw.get("batch", 200)
-    if not isinstance(batch, int) or not 1 <= batch <= 1000:
-        raise BadConfig(f"{path}: batch is a whole number from 1 to 1000")
+    batch = _number(raw, "batch", 200, 1, MOST_IN_HAND, str(path), whole=True)
     # Of this harvester alone: a second one of the same file has a name of its own.
     state = Path(str(raw.get("state") or f"{path}.state")).expanduser() / quote(name, safe="")
-    return HarvestConfig(console=console, key=key, name=name, queues=queues, batch=batch, state=str(state))
+    return HarvestConfig(console=console, key=key, name=name, queues=queues, batch=int(batch), state=str(state))
 
 
 def _secret(table: Mapping[str, Any], name: str, environ: Mapping[str, str], path: Path) -> str:
@@ -93,10 +107,43 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     address = Address(
         url=url, username=str(broker.get("username", "")), secret=_secret(broker, "secret", environ, path)
     )
-    found = []
-    for queue in broker.get("queue", []):
-        if not queue.get("name"):
-            raise BadConfig(f"{path}: a [[broker.queue]] of {name} needs a name")
-        options = {k: v for k, v in queue.items() if k != "name"}
-        found.append(Queue(broker=name, kind=kind, address=address, name=str(queue["name"]), options=options))
-    return found
+    return [_queue(queue, name, kind, address, path) for queue in broker.get("queue", [])]
+
+
+def _queue(table: Mapping[str, Any], broker: str, kind: str, address: Address, path: Path) -> Queue:
+    if not table.get("name"):
+        raise BadConfig(f"{path}: a [[broker.queue]] of {broker} needs a name")
+    where = f"{path}: queue {table['name']} of {broker}"
+    mode, spool = str(table.get("mode", "move")), str(table.get("spool", ""))
+    if mode not in MODES:
+        raise BadConfig(f'{where}: mode is "move" (take letters to the console) or "mirror" (look and leave them)')
+    if mode == "mirror" and (why := why_no_mirror(kind)):
+        raise BadConfig(f'{where}: mode = "mirror" is not possible here: {why}. Use mode = "move"')
+    if mode == "mirror" and spool:
+        raise BadConfig(f"{where}: a mirror takes nothing from the broker, so it needs no spool")
+    if not spool and "spool_mb" in table:
+        raise BadConfig(f'{where}: spool_mb without spool = "…", the folder')
+    return Queue(
+        broker=broker,
+        kind=kind,
+        address=address,
+        name=str(table["name"]),
+        options={name: value for name, value in table.items() if name not in OURS},
+        mode=mode,
+        batch=int(_number(table, "batch", 0, 1, MOST_IN_HAND, where, whole=True)),
+        per_s=_number(table, "per_s", 0, 0.01, 1_000_000, where),
+        look_every_s=_number(table, "look_every_s", 30, 0.1, 86_400, where),
+        spool=str(Path(spool).expanduser()) if spool else "",
+        spool_bytes=int(_number(table, "spool_mb", 200, 1, 1_000_000, where) * 1024 * 1024),
+    )
+
+
+def _number(
+    table: Mapping[str, Any], name: str, default: float, least: float, most: float, where: str, *, whole: bool = False
+) -> float:
+    value = table.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not least <= value <= most:
+        raise BadConfig(f"{where}: {name} is a {'whole ' if whole else ''}number from {least:g} to {most:,g}")
+    return float(value)

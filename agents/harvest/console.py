@@ -15,10 +15,18 @@ __all__ = ["Console", "ConsoleAway", "ConsoleRefuses"]
 class Console(Transport):
     """One connection, kept open; not shared between threads."""
 
-    def push_dead_letters(self, letters: Sequence[dict[str, object]]) -> dict[str, Any]:
-        """Store these dead letters; returns {"accepted", "duplicates", "rejected"}. Raises ConsoleAway, ConsoleRefuses."""
+    def push_dead_letters(self, letters: Sequence[dict[str, object]], *, occasion: str = "") -> dict[str, Any]:
+        """Store these dead letters; returns {"accepted", "duplicates", "rejected"}. Raises ConsoleAway, ConsoleRefuses.
+
+        occasion  tells the same letters apart that are reported anew because they came back after they had gone.
+        """
         body = json.dumps(letters, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return self.post("/ingest/v1/dead-letters", body, {"Idempotency-Key": hashlib.sha256(body).hexdigest()})
+        key = hashlib.sha256(body + occasion.encode()).hexdigest()
+        return self.post("/ingest/v1/dead-letters", body, {"Idempotency-Key": key})
+
+    def report_gone(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Say that these letters are in their queue no longer, and that it was not us who took them; returns {"closed"}."""
+        return self.post("/ingest/v1/dead-letters/gone", json.dumps({"ids": list(ids)}).encode(), {})
 
     def heartbeat(self, report: dict[str, object]) -> None:
         self.post("/ingest/v1/heartbeat", json.dumps(report).encode(), {})

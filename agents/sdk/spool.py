@@ -24,11 +24,15 @@ class Spool:
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
     def is_full(self) -> bool:
+        return self.size() >= self.most_bytes
+
+    def size(self) -> int:
+        """Return how many bytes it takes."""
         size = 0
         for path in self.files():
             with suppress(FileNotFoundError):  # another process sent it meanwhile
                 size += path.stat().st_size
-        return size >= self.most_bytes
+        return size
 
     def items(self) -> int:
         count = 0

@@ -131,6 +131,7 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "processed": _chip("good", "processed"),
         "discarded": _chip("idle", "discarded"),
         "failed_again": _chip("bad", "failed again"),
+        "gone": _chip("idle", "gone from the broker"),
     },
     "replay": {
         "queued": _chip("idle", "queued"),

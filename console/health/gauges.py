@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from console.identity.models import Agent, Environment
+from messages.catalog.queues import fresh_reports
 from messages.ingest.clocks import latest_readings
 from messages.ingest.partitions import TABLES
 from messages.ingest.watch import rows_in_default
@@ -73,7 +74,21 @@ class StateCollector(Collector):
             if agent.pk in readings:
                 ahead.add_metric([agent.environment.slug, agent.name], readings[agent.pk][0].ahead.total_seconds())
         yield from (waiting, oldest, replays, silent, refused, misplaced, ahead)
+        yield from queue_gauges(now)
         yield from retention_gauges(now)
+
+
+def queue_gauges(now: datetime) -> Iterator[Metric]:
+    """What waits on the brokers, as harvesters said within ten minutes; what a broker does not tell is left out."""
+    labels = ["environment", "broker", "queue"]
+    depth = GaugeMetricFamily("waybill_queue_depth", "Dead letters that wait on a broker.", labels=labels)
+    age = GaugeMetricFamily("waybill_queue_oldest_seconds", "Age of the oldest letter on a broker.", labels=labels)
+    for environment, report in fresh_reports(now=now):
+        names = [environment, str(report.get("broker")), str(report.get("queue"))]
+        for gauge, value in ((depth, report.get("depth")), (age, report.get("lag_s"))):
+            if value is not None:
+                gauge.add_metric(names, value)
+    yield from (depth, age)
 
 
 def retention_gauges(now: datetime) -> Iterator[Metric]:

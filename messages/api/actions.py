@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +15,7 @@ from messages.api import serializers as out
 from messages.api.base import CONFLICTS, Reason, View, uuid_or_404, validated
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
 from messages.models import Replay
+from messages.replay.hints import hints_of
 from messages.replay.services import mark_processed, request_replay, send_again
 
 
@@ -46,10 +47,24 @@ class DiscardDeadLetter(View):
 class RestoreDeadLetter(View):
     @extend_schema(operation_id="restore_dead_letter", request=Reason, responses={200: out.DeadLetterOut, **CONFLICTS})
     def post(self, request: Request, pk: str) -> Response:
-        """Open a discarded dead letter again."""
+        """Open a dead letter again that was discarded, or that left its queue."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         restore_dead_letter(letter, by=self.actor, reason=validated(Reason, request.data)["reason"])
         return Response(out.DeadLetterOut(letter).data)
+
+
+class ReplayHints(View):
+    @extend_schema(
+        operation_id="list_replay_hints",
+        responses={
+            200: inline_serializer("HintList", {"results": serializers.ListField(child=serializers.CharField())}),
+            **CONFLICTS,
+        },
+    )
+    def get(self, request: Request, pk: str) -> Response:
+        """What to mind before it is replayed, as its broker knows it: sentences, within two seconds."""
+        letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
+        return Response({"results": hints_of(letter, by=self.actor)})
 
 
 class _OnReplay(View):

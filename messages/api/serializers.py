@@ -243,6 +243,7 @@ class ConnectionOut(serializers.ModelSerializer[Connection]):
             "address",
             "username",
             "has_secret",
+            "options",
             "approved_at",
             "approved_by",
             "checked_at",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.connectors import UnknownFamily, families, get_connector, get_family
-from messages.connectors.base import Address, Connector, Family
+from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, Connector, Family, Found, Option
 from messages.models import Connection
 from messages.payloads.master import open_text, seal_text
 
@@ -25,6 +25,12 @@ class ConnectionInvalid(Invalid):
     """The address or kind of a connection cannot be used."""
 
     code = "connection_invalid"
+
+
+class CannotDiscover(Invalid):
+    """The broker does not say which queues it has."""
+
+    code = "cannot_discover"
 
 
 class ConnectionExists(Conflict):
@@ -45,9 +51,26 @@ def open_secret(token: bytes) -> str:
     return text
 
 
+def options_of(connection: Connection) -> list[tuple[Option, str]]:
+    """Return what this connection may be told besides its address, and what it was told."""
+    return [(one, str(connection.options.get(one.name) or "")) for one in _options_of_kind(connection.kind)]
+
+
+def _options_of_kind(kind: str) -> tuple[Option, ...]:
+    try:
+        return get_family(kind, settings.CONSOLE_FAMILIES).options
+    except UnknownFamily:  # it was declared when the connection was made, and is no more
+        return ()
+
+
 def connection_families() -> list[Family]:
     """Return the families that a connection may be of."""
     return [family for family in families(settings.CONSOLE_FAMILIES) if family.connector]
+
+
+def harvested_families() -> list[Family]:
+    """Return the families whose dead letters a harvester can read."""
+    return [family for family in families() if family.source]
 
 
 def check_address(kind: str, address: str) -> None:
@@ -71,6 +94,23 @@ def check_address(kind: str, address: str) -> None:
         )
 
 
+def check_options(kind: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that is no URL, or holds credentials; a family's options are addresses."""
+    for option in _options_of_kind(kind):
+        value = str(options.get(option.name) or "")
+        if not value:
+            continue
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise ConnectionInvalid(f"{option.label}: this is not a URL") from error
+        if parts.scheme not in ("http", "https") or not host or len(value) > 500:
+            raise ConnectionInvalid(f"{option.label} starts with http:// or https:// and names a host")
+        if parts.username or parts.password:
+            raise ConnectionInvalid(f"{option.label}: user and password stand in their own fields, for both addresses")
+
+
 def create_connection(
     environment: Environment, *, name: str, kind: str, address: str, username: str = "", secret: str = "", by: Actor,
     options: Mapping[str, Any] | None = None,
@@ -78,6 +118,7 @@ def create_connection(
     """Make a connection, not yet approved; `name` is what agents call this broker."""
     check_can_administer(by, environment)
     check_address(kind, address)
+    check_options(kind, options or {})
     if not name.strip() or "\x00" in name + address + username:
         raise ConnectionInvalid("a connection needs a name: what the harvester calls this broker")
     try:
@@ -118,12 +159,20 @@ def withdraw_connection(connection: Connection, *, by: Actor, reason: str = "") 
     connection.refresh_from_db()
 
 
-def rotate_secret(connection: Connection, *, username: str, secret: str, by: Actor) -> None:
-    """Replace the credentials; the old ones cannot be read by anybody."""
+def rotate_secret(
+    connection: Connection, *, username: str, secret: str, by: Actor, options: Mapping[str, str] | None = None
+) -> None:
+    """Replace the credentials; the old ones cannot be read by anybody.
+
+    options  what the family may be told besides, replaced as well. Only together with the secret: whoever could lead a stored
+             secret to an address of their own could read it.
+    """
     check_can_administer(by, connection.environment)
+    check_options(connection.kind, options or {})
+    kept = connection.options if options is None else {**connection.options, **options}
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk).update(
-            username=username[:200], secret=seal_secret(secret), updated_at=datetime.now(UTC)
+            username=username[:200], secret=seal_secret(secret), options=kept, updated_at=datetime.now(UTC)
         )
         record_audit(by, "connection.secret_rotated", connection, environment=connection.environment)
     connection.refresh_from_db()
@@ -143,8 +192,12 @@ def connector_of(connection: Connection) -> Connector:
         raise ConnectionInvalid(str(error)) from error
 
 
+QUESTIONS = ("reached", "authenticated", "queue exists", "may publish")
+ASK_S = 5.0
+
+
 def check_connection(connection: Connection, *, by: Actor, destination: str | None = None) -> list[dict[str, Any]]:
-    """Ask the broker what works, keep and return the answers: [{"question", "answer", "detail"}]."""
+    """Ask the broker what works, keep and return an answer to every question: [{"question", "answer", "detail"}]."""
     check_can_administer(by, connection.environment)
     connector = connector_of(connection)
     try:
@@ -153,8 +206,39 @@ def check_connection(connection: Connection, *, by: Actor, destination: str | No
         ]
     finally:
         connector.close()
+    answers += _not_asked(answers, destination)
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk).update(checked_at=datetime.now(UTC), check_result=answers)
         record_audit(by, "connection.tested", connection, environment=connection.environment)
     connection.refresh_from_db()
     return answers
+
+
+def _not_asked(answers: Sequence[Mapping[str, Any]], destination: str | None) -> list[dict[str, Any]]:
+    """Return the questions that have no answer, each with why."""
+    asked = {answer["question"] for answer in answers}
+    failed = next((answer["question"] for answer in answers if answer["answer"] is False), "")
+    why = "this kind of connection cannot tell before something is sent"
+    if failed:
+        why = f"not asked, because “{failed}” is answered with no"
+    elif not destination:
+        why = "not asked: name a queue or stream below"
+    return [{"question": one, "answer": None, "detail": why} for one in QUESTIONS if one not in asked]
+
+
+def discover_queues(connection: Connection, *, by: Actor) -> list[Found]:
+    """Return the queues of the broker that seem to hold dead letters; raises CannotDiscover with words."""
+    check_can_administer(by, connection.environment)
+    connector = connector_of(connection)
+    try:
+        if not isinstance(connector, CanDiscover):
+            raise CannotDiscover("this kind of broker does not list its queues: name them yourself")
+        found = connector.discover(timeout_s=ASK_S)
+    except BrokerUnavailable as error:
+        raise CannotDiscover(str(error)) from error
+    finally:
+        connector.close()
+    record_audit(
+        by, "connection.looked_through", connection, environment=connection.environment, details={"found": len(found)}
+    )
+    return found

@@ -8,7 +8,8 @@ from typing import Any
 from django import forms
 
 from console.identity.models import Team
-from messages.catalog.connections import connection_families
+from messages.catalog.connecting import Wanted, why_not
+from messages.catalog.connections import ConnectionInvalid, check_address, connection_families, harvested_families
 from messages.catalog.services import FlowChange
 from messages.models import Flow
 from messages.retention.rules import BOUNDS
@@ -49,7 +50,7 @@ class FlowForm(forms.Form):
 
 
 class ConnectionForm(forms.Form):
-    """A new connection. The secret is taken and never shown again."""
+    """A new connection, with what its family may be told. The secret is taken and never shown again."""
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
     kind = forms.ChoiceField(choices=lambda: [(family.kind, family.label) for family in connection_families()])
@@ -62,7 +63,94 @@ class ConnectionForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",
     )  # fmt: skip
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        examples = [family.example for family in connection_families() if family.example]
-        self.fields["address"].help_text = f"{', '.join(examples)}: without user and password."
+    def __init__(self, data: Any = None, *, kind: str = "", **more: Any) -> None:
+        super().__init__(data, **more)
+        families = {family.kind: family for family in connection_families()}
+        self.family = families.get(kind)
+        address = self.fields["address"]
+        examples = [family.example for family in families.values() if family.example]
+        address.help_text = f"{', '.join(examples)}: without user and password."
+        if self.family is not None:
+            address.help_text = f"For example {self.family.example}: without user and password."
+            address.widget.attrs["placeholder"] = self.family.example
+            for option in self.family.options:
+                self.fields[f"option_{option.name}"] = forms.CharField(
+                    max_length=500, required=False, label=option.label, help_text=option.help
+                )
+            self.order_fields(["kind", "name", "address"])
+
+    def connection(self) -> dict[str, Any]:
+        """Return the validated form as what the service takes."""
+        said = dict(self.cleaned_data)
+        options = {name.removeprefix("option_"): said.pop(name) for name in list(said) if name.startswith("option_")}
+        return said | {"options": {name: value for name, value in options.items() if value}}
+
+
+class ConnectForm(forms.Form):
+    """Which queues of which broker a new harvester is to read. Nothing of it is secret: it stands in the page's address."""
+
+    kind = forms.ChoiceField(choices=lambda: [(family.kind, family.label) for family in harvested_families()])
+    name = forms.CharField(
+        max_length=120,
+        label="Name of the broker",
+        help_text="As its connection here is called, so that replays find the way back.",
+    )
+    address = forms.CharField(max_length=500)
+    username = forms.CharField(max_length=200, required=False, label="User name")
+    password = forms.BooleanField(required=False, label="It needs a password or token")
+    queues = forms.CharField(
+        max_length=10_000,
+        label="Dead-letter queues or streams",
+        help_text="One a line.",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    system = forms.CharField(
+        max_length=120,
+        required=False,
+        label="System that failed to process them",
+        help_text="For instance erp. May stay empty.",
+    )
+    mode = forms.ChoiceField(
+        choices=[("move", "move them to the console"), ("mirror", "look and leave them there")],
+        label="What is done with the letters",
+    )
+    agent = forms.CharField(max_length=120, label="Name of the harvester")
+
+    def __init__(self, data: Any = None, *, kind: str = "", **more: Any) -> None:
+        super().__init__(data, **more)
+        family = next((one for one in harvested_families() if one.kind == kind), None)
+        self.example = family.example if family else ""
+        if family is not None:
+            self.fields["address"].help_text = f"For example {family.example}: without user and password."
+            self.fields["address"].widget.attrs["placeholder"] = family.example
+
+    def clean(self) -> dict[str, Any]:
+        said = super().clean() or {}
+        if not self.errors:
+            try:
+                check_address(said["kind"], said["address"])
+            except ConnectionInvalid as error:
+                self.add_error("address", str(error))
+            else:
+                if words := why_not(self._wanted(said, "")):
+                    self.add_error("mode", words)
+        return said
+
+    def wanted(self, console: str) -> Wanted:
+        """Return the validated form as what the files are written from."""
+        return self._wanted(self.cleaned_data, console)
+
+    @staticmethod
+    def _wanted(said: dict[str, Any], console: str) -> Wanted:
+        return Wanted(
+            console=console,
+            agent=said["agent"],
+            broker=said["name"],
+            kind=said["kind"],
+            address=said["address"],
+            username=said["username"],
+            with_secret=bool(said["password"]),
+            queues=[line.strip() for line in said["queues"].splitlines() if line.strip()][:100],
+            system=said["system"],
+            mode=said["mode"],
+        )

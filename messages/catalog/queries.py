@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from console.core.errors import Forbidden, NotFound
-from console.identity.access import can_administer, visible_environments
+from console.identity.access import can_administer, visible_agents, visible_environments
 from console.identity.actor import Actor
-from console.identity.models import Environment
+from console.identity.models import Agent, Environment
 from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_hours, visible_systems
+from messages.catalog.connections import harvested_families
 from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, RollupHour, System
 from messages.models.stream import Operation, Outcome
 
@@ -164,6 +165,22 @@ def _first_match(rules: Sequence[FlowRule], destination: str) -> FlowRule | None
 
 def find_connections(actor: Actor, environment: Environment) -> QuerySet[Connection]:
     return visible_connections(actor).filter(environment=environment)
+
+
+def find_sourced_connections(connections: QuerySet[Connection]) -> list[Connection]:
+    """Return those of these connections whose brokers a harvester can read."""
+    kinds = {family.kind for family in harvested_families()}
+    return [one for one in connections if one.kind in kinds]
+
+
+def has_connection(actor: Actor, environment: Environment, name: str) -> bool:
+    """Whether replays to a broker of this name have a connection there, approved or not."""
+    return find_connections(actor, environment).filter(name=name).exists()
+
+
+def find_agent(actor: Actor, environment: Environment, name: str) -> Agent | None:
+    """Return the agent of this name there, if there is one yet."""
+    return visible_agents(actor).filter(environment=environment, name=name).first()
 
 
 def flow_names(actor: Actor, environment: Environment, *, most: int = 500) -> list[str]:

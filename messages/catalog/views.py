@@ -23,6 +23,8 @@ from messages.catalog.connections import (
     approve_connection,
     check_connection,
     create_connection,
+    discover_queues,
+    options_of,
     rotate_secret,
     withdraw_connection,
 )
@@ -34,6 +36,7 @@ from messages.catalog.queries import (
     find_flows,
     systems_of_flow,
 )
+from messages.catalog.queues import queues_of, reports_by_broker
 from messages.catalog.services import change_flow
 from messages.changes.present import did, state_of
 from messages.changes.queries import changes_before
@@ -117,35 +120,42 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page
 def connections(request: PageRequest) -> HttpResponse:
-    """The brokers and endpoints that replays may use; POST adds one, not yet approved."""
-    form = ConnectionForm(request.POST or None)
-    status = 200
+    """The brokers and endpoints that replays may use; POST adds one, not yet approved. htmx asks for the form of another kind."""
     if request.method == "POST":
+        form = ConnectionForm(request.POST, kind=request.POST.get("kind", ""))
         if form.is_valid():
             try:
-                made = create_connection(request.environment, **form.cleaned_data, by=request.actor)
+                made = create_connection(request.environment, **form.connection(), by=request.actor)
             except ConsoleError as refusal:
                 form.add_error(None, str(refusal))
             else:
                 flash.success(request, f"{made.name} is added. Test it, then approve it for replays.")
                 return seen(reverse("connection", args=[made.pk]))
         status = 422
-    context = {
-        "connections": [
-            (one, "approved" if one.approved_at else "waiting")
-            for one in find_connections(request.actor, request.environment)
-        ],
-        "form": form,
-        "may_change": can_administer(request.actor, request.environment),
-    }
-    return render(request, "messaging/connections.html", context, status=status)
+    else:
+        kind = asked_text(request, "kind", most=40)
+        typed = {name: asked_text(request, name) for name in ("name", "address", "username")}
+        form, status = ConnectionForm(kind=kind, initial={**typed, "kind": kind}), 200
+    context = {**_connections(request), "form": form}
+    return render_page(request, "messaging/connections.html", "messaging/_connection_form.html", context, status=status)
+
+
+def _connections(request: PageRequest) -> dict[str, Any]:
+    reports = reports_by_broker(request.actor, request.environment)
+    lines = []
+    for one in find_connections(request.actor, request.environment):
+        queues = reports.get(one.name, [])
+        depths = [queue["depth"] for queue in queues if queue.get("depth") is not None]
+        lines.append((one, "approved" if one.approved_at else "waiting", len(queues), sum(depths) if depths else None))
+    return {"connections": lines, "may_change": can_administer(request.actor, request.environment)}
 
 
 @require_safe
 @page
 def connection(request: PageRequest, pk: int) -> HttpResponse:
-    """One connection: what the last test answered, whether replays may use it."""
-    return render(request, "messaging/connection.html", _connection(request, get_visible_connection(request.actor, pk)))
+    """One connection: what the last test answered, whether replays may use it, the queues behind it."""
+    context = _connection(request, get_visible_connection(request.actor, pk))
+    return render_page(request, "messaging/connection.html", "messaging/_connection_queues.html", context)
 
 
 def _connection(request: PageRequest, found: Connection, refusal: str = "") -> dict[str, Any]:
@@ -155,6 +165,8 @@ def _connection(request: PageRequest, found: Connection, refusal: str = "") -> d
         "connection": found,
         "state": "approved" if found.approved_at else "waiting",
         "answers": [(answers[check.get("answer")], check) for check in found.check_result],
+        "queues": queues_of(request.actor, found, now=timezone.now()),
+        "options": options_of(found),
         "may_change": may_change,
         "history": object_history("connection", str(found.pk))[:20] if may_change else [],
         "refusal": refusal,
@@ -174,6 +186,8 @@ DONE = {
 def connection_action(request: PageRequest, pk: int, action: str) -> HttpResponse:
     """Test, approve, withdraw, or replace the credentials."""
     found, by = get_visible_connection(request.actor, pk), request.actor
+    if action == "discover":
+        return _discover(request, found)
     if action not in DONE:
         raise NotFound(f"a connection knows no “{action[:40]}”")
     try:
@@ -191,8 +205,30 @@ def connection_action(request: PageRequest, pk: int, action: str) -> HttpRespons
                 withdraw_connection(found, by=by, reason=request.POST.get("reason", "").replace("\x00", "")[:500])
             case "secret":
                 username, secret = request.POST.get("username", ""), request.POST.get("secret", "")
-                rotate_secret(found, username=username.replace("\x00", ""), secret=secret.replace("\x00", ""), by=by)
+                options = {
+                    one.name: request.POST.get(f"option_{one.name}", "").replace("\x00", "").strip()
+                    for one, _ in options_of(found)
+                }
+                rotate_secret(
+                    found,
+                    username=username.replace("\x00", ""),
+                    secret=secret.replace("\x00", ""),
+                    by=by,
+                    options=options,
+                )
     except ConsoleError as refusal:
         return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
     flash.success(request, f"{found.name}: {DONE[action]}")
     return seen(reverse("connection", args=[pk]))
+
+
+def _discover(request: PageRequest, found: Connection) -> HttpResponse:
+    """Look through the broker, and answer with the page that offers what was found: nothing is kept of it."""
+    try:
+        offered = discover_queues(found, by=request.actor)
+    except ConsoleError as refusal:
+        return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
+    context = _connection(request, found)
+    read = {one.queue for one in context["queues"]}
+    context |= {"looked": True, "offered": [(one, one.queue in read) for one in offered]}
+    return render(request, "messaging/connection.html", context)

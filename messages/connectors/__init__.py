@@ -58,3 +58,12 @@ def get_source(kind: str, address: Address, *, broker: str, queue: str, options:
     if not path:
         raise UnknownFamily(f"dead letters of kind “{kind}” are pushed, not harvested")
     return cast(Source, _load(path)(address, broker=broker, queue=queue, options=options))
+
+
+def why_no_mirror(kind: str) -> str:
+    """Return why the queues of this kind cannot be looked at without taking from them; "" when they can."""
+    path = get_family(kind).source
+    source = _load(path) if path else None
+    if hasattr(source, "peek"):
+        return ""
+    return str(getattr(source, "no_peek", "its source cannot look without taking"))

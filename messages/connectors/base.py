@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Result = Literal["confirmed", "refused", "unavailable", "unknown"]
-Question = Literal["reached", "authenticated", "queue exists", "may publish", "may read"]
+Question = Literal["reached", "authenticated", "queue exists", "may publish", "may read", "may take"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,24 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One thing that a connection of a family may be told besides its address: a URL, in the form's own words."""
+
+    name: str
+    label: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A queue that looks like one of dead letters, and what says so: it is offered to a person, never used by itself."""
+
+    queue: str
+    why: str
+    waiting: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One kind of broker or endpoint. Its parts are dotted paths, imported when they are first used.
 
@@ -84,6 +102,7 @@ class Family:
     connector  a class of Connector taking an Address; "" when nothing can be sent.
     source     a class of Source; "" when its dead letters are pushed to us.
     stripped   lower-case names of headers that tell of a death and that a replay leaves out; with `*` at the end, a prefix.
+    options    what its connections may be told besides; it reaches the connector in Address.options.
     """
 
     kind: str
@@ -93,6 +112,7 @@ class Family:
     connector: str = ""
     source: str = ""
     stripped: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
 
 
 class BrokerUnavailable(Exception):
@@ -133,3 +153,52 @@ class Source(Protocol):
     def check(self) -> list[Check]: ...
 
     def close(self) -> None: ...
+
+
+# What some can and others cannot. Nobody has to: ask `isinstance(one, CanPeek)`.
+
+
+@runtime_checkable
+class CanPeek(Protocol):
+    """A source that shows what waits and changes nothing on the broker by it: what `mode = "mirror"` needs.
+
+    A look that counts as a delivery, or that changes the order, is none: such a source leaves this out and may say why in `no_peek`.
+    """
+
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        """Return up to `limit` letters that wait behind the one with this token, from the first for None; [] at the end.
+
+        Raises BrokerUnavailable.
+        """
+        ...
+
+
+@runtime_checkable
+class CanTellAge(Protocol):
+    """A source that knows how long its oldest letter has waited."""
+
+    def oldest_age_s(self) -> float | None:
+        """Return seconds, None when nothing waits or it cannot be told now. Never raises for what a broker does."""
+        ...
+
+
+@runtime_checkable
+class CanDiscover(Protocol):
+    """A connector that finds queues of dead letters on its broker: by what the broker says of them, or by their names."""
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Return at most 200 queues, those that the broker itself calls so first. Raises BrokerUnavailable with words."""
+        ...
+
+
+@runtime_checkable
+class CanHint(Protocol):
+    """A connector that knows, from the broker, what to mind before this message is sent."""
+
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Return sentences for an operator, [] when there is nothing to mind; changes nothing on the broker.
+
+        died_in  the dead-letter queue it was found in: where it would go if it died again.
+        Raises BrokerUnavailable. Whoever asks waits no longer than timeout_s, and goes on without the answer.
+        """
+        ...

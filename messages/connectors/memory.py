@@ -5,6 +5,7 @@ Nobody can choose it: it would confirm what goes nowhere. Who wants it, as the t
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -47,6 +48,12 @@ class MemoryConnector:
     def check(self, destination: str | None) -> list[Check]:
         return [Check(question="reached", answer=True, detail="it is in this process")]
 
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Return options["hint"], after options["slow_s"]."""
+        time.sleep(float(str(self.address.options.get("slow_s") or 0)))
+        said = self.address.options.get("hint")
+        return [f"{item.destination}: {said}"] if said else []
+
     def close(self) -> None: ...
 
 
@@ -61,6 +68,11 @@ class MemorySource:
 
     def acknowledge(self, tokens: Sequence[object]) -> None:
         self.letters[:] = [(token, letter) for token, letter in self.letters if token not in tokens]
+
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        tokens = [token for token, _ in self.letters]
+        start = tokens.index(after) + 1 if after in tokens else 0  # type: ignore[arg-type]
+        return [Received(token=token, letter=letter) for token, letter in self.letters[start : start + limit]]
 
     def depth(self) -> int | None:
         return len(self.letters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from console.audit.models import AuditEntry
@@ -13,6 +14,13 @@ from messages.access import visible_dead_letters
 from messages.models import DeadLetter, Replay
 
 MOST = 100
+
+
+def first_letter_since(actor: Actor, environment: Environment, broker: str, since: datetime) -> DeadLetter | None:
+    """Return the first letter of this broker that was stored since then. Ids are time-ordered, so that only newer ones are read."""
+    least = UUID(int=int(since.timestamp() * 1000) << 80)
+    letters = visible_dead_letters(actor).filter(environment=environment, id__gte=least, broker=broker)
+    return letters.order_by("id").first()
 
 
 def history_of_letters(letters: Sequence[DeadLetter]) -> list[AuditEntry]:

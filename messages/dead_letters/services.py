@@ -15,6 +15,7 @@ from console.core.errors import Conflict, Invalid
 from console.identity.actor import SYSTEM, Actor
 from console.identity.models import Agent
 from messages.access import check_can_operate
+from messages.dead_letters.gone import RESTORABLE, reopen_returned
 from messages.dead_letters.items import NewDeadLetter
 from messages.dead_letters.masking import mask_letters
 from messages.ingest import messages_sql
@@ -144,6 +145,8 @@ def _put(
     stored = _insert([rows[letter.id] for letter in sorted(letters, key=lambda letter: letter.identity)])
     fresh = [letter for letter in letters if letter.id in stored]
     copy_payloads([payloads[letter.id] for letter in fresh if letter.id in payloads])
+    if len(fresh) < len(letters):
+        reopen_returned([letter.identity for letter in letters if letter.id not in stored])
     _mark_messages(environment_id, fresh, {letter.id: rows[letter.id][3] for letter in fresh}, now)
     for letter, replay in _out_of_replays(environment_id, fresh):
         _link_to_replay(letter, replay, now)
@@ -325,14 +328,14 @@ def discard_dead_letter(letter: DeadLetter, *, by: Actor, reason: str) -> None:
 
 @transaction.atomic
 def restore_dead_letter(letter: DeadLetter, *, by: Actor, reason: str) -> None:
-    """Open a discarded dead letter again. Raises NotOpen, ReasonMissing, Forbidden."""
+    """Open a dead letter again that was discarded, or that left its queue. Raises NotOpen, ReasonMissing, Forbidden."""
     check_can_operate(by, letter.flow)
     reason = check_reason(reason)
-    restored = DeadLetter.objects.filter(
-        pk=letter.pk, state=DeadLetter.State.CLOSED, resolution=DeadLetter.Resolution.DISCARDED
-    ).update(state=DeadLetter.State.OPEN, resolution=None, closed_at=None)
+    restored = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetter.State.CLOSED, resolution__in=RESTORABLE).update(
+        state=DeadLetter.State.OPEN, resolution=None, closed_at=None
+    )
     if not restored:
-        raise NotOpen("only a discarded dead letter can be restored")
+        raise NotOpen("only a dead letter that was discarded, or left its queue, can be restored")
     if letter.message_uid:
         messages_sql.set_status(letter.message_uid, DEAD)
     record_audit(

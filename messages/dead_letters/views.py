@@ -21,6 +21,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate, get_visible_dead_letter
 from messages.changes.present import suspects_of
 from messages.changes.queries import changes_before
+from messages.dead_letters.gone import RESTORABLE
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
 from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
@@ -30,6 +31,7 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
+from messages.replay.hints import hints_of
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.search.asking import Asked, asked_of
 from messages.search.naming import name_of
@@ -190,7 +192,7 @@ def _offered(context: dict[str, Any]) -> set[str]:
         return set()
     if letter.state == DeadLetter.State.OPEN:
         return {"discard"} if context["hindrance"] else {"discard", "replay"}
-    if letter.resolution == DeadLetter.Resolution.DISCARDED:
+    if letter.resolution in RESTORABLE:
         return {"restore"}
     if replay is None or replay.finished_at is not None:
         return set()
@@ -223,3 +225,16 @@ def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
         lambda: letter_context(request.actor, get_visible_dead_letter(request.actor, pk)),
         to=reverse("dead-letter", args=[pk]),
     )
+
+
+@require_safe
+@page
+def hints(request: PageRequest, pk: UUID) -> HttpResponse:
+    """What to mind before a letter is replayed: asked of the broker when the form is opened, apart from the letter's page."""
+    letter = get_visible_dead_letter(request.actor, pk)
+    context: dict[str, Any] = {"letter": letter}
+    try:
+        context["hints"] = hints_of(letter, by=request.actor)
+    except ConsoleError as refusal:
+        context["refusal"] = str(refusal)
+    return render_page(request, "messaging/hints.html", "messaging/_hints.html", context)

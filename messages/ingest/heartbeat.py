@@ -6,26 +6,35 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from msgspec import Meta
 
 from console.identity.models import Agent
+from messages.catalog.queues import note_queues, queue_reports
 from messages.ingest import native
 from messages.ingest.api import ingest_endpoint, refuse_with_problem
 from messages.ingest.clocks import note_heartbeat
 from messages.ingest.http import receive
 
 Label = Annotated[str, Meta(max_length=300)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class QueueReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a harvester says of one queue; depth and lag null when the broker does not tell."""
+    """What a harvester says of one queue; depth and lag (age of the oldest letter) null when the broker does not tell.
+
+    parked  letters that the console will never have.   gone  letters that left a mirrored queue.
+    """
 
     broker: Label
     queue: Label
-    depth: int | None = None
-    lag_s: float | None = None
-    harvested: int = 0
+    mode: Annotated[str, Meta(max_length=20)] = ""
+    depth: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    lag_s: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    harvested: Count = 0
+    parked: Count = 0
+    gone: Count = 0
     error: Annotated[str, Meta(max_length=2000)] = ""
 
 
@@ -44,9 +53,13 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
     agent, body = receive(request, media_types=frozenset({"application/json"}))
     report = native.decode_item(body.data, Heartbeat)
     now = datetime.now(UTC)
-    Agent.objects.filter(pk=agent.pk).update(
-        heartbeat_at=now, last_seen_at=now, heartbeat=_without_nul(msgspec.to_builtins(report))
-    )
+    said = _without_nul(msgspec.to_builtins(report))
+    with transaction.atomic():
+        seen = Agent.objects.select_for_update().get(pk=agent.pk)
+        before = queue_reports(seen)
+        seen.heartbeat_at, seen.last_seen_at, seen.heartbeat = now, now, said
+        seen.save(update_fields=["heartbeat_at", "last_seen_at", "heartbeat"])
+        note_queues(agent.pk, queue_reports(seen), before, now=now)
     if report.sent_at is not None:
         note_heartbeat(agent, report.sent_at, received_at=now)
     return JsonResponse({"ok": True})

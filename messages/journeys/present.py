@@ -32,6 +32,8 @@ DID = {
 DONE_TO_LETTER = {
     "dead_letter.discarded": "discarded it",
     "dead_letter.restored": "restored it",
+    "dead_letter.gone": "saw that it left the queue: somebody took it there",
+    "dead_letter.returned": "saw it in the queue again",
     "replay.sent_again": "sent it again with the same replay id",
     "replay.marked_processed": "marked it as processed, without proof",
 }

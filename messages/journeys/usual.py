@@ -61,7 +61,10 @@ def _stop(journey: Journey) -> tuple[int, int] | None:
     if not journey.stations:
         return None
     for letter in reversed(journey.dead_letters):
-        if letter.state != DeadLetter.State.CLOSED or letter.resolution == DeadLetter.Resolution.DISCARDED:
+        if letter.state != DeadLetter.State.CLOSED or letter.resolution in (
+            DeadLetter.Resolution.DISCARDED,
+            DeadLetter.Resolution.GONE,
+        ):
             return letter.environment_id, letter.flow_id
     last = journey.stations[-1]
     if last.state != "failed":

@@ -24,6 +24,7 @@ class DeadLetter(models.Model):
         PROCESSED = "processed"
         DISCARDED = "discarded"
         FAILED_AGAIN = "failed_again"
+        GONE = "gone"  # it left the queue of a mirror: somebody took it there
 
     class ReasonCode(models.TextChoices):
         REJECTED = "rejected"
@@ -89,7 +90,8 @@ class DeadLetter(models.Model):
             CheckConstraint(name="dead_letter_state_is_known", condition=Q(state__in=["open", "replaying", "closed"])),
             CheckConstraint(
                 name="dead_letter_resolution_is_known",
-                condition=Q(resolution__isnull=True) | Q(resolution__in=["processed", "discarded", "failed_again"]),
+                condition=Q(resolution__isnull=True)
+                | Q(resolution__in=["processed", "discarded", "failed_again", "gone"]),
             ),
             CheckConstraint(
                 name="dead_letter_resolved_iff_closed",

@@ -117,3 +117,22 @@ class ClockReading(models.Model):
     def is_wrong(self) -> bool:
         """Whether the clock is certainly wrong, not only perhaps late."""
         return self.ahead > CLOCK_TRUSTED or (self.exact and self.ahead < -CLOCK_TRUSTED)
+
+
+class QueueReading(models.Model):
+    """What a harvester last said of one queue in ten minutes: the trend of a connection's page, kept for a week.
+
+    slot  the beginning of the ten minutes.   depth, lag_s  None when the broker does not tell.   harvested  letters in the slot.
+    """
+
+    agent = models.ForeignKey("identity.Agent", models.CASCADE, related_name="queue_readings")
+    broker = models.CharField(max_length=300)
+    queue = models.CharField(max_length=300)
+    slot = models.DateTimeField()
+    depth = models.BigIntegerField(null=True)
+    lag_s = models.FloatField(null=True)
+    harvested = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [UniqueConstraint(name="queue_reading_once_a_slot", fields=["agent", "broker", "queue", "slot"])]
+        indexes = [Index(fields=["slot"], name="queue_reading_by_slot")]

@@ -185,7 +185,7 @@ def _labels(choices: Any) -> dict[str, object]:
 
 
 STATES: dict[str, object] = {state: state for state in ("open", "replaying", "closed")}
-RESOLUTIONS: dict[str, object] = {name: name for name in ("processed", "discarded", "failed_again")}
+RESOLUTIONS: dict[str, object] = {name: name for name in ("processed", "discarded", "failed_again", "gone")}
 
 
 def _letter_state(term: Term) -> Q:

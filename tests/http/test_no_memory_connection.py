@@ -49,9 +49,12 @@ def test_one_that_was_made_before_is_said_to_be_of_no_kind_and_confirms_nothing(
     found = memory_connection()
     settings.CONSOLE_FAMILIES = {}
 
-    tested = signed_in().post(f"/connections/{found.pk}/test")
+    client = signed_in()
+    tested = client.post(f"/connections/{found.pk}/test")
 
     assert tested.status_code == 422
+    assert client.get(f"/connections/{found.pk}/").status_code == 200
+    assert client.post(f"/connections/{found.pk}/secret", {"secret": "x"}).status_code == 303
     assert "there is no connection kind" in text_of(tested)
 
 

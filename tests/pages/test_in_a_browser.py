@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from console.identity.models import Role
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Change, Message, Replay
+from messages.models import Change, Connection, Message, Replay
 from messages.replay.proofs import settle_replays
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 from tests.product import wait_until
@@ -89,6 +89,7 @@ def test_the_keyboard_walks_from_the_overview_to_a_replay_that_the_receiver_prov
 
     page.keyboard.press("r")
     expect(page.locator("#replay-reason")).to_be_focused()
+    expect(page.locator("#hints")).to_contain_text("The broker knows of nothing to mind.")
     page.keyboard.type(" ")
     page.keyboard.press("Enter")
     expect(page.locator("#replay .error")).to_have_text("say why: the reason is kept in the audit list")
@@ -165,6 +166,9 @@ PATHS = [
     "/changes/",
     "/changes/?show=ahead",
     "/connections/",
+    "/connections/?kind=rabbitmq",
+    "/connections/connect/",
+    "/connections/connect/?kind=rabbitmq&name=rabbit&address=amqp://h/&queues=erp.orders.dlq&password=on",
     "/agents/",
     "/audit/",
     "/settings/",
@@ -187,8 +191,18 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
     letter = stored_letter(message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
     change = {"id": "1", "kind": "maintenance", "title": "ERP patch", "systems": ["erp"], "url": "https://ci.example/1"}
     push("/ingest/v1/changes", [change], key=agent_key())
+    queue = {
+        "broker": "redis",
+        "queue": "erp.orders.dlq",
+        "depth": 1234,
+        "lag_s": 90,
+        "harvested": 7,
+        "error": "the broker is away",
+    }
+    push("/ingest/v1/heartbeat", {"version": "1", "queues": [queue]}, key=agent_key())
     paths = [
         *PATHS,
+        f"/connections/{Connection.objects.get().pk}/",
         f"/changes/{Change.objects.get().pk}/",
         f"/flows/{letter.flow_id}/",
         f"/messages/{Message.objects.get().id}/",

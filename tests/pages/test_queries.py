@@ -23,7 +23,7 @@ BASELINE = {
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,
-    "/connections/": 8,
+    "/connections/": 9,
     "/agents/": 9,
     "/audit/": 8,
     "/settings/": 13,

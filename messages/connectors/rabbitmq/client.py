@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pika
@@ -35,8 +36,10 @@ def says(error: Exception) -> str:
     return " ".join((str(error) or repr(error)).split())[:300] or type(error).__name__
 
 
-def checked(address: Address, queue: str | None, question: Any, words: str) -> list[Check]:
-    """Ask a broker, one question after the other, until one is answered with no."""
+def checked(
+    address: Address, queue: str | None, question: Any, words: str, *, asking: Callable[[Any], Check] | None = None
+) -> list[Check]:
+    """Ask a broker, one question after the other, until one is answered with no. `asking` answers the last, by a channel."""
     try:
         connection = pika.BlockingConnection(parameters_of(address, timeout_s=5))
     except REFUSED_LOGIN as error:
@@ -56,7 +59,7 @@ def checked(address: Address, queue: str | None, question: Any, words: str) -> l
         if queue:
             count = channel.queue_declare(queue, passive=True).method.message_count
             checks.append(Check(question="queue exists", answer=True, detail=f"queue {queue} holds {count}"))
-        checks.append(Check(question=question, answer=True, detail=words))
+        checks.append(asking(channel) if asking else Check(question=question, answer=True, detail=words))
     except amqp.ChannelClosedByBroker as error:
         missing = error.reply_code == 404
         checks.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 import pika
 from pika import exceptions as amqp
 
-from messages.connectors.base import Address, Check, Outgoing, Published, Result
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published, Result
 from messages.connectors.headers import value_of
 from messages.connectors.rabbitmq.client import BROKEN, REFUSED_LOGIN, checked, says
 from messages.connectors.rabbitmq.line import Line
+from messages.connectors.rabbitmq.management import Management, find_dead_letter_queues, find_topology_hints
 from messages.connectors.rabbitmq.queue_facts import looked_up
+from messages.connectors.rabbitmq.topology import expiry_hints
 from messages.connectors.rabbitmq.window import MOST, Sending, Window
 
 SENT = (
@@ -129,8 +133,41 @@ class RabbitMQConnector:
         self.close()
 
     def check(self, destination: str | None) -> list[Check]:
-        checks = checked(self.address, destination, "may publish", "a channel with confirms was opened")
+        checks = checked(self.address, destination, "may publish", "", asking=_may_publish)
         return checks + (looked_up(self.address, destination) if all(check.answer for check in checks) else [])
+
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say whether anybody consumes the queue that it goes to, when it expires, and, by the management API, whether it goes round."""
+        queue = item.route.get("routing_key") or item.destination
+        found = expiry_hints(item.properties.get("expiration"))
+        if not item.route.get("exchange"):
+            found += self._queue_hints(queue, timeout_s)
+        if base := str(self.address.options.get("management") or ""):
+            with contextlib.suppress(BrokerUnavailable):  # what the queue itself said is worth more than nothing
+                found += find_topology_hints(Management(base, self.address, timeout_s=timeout_s), queue, died_in)
+        return found
+
+    def _queue_hints(self, queue: str, timeout_s: float) -> list[str]:
+        try:
+            line, _ = self._open(timeout_s)
+            answer = line.ask(line.channel.queue_declare, queue, passive=True, timeout_s=timeout_s)
+        except amqp.ChannelClosedByBroker as error:
+            gone = f"there is no queue {queue}: RabbitMQ would return the message"
+            return [
+                gone if error.reply_code == 404 else f"RabbitMQ says of {queue}: {error.reply_code} {error.reply_text}"
+            ]
+        except BROKEN as error:
+            raise BrokerUnavailable(says(error)) from error
+        return [] if answer.method.consumer_count else [f"queue {queue} has no consumer now: the message waits there"]
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Ask the management API for queues that others dead-letter to, and for names."""
+        base = str(self.address.options.get("management") or "")
+        if not base:
+            raise BrokerUnavailable(
+                "RabbitMQ lists its queues only by its management API: give the connection its management address"
+            )
+        return find_dead_letter_queues(Management(base, self.address, timeout_s=timeout_s))
 
     def close(self) -> None:
         if self.line is not None:
@@ -143,6 +180,17 @@ def _all(waiting: Waiting, result: Result, detail: str) -> dict[int, Published]:
     said = dict(one.result(result, detail) for one in waiting)
     waiting.clear()
     return said
+
+
+def _may_publish(channel: Any) -> Check:
+    """Send to a queue that is not there, `mandatory`: allowed, it comes back; nothing is left behind."""
+    with contextlib.suppress(amqp.UnroutableError):
+        channel.basic_publish("", f"waybill-check-{secrets.token_hex(8)}", b"", mandatory=True)
+    return Check(
+        question="may publish",
+        answer=True,
+        detail="the default exchange takes messages, and returns what no queue takes",
+    )
 
 
 def _prepared(index: int, item: Outgoing) -> Sending:

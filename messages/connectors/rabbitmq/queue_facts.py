@@ -1,22 +1,17 @@
 """What only RabbitMQ's management API tells of a queue: where its dead letters go, when its messages expire, how many it holds.
 
 AMQP's passive declare tells none of it. Asked when the address has an option `management`, "http://host:15672".
-Source: RabbitMQ's HTTP API, GET /api/queues/{vhost}/{name}; a policy's keys are the arguments' without `x-`.
+Source: RabbitMQ's HTTP API, GET /api/queues/{vhost}; a policy's keys are the arguments' without `x-`.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
-import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
-from messages.connectors.base import Address, Check
+from messages.connectors.base import Address, BrokerUnavailable, Check
+from messages.connectors.rabbitmq.management import QUEUE_COLUMNS, Management
 
-ANSWER_BYTES = 1_000_000
 TIMEOUT_S = 5.0
 
 
@@ -26,10 +21,12 @@ def looked_up(address: Address, queue: str | None) -> list[Check]:
     if not url or not queue:
         return []
     try:
-        found = _ask(address, url, queue)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        return [Check(question="queue exists", answer=None, detail=f"the management API could not be asked: {words}")]
+        queues = Management(url, address, timeout_s=TIMEOUT_S).get("queues", f"{QUEUE_COLUMNS},type")
+    except BrokerUnavailable as error:
+        return [Check(question="queue exists", answer=None, detail=str(error))]
+    found = next((one for one in queues if one.get("name") == queue), None)
+    if found is None:
+        return [Check(question="queue exists", answer=None, detail=f"the management API does not list queue {queue}")]
     return [Check(question="queue exists", answer=True, detail=f"queue {queue}: {words_of(found)}")]
 
 
@@ -59,29 +56,3 @@ def words_of(found: Mapping[str, Any]) -> str:
     if "x-delivery-limit" in given:
         words.append(f"a message dies after {given['x-delivery-limit']} deliveries")
     return "; ".join(words)[:1000]
-
-
-def _ask(address: Address, url: str, queue: str) -> Mapping[str, Any]:
-    broker, parts = urlsplit(address.url), urlsplit(url)
-    vhost = unquote(broker.path[1:]) or "/"
-    name = address.username or unquote(broker.username or "guest")
-    secret = address.secret if address.username else unquote(broker.password or "guest")
-    login = base64.b64encode(f"{name}:{secret}".encode()).decode()
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("its address is not like http://host:15672")
-    more: dict[str, Any] = {"context": ssl.create_default_context()} if parts.scheme == "https" else {}
-    kind: Any = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S, **more)
-    try:
-        path = f"{parts.path.rstrip('/')}/api/queues/{quote(vhost, safe='')}/{quote(queue, safe='')}"
-        connection.request("GET", path, headers={"Authorization": f"Basic {login}"})
-        answer = connection.getresponse()
-        body = answer.read(ANSWER_BYTES)
-        if answer.status != 200:
-            raise ValueError(f"it answered {answer.status}")
-        found = json.loads(body)
-    finally:
-        connection.close()
-    if not isinstance(found, dict):
-        raise ValueError("its answer is no object")
-    return found

@@ -47,6 +47,11 @@ class RabbitMQSource:
              management (address of the management API, which check() then asks what it knows of the queue).
     """
 
+    no_peek = (
+        "RabbitMQ shows a message only by delivering it: giving it back marks it as redelivered, may change its place, and a "
+        "quorum queue counts it, so that looking alone reaches the delivery limit and loses it"
+    )
+
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
         if options.get("management"):
             address = replace(address, options={**address.options, "management": options["management"]})
@@ -225,8 +230,19 @@ class RabbitMQSource:
         return int(answer.method.message_count) + len(self.unacknowledged) + len(self.arrived)
 
     def check(self) -> list[Check]:
-        checks = checked(self.address, self.queue, "may read", "a channel was opened")
+        checks = checked(self.address, self.queue, "may read", "", asking=self._may_read)
         return checks + (looked_up(self.address, self.queue) if all(check.answer for check in checks) else [])
+
+    def _may_read(self, channel: Any) -> Check:
+        """Ask for a message of an empty queue; of another one that would be a delivery, which a check does not do."""
+        count = channel.queue_declare(self.queue, passive=True).method.message_count
+        if count:
+            words = f"not asked, because asking would deliver one of the {count} letters; it needs the read right on {self.queue}"
+            return Check(question="may read", answer=None, detail=words)
+        method, _, _ = channel.basic_get(self.queue)
+        if method is not None:  # it came this very moment
+            channel.basic_nack(method.delivery_tag, requeue=True)
+        return Check(question="may read", answer=True, detail="it has the read right")
 
     def close(self) -> None:
         if self.line is not None:

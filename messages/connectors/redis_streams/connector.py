@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import redis
+from redis.exceptions import NoPermissionError
 
-from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published
 from messages.connectors.headers import value_of
+from messages.connectors.naming import MOST_FOUND, why_dead_letters
 from messages.connectors.redis_streams.client import connect, reached, says
 
 
@@ -57,7 +60,55 @@ class RedisStreamsConnector:
                 kind, f"is a {kind}, not a stream"
             )
             checks.append(Check(question="queue exists", answer=exists, detail=f"stream {destination} {words}"))
+            if exists or kind == "none":
+                checks.append(self._may_publish(destination))
         return checks
+
+    def _may_publish(self, destination: str) -> Check:
+        """Add an entry under an id that is none: Redis looks at the right first, and then refuses the id."""
+        try:
+            self.client.execute_command("XADD", destination, "no-id", "body", "")
+        except NoPermissionError as error:
+            return Check(question="may publish", answer=False, detail=says(error))
+        except redis.ResponseError:
+            pass
+        return Check(question="may publish", answer=True, detail=f"XADD is allowed on {destination}")
+
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say when nobody reads the stream that it goes to."""
+        stream = item.destination
+        try:
+            if not self.client.exists(stream):
+                return [f"stream {stream} is not there: this message makes it, and nobody reads it yet"]
+            groups = self.client.xinfo_groups(stream)
+        except redis.ResponseError as error:
+            return [f"Redis says of {stream}: {says(error)}"]
+        except redis.RedisError as error:
+            raise BrokerUnavailable(says(error)) from error
+        if not groups:
+            return [f"no consumer group reads stream {stream}"]
+        if not any(group.get("consumers") for group in groups):
+            names = ", ".join(sorted(_name(group.get("name")) for group in groups)[:5])
+            return [f"stream {stream} has the groups {names}, and none has a consumer"]
+        return []
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Look through the names of streams; a large database is not looked through to its end."""
+        until, found = time.monotonic() + timeout_s, []
+        try:
+            for key in self.client.scan_iter(count=1000, _type="stream"):
+                name = key.decode("utf-8", "replace")
+                if why := why_dead_letters(name):
+                    found.append(Found(queue=name, why=why, waiting=int(self.client.xlen(key))))
+                if len(found) >= MOST_FOUND or time.monotonic() > until:
+                    break
+        except redis.RedisError as error:
+            raise BrokerUnavailable(says(error)) from error
+        return sorted(found, key=lambda one: one.queue)
 
     def close(self) -> None:
         self.client.close()
+
+
+def _name(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

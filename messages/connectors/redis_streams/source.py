@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import redis
+from redis.exceptions import NoPermissionError
 
-from messages.connectors.base import Address, BrokerUnavailable, Check, Received
+from messages.connectors.base import Address, BrokerUnavailable, Check, Question, Received
 from messages.connectors.redis_streams.client import connect, reached, says
 from messages.connectors.redis_streams.decode import decode_entry
 from messages.connectors.redis_streams.pending import PendingEntries
+
+LONGEST_AGE_S = 10 * 366 * 86400.0  # an entry id that is no time in milliseconds says more
 
 
 class RedisStreamsSource:
@@ -26,6 +30,7 @@ class RedisStreamsSource:
         self.system = str(options.get("system") or "")
         self.group = str(options.get("group") or "waybill")
         self.consumer = str(options.get("consumer") or f"waybill@{socket.gethostname()}")
+        self.mirror = options.get("mode") == "mirror"
         self.client = connect(address, timeout_s=30)
         self.pending: PendingEntries | None = None
         if options.get("pending_of"):
@@ -85,6 +90,31 @@ class RedisStreamsSource:
             self._pending_from = "0"
             raise BrokerUnavailable(says(error)) from error
 
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        """Look with XRANGE, which touches no group and no counter."""
+        if self.pending:
+            raise BrokerUnavailable('mode = "mirror" looks at a whole stream: with pending_of use mode = "move"')
+        try:
+            start = f"({after.decode()}" if isinstance(after, bytes) else "-"
+            entries = self.client.xrange(self.queue, min=start, count=limit)
+        except redis.RedisError as error:
+            raise BrokerUnavailable(says(error)) from error
+        return [self._received(*entry) for entry in entries]
+
+    def oldest_age_s(self) -> float | None:
+        """Return the age of the first entry by the broker's own clock; an id that somebody made up tells none."""
+        if self.pending:
+            return None  # the first entry of the stream is nobody's dead letter
+        try:
+            entries = self.client.xrange(self.queue, count=1)
+            seconds, micros = self.client.time()
+        except redis.RedisError:
+            return None
+        if not entries:
+            return None
+        age = seconds + micros / 1e6 - int(entries[0][0].partition(b"-")[0]) / 1000
+        return round(age, 3) if 0 <= age < LONGEST_AGE_S else None
+
     def depth(self) -> int | None:
         try:
             return self.pending.depth() if self.pending else int(self.client.xlen(self.queue))
@@ -108,16 +138,45 @@ class RedisStreamsSource:
                     }.get(kind, f"{self.queue} is a {kind}, not a stream"),
                 )
             )
-            if kind == "stream":
-                self.client.xrange(self.queue, count=1)
-            checks.append(
-                self.pending.check()
-                if self.pending
-                else Check(question="may read", answer=True, detail="reading is allowed")
-            )
+            checks += [self.pending.check()] if self.pending else self._rights()
         except redis.RedisError as error:
             checks.append(Check(question="may read", answer=False, detail=says(error)))
         return checks
+
+    def _rights(self) -> list[Check]:
+        """Run each command that harvesting needs in a way that does nothing: Redis looks at the right before anything else."""
+        queue, group = self.queue, self.group
+        reads = [("xrange", queue, "-", "+", "COUNT", 1), ("xlen", queue)]
+        takes = [
+            ("xgroup", "CREATE", queue, group, "no-id"),
+            ("xreadgroup", "GROUP", group, self.consumer, "COUNT", 1, "STREAMS", queue, "no-id"),
+            ("xautoclaim", queue, group, self.consumer, 60_000, "no-id"),
+            ("xack", queue, group, "0-0"),
+            ("xdel", queue, "0-0"),
+        ]
+        asked: list[tuple[Question, list[Any]]] = [("may read", reads)]
+        if not self.mirror:
+            asked.append(("may take", takes))
+        return [self._right(question, commands) for question, commands in asked]
+
+    def _right(self, question: Question, commands: Sequence[Sequence[Any]]) -> Check:
+        missing = [str(command[0]) for command in commands if self._is_forbidden(command)]
+        if missing:
+            grant = " ".join(f"+{name}" for name in missing)
+            words = f"its user may not run {', '.join(missing).upper()} on {self.queue}: ACL SETUSER … {grant} ~{self.queue}"
+            return Check(question=question, answer=False, detail=words)
+        return Check(
+            question=question, answer=True, detail=f"{', '.join(str(c[0]) for c in commands).upper()} are allowed"
+        )
+
+    def _is_forbidden(self, command: Sequence[Any]) -> bool:
+        try:
+            self.client.execute_command(*command)
+        except NoPermissionError:
+            return True
+        except redis.ResponseError:
+            return False  # it got as far as the arguments
+        return False
 
     def close(self) -> None:
         self.client.close()
