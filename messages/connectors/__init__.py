@@ -17,6 +17,7 @@ FAMILIES = {
     "rabbitmq": "messages.connectors.rabbitmq.FAMILY",
     "kafka": "messages.connectors.kafka.FAMILY",
     "activemq": "messages.connectors.activemq.FAMILY",
+    "celery": "messages.connectors.celery.FAMILY",
     "http": "messages.connectors.http.FAMILY",
     "sqs": "messages.connectors.sqs.FAMILY",
 }

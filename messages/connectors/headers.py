@@ -41,7 +41,8 @@ def header_of(name: str, value: object) -> Header:
 def plain(value: Any) -> Any:
     """Return a value that JSON takes; what it cannot tell apart is marked with its type."""
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        made = {str(k): plain(v) for k, v in value.items()}
+        return {"$map": made} if _looks_marked(made) else made
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, bytes):
@@ -76,15 +77,23 @@ MARKED: dict[str, Callable[[Any], object]] = {
     "$decimal": lambda value: Decimal(str(value)),
     "$epoch": Epoch,
     "$float": lambda value: float(str(value)),
+    "$map": lambda value: {
+        k: _unplain(v) for k, v in dict(value).items()
+    },  # a sender's own that looks like one of these
 }
+
+
+def _looks_marked(value: Mapping[str, Any]) -> bool:
+    return len(value) == 1 and next(iter(value)) in MARKED
 
 
 def _unplain(value: Any) -> Any:
     if isinstance(value, list):
         return [_unplain(item) for item in value]
     if isinstance(value, dict):
-        if len(value) == 1 and (mark := next(iter(value))) in MARKED:
-            return MARKED[mark](value[mark])
+        if _looks_marked(value):
+            [(mark, marked)] = value.items()
+            return MARKED[mark](marked)
         return {k: _unplain(v) for k, v in value.items()}
     return value
 

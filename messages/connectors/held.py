@@ -31,6 +31,11 @@ class Held:
         self.doubt_until = 0.0
         self.loaded = file is None
 
+    @property
+    def in_doubt(self) -> bool:
+        """Is there any name that is still needed?"""
+        return bool(self.in_hand or self.doubtful)
+
     def load(self) -> None:
         """Read what the process before us had in hand, once; raises OSError."""
         if self.loaded or self.file is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
@@ -147,8 +148,8 @@ def _put(
     if len(fresh) < len(letters):
         reopen_returned([letter.identity for letter in letters if letter.id not in stored])
     _mark_messages(environment_id, fresh, {letter.id: rows[letter.id][3] for letter in fresh}, now)
-    for letter in fresh:
-        _link_to_replay(environment_id, letter, now)
+    for letter, replay in _out_of_replays(environment_id, fresh):
+        _link_to_replay(letter, replay, now)
     return fresh
 
 
@@ -261,14 +262,23 @@ def _mark_messages(
     messages_sql.mark_dead(environment_id, deaths, first_seen, now)
 
 
-def _link_to_replay(environment_id: int, letter: NewDeadLetter, now: datetime) -> None:
-    """Tie a death to the replay that it came out of, by the replay id in its headers or the replay's own trace."""
-    replays = Replay.objects.filter(environment_id=environment_id)
-    replay = replays.filter(pk=letter.replay_id).first() if letter.replay_id else None
-    if replay is None and letter.trace_id:
-        replay = replays.filter(trace_id=letter.trace_id).first()
-    if replay is None or replay.dead_letter_id == letter.id:
+def _out_of_replays(environment_id: int, letters: Sequence[NewDeadLetter]) -> Iterator[tuple[NewDeadLetter, Replay]]:
+    """Return each letter that came out of a replay, by the replay id in its headers or the replay's own trace; one query for all."""
+    ids = {letter.replay_id for letter in letters if letter.replay_id}
+    traces = {letter.trace_id for letter in letters if letter.trace_id}
+    if not ids and not traces:
         return
+    found = list(Replay.objects.filter(Q(pk__in=ids) | Q(trace_id__in=traces), environment_id=environment_id))
+    by_id, by_trace = {replay.pk: replay for replay in found}, {replay.trace_id: replay for replay in found}
+    for letter in letters:
+        named = by_id.get(letter.replay_id) if letter.replay_id else None
+        replay = named or (by_trace.get(letter.trace_id) if letter.trace_id else None)
+        if replay is not None and replay.dead_letter_id != letter.id:
+            yield letter, replay
+
+
+def _link_to_replay(letter: NewDeadLetter, replay: Replay, now: datetime) -> None:
+    """Tie a death to the replay that it came out of, which has failed."""
     DeadLetter.objects.filter(pk=letter.id).update(previous_id=replay.dead_letter_id)
     moved = Replay.objects.filter(pk=replay.pk, state__in=AWAITING_PROOF).update(
         state=Replay.State.FAILED_AGAIN,

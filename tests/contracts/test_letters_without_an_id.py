@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_what_was_not_acknowledged_has_the_same_names_after_a_crash(rabbitmq: st
     name = queue(4)
     before = source_of(rabbitmq, name, tmp_path)
     seen = ids(before.receive(3, 1))
-    before.connection.close()  # as the system does for a process that was killed
+    before.line.close()  # as the system does for a process that was killed
 
     with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as after:
         again = ids(after.receive(10, 1))
@@ -80,9 +80,9 @@ def test_killed_between_the_acknowledgement_and_its_note_the_name_of_the_one_tha
     name = queue(2)
     before = source_of(rabbitmq, name, tmp_path)
     first, second = before.receive(2, 1)
-    before.channel.basic_ack(first.token)
-    before.channel.queue_declare(name, passive=True)
-    before.connection.close()
+    before.line.channel.basic_ack(first.token)
+    before.depth()
+    before.line.close()
 
     with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as after:
         [again] = after.receive(10, 1)
@@ -102,18 +102,24 @@ def test_letters_that_stay_with_the_broker_take_no_place_from_others(rabbitmq: s
 
 
 @pytest.mark.fault
-def test_a_harvester_killed_again_and_again_shows_each_of_them_once(rabbitmq: str, queue: Any, tmp_path: Path):
+@pytest.mark.parametrize(("with_ids", "kills"), [(False, 8), (True, 4)])
+def test_a_harvester_killed_again_and_again_shows_each_of_them_once(
+    rabbitmq: str, queue: Any, tmp_path: Path, with_ids: bool, kills: int
+):
+    name = queue(0 if with_ids else 400)
+    if with_ids:
+        put_with_ids(rabbitmq, name, [f"m{n}" for n in range(400)])
     console = FakeConsole()
     console.judge = lambda body: STORED if isinstance(body, list) else (200, b"{}")  # a heartbeat is no list
     console.thread.start()
     config = tmp_path / "harvest.toml"
     config.write_text(
         f'console = "{console.url}"\nkey = "wb_agent_x"\nname = "h"\nbatch = 3\n[[broker]]\nname = "b"\nkind = "rabbitmq"\n'
-        f'address = "{rabbitmq}"\n[[broker.queue]]\nname = "{queue(400)}"\n'
+        f'address = "{rabbitmq}"\n[[broker.queue]]\nname = "{name}"\n'
     )
     chance = random.Random(7)
     try:
-        for _ in range(8):
+        for _ in range(kills):
             enough = len(console.stored) + chance.randrange(10, 40)
             with harvesting(config) as harvester:
                 wait_until(lambda: len(console.stored) >= enough, seconds=30, what="some letters", every=0.001)  # noqa: B023
@@ -147,3 +153,72 @@ def test_a_note_that_cannot_be_read_is_said(rabbitmq: str, queue: Any, tmp_path:
 
     with pytest.raises(Exception, match="cannot be read: move it away"):
         source.receive(1, 0.1)
+
+
+# With ids they are consumed, and the first one without ends that.
+
+
+def put_with_ids(url: str, name: str, ids: Iterable[str | None]) -> None:
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for one in ids:
+            channel.basic_publish("", name, b"body", pika.BasicProperties(message_id=one))
+
+
+def everything(source: RabbitMQSource, limit: int, *, leave: Collection[str] = ()) -> list[Any]:
+    """Receive and acknowledge, but for those that the console would not take, until nothing comes."""
+    seen: list[Any] = []
+    while received := source.receive(limit, 0.3):
+        seen += received
+        source.acknowledge([one.token for one in received if one.letter["message_id"] not in leave])
+    return seen
+
+
+def test_with_ids_they_are_consumed_each_once_and_let_go(rabbitmq: str, queue: Any, tmp_path: Path):
+    name = queue(0)
+    put_with_ids(rabbitmq, name, [f"m{n}" for n in range(95)])
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as source:
+        seen = everything(source, 10)
+        consumed = bool(source.consumer)
+
+    assert [one.letter["message_id"] for one in seen] == [f"m{n}" for n in range(95)]
+    assert (consumed, queue.depth()) == (True, 0)
+
+
+def test_with_ids_too_those_that_stay_with_the_broker_take_no_place_from_others(
+    rabbitmq: str, queue: Any, tmp_path: Path
+):
+    name, stay = queue(0), {f"m{n}" for n in range(0, 60, 2)}
+    put_with_ids(rabbitmq, name, [f"m{n}" for n in range(60)])
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as source:
+        seen = everything(source, 4, leave=stay)
+        waiting = source.depth()
+
+    assert {one.letter["message_id"] for one in seen} == {f"m{n}" for n in range(60)}
+    assert waiting == len(stay)
+    wait_until(lambda: queue.depth() == len(stay), seconds=5, what="those that stay, given back")
+
+
+def test_the_first_without_an_id_ends_the_consuming_and_all_of_them_are_named_before_one_is_let_go(
+    rabbitmq: str, queue: Any, tmp_path: Path
+):
+    name = queue(0)
+    put_with_ids(rabbitmq, name, ["a", "b", *[None] * 6, "c", *[None] * 4])
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as source:
+        first = source.receive(2, 1)
+        consumed = bool(source.consumer)
+        source.acknowledge([one.token for one in first])
+        second = source.receive(2, 1)
+        named = len(source.held.in_hand)
+        asked = not source.consumer
+        source.acknowledge([one.token for one in second])
+        rest = everything(source, 2)
+
+    seen = [*first, *second, *rest]
+    assert (consumed, asked, named >= 1, queue.depth()) == (True, True, True, 0)
+    assert len({one.letter["id"] for one in seen}) == 13
+    assert not source.held.in_doubt

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pika
+from pika import exceptions as amqp
 
 INSTALLED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
@@ -78,7 +79,7 @@ class RabbitMQ:
             try:
                 pika.BlockingConnection(pika.URLParameters(self.url)).close()
                 return
-            except (pika.exceptions.AMQPError, OSError) as error:
+            except (amqp.AMQPError, OSError) as error:
                 if time.monotonic() > until or self.process.poll() is not None:
                     raise AssertionError((self.folder / "out").read_text()[-2000:]) from error
                 time.sleep(0.2)

@@ -10,12 +10,19 @@ import pika
 from pika import exceptions as amqp
 
 from messages.connectors.base import Address, Check
+from messages.connectors.rabbitmq import fields
 
 REFUSED_LOGIN = (amqp.ProbableAuthenticationError, amqp.ProbableAccessDeniedError, amqp.AuthenticationError)
+BROKEN = (amqp.AMQPError, OSError, ValueError)  # the line, or the address
+fields.install()
 
 
 def parameters_of(address: Address, *, timeout_s: float) -> pika.connection.Parameters:
-    parameters = pika.URLParameters(address.url)
+    """Return how to connect; raises ValueError for an address that is none."""
+    try:
+        parameters = pika.URLParameters(address.url)
+    except (IndexError, TypeError) as error:
+        raise ValueError("the address is not like amqp://host:5672/vhost") from error
     if address.username:
         parameters.credentials = pika.PlainCredentials(address.username, address.secret)
     parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = timeout_s

@@ -1,87 +1,140 @@
-"""Sending over AMQP 0.9.1: publisher confirms with `mandatory`."""
+"""Sending over AMQP 0.9.1: publisher confirms in windows, with `mandatory`."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import pika
 from pika import exceptions as amqp
 
-from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published, Result
 from messages.connectors.headers import value_of
-from messages.connectors.rabbitmq.client import REFUSED_LOGIN, checked, parameters_of, says
-from messages.connectors.rabbitmq.decode import PROPERTIES
+from messages.connectors.rabbitmq.client import BROKEN, REFUSED_LOGIN, checked, says
+from messages.connectors.rabbitmq.line import Line
 from messages.connectors.rabbitmq.management import Management, find_dead_letter_queues, find_topology_hints
+from messages.connectors.rabbitmq.queue_facts import looked_up
 from messages.connectors.rabbitmq.topology import expiry_hints
+from messages.connectors.rabbitmq.window import MOST, Sending, Window
+
+SENT = (
+    "content_type", "content_encoding", "delivery_mode", "priority", "correlation_id", "reply_to", "expiration", "message_id", "timestamp",
+    "type", "app_id",
+)  # fmt: skip
+Waiting = deque[Sending]
 
 
 class RabbitMQConnector:
-    """basic.publish with confirms; unroutable comes back and is refused, never lost in silence."""
+    """basic.publish with confirms, up to 500 on their way at once; unroutable comes back and is refused, never lost in silence.
+
+    A property `expiration` is sent when the item names it; what expired on its way here is in `original_expiration`, which is not.
+    timeout_s of publish is how long the broker may be silent, not how long everything may take.
+    """
 
     kind = "rabbitmq"
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.connection: Any = None
-        self.channel: Any = None
-
-    def _open(self, timeout_s: float) -> None:
-        if self.connection is None or not self.connection.is_open:
-            self.connection = pika.BlockingConnection(parameters_of(self.address, timeout_s=timeout_s))
-            self.channel = None
-        if self.channel is None or not self.channel.is_open:
-            self.channel = self.connection.channel()
-            self.channel.confirm_delivery()
+        self.line: Line | None = None
+        self.window: Window | None = None
 
     def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
-        return [self._publish(item, timeout_s) for item in items]
+        results: dict[int, Published] = {}
+        waiting: Waiting = deque()
+        for index, item in enumerate(items):
+            try:
+                waiting.append(_prepared(index, item))
+            except Exception as error:  # noqa: BLE001  whatever pika's encoder says of it: nothing was sent
+                results[index] = Published(id=item.id, result="refused", detail=f"AMQP cannot carry it: {says(error)}")
+        while waiting:
+            results |= self._publish(waiting, timeout_s)
+        return [results[index] for index in range(len(items))]
 
-    def _publish(self, item: Outgoing, timeout_s: float) -> Published:
-        exchange, key = item.route.get("exchange", ""), item.route.get("routing_key") or item.destination
+    def _publish(self, waiting: Waiting, timeout_s: float) -> dict[int, Published]:
+        """Send from the front until all is sent or the channel ends; return what is known then. At least one leaves the queue."""
         try:
-            properties = _encodable(exchange, key, item)
-        except Exception as error:  # noqa: BLE001  whatever pika's encoder says of it: nothing was sent
-            return Published(id=item.id, result="refused", detail=f"AMQP cannot carry it: {says(error)}")
-        try:
-            self._open(timeout_s)
+            line, window = self._open(timeout_s)
         except REFUSED_LOGIN as error:
-            return Published(id=item.id, result="refused", detail=f"RabbitMQ refused the login: {says(error)}")
-        except (amqp.AMQPError, OSError) as error:
-            return Published(id=item.id, result="unavailable", detail=f"RabbitMQ cannot be reached: {says(error)}")
-        try:
-            self.channel.basic_publish(exchange, key, item.body, properties, mandatory=True)
-        except amqp.UnroutableError:
-            return Published(
-                id=item.id,
-                result="refused",
-                detail=f"no queue takes {exchange or 'the default exchange'} with key {key}",
-            )
-        except amqp.NackError:
-            return Published(
-                id=item.id, result="refused", detail="RabbitMQ would not take it: the queue is full or failing"
-            )
-        except amqp.ChannelClosedByBroker as error:
-            return Published(
-                id=item.id, result="refused", detail=f"RabbitMQ refused it: {error.reply_code} {error.reply_text}"
-            )
-        except (amqp.AMQPError, OSError) as error:
+            return _all(waiting, "refused", f"RabbitMQ refused the login: {says(error)}")
+        except BROKEN as error:
             self.close()
-            return Published(
-                id=item.id,
-                result="unknown",
-                detail=f"the line broke before the confirm, RabbitMQ may have taken it: {says(error)}",
-            )
-        return Published(
-            id=item.id,
-            result="confirmed",
-            detail=f"RabbitMQ confirmed it at {exchange or 'the default exchange'} with key {key}",
-        )
+            return _all(waiting, "unavailable", f"RabbitMQ cannot be reached: {says(error)}")
+        before = len(waiting)
+        while waiting or window.pending:
+            if line.blocked and not window.pending:
+                return dict(window.take_results()) | _all(
+                    waiting, "unavailable", f"nothing was sent: RabbitMQ takes no messages now, {line.blocked}"
+                )
+            try:
+                self._fill(line, window, waiting)
+            except BROKEN as error:
+                line.ended = line.ended or error
+            if not self._settle(line, window, waiting, timeout_s):
+                break
+        if line.ended is not None:
+            self._ended(line.ended, window, waiting)
+            if len(waiting) == before and not window.results:
+                return _all(waiting, "unavailable", f"nothing was sent, the line broke: {says(line.ended)}")
+        elif window.pending:
+            self._silent(line, window, waiting, timeout_s)
+        return dict(window.take_results())
+
+    def _open(self, timeout_s: float) -> tuple[Line, Window]:
+        """Return the line that is open, or a new one."""
+        if self.line is not None and self.window is not None:
+            try:
+                self.line.look()
+                return self.line, self.window
+            except BROKEN:
+                if self.line.broken:
+                    self.close()
+        if self.line is None:
+            self.line = Line(self.address, timeout_s=timeout_s)
+        else:
+            self.line.open_channel(timeout_s)
+        self.window = window = Window(self.line.channel)
+        self.line.ask(self.line.channel.confirm_delivery, window.on_confirm, timeout_s=timeout_s)
+        return self.line, window
+
+    @staticmethod
+    def _fill(line: Line, window: Window, waiting: Waiting) -> None:
+        while waiting and not line.blocked and window.takes(waiting[0]):
+            window.send(waiting[0])
+            waiting.popleft()
+
+    @staticmethod
+    def _settle(line: Line, window: Window, waiting: Waiting, timeout_s: float) -> bool:
+        """Wait until the next ones may go, or for every confirm; False when the line ended or was silent for so long."""
+
+        def enough() -> bool:
+            return len(window.pending) <= MOST // 2 and window.takes(waiting[0]) if waiting else not window.pending
+
+        known = -1
+        while len(window.results) > known and line.ended is None:
+            known = len(window.results)
+            if line.pump(enough, timeout_s):
+                return True
+        return False
+
+    def _ended(self, error: Exception, window: Window, waiting: Waiting) -> None:
+        if isinstance(error, amqp.ChannelClosedByBroker):
+            waiting.extendleft(reversed(window.refused_by(error)))
+        else:
+            window.lost(f"the line broke before the confirm, RabbitMQ may have taken it: {says(error)}")
+            self.close()
+
+    def _silent(self, line: Line, window: Window, waiting: Waiting, timeout_s: float) -> None:
+        why = f"RabbitMQ takes no messages now, {line.blocked}" if line.blocked else "RabbitMQ fell silent"
+        window.lost(f"{why}: no confirm within {timeout_s:g} s, it may have been taken")
+        window.results += _all(waiting, "unavailable", f"nothing was sent: {why}").items()
+        self.close()
 
     def check(self, destination: str | None) -> list[Check]:
-        return checked(self.address, destination, "may publish", "", asking=_may_publish)
+        checks = checked(self.address, destination, "may publish", "", asking=_may_publish)
+        return checks + (looked_up(self.address, destination) if all(check.answer for check in checks) else [])
 
     def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
         """Say whether anybody consumes the queue that it goes to, when it expires, and, by the management API, whether it goes round."""
@@ -96,16 +149,16 @@ class RabbitMQConnector:
 
     def _queue_hints(self, queue: str, timeout_s: float) -> list[str]:
         try:
-            self._open(timeout_s)
-            consumers = self.channel.queue_declare(queue, passive=True).method.consumer_count
+            line, _ = self._open(timeout_s)
+            answer = line.ask(line.channel.queue_declare, queue, passive=True, timeout_s=timeout_s)
         except amqp.ChannelClosedByBroker as error:
             gone = f"there is no queue {queue}: RabbitMQ would return the message"
             return [
                 gone if error.reply_code == 404 else f"RabbitMQ says of {queue}: {error.reply_code} {error.reply_text}"
             ]
-        except (amqp.AMQPError, OSError, ValueError) as error:
+        except BROKEN as error:
             raise BrokerUnavailable(says(error)) from error
-        return [] if consumers else [f"queue {queue} has no consumer now: the message waits there"]
+        return [] if answer.method.consumer_count else [f"queue {queue} has no consumer now: the message waits there"]
 
     def discover(self, *, timeout_s: float) -> list[Found]:
         """Ask the management API for queues that others dead-letter to, and for names."""
@@ -117,10 +170,16 @@ class RabbitMQConnector:
         return find_dead_letter_queues(Management(base, self.address, timeout_s=timeout_s))
 
     def close(self) -> None:
-        with contextlib.suppress(amqp.AMQPError, OSError):
-            if self.connection is not None and self.connection.is_open:
-                self.connection.close()
-        self.connection = self.channel = None
+        if self.line is not None:
+            self.line.close()
+        self.line = self.window = None
+
+
+def _all(waiting: Waiting, result: Result, detail: str) -> dict[int, Published]:
+    """Say the same of everything that waits, and let it go."""
+    said = dict(one.result(result, detail) for one in waiting)
+    waiting.clear()
+    return said
 
 
 def _may_publish(channel: Any) -> Check:
@@ -134,16 +193,23 @@ def _may_publish(channel: Any) -> Check:
     )
 
 
-def _encodable(exchange: str, key: str, item: Outgoing) -> pika.BasicProperties:
-    """Return the properties to send with; raises what pika raises for names and numbers that do not fit their frames."""
+def _prepared(index: int, item: Outgoing) -> Sending:
+    """Return what to send; raises what pika raises for names and numbers that do not fit their frames."""
+    exchange, key = item.route.get("exchange", ""), item.route.get("routing_key") or item.destination
     properties = _properties(item)
     properties.encode()
     pika.spec.Basic.Publish(exchange=exchange, routing_key=key).encode()
-    return properties
+    return Sending(index=index, item=item, exchange=exchange, key=key, properties=properties)
 
 
 def _properties(item: Outgoing) -> pika.BasicProperties:
-    kept: dict[str, Any] = {name: item.properties[name] for name in PROPERTIES if item.properties.get(name) is not None}
+    kept: dict[str, Any] = {name: item.properties[name] for name in SENT if item.properties.get(name) is not None}
+    if "expiration" in kept:
+        kept["expiration"] = str(
+            int(kept["expiration"])
+        )  # RabbitMQ closes the channel for anything but whole milliseconds
+        if not 0 <= int(kept["expiration"]) < 2**32:
+            raise ValueError("an expiration is a number of milliseconds below 2^32")
     kept.setdefault("content_type", item.content_type or None)
     kept.setdefault("delivery_mode", 2)
     return pika.BasicProperties(headers={header.name: value_of(header) for header in item.headers}, **kept)

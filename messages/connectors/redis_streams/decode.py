@@ -1,4 +1,4 @@
-"""A stream's entry as a native dead letter: the field `body` is the body, every other field a header. Layout: docs/agents.md. Pure."""
+"""A stream's entry as a native dead letter: the field `body` is the body, every other field a header. Layout: docs/brokers/redis.md. Pure."""
 
 from __future__ import annotations
 

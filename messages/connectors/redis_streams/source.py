@@ -13,6 +13,7 @@ from redis.exceptions import NoPermissionError
 from messages.connectors.base import Address, BrokerUnavailable, Check, Question, Received
 from messages.connectors.redis_streams.client import connect, reached, says
 from messages.connectors.redis_streams.decode import decode_entry
+from messages.connectors.redis_streams.pending import PendingEntries
 
 LONGEST_AGE_S = 10 * 366 * 86400.0  # an entry id that is no time in milliseconds says more
 
@@ -21,6 +22,7 @@ class RedisStreamsSource:
     """Reads a dead-letter stream through a consumer group; acknowledged entries leave the stream.
 
     options  group (default waybill), system (who failed), consumer (default the host's name: its pending entries come first).
+             With pending_of it is no dead-letter stream but one that a group works on: see PendingEntries.
     """
 
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
@@ -30,11 +32,18 @@ class RedisStreamsSource:
         self.consumer = str(options.get("consumer") or f"waybill@{socket.gethostname()}")
         self.mirror = options.get("mode") == "mirror"
         self.client = connect(address, timeout_s=30)
+        self.pending: PendingEntries | None = None
+        if options.get("pending_of"):
+            self.pending = PendingEntries(
+                self.client, broker=broker, queue=queue, system=self.system, consumer=self.consumer, options=options
+            )
         self._ready = False
         self._pending_from = "0"  # our own unacknowledged entries of before, until there are none
 
     def receive(self, limit: int, wait_s: float) -> list[Received]:
         try:
+            if self.pending:
+                return self.pending.receive(limit, wait_s)
             self._make_ready()
             if self._pending_from:
                 entries = self._read(self._pending_from, limit, None)
@@ -71,6 +80,8 @@ class RedisStreamsSource:
 
     def acknowledge(self, tokens: Sequence[object]) -> None:
         try:
+            if self.pending:
+                return self.pending.acknowledge(tokens)
             pipe = self.client.pipeline(transaction=True)
             pipe.xack(self.queue, self.group, *tokens)
             pipe.xdel(self.queue, *tokens)
@@ -81,6 +92,8 @@ class RedisStreamsSource:
 
     def peek(self, limit: int, after: object | None) -> list[Received]:
         """Look with XRANGE, which touches no group and no counter."""
+        if self.pending:
+            raise BrokerUnavailable('mode = "mirror" looks at a whole stream: with pending_of use mode = "move"')
         try:
             start = f"({after.decode()}" if isinstance(after, bytes) else "-"
             entries = self.client.xrange(self.queue, min=start, count=limit)
@@ -90,6 +103,8 @@ class RedisStreamsSource:
 
     def oldest_age_s(self) -> float | None:
         """Return the age of the first entry by the broker's own clock; an id that somebody made up tells none."""
+        if self.pending:
+            return None  # the first entry of the stream is nobody's dead letter
         try:
             entries = self.client.xrange(self.queue, count=1)
             seconds, micros = self.client.time()
@@ -102,7 +117,7 @@ class RedisStreamsSource:
 
     def depth(self) -> int | None:
         try:
-            return int(self.client.xlen(self.queue))
+            return self.pending.depth() if self.pending else int(self.client.xlen(self.queue))
         except redis.RedisError:
             return None
 
@@ -117,12 +132,13 @@ class RedisStreamsSource:
                     question="queue exists",
                     answer=kind in {"stream", "none"},
                     detail={
-                        "stream": f"stream {self.queue} holds {self.client.xlen(self.queue)} dead letters",
+                        "stream": f"stream {self.queue} holds {self.client.xlen(self.queue)} "
+                        + ("entries" if self.pending else "dead letters"),
                         "none": f"stream {self.queue} is not there yet: nothing has died",
                     }.get(kind, f"{self.queue} is a {kind}, not a stream"),
                 )
             )
-            checks += self._rights()
+            checks += [self.pending.check()] if self.pending else self._rights()
         except redis.RedisError as error:
             checks.append(Check(question="may read", answer=False, detail=says(error)))
         return checks
