@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from messages.connectors.base import Address
-from messages.connectors.kafka.client import Heard
+from messages.connectors.kafka.client import Heard, Unreachable, within
 from messages.connectors.kafka.source import KafkaSource
 from messages.connectors.kafka.window import outcome
 
@@ -137,3 +138,14 @@ def test_after_a_broken_line_not_now_is_unknown_for_the_first_try_may_have_been_
     result, words = outcome(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION), heard)
 
     assert (result, "Disconnected" in words) == ("unknown", True)
+
+
+def test_a_library_that_never_answers_is_not_waited_for_for_ever_and_what_it_raises_is_raised():
+    never = threading.Event()
+
+    with pytest.raises(Unreachable, match="has not answered"):
+        within(0.05, never.wait)
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
+    assert within(5, lambda: 7) == 7
+    never.set()

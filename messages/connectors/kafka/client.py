@@ -6,9 +6,11 @@ librdkafka tells of brokers that are away and of refused logins by callback only
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from queue import Empty, Queue
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -105,6 +107,30 @@ def says(error: KafkaError | KafkaException | Exception) -> str:
 def code_of(error: Exception) -> int:
     cause = error.args[0] if error.args else None
     return int(cause.code()) if isinstance(cause, KafkaError) else KafkaError.UNKNOWN
+
+
+def within(seconds: float, call: Callable[[], Any]) -> Any:
+    """Return what the library answers; raises Unreachable when it does not in time, and what it raises.
+
+    librdkafka waits for ever for a commit whose broker was killed at the wrong moment (seen once in some ten kills): the thread that
+    waits is left behind, with its client.
+    """
+    answers: Queue[tuple[Any, BaseException | None]] = Queue()
+
+    def ask() -> None:
+        try:
+            answers.put((call(), None))
+        except BaseException as error:  # noqa: BLE001  it is raised again where it was asked
+            answers.put((None, error))
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=seconds)
+    except Empty:
+        raise Unreachable(f"the broker has not answered within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return answer
 
 
 def properties_of(address: Address) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from messages.connectors.kafka.client import (
     group_refusal,
     properties_of,
     says,
+    within,
 )
 from messages.connectors.kafka.decode import Record, decode_record
 from messages.connectors.kafka.looking import MOST_BYTES, fine, lags, look, partitions_of
@@ -33,6 +34,7 @@ from messages.connectors.kafka.records import record_of
 SESSION_MS = 10_000  # a commit waits so long for a broker that is away, and the group for a member that was killed
 LOOK_EVERY_S = 10.0  # whether the topic is still there: librdkafka goes on waiting for one that was deleted
 BEHIND_S = 0.01
+COMMIT_S, CLOSE_S = 12.0, 5.0
 LONGEST_INSTANCE = 249
 # The partition has gone to another member of the group, or is about to: what we know of it is theirs to say.
 NOT_OURS = frozenset(
@@ -160,9 +162,9 @@ class KafkaSource:
             return
         offsets = [TopicPartition(self.queue, number, offset) for number, offset in moved.items()]
         try:
-            answered = self.consumer.commit(offsets=offsets, asynchronous=False)
-            fine(answered or ())
-        except KafkaException as error:
+            consumer = self.consumer
+            fine(within(COMMIT_S, lambda: consumer.commit(offsets=offsets, asynchronous=False)) or ())
+        except (KafkaException, Unreachable) as error:
             if code_of(error) in NOT_OURS:
                 return
             words = self._words(error)
@@ -228,8 +230,8 @@ class KafkaSource:
     def close(self) -> None:
         for consumer in (self.consumer, self.looker):
             if consumer is not None:
-                with contextlib.suppress(KafkaException, RuntimeError):
-                    consumer.close()
+                with contextlib.suppress(KafkaException, RuntimeError, Unreachable):
+                    within(CLOSE_S, consumer.close)
         self.consumer = self.looker = None
         self.places.clear()
 
