@@ -4,12 +4,12 @@ from __future__ import annotations
 
 REASONS = (
     ("delivery_limit", ("delivery_limit", "max_deliver", "maxdelivery", "attempts", "retries")),
+    ("hop_limit", ("hop_count", "hop_limit", "hopcount", "many_hops")),
+    ("throttled", ("throttl", "rate_limit", "too_many")),
     ("expired", ("expired", "ttl")),
     ("overflow", ("maxlen", "overflow")),
     ("deserialization", ("deserial", "decode", "malformed", "parse", "invalid_json", "poison")),
     ("auth", ("auth", "forbidden", "unauthorized", "permission")),
-    ("throttled", ("throttl", "rate_limit", "too_many")),
-    ("hop_limit", ("hop",)),
     ("target_error", ("target", "timeout", "timed_out", "error", "failed", "unavailable")),
     ("rejected", ("reject", "refused", "validation", "invalid")),
 )

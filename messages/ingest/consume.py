@@ -6,6 +6,7 @@ consumer waits as a member of its group, with its partitions paused, and goes on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -20,6 +21,7 @@ from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
 from console.identity.models import Agent
+from messages.connectors.kafka.client import Unreachable, within
 from messages.ingest import gate, intake
 from messages.ingest.http import Malformed, authenticate_agent, finish
 from messages.ingest.kafka import Plain, Record, body_of, endpoint_of, text_headers
@@ -30,6 +32,7 @@ from messages.ingest.writer import AlreadyAnswered, record_answer
 log = structlog.get_logger(__name__)
 TOGETHER = 100  # records between two commits of offsets
 LONGEST_WAIT_S = 30.0
+BROKER_S = 30.0  # a commit or a goodbye takes no longer
 REPORT_EVERY_S = 10.0
 RECORDS = Counter("waybill_ingest_kafka_records_total", "Kafka records by what became of them.", ["topic", "result"])
 
@@ -47,6 +50,8 @@ def take(record: Record, agent: Agent, plain: Plain) -> str:
     endpoint = endpoint_of(record, plain)
     data = record.value
     try:
+        if not record.headers_readable:
+            raise Malformed("the record's headers cannot be read: a name is not UTF-8")
         if record.headers.get("authorization"):
             agent = authenticate_agent(record.headers["authorization"])
         gate.check_open()
@@ -95,18 +100,17 @@ class IngestConsumer:
 
     def __init__(self, properties: dict[str, Any], topics: Sequence[str], agent: Agent, plain: Plain) -> None:
         self.agent, self.plain = agent, plain
-        self.client = Consumer(
-            {
-                "auto.offset.reset": "earliest",
-                **properties,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-            }
-        )
-        self.client.subscribe(list(topics))
+        self.properties, self.topics = properties, list(topics)
+        self.client = self._open()
         self.stopping = threading.Event()
         self.taken = 0
         self.reported_at = -REPORT_EVERY_S
+
+    def _open(self) -> Consumer:
+        ours = {"enable.auto.commit": False, "enable.auto.offset.store": False}
+        client = Consumer({"auto.offset.reset": "earliest", **self.properties, **ours})
+        client.subscribe(self.topics)
+        return client
 
     def run(self) -> None:
         """Consume until told to stop; what is in hand is finished and committed."""
@@ -115,7 +119,8 @@ class IngestConsumer:
                 self._take_all(self.client.consume(TOGETHER, timeout=1.0))
                 self._report()
         finally:
-            self.client.close()
+            with contextlib.suppress(Unreachable):
+                within(BROKER_S, self.client.close)
 
     def _take_all(self, messages: Sequence[Message]) -> None:
         done: dict[tuple[str, int], int] = {}
@@ -160,7 +165,12 @@ class IngestConsumer:
         if not offsets:
             return
         try:
-            self.client.commit(offsets=offsets, asynchronous=False)
+            within(BROKER_S, lambda: self.client.commit(offsets=offsets, asynchronous=False))
+        except (
+            Unreachable
+        ) as error:  # librdkafka may wait for ever, and with it this client: another one takes the records again
+            log.warning("offsets_not_committed", reason=str(error))
+            self.client = self._open()
         except KafkaException as error:  # another member has them now: it meets the ledger
             log.warning("offsets_not_committed", reason=str(error)[:300])
 
@@ -191,12 +201,18 @@ class IngestConsumer:
 
 
 def _record_of(message: Message) -> Record:
+    readable = True
+    try:
+        headers = message.headers() or []
+    except Exception:  # noqa: BLE001  whatever the library raises for a name that is not UTF-8
+        headers, readable = [], False
     return Record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         value=message.value() or b"",
-        headers=text_headers(cast(list[tuple[str, Any]], message.headers() or [])),
+        headers=text_headers(cast(list[tuple[str, Any]], headers)),
+        headers_readable=readable,
     )
 
 

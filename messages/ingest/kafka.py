@@ -21,13 +21,14 @@ LONGEST_BATCH_ID = 180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A Kafka record. headers: name → value of the last header of this name; names lower-case."""
+    """A Kafka record. headers: name → value of the last header of this name; names lower-case; none, and said so, when they cannot be read."""
 
     topic: str
     partition: int
     offset: int
     value: bytes
     headers: Mapping[str, str]
+    headers_readable: bool = True
 
     @property
     def place(self) -> str:

@@ -210,6 +210,41 @@ def test_a_record_for_no_endpoint_and_one_that_our_code_stumbles_over_are_kept(t
     assert sorted(IngestReject.objects.values_list("code", flat=True)) == ["internal_error", "malformed"]
 
 
+class Unreadable:
+    """A record as the library gives it whose header's name is not UTF-8."""
+
+    topic = staticmethod(lambda: "t")
+    partition = offset = staticmethod(lambda: 0)
+    value = staticmethod(lambda: b"[]")
+
+    def headers(self) -> Any:
+        raise SystemError("returned a result with an exception set")
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_record_whose_headers_cannot_be_read_is_kept_and_holds_nothing_up():
+    assert consume.take(consume._record_of(Unreadable()), agent("kafka"), Plain(endpoint="events")) == "kept"
+
+    assert IngestReject.objects.get().code == "malformed"
+
+
+def test_a_commit_that_is_never_answered_does_not_stop_the_consumer(topic: Topic, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(consume, "BROKER_S", 0.5)
+    hanging = iter([True])
+    within = consume.within
+
+    def slow(seconds: float, call: Any) -> Any:
+        return within(seconds, threading.Event().wait if next(hanging, False) else call)
+
+    monkeypatch.setattr(consume, "within", slow)
+    topic.send([event()])
+
+    topic.consume()
+    topic.wait()
+
+    assert Event.objects.count() == 1
+
+
 def test_a_bad_item_inside_a_good_record_is_refused_alone(topic: Topic):
     topic.send([event(), {"id": "no system"}])
 
