@@ -74,6 +74,10 @@ class Sender(threading.Thread):
             return False
 
 
+def through(senders: list[Sender]) -> int:
+    return sum(len(sender.acknowledged) for sender in senders)
+
+
 def harvester(product: Product, config: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "agents", "harvest", "--config", str(config)],
@@ -122,7 +126,12 @@ def test_everything_acknowledged_is_stored_exactly_once_whatever_is_killed(produ
         for sender in senders:
             sender.start()
         while any(sender.is_alive() for sender in senders) or kills < 8:
+            stood = through(senders)
             threading.Event().wait(chance.uniform(0.3, 1.2))
+            wait_until(  # a busy machine needs longer to come back than it is left alone for
+                lambda stood=stood: through(senders) > stood or not any(sender.is_alive() for sender in senders),
+                seconds=60, what="an acknowledged batch between two kills",
+            )  # fmt: skip
             if chance.random() < 0.4:
                 harvest.kill()
                 harvest.wait()
