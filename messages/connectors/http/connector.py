@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from agents.sdk.answers import MOST_BODY
 from messages.connectors.base import Address, Check, Outgoing, Published
 from messages.connectors.headers import value_of
+from messages.connectors.http.answers import published
 
-REPLY_BYTES = 64 * 1024
-LATER = frozenset({408, 425, 429, 502, 503, 504})
 # Never a target, whoever approved it: link-local holds the clouds' metadata services.
 FORBIDDEN = [
     ipaddress.ip_network(net)
@@ -33,7 +33,7 @@ FORBIDDEN = [
 NOT_OURS = frozenset(
     {
         "host", "content-length", "transfer-encoding", "connection", "authorization", "te", "upgrade", "expect", "user-agent",
-        "content-type", "idempotency-key", "proxy-authorization", "cookie",
+        "content-type", "idempotency-key", "proxy-authorization", "cookie", "accept-encoding", "keep-alive", "proxy-connection", "trailer",
     }
 )  # fmt: skip
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110: token
@@ -73,7 +73,7 @@ class HTTPConnector:
         try:
             connection.request("POST", self._path(item.destination), body=item.body, headers=self._headers(item))
             answer = connection.getresponse()
-            words = _words_of(answer)
+            body = _body_of(answer)
         except (OSError, http.client.HTTPException) as error:
             detail = (
                 f"no answer from {self.parts.netloc}, it may have taken the message: {error or type(error).__name__}"
@@ -81,7 +81,7 @@ class HTTPConnector:
             return Published(id=item.id, result="unknown", detail=detail)
         finally:
             wire.hang_up()
-        return _judge(item.id, answer.status, words)
+        return published(item.id, answer.status, answer.headers, body)
 
     def _connect(self, deadline: float) -> _Wire:
         """Connect to the very address that was checked, so that a name cannot change its mind in between."""
@@ -183,12 +183,12 @@ class _Wire(io.RawIOBase):
         self.sock.close()
 
 
-def _words_of(answer: http.client.HTTPResponse) -> str:
-    """Return the answer's body as text; its status is known and decides, whether the rest comes or not."""
+def _body_of(answer: http.client.HTTPResponse) -> bytes:
+    """Return the begin of the answer's body; its status is known and decides, whether the rest comes or not."""
     try:
-        return answer.read(REPLY_BYTES).decode("utf-8", "replace")
+        return answer.read(MOST_BODY)
     except (OSError, http.client.HTTPException):
-        return ""
+        return b""
 
 
 def _first_that_answers(found: Sequence[Any], deadline: float) -> socket.socket:
@@ -214,14 +214,3 @@ def _leads_elsewhere(step: str) -> bool:
 
 def _is_plain(value: str) -> bool:
     return bool(value) and value.isascii() and value.isprintable()
-
-
-def _judge(item_id: str, status: int, words: str) -> Published:
-    said = f"HTTP {status}" + (f": {' '.join(words.split())[:200]}" if words.strip() else "")
-    if 200 <= status < 300:
-        return Published(id=item_id, result="confirmed", detail=f"the endpoint answered HTTP {status}")
-    if status in LATER:
-        return Published(id=item_id, result="unavailable", detail=said)
-    if 300 <= status < 400:
-        return Published(id=item_id, result="refused", detail=f"{said} (redirects are not followed)")
-    return Published(id=item_id, result="refused", detail=said)
