@@ -100,6 +100,7 @@ class Connection(models.Model):
     options = models.JSONField(default=dict)
     approved_at = models.DateTimeField(null=True)
     approved_by = models.CharField(max_length=150, blank=True)
+    not_before = models.DateTimeField(null=True)  # its receiver asked to be left alone until then
     checked_at = models.DateTimeField(null=True)
     check_result = models.JSONField(default=list)  # [{"question", "answer", "detail"}] of the last test
     created_at = models.DateTimeField(auto_now_add=True)
