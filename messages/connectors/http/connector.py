@@ -1,4 +1,4 @@
-"""HTTP: POST the body to a path below the address an administrator approved. No redirects, no proxy of the environment.
+"""HTTP: send the body to a path below the address an administrator approved. No redirects, no proxy of the environment.
 
 One deadline holds for the whole exchange: connecting, the handshake, sending, and every byte of the answer.
 """
@@ -15,12 +15,13 @@ import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from agents.sdk.answers import MOST_BODY
 from messages.connectors.base import Address, Check, Outgoing, Published
 from messages.connectors.headers import value_of
 from messages.connectors.http.answers import published
+from messages.connectors.http.targets import NotBelow, request_line
 
 # Never a target, whoever approved it: link-local holds the clouds' metadata services.
 FORBIDDEN = [
@@ -57,8 +58,9 @@ class HTTPConnector:
 
     def _publish(self, item: Outgoing, timeout_s: float) -> Published:
         try:
+            method, path = request_line(self.parts.path, item)
             wire = self._connect(time.monotonic() + timeout_s)
-        except ForbiddenTarget as error:
+        except (ForbiddenTarget, NotBelow) as error:
             return Published(id=item.id, result="refused", detail=str(error))
         except ssl.SSLError as error:
             return Published(id=item.id, result="refused", detail=f"its certificate is not trusted: {error.reason}")
@@ -71,7 +73,7 @@ class HTTPConnector:
         connection = http.client.HTTPConnection(self.parts.hostname or "", wire.port)
         connection.sock = wire  # type: ignore[assignment]
         try:
-            connection.request("POST", self._path(item.destination), body=item.body, headers=self._headers(item))
+            connection.request(method, path, body=item.body, headers=self._headers(item))
             answer = connection.getresponse()
             body = _body_of(answer)
         except (OSError, http.client.HTTPException) as error:
@@ -101,16 +103,6 @@ class HTTPConnector:
             raw.close()
             raise
         return _Wire(wrapped, port, deadline)
-
-    def _path(self, destination: str) -> str:
-        """Return the request path: the approved one, and below it the destination; never above or elsewhere."""
-        base = self.parts.path.rstrip("/")
-        below = (
-            [step for step in destination.split("?", maxsplit=1)[0].split("/") if not _leads_elsewhere(step)]
-            if "://" not in destination
-            else []
-        )
-        return quote(base + "".join(f"/{step}" for step in below), safe="/%:@!$&'()*+,;=~-._") or "/"
 
     def _headers(self, item: Outgoing) -> dict[str, str]:
         headers = {
@@ -205,11 +197,6 @@ def _first_that_answers(found: Sequence[Any], deadline: float) -> socket.socket:
         else:
             return raw
     raise failure or OSError("the name leads nowhere")
-
-
-def _leads_elsewhere(step: str) -> bool:
-    """Whether a step of a path is empty or goes up, also when it is written so that only the server sees it: %2e%2e, a%2f..%2f.."""
-    return any(part in ("", ".", "..") for part in unquote(step).replace("\\", "/").split("/"))
 
 
 def _is_plain(value: str) -> bool:
