@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
@@ -120,3 +122,8 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def held_until(self) -> datetime | None:
+        """When its receiver may be sent to again; None: now."""
+        return self.not_before if self.not_before and self.not_before > datetime.now(UTC) else None

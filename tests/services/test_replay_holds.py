@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
+from console.identity.models import Role
 from messages.catalog.connections import approve_connection, create_connection, withdraw_connection
 from messages.models import Connection, Replay
 from messages.replay.holds import hold_connection
 from messages.replay.services import request_replay, run_replay, sweep_replays
 from tests.engines.receiver import Answer, Receiver, receiving
 from tests.factories import ROOT, environment, stored_letter
+from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -115,3 +117,15 @@ def test_a_connection_that_is_withdrawn_and_approved_again_waits_no_longer():
         approve_connection(found, by=ROOT)
 
     assert found.not_before is None
+
+
+def test_a_letter_that_waits_for_a_held_connection_says_why():
+    with receiving(Answer(503, headers={"Retry-After": "60"})) as busy:
+        connected(busy)
+        first, second = asked(), asked()
+        run_replay(first.pk)
+        client = signed_in("operator", Role.OPERATOR)
+
+        page = client.get(f"/dead-letters/{second.dead_letter_id}/")
+
+    assert "Its receiver asked to be left alone: nothing is sent over shop-api before" in text_of(page)
