@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .calls import call_of, letter_of, verdict_of
 from .sender import Counts, Sender
 from .spool import Spool
 from .steps import Step, body_of, encoded, headers_of
@@ -101,6 +102,30 @@ class Waybill:
             return letter
 
         self._report(LETTERS, item)
+
+    def failed_request(
+        self, response: Any = None, *, broker: str, request: Any = None, error: BaseException | None = None,
+        origin: str = "", **given: Any,
+    ) -> bool:  # fmt: skip
+        """Report an HTTP call that failed for good as a dead letter; False when its answer says that it was taken, and nothing is reported.
+
+        A SOAP fault and GraphQL errors are failures, although HTTP says 200 (see answers.py).
+        response, request, error  of requests, httpx or what is like them; a mapping does too: {"status", "headers", "body"}, {"method",
+                 "url", "headers", "body"}. The request is found in the answer or the error when it is there.
+        broker   the console's connection for replays, of kind HTTP, has this name.
+        origin   names the flow: the path's template when ids are in it ("/orders/{no}"); else the path does.
+        given    any field of docs/schemas/dead-letter.json: attempts, keys, message_id, failed_at, … id: when it may be reported twice.
+        """
+        call = call_of(response, request, error)
+        said = verdict_of(call, error)
+        if said.kind == "taken":
+            return False
+
+        def item() -> dict[str, Any]:
+            return letter_of(call, said, error, system=self.system, origin=origin) | {"broker": broker, **given}
+
+        self._report(LETTERS, item)
+        return True
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send now what was reported so far; True when none of it can be lost any more.

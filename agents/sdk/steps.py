@@ -50,7 +50,7 @@ class Step:
     def raised(self, error: BaseException) -> None:
         """Take the type, the words and the stack of what was raised."""
         stack = "".join(traceback.format_exception(error))
-        self.error = {"type": _name_of(type(error)), "message": str(error), "stack": stack[-MOST_STACK:]}
+        self.error = {"type": _name_of(type(error)), "message": words_of(error), "stack": stack[-MOST_STACK:]}
 
     def as_event(self) -> dict[str, Any]:
         """Return the event of this step, ended now."""
@@ -78,16 +78,31 @@ class Step:
 
 def _context(traceparent: str | None, above: Step | None) -> tuple[str, str | None]:
     """Return (trace id, parent span id): of the message's own context, else of the step around this one, else a new trace."""
-    parts = (traceparent or "").lower().split("-")
-    if len(parts) >= 4 and _is_hex(parts[1], 32) and _is_hex(parts[2], 16):
-        return parts[1], parts[2]
+    if given := context_of(traceparent):
+        return given
     if above is not None:
         return above.trace_id, above.span_id
     return os.urandom(16).hex(), None
 
 
+def context_of(traceparent: str | None) -> tuple[str, str] | None:
+    """Return (trace id, span id) of a W3C traceparent."""
+    parts = (traceparent or "").lower().split("-")
+    if len(parts) >= 4 and _is_hex(parts[1], 32) and _is_hex(parts[2], 16):
+        return parts[1], parts[2]
+    return None
+
+
 def _is_hex(text: str, length: int) -> bool:
     return len(text) == length and set(text) <= set("0123456789abcdef") and set(text) != {"0"}
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error says of itself; it must not raise in the middle of somebody's own handling of it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001
+        return "(an error that cannot say what it is)"
 
 
 def _name_of(kind: type[BaseException]) -> str:

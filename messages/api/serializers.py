@@ -246,6 +246,7 @@ class ConnectionOut(serializers.ModelSerializer[Connection]):
             "options",
             "approved_at",
             "approved_by",
+            "not_before",
             "checked_at",
             "check_result",
         )

@@ -148,11 +148,11 @@ def create_connection(
 
 
 def approve_connection(connection: Connection, *, by: Actor) -> None:
-    """Let replays use this connection."""
+    """Let replays use this connection, at once: what its receiver asked for before is forgotten."""
     check_can_administer(by, connection.environment)
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk, approved_at__isnull=True).update(
-            approved_at=datetime.now(UTC), approved_by=by.name
+            approved_at=datetime.now(UTC), approved_by=by.name, not_before=None
         )
         record_audit(by, "connection.approved", connection, environment=connection.environment)
     connection.refresh_from_db()

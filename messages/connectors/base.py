@@ -41,12 +41,14 @@ class Published:
     unavailable  surely not sent: try again later.
     unknown      may or may not have been taken: the line broke or time ran out after it was sent.
     detail       words for an operator, with the broker's own.
+    retry_after_s  the receiver asks that nothing be sent over this connection for so many seconds, whatever became of this one.
     """
 
     id: str
     result: Result
     detail: str
     broker_id: str = ""
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

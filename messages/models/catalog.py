@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
@@ -100,6 +102,7 @@ class Connection(models.Model):
     options = models.JSONField(default=dict)
     approved_at = models.DateTimeField(null=True)
     approved_by = models.CharField(max_length=150, blank=True)
+    not_before = models.DateTimeField(null=True)  # its receiver asked to be left alone until then
     checked_at = models.DateTimeField(null=True)
     check_result = models.JSONField(default=list)  # [{"question", "answer", "detail"}] of the last test
     created_at = models.DateTimeField(auto_now_add=True)
@@ -119,3 +122,8 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def held_until(self) -> datetime | None:
+        """When its receiver may be sent to again; None: now."""
+        return self.not_before if self.not_before and self.not_before > datetime.now(UTC) else None

@@ -32,6 +32,7 @@ from messages.ingest.status import DELIVERED
 from messages.ingest.writer import write_own_event
 from messages.models import Connection, DeadLetter, Flow, Replay
 from messages.payloads.queries import stored_content
+from messages.replay.holds import NOT_HELD, hold_connection, requeue
 from messages.replay.outgoing import header_without_value, outgoing
 from messages.replay.states import TRANSITIONS
 
@@ -145,14 +146,14 @@ def _tell_worker(pk: UUID) -> None:
         log.warning("replay_not_announced", replay=str(pk), reason=str(error)[:200])
 
 
-CLAIM = """
+CLAIM = f"""
 UPDATE messaging_replay SET state = 'sending', attempt = attempt + 1, lease_until = now() + make_interval(secs => %s),
        sent_at = coalesce(sent_at, now()), not_before = NULL
-WHERE id = %s AND (
+WHERE id = %s AND {NOT_HELD} AND (
       (state = 'queued' AND (not_before IS NULL OR not_before <= now()))
    OR (state = 'sending' AND lease_until < now() AND %s AND attempt < %s))
 RETURNING attempt
-"""
+"""  # noqa: S608  a constant of ours
 
 
 def _claim(replay: Replay, *, again: bool) -> int | None:
@@ -276,6 +277,8 @@ def _mark(replay: Replay, attempt: int, result: Published) -> None:
     """Write down what the connector said, under the attempt that said it."""
     now, detail = datetime.now(UTC), result.detail[:1000]
     flow = replay.dead_letter.flow
+    if result.retry_after_s:
+        hold_connection(replay.connection_id, result.retry_after_s)
     if result.result == "confirmed":
         move(replay, "confirmed", attempt=attempt, confirmed_at=now, detail=detail)
     elif result.result == "refused":
@@ -284,9 +287,9 @@ def _mark(replay: Replay, attempt: int, result: Published) -> None:
         if attempt >= MOST_ATTEMPTS:
             _refuse(replay, attempt, f"given up after {attempt} attempts: {detail}", now)
         else:
-            _requeue(replay, attempt, detail)
+            requeue(replay.pk, attempt, detail, wait_s=result.retry_after_s)
     elif flow.receiver_is_idempotent and attempt < MOST_ATTEMPTS:
-        _requeue(replay, attempt, f"{detail}; sent again with the same replay id, because the receiver is idempotent")
+        requeue(replay.pk, attempt, f"{detail}; sent again with the same replay id, because the receiver is idempotent")
     else:
         move(replay, "unknown", attempt=attempt, detail=detail)
 
@@ -298,13 +301,12 @@ def _refuse(replay: Replay, attempt: int | None, detail: str, now: datetime) -> 
         )
 
 
-def _requeue(replay: Replay, attempt: int, detail: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE messaging_replay SET state = 'queued', lease_until = NULL, detail = %s, "
-            "not_before = now() + make_interval(secs => %s) WHERE id = %s AND state = 'sending' AND attempt = %s",
-            [detail, min(60, 2**attempt), replay.pk, attempt],
-        )
+DUE = f"""
+SELECT id FROM messaging_replay WHERE {NOT_HELD} AND (
+      (state = 'queued' AND coalesce(not_before, created_at + interval '1 second') <= now())
+   OR (state = 'sending' AND lease_until < now()))
+ORDER BY id LIMIT %s
+"""  # noqa: S608  a constant of ours
 
 
 def sweep_replays() -> int:
@@ -323,11 +325,7 @@ def sweep_replays() -> int:
             [MOST_ATTEMPTS],
         )
         parked = cursor.rowcount
-        cursor.execute(
-            "SELECT id FROM messaging_replay WHERE (state = 'queued' AND coalesce(not_before, created_at + interval '1 second') <= now()) "
-            "OR (state = 'sending' AND lease_until < now()) ORDER BY id LIMIT %s",
-            [SWEEP_AT_MOST],
-        )
+        cursor.execute(DUE, [SWEEP_AT_MOST])
         due = [row[0] for row in cursor.fetchall()]
     # A worker's task is killed after two minutes: what is not begun by half of them waits for the next sweep.
     begin_until = time.monotonic() + SWEEP_S

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from messages.connectors.base import Address
+from messages.connectors.base import Address, Header
 from messages.connectors.http.connector import HTTPConnector
 from tests.contracts.test_connectors import http_bench, outgoing
+from tests.engines.receiver import Answer, receiving
 
 TRICKLES = {
     "before its status": (b"HTTP/1.1 2", "unknown"),
@@ -88,3 +89,51 @@ def test_http_gives_up_on_an_endpoint_that_does_not_read():
         [published] = HTTPConnector(address).publish([outgoing("x", body=bytes(30_000_000))], timeout_s=0.5)
 
     assert published.result == "unknown"
+
+
+FAULT = (
+    b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Client</faultcode>'
+    b"<faultstring>no such order</faultstring></s:Fault></s:Body></s:Envelope>"
+)
+FAILED = b'{"data": null, "errors": [{"message": "down", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}]}'
+
+
+def test_http_200_is_not_believed_when_the_body_tells_of_a_failure_and_wishes_are_handed_on():
+    answers = [
+        Answer(200, FAULT, {"Content-Type": "text/xml; charset=utf-8"}),
+        Answer(200, FAILED, {"Content-Type": "application/json"}),
+        Answer(200, FAILED, {"Content-Type": "text/plain"}),
+        Answer(429, b"slow down", {"Retry-After": "7"}),
+        Answer(200, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9"}),
+    ]
+    with receiving(*answers) as receiver:
+        results = HTTPConnector(Address(url=receiver.url)).publish([outgoing("x")] * 5, timeout_s=5)
+
+    assert [(r.result, r.retry_after_s) for r in results] == [
+        ("refused", None), ("unavailable", None), ("confirmed", None), ("unavailable", 7), ("confirmed", 9),
+    ]  # fmt: skip
+    assert results[0].detail == "HTTP 200: SOAP fault s:Client: no such order"
+    assert results[3].detail == "HTTP 429: slow down; it asks to send nothing for 7 s"
+
+
+def test_http_goes_back_by_the_letters_own_method_to_its_own_path_or_nowhere():
+    back = [
+        outgoing("x", route={"method": method, "path": "/base/orders/4711?source=web"}) for method in ("PUT", "DELETE")
+    ]
+    away = outgoing("x", route={"method": "POST", "path": "/admin"})
+    with receiving() as receiver:
+        results = HTTPConnector(Address(url=f"{receiver.url}/base")).publish([*back, away], timeout_s=5)
+
+    assert [(came.method, came.path) for came in receiver.came] == [
+        ("PUT", "/base/orders/4711?source=web"), ("DELETE", "/base/orders/4711?source=web"),
+    ]  # fmt: skip
+    assert [r.result for r in results] == ["confirmed", "confirmed", "refused"]
+    assert "not below the approved address" in results[2].detail
+
+
+def test_http_asks_for_an_answer_that_it_can_read():
+    sent = outgoing("x", headers=(Header(name="Accept-Encoding", type="string", value="gzip, br"),))
+    with receiving() as receiver:
+        HTTPConnector(Address(url=receiver.url)).publish([sent], timeout_s=5)
+
+    assert receiver.came[0].headers["accept-encoding"] == "identity"

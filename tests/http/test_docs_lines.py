@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 from messages.models import DeadLetter, Event
+from tests.engines.receiver import Answer, receiving
 from tests.factories import agent_key
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -27,3 +29,21 @@ def test_the_pasted_lines_store_what_they_send(committed, live_server):
     assert said == ['{"accepted": 1, "duplicates": 0, "rejected": []}'] * len(lines)
     assert {event.message_id for event in Event.objects.all()} == {"order-4711-message", "order-4711-created"}
     assert DeadLetter.objects.get().message_id == "order-4711-message"
+
+
+def test_the_lines_of_the_http_page_report_a_failed_call_alike(committed, live_server):
+    page = (DOCS / "brokers" / "http.md").read_text()
+    [program], [line] = re.findall(r"```python\n(.*?)```", page, re.S), re.findall(r"```sh\n(curl .*?)```", page, re.S)
+    environ = {**os.environ, "WAYBILL": live_server.url, "WAYBILL_AGENT_KEY": agent_key()}
+
+    with receiving(Answer(503, b"Maintenance")) as erp:
+        here = program.replace("https://erp.example", erp.url)
+        said = subprocess.run(
+            [sys.executable, "-c", here], env=environ, cwd=DOCS.parent, capture_output=True, text=True
+        )
+    subprocess.run(["sh", "-c", line], env=environ, capture_output=True, check=True)
+
+    assert (said.stdout, said.stderr) == ("the order waits in the console\n", "")
+    fields = ("broker", "family", "queue", "origin", "route", "reason", "reason_code", "error_type", "attempts", "keys")
+    by_program, by_curl = DeadLetter.objects.order_by("id").values(*fields)
+    assert by_program == by_curl

@@ -1,4 +1,4 @@
-"""HTTP: POST the body to a path below the address an administrator approved. No redirects, no proxy of the environment.
+"""HTTP: send the body to a path below the address an administrator approved. No redirects, no proxy of the environment.
 
 One deadline holds for the whole exchange: connecting, the handshake, sending, and every byte of the answer.
 """
@@ -15,13 +15,14 @@ import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
+from agents.sdk.answers import MOST_BODY
 from messages.connectors.base import Address, Check, Outgoing, Published
 from messages.connectors.headers import value_of
+from messages.connectors.http.answers import published
+from messages.connectors.http.targets import NotBelow, request_line
 
-REPLY_BYTES = 64 * 1024
-LATER = frozenset({408, 425, 429, 502, 503, 504})
 # Never a target, whoever approved it: link-local holds the clouds' metadata services.
 FORBIDDEN = [
     ipaddress.ip_network(net)
@@ -33,7 +34,7 @@ FORBIDDEN = [
 NOT_OURS = frozenset(
     {
         "host", "content-length", "transfer-encoding", "connection", "authorization", "te", "upgrade", "expect", "user-agent",
-        "content-type", "idempotency-key", "proxy-authorization", "cookie",
+        "content-type", "idempotency-key", "proxy-authorization", "cookie", "accept-encoding", "keep-alive", "proxy-connection", "trailer",
     }
 )  # fmt: skip
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110: token
@@ -57,8 +58,9 @@ class HTTPConnector:
 
     def _publish(self, item: Outgoing, timeout_s: float) -> Published:
         try:
+            method, path = request_line(self.parts.path, item)
             wire = self._connect(time.monotonic() + timeout_s)
-        except ForbiddenTarget as error:
+        except (ForbiddenTarget, NotBelow) as error:
             return Published(id=item.id, result="refused", detail=str(error))
         except ssl.SSLError as error:
             return Published(id=item.id, result="refused", detail=f"its certificate is not trusted: {error.reason}")
@@ -71,9 +73,9 @@ class HTTPConnector:
         connection = http.client.HTTPConnection(self.parts.hostname or "", wire.port)
         connection.sock = wire  # type: ignore[assignment]
         try:
-            connection.request("POST", self._path(item.destination), body=item.body, headers=self._headers(item))
+            connection.request(method, path, body=item.body, headers=self._headers(item))
             answer = connection.getresponse()
-            words = _words_of(answer)
+            body = _body_of(answer)
         except (OSError, http.client.HTTPException) as error:
             detail = (
                 f"no answer from {self.parts.netloc}, it may have taken the message: {error or type(error).__name__}"
@@ -81,7 +83,7 @@ class HTTPConnector:
             return Published(id=item.id, result="unknown", detail=detail)
         finally:
             wire.hang_up()
-        return _judge(item.id, answer.status, words)
+        return published(item.id, answer.status, answer.headers, body)
 
     def _connect(self, deadline: float) -> _Wire:
         """Connect to the very address that was checked, so that a name cannot change its mind in between."""
@@ -101,16 +103,6 @@ class HTTPConnector:
             raw.close()
             raise
         return _Wire(wrapped, port, deadline)
-
-    def _path(self, destination: str) -> str:
-        """Return the request path: the approved one, and below it the destination; never above or elsewhere."""
-        base = self.parts.path.rstrip("/")
-        below = (
-            [step for step in destination.split("?", maxsplit=1)[0].split("/") if not _leads_elsewhere(step)]
-            if "://" not in destination
-            else []
-        )
-        return quote(base + "".join(f"/{step}" for step in below), safe="/%:@!$&'()*+,;=~-._") or "/"
 
     def _headers(self, item: Outgoing) -> dict[str, str]:
         headers = {
@@ -183,12 +175,12 @@ class _Wire(io.RawIOBase):
         self.sock.close()
 
 
-def _words_of(answer: http.client.HTTPResponse) -> str:
-    """Return the answer's body as text; its status is known and decides, whether the rest comes or not."""
+def _body_of(answer: http.client.HTTPResponse) -> bytes:
+    """Return the begin of the answer's body; its status is known and decides, whether the rest comes or not."""
     try:
-        return answer.read(REPLY_BYTES).decode("utf-8", "replace")
+        return answer.read(MOST_BODY)
     except (OSError, http.client.HTTPException):
-        return ""
+        return b""
 
 
 def _first_that_answers(found: Sequence[Any], deadline: float) -> socket.socket:
@@ -207,21 +199,5 @@ def _first_that_answers(found: Sequence[Any], deadline: float) -> socket.socket:
     raise failure or OSError("the name leads nowhere")
 
 
-def _leads_elsewhere(step: str) -> bool:
-    """Whether a step of a path is empty or goes up, also when it is written so that only the server sees it: %2e%2e, a%2f..%2f.."""
-    return any(part in ("", ".", "..") for part in unquote(step).replace("\\", "/").split("/"))
-
-
 def _is_plain(value: str) -> bool:
     return bool(value) and value.isascii() and value.isprintable()
-
-
-def _judge(item_id: str, status: int, words: str) -> Published:
-    said = f"HTTP {status}" + (f": {' '.join(words.split())[:200]}" if words.strip() else "")
-    if 200 <= status < 300:
-        return Published(id=item_id, result="confirmed", detail=f"the endpoint answered HTTP {status}")
-    if status in LATER:
-        return Published(id=item_id, result="unavailable", detail=said)
-    if 300 <= status < 400:
-        return Published(id=item_id, result="refused", detail=f"{said} (redirects are not followed)")
-    return Published(id=item_id, result="refused", detail=said)

@@ -1,0 +1,16 @@
+"""What an answer says of a message that was sent: the judge of agents/sdk/answers.py, in a connector's words. Pure."""
+
+from __future__ import annotations
+
+from agents.sdk.answers import Headers, judge
+from messages.connectors.base import Published, Result
+
+RESULTS: dict[str, Result] = {"taken": "confirmed", "refused": "refused", "later": "unavailable"}
+
+
+def published(item_id: str, status: int, headers: Headers, body: bytes) -> Published:
+    """Return what became of this message, and how long its receiver asks to be left alone."""
+    said = judge(status, headers, body)
+    pause = said.retry_after_s
+    detail = f"{said.words}; it asks to send nothing for {pause} s" if pause else said.words
+    return Published(id=item_id, result=RESULTS[said.kind], detail=detail, retry_after_s=pause)
