@@ -71,6 +71,7 @@ urlpatterns += [
     path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
     path("ingest/v1/dead-letters/gone", gone, name="ingest-gone"),
     path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
+    path("ingest/v1/mapped/<slug:slug>", ingest.mapped, name="ingest-mapped"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]
 
