@@ -72,7 +72,7 @@ def store_refused(
                 environment_id=agent.environment_id,
                 agent=agent,
                 received_at=now,
-                endpoint=endpoint[:40],
+                endpoint=endpoint.replace("\x00", "\ufffd")[:40],  # a Kafka header may say anything
                 code=item.code,
                 detail=item.detail,
                 raw=raw,

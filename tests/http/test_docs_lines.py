@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
+from messages.mappings.definition import compile_definition, read_definition
+from messages.mappings.services import NewMapping, add_mapping
+from messages.mappings.shipped import SHIPPED
 from messages.models import DeadLetter, Event
-from tests.factories import agent_key
+from tests.factories import ROOT, agent_key, environment
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -27,3 +31,22 @@ def test_the_pasted_lines_store_what_they_send(committed, live_server):
     assert said == ['{"accepted": 1, "duplicates": 0, "rejected": []}'] * len(lines)
     assert {event.message_id for event in Event.objects.all()} == {"order-4711-message", "order-4711-created"}
     assert DeadLetter.objects.get().message_id == "order-4711-message"
+
+
+def test_the_pasted_lines_of_mappings_are_read_by_what_ships_and_every_definition_there_holds(committed, live_server):
+    page = (DOCS / "mappings.md").read_text()
+    lines = re.findall(r"```sh\n(curl .*?)```", page, re.S)
+    for shipped in SHIPPED.values():
+        said = NewMapping(slug=shipped.slug, name=shipped.name, definition=json.dumps(shipped.definition))
+        add_mapping(environment(), said, by=ROOT)
+    environ = {**os.environ, "WAYBILL": live_server.url, "WAYBILL_AGENT_KEY": agent_key()}
+
+    said = [
+        json.loads(subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=True).stdout)
+        for line in lines
+    ]
+
+    assert [(one["accepted"], one["rejected"]) for one in said] == [(2, []), (2, []), (1, [])]
+    assert {letter.queue for letter in DeadLetter.objects.all()} == {"order.created", "order-to-erp"}
+    definitions = re.findall(r"```json\n(.*?)```", page, re.S)
+    assert [len(compile_definition(read_definition(one)).plans) for one in definitions] == [2, 1, 1]
