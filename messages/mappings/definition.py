@@ -5,6 +5,7 @@ docs/mappings.md is its documentation. Nothing in it can hang: paths are those o
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from messages.masking.rules import MOST_PROGRAM
 LARGEST_BYTES = 64 * 1024
 MOST_FIELDS = 100
 MOST_CONDITIONS = 20
+LINE = 76  # columns, without the name
 MOST_PATHS = 8  # that one field may be looked for at
 
 Scalar = str | int | float | bool
@@ -154,10 +156,17 @@ def read_definition(data: bytes | str) -> Definition:
         raise BadMapping(f"it is not JSON: {error}"[:500]) from error
 
 
-def write_definition(definition: Definition) -> dict[str, Any]:
-    """Return what the database keeps: JSON in which defaults are left out."""
-    kept: dict[str, Any] = msgspec.to_builtins(definition)
-    return {name: value for name, value in kept.items() if name == "body" or value not in ("", [], None)}
+def pretty(definition: Any, *, column: int = 0) -> str:
+    """Return a definition as JSON to be read and changed: what fits into a line stands in one."""
+    flat = json.dumps(definition, ensure_ascii=False)
+    if not isinstance(definition, dict) or len(flat) + column <= LINE:
+        return flat
+    inner = " " * (column + 1)
+    members = (
+        f"{inner}{json.dumps(name, ensure_ascii=False)}: {pretty(value, column=column + 1)}"
+        for name, value in definition.items()
+    )
+    return "{\n" + ",\n".join(members) + "\n" + " " * column + "}"
 
 
 @lru_cache(maxsize=256)

@@ -117,14 +117,14 @@ def _map_item(mapping: Compiled, index: int, item: _Item, done: Mapped) -> int:
     ]  # fmt: skip
     if not wanted:
         done.ignored += 1
-        return 0
+        return len(item.source)
     try:
         made = [Made(index=index, kind=plan.kind, item=_make(plan, item), source=item.source) for plan in wanted]
     except _Unmappable as error:
         done.problems.append(Problem(index=index, detail=str(error)[:500], source=item.source))
         return len(item.source)
     done.made += made
-    return sum(len(one.item) for one in made)
+    return len(item.source) + sum(len(one.item) for one in made)  # items may lie in one another
 
 
 def _items(mapping: Compiled, data: bytes, check: Check, *, alone: bool) -> Iterator[_Item | Problem | None]:
@@ -295,7 +295,7 @@ def _time(getter: Getter, text: str) -> str:
 def _milliseconds(name: str, begin: Any, end: Any) -> float:
     try:
         first, last = (msgspec.convert(_text(one).strip(), datetime) for one in (begin, end))
-        return max(0.0, (last - first).total_seconds() * 1000)
+        return max(0.0, round((last - first).total_seconds() * 1000, 3))
     except (msgspec.ValidationError, TypeError, OverflowError) as error:
         raise _Unmappable(f"{name}: from and since lead to no times") from error
 

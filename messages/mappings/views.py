@@ -19,7 +19,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import get_visible_mapping
 from messages.catalog.views import seen
 from messages.ingest.http import Malformed, TooLarge
-from messages.mappings.definition import BadMapping
+from messages.mappings.definition import BadMapping, pretty
 from messages.mappings.forms import MappingForm
 from messages.mappings.queries import mappings_of
 from messages.mappings.services import Preview, add_mapping, change_mapping, preview_mapping, remove_mapping
@@ -51,8 +51,8 @@ def new(request: PageRequest) -> HttpResponse:
     start = SHIPPED.get(asked_text(request, "from", most=30))
     initial = {}
     if start is not None:
-        definition = json.dumps(start.definition, indent=1)
-        initial = {"name": start.name, "slug": start.slug, "definition": definition, "sample": start.sample}
+        initial = {"name": start.name, "slug": start.slug, "sample": start.sample}
+        initial["definition"] = pretty(start.definition)
     return _edit(request, MappingForm(request.POST if request.method == "POST" else None, initial=initial), None)
 
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from messages.dead_letters.items import DeadLetterItem, HeaderItem, LetterError
 from messages.ingest.http import Malformed, TooLarge
 from messages.ingest.native import Error, EventItem, Payload, decode_item
-from messages.mappings.definition import FIELDS, REQUIRED, BadMapping, compile_definition, compiled, read_definition
+from messages.mappings.definition import (
+    FIELDS,
+    REQUIRED,
+    BadMapping,
+    compile_definition,
+    compiled,
+    pretty,
+    read_definition,
+)
 from messages.mappings.rules import Mapped, map_body
 from messages.mappings.shipped import EVENTBRIDGE, GENERIC, LOGIC_APPS, SHIPPED
 
@@ -323,6 +331,21 @@ def test_whatever_bytes_come_are_mapped_or_refused(body: bytes, kind: str):
         definition["pattern"] = "(?P<id>.+)"
     with contextlib.suppress(Malformed):
         mapped(body, definition)
+
+
+def test_items_that_lie_in_one_another_are_not_copied_without_end():
+    deep = "[" * 60 + json.dumps("x" * 500_000) + "]" * 60
+    nested = "<a>" * 200 + "x" * 500_000 + "</a>" * 200
+
+    for kind, path, body in (("json", "$..*", deep), ("xml", "//*", nested)):
+        with pytest.raises(TooLarge):
+            mapped(body, {"body": kind, "items": path, "event": {"fields": {**NEEDED, "id": "1"}}})
+
+
+def test_a_shipped_definition_is_shown_in_lines_that_say_the_same():
+    for shipped in SHIPPED.values():
+        assert json.loads(pretty(shipped.definition)) == shipped.definition
+    assert '\n   "occurred_at": {"from": ["$.properties.startTime", "$.time"]},\n' in pretty(LOGIC_APPS.definition)
 
 
 def test_the_fields_are_those_of_the_native_shapes():
