@@ -26,6 +26,7 @@ from messages.models import (
     Flow,
     IngestReject,
     LegalHold,
+    Mapping,
     MaskingRule,
     Message,
     Replay,
@@ -141,6 +142,16 @@ def visible_masking_rules(actor: Actor) -> QuerySet[MaskingRule]:
 
 def get_visible_masking_rule(actor: Actor, pk: int) -> MaskingRule:
     return _get(visible_masking_rules(actor), "masking rule", pk=pk)
+
+
+def visible_mappings(actor: Actor) -> QuerySet[Mapping]:
+    """Return the mappings of the actor's environments."""
+    mappings = Mapping.objects.select_related("environment")
+    return mappings if actor.is_superuser else mappings.filter(environment_id__in=list(actor.grants))
+
+
+def get_visible_mapping(actor: Actor, pk: int) -> Mapping:
+    return _get(visible_mappings(actor), "mapping", pk=pk)
 
 
 def _get(rows: QuerySet[M], what: str, **by: Any) -> M:

@@ -12,6 +12,7 @@ from messages.models import (
     IngestReject,
     KeyRule,
     LegalHold,
+    Mapping,
     Replay,
     RetentionPolicy,
     RetentionRun,
@@ -26,6 +27,7 @@ admin.site.register(Connection, window("secret", show=("name", "kind", "address"
 admin.site.register(
     DeadLetter, window(show=("id", "flow", "state", "resolution", "error_type", "failed_at"), search=("message_id",))
 )
+admin.site.register(Mapping, window("secret", show=("slug", "name", "enabled", "signature_header", "environment")))
 admin.site.register(Replay, window(show=("id", "dead_letter", "state", "attempt", "requested_by", "created_at")))
 admin.site.register(IngestReject, window("raw", show=("received_at", "agent", "endpoint", "code")))
 admin.site.register(Change, window(show=("started_at", "kind", "title", "outcome", "environment")))

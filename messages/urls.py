@@ -15,6 +15,7 @@ from messages.ingest import views as watch
 from messages.ingest.gone import gone
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
+from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.retention import views as retention
 from messages.search import views as search
@@ -49,6 +50,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/masking/", masking.masking, name="masking"),
     path("settings/masking/preview", masking.preview, name="masking-preview"),
     path("settings/masking/<int:pk>/", masking.change, name="masking-change"),
+    path("settings/mappings/", mapping.mappings, name="mappings"),
+    path("settings/mappings/new/", mapping.new, name="mapping-new"),
+    path("settings/mappings/<int:pk>/", mapping.one, name="mapping"),
+    path("settings/mappings/<int:pk>/remove/", mapping.remove, name="mapping-remove"),
     path("settings/retention/", retention.retention, name="retention"),
     path("settings/retention/hold/", retention.hold, name="environment-hold"),
     path("settings/retention/holds/<int:pk>/lift/", retention.lift, name="hold-lift"),
@@ -71,6 +76,7 @@ urlpatterns += [
     path("ingest/v1/dead-letters", ingest.dead_letters, name="ingest-dead-letters"),
     path("ingest/v1/dead-letters/gone", gone, name="ingest-gone"),
     path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
+    path("ingest/v1/mapped/<slug:slug>", ingest.mapped, name="ingest-mapped"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
 ]
 

@@ -8,7 +8,20 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from console.core.errors import NotFound
-from messages.api import account, actions, agents, catalog, changes, figures, ingest, masking, people, retention, views
+from messages.api import (
+    account,
+    actions,
+    agents,
+    catalog,
+    changes,
+    figures,
+    ingest,
+    mappings,
+    masking,
+    people,
+    retention,
+    views,
+)
 from messages.api.docs import ApiDocs
 
 
@@ -67,6 +80,10 @@ urlpatterns = [
     path("rules/masking/<str:pk>/move", masking.MoveMaskingRule.as_view()),
     re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)$", catalog.OneRule.as_view()),
     re_path(r"^rules/(?P<kind>flows|keys)/(?P<pk>\d+)/move$", catalog.MoveRule.as_view()),
+    path("mappings", mappings.Mappings.as_view()),
+    path("mappings/preview", mappings.PreviewMapping.as_view()),
+    path("mappings/shipped", mappings.ShippedMappings.as_view()),
+    path("mappings/<str:pk>", mappings.OneMapping.as_view()),
     path("agents", agents.Agents.as_view()),
     path("agents/<str:pk>", agents.OneAgent.as_view()),
     path("agents/<str:pk>/clocks", agents.AgentClocks.as_view()),

@@ -97,7 +97,13 @@ def check_reason(reason: str) -> str:
 
 
 def store_dead_letters(
-    agent: Agent, letters: Sequence[NewDeadLetter], refused: Sequence[Refused], *, batch_id: str, body_sha256: bytes
+    agent: Agent,
+    letters: Sequence[NewDeadLetter],
+    refused: Sequence[Refused],
+    *,
+    batch_id: str,
+    body_sha256: bytes,
+    endpoint: str = "dead-letters",
 ) -> dict[str, Any]:
     """Store a batch of dead letters in one transaction; a death that is there already is counted, not stored.
 
@@ -117,8 +123,8 @@ def store_dead_letters(
     def write(letters: Sequence[NewDeadLetter], refused: Sequence[Refused], _: int) -> dict[str, Any]:
         with transaction.atomic():
             fresh = put(letters)
-            refused = prepare_refused(agent, "dead-letters", refused)
-            store_refused(agent, "dead-letters", refused, now)
+            refused = prepare_refused(agent, endpoint, refused)
+            store_refused(agent, endpoint, refused, now)
             add_hits([works.get(letter.id) for letter in fresh], now)
             rejected = [
                 {"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)

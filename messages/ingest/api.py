@@ -22,9 +22,13 @@ from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
 from console.core.problems import problem
+from console.identity.models import Agent
 from messages.ingest import gate, native
 from messages.ingest.http import Body, finish, receive
 from messages.ingest.intake import decode, store
+from messages.ingest.model import MAPPED
+from messages.mappings.queries import find_mapping
+from messages.mappings.senders import as_bearer, check_signature
 
 log = structlog.get_logger(__name__)
 RETRY_AFTER_S = 2
@@ -35,7 +39,7 @@ REFUSALS = Counter("waybill_ingest_refused_requests_total", "Requests refused wh
 # google.rpc.Code by HTTP status
 GRPC_CODES = {400: 3, 401: 16, 403: 7, 405: 12, 409: 6, 413: 8, 415: 3, 429: 8, 503: 14}
 
-View = Callable[[HttpRequest], HttpResponse]
+View = Callable[..., HttpResponse]
 Refuse = Callable[[HttpRequest, ConsoleError], HttpResponse]
 
 
@@ -44,10 +48,10 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def wrapped(request: HttpRequest) -> HttpResponse:
+        def wrapped(request: HttpRequest, **named: str) -> HttpResponse:
             started = time.monotonic()
             try:
-                return view(request)
+                return view(request, **named)
             except ConsoleError as error:
                 refusal = _without_frames(error)
             except (OperationalError, InterfaceError) as error:
@@ -95,9 +99,16 @@ def refuse_with_status(request: HttpRequest, error: ConsoleError) -> HttpRespons
     return HttpResponse(MessageToJson(status), status=error.status, content_type="application/json")
 
 
-def take(request: HttpRequest, endpoint: str, *, media_types: frozenset[str] | None) -> tuple[Body, dict[str, Any]]:
-    """Return (body, answer) of a request whose items are stored now."""
+def take(
+    request: HttpRequest,
+    endpoint: str,
+    *,
+    media_types: frozenset[str] | None,
+    check: Callable[[Agent, Body], None] = lambda agent, body: None,
+) -> tuple[Body, dict[str, Any]]:
+    """Return (body, answer) of a request whose items are stored now. check: raises for a body that is not to be read."""
     agent, body = receive(request, media_types=media_types)
+    check(agent, body)
     decoded = decode(endpoint, agent, body)
     body = replace(body, data=b"")  # up to 20 MiB that nobody needs any more
     answer = store(endpoint, decoded)
@@ -149,3 +160,14 @@ events = json_endpoint("events", NATIVE_TYPES)  # a JSON array, an envelope or N
 dead_letters = json_endpoint("dead-letters", NATIVE_TYPES)  # the same
 changes = json_endpoint("changes", NATIVE_TYPES)  # the same
 cloud_events = json_endpoint("cloudevents", None)  # structured, batched, or binary with any content type
+
+
+@ingest_endpoint("mapped", refuse_with_problem)
+def mapped(request: HttpRequest, slug: str) -> HttpResponse:
+    """A body of another platform, read by the mapping of this name. The key may come as the password of HTTP Basic."""
+    request.META["HTTP_AUTHORIZATION"] = as_bearer(request.META.get("HTTP_AUTHORIZATION", ""))
+
+    def check(agent: Agent, body: Body) -> None:
+        check_signature(find_mapping(agent.environment_id, slug), body.headers, body.data)
+
+    return JsonResponse(take(request, f"{MAPPED}{slug}", media_types=None, check=check)[1])

@@ -56,8 +56,8 @@ def take(record: Record, agent: Agent, plain: Plain) -> str:
             agent = authenticate_agent(record.headers["authorization"])
         gate.check_open()
         gate.check_agent(agent)
-        if endpoint not in intake.DECODERS:
-            raise Malformed(f"the header endpoint names none of {', '.join(sorted(intake.DECODERS))}")
+        if not intake.is_endpoint(endpoint):
+            raise Malformed(f"the header endpoint names none of {', '.join(sorted(intake.DECODERS))}, mapped/<slug>")
         body = body_of(record, endpoint, plain)
         data = body.data
         decoded = intake.decode(endpoint, agent, body)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,9 +21,14 @@ from messages.ingest import cloudevents, native, otlp, otlp_decode, otlp_logs
 from messages.ingest.catalog import business_keys, rules_of
 from messages.ingest.exceptions import store_exceptions
 from messages.ingest.http import Body, batch_identity
-from messages.ingest.model import Batch, NewEvent, Refused
+from messages.ingest.model import MAPPED, Batch, NewEvent, Refused
 from messages.ingest.otlp_wire import TraceRequest
+from messages.ingest.refusals import flow_of
 from messages.ingest.writer import write_batch
+from messages.mappings.definition import compiled
+from messages.mappings.queries import find_mapping
+from messages.mappings.rules import CODE as NOT_MAPPED
+from messages.mappings.rules import Made, map_body
 from messages.retention.policies import accepted_age
 
 EVENTS = Counter("waybill_ingest_events_total", "Events by what became of them.", ["endpoint", "result"])
@@ -173,14 +178,84 @@ DECODERS: dict[str, Callable[[Agent, Body], Decoded]] = {
 }
 
 
-def decode(endpoint: str, agent: Agent, body: Body) -> Decoded:
-    """Return what a body of this endpoint holds; raises Malformed, TooLarge."""
+def is_endpoint(name: str) -> bool:
+    return name in DECODERS or name.startswith(MAPPED)
+
+
+def decode(endpoint: str, agent: Agent, body: Body, *, alone: bool = False) -> Decoded:
+    """Return what a body of this endpoint holds; raises Malformed, TooLarge, NotFound for a mapping that is not there.
+
+    alone  a mapped body is one item, as refused ones are kept.
+    """
+    if endpoint.startswith(MAPPED):
+        return _mapped(endpoint, agent, body, alone=alone)
     return DECODERS[endpoint](agent, body)
+
+
+def _mapped(endpoint: str, agent: Agent, body: Body, *, alone: bool) -> Decoded:
+    """Read a body by a mapping. Its refused items are kept as they came, to be sent again when the mapping or they are mended."""
+    definition = find_mapping(agent.environment_id, endpoint.removeprefix(MAPPED)).definition.encode()
+    found = map_body(compiled(definition), body.data, alone=alone)
+    made = {kind: [one for one in found.made if one.kind == kind] for kind in ("event", "dead_letter")}
+    around: dict[str, Any] = {
+        "environment_id": agent.environment_id,
+        "now": datetime.now(UTC),
+        "retention": accepted_age(agent.environment_id),
+        "keys": keys_for(agent),
+    }
+    events, refused = native.events_of([one.item for one in made["event"]], **around)
+    letters, refused_letters = letters_of([one.item for one in made["dead_letter"]], **around)
+    for event in events:
+        event.index, event.raw = made["event"][event.index].index, made["event"][event.index].source
+    for letter in letters:
+        letter.index, letter.raw = made["dead_letter"][letter.index].index, made["dead_letter"][letter.index].source
+    refused = _as_they_came(agent, made["event"], refused)
+    refused += [Refused(index=one.index, code=NOT_MAPPED, detail=one.detail, raw=one.source) for one in found.problems]
+    refused_letters = _as_they_came(agent, made["dead_letter"], refused_letters)
+    # With the definition: the same body is another batch after the mapping was mended.
+    identity = partial(batch_identity, batch_id=body.batch_id, sha256=hashlib.sha256(definition + body.data).digest())
+    stores: list[tuple[str, Decoded]] = []
+    if events or refused:
+        batch = Batch(
+            endpoint=endpoint, batch_id=identity(endpoint), body_sha256=body.sha256, events=events, refused=refused
+        )
+        write = lambda: write_batch(agent, batch).as_json()  # noqa: E731
+        stores.append(("mapped", Decoded(items=0, refused=refused, store=write)))
+    if letters or refused_letters:
+        write_letters = partial(
+            store_dead_letters, agent, letters, refused_letters, batch_id=identity(f"{endpoint}:dead-letters"),
+            body_sha256=body.sha256, endpoint=endpoint,
+        )  # fmt: skip
+        stores.append(("dead-letters", Decoded(items=0, refused=refused_letters, store=write_letters)))
+
+    def store_all() -> dict[str, Any]:
+        answers = [store(name, decoded) for name, decoded in stores]
+        rejected = sorted((one for answer in answers for one in answer["rejected"]), key=lambda one: int(one["index"]))
+        counted = {name: sum(answer[name] for answer in answers) for name in ("accepted", "duplicates")}
+        return {**counted, "rejected": rejected, "ignored": found.ignored}
+
+    return Decoded(items=len(found.made) + len(found.problems), refused=refused + refused_letters, store=store_all)
+
+
+def _as_they_came(agent: Agent, made: Sequence[Made], refused: Sequence[Refused]) -> list[Refused]:
+    """Return what the native decoders refused as items of the sender's body, with the flow that they were to be of."""
+    return [
+        replace(
+            one,
+            index=made[one.index].index,
+            raw=made[one.index].source,
+            flow_id=flow_of(agent.environment_id, "events", made[one.index].item),
+        )
+        for one in refused
+    ]
 
 
 def store(endpoint: str, decoded: Decoded) -> dict[str, Any]:
     """Store it, count it, and return the answer; raises BatchConflict, Unavailable."""
     answer = decoded.store()
+    if endpoint.startswith(MAPPED):  # its parts were counted by themselves
+        EVENTS.labels("mapped", "ignored").inc(answer["ignored"])
+        return answer
     counter = LETTERS.labels if endpoint == "dead-letters" else partial(EVENTS.labels, endpoint)
     names = ("accepted", "duplicates") if endpoint == "dead-letters" else ("accepted", "duplicate")
     counter(names[0]).inc(answer["accepted"])

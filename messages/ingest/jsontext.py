@@ -28,7 +28,7 @@ def decode(data: bytes | msgspec.Raw, kind: type[Kind]) -> Kind:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        mended = _without_lone_surrogates(bytes(data))
+        mended = without_lone_surrogates(bytes(data))
         if mended == data:
             raise
         return msgspec.json.decode(mended, type=kind)
@@ -64,7 +64,9 @@ def _has_many_members(data: bytes) -> bool:
     return False
 
 
-def _without_lone_surrogates(data: bytes) -> bytes:
+def without_lone_surrogates(data: bytes) -> bytes:
+    """Return JSON in which half of a surrogate pair, which is no character, is U+FFFD."""
+
     def mend(escape: re.Match[bytes]) -> Any:
         return rb"\ufffd" if len(escape[0]) == 6 else escape[0]
 

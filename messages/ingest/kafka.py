@@ -1,6 +1,6 @@
 """Kafka in front of ingest: a record is what an HTTP request would have been. Pure: who consumes is in consume.py.
 
-The value is the body. Headers name the `endpoint` (traces, logs, events, cloudevents, dead-letters, changes), `content-type`,
+The value is the body. Headers name the `endpoint` (traces, logs, events, cloudevents, dead-letters, changes, mapped/<slug>), `content-type`,
 `content-encoding`, `idempotency-key` and, for a topic that several agents share, `authorization`. A record without them is what the
 consumer was told its topic holds. CloudEvents come as its Kafka binding has them: `ce_…` headers, or the structured content type.
 """

@@ -15,6 +15,7 @@ from console.identity.actor import Actor
 from messages.access import check_can_operate_rejects
 from messages.ingest import cloudevents, intake, otlp
 from messages.ingest.http import Body
+from messages.ingest.model import MAPPED
 from messages.models import IngestReject
 from messages.payloads.seal import unseal
 from messages.payloads.services import open_data_key
@@ -61,16 +62,17 @@ def resubmit(reject: IngestReject, text: str, *, by: Actor) -> dict[str, Any]:
     if claimed.masked:
         raise NotMended("its values were masked before it was stored, so only its sender can send it again")
     data = text.encode("utf-8", "replace")
-    if not reject.whole and reject.endpoint not in {"traces", "cloudevents"}:
+    is_mapped = reject.endpoint.startswith(MAPPED)
+    if not reject.whole and not is_mapped and reject.endpoint not in {"traces", "cloudevents"}:
         data = b"[" + data + b"]"
     media_type = "application/json"
     if reject.endpoint == "cloudevents":
         media_type = cloudevents.BATCHED if data.lstrip()[:1] == b"[" else cloudevents.STRUCTURED
     digest = hashlib.sha256(data).digest()
     body = Body(data=data, media_type=media_type, wire_bytes=0, sha256=digest, batch_id=f"mended:{reject.pk}")
-    if reject.endpoint not in intake.DECODERS:
+    if not intake.is_endpoint(reject.endpoint):
         raise NotMended("its record named no endpoint that there is; dismiss it and send it again with a good header")
-    decoded = intake.decode(reject.endpoint, reject.agent, body)
+    decoded = intake.decode(reject.endpoint, reject.agent, body, alone=not reject.whole)
     if decoded.refused and not reject.whole:
         raise NotMended(f"it is still refused: {decoded.refused[0].detail}")
     if not decoded.items:

@@ -13,6 +13,7 @@ from messages.ingest import clean
 from messages.payloads.seal import Content
 
 DETAIL_BYTES = 2_000
+MAPPED = "mapped/"  # and a mapping's slug: the endpoint of bodies that a mapping reads
 RawItem = bytes | msgspec.Raw  # an item as it came; a Raw is a view of its body, so that 20 MiB are not held twice
 
 

@@ -16,7 +16,7 @@ from console.identity.models import Agent
 from messages.ingest import otlp, semconv
 from messages.ingest.catalog import known_flow, rules_of
 from messages.ingest.masking import mask_refused
-from messages.ingest.model import Refused
+from messages.ingest.model import MAPPED, Refused
 from messages.ingest.otlp_wire import plain
 from messages.masking.rules import Budget, Work
 from messages.models import IngestReject
@@ -32,7 +32,7 @@ def prepare_refused(agent: Agent, endpoint: str, refused: Sequence[Refused]) -> 
     masking = rules_of(agent.environment_id).masking if refused else None
     prepared, budget = [], Budget()
     for item in refused:
-        flow_id = item.flow_id or _flow_of(agent.environment_id, endpoint, item.raw)
+        flow_id = item.flow_id or flow_of(agent.environment_id, endpoint, item.raw)
         rules = None
         if masking and not item.masked:
             rules = masking.of_unknown_flow() if flow_id is None else masking.of_flow(flow_id)
@@ -42,6 +42,10 @@ def prepare_refused(agent: Agent, endpoint: str, refused: Sequence[Refused]) -> 
 
 
 def _as_json(endpoint: str, raw: bytes) -> str | None:
+    if endpoint.startswith(
+        MAPPED
+    ):  # of another platform's item nobody knows which members are names and which are secrets
+        return None
     try:
         return otlp.as_json(raw) if endpoint == "traces" else raw.decode()
     except (DecodeError, UnicodeError):
@@ -68,7 +72,7 @@ def store_refused(
                 environment_id=agent.environment_id,
                 agent=agent,
                 received_at=now,
-                endpoint=endpoint[:40],
+                endpoint=endpoint.replace("\x00", "\ufffd")[:40],  # a Kafka header may say anything
                 code=item.code,
                 detail=item.detail,
                 raw=raw,
@@ -81,8 +85,10 @@ def store_refused(
     IngestReject.objects.bulk_create(rejects)
 
 
-def _flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
+def flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
     """Return the flow that an item would have belonged to: it decides who may read it. Never makes a flow."""
+    if endpoint.startswith(MAPPED):  # another platform's words: what they call a system or type says nothing here
+        return None
     try:
         if endpoint == "traces":
             resource = ExportTraceServiceRequest.FromString(raw).resource_spans[0]

@@ -79,7 +79,7 @@ def mask_json(tree: Any, paths: Sequence[Path], hit: Hit, check: Check) -> None:
         for count, place in enumerate(_places(holder)):
             if count % OFTEN == 0:
                 check()
-            ends, below = _follow(paths, alive, _leads_to, holder, place)
+            ends, below = _follow(paths, alive, leads_to, holder, place)
             value = holder[place]
             if ends is not None:
                 if value is not None:
@@ -129,7 +129,7 @@ def _follow(paths: Sequence[Path], alive: Alive, matches: Callable[..., bool], *
     return ends, list(below)
 
 
-def _leads_to(step: Step, holder: Any, place: Any) -> bool:
+def leads_to(step: Step, holder: Any, place: Any) -> bool:
     if isinstance(holder, dict):
         if step.index is not None or (step.name is not None and step.name != place):
             return False
@@ -178,7 +178,7 @@ def write_xml(root: Any, *, declaration: bool) -> bytes:
 def mask_xml(root: Any, paths: Sequence[Path], hit: Hit, check: Check) -> None:
     """Replace in place what paths lead to: an element's whole content, an attribute's value, an element's own text."""
     waiting: list[tuple[Any, Alive, bool]] = []
-    _enter(root, *_follow(paths, [(number, 0) for number in range(len(paths))], _is, root), hit, waiting)
+    _enter(root, *_follow(paths, [(number, 0) for number in range(len(paths))], is_element_of, root), hit, waiting)
     inside = any(path[-1].kind != "child" for path in paths)
     while waiting:
         element, alive, blank = waiting.pop()
@@ -187,7 +187,7 @@ def mask_xml(root: Any, paths: Sequence[Path], hit: Hit, check: Check) -> None:
         for count, child in enumerate(element.iterchildren("*")):
             if count % OFTEN == 0:
                 check()
-            _enter(child, *_follow(paths, alive, _is, child), hit, waiting)
+            _enter(child, *_follow(paths, alive, is_element_of, child), hit, waiting)
 
 
 def _enter(element: Any, ends: int | None, below: Alive, hit: Hit, waiting: list[tuple[Any, Alive, bool]]) -> None:
@@ -202,28 +202,28 @@ def _enter(element: Any, ends: int | None, below: Alive, hit: Hit, waiting: list
         waiting.append((element, below, ends is not None))
 
 
-def _is(step: Step, element: Any) -> bool:
+def is_element_of(step: Step, element: Any) -> bool:
     return (
         step.kind == "child"
-        and (step.name is None or _local(element.tag) == step.name)
+        and (step.name is None or local_name(element.tag) == step.name)
         and all(value in _values_of(element, name) for name, value in step.where)
     )
 
 
-def _local(tag: str) -> str:
+def local_name(tag: str) -> str:
     return tag.rpartition("}")[2]
 
 
 def _values_of(element: Any, name: str) -> list[str | None]:
     if name.startswith("@"):
-        return [value for key, value in element.attrib.items() if _local(key) == name[1:]]
-    return [child.text for child in element if isinstance(child.tag, str) and _local(child.tag) == name]
+        return [value for key, value in element.attrib.items() if local_name(key) == name[1:]]
+    return [child.text for child in element if isinstance(child.tag, str) and local_name(child.tag) == name]
 
 
 def _mask_own(element: Any, paths: Sequence[Path], alive: Alive, hit: Hit, *, blank: bool) -> None:
     """Replace attributes and own text of an element where a path ends in them; the first rule that does wins."""
     for key, value in element.attrib.items():
-        ends = (n for n, at in alive if (s := paths[n][at]).kind == "attribute" and s.name in (None, _local(key)))
+        ends = (n for n, at in alive if (s := paths[n][at]).kind == "attribute" and s.name in (None, local_name(key)))
         if value and (number := next(ends, None)) is not None:
             element.attrib[key] = str(hit(number, value))
     number = next((n for n, at in alive if paths[n][at].kind == "text"), None)

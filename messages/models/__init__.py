@@ -4,6 +4,7 @@ from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
+from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.stream import (
@@ -31,6 +32,7 @@ __all__ = [
     "LedgerEntry",
     "LegalHold",
     "LoggedException",
+    "Mapping",
     "MaskingHit",
     "MaskingRule",
     "Message",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from django.db.models import QuerySet
 from console.audit.services import record_audit
 from console.core.errors import ConfigurationError
 from console.identity.actor import Actor
-from messages.models import Connection, DataKey
+from messages.models import Connection, DataKey, Mapping
 from messages.payloads.master import master_keys, open_text, open_with, seal_text, unwrap, unwrap_with, wrap
 from messages.payloads.seal import PayloadUnreadable
 
@@ -31,6 +32,7 @@ class Rotation:
 
     data_keys: int = 0
     connections: int = 0
+    mappings: int = 0
     unreadable: int = 0
 
 
@@ -48,7 +50,10 @@ def rotate_master_key(*, by: Actor, make: bool) -> Rotation:
     for row in _in_chunks(Connection.objects.exclude(secret=b""), _reseal):
         done.connections += row is True
         done.unreadable += row is None
-    details = {"data_keys": done.data_keys, "connections": done.connections, "unreadable": done.unreadable}
+    for row in _in_chunks(Mapping.objects.exclude(secret=b""), _reseal):
+        done.mappings += row is True
+        done.unreadable += row is None
+    details = asdict(done)
     record_audit(by, "master_key.rotated", DataKey(), object_id="master key", label="master key", details=details)
     return done
 
@@ -81,7 +86,9 @@ def _is_under_way() -> bool:
     wrapped = DataKey.objects.values_list("wrapped", flat=True)
     if any(unwrap_with(present, bytes(w)) is None and unwrap_with(previous, bytes(w)) for w in wrapped):
         return True
-    tokens = Connection.objects.exclude(secret=b"").values_list("secret", flat=True)
+    tokens = chain(
+        *(rows.objects.exclude(secret=b"").values_list("secret", flat=True) for rows in (Connection, Mapping))
+    )
     return any(open_with(present, bytes(t)) is None and open_with(previous, bytes(t)) is not None for t in tokens)
 
 
@@ -110,7 +117,7 @@ def _rewrap(row: DataKey) -> bool | None:
     return True
 
 
-def _reseal(row: Connection) -> bool | None:
+def _reseal(row: Connection | Mapping) -> bool | None:
     token = bytes(row.secret)
     if open_with(master_keys()[0], token) is not None:
         return False

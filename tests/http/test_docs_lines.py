@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from messages.mappings.definition import compile_definition, read_definition
+from messages.mappings.services import NewMapping, add_mapping
+from messages.mappings.shipped import SHIPPED
 from messages.models import DeadLetter, Event
 from tests.engines.receiver import Answer, receiving
-from tests.factories import agent_key
+from tests.factories import ROOT, agent_key, environment
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -47,3 +51,22 @@ def test_the_lines_of_the_http_page_report_a_failed_call_alike(committed, live_s
     fields = ("broker", "family", "queue", "origin", "route", "reason", "reason_code", "error_type", "attempts", "keys")
     by_program, by_curl = DeadLetter.objects.order_by("id").values(*fields)
     assert by_program == by_curl
+
+
+def test_the_pasted_lines_of_mappings_are_read_by_what_ships_and_every_definition_there_holds(committed, live_server):
+    page = (DOCS / "mappings.md").read_text()
+    lines = re.findall(r"```sh\n(curl .*?)```", page, re.S)
+    for shipped in SHIPPED.values():
+        said = NewMapping(slug=shipped.slug, name=shipped.name, definition=json.dumps(shipped.definition))
+        add_mapping(environment(), said, by=ROOT)
+    environ = {**os.environ, "WAYBILL": live_server.url, "WAYBILL_AGENT_KEY": agent_key()}
+
+    said = [
+        json.loads(subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=True).stdout)
+        for line in lines
+    ]
+
+    assert [(one["accepted"], one["rejected"]) for one in said] == [(2, []), (2, []), (1, [])]
+    assert {letter.queue for letter in DeadLetter.objects.all()} == {"order.created", "order-to-erp"}
+    definitions = re.findall(r"```json\n(.*?)```", page, re.S)
+    assert [len(compile_definition(read_definition(one)).plans) for one in definitions] == [2, 1, 1]

@@ -23,6 +23,8 @@ from messages.ingest import consume, gate
 from messages.ingest.consume import IngestConsumer
 from messages.ingest.kafka import Plain
 from messages.ingest.mending import resubmit, text_of
+from messages.mappings.services import NewMapping, add_mapping
+from messages.mappings.shipped import LOGIC_APPS
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import DeadLetter, Event, IngestReject
 from tests.engines.kafka import Kafka
@@ -243,6 +245,20 @@ def test_a_commit_that_is_never_answered_does_not_stop_the_consumer(topic: Topic
     topic.wait()
 
     assert Event.objects.count() == 1
+
+
+def test_a_record_may_name_a_mapping_and_one_that_names_none_is_kept(topic: Topic):
+    definition = json.dumps(LOGIC_APPS.definition)
+    add_mapping(environment(), NewMapping(slug="logic-apps", name="Logic Apps", definition=definition), by=ROOT)
+    topic.send(LOGIC_APPS.sample.encode(), endpoint="mapped/logic-apps")
+    topic.send(b"{}", endpoint="mapped/none")
+    topic.send(b"{}", endpoint="mapped/\x00")
+
+    topic.consume()
+    topic.wait()
+
+    assert (Event.objects.count(), DeadLetter.objects.count()) == (1, 1)
+    assert list(IngestReject.objects.values_list("code", "whole")) == [("not_found", True)] * 2
 
 
 def test_a_bad_item_inside_a_good_record_is_refused_alone(topic: Topic):

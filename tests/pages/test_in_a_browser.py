@@ -13,6 +13,8 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from console.identity.models import Role
+from messages.mappings.services import NewMapping, add_mapping
+from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Change, Connection, Message, Replay
 from messages.replay.proofs import settle_replays
@@ -157,6 +159,20 @@ def test_a_masking_rule_shows_what_it_would_do_while_it_is_written(browser: Brow
     expect(page.locator("#masking-preview")).to_contain_text("column 7: a step is")
 
 
+def test_a_mapping_shows_what_it_would_make_of_a_sample_while_it_is_written(browser: Browser, live_server: Any):
+    environment()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/settings/mappings/")
+    page.click("text=AWS EventBridge events")
+    preview = page.locator("#mapping-preview")
+    expect(preview).to_contain_text("OrderPlaced")
+
+    page.locator("[name=sample]").fill('{"id": "one", "source": "erp", "time": "soon", "detail-type": "Paid"}')
+    expect(preview).to_contain_text("invalid_item: Invalid RFC3339 encoded datetime")
+    page.locator("[name=definition]").fill("{")
+    expect(preview).to_contain_text("Definition: it is not JSON")
+
+
 PATHS = [
     "/",
     "/messages/",
@@ -173,6 +189,9 @@ PATHS = [
     "/audit/",
     "/settings/",
     "/settings/masking/",
+    "/settings/mappings/",
+    "/settings/mappings/new/",
+    "/settings/mappings/new/?from=webhook",
     "/settings/retention/",
     "/settings/retention/?payload_days=3&metadata_days=20&rollup_days=400&letter_days=30&settled_reject_days=14&waiting_reject_days=90",
     "/ingest/",
@@ -200,11 +219,14 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
         "error": "the broker is away",
     }
     push("/ingest/v1/heartbeat", {"version": "1", "queues": [queue]}, key=agent_key())
+    said = NewMapping(slug="hook", name="Hook", definition=json.dumps(EVENTBRIDGE.definition))
+    mapping = add_mapping(environment(), said, by=ROOT)
     paths = [
         *PATHS,
         f"/connections/{Connection.objects.get().pk}/",
         f"/changes/{Change.objects.get().pk}/",
         f"/flows/{letter.flow_id}/",
+        f"/settings/mappings/{mapping.pk}/",
         f"/messages/{Message.objects.get().id}/",
         f"/dead-letters/{letter.pk}/",
         f"/dead-letters/selected/?do=replay&id={letter.pk}",

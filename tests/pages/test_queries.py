@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.identity.models import Role
+from messages.mappings.services import NewMapping, add_mapping
+from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Message
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
@@ -28,6 +32,7 @@ BASELINE = {
     "/audit/": 8,
     "/settings/": 13,
     "/settings/masking/": 10,
+    "/settings/mappings/": 8,
     "/ingest/": 12,
     "/ingest/refused/": 8,
 }
@@ -47,6 +52,8 @@ def fill(count: int) -> None:
         )
         memory_connection(f"redis {number} {count}")
         agent_key(f"agent {number} {count}")
+        said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
+        add_mapping(environment(), said, by=ROOT)
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
     changes = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from django.core.management import CommandError, call_command
 
 from console.audit.models import AuditEntry
 from messages.catalog.connections import create_connection, open_secret
+from messages.mappings.services import NewMapping, add_mapping
+from messages.mappings.shipped import GENERIC
 from messages.models import Connection, DataKey, DeadLetter, Payload
 from messages.payloads import rotation
+from messages.payloads.master import open_text
 from messages.payloads.queries import stored_content
 from messages.payloads.seal import PayloadUnreadable
 from messages.payloads.services import _open_keys
@@ -43,6 +47,10 @@ def connection_with_secret() -> Connection:
 def test_a_new_master_key_opens_everything_before_during_and_after_its_rotation(settings):
     with_keys(settings, OLD)
     letter, connection = stored_letter(), connection_with_secret()
+    said = NewMapping(
+        slug="hook", name="hook", definition=json.dumps(GENERIC.definition), signature_header="x", secret="s"
+    )
+    mapping = add_mapping(environment(), said, by=ROOT)
     before = body_of(letter)
 
     with_keys(settings, NEW, OLD)
@@ -53,8 +61,10 @@ def test_a_new_master_key_opens_everything_before_during_and_after_its_rotation(
     connection.refresh_from_db()
     assert during == body_of(letter) == before
     assert open_secret(connection.secret) == "hidden"
+    mapping.refresh_from_db()
+    assert open_text(bytes(mapping.secret)) == "s"
     entry = AuditEntry.objects.get(action="master_key.rotated")
-    assert entry.details == {"data_keys": 1, "connections": 1, "unreadable": 0}
+    assert entry.details == {"data_keys": 1, "connections": 1, "mappings": 1, "unreadable": 0}
 
 
 def test_without_the_key_before_it_a_new_master_key_opens_nothing_and_the_command_says_so(settings):

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from console.identity.models import Agent, Environment
 from messages.ingest.consume import IngestConsumer
-from messages.ingest.intake import DECODERS
+from messages.ingest.intake import DECODERS, is_endpoint
 from messages.ingest.kafka import Plain
 
 
@@ -29,8 +29,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--endpoint",
             default="events",
-            choices=sorted(DECODERS),
-            help="what records without the header `endpoint` are",
+            help=f"what records without the header `endpoint` are: {', '.join(sorted(DECODERS))} or mapped/<slug>",
         )
         parser.add_argument("--content-type", default="", help="of records without the header `content-type`")
 
@@ -42,6 +41,8 @@ class Command(BaseCommand):
         agent, _ = Agent.objects.select_related("environment").get_or_create(
             environment=environment, name=options["agent"]
         )
+        if not is_endpoint(options["endpoint"]):
+            raise CommandError(f"--endpoint must be one of: {', '.join(sorted(DECODERS))}, mapped/<slug>")
         plain = Plain(endpoint=options["endpoint"], content_type=options["content_type"])
         try:
             consumer = IngestConsumer(_properties(options["group"]), options["topics"], agent, plain)
