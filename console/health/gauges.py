@@ -22,7 +22,7 @@ from messages.retention.sizes import bytes_by_day, measured_parts
 
 
 class StateCollector(Collector):
-    """Dead letters that wait, their oldest age, replays by state, silence of agents."""
+    """Dead letters that wait, their oldest age, replays by state, refused items."""
 
     def collect(self) -> Iterator[Metric]:
         now = timezone.now()
@@ -43,13 +43,6 @@ class StateCollector(Collector):
         replays = GaugeMetricFamily("waybill_replays", "Replays by state.", labels=["state"])
         for state, count in Replay.objects.order_by().values_list("state").annotate(Count("id")):
             replays.add_metric([state], count)
-        silent = GaugeMetricFamily(
-            "waybill_agent_silent_seconds", "Seconds since an agent was last heard.", labels=["environment", "agent"]
-        )
-        for environment, name, seen in Agent.objects.exclude(last_seen_at=None).values_list(
-            "environment__slug", "name", "last_seen_at"
-        ):
-            silent.add_metric([environment, name], (now - seen).total_seconds() if seen else float("inf"))
         refused = GaugeMetricFamily(
             "waybill_ingest_refused_waiting", "Refused items that wait for a person.", labels=["environment", "code"]
         )
@@ -63,19 +56,30 @@ class StateCollector(Collector):
         )
         for table, rows in (dict.fromkeys(TABLES, 0) | rows_in_default()).items():
             misplaced.add_metric([table], rows)
-        ahead = GaugeMetricFamily(
-            "waybill_agent_clock_ahead_seconds",
-            "How far the clock that is furthest ahead, among those an agent reports, is ahead of ours.",
-            labels=["environment", "agent"],
-        )
-        agents = list(Agent.objects.select_related("environment"))
-        readings = latest_readings(agents, now=now)
-        for agent in agents:
-            if agent.pk in readings:
-                ahead.add_metric([agent.environment.slug, agent.name], readings[agent.pk][0].ahead.total_seconds())
-        yield from (waiting, oldest, replays, silent, refused, misplaced, ahead)
+        yield from (waiting, oldest, replays, refused, misplaced)
+        yield from agent_gauges(now)
         yield from queue_gauges(now)
         yield from retention_gauges(now)
+
+
+def agent_gauges(now: datetime) -> Iterator[Metric]:
+    """How long agents have been silent, and how wrong their clocks are."""
+    labels = ["environment", "agent"]
+    silent = GaugeMetricFamily("waybill_agent_silent_seconds", "Seconds since an agent was last heard.", labels=labels)
+    ahead = GaugeMetricFamily(
+        "waybill_agent_clock_ahead_seconds",
+        "How far the clock that is furthest ahead, among those an agent reports, is ahead of ours.",
+        labels=labels,
+    )
+    agents = list(Agent.objects.select_related("environment"))
+    readings = latest_readings(agents, now=now)
+    for agent in agents:
+        names = [agent.environment.slug, agent.name]
+        if agent.last_seen_at is not None:
+            silent.add_metric(names, (now - agent.last_seen_at).total_seconds())
+        if agent.pk in readings:
+            ahead.add_metric(names, readings[agent.pk][0].ahead.total_seconds())
+    yield from (silent, ahead)
 
 
 def queue_gauges(now: datetime) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from google.protobuf.json_format import MessageToJson
@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client import Counter
 
 from console.core.errors import ConsoleError, Unavailable
-from console.core.problems import problem
+from console.core.problems import meaning, problem
 from console.identity.models import Agent
 from messages.ingest import gate, native
 from messages.ingest.http import Body, finish, receive
@@ -59,6 +59,10 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
                 if isinstance(error.__cause__, TIMED_OUT):
                     gate.stumbled()
                 refusal = Unavailable("the database cannot take this now; send it again")
+            except DatabaseError as error:
+                if (meant := meaning(error)) is None:
+                    raise
+                refusal = meant
             finally:
                 gate.leave_room(request)
                 if (agent := getattr(request, "ingest_agent", None)) is not None:

@@ -53,20 +53,7 @@ def events_of(
     refused: list[Refused] = []
     index = links = 0
     for resource_spans in request.resource_spans:
-        resource = plain(resource_spans.resource.attributes)
-        semconv.rename(resource)
-        source = _Source(
-            kept={name: resource[name] for name in semconv.RESOURCE_KEPT if name in resource},
-            system=clean.text(str(resource.get("service.name") or "unknown_service"), 120),
-            keys=keys(resource),
-            attributes=resource,
-            environment_id=environment_id,
-            now=now,
-            earliest_ns=int((now - retention - clean.EPOCH).total_seconds()) * 1_000_000_000,
-            latest_ns=int((now + clean.FUTURE - clean.EPOCH).total_seconds()) * 1_000_000_000,
-            retention=retention,
-            key_rules=keys,
-        )
+        source = _source_of(resource_spans.resource, environment_id, now, retention, keys)
         for scope_spans in resource_spans.scope_spans:
             place = _Place(resource=resource_spans.resource, scope=scope_spans.scope, scope_name=scope_spans.scope.name)
             if index + len(scope_spans.spans) > MOST_OTLP_ITEMS:
@@ -139,6 +126,23 @@ class _Source:
     retention: timedelta
     key_rules: Keys
     kept: dict[str, Any]
+
+
+def _source_of(resource: Any, environment_id: int, now: datetime, retention: timedelta, keys: Keys) -> _Source:
+    attributes = plain(resource.attributes)
+    semconv.rename(attributes)
+    return _Source(
+        kept={name: attributes[name] for name in semconv.RESOURCE_KEPT if name in attributes},
+        system=clean.text(str(attributes.get("service.name") or "unknown_service"), 120),
+        keys=keys(attributes),
+        attributes=attributes,
+        environment_id=environment_id,
+        now=now,
+        earliest_ns=int((now - retention - clean.EPOCH).total_seconds()) * 1_000_000_000,
+        latest_ns=int((now + clean.FUTURE - clean.EPOCH).total_seconds()) * 1_000_000_000,
+        retention=retention,
+        key_rules=keys,
+    )
 
 
 def _event(span: Any, trace_id: bytes, span_id: str, index: int, source: _Source, place: _Place) -> NewEvent:

@@ -20,7 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from messages.connectors.base import Address, Header
 from messages.connectors.http.connector import HTTPConnector
-from tests.contracts.test_connectors import http_bench, outgoing
+from tests.contracts.benches import http_bench
+from tests.contracts.test_connectors import outgoing
 from tests.engines.receiver import Answer, receiving
 
 TRICKLES = {

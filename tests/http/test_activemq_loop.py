@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from messages.connectors.activemq.client import Line
 from tests.http.test_rabbitmq_loop import tracer
+from tests.loops import harvesting
 from tests.product import ROOT, Product, call, wait_until
 
 QUEUE = "own.erp.orders"
@@ -84,16 +85,6 @@ def letters_of(product: Product, api: str) -> list[dict[str, Any]]:
         page = call("GET", url, key=api)[1]
         found, url = found + page["results"], page.get("next")
     return found
-
-
-@contextlib.contextmanager
-def harvesting(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "agents", "harvest", "--config", str(config)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.engine

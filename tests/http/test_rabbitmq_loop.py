@@ -13,13 +13,10 @@ from typing import Any
 import pika
 import pytest
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tests.loops import tracer
 from tests.product import ROOT, Product, call, wait_until
 
 QUEUE = "erp.orders"
@@ -41,14 +38,6 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     product = Product(tmp_path_factory.mktemp("rabbit") / "data", demo=False).start()
     yield product
     product.stop()
-
-
-def tracer(product: Product, key: str, service: str) -> trace.Tracer:
-    """Return a tracer as any application has one: the SDK and its standard OTLP/HTTP exporter, unmodified."""
-    exporter = OTLPSpanExporter(endpoint=product.base + "/v1/traces", headers={"authorization": f"Bearer {key}"})
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return provider.get_tracer("tests")
 
 
 def attributes(operation: str, message_id: str) -> dict[str, str]:

@@ -13,13 +13,10 @@ from typing import Any
 import boto3
 import pytest
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tests.loops import harvesting, tracer
 from tests.product import ROOT, Product, call, wait_until
 
 QUEUE = "erp-orders"
@@ -50,14 +47,6 @@ def sqs(localstack: str) -> Iterator[Any]:
     login = {"region_name": "eu-central-1", "aws_access_key_id": "app", "aws_secret_access_key": "app"}
     with contextlib.closing(boto3.client("sqs", endpoint_url=localstack, **login)) as client:
         yield client
-
-
-def tracer(product: Product, key: str, service: str) -> trace.Tracer:
-    """Return a tracer as any application has one: the SDK and its standard OTLP/HTTP exporter, unmodified."""
-    exporter = OTLPSpanExporter(endpoint=product.base + "/v1/traces", headers={"authorization": f"Bearer {key}"})
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return provider.get_tracer("tests")
 
 
 def attributes(operation: str, order: str) -> dict[str, str]:
@@ -109,16 +98,6 @@ def waiting(sqs: Any, queue: str) -> int:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
     return sum(int(told[name]) for name in names)
-
-
-@contextlib.contextmanager
-def harvesting(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "agents", "harvest", "--config", str(config)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.engine
