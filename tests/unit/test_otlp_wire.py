@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from messages.ingest import semconv
-from messages.ingest.otlp_wire import TraceRequest, attributes_of, plain, read_attribute
+from messages.ingest.otlp_wire import TraceRequest, _read_text, attributes_of, plain, read_attribute
 
 names = st.sampled_from([*sorted(semconv.RENAMED), "order_no", "messaging.destination.name", ""]) | st.text(
     max_size=300
@@ -82,3 +82,10 @@ def test_a_request_is_the_same_bytes_in_both_classes():
     again = TraceRequest.FromString(request.SerializeToString()).SerializeToString()
 
     assert ExportTraceServiceRequest.FromString(again) == request
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 2_000_000])
+def test_a_text_of_any_usual_length_is_read_without_protobuf(size: int):
+    raw = KeyValue(key="messaging.operation", value=AnyValue(string_value="é" * (size // 2))).SerializeToString()
+
+    assert _read_text(raw) == ("messaging.operation.type", "é" * (size // 2))
