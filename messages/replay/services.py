@@ -242,7 +242,7 @@ def _record_send(replay: Replay) -> None:
     letter = replay.dead_letter
     event = NewEvent(
         index=0,
-        id=span_event_id(letter.environment_id, replay.trace_id.bytes, replay.span_id),
+        id=span_event_id(letter.environment_id, replay.trace_id.bytes, bytes.fromhex(replay.span_id)),
         occurred_at=replay.created_at,
         system="waybill",
         operation=2,
