@@ -132,7 +132,7 @@ class Reader:
             raise Misfit(f"it is nested deeper than {MOST_DEPTH}")
         found = READERS[kind](self, schema)
         self.depth -= 1
-        logical = isinstance(schema, dict) and READ.get((schema.get("logicalType"), kind))
+        logical = isinstance(schema, dict) and READ.get((str(schema.get("logicalType")), kind))
         return logical(found, schema) if logical else plain(found)
 
     def null(self, _: Any) -> None:

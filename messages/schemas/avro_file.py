@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from messages.schemas.limits import MOST_CHARACTERS, BadSchema, Budget, Misfit
 
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
+TOO_LARGE = f"a block unpacks to more than {MOST_CHARACTERS:,} bytes"
 
 
 def read_file(data: bytes) -> list[Any]:
@@ -36,7 +38,8 @@ def _metadata(head: Reader) -> tuple[AvroSchema, str]:
             head.long()
         for _ in range(abs(count)):
             head.budget.spend(0)
-            said[head.string(None)] = head.octets(None)
+            name = head.string(None)
+            said[name] = head.octets(None)
     try:
         return read_schema(said.get("avro.schema", b"").decode()), said.get("avro.codec", b"null").decode()
     except UnicodeDecodeError as error:
@@ -45,21 +48,34 @@ def _metadata(head: Reader) -> tuple[AvroSchema, str]:
         raise Misfit(f"its own schema cannot be used: {error}") from error
 
 
-CODECS = {"zstandard": "zstd", "deflate": "deflate"}
-
-
 def _unpacked(block: bytes, codec: str) -> bytes:
     if codec == "null":
         return block
-    if codec not in CODECS:
+    if codec == "deflate":
+        return _inflated(block)
+    if codec != "zstandard":
         raise Misfit(f"its blocks are packed as {codec[:40]}, which is not read here")
     try:
-        plain = unpack(block, CODECS[codec], most=MOST_CHARACTERS)
+        plain = unpack(block, "zstd", most=MOST_CHARACTERS)
     except Packed as error:
         raise Misfit(f"a block cannot be unpacked: {error}") from error
     if plain.cut:
-        raise Misfit(f"a block unpacks to more than {MOST_CHARACTERS:,} bytes")
+        raise Misfit(TOO_LARGE)
     return plain.body
+
+
+def _inflated(block: bytes) -> bytes:
+    """Inflate without a header; what follows is not looked at, for fastavro leaves three bytes of a checksum there."""
+    inflater = zlib.decompressobj(-15)
+    try:
+        plain = inflater.decompress(block, MOST_CHARACTERS + 1)
+    except zlib.error as error:
+        raise Misfit(f"a block cannot be unpacked: {error}") from error
+    if len(plain) > MOST_CHARACTERS:
+        raise Misfit(TOO_LARGE)
+    if not inflater.eof:
+        raise Misfit("a block cannot be unpacked: it is cut")
+    return plain
 
 
 def _records(schema: AvroSchema, block: bytes, count: int, budget: Budget) -> Iterator[Any]:

@@ -79,7 +79,7 @@ def uuid_of_bytes(value: bytes, _: Any) -> str:
     return str(uuid.UUID(bytes=value)) if len(value) == 16 else base64_text(value)
 
 
-READ: dict[tuple[Any, str], Callable[[Any, Any], Any]] = {
+READ: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
     ("decimal", "bytes"): decimal,
     ("decimal", "fixed"): decimal,
     ("date", "int"): day,

@@ -191,5 +191,5 @@ def decode_by(schema: SchemaRow, body: bytes, *, framed: bool) -> Decoded:
     text, unknown = protobuf.decode(compiled, kind, body)
     steps = [f"Protobuf {kind.full_name} by the schema {schema.name}"]
     if unknown:
-        steps.append(f"{unknown:,} field{'s' if unknown > 1 else ''} that the schema does not know left out")
+        steps.append(f"left out: {unknown:,} bytes in fields that the schema does not know")
     return Decoded(json=text.encode("utf-8", "replace"), steps=tuple(steps))

@@ -11,8 +11,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.message import DecodeError
 
 from messages.schemas.limits import LONGEST_NAME, MOST_CHARACTERS, BadSchema, Misfit
 from messages.schemas.protoc import LARGEST_COMPILED, compile_proto
@@ -102,12 +101,14 @@ def message_at(compiled: Compiled, indexes: list[int]) -> Descriptor:
 
 
 def decode(compiled: Compiled, kind: Descriptor, data: bytes) -> tuple[str, int]:
-    """Return (JSON with the names of the schema, how many fields the schema does not know); raises Misfit."""
+    """Return (JSON with the names of the schema, bytes in fields that the schema does not know, left out); raises Misfit."""
     if len(data) > LARGEST_BYTES:
         raise Misfit(f"it has {len(data):,} bytes, and at most {LARGEST_BYTES:,} are decoded")
     try:
         found = message_factory.GetMessageClass(kind).FromString(data)
-        unknown = _unknown(found)
+        known_and_unknown = found.ByteSize()
+        found.DiscardUnknownFields()
+        unknown = known_and_unknown - found.ByteSize()
         text = json_format.MessageToJson(
             found, indent=None, preserving_proto_field_name=True, descriptor_pool=compiled.pool, ensure_ascii=False
         )
@@ -120,21 +121,3 @@ def decode(compiled: Compiled, kind: Descriptor, data: bytes) -> tuple[str, int]
     if len(text) > MOST_CHARACTERS:
         raise Misfit(f"it holds more than is decoded ({MOST_CHARACTERS // 1024 // 1024} MiB of JSON)")
     return text, unknown
-
-
-def _unknown(message: Message) -> int:
-    """Return how many fields of this message and those within it the schema does not know."""
-    count, waiting = 0, [message]
-    while waiting:
-        one = waiting.pop()
-        count += len(UnknownFieldSet(one))
-        for field, value in one.ListFields():
-            if field.message_type is None:
-                continue
-            if not field.is_repeated:
-                waiting.append(value)
-            elif not field.message_type.GetOptions().map_entry:
-                waiting += value
-            elif field.message_type.fields_by_name["value"].message_type is not None:
-                waiting += value.values()
-    return count

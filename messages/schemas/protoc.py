@@ -20,6 +20,7 @@ NAME = "schema.proto"
 LARGEST_COMPILED = 1024 * 1024
 WAIT_S = 15
 CHILD = Path(__file__).with_name("protoc_child.py")
+NOISE = re.compile(r": warning: |^WARNING: All log|^[IW]\d{4} ")
 PLACE = re.compile(r"^(?:\S*/)?schema\.proto:(\d+):(\d+): ")
 
 
@@ -54,7 +55,7 @@ def _well_known() -> Path:
 
 
 def _words(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip() and ": warning: " not in line]
+    lines = [line for line in said.splitlines() if line.strip() and not NOISE.search(line)]
     if not lines:
         return "the compiler ended without a word: it may be too large"
     return "; ".join(PLACE.sub(r"line \1, column \2: ", line) for line in lines[:5])[:500]
