@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,7 @@ MOST_BYTES = 4 * 1024 * 1024
 MOST_LAYERS = 3
 ENCODING = "content-encoding"
 PLAIN = {"", "identity", "utf-8", "utf8", "us-ascii", "ascii", "binary"}
+LIBRARY = re.compile(r"^the body is not \w+: (?:Error -?\d+ while decompressing data: )?")
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -89,5 +91,5 @@ def _gathered(chunks: Iterator[bytes], most: int) -> tuple[bytes, bool]:
 def _words(body: bytes, layer: str, error: Malformed) -> str:
     if layer in MAGIC.values() and not any(body.startswith(magic) for magic, named in MAGIC.items() if named == layer):
         return f"its content-encoding says {layer}, and it is not {layer}"
-    why = str(error).replace("the compressed body", "it").removeprefix(f"the body is not {layer}: ")
+    why = LIBRARY.sub("", str(error).replace("the compressed body", "it"))
     return f"it is packed as {layer}, and broken: {why}"[:300]
