@@ -405,7 +405,9 @@ class JourneyLine(serializers.Serializer[Message]):
 class ReadableOut(serializers.Serializer[Any]):
     """A body unpacked, and decoded by the schema that applies: docs/bodies.md."""
 
-    text = serializers.CharField(allow_null=True, help_text="Null when it is no text, or is withheld.")
+    text = serializers.CharField(
+        allow_null=True, help_text="Null when it is no text, is withheld, or is `body` itself: no steps."
+    )
     content_type = serializers.CharField()
     steps = serializers.ListField(child=serializers.CharField(), help_text="How it was read; empty: as it is stored.")
     problem = serializers.CharField(allow_blank=True, help_text="Why it could not be read.")

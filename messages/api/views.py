@@ -142,7 +142,7 @@ def payload_response(flow: Flow, payload: StoredPayload | None, destinations: Se
         "body": None if read.hides_stored else _text(payload.body),
         "body_base64": None if read.hides_stored else base64.b64encode(payload.body).decode(),
         "readable": {
-            "text": None if read.withheld else _text(read.body, cut=read.cut),
+            "text": _text(read.body, cut=read.cut) if read.steps and not read.withheld else None,
             "content_type": read.content_type,
             "steps": read.steps,
             "problem": read.problem,

@@ -15,7 +15,7 @@ from messages.ingest.catalog import rules_of
 from messages.masking.bodies import mask_body
 from messages.masking.rules import Budget, Work
 from messages.models import Flow
-from messages.payloads.unpack import Packed, Unpacked, declared_encoding, unpack
+from messages.payloads.unpack import MOST_BYTES, Packed, Unpacked, declared_encoding, unpack
 from messages.schemas.decoding import Undecoded, decode
 from messages.schemas.queries import schemas_for_reading
 
@@ -67,8 +67,8 @@ def _decoded(
 ) -> Readable:
     steps = (_packing(plain, stored_bytes),) if plain.layers else ()
     unpacked = Readable(body=plain.body, content_type=content_type, steps=steps, cut=plain.cut)
-    if plain.cut:
-        return unpacked
+    if len(plain.body) >= MOST_BYTES:
+        return unpacked  # it would make more JSON than is decoded
     try:
         found = decode(plain.body, destinations, lambda: schemas_for_reading(flow.environment_id))
     except Undecoded as error:

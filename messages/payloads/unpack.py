@@ -45,7 +45,7 @@ def declared_encoding(headers: Sequence[Mapping[str, Any]], properties: Mapping[
 def unpack(body: bytes, encoding: str = "", *, most: int = MOST_BYTES) -> Unpacked:
     """Return at most `most` bytes of the body unpacked as `encoding` says ("gzip", "gzip, zstd"), else as its first bytes do.
 
-    Never inflates more than `most` and 1 MiB, whatever the body claims. Raises Packed.
+    Stops at the first step past `most`, whatever the body claims: a step is 1 MiB, of zstd 8 MiB. Raises Packed.
     """
     layers = [one for part in encoding.split(",") if (one := part.strip().lower()) not in PLAIN]
     if not layers:

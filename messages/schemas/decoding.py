@@ -97,7 +97,10 @@ def _is_json(body: bytes) -> bool:
     if deeper_than(MOST_DEPTH, body):
         return False
     try:
-        msgspec.json.decode(body)
+        body.decode()
+        msgspec.json.decode(
+            body, type=msgspec.Raw
+        )  # checked and not built: a large body is read at every look at its page
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return False
     return True

@@ -181,6 +181,13 @@ def test_a_payload_is_told_as_it_is_stored_and_as_people_read_it():
     }  # fmt: skip
 
 
+def test_a_plain_body_is_told_once():
+    told = payload_of(stored_letter(body='{"order_no": "4711"}'))
+
+    assert told["body"] == '{"order_no": "4711"}'
+    assert (told["readable"]["text"], told["readable"]["steps"], told["readable"]["problem"]) == (None, [], "")
+
+
 def test_a_payload_that_cannot_be_read_says_why():
     told = payload_of(letter_of(FRAMED))
 
