@@ -79,7 +79,13 @@ def uuid_of_bytes(value: bytes, _: Any) -> str:
     return str(uuid.UUID(bytes=value)) if len(value) == 16 else base64_text(value)
 
 
-READ: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
+Reading = Callable[[Any, Any], Any]
+MOMENTS: dict[tuple[str, str], Reading] = {
+    (f"{local}timestamp-{unit}", "long"): moment(unit, "" if local else "Z")
+    for local in ("", "local-")
+    for unit in DIGITS
+}
+READ: dict[tuple[str, str], Reading] = {
     ("decimal", "bytes"): decimal,
     ("decimal", "fixed"): decimal,
     ("date", "int"): day,
@@ -87,8 +93,5 @@ READ: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
     ("time-micros", "long"): time_of_day("micros"),
     ("duration", "fixed"): duration,
     ("uuid", "fixed"): uuid_of_bytes,
-} | {
-    (f"{local}timestamp-{unit}", "long"): moment(unit, "" if local else "Z")
-    for local in ("", "local-")
-    for unit in DIGITS
+    **MOMENTS,
 }

@@ -63,7 +63,7 @@ def decode(body: bytes, destinations: Sequence[str], schemas: Callable[[], Seque
     schemas       asked only when the body may need one.
     """
     frame = frame_of(body)
-    if frame is None and _is_document(body):
+    if not body or (frame is None and _is_document(body)):
         return None
     if frame is not None and frame.kind == CONTAINER:
         return _file(body)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from console.audit.models import AuditEntry
 from console.identity.models import Membership, Role
-from messages.models import DeadLetter, Schema
+from messages.connectors.kafka.decode import Record, decode_record
+from messages.models import DeadLetter, Replay, Schema
+from messages.payloads.queries import stored_content
+from messages.replay.outgoing import outgoing
 from messages.schemas.avro import read_schema
-from tests.factories import environment, stored_letter
+from tests.factories import agent_key, environment, push, stored_letter
 from tests.http.test_rest_administration import Caller
 from tests.services.test_masking import SECRET, rule
 from tests.unit.test_schemas_avro import ORDER, READ, SAID, written
@@ -179,6 +184,33 @@ def test_a_payload_is_told_as_it_is_stored_and_as_people_read_it():
         "text": READ, "content_type": "application/json", "problem": "", "truncated": False, "masked": {}, "withheld": "",
         "steps": [f"gzip, {len(packed)} B → {len(FRAMED)} B", "Confluent framing, schema id 42", "Avro by the schema Orders"],
     }  # fmt: skip
+
+
+def test_a_record_of_kafka_is_read_as_its_header_and_its_frame_say_and_goes_back_as_it_came():
+    environment()
+    Caller("admin", Role.ADMINISTRATOR)("post", "schemas", WANTED | {"destination": "shop.*"})
+    packed = gzip.compress(zlib.compress(FRAMED))
+    headers = (("content-encoding", b"deflate, gzip"), ("kafka_dlt-original-topic", b"shop.orders"))
+    record = Record(topic="shop.orders-dlt", partition=1, offset=7, value=packed, timestamp_ms=1_795_647_345_091, headers=headers)  # fmt: skip
+
+    answer = push("/ingest/v1/dead-letters", [decode_record(record, broker="kafka")], key=agent_key())
+    letter = DeadLetter.objects.get()
+    told = payload_of(letter)
+
+    assert answer.json()["accepted"] == 1
+    assert told["readable"]["text"] == READ
+    assert told["readable"]["steps"][0] == f"deflate, gzip, {len(packed)} B → {len(FRAMED)} B"
+    content = stored_content(letter.environment_id, letter.pk, letter.payload_on)
+    replay = Replay(
+        dead_letter=letter, destination=letter.origin, trace_id=uuid4(), span_id="1" * 16, requested_by="olga"
+    )
+    assert outgoing(replay, content, 1).body == packed
+
+
+def test_a_broker_s_property_says_how_a_body_is_packed():
+    letter = letter_of(zlib.compress(b'{"order_no": "4711"}'), properties={"content_encoding": "deflate"})
+
+    assert payload_of(letter)["readable"]["text"] == '{"order_no": "4711"}'
 
 
 def test_a_plain_body_is_told_once():
