@@ -81,7 +81,7 @@ def find_message(compiled: Compiled, name: str) -> Descriptor:
         raise BadSchema(f"say which message: {', '.join(one.full_name for one in top[:20])}")
     try:
         return compiled.pool.FindMessageTypeByName(name)
-    except KeyError:
+    except (KeyError, ValueError):
         raise BadSchema(
             f"there is no message '{name[:100]}' in it, but {', '.join(m.full_name for m in top[:20])}"
         ) from None

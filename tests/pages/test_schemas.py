@@ -285,6 +285,16 @@ def test_any_bytes_in_a_body_make_a_page():
         assert page.get(f"/dead-letters/{letter.pk}/").status_code == 200, body
 
 
+def test_a_schema_of_another_environment_reads_nothing_here():
+    add_schema(environment("staging"), NewSchema(name="Orders", format="avro", definition=AVRO, ids=[42]), by=ROOT)
+    letter = letter_of(FRAMED)
+
+    shown = text_of(client("olga", Role.OPERATOR).get(f"/dead-letters/{letter.pk}/"))
+
+    assert "no schema with this id is configured" in shown
+    assert "1284.50" not in shown
+
+
 def test_a_body_in_json_asks_for_no_schema():
     schema()
     letter = stored_letter()

@@ -152,6 +152,10 @@ def test_what_is_plain_or_of_no_known_schema_is_left_alone(body: bytes):
     assert decoded(body, BY_ID, schema("elsewhere", AVRO, destination="erp.*")) is None
 
 
+def test_an_empty_body_is_empty_though_an_empty_message_would_be_too():
+    assert decoded(b"", PROTO_THERE) is None
+
+
 @pytest.mark.parametrize("body", [b'{"a": 1}', b"<a>1</a>"])
 def test_json_and_xml_are_not_tried_by_a_schema_of_their_destination(body: bytes):
     assert decode(body, ["shop.orders"], lambda: pytest.fail("nobody needs schemas")) is None
