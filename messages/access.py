@@ -32,6 +32,7 @@ from messages.models import (
     Replay,
     RollupHour,
     RollupMinute,
+    Schema,
     System,
 )
 
@@ -152,6 +153,16 @@ def visible_mappings(actor: Actor) -> QuerySet[Mapping]:
 
 def get_visible_mapping(actor: Actor, pk: int) -> Mapping:
     return _get(visible_mappings(actor), "mapping", pk=pk)
+
+
+def visible_schemas(actor: Actor) -> QuerySet[Schema]:
+    """Return the schemas of the actor's environments."""
+    schemas = Schema.objects.select_related("environment")
+    return schemas if actor.is_superuser else schemas.filter(environment_id__in=list(actor.grants))
+
+
+def get_visible_schema(actor: Actor, pk: int) -> Schema:
+    return _get(visible_schemas(actor), "schema", pk=pk)
 
 
 def _get(rows: QuerySet[M], what: str, **by: Any) -> M:

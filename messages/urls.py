@@ -18,6 +18,7 @@ from messages.journeys import views as journeys
 from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.retention import views as retention
+from messages.schemas import views as schema
 from messages.search import views as search
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -54,6 +55,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/mappings/new/", mapping.new, name="mapping-new"),
     path("settings/mappings/<int:pk>/", mapping.one, name="mapping"),
     path("settings/mappings/<int:pk>/remove/", mapping.remove, name="mapping-remove"),
+    path("settings/schemas/", schema.schemas, name="schemas"),
+    path("settings/schemas/new/", schema.new, name="schema-new"),
+    path("settings/schemas/<int:pk>/", schema.one, name="body-schema"),
+    path("settings/schemas/<int:pk>/remove/", schema.remove, name="schema-remove"),
     path("settings/retention/", retention.retention, name="retention"),
     path("settings/retention/hold/", retention.hold, name="environment-hold"),
     path("settings/retention/holds/<int:pk>/lift/", retention.lift, name="hold-lift"),

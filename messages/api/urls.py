@@ -20,6 +20,7 @@ from messages.api import (
     masking,
     people,
     retention,
+    schemas,
     views,
 )
 from messages.api.docs import ApiDocs
@@ -84,6 +85,9 @@ urlpatterns = [
     path("mappings/preview", mappings.PreviewMapping.as_view()),
     path("mappings/shipped", mappings.ShippedMappings.as_view()),
     path("mappings/<str:pk>", mappings.OneMapping.as_view()),
+    path("schemas", schemas.Schemas.as_view()),
+    path("schemas/preview", schemas.PreviewSchema.as_view()),
+    path("schemas/<str:pk>", schemas.OneSchema.as_view()),
     path("agents", agents.Agents.as_view()),
     path("agents/<str:pk>", agents.OneAgent.as_view()),
     path("agents/<str:pk>/clocks", agents.AgentClocks.as_view()),

@@ -140,7 +140,9 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "corrections": [(one.system, words_of(one)) for one in journey.corrections],
         "steps": journey.steps,
         "log": log_of(journey, history_of_letters([letter]), letter=letter),
-        "payload": shown_payload(actor, letter.flow, letter, letter.pk, letter.payload_on),
+        "payload": shown_payload(
+            actor, letter.flow, letter, letter.pk, letter.payload_on, (letter.origin, letter.queue)
+        ),
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
     }
     return {**context, "offered": _offered(context)}
