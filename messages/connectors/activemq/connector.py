@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
+from messages.connectors.activemq.asking import find_dead_letter_queues, find_hints
 from messages.connectors.activemq.client import (
     BrokerError,
     Line,
@@ -19,11 +21,13 @@ from messages.connectors.activemq.decode import FRAME
 from messages.connectors.activemq.management import Manager
 from messages.connectors.activemq.names import escaped, plain_name, wire_name
 from messages.connectors.activemq.source import queue_exists
-from messages.connectors.base import Address, Check, Header, Outgoing, Published
+from messages.connectors.activemq.topology import classic_hints, expiry_hints
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
 from messages.connectors.headers import value_of
 
 WINDOW = 100  # messages without a receipt
 WINDOW_BYTES = 8 * 1024 * 1024
+CLASSIC_LISTS_NOTHING = "ActiveMQ Classic lists no queues over STOMP: name them yourself. Unless it was told otherwise, all dead letters are in ActiveMQ.DLQ"
 LONGEST_HEADER = 10 * 1024  # bytes of a line, ActiveMQ Classic: it hangs up on a longer one
 NOT_OURS = FRAME | {
     "id",
@@ -143,6 +147,33 @@ class StompConnector:
                 manager.close()
         words = "STOMP has no question for it: the first message will tell"
         return [*checks, Check(question="may publish", answer=None, detail=words)]
+
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say what Artemis' management tells of the address; of Classic, what the destination's name does."""
+        until = time.monotonic() + timeout_s
+        found = expiry_hints(item.properties.get("expires"), now=datetime.now(UTC))
+        try:
+            line = self._open(timeout_s)
+        except LineBroke as error:
+            raise BrokerUnavailable(str(error)) from error
+        name = plain_name(destination_of(item, line.artemis))
+        if not line.artemis:
+            return found + classic_hints(name, died_in=died_in)
+        with contextlib.closing(Manager(self.address)) as manager:
+            multicast = item.route.get("type") == "MULTICAST"
+            return found + find_hints(manager.ask, name, multicast=multicast, died_in=died_in, until=until)
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Ask Artemis where its addresses send dead letters; Classic lists nothing over STOMP."""
+        until = time.monotonic() + timeout_s
+        try:
+            line = self._open(timeout_s)
+        except LineBroke as error:
+            raise BrokerUnavailable(str(error)) from error
+        if not line.artemis:
+            raise BrokerUnavailable(CLASSIC_LISTS_NOTHING)
+        with contextlib.closing(Manager(self.address)) as manager:
+            return find_dead_letter_queues(manager.ask, until=until)
 
     def close(self) -> None:
         if self.line is not None:

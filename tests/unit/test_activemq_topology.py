@@ -1,0 +1,132 @@
+"""What is made of Artemis' answers and of Classic's names: the sentences, without a broker."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from messages.connectors.activemq.asking import MAY_NOT, find_dead_letter_queues, find_hints
+from messages.connectors.activemq.topology import artemis_hints, classic_hints, dead_letter_queues, expiry_hints
+from messages.connectors.base import BrokerUnavailable
+
+NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
+TO_DLQ = {"deadLetterAddress": "DLQ", "maxDeliveryAttempts": 3}
+
+
+def row(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": name,
+        "routingType": "ANYCAST",
+        "consumerCount": "1",
+        "messageCount": "0",
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "settings", "multicast", "said"),
+    [
+        ("a", [row("a")], TO_DLQ, False, []),
+        ("a", [row("a", consumerCount="0")], TO_DLQ, False, ["nobody consumes queue a now"]),
+        ("a", [row("a", consumerCount="odd")], TO_DLQ, False, []),
+        ("a", [], TO_DLQ, False, ["there is no queue at address a"]),
+        ("a", [row("x", address="a"), row("y", address="a")], TO_DLQ, False, ["has 2 queues (x, y): Artemis gives it to one"]),
+        ("a", [row("x", address="a", routingType="MULTICAST")], TO_DLQ, False, ["is a topic with 1 subscriber and has no queue"]),
+        ("a", [], TO_DLQ, True, ["nobody has subscribed to topic a"]),
+        ("a", [row("x", routingType="MULTICAST", filter="b = 1")], TO_DLQ, True, ["has 1 subscriber, 1 of them by a filter"]),
+        ("a::x", [row("x", address="a")], TO_DLQ, False, []),
+        ("a::x", [row("y", address="a")], TO_DLQ, False, ["has no queue x at address a any more"]),
+        ("a", [row("a")], {}, False, ["has no dead-letter-address: if it fails again Artemis drops it after 10 failed"]),
+        ("a", [row("a")], {"maxDeliveryAttempts": -1}, False, []),
+        ("a", [row("a")], {"maxDeliveryAttempts": 1}, False, ["drops it after one failed delivery"]),
+        ("a", [row("a")], TO_DLQ | {"deadLetterAddress": "other"}, False, ["moves it to other after 3 failed deliveries, not to DLQ"]),
+        ("a", [row("a")], TO_DLQ | {"expiryDelay": 5000}, False, ["expire after 5 s"]),
+        ("a", [row("a")], TO_DLQ | {"maxExpiryDelay": 3600_000, "expiryDelay": -1}, False, ["live longer than 1 hour"]),
+    ],
+)  # fmt: skip
+def test_an_address_of_artemis_is_minded_in_words(
+    name: str, rows: list[dict[str, Any]], settings: dict[str, Any], multicast: bool, said: list[str]
+):
+    found = artemis_hints(name, rows, settings, multicast=multicast, died_in="DLQ")
+
+    assert len(found) == len(said)
+    assert all(part in sentence for part, sentence in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("destination", "part"),
+    [
+        ("orders", "does not tell over STOMP"),
+        ("a,b", "composite destination: the message goes to each of a, b"),
+        ("/topic/VirtualTopic.orders", "each queue Consumer.*.VirtualTopic.orders gets it"),
+        ("/topic/prices", "is a topic: every subscriber"),
+        ("/queue/ActiveMQ.DLQ", "goes back into ActiveMQ.DLQ"),
+    ],
+)
+def test_a_name_of_classic_is_minded_in_words(destination: str, part: str):
+    [said] = classic_hints(destination, died_in="ActiveMQ.DLQ")
+
+    assert part in said
+
+
+@pytest.mark.parametrize(
+    ("expires", "part"),
+    [
+        ("", None), (None, None), ("0", None), ("no time", None), ("9" * 30, None), (7.5, None),
+        ("2026-11-26T02:00:00+00:00", "is past"), ("2026-11-26T02:00:00", "is past"), ("1", "is past"),
+        ("2026-11-26T03:10:00Z", "expires in 10 min"), ("1795664400000", "expires in 2 hours"),
+    ],
+)  # fmt: skip
+def test_an_expiry_is_told_from_now(expires: object, part: str | None):
+    said = expiry_hints(expires, now=datetime(2026, 11, 26, 1, 40, tzinfo=UTC) if expires == "1795664400000" else NOW)
+
+    assert len(said) == (0 if part is None else 1)
+    assert part is None or part in said[0]
+
+
+class Answers:
+    """Artemis' management with these address settings."""
+
+    def __init__(self, settings: dict[str, str], rows: str = '{"data": []}') -> None:
+        self.settings, self.rows = settings, rows
+
+    def __call__(
+        self, resource: str, *, attribute: str = "", operation: str = "", arguments: tuple[object, ...] = ()
+    ) -> Any:
+        return self.rows if operation == "listQueues" else self.settings.get(str(arguments[0]))
+
+
+def test_dead_letter_addresses_that_lead_back_are_a_circle_and_odd_answers_are_none():
+    circle = Answers({"a": '{"deadLetterAddress": "b"}', "b": '{"deadLetterAddress": "a"}'})
+    onto_itself = Answers({"a": '{"deadLetterAddress": "b"}', "b": '{"deadLetterAddress": "b"}'})
+
+    def hints(ask: Answers) -> list[str]:
+        return find_hints(ask, "a", multicast=False, died_in="b", until=float("inf"))
+
+    assert hints(circle)[1].startswith("dead letters go in a circle: a → b → a.")
+    assert len(hints(onto_itself)) == 1
+    for odd in ("", "7", "[]", '{"data": 7}', "{", None):
+        assert hints(Answers({}, rows=odd)) == [MAY_NOT]  # type: ignore[arg-type]
+        with pytest.raises(BrokerUnavailable):
+            find_dead_letter_queues(Answers({}, rows=odd), until=float("inf"))  # type: ignore[arg-type]
+
+
+def test_queues_of_dead_letter_addresses_are_found_with_their_addresses():
+    rows = [
+        row("orders"), row("DLQ.orders", address="DLA", messageCount="4"), row("ExpiryQueue"), row("bills.dlq"),
+        row("hidden.dlq", internalQueue="true"), row("temp.dlq", temporary="true"), row("DLA"),
+    ]  # fmt: skip
+
+    found = dead_letter_queues(
+        rows,
+        {"orders": {"deadLetterAddress": "DLA", "expiryAddress": "ExpiryQueue"}, "DLA": {"deadLetterAddress": "DLA"}},
+    )
+
+    assert [(one.queue, one.why, one.waiting) for one in found] == [
+        ("DLA::DLQ.orders", "address orders sends its dead letters there", 4),
+        ("DLA", "address orders sends its dead letters there", 0),
+        ("ExpiryQueue", "address orders sends what expires there", 0),
+        ("bills.dlq", "its name ends with “dlq”", 0),
+    ]
