@@ -139,12 +139,20 @@ class RabbitMQConnector:
     def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
         """Say whether anybody consumes the queue that it goes to, when it expires, and, by the management API, whether it goes round."""
         queue = item.route.get("routing_key") or item.destination
+        exchange = item.route.get("exchange", "")
         found = expiry_hints(item.properties.get("expiration"))
-        if not item.route.get("exchange"):
+        if not exchange:
             found += self._queue_hints(queue, timeout_s)
-        if base := str(self.address.options.get("management") or ""):
+        base = str(self.address.options.get("management") or "")
+        if exchange and not base:
+            return [
+                *found,
+                f"it goes to exchange {exchange}: to which queues only the management API tells, and this connection has no address of it",
+            ]
+        if base:
             with contextlib.suppress(BrokerUnavailable):  # what the queue itself said is worth more than nothing
-                found += find_topology_hints(Management(base, self.address, timeout_s=timeout_s), queue, died_in)
+                management = Management(base, self.address, timeout_s=timeout_s)
+                found += find_topology_hints(management, queue, died_in, exchange=exchange)
         return found
 
     def _queue_hints(self, queue: str, timeout_s: float) -> list[str]:
