@@ -19,6 +19,7 @@ from messages.api import (
     mappings,
     masking,
     people,
+    redrive,
     retention,
     views,
 )
@@ -68,6 +69,8 @@ urlpatterns = [
     path("connections/<str:pk>/test", catalog.TestConnection.as_view()),
     path("connections/<str:pk>/queues", catalog.ConnectionQueues.as_view()),
     path("connections/<str:pk>/discover", catalog.DiscoverQueues.as_view()),
+    path("connections/<str:pk>/redrive", redrive.Redrive.as_view()),
+    path("connections/<str:pk>/redrive/cancel", redrive.CancelRedrive.as_view()),
     path("connections/<str:pk>/approve", catalog.ApproveConnection.as_view()),
     path("connections/<str:pk>/withdraw", catalog.WithdrawConnection.as_view()),
     path("connections/<str:pk>/secret", catalog.ConnectionSecret.as_view()),
