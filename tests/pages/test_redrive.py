@@ -62,7 +62,7 @@ def test_the_page_says_exactly_what_will_happen_before_anything_does(found: Conn
     assert "nothing is edited" in page
     assert "1 letter of this queue is open here, and stays open until the receiver reports it processed" in page
     assert "harvest-eu harvests this queue" in page
-    assert "Redrive all 3 unmodified, by Memory itself" in page
+    assert "Redrive all 3 unmodified" in page
     assert "Which queue?" in asks
     assert MOVES[found.address] == []
     assert audited() == []
