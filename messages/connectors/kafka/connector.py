@@ -97,7 +97,7 @@ class KafkaConnector:
         try:
             told = describe(self.address, asked, timeout_s=timeout_s)
             if isinstance(topic := told[name], KafkaError):
-                return [str(prepare(item, topic).detail)]
+                return [_why_not(name, topic)]
             asking = Asking(self.address, timeout_s=until - time.monotonic())
             found = topic_hints(
                 item,
@@ -146,15 +146,19 @@ def _all(items: Sequence[Outgoing], result: Any, detail: str) -> list[Published]
     return [Published(id=item.id, result=result, detail=detail) for item in items]
 
 
+def _why_not(name: str, error: KafkaError) -> str:
+    if error.code() in FORBIDDEN:
+        return f"Kafka forbids it: {says(error)}"
+    return f"there is no topic {name}, and a replay makes none"
+
+
 def prepare(item: Outgoing, topic: TopicDescription | KafkaError | None) -> Sending | Published:
     """Return what is handed to the producer, or why it is refused without having been sent. topic: None when its name is none."""
     name = _topic(item)
     if topic is None:
         return Published(id=item.id, result="refused", detail=f"“{name[:100]}” is no name of a topic")
     if isinstance(topic, KafkaError):
-        allowed = topic.code() not in FORBIDDEN
-        words = f"there is no topic {name}, and a replay makes none" if allowed else f"Kafka forbids it: {says(topic)}"
-        return Published(id=item.id, result="refused", detail=words)
+        return Published(id=item.id, result="refused", detail=_why_not(name, topic))
     try:
         return sending_of(item, name, len(topic.partitions))
     except (ValueError, TypeError, ArithmeticError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -130,7 +130,7 @@ def _of_subscription(read: Callable[..., Any], arn: str) -> Attributes:
     return {"RedrivePolicy": str(told["RedrivePolicy"])} if told.get("RedrivePolicy") else {}
 
 
-def _in_parallel(asked: dict[str, Callable[[], Attributes]], until: float) -> dict[str, Attributes]:
+def _in_parallel(asked: Mapping[str, Callable[[], Attributes]], until: float) -> dict[str, Attributes]:
     """Return the answers that came in time, in the order asked for; what may not be asked, or is gone meanwhile, is left out."""
     found: dict[str, Attributes] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
