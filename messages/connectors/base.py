@@ -22,7 +22,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """One message to send: where to, and exactly what."""
+    """One message to send: where to, and exactly what.
+
+    expiry  "": it expires as its properties say. drop: it never does. keep: it lives as long as it was to live before it died,
+            counted from now, where that is known. Of families whose messages expire (Family.expires); others have no such thing.
+    """
 
     id: str
     destination: str
@@ -31,6 +35,7 @@ class Outgoing:
     headers: tuple[Header, ...] = ()
     properties: Mapping[str, object] = field(default_factory=dict)
     content_type: str = ""
+    expiry: Literal["", "drop", "keep"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,7 @@ class Family:
     several_hosts  an address may name several, with commas between them.
     stripped   lower-case names of headers that tell of a death and that a replay leaves out; with `*` at the end, a prefix.
     options    what its connections may be told besides; it reaches the connector in Address.options.
+    expires    its messages may carry an expiry of their own, which a replay may drop or keep.
     """
 
     kind: str
@@ -118,6 +124,7 @@ class Family:
     several_hosts: bool = False
     stripped: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    expires: bool = False
 
 
 class BrokerUnavailable(Exception):

@@ -30,6 +30,7 @@ FAMILY = Family(
     example="memory://here",
     connector="messages.connectors.memory.MemoryConnector",
     source="messages.connectors.memory.MemorySource",
+    expires=True,
 )
 QUEUES: dict[str, dict[str, list[Outgoing]]] = defaultdict(lambda: defaultdict(list))
 MOVES: dict[str, list[Move]] = defaultdict(list)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from messages.connectors.activemq.asking import MAY_NOT, find_dead_letter_queues, find_hints
+from messages.connectors.activemq.expiry import expires_ms
 from messages.connectors.activemq.topology import artemis_hints, classic_hints, dead_letter_queues, expiry_hints
 from messages.connectors.base import BrokerUnavailable
 
@@ -72,18 +73,46 @@ def test_a_name_of_classic_is_minded_in_words(destination: str, part: str):
 
 
 @pytest.mark.parametrize(
-    ("expires", "part"),
+    ("properties", "part"),
     [
-        ("", None), (None, None), ("0", None), ("no time", None), ("9" * 30, None), (7.5, None),
-        ("2026-11-26T02:00:00+00:00", "is past"), ("2026-11-26T02:00:00", "is past"), ("1", "is past"),
-        ("2026-11-26T03:10:00Z", "expires in 10 min"), ("1795664400000", "expires in 2 hours"),
+        ({}, ""), ({"expires": None}, ""), ({"expires": "0"}, ""), ({"expires": "no time"}, ""), ({"expires": "9" * 30}, ""),
+        ({"expires": 7.5}, ""),
+        ({"expires": "2026-11-26T02:00:00+00:00"}, "is past"), ({"expires": "2026-11-26T02:00:00"}, "is past"), ({"expires": "1"}, "is past"),
+        ({"expires": "2026-11-26T03:10:00Z"}, "expires in 10 min"), ({"expires": "1795664400000"}, "expires in 40 min"),
+        ({"sent_at": "2026-11-26T01:00:00Z", "expired_at": "2026-11-26T01:15:00Z"}, "it had 15 min to live"),
+        ({"expired_at": "2026-11-26T01:15:00Z"}, ""), ({"sent_at": "2026-11-26T01:15:00Z", "expired_at": "2026-11-26T01:00:00Z"}, ""),
+        ({"sent_at": "x", "expired_at": "y"}, ""),
     ],
 )  # fmt: skip
-def test_an_expiry_is_told_from_now(expires: object, part: str | None):
-    said = expiry_hints(expires, now=datetime(2026, 11, 26, 1, 40, tzinfo=UTC) if expires == "1795664400000" else NOW)
+def test_an_expiry_is_told_from_now(properties: dict[str, object], part: str):
+    said = expiry_hints(properties, now=NOW)
 
-    assert len(said) == (0 if part is None else 1)
-    assert part is None or part in said[0]
+    assert len(said) == (1 if part else 0)
+    assert part in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("properties", "choice", "expires"),
+    [
+        ({}, "", None), ({}, "keep", None), ({"expires": "0"}, "", None),
+        ({"expires": 5000}, "", 5000), ({"expires": 5000}, "drop", None), ({"expires": 5000}, "keep", 5000),
+        ({"expires": "1970-01-01T00:00:05Z", "sent_at": "1970-01-01T00:00:02Z"}, "keep", 103_000),
+        ({"sent_at": "1970-01-01T00:00:02Z", "expired_at": "1970-01-01T00:00:04Z"}, "keep", 102_000),
+        ({"sent_at": "1970-01-01T00:00:02Z", "expired_at": "1970-01-01T00:00:04Z"}, "", None),
+        ({"sent_at": "1970-01-01T00:00:02Z", "expired_at": "1970-01-01T00:00:04Z"}, "drop", None),
+        ({"expired_at": "1970-01-01T00:00:04Z"}, "keep", None),
+    ],
+)  # fmt: skip
+def test_an_expiry_is_sent_as_it_is_dropped_or_kept_from_now(
+    properties: dict[str, object], choice: str, expires: int | None
+):
+    assert expires_ms(properties, choice, now_ms=100_000) == expires
+
+
+@pytest.mark.parametrize("odd", ["soon", "9" * 30, "-1", "0001-01-01T00:00:00+23:59"])
+def test_an_expiry_that_is_no_time_is_said(odd: str):
+    with pytest.raises(ValueError, match=r"."):
+        expires_ms({"expires": odd}, "", now_ms=0)
 
 
 class Answers:

@@ -9,6 +9,7 @@ FAMILY = Family(
     example="stomp://host:61613",
     connector="messages.connectors.activemq.schemes.connector_of",
     source="messages.connectors.activemq.schemes.source_of",
+    expires=True,
     stripped=(
         "dlqdeliveryfailurecause", "original-destination", "originalexpiration", "jmsxdeliverycount", "jmsactivemqbrokerpath",
         "x-opt-orig-*", "x-opt-jms-*", "x-opt-actual-expiry",

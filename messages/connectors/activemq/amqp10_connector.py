@@ -26,6 +26,7 @@ from messages.connectors.activemq.amqp10 import (
 )
 from messages.connectors.activemq.amqp10_management import AmqpManager, is_artemis
 from messages.connectors.activemq.asking import find_dead_letter_queues, find_hints
+from messages.connectors.activemq.expiry import expires_ms
 from messages.connectors.activemq.topology import expiry_hints
 from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
 from messages.connectors.headers import Epoch, value_of
@@ -122,7 +123,7 @@ class Amqp10Connector:
     def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
         """Say what Artemis' management tells of the address that it goes to."""
         until = time.monotonic() + timeout_s
-        found = expiry_hints(item.properties.get("expires"), now=datetime.now(UTC))
+        found = expiry_hints(item.properties, now=datetime.now(UTC))
         name = item.route.get("queue") or item.destination
         connection = self._asked(timeout_s)
         if not is_artemis(connection):
@@ -180,6 +181,9 @@ def message_of(item: Outgoing) -> Any:
             setattr(message, name, str(kept[of]))
     if kept.get("priority") is not None:
         message.priority = int(str(kept["priority"]))
+    now_ms = int(time.time() * 1000)
+    if expires := expires_ms(kept, item.expiry, now_ms=now_ms):
+        message.ttl = max(expires - now_ms, 1) / 1000
     return message
 
 

@@ -18,6 +18,7 @@ from messages.connectors.activemq.client import (
     reached,
 )
 from messages.connectors.activemq.decode import FRAME
+from messages.connectors.activemq.expiry import expires_ms
 from messages.connectors.activemq.management import Manager
 from messages.connectors.activemq.names import escaped, plain_name, wire_name
 from messages.connectors.activemq.source import queue_exists
@@ -104,7 +105,7 @@ class StompConnector:
         try:
             for item in window:
                 try:
-                    frame = frame_of(item, artemis=line.artemis)
+                    frame = frame_of(item, artemis=line.artemis, now_ms=int(time.time() * 1000))
                 except CannotCarry as error:
                     results[item.id] = Published(
                         id=item.id, result="refused", detail=f"ActiveMQ cannot carry it: {error}"
@@ -151,7 +152,7 @@ class StompConnector:
     def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
         """Say what Artemis' management tells of the address; of Classic, what the destination's name does."""
         until = time.monotonic() + timeout_s
-        found = expiry_hints(item.properties.get("expires"), now=datetime.now(UTC))
+        found = expiry_hints(item.properties, now=datetime.now(UTC))
         try:
             line = self._open(timeout_s)
         except LineBroke as error:
@@ -205,11 +206,11 @@ def destination_of(item: Outgoing, artemis: bool) -> str:
     return wire_name((item.route.get("queue") if artemis else "") or item.destination, artemis=artemis)
 
 
-def frame_of(item: Outgoing, *, artemis: bool) -> dict[str, str]:
+def frame_of(item: Outgoing, *, artemis: bool, now_ms: int = 0) -> dict[str, str]:
     """Return the headers of its SEND frame, without the receipt; raises CannotCarry. Pure.
 
-    What the frame says of itself is said by us, whatever the message's own headers say. `expires` (RFC 3339 or milliseconds
-    since 1970) only when the properties have it.
+    What the frame says of itself is said by us, whatever the message's own headers say. `expires` as expires_ms() says.
+    now_ms  since 1970: from when a time to live that is kept counts.
     """
     headers = {h.name: _text(h) for h in item.headers if h.name.lower() not in NOT_OURS}
     properties = item.properties
@@ -221,7 +222,7 @@ def frame_of(item: Outgoing, *, artemis: bool) -> dict[str, str]:
         "type": str(properties.get("type") or ""),
         "reply-to": str(properties.get("reply_to") or ""),
         "priority": _priority(properties.get("priority")),
-        "expires": _expires(properties.get("expires")),
+        "expires": _expires(item, now_ms),
     }
     if artemis:
         headers["destination-type"] = item.route.get("type") or "ANYCAST"
@@ -268,13 +269,10 @@ def _priority(value: object) -> str:
     return str(value)
 
 
-def _expires(value: object) -> str:
-    text = str(value or "")
-    if not text or (text.isascii() and text.isdigit() and len(text) < 16):
-        return text
+def _expires(item: Outgoing, now_ms: int) -> str:
     try:
-        return str(int(datetime.fromisoformat(text).timestamp() * 1000))
-    except (ValueError, OverflowError) as error:
+        return str(expires_ms(item.properties, item.expiry, now_ms=now_ms) or "")
+    except ValueError as error:
         raise CannotCarry("its `expires` is no time") from error
 
 

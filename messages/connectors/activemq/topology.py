@@ -7,9 +7,10 @@ management operation listQueues; ActiveMQ documentation, "Virtual Destinations".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from messages.connectors.activemq.expiry import moment_ms, time_to_live_ms
 from messages.connectors.activemq.names import address_of, plain_name, queue_of
 from messages.connectors.base import Found
 from messages.connectors.naming import MOST_FOUND, why_dead_letters
@@ -25,20 +26,25 @@ def count_of(row: Row, name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
-def expiry_hints(expires: object, *, now: datetime) -> list[str]:
-    """Return whether a message with this expiry (RFC 3339, or milliseconds since 1970) is past it or soon will be. Pure."""
-    text = str(expires or "")
+def expiry_hints(properties: Mapping[str, object], *, now: datetime) -> list[str]:
+    """Return whether a letter carries an expiry that is past or near, or had one that the broker took away. Pure."""
     try:
-        milliseconds = int(text) if text.isascii() and text.isdigit() else None
-        at = datetime.fromisoformat(text) if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
-        left = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
-    except (ValueError, OverflowError, OSError):
+        at = moment_ms(properties.get("expires"))
+    except ValueError:
         return []
-    if milliseconds == 0:
-        return []
+    if at is None:
+        lived = time_to_live_ms(properties)
+        if lived is None:
+            return []
+        return [
+            f"it had {span(round(lived / 1000))} to live when it was first sent; that was taken away when it died: it goes out without an end, "
+            "unless you keep it"
+        ]
+    left = at / 1000 - now.timestamp()
     if left <= 0:
         return [
-            "it carries an expiry that is past: the broker drops it, or moves it to where expired messages go, before anybody has it"
+            "it carries an expiry that is past: the broker drops it, or moves it to where expired messages go, before anybody has it. "
+            "Send it without"
         ]
     return [f"it carries its own expiry: it expires in {span(round(left))} if nobody takes it"]
 
