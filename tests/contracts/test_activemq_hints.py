@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from messages.connectors import get_connector
 from messages.connectors.activemq import schemes
 from messages.connectors.activemq.client import Line
+from messages.connectors.activemq.jolokia import Jolokia
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, CanHint, Found
 from tests.conftest import need
-from tests.contracts.test_activemq import fresh, outgoing, publish
+from tests.contracts.test_activemq import fresh, outgoing, publish, reject
 from tests.product import free_port
 
 pytestmark = pytest.mark.engine
@@ -111,7 +114,7 @@ def test_artemis_names_the_queues_to_which_addresses_dead_letter(artemis: Any, a
 
 def test_classic_says_what_a_name_tells_and_that_it_answers_no_more_over_stomp(activemq: Any):
     assert hints(activemq.address, "t.orders") == [
-        "whether anybody consumes queue t.orders, ActiveMQ Classic does not tell over STOMP"
+        "whether anybody consumes queue t.orders, ActiveMQ Classic does not tell over STOMP: give the connection the address of its web console"
     ]
     assert "is a topic: every subscriber gets it" in hints(activemq.address, "/topic/prices")[0]
     with pytest.raises(BrokerUnavailable, match=r"ActiveMQ\.DLQ"):
@@ -127,3 +130,64 @@ def test_nobody_there_is_said(scheme: str):
         hints(nobody, "orders")
     with pytest.raises(BrokerUnavailable):
         found(nobody)
+
+
+@pytest.fixture(scope="module")
+def console() -> Iterator[Any]:
+    """ActiveMQ Classic with its web console."""
+    from tests.engines.activemq_console import INSTALLED, ActiveMQWithConsole
+
+    need(INSTALLED.exists(), "ActiveMQ with its web console")
+    with ActiveMQWithConsole() as broker:
+        yield broker
+
+
+def managed(broker: Any, **changes: Any) -> Address:
+    return replace(broker.address, options={"management": broker.management}, **changes)
+
+
+def test_classic_with_its_web_console_says_who_takes_the_message_and_where_dead_letters_are(console: Any):
+    address, queue = managed(console), fresh("own")
+    missing = hints(address, queue)
+    publish(console, outgoing(queue))
+    unread = hints(address, queue)
+    reject(console, queue)
+    topic = f"prices:{queue}"
+    with contextlib.closing(Line(console.address, timeout_s=5)) as line:
+        for number, (where, more) in enumerate(
+            [(f"/queue/{queue}", {}), (f"/topic/{topic}", {}), (f"/topic/{topic}", {"selector": "a = 1"})]
+        ):
+            line.send(
+                "SUBSCRIBE", {"destination": where, "id": str(number), "ack": "auto", "receipt": f"r{number}", **more}
+            )
+            assert line.wait_for_receipt(f"r{number}", 5)
+        read, fan = hints(address, queue), hints(address, f"/topic/{topic}")
+    nobody = hints(address, f"/topic/{topic}")
+    virtual = hints(address, "/topic/VirtualTopic.orders")
+    queues = found(address)
+
+    assert missing == [f"there is no queue {queue} yet: ActiveMQ makes it, and nobody consumes it"]
+    assert unread == [f"nobody consumes queue {queue} now: the message waits there"]
+    assert read == []
+    assert fan == [
+        f"topic {topic} has 2 subscribers, 1 of them by a selector: all get it, also those that did well with it before"
+    ]
+    assert nobody == [f"nobody has subscribed to topic {topic}: ActiveMQ drops the message"]
+    assert "nobody gets the message" in virtual[0]
+    assert (queues[f"DLQ.{queue}"].why, queues[f"DLQ.{queue}"].waiting) == (
+        "ActiveMQ itself calls it a dead-letter queue",
+        1,
+    )
+
+
+def test_a_web_console_that_refuses_or_is_away_is_said_beside_what_the_name_tells(console: Any):
+    away = replace(console.address, options={"management": f"http://127.0.0.1:{free_port()}"})
+
+    said = hints(away, "t.orders")
+    with pytest.raises(BrokerUnavailable, match="does not answer"):
+        found(away)
+    with pytest.raises(BrokerUnavailable, match="refuses the login"):
+        Jolokia(console.management, Address(url="stomp://h", username="nobody", secret="x"), timeout_s=5).queues()
+
+    assert len(said) == 2
+    assert said[1].startswith("not asked: the management API does not answer")

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from messages.connectors.activemq import classic
 from messages.connectors.activemq.asking import MAY_NOT, find_dead_letter_queues, find_hints
+from messages.connectors.activemq.classic import classic_hints
 from messages.connectors.activemq.expiry import expires_ms
-from messages.connectors.activemq.topology import artemis_hints, classic_hints, dead_letter_queues, expiry_hints
+from messages.connectors.activemq.jolokia import rows_of
+from messages.connectors.activemq.topology import artemis_hints, dead_letter_queues, expiry_hints
 from messages.connectors.base import BrokerUnavailable
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
@@ -56,20 +59,66 @@ def test_an_address_of_artemis_is_minded_in_words(
     assert all(part in sentence for part, sentence in zip(said, found, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("destination", "part"),
-    [
-        ("orders", "does not tell over STOMP"),
-        ("a,b", "composite destination: the message goes to each of a, b"),
-        ("/topic/VirtualTopic.orders", "each queue Consumer.*.VirtualTopic.orders gets it"),
-        ("/topic/prices", "is a topic: every subscriber"),
-        ("/queue/ActiveMQ.DLQ", "goes back into ActiveMQ.DLQ"),
-    ],
-)
-def test_a_name_of_classic_is_minded_in_words(destination: str, part: str):
-    [said] = classic_hints(destination, died_in="ActiveMQ.DLQ")
+QUEUES: list[dict[str, Any]] = [
+    {"Name": "orders", "ConsumerCount": 2, "QueueSize": 1, "DLQ": False},
+    {"Name": "idle", "ConsumerCount": 0, "QueueSize": 3},
+    {"Name": "grave", "QueueSize": 7, "DLQ": True},
+    {"Name": "ActiveMQ.DLQ", "QueueSize": 4, "DLQ": False},
+    {"Name": "Consumer.a.VirtualTopic.orders"},
+    {"Name": "Consumer.b.VirtualTopic.orders"},
+    {},
+]
+SUBSCRIPTIONS: list[dict[str, Any]] = [
+    {"DestinationName": "prices", "Durable": True, "Active": False, "Selector": None},
+    {"DestinationName": "prices", "Durable": False, "Active": True, "Selector": "a = 1"},
+    {"DestinationName": "rates"},
+    {},
+]
 
-    assert part in said
+
+@pytest.mark.parametrize(
+    ("destination", "by_name", "asked"),
+    [
+        ("orders", "does not tell over STOMP", ""),
+        ("idle", "does not tell over STOMP", "nobody consumes queue idle now"),
+        ("new", "does not tell over STOMP", "there is no queue new yet"),
+        ("a,b", "the message goes to each of a, b", "the message goes to each of a, b"),
+        ("/topic/VirtualTopic.orders", "each queue Consumer.*.VirtualTopic.orders", "a virtual topic with 2 queues (Consumer.a.V"),
+        ("/topic/VirtualTopic.none", "each queue Consumer.*.VirtualTopic.none", "nobody gets the message"),
+        ("/topic/prices", "every subscriber gets it", "has 2 subscribers, 1 of them away, for whom it is kept, 1 of them by a selector: all"),
+        ("/topic/rates", "every subscriber gets it", "topic rates has 1 subscriber"),
+        ("/topic/none", "every subscriber gets it", "nobody has subscribed to topic none"),
+        ("/queue/ActiveMQ.DLQ", "goes back into ActiveMQ.DLQ", "goes back into ActiveMQ.DLQ"),
+    ],
+)  # fmt: skip
+def test_a_destination_of_classic_is_minded_by_its_name_and_by_what_the_console_says(
+    destination: str, by_name: str, asked: str
+):
+    [name] = classic_hints(destination, died_in="ActiveMQ.DLQ", queues=None, subscriptions=None)
+    told = classic_hints(destination, died_in="ActiveMQ.DLQ", queues=QUEUES, subscriptions=SUBSCRIPTIONS)
+
+    assert by_name in name
+    assert len(told) == (1 if asked else 0)
+    assert asked in " ".join(told)
+
+
+def test_queues_that_classic_itself_calls_so_come_before_names():
+    found = classic.dead_letter_queues(QUEUES)
+
+    assert [(one.queue, one.waiting) for one in found] == [("grave", 7), ("ActiveMQ.DLQ", 4)]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [], 7, {}, {"status": 200}, {"status": 200, "value": 7}, {"status": 403, "error": "no\nway"}]
+)
+def test_an_answer_that_is_none_of_jolokias_is_said(answer: object):
+    with pytest.raises(BrokerUnavailable, match=r"Jolokia"):
+        rows_of(answer)
+
+
+def test_no_such_bean_is_no_row():
+    assert rows_of({"status": 404, "error": "InstanceNotFound"}) == []
+    assert rows_of({"status": 200, "value": {"a": {"Name": "q"}, "b": 7}}) == [{"Name": "q"}]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from messages.connectors.activemq.asking import find_dead_letter_queues, find_hints
+from messages.connectors.activemq.classic import VIRTUAL, classic_hints, dead_letter_queues
 from messages.connectors.activemq.client import (
     BrokerError,
     Line,
@@ -19,16 +20,20 @@ from messages.connectors.activemq.client import (
 )
 from messages.connectors.activemq.decode import FRAME
 from messages.connectors.activemq.expiry import expires_ms
+from messages.connectors.activemq.jolokia import Jolokia
 from messages.connectors.activemq.management import Manager
 from messages.connectors.activemq.names import escaped, plain_name, wire_name
 from messages.connectors.activemq.source import queue_exists
-from messages.connectors.activemq.topology import classic_hints, expiry_hints
+from messages.connectors.activemq.topology import expiry_hints
 from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
 from messages.connectors.headers import value_of
 
 WINDOW = 100  # messages without a receipt
 WINDOW_BYTES = 8 * 1024 * 1024
-CLASSIC_LISTS_NOTHING = "ActiveMQ Classic lists no queues over STOMP: name them yourself. Unless it was told otherwise, all dead letters are in ActiveMQ.DLQ"
+CLASSIC_LISTS_NOTHING = (
+    "ActiveMQ Classic lists no queues over STOMP: give the connection the address of its web console, or name them yourself. "
+    "Unless it was told otherwise, all dead letters are in ActiveMQ.DLQ"
+)
 LONGEST_HEADER = 10 * 1024  # bytes of a line, ActiveMQ Classic: it hangs up on a longer one
 NOT_OURS = FRAME | {
     "id",
@@ -51,7 +56,7 @@ class StompConnector:
     """Persistent messages, confirmed by receipts.
 
     The first message to each destination goes alone: an ERROR ends the connection, and what was sent behind it would be unknown.
-    options  ca (a file of certificates to trust, for stomp+ssl).
+    options  ca (a file of certificates to trust, for stomp+ssl), management (Classic: address of the web console).
     """
 
     kind = "activemq"
@@ -159,10 +164,27 @@ class StompConnector:
             raise BrokerUnavailable(str(error)) from error
         name = plain_name(destination_of(item, line.artemis))
         if not line.artemis:
-            return found + classic_hints(name, died_in=died_in)
+            return found + self._classic_hints(name, died_in, timeout_s)
         with contextlib.closing(Manager(self.address)) as manager:
             multicast = item.route.get("type") == "MULTICAST"
             return found + find_hints(manager.ask, name, multicast=multicast, died_in=died_in, until=until)
+
+    def _jolokia(self, timeout_s: float) -> Jolokia | None:
+        base = str(self.address.options.get("management") or "")
+        return Jolokia(base, self.address, timeout_s=timeout_s) if base else None
+
+    def _classic_hints(self, name: str, died_in: str, timeout_s: float) -> list[str]:
+        """Ask the web console for queues, or for subscriptions when it goes to a topic; what it refuses is said beside the name."""
+        jolokia = self._jolokia(timeout_s)
+        if jolokia is None:
+            return classic_hints(name, died_in=died_in, queues=None, subscriptions=None)
+        try:
+            topic = name.startswith("/topic/") and not name.startswith(VIRTUAL)
+            subscriptions = jolokia.subscriptions() if topic else []
+            queues = [] if topic else jolokia.queues()
+        except BrokerUnavailable as error:
+            return [*classic_hints(name, died_in=died_in, queues=None, subscriptions=None), f"not asked: {error}"]
+        return classic_hints(name, died_in=died_in, queues=queues, subscriptions=subscriptions)
 
     def discover(self, *, timeout_s: float) -> list[Found]:
         """Ask Artemis where its addresses send dead letters; Classic lists nothing over STOMP."""
@@ -172,7 +194,10 @@ class StompConnector:
         except LineBroke as error:
             raise BrokerUnavailable(str(error)) from error
         if not line.artemis:
-            raise BrokerUnavailable(CLASSIC_LISTS_NOTHING)
+            jolokia = self._jolokia(timeout_s)
+            if jolokia is None:
+                raise BrokerUnavailable(CLASSIC_LISTS_NOTHING)
+            return dead_letter_queues(jolokia.queues())
         with contextlib.closing(Manager(self.address)) as manager:
             return find_dead_letter_queues(manager.ask, until=until)
 

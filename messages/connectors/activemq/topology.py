@@ -1,7 +1,7 @@
-"""What to mind before a message goes to an address of Artemis or a destination of Classic, and which queues hold dead letters. Pure.
+"""What to mind before a message goes to an address of Artemis, and which queues hold dead letters; when messages expire. Pure.
 
 Sources: Artemis documentation, "Address Model", "Address Settings", "Message Redelivery and Undelivered Messages", and the rows of its
-management operation listQueues; ActiveMQ documentation, "Virtual Destinations".
+management operation listQueues.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from messages.connectors.activemq.expiry import moment_ms, time_to_live_ms
-from messages.connectors.activemq.names import address_of, plain_name, queue_of
+from messages.connectors.activemq.names import address_of, queue_of
 from messages.connectors.base import Found
 from messages.connectors.naming import MOST_FOUND, why_dead_letters
 from messages.connectors.spans import some, span
@@ -136,26 +136,6 @@ def _settings(address: str, settings: Settings, *, died_in: str, circle: Sequenc
         if (delay := count_of(settings, key)) is not None and delay > 0:
             found.append(f"address {address} {words} {span(delay / 1000)}")
     return found
-
-
-def classic_hints(destination: str, *, died_in: str) -> list[str]:
-    """Return what a destination's name tells of Classic, which answers no questions over STOMP. Pure."""
-    name = plain_name(destination)
-    if "," in name:
-        parts = [part.strip() for part in name.split(",")]
-        return [f"{name} is a composite destination: the message goes to each of {some(parts)}"]
-    if name.startswith("/topic/VirtualTopic."):
-        return [
-            f"{name[7:]} is a virtual topic: each queue Consumer.*.{name[7:]} gets it, also those whose consumer did well with it before"
-        ]
-    if name.startswith("/topic/"):
-        return [
-            f"{name[7:]} is a topic: every subscriber gets it, also those that did well with it before, and one that is not there now "
-            "and has no durable subscription never does. How many there are ActiveMQ Classic does not tell over STOMP"
-        ]
-    if name == plain_name(died_in):
-        return [f"it goes back into {name}, where it lies already: whoever harvests that queue brings it here again"]
-    return [f"whether anybody consumes queue {name}, ActiveMQ Classic does not tell over STOMP"]
 
 
 def dead_letter_queues(rows: Sequence[Row], settings: Mapping[str, Settings]) -> list[Found]:
