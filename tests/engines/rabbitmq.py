@@ -51,7 +51,9 @@ class RabbitMQ:
         (self.folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
         if "rabbitmq_management" in plugins:
             with (self.folder / "rabbitmq.conf").open("a") as more:
-                more.write(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n")
+                more.write(
+                    f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\ncollect_statistics_interval = 1000\n"
+                )
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),

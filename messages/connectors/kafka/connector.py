@@ -27,6 +27,7 @@ from messages.connectors.kafka.topology import Topic, dead_letter_topics, reader
 from messages.connectors.kafka.window import Sending, Window, sending_of
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+HASTE = 0.8  # of the time for hints: whoever asked waits no longer, and half an answer is worth more than none
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's own limit is mostly lower, and it says so
 
 
@@ -92,10 +93,10 @@ class KafkaConnector:
         name = _topic(item)
         if not TOPIC.fullmatch(name):
             return [f"“{name[:100]}” is no name of a topic: the replay would be refused"]
-        until = time.monotonic() + timeout_s
+        until = time.monotonic() + timeout_s * HASTE
         asked = {name, died_in} if TOPIC.fullmatch(died_in) else {name}
         try:
-            told = describe(self.address, asked, timeout_s=timeout_s)
+            told = describe(self.address, asked, timeout_s=timeout_s * HASTE)
             if isinstance(topic := told[name], KafkaError):
                 return [_why_not(name, topic)]
             asking = Asking(self.address, timeout_s=until - time.monotonic())
@@ -105,9 +106,12 @@ class KafkaConnector:
                 died_in=died_in,
                 dead=_as_topic(told.get(died_in)),
             )
-            readers = asking.readers(name)
         except (BadAddress, LoginRefused, Unreachable) as error:
             raise BrokerUnavailable(str(error)) from error
+        try:
+            readers = asking.readers(name)
+        except (LoginRefused, Unreachable):
+            return [*found, f"who reads topic {name} Kafka did not say in time"]
         if readers is None:
             return [*found, f"this login may not ask which consumer groups read topic {name}"]
         return found + reader_hints(name, readers)
