@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
 from messages.catalog import views_connect as connecting
+from messages.catalog import views_redrive as redriving
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.dead_letters import selected
@@ -42,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/connect/", connecting.connect, name="connect-broker"),
     path("connections/connect/landed", connecting.landed, name="connect-landed"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
+    path("connections/<int:pk>/redrive/", redriving.redrive, name="connection-redrive"),
+    path("connections/<int:pk>/redrive/cancel/", redriving.cancel, name="connection-redrive-cancel"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
     path("changes/", changes.changes, name="changes"),
     path("changes/<uuid:pk>/", changes.change, name="change"),

@@ -187,6 +187,7 @@ class ReplayOut(serializers.ModelSerializer[Replay]):
             "attempt",
             "requested_by",
             "reason",
+            "expiry",
             "detail",
             "trace_id",
             "created_at",

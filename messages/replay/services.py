@@ -33,7 +33,7 @@ from messages.ingest.writer import write_own_event
 from messages.models import Connection, DeadLetter, Flow, Replay
 from messages.payloads.queries import stored_content
 from messages.replay.holds import NOT_HELD, hold_connection, requeue
-from messages.replay.outgoing import header_without_value, outgoing
+from messages.replay.outgoing import check_expiry, header_without_value, outgoing
 from messages.replay.states import TRANSITIONS
 
 log = structlog.get_logger(__name__)
@@ -97,9 +97,12 @@ def hindrance_of(letter: DeadLetter) -> str:
 
 
 @transaction.atomic
-def request_replay(letter: DeadLetter, *, by: Actor, reason: str, destination: str | None = None) -> Replay:
+def request_replay(
+    letter: DeadLetter, *, by: Actor, reason: str, destination: str | None = None, expiry: str = ""
+) -> Replay:
     """Claim an open dead letter, queue its replay and audit it; the worker is told after the commit.
 
+    expiry  of Outgoing: "" as the letter says, drop or keep.
     Raises Forbidden, ReasonMissing, NotOpen when somebody was faster, ReplayNotAllowed.
     """
     check_can_operate(by, letter.flow)
@@ -119,11 +122,13 @@ def request_replay(letter: DeadLetter, *, by: Actor, reason: str, destination: s
             destination=target,
             requested_by=by.name,
             reason=reason,
+            expiry=check_expiry(expiry),
             span_id=secrets.token_hex(8),
         )
     except IntegrityError as error:
         raise NotOpen("a replay of this dead letter is already under way") from error
     details = {"replay": str(replay.pk), "destination": target, "connection": found.name}
+    details |= {"expiry": expiry} if expiry else {}
     record_audit(
         by,
         "replay.requested",

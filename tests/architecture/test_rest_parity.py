@@ -59,6 +59,8 @@ COUNTERPARTS: dict[str, list[str] | str] = {
         "POST connections/1/test", "POST connections/1/approve", "POST connections/1/withdraw", "PUT connections/1/secret",
         "POST connections/1/discover",
     ],
+    "connections/<int:pk>/redrive/": ["GET connections/1/redrive", "POST connections/1/redrive"],
+    "connections/<int:pk>/redrive/cancel/": ["POST connections/1/redrive/cancel"],
     "changes/": ["GET changes", "POST changes"],
     "changes/<uuid:pk>/": [f"GET changes/{ID}", "GET audit"],
     "changes/<uuid:pk>/end/": [f"POST changes/{ID}/end"],

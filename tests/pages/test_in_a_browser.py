@@ -229,7 +229,8 @@ PATHS = [
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):
     stuck_order()
-    letter = stored_letter(message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
+    Connection.objects.update(options={"sources": ["erp.orders"]})
+    letter = stored_letter(family="memory", message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
     change = {"id": "1", "kind": "maintenance", "title": "ERP patch", "systems": ["erp"], "url": "https://ci.example/1"}
     push("/ingest/v1/changes", [change], key=agent_key())
     queue = {
@@ -250,6 +251,8 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
     paths = [
         *PATHS,
         f"/connections/{Connection.objects.get().pk}/",
+        f"/connections/{Connection.objects.get().pk}/redrive/",
+        f"/connections/{Connection.objects.get().pk}/redrive/?queue=erp.orders.dlq",
         f"/changes/{Change.objects.get().pk}/",
         f"/flows/{letter.flow_id}/",
         f"/settings/mappings/{mapping.pk}/",
