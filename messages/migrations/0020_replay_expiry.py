@@ -5,7 +5,7 @@ from django.db.models import CheckConstraint, Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("messaging", "0017_mapping")]
+    dependencies = [("messaging", "0019_schema")]
 
     operations = [
         migrations.AddField(
