@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,11 @@ MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
 CREDIT = 20  # messages asked for at a time
 LIMIT = "; what its limit of deliveries is AMQP does not tell: set max-delivery-attempts to -1 for it, since broken lines count"
 NAMELESS = "it has no message id and nothing tells where it died: it stays on the broker, where another with this content may be"
+
+
+def _size(arrived: tuple[Any, Any]) -> int:
+    body = arrived[0].body
+    return len(body) if isinstance(body, bytes | memoryview | str) else 0
 
 
 class _Inbox(MessagingHandler):
@@ -83,7 +89,7 @@ class Amqp10Source:
                     break
             message, delivery = self.inbox.waiting.pop(0)
             taken.append((message, delivery))
-            size += len(message.body) if isinstance(message.body, bytes | memoryview | str) else 0
+            size += _size((message, delivery))
         return taken
 
     def _received(self, message: Any, delivery: Any) -> Received:
@@ -109,6 +115,14 @@ class Amqp10Source:
         except (KeyError, *BROKEN) as error:
             self.close()
             raise BrokerUnavailable(says(error)) from error
+
+    def keep(self) -> None:
+        """Let the two talk: the broker hangs up on who is silent for its idle time-out. What comes meanwhile waits here; when that is
+        too much nothing more is read, and the line may end.
+        """
+        if self.connection is not None and sum(map(_size, self.inbox.waiting)) < MOST_BYTES:
+            with contextlib.suppress(*BROKEN):
+                self.connection.wait(lambda: False, timeout=0.01)
 
     def depth(self) -> int | None:
         return None

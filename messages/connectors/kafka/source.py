@@ -82,6 +82,7 @@ class KafkaSource:
         self.places: dict[int, Place] = {}
         self.taken: list[Record] = []
         self.looked_at = 0.0
+        self.halted = False  # our partitions, by keep()
 
     def _open(self) -> Consumer:
         if self.consumer is None:
@@ -125,6 +126,9 @@ class KafkaSource:
         """Return what is there, up to so many records or bytes, waiting for the first, and a moment for those right behind it."""
         self.taken = []
         size = 0
+        if self.halted:
+            consumer.resume(consumer.assignment())
+            self.halted = False
         while len(self.taken) < limit and size < MOST_BYTES:
             message = consumer.poll(BEHIND_S if self.taken else wait_s)
             if message is None:
@@ -182,6 +186,19 @@ class KafkaSource:
             return self.heard.refused or says(error)
         return f"the address cannot be used: {error}" if isinstance(error, BadAddress) else str(error)
 
+    def keep(self) -> None:
+        """Poll, or the group gives our partitions to another after max.poll.interval.ms. They are halted, so that nothing comes by it."""
+        if self.consumer is None:
+            return
+        try:
+            self.consumer.pause(self.consumer.assignment())
+            self.halted = True
+            came = self.consumer.poll(0) is not None
+        except (KafkaException, RuntimeError):
+            came = True
+        if came:  # an error, or the first record of a partition that we were just given: all of it comes again
+            self.close()
+
     def depth(self) -> int | None:
         """Return how many records of the topic nobody of the group has acknowledged, None when Kafka does not tell."""
         try:
@@ -233,6 +250,7 @@ class KafkaSource:
                 with contextlib.suppress(KafkaException, RuntimeError, Unreachable):
                     within(CLOSE_S, consumer.close)
         self.consumer = self.looker = None
+        self.halted = False
         self.places.clear()
 
 

@@ -1,0 +1,139 @@
+"""Faults under a harvester at work, on every family: each message is in the broker or in the console, and in the console once."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from messages.connectors.base import Published
+from tests.contracts.test_harvester import STORED, FakeConsole, console
+from tests.contracts.yards import FIXTURES, Yard, item, made_by, process, running, shown
+from tests.product import wait_until
+
+__all__ = ["console"]  # a fixture
+pytestmark = [pytest.mark.engine, pytest.mark.fault]
+
+
+@pytest.fixture(scope="module", params=FIXTURES)
+def yard(request: pytest.FixtureRequest) -> Iterator[Yard]:
+    yield from made_by(request.param, request)
+
+
+def test_killed_after_the_console_stored_a_batch_and_killed_before_nothing_is_lost_or_shown_twice(
+    yard: Yard, console: FakeConsole, tmp_path: Path
+):
+    queue, sent = yard.queue(), sorted(f"body {n}" for n in range(12))
+    yard.put(queue, sent)
+    running: list[subprocess.Popen[bytes]] = []
+    fates = iter(["store and kill", "kill", "store"])
+
+    def judge(body: Any) -> tuple[int, bytes]:
+        if not isinstance(body, list):
+            return 200, b"{}"
+        fate = next(fates, "store")
+        if "kill" in fate:
+            running[-1].kill()
+        return STORED if "store" in fate else (200, b"{}")
+
+    console.judge = judge
+    file = yard.file(tmp_path, console.url, queue, batch=5)
+    for _ in range(2):
+        with process(file) as harvester:
+            running.append(harvester)
+            harvester.wait(timeout=30)
+    with process(file) as harvester:
+        wait_until(lambda: len(console.letters) >= len(sent), seconds=30, what="every letter", every=0.02)
+        harvester.terminate()
+        ended = harvester.wait(timeout=20)
+
+    assert (ended, shown(console), yard.left(queue)) == (0, sent, 0)
+    assert len(console.stored) > len(sent)  # a second copy met the first
+
+
+class Replays(threading.Thread):
+    """A worker that sends, twenty at a time, whatever happens."""
+
+    def __init__(self, yard: Yard, destination: str) -> None:
+        super().__init__(daemon=True)
+        self.yard, self.destination = yard, destination
+        self.ending = threading.Event()
+        self.results: list[Published] = []
+
+    def run(self) -> None:
+        with self.yard.connector() as connector:
+            while not self.ending.is_set():
+                first = len(self.results)
+                items = [item(n, self.destination, f"i-{n}") for n in range(first, first + 20)]
+                self.results += connector.publish(items, timeout_s=3)
+                self.ending.wait(0.02)
+
+    def count(self, result: str) -> int:
+        return len(self.ids(result))
+
+    def ids(self, result: str) -> set[str]:
+        return {one.id for one in self.results if one.result == result}
+
+
+def arrived(yard: Yard, queue: str, count: int) -> list[str]:
+    """Return the bodies in a queue, at least so many, as its consumer takes them."""
+    found: list[str] = []
+    with yard.source(queue) as source:
+
+        def more() -> bool:
+            received = source.receive(500, 0.3)
+            if received:
+                source.acknowledge([one.token for one in received])
+            found.extend(str(one.letter["body"]) for one in received)
+            return not received and len(found) >= count
+
+        wait_until(more, seconds=30, what=f"{count} messages", every=0)
+    return found
+
+
+def test_a_broker_that_is_killed_while_harvesting_and_while_replaying_loses_nothing_and_confirms_nothing_falsely(
+    yard: Yard, console: FakeConsole
+):
+    queue, destination, sent = yard.queue(), yard.queue(), sorted(f"body {n}" for n in range(60))
+    yard.put(queue, sent)
+    middle, killed = threading.Event(), threading.Event()
+
+    def judge(letters: Any) -> tuple[int, bytes]:
+        if len(console.letters) >= 15:
+            middle.set()
+            killed.wait(20)  # so that there are letters in hand
+        return STORED
+
+    console.judge = judge
+    replays = Replays(yard, destination)
+    with running(yard.harvester(console, queue, batch=5)) as harvester:
+        replays.start()
+        assert middle.wait(20)
+        wait_until(lambda: replays.count("confirmed") >= 20, seconds=10, what="some confirmed", every=0.01)
+        yard.kill()
+        try:
+            killed.set()
+            before = replays.count("confirmed")
+            wait_until(lambda: harvester.tally.error, seconds=30, what="words", every=0.01)
+            said, event = harvester.tally.error, harvester.trouble
+            wait_until(
+                lambda: replays.count("unavailable") >= 20, seconds=30, what="the replays to be told", every=0.01
+            )
+        finally:
+            yard.start()
+        wait_until(lambda: replays.count("confirmed") >= before + 40, seconds=60, what="replays again", every=0.02)
+        replays.ending.set()
+        wait_until(lambda: len(console.letters) >= len(sent), seconds=60, what="every letter", every=0.02)
+        wait_until(lambda: not harvester.tally.error, seconds=30, what="no trouble", every=0.02)
+        wait_until(lambda: not yard.waiting(queue), seconds=30, what="an empty queue")
+        replays.join(timeout=20)
+    there = arrived(yard, destination, replays.count("confirmed"))
+
+    assert (shown(console), yard.left(queue)) == (sent, 0)
+    assert (event, "broker is not to be had" in said) == ("broker_unavailable", True)
+    assert replays.ids("confirmed") <= set(there)
+    assert (replays.ids("unavailable") & set(there), replays.ids("refused")) == (set(), set())
