@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from messages.connectors.base import Published
+from messages.connectors.kafka import source as kafka_source
+from tests.contracts.logins import login_at
 from tests.contracts.test_harvester import STORED, FakeConsole, console
 from tests.contracts.yards import FIXTURES, Yard, item, made_by, process, running, shown
 from tests.product import wait_until
@@ -137,3 +139,75 @@ def test_a_broker_that_is_killed_while_harvesting_and_while_replaying_loses_noth
     assert (event, "broker is not to be had" in said) == ("broker_unavailable", True)
     assert replays.ids("confirmed") <= set(there)
     assert (replays.ids("unavailable") & set(there), replays.ids("refused")) == (set(), set())
+
+
+def test_a_queue_that_is_deleted_is_said_and_harvested_again_once_it_is_there_again(
+    yard: Yard, console: FakeConsole, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kafka_source, "LOOK_EVERY_S", 0)
+    queue, first, second = yard.queue(), [f"old {n}" for n in range(4)], [f"new {n}" for n in range(9)]
+    yard.put(queue, first)
+    with running(yard.harvester(console, queue)) as harvester:
+        wait_until(lambda: len(console.letters) >= len(first), seconds=30, what="the first", every=0.02)
+        yard.delete(queue)
+        if yard.misses_queues:
+            said = wait_until(lambda: harvester.tally.error, seconds=30, what="words", every=0.001)
+            assert harvester.trouble == "broker_unavailable"
+            assert queue in said or "queue" in said
+        yard.make_again(queue)
+        yard.put(queue, second)
+        wait_until(lambda: len(console.letters) >= 13, seconds=30, what="those of the new queue", every=0.02)
+        wait_until(lambda: not harvester.tally.error, seconds=30, what="no trouble", every=0.02)
+        wait_until(lambda: not yard.waiting(queue), seconds=30, what="an empty queue", every=0.05)
+
+    assert shown(console) == sorted(first + second)
+
+
+def test_a_replay_to_a_queue_that_was_deleted_is_refused_in_words_or_makes_it_again_and_is_there(yard: Yard):
+    queue = yard.queue()
+    with yard.connector() as connector:
+        [before] = connector.publish([item(0, queue, "i-0")], timeout_s=10)
+        yard.delete(queue)
+        [after] = connector.publish([item(1, queue, "i-1")], timeout_s=10)
+        yard.make_again(queue)
+        [again] = connector.publish([item(2, queue, "i-2")], timeout_s=10)
+    there = arrived(yard, queue, 1)
+
+    assert (before.result, again.result) == ("confirmed", "confirmed")
+    assert (after.result, "i-1" in there) in [("refused", False), ("confirmed", True)]
+    assert (len(after.detail) > 10, "i-2" in there) == (True, True)
+
+
+def test_credentials_that_are_revoked_are_said_to_harvester_and_replay_and_both_go_on_when_they_are_back(
+    request: pytest.FixtureRequest, yard: Yard, console: FakeConsole
+):
+    queue, first, second = yard.queue(), [f"old {n}" for n in range(4)], [f"new {n}" for n in range(5)]
+    with login_at(yard) as login:
+        login.ready(queue)
+        yard.put(queue, first)
+        with (
+            running(yard.harvester(console, queue, address=login.address)) as harvester,
+            yard.connector(login.address) as connector,
+        ):
+            wait_until(lambda: len(console.letters) >= len(first), seconds=30, what="the first", every=0.02)
+            [before] = connector.publish([item(0, queue, "replayed 0")], timeout_s=10)
+            wait_until(lambda: len(console.letters) >= 5, seconds=30, what="the replayed one", every=0.02)
+            login.revoke()
+            said = wait_until(lambda: told(harvester.tally.error, login.words), seconds=30, what="words", every=0.01)
+            [without] = connector.publish([item(1, queue, "replayed 1")], timeout_s=10)
+            login.restore()
+            yard.put(queue, second)
+            wait_until(lambda: len(console.letters) >= 10, seconds=30, what="those after it", every=0.02)
+            wait_until(lambda: not harvester.tally.error, seconds=30, what="no trouble", every=0.02)
+            [after] = connector.publish([item(2, queue, "replayed 2")], timeout_s=10)
+            wait_until(lambda: len(console.letters) >= 11, seconds=30, what="the last", every=0.02)
+
+    assert len(login.address.secret) < 2 or login.address.secret not in said
+    assert (before.result, without.result, after.result) == ("confirmed", "refused", "confirmed")
+    assert told(without.detail, login.words)
+    assert shown(console) == sorted([*first, *second, "replayed 0", "replayed 2"])
+
+
+def told(said: str, words: tuple[str, ...]) -> str:
+    """Return what was said when one of these words is in it."""
+    return said if any(word in said for word in words) else ""

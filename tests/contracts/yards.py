@@ -36,6 +36,7 @@ class Yard:
 
     kind = ""
     options: Mapping[str, Any] = {}  # of a queue, for its source
+    misses_queues = True  # a queue that is not there is an error there, and not made by asking
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -215,6 +216,7 @@ class ActiveMQYard(Yard):
     """Classic over STOMP. Nobody deletes a queue there over STOMP: it is made by its first use, and that is what is tested."""
 
     kind = "activemq"
+    misses_queues = False
 
     def __init__(self, broker: Any) -> None:
         super().__init__(broker.address)
@@ -229,6 +231,8 @@ class ActiveMQYard(Yard):
 
     def waiting(self, queue: str) -> int | None:
         return None
+
+    def delete(self, queue: str) -> None: ...
 
     def kill(self) -> None:
         self.broker.kill()

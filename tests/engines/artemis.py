@@ -33,6 +33,7 @@ CONFIGURATION = """<?xml version='1.0'?>
     <bindings-directory>data/bindings</bindings-directory>
     <journal-directory>data/journal</journal-directory>
     <large-messages-directory>data/large-messages</large-messages-directory>
+    <security-invalidation-interval>200</security-invalidation-interval>
     <message-expiry-scan-period>300</message-expiry-scan-period>
     <acceptors>
       <acceptor name="all">tcp://127.0.0.1:{port}?protocols=CORE,AMQP,STOMP,OPENWIRE;useEpoll=true</acceptor>

@@ -8,7 +8,7 @@ from typing import Any
 
 from proton import Delivery, Timeout
 from proton.handlers import MessagingHandler
-from proton.utils import BlockingConnection
+from proton.utils import BlockingConnection, LinkDetached
 
 from messages.connectors.activemq.amqp10 import (
     BROKEN,
@@ -87,6 +87,8 @@ class Amqp10Source:
                     connection.wait(lambda: bool(self.inbox.waiting), timeout=max(wait_s if not taken else 0.05, 0.01))
                 except Timeout:
                     break
+                if not self.inbox.waiting:  # the broker closed the link, and proton the connection after it
+                    raise LinkDetached(self.receiver.link)
             message, delivery = self.inbox.waiting.pop(0)
             taken.append((message, delivery))
             size += _size((message, delivery))
