@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,12 +13,16 @@ import pytest
 
 from messages.connectors.base import Published
 from messages.connectors.kafka import source as kafka_source
+from messages.models import DeadLetter
 from tests.contracts.logins import login_at
+from tests.contracts.poison import BODY, put_poison
 from tests.contracts.test_harvester import STORED, FakeConsole, console
 from tests.contracts.yards import FIXTURES, Yard, item, made_by, process, running, shown
+from tests.factories import agent_key, push
 from tests.product import wait_until
 
 __all__ = ["console"]  # a fixture
+CONSOLE_TAKES = 20 * 1024 * 1024
 pytestmark = [pytest.mark.engine, pytest.mark.fault]
 
 
@@ -211,3 +216,48 @@ def test_credentials_that_are_revoked_are_said_to_harvester_and_replay_and_both_
 def told(said: str, words: tuple[str, ...]) -> str:
     """Return what was said when one of these words is in it."""
     return said if any(word in said for word in words) else ""
+
+
+def test_a_body_of_30_mb_is_shown_or_stays_with_a_reason_and_holds_up_no_other(yard: Yard, console: FakeConsole):
+    queue, large = yard.queue(), "x" * yard.largest
+    yard.put(queue, ["before", large, "after 1", "after 2"])
+
+    def judge(letters: Any) -> tuple[int, bytes]:
+        size = sum(len(one.get("body", "")) for one in letters)
+        return STORED if size <= CONSOLE_TAKES else (413, b'{"detail": "the body inflates to more than 20,971,520 bytes"}')
+
+    console.judge = judge
+    small = ["after 1", "after 2", "before"]
+    with running(yard.harvester(console, queue)) as harvester:
+        wait_until(lambda: set(small) <= set(shown(console)), seconds=40, what="the others", every=0.05)
+        wait_until(lambda: harvester.tally.parked or len(console.letters) == 4, seconds=40, what="the large one", every=0.05)
+        yard.put(queue, ["later"])
+        wait_until(lambda: "later" in shown(console), seconds=40, what="a later one", every=0.05)
+        parked, said = harvester.tally.parked, harvester.tally.error
+
+    if yard.largest <= CONSOLE_TAKES:
+        assert (shown(console), parked, yard.left(queue)) == (sorted([*small, "later", large]), 0, 0)
+    else:
+        assert (shown(console), parked) == (sorted([*small, "later"]), 1)
+        assert "stays on the broker: " in said
+        assert "the body inflates to more than 20,971,520 bytes" in said
+        assert large in arrived(yard, queue, 1)
+
+
+@pytest.mark.django_db
+def test_among_thousands_one_with_poisonous_headers_costs_at_most_itself(yard: Yard, console: FakeConsole):
+    queue, sent = yard.queue(), [str(n) for n in range(yard.many)]
+    yard.put(queue, sent[::2])
+    put_poison(yard, queue)
+    yard.put(queue, sent[1::2])
+
+    with running(yard.harvester(console, queue, batch=500)) as harvester:
+        wait_until(lambda: len(console.letters) >= yard.many + 1, seconds=60, what="every letter", every=0.05)
+        wait_until(lambda: harvester.tally.harvested >= yard.many + 1, seconds=20, what="every receipt", every=0.02)
+    poison = next(one for one in console.letters.values() if one.get("body") == BODY)
+    answer = push("/ingest/v1/dead-letters", json.dumps([poison]).encode(), key=agent_key())
+
+    assert (shown(console), yard.left(queue), harvester.tally.error) == (sorted([*sent, BODY]), 0, "")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["accepted"], DeadLetter.objects.count()) == (1, 1) or told["rejected"][0]["detail"]

@@ -36,6 +36,8 @@ class Yard:
 
     kind = ""
     options: Mapping[str, Any] = {}  # of a queue, for its source
+    many = 1000  # messages that make a long queue there
+    largest = 30_000_000  # bytes of a body
     misses_queues = True  # a queue that is not there is an error there, and not made by asking
 
     def __init__(self, address: Address) -> None:
@@ -109,6 +111,7 @@ def item(number: int, destination: str, body: str | bytes) -> Outgoing:
 
 class RabbitYard(Yard):
     kind = "rabbitmq"
+    many = 10_000
 
     def __init__(self, broker: RabbitMQ) -> None:
         super().__init__(Address(url=broker.url))
@@ -151,7 +154,7 @@ class KafkaYard(Yard):
         self.broker = broker
 
     def queue(self) -> str:
-        return self.broker.topic()
+        return self.broker.topic(max_message_bytes=40_000_000)
 
     def make_again(self, queue: str) -> None:
         self.broker.topic(name=queue)
@@ -176,6 +179,8 @@ class SqsYard(Yard):
     """LocalStack forgets everything when it is killed: what dies here is the way to it."""
 
     kind = "sqs"
+    largest = 250_000  # what every queue takes
+    many = 300
     options = {"visibility_s": 2}
 
     def __init__(self, url: str) -> None:
@@ -265,6 +270,7 @@ class Amqp10Yard(ArtemisYard):
 
 class RedisYard(Yard):
     kind = "redis-streams"
+    many = 10_000
 
     def __init__(self, folder: Path) -> None:
         from console.engines import valkey
@@ -282,6 +288,13 @@ class RedisYard(Yard):
     def left(self, queue: str) -> int:
         with self.client() as client:
             return int(client.xlen(queue))
+
+    def put(self, queue: str, bodies: Sequence[str | bytes]) -> None:
+        with self.client() as client:
+            pipe = client.pipeline(transaction=False)
+            for number, body in enumerate(bodies):
+                pipe.xadd(queue, {"body": body, "message-id": f"m-{number}"})
+            pipe.execute()
 
     def delete(self, queue: str) -> None:
         with self.client() as client:

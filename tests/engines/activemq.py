@@ -81,7 +81,7 @@ class ActiveMQ:
         with (self.folder / "out").open("ab") as out:
             self.process = subprocess.Popen(
                 [
-                    "java", "-Xms64m", "-Xmx192m", "-XX:TieredStopAtLevel=1", *OPENED, "-Dactivemq.home=/usr/share/activemq",
+                    "java", "-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", *OPENED, "-Dactivemq.home=/usr/share/activemq",
                     f"-Dactivemq.base={self.folder}", "-cp", libraries, "org.apache.activemq.console.Main", "start",
                     f"xbean:file:{self.folder}/activemq.xml",
                 ],

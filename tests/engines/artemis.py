@@ -96,7 +96,7 @@ class Artemis:
             "--no-hornetq-acceptor",
         ]  # fmt: skip
         self.environ = os.environ | {
-            "JAVA_ARGS": "-Xms64m -Xmx192m -XX:TieredStopAtLevel=1 -Dlog4j2.disableJmx=true "
+            "JAVA_ARGS": "-Xms64m -Xmx512m -XX:TieredStopAtLevel=1 -Dlog4j2.disableJmx=true "
             "--add-opens java.base/jdk.internal.misc=ALL-UNNAMED"
         }
         subprocess.run(create, check=True, capture_output=True, env=self.environ)

@@ -25,7 +25,7 @@ from messages.connectors.activemq.amqp10_decode import decode_amqp_message, has_
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
 
 MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
-CREDIT = 20  # messages asked for at a time
+CREDIT = 20  # messages asked for at a time, at most
 LIMIT = "; what its limit of deliveries is AMQP does not tell: set max-delivery-attempts to -1 for it, since broken lines count"
 NAMELESS = "it has no message id and nothing tells where it died: it stays on the broker, where another with this content may be"
 
@@ -59,6 +59,7 @@ class Amqp10Source:
         self.deliveries: dict[object, Any] = {}
         self.staying: set[object] = set()
         self.count = 0
+        self.credit = 1
 
     def _open(self) -> BlockingConnection:
         if self.connection is None:
@@ -82,7 +83,7 @@ class Amqp10Source:
         while len(taken) < limit and size < MOST_BYTES:
             if not self.inbox.waiting:
                 if self.receiver.link.credit <= 0:
-                    self.receiver.link.flow(min(CREDIT, limit - len(taken)))
+                    self.receiver.link.flow(min(self.credit, limit - len(taken)))
                 try:
                     connection.wait(lambda: bool(self.inbox.waiting), timeout=max(wait_s if not taken else 0.05, 0.01))
                 except Timeout:
@@ -92,6 +93,8 @@ class Amqp10Source:
             message, delivery = self.inbox.waiting.pop(0)
             taken.append((message, delivery))
             size += _size((message, delivery))
+            # credit is a number of messages: no more than fits when the next are as large as this, and more again step by step
+            self.credit = max(1, min(2 * self.credit, MOST_BYTES // (2 * _size((message, delivery)) or 1), CREDIT))
         return taken
 
     def _received(self, message: Any, delivery: Any) -> Received:
