@@ -71,7 +71,9 @@ class KafkaLogin(Login):
 
     def __init__(self, yard: KafkaYard) -> None:
         options = {"ssl.ca.location": str(yard.broker.authority)}
-        super().__init__(yard, Address(url=f"kafka+ssl://{yard.broker.safe}", username=USER, secret=PASSWORD, options=options))
+        super().__init__(
+            yard, Address(url=f"kafka+ssl://{yard.broker.safe}", username=USER, secret=PASSWORD, options=options)
+        )
         self.rights: list[tuple[AclOperation, str, ResourceType]] = []
 
     def ready(self, queue: str) -> None:
@@ -189,7 +191,9 @@ class ArtemisLogin(Login):
     def restore(self) -> None:
         for file, text in self.kept.items():
             file.write_text(text)
-        wait_until(lambda: self._takes(self.yard.broker.address), seconds=20, what="Artemis to read its users", every=0.1)
+        wait_until(
+            lambda: self._takes(self.yard.broker.address), seconds=20, what="Artemis to read its users", every=0.1
+        )
 
     def close(self) -> None:
         self.restore()

@@ -40,7 +40,13 @@ def of_kafka(yard: KafkaYard, queue: str) -> None:
 
 
 def of_redis(yard: RedisYard, queue: str) -> None:
-    fields = {b"\xff\xfe": b"\x00\xff", b"": b"", b"body": BODY.encode(), b"message-id": b"\xff" * 900, b"attempts": b"-1"}
+    fields = {
+        b"\xff\xfe": b"\x00\xff",
+        b"": b"",
+        b"body": BODY.encode(),
+        b"message-id": b"\xff" * 900,
+        b"attempts": b"-1",
+    }
     with contextlib.closing(redis.Redis.from_url(yard.url)) as client:
         client.xadd(queue, {**{name.encode(): value.encode() for name, value in HOSTILE.items()}, **fields})  # type: ignore[arg-type]
 
@@ -56,10 +62,17 @@ def of_sqs(yard: SqsYard, queue: str) -> None:
 
 
 def over_stomp(yard: ActiveMQYard, queue: str) -> None:
-    told = {**HOSTILE, "dlqDeliveryFailureCause": "java.lang.Throwable: " * 40, "original-destination": ":\n\\", "timestamp": "x"}
+    told = {
+        **HOSTILE,
+        "dlqDeliveryFailureCause": "java.lang.Throwable: " * 40,
+        "original-destination": ":\n\\",
+        "timestamp": "x",
+    }
     headers = tuple(Header(name=name, type="string", value=value) for name, value in told.items())
     with yard.connector() as connector:
-        [result] = connector.publish([Outgoing(id="p", destination=queue, body=BODY.encode(), headers=headers)], timeout_s=10)
+        [result] = connector.publish(
+            [Outgoing(id="p", destination=queue, body=BODY.encode(), headers=headers)], timeout_s=10
+        )
     assert result.result == "confirmed"
 
 
@@ -72,11 +85,20 @@ def over_amqp10(yard: Amqp10Yard, queue: str) -> None:
     host = yard.address.url.partition("://")[2]
     with contextlib.closing(
         BlockingConnection(
-            f"amqp://{host}", user=yard.address.username, password=yard.address.secret, allowed_mechs="PLAIN",
+            f"amqp://{host}",
+            user=yard.address.username,
+            password=yard.address.secret,
+            allowed_mechs="PLAIN",
             allow_insecure_mechs=True,
         )  # fmt: skip
     ) as line:
-        odd = {"half": float("nan"), "late": 2**63 - 1, "c": char("\ud7ff"), "d": decimal128(b"\xff" * 16), "u": ubyte(255)}
+        odd = {
+            "half": float("nan"),
+            "late": 2**63 - 1,
+            "c": char("\ud7ff"),
+            "d": decimal128(b"\xff" * 16),
+            "u": ubyte(255),
+        }
         message = Message(BODY, durable=True, id="m-poison", properties={**HOSTILE, **odd})
         line.create_sender(queue, options=ToQueue()).send(message)
 

@@ -224,13 +224,17 @@ def test_a_body_of_30_mb_is_shown_or_stays_with_a_reason_and_holds_up_no_other(y
 
     def judge(letters: Any) -> tuple[int, bytes]:
         size = sum(len(one.get("body", "")) for one in letters)
-        return STORED if size <= CONSOLE_TAKES else (413, b'{"detail": "the body inflates to more than 20,971,520 bytes"}')
+        return (
+            STORED if size <= CONSOLE_TAKES else (413, b'{"detail": "the body inflates to more than 20,971,520 bytes"}')
+        )
 
     console.judge = judge
     small = ["after 1", "after 2", "before"]
     with running(yard.harvester(console, queue)) as harvester:
         wait_until(lambda: set(small) <= set(shown(console)), seconds=40, what="the others", every=0.05)
-        wait_until(lambda: harvester.tally.parked or len(console.letters) == 4, seconds=40, what="the large one", every=0.05)
+        wait_until(
+            lambda: harvester.tally.parked or len(console.letters) == 4, seconds=40, what="the large one", every=0.05
+        )
         yard.put(queue, ["later"])
         wait_until(lambda: "later" in shown(console), seconds=40, what="a later one", every=0.05)
         parked, said = harvester.tally.parked, harvester.tally.error

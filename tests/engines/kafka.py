@@ -160,7 +160,9 @@ class Kafka:
 
     def allow(self, operation: AclOperation, name: str, kind: ResourceType = ResourceType.TOPIC) -> None:
         """Let USER do something with a topic or group."""
-        acl = AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+        acl = AclBinding(
+            kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+        )
         client = self.admin()
         client.create_acls([acl])[acl].result(timeout=30)
 

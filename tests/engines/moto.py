@@ -39,7 +39,11 @@ class Moto:
 
     def allow(self, user: str, *actions: str) -> None:
         """Let this user do these actions and no others."""
-        allowed = {"Effect": "Allow", "Action": [f"sqs:{action}" for action in actions or ("ListQueues",)], "Resource": "*"}
+        allowed = {
+            "Effect": "Allow",
+            "Action": [f"sqs:{action}" for action in actions or ("ListQueues",)],
+            "Resource": "*",
+        }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
         iam = self.client("iam")
         iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=policy)
