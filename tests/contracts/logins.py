@@ -185,7 +185,9 @@ class ArtemisLogin(Login):
         self.users.write_text("admin = other\n")
         wait_until(lambda: not self._takes(self.yard.broker.address), seconds=20, what="a refused login", every=0.1)
         with contextlib.closing(Manager(self.admin)) as manager:
-            for one in manager.ask("broker", operation="listConnectionIDs"):
+            lines = manager.ask("broker", operation="listConnectionIDs")
+        for one in lines:
+            with contextlib.closing(Manager(self.admin)) as manager, contextlib.suppress(LookupError):
                 manager.ask("broker", operation="closeConnectionWithID", arguments=(one,))
 
     def restore(self) -> None:

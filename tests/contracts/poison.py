@@ -90,7 +90,7 @@ def over_amqp10(yard: Amqp10Yard, queue: str) -> None:
             password=yard.address.secret,
             allowed_mechs="PLAIN",
             allow_insecure_mechs=True,
-        )  # fmt: skip
+        )
     ) as line:
         odd = {
             "half": float("nan"),

@@ -24,7 +24,7 @@ from messages.connectors.base import Address
 from messages.connectors.memory import LETTERS
 from messages.connectors.rabbitmq import client as rabbit
 from tests.contracts.test_harvester import STORED, FakeConsole, console
-from tests.contracts.yards import FIXTURES, Yard, made_by, running, shown
+from tests.contracts.yards import FIXTURES, Yard, made_by, running
 from tests.product import wait_until
 
 __all__ = ["console"]  # a fixture

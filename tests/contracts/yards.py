@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from messages.connectors import get_connector, get_source
 from messages.connectors.activemq.management import Manager
 from messages.connectors.base import Address, Connector, Outgoing, Published, Source
 from tests.conftest import need
+from tests.contracts.relay import Relay
 from tests.contracts.test_harvester import STORED, Answer, FakeConsole
 from tests.engines.kafka import Kafka
 from tests.engines.rabbitmq import RabbitMQ
@@ -70,7 +70,9 @@ class Yard:
         return contextlib.closing(get_connector(self.kind, address or self.address))
 
     def source(self, queue: str) -> contextlib.closing[Source]:
-        return contextlib.closing(get_source(self.kind, self.address, broker="b", queue=queue, options=self.options))
+        return contextlib.closing(
+            get_source(self.kind, self.address, broker="b", queue=queue, options={"consumer": "h", **self.options})
+        )
 
     def put(self, queue: str, bodies: Sequence[str | bytes]) -> None:
         """Put messages of ids `m-0`, `m-1`, … with these bodies."""
@@ -333,51 +335,6 @@ def made_by(name: str, ask: Any) -> Iterator[Yard]:
     yield yard
     if hasattr(yard, "close"):
         yard.close()
-
-
-class Relay:
-    """Passes bytes on to a port of this machine, until it is cut."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.wires: list[socket.socket] = []
-        self._serve()
-
-    def open(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        self._serve()
-
-    def cut(self) -> None:
-        """Hang up on everybody and take nobody any more."""
-        for wire in (self.listener, *self.wires):
-            with contextlib.suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
-            wire.close()
-        self.wires = []
-
-    def _serve(self) -> None:
-        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.target))
-                self.wires += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(one: socket.socket, other: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := one.recv(65536):
-                other.sendall(data)
-        for wire in (one, other):
-            with contextlib.suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

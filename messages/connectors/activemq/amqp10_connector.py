@@ -76,7 +76,9 @@ class Amqp10Connector:
     def _open(self, timeout_s: float) -> BlockingConnection:
         if self.connection is not None:
             try:
-                self.connection.wait(lambda: False, timeout=0.01)  # so that the end of it is heard before anything is sent
+                self.connection.wait(
+                    lambda: False, timeout=0.01
+                )  # so that the end of it is heard before anything is sent
                 self.close()
             except Timeout:
                 pass

@@ -33,7 +33,9 @@ from messages.connectors.kafka.looking import MOST_BYTES, fine, lags, look
 from messages.connectors.kafka.records import record_of
 
 SESSION_MS = 10_000  # a commit waits so long for a broker that is away, and the group for a member that was killed
-LOOK_EVERY_S = 10.0  # whether the topic is still there: librdkafka goes on waiting for one that was deleted, or at a place of it
+LOOK_EVERY_S = (
+    10.0  # whether the topic is still there: librdkafka goes on waiting for one that was deleted, or at a place of it
+)
 BEHIND_S = 0.01
 COMMIT_S, CLOSE_S = 12.0, 5.0
 LONGEST_INSTANCE = 249
