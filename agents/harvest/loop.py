@@ -33,6 +33,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 LONGEST_PAUSE_S = 30.0
 LONGEST_WISH_S = 300.0  # of a console that says when it is back: it may be back before that
 KEEP_EVERY_S = 1.0
+MOST_LEFT = 10_000  # letters that the console will not have; more are counted no more
 LETTERS_FAULT = frozenset({400, 409, 413, 422})  # every other refusal is of where or how we send, and the letters wait
 BROKERS_FAULT = ("broker_unavailable", "harvest_failed")
 CONSOLES_FAULT = ("console_away", "console_refuses", "key_refused", "spool_full")
@@ -278,6 +279,8 @@ class QueueHarvester(threading.Thread):
     def _leave(self, letter: Letter, event: str, words: str) -> None:
         """Say that the console will not have this one, and go on saying so while nothing else is wrong."""
         self.left[str(letter.get("id"))] = words
+        if len(self.left) > MOST_LEFT:
+            del self.left[next(iter(self.left))]
         self.tally.parked = len(self.left)
         self._say(event, words)
 

@@ -22,10 +22,10 @@ from agents.harvest.config import HarvestConfig, Queue
 from agents.harvest.loop import QueueHarvester
 from messages.connectors import get_connector, get_source
 from messages.connectors.activemq.management import Manager
-from messages.connectors.base import Address, Connector, Outgoing, Published, Source
+from messages.connectors.base import Address, Connector, Outgoing, Source
 from tests.conftest import need
 from tests.contracts.relay import Relay
-from tests.contracts.test_harvester import STORED, Answer, FakeConsole
+from tests.contracts.test_harvester import FakeConsole
 from tests.engines.kafka import Kafka
 from tests.engines.rabbitmq import RabbitMQ
 from tests.product import ROOT
@@ -182,8 +182,8 @@ class SqsYard(Yard):
 
     kind = "sqs"
     largest = 250_000  # what every queue takes
-    many = 300
-    options = {"visibility_s": 2}
+    many = 100  # LocalStack takes some 30 ms for each
+    options = {"visibility_s": 1}
 
     def __init__(self, url: str) -> None:
         self.relay = Relay(int(url.rpartition(":")[2]))
@@ -360,15 +360,6 @@ def process(config: Path) -> Iterator[subprocess.Popen[bytes]]:
             raise
 
 
-def letters_only(body: Any) -> Answer:
-    """Store letters, and answer a heartbeat."""
-    return STORED if isinstance(body, list) else (200, b"{}")
-
-
 def shown(console: FakeConsole) -> list[str]:
     """Return the bodies of what the console shows, sorted: a letter once for each id."""
     return sorted(str(one.get("body", one.get("body_base64"))) for one in console.letters.values())
-
-
-def confirmed(results: Sequence[Published]) -> set[str]:
-    return {one.id for one in results if one.result == "confirmed"}
