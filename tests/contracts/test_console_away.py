@@ -37,6 +37,7 @@ class Clock(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self.waits: list[float] = []
 
     def monotonic(self) -> float:
         return self.now
@@ -45,6 +46,7 @@ class Clock(threading.Event):
         assert timeout is not None
         assert timeout > 0, "a wait of no time is a spin"
         self.now += timeout
+        self.waits.append(timeout)
         return self.is_set()
 
 
