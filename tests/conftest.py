@@ -127,13 +127,19 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[str]:
-    """The address of a private RabbitMQ."""
+def rabbitmq_broker() -> Iterator[Any]:
+    """A private RabbitMQ."""
     from tests.engines.rabbitmq import INSTALLED, RabbitMQ
 
     need(INSTALLED.exists(), "RabbitMQ")
     with RabbitMQ() as broker:
-        yield broker.url
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(rabbitmq_broker: Any) -> str:
+    """The address of a private RabbitMQ."""
+    return str(rabbitmq_broker.url)
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,15 @@ from agents.harvest.console import Console, ConsoleAway, ConsoleRefuses
 from agents.harvest.seen import Seen, note_file, queue_mark
 from agents.harvest.spooling import Letter, LetterSpool
 from messages.connectors import get_source
-from messages.connectors.base import BrokerUnavailable, CanPeek, CanTellAge, Received, Source
+from messages.connectors.base import BrokerUnavailable, CanPeek, CanTellAge, KeepsLine, Received, Source
 
 VERSION = "0.1.0"
 WAIT_S = 1.0
 BATCH_BYTES = 4 * 1024 * 1024
 LONGEST_PAUSE_S = 30.0
+LONGEST_WISH_S = 300.0  # of a console that says when it is back: it may be back before that
+KEEP_EVERY_S = 1.0
+MOST_LEFT = 10_000  # letters that the console will not have; more are counted no more
 LETTERS_FAULT = frozenset({400, 409, 413, 422})  # every other refusal is of where or how we send, and the letters wait
 BROKERS_FAULT = ("broker_unavailable", "harvest_failed")
 CONSOLES_FAULT = ("console_away", "console_refuses", "key_refused", "spool_full")
@@ -47,7 +50,7 @@ def log(event: str, **fields: object) -> None:
 
 @dataclass(slots=True)
 class Tally:
-    """What one queue's thread says of itself in the heartbeat. parked: letters that the console will never have."""
+    """What one queue's thread says of itself in the heartbeat. parked: how many letters the console will never have."""
 
     harvested: int = 0
     depth: int | None = None
@@ -66,6 +69,7 @@ class QueueHarvester(threading.Thread):
         self.config, self.queue, self.stopping = config, queue, stopping
         self.tally = Tally()
         self.trouble = ""  # the event that tally.error tells of
+        self.left: dict[str, str] = {}  # letters that the console will not have → its words
         self.pause_s = 0.0
         self.ask_console_at = 0.0  # time.monotonic(); before it the console is left alone
         self.looked_at = 0.0
@@ -112,11 +116,11 @@ class QueueHarvester(threading.Thread):
             received = source.receive(self.batch, WAIT_S)
             self._well(*BROKERS_FAULT)
             for part in by_size(received):
-                if not self._push(console, part, acknowledge):
+                if not self._push(source, console, part, acknowledge):
                     return  # stopping, with the rest unacknowledged: it comes again
             if received:
                 self.pause_s = 0.0
-            self._pace(len(received))
+            self._pace(source, len(received))
 
     def _mirror(self, source: Source, console: Console) -> None:
         """Look at the whole queue again and again: tell what is new, and after a whole round what is gone."""
@@ -128,21 +132,21 @@ class QueueHarvester(threading.Thread):
                 self._look_at_the_queue(source)
                 for fresh in seen.look(source, self.batch):
                     for part in by_size(fresh):
-                        if not self._push(console, part, seen.remember, occasion=str(seen.round)):
+                        if not self._push(source, console, part, seen.remember, occasion=str(seen.round)):
                             return
-                    self._pace(len(fresh))
+                    self._pace(source, len(fresh))
                     if self.stopping.is_set():
                         return  # a round that broke off says nothing of what is gone
                 self._well(*BROKERS_FAULT)
-                self._report_gone(console, seen)
+                self._report_gone(source, console, seen)
                 # a deep queue is looked at less often: at most a fifth of the time
-                self.stopping.wait(max(self.queue.look_every_s, 4 * (time.monotonic() - started)))
+                self._rest(source, max(self.queue.look_every_s, 4 * (time.monotonic() - started)))
 
-    def _report_gone(self, console: Console, seen: Seen) -> None:
+    def _report_gone(self, source: Source, console: Console, seen: Seen) -> None:
         while not self.stopping.is_set() and (ids := seen.gone()):
             try:
                 if self._ask(lambda: console.report_gone(ids)) is None:
-                    self._wait_for_console()
+                    self._wait_for_console(source)
                     continue
             except ConsoleRefuses as error:
                 self._say("gone_not_told", f"{len(ids)} letters that left the queue stay open in the console: {error}")
@@ -158,6 +162,7 @@ class QueueHarvester(threading.Thread):
 
     def _push(
         self,
+        source: Source,
         console: Console,
         part: Sequence[Received],
         done: Callable[[Sequence[Received]], None],
@@ -178,26 +183,29 @@ class QueueHarvester(threading.Thread):
                 if len(part) > 1:  # one of them is too much: find it by halves, so that it does not hold up the others
                     half = len(part) // 2
                     return all(
-                        self._push(console, some, done, occasion=occasion) for some in (part[:half], part[half:])
+                        self._push(source, console, some, done, occasion=occasion)
+                        for some in (part[:half], part[half:])
                     )
-                self.tally.parked += 1
-                self._say("letter_left_on_broker", f"{letters[0].get('id')}: {error}")
+                self._leave(letters[0], "letter_left_on_broker", f"{letters[0].get('id')} stays on the broker: {error}")
                 return True
             if answer is not None or self._keep(letters):
                 done(part)
-                self._count(len(part), answer)
+                self._count(letters, answer)
                 return True
-            self._wait_for_console()
+            self._wait_for_console(source)
         return False
 
-    def _count(self, letters: int, answer: dict[str, Any] | None) -> None:
-        self.tally.harvested += letters
+    def _count(self, letters: Sequence[Letter], answer: dict[str, Any] | None) -> None:
+        count = len(letters)
+        self.tally.harvested += count
         if answer is None:
-            log("spooled", queue=self.queue.name, letters=letters)
+            log("spooled", queue=self.queue.name, letters=count)
             return
-        self.tally.error = ""
+        for letter in letters if self.left else ():
+            self.left.pop(str(letter.get("id")), None)
+        self._calm()
         rejected = len(answer.get("rejected", []))
-        log("harvested", queue=self.queue.name, letters=letters, accepted=answer.get("accepted"), rejected=rejected)
+        log("harvested", queue=self.queue.name, letters=count, accepted=answer.get("accepted"), rejected=rejected)
 
     def _ask(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
         """Return the console's answer, None when it is not to be had now. Raises ConsoleRefuses when the letters are at fault."""
@@ -244,8 +252,7 @@ class QueueHarvester(threading.Thread):
                 half = len(letters) // 2
                 return all(self._send_spooled(console, some) for some in (letters[:half], letters[half:]))
             aside = self.spool.put_aside(letters[0])
-            self.tally.parked += 1
-            self._say("letter_put_aside", f"{letters[0].get('id')} lies in {aside}: {error}")
+            self._leave(letters[0], "letter_put_aside", f"{letters[0].get('id')} lies in {aside}: {error}")
             return True
 
     def _keep(self, letters: Sequence[Letter]) -> bool:
@@ -269,14 +276,35 @@ class QueueHarvester(threading.Thread):
             log(event, broker=self.queue.broker, queue=self.queue.name, words=words)
         self.tally.error, self.trouble = words[:1000], event
 
+    def _leave(self, letter: Letter, event: str, words: str) -> None:
+        """Say that the console will not have this one, and go on saying so while nothing else is wrong."""
+        self.left[str(letter.get("id"))] = words
+        if len(self.left) > MOST_LEFT:
+            del self.left[next(iter(self.left))]
+        self.tally.parked = len(self.left)
+        self._say(event, words)
+
     def _well(self, *troubles: str) -> None:
         """What works again is no longer said to fail."""
         if self.trouble in troubles:
-            self.tally.error, self.trouble = "", ""
+            self._calm()
 
-    def _pace(self, letters: int) -> None:
+    def _calm(self) -> None:
+        """Nothing is wrong but for the letters that the console will not have; the last of them is named."""
+        self.tally.parked = len(self.left)
+        self.tally.error, self.trouble = next(reversed(self.left.values()), "")[:1000], ""
+
+    def _pace(self, source: Source, letters: int) -> None:
         if self.queue.per_s and letters:
-            self.stopping.wait(letters / self.queue.per_s)
+            self._rest(source, letters / self.queue.per_s)
+
+    def _rest(self, source: Source, seconds: float) -> None:
+        """Wait, or until it stops, with the line to the broker kept alive."""
+        left, until = seconds, time.monotonic() + seconds
+        while left > 0 and not self.stopping.wait(min(left, KEEP_EVERY_S)):
+            if isinstance(source, KeepsLine):
+                source.keep()
+            left = until - time.monotonic()
 
     def _next_pause_s(self) -> float:
         """Return a pause that is longer each time, and never in step with the others."""
@@ -284,11 +312,12 @@ class QueueHarvester(threading.Thread):
         return self.pause_s * random.uniform(0.5, 1.0)
 
     def _leave_console(self, seconds: float | None) -> None:
-        pause_s = min(LONGEST_PAUSE_S, seconds) if seconds else self._next_pause_s()
+        """Let it be for so long; None: for a pause of our own. What it wishes is a little lengthened, as all others heard the same."""
+        pause_s = min(LONGEST_WISH_S, seconds) * random.uniform(1.0, 1.1) if seconds else self._next_pause_s()
         self.ask_console_at = time.monotonic() + pause_s
 
-    def _wait_for_console(self) -> None:
-        self.stopping.wait(max(0.0, self.ask_console_at - time.monotonic()))
+    def _wait_for_console(self, source: Source) -> None:
+        self._rest(source, self.ask_console_at - time.monotonic())
 
     def _pause(self) -> None:
         self.stopping.wait(self._next_pause_s())

@@ -7,8 +7,11 @@ import http.client
 import json
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+
+from .pauses import pause_s
 
 
 class ConsoleAway(Exception):
@@ -47,22 +50,27 @@ class Transport:
         }
         if len(body) > 1024:
             body, headers["Content-Encoding"] = gzip.compress(body, 5), "gzip"
-        text, status, retry = self._exchange(path, body, headers)
+        text, status, pause = self._exchange(path, body, headers)
         if status == 200:
             return _answer(self.base, text)
         words = f"{self.base} answered {status}: {_detail(text)}"
         if status in (408, 429) or status >= 500:
-            raise ConsoleAway(words, float(retry) if retry.isdigit() else None)
+            raise ConsoleAway(words, pause)
         raise ConsoleRefuses(status, words)
 
-    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int, str]:
-        """Return (body, status, Retry-After). A connection that was kept open may have ended meanwhile: then a fresh one is tried."""
+    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int, int | None]:
+        """Return (body, status, seconds to leave it alone). A connection that was kept open may have ended meanwhile: then a fresh one
+        is tried. Who refuses a body by its length may answer and hang up before it was sent: then the answer counts.
+        """
         kept = self._connection is not None
         try:
             connection = self._open()
-            connection.request("POST", urlsplit(self.base).path + path, body, headers)
+            cut_off = _send(connection, urlsplit(self.base).path + path, body, headers)
             answer = connection.getresponse()
-            return answer.read(1_000_000), answer.status, answer.headers.get("Retry-After", "")
+            if cut_off and answer.status < 400:
+                raise cut_off
+            text, told = answer.read(1_000_000), {name.lower(): value for name, value in answer.headers.items()}
+            return text, answer.status, pause_s(told, failed=True, now=datetime.now(UTC))
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if kept and not isinstance(error, TimeoutError):
@@ -82,6 +90,17 @@ class Transport:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _send(connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> OSError | None:
+    """Send a request; return what cut it off in the middle, when the other side may have answered before it hung up."""
+    try:
+        connection.request("POST", path, body, headers)
+    except ConnectionError as error:
+        if connection.sock is None:
+            raise  # it was never connected
+        return error
+    return None
 
 
 def _answer(base: str, text: bytes) -> dict[str, Any]:

@@ -217,6 +217,17 @@ class CanPeek(Protocol):
 
 
 @runtime_checkable
+class KeepsLine(Protocol):
+    """A source whose line to the broker ends when nobody moves it for a while: heartbeats, poll intervals."""
+
+    def keep(self) -> None:
+        """Do what the line needs and return at once, with what is in hand still in hand. It is called every second while the console
+        is away. Never raises: that the line has ended is for the next call to say.
+        """
+        ...
+
+
+@runtime_checkable
 class CanTellAge(Protocol):
     """A source that knows how long its oldest letter has waited."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +17,9 @@ def estate(localstack: str) -> Iterator[Estate]:
     yield estate
     for client in (estate.sqs, estate.sns):
         client.close()
+
+
+@pytest.fixture(scope="session")
+def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a Redis of the tests' own lives, which may be killed."""
+    return tmp_path_factory.mktemp("redis")

@@ -230,6 +230,8 @@ def test_a_broker_that_is_killed_gives_back_what_was_not_acknowledged(broker: An
             wait_until(lambda: source.receive(1, 0.2), seconds=10, what="the end of the line", every=0)
         with pytest.raises(BrokerUnavailable):
             source.acknowledge([before[0].token])
+        assert sender.line is not None
+        assert sender.line.inbox.ended.wait(10)  # before it has heard of the end, a message is unknown
         [away] = sender.publish([outgoing(queue)], timeout_s=2)
         broker.start()
         again = receive(source, 2)

@@ -34,6 +34,7 @@ class FakeConsole:
         self.judge: Judge = lambda letters: STORED
         self.pushes = 0
         self.stored: list[str] = []
+        self.letters: dict[str, dict[str, Any]] = {}  # what it shows: a second copy meets the first
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,6 +49,7 @@ class FakeConsole:
                 outer.pushes += 1
                 if (status, answer) == STORED:
                     outer.stored += [letter["id"] for letter in letters]
+                    outer.letters |= {letter["id"]: letter for letter in reversed(letters)}
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

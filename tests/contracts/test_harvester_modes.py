@@ -7,21 +7,23 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 
+from agents.harvest import loop
 from agents.harvest.config import BadConfig, load_config
 from agents.harvest.loop import QueueHarvester
 from agents.harvest.seen import Seen
 from agents.harvest.spooling import LetterSpool
 from messages.connectors.base import BrokerUnavailable, Received
 from messages.connectors.memory import LETTERS, MemorySource
+from tests.contracts.test_console_away import Clock
 from tests.contracts.test_harvester import EVERY, STORED, FakeConsole, console, harvester, wait_until, waiting
 from tests.contracts.test_letters_without_an_id import harvesting
 from tests.product import ROOT
@@ -186,10 +188,12 @@ def test_a_spool_holds_text_that_is_no_unicode_and_bodies_with_line_breaks(tmp_p
 # pace ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_pace_is_a_pause_after_each_batch_of_at_most_a_second(console: FakeConsole, harvester: QueueHarvester):
-    pauses: list[float] = []
-    slow = QueueHarvester(harvester.config, changed(harvester, per_s=2.0).queue, threading.Event())
-    slow.stopping.wait = lambda seconds=None: bool(pauses.append(seconds))  # type: ignore[method-assign,assignment,func-returns-value]
+def test_a_pace_is_a_pause_after_each_batch_of_at_most_a_second(
+    console: FakeConsole, harvester: QueueHarvester, monkeypatch: pytest.MonkeyPatch
+):
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=clock.monotonic))
+    slow = QueueHarvester(harvester.config, changed(harvester, per_s=2.0).queue, clock)
     slow.start()
 
     wait_until(lambda: not waiting(harvester))
@@ -198,7 +202,7 @@ def test_a_pace_is_a_pause_after_each_batch_of_at_most_a_second(console: FakeCon
     harvester.stopping.set()
     harvester.start()
 
-    assert pauses[:2] == [1.0, 1.0]
+    assert clock.waits[:2] == [1.0, 1.0]
 
 
 # mirror --------------------------------------------------------------------------------------------------------------

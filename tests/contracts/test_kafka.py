@@ -238,6 +238,32 @@ def test_a_topic_that_is_not_there_or_was_deleted_is_said_and_nobody_makes_it(
     assert not {missing, deleted} & kafka.topics()
 
 
+def test_of_a_topic_that_was_deleted_and_made_again_unnoticed_every_record_is_taken(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kafka_source, "LOOK_EVERY_S", 0.5)
+    topic = kafka.topic()
+    kafka.produce(topic, *[f"old {n}".encode() for n in range(4)])
+    seen: list[object] = []
+
+    with source_of(kafka, topic, consumer="h") as source:
+        source.acknowledge([one.token for one in take(source, 4)])
+        kafka.delete(topic)
+        kafka.topic(name=topic)
+        kafka.produce(topic, *[f"new {n}".encode() for n in range(9)])
+
+        def all_of_them() -> bool:
+            with contextlib.suppress(BrokerUnavailable):  # as the harvester does, it goes on
+                received = source.receive(10, 0.5)
+                source.acknowledge([one.token for one in received])
+                seen.extend(bodies(received))
+            return len(set(seen)) >= 9
+
+        wait_until(all_of_them, seconds=30, what="every record", every=0)
+
+    assert set(seen) == {f"new {n}" for n in range(9)}
+
+
 def test_a_letter_goes_back_as_it_was_tombstones_and_bytes_too(kafka: Kafka):
     origin, dead = kafka.topic(partitions=3), kafka.topic()
     told = [("kafka_dlt-original-topic", origin.encode()), ("kafka_dlt-original-partition", (2).to_bytes(4, "big"))]

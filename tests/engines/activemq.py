@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from messages.connectors.activemq.client import Line, LineBroke
+from messages.connectors.activemq.client import Line, LineBroke, LoginRefused
 from messages.connectors.base import Address
 from tests.engines.rabbitmq import _ports
 
@@ -75,18 +75,19 @@ class ActiveMQ:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, login_refused_too: bool = False) -> None:
+        """Return when it answers; that may be by refusing us when its users were changed."""
         libraries = f"{INSTALLED}/*:{INSTALLED}/optional/*"
         with (self.folder / "out").open("ab") as out:
             self.process = subprocess.Popen(
                 [
-                    "java", "-Xms64m", "-Xmx192m", "-XX:TieredStopAtLevel=1", *OPENED, "-Dactivemq.home=/usr/share/activemq",
+                    "java", "-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", *OPENED, "-Dactivemq.home=/usr/share/activemq",
                     f"-Dactivemq.base={self.folder}", "-cp", libraries, "org.apache.activemq.console.Main", "start",
                     f"xbean:file:{self.folder}/activemq.xml",
                 ],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
-        wait_for_stomp(self.address, self.process, self.folder / "out")
+        wait_for_stomp(self.address, self.process, self.folder / "out", login_refused_too=login_refused_too)
 
     def kill(self) -> None:
         """kill -9."""
@@ -110,13 +111,17 @@ class ActiveMQ:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def wait_for_stomp(address: Address, process: subprocess.Popen[bytes], out: Path) -> None:
+def wait_for_stomp(
+    address: Address, process: subprocess.Popen[bytes], out: Path, *, login_refused_too: bool = False
+) -> None:
     until = time.monotonic() + 90
     while True:
         try:
             Line(address, timeout_s=5).close()
             return
         except LineBroke as error:
+            if login_refused_too and isinstance(error, LoginRefused):
+                return
             if time.monotonic() > until or process.poll() is not None:
                 raise AssertionError(out.read_text()[-2000:]) from error
             time.sleep(0.2)

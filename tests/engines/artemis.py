@@ -33,9 +33,11 @@ CONFIGURATION = """<?xml version='1.0'?>
     <bindings-directory>data/bindings</bindings-directory>
     <journal-directory>data/journal</journal-directory>
     <large-messages-directory>data/large-messages</large-messages-directory>
+    <security-invalidation-interval>200</security-invalidation-interval>
     <message-expiry-scan-period>300</message-expiry-scan-period>
     <acceptors>
       <acceptor name="all">tcp://127.0.0.1:{port}?protocols=CORE,AMQP,STOMP,OPENWIRE;useEpoll=true</acceptor>
+      <acceptor name="impatient">tcp://127.0.0.1:{impatient}?protocols=AMQP;amqpIdleTimeout=3000</acceptor>
       <acceptor name="tls">tcp://127.0.0.1:{tls}?protocols=AMQP;sslEnabled=true;keyStorePath={folder}/keys;keyStorePassword=changeit</acceptor>
     </acceptors>
     <security-settings>
@@ -51,6 +53,7 @@ CONFIGURATION = """<?xml version='1.0'?>
         <max-delivery-attempts>2</max-delivery-attempts></address-setting>
       <address-setting match="auto.#"><dead-letter-address>DLA</dead-letter-address><max-delivery-attempts>1</max-delivery-attempts>
         <auto-create-dead-letter-resources>true</auto-create-dead-letter-resources></address-setting>
+      <address-setting match="dead.#"><max-delivery-attempts>-1</max-delivery-attempts></address-setting>
       <address-setting match="DLA"><max-delivery-attempts>-1</max-delivery-attempts></address-setting>
       <address-setting match="sealed.#"><auto-create-queues>false</auto-create-queues>
         <auto-create-addresses>false</auto-create-addresses></address-setting>
@@ -75,10 +78,11 @@ class Artemis:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-artemis-"))
-        self.port, tls = _ports(2)
+        self.port, tls, impatient = _ports(3)
         make_certificate(self.folder)
         self.address = Address(url=f"stomp://127.0.0.1:{self.port}", username=USER, secret=PASSWORD)
         self.amqp = Address(url=f"amqp10://127.0.0.1:{self.port}", username=USER, secret=PASSWORD)
+        self.impatient = f"amqp10://127.0.0.1:{impatient}"  # hangs up on who is silent for three seconds
         self.secure = Address(
             url=f"amqp10+ssl://127.0.0.1:{tls}",
             username=USER,
@@ -92,13 +96,15 @@ class Artemis:
             "--no-hornetq-acceptor",
         ]  # fmt: skip
         self.environ = os.environ | {
-            "JAVA_ARGS": "-Xms64m -Xmx192m -XX:TieredStopAtLevel=1 -Dlog4j2.disableJmx=true "
+            "JAVA_ARGS": "-Xms64m -Xmx512m -XX:TieredStopAtLevel=1 -Dlog4j2.disableJmx=true "
             "--add-opens java.base/jdk.internal.misc=ALL-UNNAMED"
         }
         subprocess.run(create, check=True, capture_output=True, env=self.environ)
         everything = "".join(f'<permission type="{right}" roles="amq"/>' for right in EVERYTHING)
         (self.home / "etc" / "broker.xml").write_text(
-            CONFIGURATION.format(port=self.port, tls=tls, folder=self.folder, everything=everything)
+            CONFIGURATION.format(
+                port=self.port, tls=tls, impatient=impatient, folder=self.folder, everything=everything
+            )
         )
         self.process: subprocess.Popen[bytes] | None = None
 

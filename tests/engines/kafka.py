@@ -21,6 +21,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -157,13 +158,21 @@ class Kafka:
             reader.close()
         return found
 
-    def allow(self, operation: AclOperation, topic: str) -> None:
-        """Let USER do something with a topic."""
+    def allow(self, operation: AclOperation, name: str, kind: ResourceType = ResourceType.TOPIC) -> None:
+        """Let USER do something with a topic or group."""
         acl = AclBinding(
-            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
-        )  # fmt: skip
+            kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+        )
         client = self.admin()
         client.create_acls([acl])[acl].result(timeout=30)
+
+    def forbid(self, operation: AclOperation, name: str, kind: ResourceType = ResourceType.TOPIC) -> None:
+        """Take back what allow() gave."""
+        acl = AclBindingFilter(
+            kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+        )
+        client = self.admin()
+        client.delete_acls([acl])[acl].result(timeout=30)
 
     @contextlib.contextmanager
     def sink(self, topic: str, dead: str) -> Iterator[Path]:

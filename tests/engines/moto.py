@@ -27,17 +27,27 @@ class Moto:
         login = {"aws_access_key_id": "root", "aws_secret_access_key": "root"}
         return boto3.client(service, endpoint_url=self.url, region_name="eu-central-1", **login)
 
-    def login(self, *actions: str) -> tuple[str, str]:
+    def login(self, *actions: str, user: str = "") -> tuple[str, str]:
         """Return the access key id and the secret key of a fresh user who may do these actions."""
-        iam, name = self.client("iam"), f"user-{time.monotonic_ns()}"
+        iam, name = self.client("iam"), user or f"user-{time.monotonic_ns()}"
         iam.create_user(UserName=name)
         if actions:
-            allowed = {"Effect": "Allow", "Action": [f"sqs:{action}" for action in actions], "Resource": "*"}
-            policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-            iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
+            self.allow(name, *actions)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         iam.close()
         return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def allow(self, user: str, *actions: str) -> None:
+        """Let this user do these actions and no others."""
+        allowed = {
+            "Effect": "Allow",
+            "Action": [f"sqs:{action}" for action in actions or ("ListQueues",)],
+            "Resource": "*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        iam = self.client("iam")
+        iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=policy)
+        iam.close()
 
     def guard(self, on: bool) -> None:
         """Check who asks and whether they may, from now on."""

@@ -16,10 +16,10 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tests.loops import tracer
+from tests.loops import harvesting, tracer
 from tests.product import ROOT, Product, call, wait_until
 
-QUEUE = "erp.orders"
+QUEUE, MORE = "erp.orders", 24
 CONNECT = """
 from console.identity.actor import SYSTEM
 from console.identity.models import Environment
@@ -79,17 +79,23 @@ def consume(erp: trace.Tracer, channel: Any, *, fails: bool) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.fault
 @pytest.mark.timeout(240)
-def test_a_rejected_order_is_harvested_replayed_and_proved(product: Product, rabbitmq: str, tmp_path: Path):
+def test_rejected_orders_are_each_shown_once_though_the_harvester_is_killed_and_one_is_replayed_and_proved(
+    product: Product, rabbitmq: str, tmp_path: Path
+):
     api, key = product.api_key(), product.agent_key("exporter")
     shop, erp, message_id = tracer(product, key, "shop"), tracer(product, key, "erp"), str(uuid.uuid4())
     host = rabbitmq.split("@")[1]
     product.manage("shell", "-c", CONNECT.format(host=host))
     config = tmp_path / "harvest.toml"
     config.write_text(
-        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
+        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\nbatch = 1\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
         f'address = "amqp://{host}"\nusername = "guest"\nsecret = "guest"\n[[broker.queue]]\nname = "{QUEUE}.dlq"\nsystem = "erp"\n'
     )
+
+    def every() -> list[dict[str, Any]]:
+        return list(call("GET", product.base + "/api/v1/dead-letters?limit=200", key=api)[1]["results"])
 
     with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
         channel = connection.channel()
@@ -99,14 +105,24 @@ def test_a_rejected_order_is_harvested_replayed_and_proved(product: Product, rab
         )
         publish(shop, channel, message_id)
         consume(erp, channel, fails=True)
+        for number in range(MORE):
+            channel.basic_publish(
+                "", QUEUE, b'{"order_no": "%d"}' % number, pika.BasicProperties(message_id=f"m-{number:02}")
+            )
+            channel.basic_reject(
+                wait_until(lambda: _taken(channel), seconds=30, what="a message", every=0)[0].delivery_tag,
+                requeue=False,
+            )
         said = subprocess.run(
             [sys.executable, "-m", "agents", "check", "--config", str(config)], cwd=ROOT, capture_output=True, text=True
         )
         assert said.returncode == 0, said.stdout
-        harvester = subprocess.Popen(
-            [sys.executable, "-m", "agents", "harvest", "--config", str(config)], cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        try:
+        with harvesting(config) as harvester:
+            wait_until(every, seconds=30, what="the first letters", every=0.01)
+            harvester.kill()
+        before = len(every())
+        with harvesting(config) as harvester:
+            wait_until(lambda: len(every()) > MORE, seconds=60, what="every letter")
             letters = wait_until(
                 lambda: call("GET", product.base + "/api/v1/dead-letters?q=order_no:4711", key=api)[1]["results"],
                 seconds=30,
@@ -126,10 +142,13 @@ def test_a_rejected_order_is_harvested_replayed_and_proved(product: Product, rab
                 return now if now["state"] == "processed" else None
 
             done = wait_until(processed, seconds=30, what="the proof")
-        finally:
             harvester.terminate()
-            harvester.wait(timeout=30)
+            assert harvester.wait(timeout=30) == 0
 
+    assert 0 < before < MORE + 1
+    assert sorted(one["message_id"] for one in every()) == sorted(
+        [message_id, *(f"m-{number:02}" for number in range(MORE))]
+    )
     assert done["proof_tie"] == "link"
     journey = call("GET", f"{product.base}/api/v1/journeys/{letters[0]['trace_id']}", key=api)[1]
     assert [station["system"] for station in journey["stations"]] == ["shop", "erp"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from proton import Delivery, Message, timestamp, ulong
+from proton import Delivery, Message, Timeout, timestamp, ulong
 from proton.utils import BlockingConnection, LinkDetached
 
 from messages.connectors.activemq.amqp10 import (
@@ -80,7 +80,12 @@ class Amqp10Connector:
     def _open(self, timeout_s: float) -> BlockingConnection:
         if self.connection is not None:
             try:
-                self.connection.wait(lambda: True, timeout=0.01)
+                self.connection.wait(
+                    lambda: False, timeout=0.01
+                )  # so that the end of it is heard before anything is sent
+                self.close()
+            except Timeout:
+                pass
             except BROKEN:
                 self.close()
         if self.connection is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from proton import Delivery, Timeout
 from proton.handlers import MessagingHandler
 from proton.reactor import Copy
-from proton.utils import BlockingConnection
+from proton.utils import BlockingConnection, LinkDetached
 
 from messages.connectors.activemq.amqp10 import (
     BROKEN,
@@ -27,9 +28,14 @@ from messages.connectors.browse import Browse
 
 MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
 LOOK_S = 10.0
-CREDIT = 20  # messages asked for at a time
+CREDIT = 20  # messages asked for at a time, at most
 LIMIT = "; what its limit of deliveries is AMQP does not tell: set max-delivery-attempts to -1 for it, since broken lines count"
 NAMELESS = "it has no message id and nothing tells where it died: it stays on the broker, where another with this content may be"
+
+
+def _size(arrived: tuple[Any, Any]) -> int:
+    body = arrived[0].body
+    return len(body) if isinstance(body, bytes | memoryview | str) else 0
 
 
 class _Inbox(MessagingHandler):
@@ -57,6 +63,7 @@ class Amqp10Source:
         self.staying: set[object] = set()
         self.count = 0
         self.browse = Browse(self._browsed)
+        self.credit = 1
 
     def _open(self) -> BlockingConnection:
         if self.connection is None:
@@ -80,14 +87,18 @@ class Amqp10Source:
         while len(taken) < limit and size < MOST_BYTES:
             if not self.inbox.waiting:
                 if self.receiver.link.credit <= 0:
-                    self.receiver.link.flow(min(CREDIT, limit - len(taken)))
+                    self.receiver.link.flow(min(self.credit, limit - len(taken)))
                 try:
                     connection.wait(lambda: bool(self.inbox.waiting), timeout=max(wait_s if not taken else 0.05, 0.01))
                 except Timeout:
                     break
+                if not self.inbox.waiting:  # the broker closed the link, and proton the connection after it
+                    raise LinkDetached(self.receiver.link)
             message, delivery = self.inbox.waiting.pop(0)
             taken.append((message, delivery))
-            size += len(message.body) if isinstance(message.body, bytes | memoryview | str) else 0
+            size += _size((message, delivery))
+            # credit is a number of messages: no more than fits when the next are as large as this, and more again step by step
+            self.credit = max(1, min(2 * self.credit, MOST_BYTES // (2 * _size((message, delivery)) or 1), CREDIT))
         return taken
 
     def _received(self, message: Any, delivery: Any) -> Received:
@@ -144,6 +155,14 @@ class Amqp10Source:
         if not has_identity(message):
             letter["reason"] = NAMELESS
         return Received(token=letter["id"], letter=letter)
+
+    def keep(self) -> None:
+        """Let the two talk: the broker hangs up on who is silent for its idle time-out. What comes meanwhile waits here; when that is
+        too much nothing more is read, and the line may end.
+        """
+        if self.connection is not None and sum(map(_size, self.inbox.waiting)) < MOST_BYTES:
+            with contextlib.suppress(*BROKEN):
+                self.connection.wait(lambda: False, timeout=0.01)
 
     def depth(self) -> int | None:
         return None

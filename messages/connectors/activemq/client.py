@@ -87,7 +87,7 @@ class Line:
         try:
             self.connection.send_frame(command, named, body)
         except (StompException, OSError, AttributeError) as error:
-            raise LineBroke(f"the line broke: {says(error)}") from error
+            raise LineBroke(f"the line broke: {self.inbox.last_words() or says(error)}") from error
 
     def next(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None when there is none in time; raises LineBroke, BrokerError for an ERROR frame."""
@@ -163,6 +163,14 @@ class _Inbox(stomp.ConnectionListener):
             self.size -= len(frame.body or b"")
             self.room.notify_all()
         return frame
+
+    def last_words(self) -> str:
+        """Return what the broker said of why it hung up, "" when nothing; the frames before that are dropped, as the line is over."""
+        with contextlib.suppress(LineBroke):
+            while frame := self.take(0):
+                if frame.cmd == "ERROR":
+                    return str(BrokerError(frame))
+        return ""
 
     def close(self) -> bool:
         """Let the thread run on; return whether the line was whole."""

@@ -22,17 +22,20 @@ from messages.connectors.kafka.client import (
     Unreachable,
     checked,
     code_of,
+    describe,
     group_refusal,
     properties_of,
     says,
     within,
 )
 from messages.connectors.kafka.decode import Record, decode_record
-from messages.connectors.kafka.looking import MOST_BYTES, fine, lags, look, partitions_of
+from messages.connectors.kafka.looking import MOST_BYTES, fine, lags, look
 from messages.connectors.kafka.records import record_of
 
 SESSION_MS = 10_000  # a commit waits so long for a broker that is away, and the group for a member that was killed
-LOOK_EVERY_S = 10.0  # whether the topic is still there: librdkafka goes on waiting for one that was deleted
+LOOK_EVERY_S = (
+    10.0  # whether the topic is still there: librdkafka goes on waiting for one that was deleted, or at a place of it
+)
 BEHIND_S = 0.01
 COMMIT_S, CLOSE_S = 12.0, 5.0
 LONGEST_INSTANCE = 249
@@ -82,6 +85,8 @@ class KafkaSource:
         self.places: dict[int, Place] = {}
         self.taken: list[Record] = []
         self.looked_at = 0.0
+        self.topic_id = ""
+        self.halted = False  # our partitions, by keep()
 
     def _open(self) -> Consumer:
         if self.consumer is None:
@@ -115,7 +120,7 @@ class KafkaSource:
             taken = self._take(self._open(), limit, wait_s)
             if not taken:
                 self.heard.check()
-                self._look()
+            self._look()
         except (KafkaException, BadAddress, LoginRefused, Unreachable) as error:
             self.close()
             raise BrokerUnavailable(self._words(error)) from error
@@ -125,6 +130,9 @@ class KafkaSource:
         """Return what is there, up to so many records or bytes, waiting for the first, and a moment for those right behind it."""
         self.taken = []
         size = 0
+        if self.halted:
+            consumer.resume(consumer.assignment())
+            self.halted = False
         while len(self.taken) < limit and size < MOST_BYTES:
             message = consumer.poll(BEHIND_S if self.taken else wait_s)
             if message is None:
@@ -137,10 +145,23 @@ class KafkaSource:
         return self.taken
 
     def _look(self) -> None:
-        """Raise KafkaException when the topic is not there, asking now and then only."""
-        if self.consumer is not None and time.monotonic() - self.looked_at > LOOK_EVERY_S:
-            partitions_of(self.consumer, self.queue)
-            self.looked_at = time.monotonic()
+        """Ask now and then whether the topic is there and still the same one; raises KafkaException, Unreachable, LoginRefused."""
+        if self.consumer is None or time.monotonic() - self.looked_at <= LOOK_EVERY_S:
+            return
+        told = describe(self.address, [self.queue], timeout_s=looking.ANSWER_S)[self.queue]
+        if isinstance(told, KafkaError):
+            raise KafkaException(told)
+        known, self.topic_id = self.topic_id, str(told.topic_id)
+        self.looked_at = time.monotonic()
+        if known not in ("", self.topic_id):
+            self._begin_again(self.consumer)
+
+    def _begin_again(self, consumer: Consumer) -> None:
+        """The topic was deleted and made again: librdkafka goes on at the old place, which skips what came before it in the new one."""
+        beginnings = [TopicPartition(self.queue, one.partition, 0) for one in consumer.assignment()]
+        if beginnings:
+            fine(within(COMMIT_S, lambda: consumer.commit(offsets=beginnings, asynchronous=False)) or ())
+        raise Unreachable(f"topic {self.queue} was deleted and made again: it is read from its first record")
 
     def _received(self, record: Record) -> Received:
         place = self.places.setdefault(record.partition, Place(next=record.offset, committed=record.offset))
@@ -181,6 +202,19 @@ class KafkaSource:
                 return f"another harvester has the name of this one ({self.instance}): give each a name of its own"
             return self.heard.refused or says(error)
         return f"the address cannot be used: {error}" if isinstance(error, BadAddress) else str(error)
+
+    def keep(self) -> None:
+        """Poll, or the group gives our partitions to another after max.poll.interval.ms. They are halted, so that nothing comes by it."""
+        if self.consumer is None:
+            return
+        try:
+            self.consumer.pause(self.consumer.assignment())
+            self.halted = True
+            came = self.consumer.poll(0) is not None
+        except (KafkaException, RuntimeError):
+            came = True
+        if came:  # an error, or the first record of a partition that we were just given: all of it comes again
+            self.close()
 
     def depth(self) -> int | None:
         """Return how many records of the topic nobody of the group has acknowledged, None when Kafka does not tell."""
@@ -233,6 +267,7 @@ class KafkaSource:
                 with contextlib.suppress(KafkaException, RuntimeError, Unreachable):
                     within(CLOSE_S, consumer.close)
         self.consumer = self.looker = None
+        self.halted = False
         self.places.clear()
 
 

@@ -14,6 +14,7 @@ from messages.connectors.rabbitmq import fields
 
 REFUSED_LOGIN = (amqp.ProbableAuthenticationError, amqp.ProbableAccessDeniedError, amqp.AuthenticationError)
 BROKEN = (amqp.AMQPError, OSError, ValueError)  # the line, or the address
+HEARTBEAT_S = 30
 fields.install()
 
 
@@ -27,7 +28,7 @@ def parameters_of(address: Address, *, timeout_s: float) -> pika.connection.Para
         parameters.credentials = pika.PlainCredentials(address.username, address.secret)
     parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = timeout_s
     parameters.connection_attempts = 1
-    parameters.heartbeat = 30
+    parameters.heartbeat = HEARTBEAT_S
     parameters.client_properties = {"connection_name": "waybill"}
     return parameters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections import deque
@@ -224,6 +225,14 @@ class RabbitMQSource:
             channel.basic_ack(run, multiple=True)
         for tag in sorted(tag for tag in tags if tag > run):
             channel.basic_ack(tag)
+
+    def keep(self) -> None:
+        """Answer the broker's heartbeats: it hangs up on who is silent for two of them. What comes meanwhile waits here; when that is
+        too much nothing more is read, and the line may end.
+        """
+        if self.arrived_bytes < MOST_BYTES:
+            with contextlib.suppress(*BROKEN):
+                self._open_still().look()
 
     def depth(self) -> int | None:
         try:

@@ -15,6 +15,9 @@ from messages.connectors.redis_streams.client import connect, reached, says
 from messages.connectors.redis_streams.decode import decode_entry
 from messages.connectors.redis_streams.pending import PendingEntries
 
+MOST_BYTES = 16 * 1024 * 1024  # in hand of one harvester, and one step
+FIRST_STEP, MOST_STEP = 4, 200  # entries asked for at a time
+Entry = tuple[bytes, dict[bytes, bytes]]
 LONGEST_AGE_S = 10 * 366 * 86400.0  # an entry id that is no time in milliseconds says more
 
 
@@ -38,6 +41,7 @@ class RedisStreamsSource:
                 self.client, broker=broker, queue=queue, system=self.system, consumer=self.consumer, options=options
             )
         self._ready = False
+        self.step = FIRST_STEP
         self._pending_from = "0"  # our own unacknowledged entries of before, until there are none
 
     def receive(self, limit: int, wait_s: float) -> list[Received]:
@@ -45,18 +49,35 @@ class RedisStreamsSource:
             if self.pending:
                 return self.pending.receive(limit, wait_s)
             self._make_ready()
-            if self._pending_from:
-                entries = self._read(self._pending_from, limit, None)
-                if entries:
-                    self._pending_from = entries[-1][0].decode()
-                    return [self._received(*entry) for entry in entries if entry[1]]
-                self._pending_from = ""
-            stolen = self.client.xautoclaim(self.queue, self.group, self.consumer, min_idle_time=60_000, count=limit)[1]
-            entries = [entry for entry in stolen if entry[1]] or self._read(">", limit, max(1, int(wait_s * 1000)))
-            return [self._received(*entry) for entry in entries]
+            return [self._received(*entry) for entry in self._take(limit, max(1, int(wait_s * 1000)))]
         except redis.RedisError as error:
             self._ready, self._pending_from = False, "0"
             raise BrokerUnavailable(says(error)) from error
+
+    def _take(self, limit: int, wait_ms: int) -> list[Entry]:
+        """Return up to so many entries or bytes: our own of before, those that nobody works on, new ones; only for these it waits."""
+        taken: list[Entry] = []
+        size = 0
+        while len(taken) < limit and size < MOST_BYTES:
+            entries = self._some(min(self.step, limit - len(taken)), None if taken else wait_ms)
+            if not entries:
+                break
+            sizes = [sum(map(len, fields.values())) for _, fields in entries if fields]
+            size += sum(sizes)
+            # Redis gives by number: no more than fits when the next are as large as these, and more again step by step
+            fits = MOST_BYTES // (2 * max(sizes, default=0) or 1)
+            self.step = max(1, min(2 * self.step, fits, MOST_STEP))
+            taken += [entry for entry in entries if entry[1]]
+        return taken
+
+    def _some(self, count: int, wait_ms: int | None) -> list[Entry]:
+        if self._pending_from:
+            entries = self._read(self._pending_from, count, None)
+            self._pending_from = entries[-1][0].decode() if entries else ""
+            if entries:
+                return entries
+        stolen = self.client.xautoclaim(self.queue, self.group, self.consumer, min_idle_time=60_000, count=count)[1]
+        return [entry for entry in stolen if entry[1]] or self._read(">", count, wait_ms)
 
     def _make_ready(self) -> None:
         if not self._ready:
@@ -64,7 +85,7 @@ class RedisStreamsSource:
                 self.client.xgroup_create(self.queue, self.group, id="0", mkstream=True)
             self._ready = True
 
-    def _read(self, after: str, limit: int, block_ms: int | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    def _read(self, after: str, limit: int, block_ms: int | None) -> list[Entry]:
         answer = self.client.xreadgroup(self.group, self.consumer, {self.queue: after}, count=limit, block=block_ms)
         if not answer:
             return []
