@@ -27,6 +27,7 @@ class MemoryConnector:
     """Keeps what it is given; destinations named in options["refuse"], ["unavailable"], ["unknown"] answer so."""
 
     kind = "memory"
+    at_once = 100
 
     def __init__(self, address: Address) -> None:
         self.address = address

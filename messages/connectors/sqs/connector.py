@@ -21,6 +21,7 @@ class SQSConnector:
     """
 
     kind = "sqs"
+    at_once = 100  # ten batches
 
     def __init__(self, address: Address) -> None:
         self.address = address
