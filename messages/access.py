@@ -15,7 +15,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Model, Q, QuerySet
 
 from console.core.errors import Forbidden, NotFound
-from console.identity.access import visible_environments
+from console.identity.access import can_administer, visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
 from messages.models import (
@@ -32,6 +32,7 @@ from messages.models import (
     Replay,
     RollupHour,
     RollupMinute,
+    Schema,
     System,
 )
 
@@ -154,6 +155,16 @@ def get_visible_mapping(actor: Actor, pk: int) -> Mapping:
     return _get(visible_mappings(actor), "mapping", pk=pk)
 
 
+def visible_schemas(actor: Actor) -> QuerySet[Schema]:
+    """Return the schemas of the actor's environments."""
+    schemas = Schema.objects.select_related("environment")
+    return schemas if actor.is_superuser else schemas.filter(environment_id__in=list(actor.grants))
+
+
+def get_visible_schema(actor: Actor, pk: int) -> Schema:
+    return _get(visible_schemas(actor), "schema", pk=pk)
+
+
 def _get(rows: QuerySet[M], what: str, **by: Any) -> M:
     found = rows.filter(**by).first()
     if found is None:
@@ -200,6 +211,18 @@ def get_visible_system(actor: Actor, pk: int) -> System:
 
 def get_visible_connection(actor: Actor, pk: int) -> Connection:
     return _get(visible_connections(actor), "connection", pk=pk)
+
+
+def can_redrive(actor: Actor, connection: Connection) -> bool:
+    """Whether the actor may have the broker send a whole queue back: administrators only, for its messages may be of any flow."""
+    return can_administer(actor, connection.environment)
+
+
+def check_can_redrive(actor: Actor, connection: Connection) -> None:
+    if not can_redrive(actor, connection):
+        raise Forbidden(
+            f"only administrators of {connection.environment.slug} may send a whole queue back: its messages may be of any flow"
+        )
 
 
 def can_operate(actor: Actor, flow: Flow) -> bool:

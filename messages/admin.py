@@ -16,6 +16,7 @@ from messages.models import (
     Replay,
     RetentionPolicy,
     RetentionRun,
+    Schema,
     System,
 )
 
@@ -28,6 +29,7 @@ admin.site.register(
     DeadLetter, window(show=("id", "flow", "state", "resolution", "error_type", "failed_at"), search=("message_id",))
 )
 admin.site.register(Mapping, window("secret", show=("slug", "name", "enabled", "signature_header", "environment")))
+admin.site.register(Schema, window("compiled", show=("name", "format", "destination", "ids", "environment")))
 admin.site.register(Replay, window(show=("id", "dead_letter", "state", "attempt", "requested_by", "created_at")))
 admin.site.register(IngestReject, window("raw", show=("received_at", "agent", "endpoint", "code")))
 admin.site.register(Change, window(show=("started_at", "kind", "title", "outcome", "environment")))

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from messages.catalog import views as catalog
 from messages.catalog import views_connect as connecting
+from messages.catalog import views_redrive as redriving
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.dead_letters import selected
@@ -18,6 +19,7 @@ from messages.journeys import views as journeys
 from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.retention import views as retention
+from messages.schemas import views as schema
 from messages.search import views as search
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -41,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/connect/", connecting.connect, name="connect-broker"),
     path("connections/connect/landed", connecting.landed, name="connect-landed"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
+    path("connections/<int:pk>/redrive/", redriving.redrive, name="connection-redrive"),
+    path("connections/<int:pk>/redrive/cancel/", redriving.cancel, name="connection-redrive-cancel"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
     path("changes/", changes.changes, name="changes"),
     path("changes/<uuid:pk>/", changes.change, name="change"),
@@ -54,6 +58,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/mappings/new/", mapping.new, name="mapping-new"),
     path("settings/mappings/<int:pk>/", mapping.one, name="mapping"),
     path("settings/mappings/<int:pk>/remove/", mapping.remove, name="mapping-remove"),
+    path("settings/schemas/", schema.schemas, name="schemas"),
+    path("settings/schemas/new/", schema.new, name="schema-new"),
+    path("settings/schemas/<int:pk>/", schema.one, name="body-schema"),
+    path("settings/schemas/<int:pk>/remove/", schema.remove, name="schema-remove"),
     path("settings/retention/", retention.retention, name="retention"),
     path("settings/retention/hold/", retention.hold, name="environment-hold"),
     path("settings/retention/holds/<int:pk>/lift/", retention.lift, name="hold-lift"),

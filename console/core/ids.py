@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -42,8 +43,15 @@ def derived_uuid(*parts: object) -> UUID:
 
 def derived_id(*parts: object) -> bytes:
     """Return the 16 bytes of derived_uuid(*parts)."""
-    digest = hashlib.blake2b(framed(*parts), digest_size=16).digest()
+    of_its_kind = _begun(*parts[:-1]).copy()
+    of_its_kind.update(framed(parts[-1]))
+    digest = of_its_kind.digest()
     return (int.from_bytes(digest, "big") & _REST | _VERSION_8).to_bytes(16, "big")
+
+
+@lru_cache(maxsize=256)
+def _begun(*parts: object) -> hashlib.blake2b:
+    return hashlib.blake2b(framed(*parts), digest_size=16)
 
 
 _decode = msgspec.msgpack.Decoder(UUID).decode

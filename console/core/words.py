@@ -171,6 +171,14 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "cancelled": _chip("idle", "cancelled"),
         "withdrawn": _chip("idle", "withdrawn"),
     },
+    "move": {
+        "running": _chip("move", "running"),
+        "completed": _chip("good", "completed"),
+        "cancelling": _chip("warn", "stopping"),
+        "cancelled": _chip("idle", "stopped"),
+        "failed": _chip("bad", "failed"),
+        "unknown": _chip("warn", "unknown"),
+    },
     "check": {
         "yes": _chip("good", "yes"),
         "no": _chip("bad", "no"),

@@ -23,6 +23,10 @@ class ReplayIn(Reason):
     """Why, and where to when it is not where the letter came from (on the same connection)."""
 
     destination = serializers.CharField(max_length=300, required=False)
+    expiry = serializers.ChoiceField(
+        choices=Replay.Expiry.choices, required=False,
+        help_text="drop: it goes out without an expiry. keep: with the time to live it had, counted anew. Without: as the letter says.",
+    )  # fmt: skip
 
 
 class ReplayDeadLetter(View):
@@ -31,7 +35,13 @@ class ReplayDeadLetter(View):
         """Queue a replay; follow it at /api/v1/replays/<id> until it is processed, failed_again, refused or unknown."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         asked = validated(ReplayIn, request.data)
-        replay = request_replay(letter, by=self.actor, reason=asked["reason"], destination=asked.get("destination"))
+        replay = request_replay(
+            letter,
+            by=self.actor,
+            reason=asked["reason"],
+            destination=asked.get("destination"),
+            expiry=asked.get("expiry", ""),
+        )
         return Response(out.ReplayOut(replay).data, status=202)
 
 

@@ -67,7 +67,10 @@ class ConnectionIn(serializers.Serializer[Any]):
         max_length=2000, allow_blank=True, trim_whitespace=False, default="", write_only=True
     )
     management = serializers.CharField(
-        max_length=500, allow_blank=True, default="", help_text="RabbitMQ: address of its management API."
+        max_length=500,
+        allow_blank=True,
+        default="",
+        help_text="RabbitMQ: its management API; ActiveMQ Classic: its web console.",
     )
 
 
@@ -125,7 +128,7 @@ class SecretIn(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=200, allow_blank=True, default="")
     secret = serializers.CharField(max_length=2000, allow_blank=True, trim_whitespace=False, write_only=True)
     management = serializers.CharField(
-        max_length=500, allow_blank=True, required=False, help_text="RabbitMQ: its management API; left out, it stays."
+        max_length=500, allow_blank=True, required=False, help_text="As above; left out, it stays."
     )
 
 

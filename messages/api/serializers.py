@@ -187,6 +187,7 @@ class ReplayOut(serializers.ModelSerializer[Replay]):
             "attempt",
             "requested_by",
             "reason",
+            "expiry",
             "detail",
             "trace_id",
             "created_at",
@@ -402,13 +403,30 @@ class JourneyLine(serializers.Serializer[Message]):
     keys = serializers.DictField(child=serializers.CharField())
 
 
+class ReadableOut(serializers.Serializer[Any]):
+    """A body unpacked, and decoded by the schema that applies: docs/bodies.md."""
+
+    text = serializers.CharField(
+        allow_null=True, help_text="Null when it is no text, is withheld, or is `body` itself: no steps."
+    )
+    content_type = serializers.CharField()
+    steps = serializers.ListField(child=serializers.CharField(), help_text="How it was read; empty: as it is stored.")
+    problem = serializers.CharField(allow_blank=True, help_text="Why it could not be read.")
+    truncated = serializers.BooleanField(help_text="It unpacks to more than 4 MiB, and the rest is left out.")
+    masked = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Masking rule id → values it replaced for reading; they are stored."
+    )
+    withheld = serializers.CharField(allow_blank=True, help_text="Why nothing of it is shown.")
+
+
 class PayloadOut(serializers.Serializer[Any]):
-    """A body: as text when it is UTF-8, always as base64."""
+    """A body: as text when it is UTF-8, always as base64; both null where rules mask only what is in it. And how people read it."""
 
     content_type = serializers.CharField()
     size_bytes = serializers.IntegerField()
     body = serializers.CharField(allow_null=True)
-    body_base64 = serializers.CharField()
+    body_base64 = serializers.CharField(allow_null=True)
+    readable = ReadableOut()
     headers = serializers.ListField(child=serializers.DictField())
     properties = serializers.DictField()
     masked = serializers.DictField(

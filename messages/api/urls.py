@@ -19,7 +19,9 @@ from messages.api import (
     mappings,
     masking,
     people,
+    redrive,
     retention,
+    schemas,
     views,
 )
 from messages.api.docs import ApiDocs
@@ -68,6 +70,8 @@ urlpatterns = [
     path("connections/<str:pk>/test", catalog.TestConnection.as_view()),
     path("connections/<str:pk>/queues", catalog.ConnectionQueues.as_view()),
     path("connections/<str:pk>/discover", catalog.DiscoverQueues.as_view()),
+    path("connections/<str:pk>/redrive", redrive.Redrive.as_view()),
+    path("connections/<str:pk>/redrive/cancel", redrive.CancelRedrive.as_view()),
     path("connections/<str:pk>/approve", catalog.ApproveConnection.as_view()),
     path("connections/<str:pk>/withdraw", catalog.WithdrawConnection.as_view()),
     path("connections/<str:pk>/secret", catalog.ConnectionSecret.as_view()),
@@ -84,6 +88,9 @@ urlpatterns = [
     path("mappings/preview", mappings.PreviewMapping.as_view()),
     path("mappings/shipped", mappings.ShippedMappings.as_view()),
     path("mappings/<str:pk>", mappings.OneMapping.as_view()),
+    path("schemas", schemas.Schemas.as_view()),
+    path("schemas/preview", schemas.PreviewSchema.as_view()),
+    path("schemas/<str:pk>", schemas.OneSchema.as_view()),
     path("agents", agents.Agents.as_view()),
     path("agents/<str:pk>", agents.OneAgent.as_view()),
     path("agents/<str:pk>/clocks", agents.AgentClocks.as_view()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema, inline_serializer
@@ -23,6 +24,8 @@ from messages.api import serializers as out
 from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, uuid_or_404
 from messages.dead_letters.queries import later_of
 from messages.journeys.queries import journey_of_trace
+from messages.models import Flow
+from messages.payloads.present import readable_payload
 from messages.payloads.queries import StoredPayload, read_payload
 from messages.replay.services import hindrance_of
 from messages.search.queries import find_dead_letters, find_events, find_messages
@@ -116,7 +119,8 @@ class DeadLetterPayload(View):
     def get(self, request: Request, pk: str) -> Response:
         """The body and headers of a dead letter; for operators, and audited."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
-        return payload_response(read_payload(self.actor, letter.flow, letter, letter.pk, letter.payload_on))
+        found = read_payload(self.actor, letter.flow, letter, letter.pk, letter.payload_on)
+        return payload_response(letter.flow, found, (letter.origin, letter.queue))
 
 
 class EventPayload(View):
@@ -124,21 +128,28 @@ class EventPayload(View):
     def get(self, request: Request, pk: str) -> Response:
         """The body and headers that came with an event; for operators, and audited."""
         event = get_visible_event(self.actor, uuid_or_404(pk))
-        return payload_response(read_payload(self.actor, event.flow, event, event.id, event.payload_on))
+        found = read_payload(self.actor, event.flow, event, event.id, event.payload_on)
+        return payload_response(event.flow, found, (event.destination,))
 
 
-def payload_response(payload: StoredPayload | None) -> Response:
+def payload_response(flow: Flow, payload: StoredPayload | None, destinations: Sequence[str | None]) -> Response:
     if payload is None:
         raise NotFound("no payload is stored for it")
-    try:
-        text: str | None = payload.body.decode()
-    except UnicodeDecodeError:
-        text = None
+    read = readable_payload(flow, payload, destinations)
     body = {
         "content_type": payload.content_type,
         "size_bytes": payload.size_bytes,
-        "body": text,
-        "body_base64": base64.b64encode(payload.body).decode(),
+        "body": None if read.hides_stored else _text(payload.body),
+        "body_base64": None if read.hides_stored else base64.b64encode(payload.body).decode(),
+        "readable": {
+            "text": _text(read.body, cut=read.cut) if read.steps and not read.withheld else None,
+            "content_type": read.content_type,
+            "steps": read.steps,
+            "problem": read.problem,
+            "truncated": read.cut,
+            "masked": read.masked,
+            "withheld": read.withheld,
+        },
         "headers": payload.headers,
         "properties": payload.properties,
         "masked": payload.masked,
@@ -146,6 +157,15 @@ def payload_response(payload: StoredPayload | None) -> Response:
     response = Response(out.PayloadOut(body).data)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _text(body: bytes, *, cut: bool = False) -> str | None:
+    for most in range(len(body), len(body) - (4 if cut else 1), -1):  # the cut may have split the last character
+        try:
+            return body[: max(most, 0)].decode()
+        except UnicodeDecodeError:
+            continue
+    return None
 
 
 class OneReplay(View):

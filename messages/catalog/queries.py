@@ -188,3 +188,14 @@ def flow_names(actor: Actor, environment: Environment, *, most: int = 500) -> li
     return list(
         visible_flows(actor).filter(environment=environment).order_by("name").values_list("name", flat=True)[:most]
     )
+
+
+MOST_COUNTED = 10_000
+
+
+def count_open_letters(connection: Connection, queue: str) -> int:
+    """Return how many letters of this queue are open or on their way here, at most 10,000: whoever may see them, so a number only."""
+    letters = DeadLetter.objects.filter(
+        environment_id=connection.environment_id, state__in=WAITING, broker=connection.name, queue=queue
+    )
+    return letters[:MOST_COUNTED].count()

@@ -18,7 +18,7 @@ from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
 from console.identity.access import can_administer, check_can_administer
 from console.identity.pages import PageRequest, asked_text, page
-from messages.access import can_change_flow, get_visible_connection, get_visible_flow, teams_to_give_to
+from messages.access import can_change_flow, can_redrive, get_visible_connection, get_visible_flow, teams_to_give_to
 from messages.catalog.connections import (
     approve_connection,
     check_connection,
@@ -37,6 +37,7 @@ from messages.catalog.queries import (
     systems_of_flow,
 )
 from messages.catalog.queues import queues_of, reports_by_broker
+from messages.catalog.redrive import offers_redrive
 from messages.catalog.services import change_flow
 from messages.changes.present import did, state_of
 from messages.changes.queries import changes_before
@@ -168,6 +169,7 @@ def _connection(request: PageRequest, found: Connection, refusal: str = "") -> d
         "queues": queues_of(request.actor, found, now=timezone.now()),
         "options": options_of(found),
         "may_change": may_change,
+        "redrives": offers_redrive(found) and can_redrive(request.actor, found),
         "history": object_history("connection", str(found.pk))[:20] if may_change else [],
         "refusal": refusal,
     }

@@ -67,6 +67,15 @@ def why_no_mirror(kind: str) -> str:
     """Return why the queues of this kind cannot be looked at without taking from them; "" when they can."""
     path = get_family(kind).source
     source = _load(path) if path else None
-    if hasattr(source, "peek"):
+    if hasattr(source, "peek") or getattr(source, "may_peek", False):
         return ""
     return str(getattr(source, "no_peek", "its source cannot look without taking"))
+
+
+def can_redrive(kind: str, more: Mapping[str, str] | None = None) -> bool:
+    """Whether brokers of this kind can send a whole dead-letter queue back by themselves (CanRedrive)."""
+    try:
+        path = get_family(kind, more).connector
+    except UnknownFamily:
+        return False
+    return bool(path) and hasattr(_load(path), "redrive")

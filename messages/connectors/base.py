@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 Result = Literal["confirmed", "refused", "unavailable", "unknown"]
@@ -21,7 +22,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """One message to send: where to, and exactly what."""
+    """One message to send: where to, and exactly what.
+
+    expiry  "": it expires as its properties say. drop: it never does. keep: it lives as long as it was to live before it died,
+            counted from now, where that is known. Of families whose messages expire (Family.expires); others have no such thing.
+    """
 
     id: str
     destination: str
@@ -30,6 +35,7 @@ class Outgoing:
     headers: tuple[Header, ...] = ()
     properties: Mapping[str, object] = field(default_factory=dict)
     content_type: str = ""
+    expiry: Literal["", "drop", "keep"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,7 @@ class Family:
     several_hosts  an address may name several, with commas between them.
     stripped   lower-case names of headers that tell of a death and that a replay leaves out; with `*` at the end, a prefix.
     options    what its connections may be told besides; it reaches the connector in Address.options.
+    expires    its messages may carry an expiry of their own, which a replay may drop or keep.
     """
 
     kind: str
@@ -117,10 +124,42 @@ class Family:
     several_hosts: bool = False
     stripped: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    expires: bool = False
 
 
 class BrokerUnavailable(Exception):
     """The broker cannot be reached or dropped us; what was not acknowledged will come again."""
+
+
+class RedriveRefused(Exception):
+    """The broker will not move a queue's messages; the sentence says why: no such queue, one is running, a right is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redrivable:
+    """A queue of dead letters that the broker can send back by itself.
+
+    waiting  about how many it holds, None when that is not told. sources: where it sends them, [] when it says that it cannot.
+    """
+
+    waiting: int | None
+    sources: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One run in which the broker moves a queue's messages by itself.
+
+    status  running, completed, cancelling, cancelled or failed; only a running one has a handle, by which it is stopped.
+    """
+
+    status: str
+    moved: int
+    to_move: int
+    destination: str
+    failure: str
+    started_at: datetime
+    handle: str
 
 
 class Connector(Protocol):
@@ -209,4 +248,31 @@ class CanHint(Protocol):
         died_in  the dead-letter queue it was found in: where it would go if it died again.
         Raises BrokerUnavailable. Whoever asks waits no longer than timeout_s, and goes on without the answer.
         """
+        ...
+
+
+@runtime_checkable
+class CanRedrive(Protocol):
+    """A connector whose broker sends all messages of a dead-letter queue back by itself, unmodified, without telling of each.
+
+    redriver  who does it, for sentences; fastest: the most messages a second that it can be told.
+    """
+
+    redriver: str
+    fastest: int
+
+    def redrivable(self, queue: str, *, timeout_s: float) -> Redrivable:
+        """Say what a move would do; changes nothing. Raises RedriveRefused, BrokerUnavailable."""
+        ...
+
+    def redrive(self, queue: str, *, per_second: int | None, timeout_s: float) -> None:
+        """Start a move; it goes on without us. Raises RedriveRefused, BrokerUnavailable, after which it may have started."""
+        ...
+
+    def redrives(self, queue: str, *, timeout_s: float) -> list[Move]:
+        """Return the latest moves, newest first, at most ten. Raises RedriveRefused, BrokerUnavailable."""
+        ...
+
+    def cancel_redrive(self, queue: str, handle: str, *, timeout_s: float) -> None:
+        """Stop a move; what it has moved stays moved. Raises RedriveRefused, BrokerUnavailable."""
         ...

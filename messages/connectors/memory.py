@@ -8,8 +8,20 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from messages.connectors.base import Address, Check, Family, Outgoing, Published, Received
+from messages.connectors.base import (
+    Address,
+    Check,
+    Family,
+    Move,
+    Outgoing,
+    Published,
+    Received,
+    Redrivable,
+    RedriveRefused,
+)
 
 FAMILY = Family(
     kind="memory",
@@ -18,8 +30,10 @@ FAMILY = Family(
     example="memory://here",
     connector="messages.connectors.memory.MemoryConnector",
     source="messages.connectors.memory.MemorySource",
+    expires=True,
 )
 QUEUES: dict[str, dict[str, list[Outgoing]]] = defaultdict(lambda: defaultdict(list))
+MOVES: dict[str, list[Move]] = defaultdict(list)
 LETTERS: dict[str, list[tuple[int, dict[str, object]]]] = defaultdict(list)
 
 
@@ -28,6 +42,7 @@ class MemoryConnector:
 
     kind = "memory"
     at_once = 100
+    redriver, fastest = "Memory", 500
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -54,6 +69,35 @@ class MemoryConnector:
         time.sleep(float(str(self.address.options.get("slow_s") or 0)))
         said = self.address.options.get("hint")
         return [f"{item.destination}: {said}"] if said else []
+
+    def redrivable(self, queue: str, *, timeout_s: float) -> Redrivable:
+        """Every queue is that of the letters of this address; options["sources"] names where they came from."""
+        sources = self.address.options.get("sources")
+        return Redrivable(
+            waiting=len(LETTERS[self.address.url]),
+            sources=[str(one) for one in sources] if isinstance(sources, list) else [],
+        )
+
+    def redrive(self, queue: str, *, per_second: int | None, timeout_s: float) -> None:
+        moves = MOVES[self.address.url]
+        if any(one.status == "running" for one in moves):
+            raise RedriveRefused(f"a move of {queue} is running already")
+        moves.insert(
+            0,
+            Move(
+                status="running", moved=0, to_move=len(LETTERS[self.address.url]), destination="", failure="",
+                started_at=datetime.now(UTC), handle=str(len(moves) + 1),
+            ),
+        )  # fmt: skip
+
+    def redrives(self, queue: str, *, timeout_s: float) -> list[Move]:
+        return list(MOVES[self.address.url])
+
+    def cancel_redrive(self, queue: str, handle: str, *, timeout_s: float) -> None:
+        moves = MOVES[self.address.url]
+        if handle not in {one.handle for one in moves if one.status == "running"}:
+            raise RedriveRefused("no such move is running")
+        moves[:] = [replace(one, status="cancelled", handle="") if one.handle == handle else one for one in moves]
 
     def close(self) -> None: ...
 

@@ -123,7 +123,7 @@ def _act(request: PageRequest) -> HttpResponse:
     refusals = []
     for row in rows:
         try:
-            ACTIONS[do](row.letter, request.actor, reason)
+            ACTIONS[do](row.letter, request.actor, {"reason": reason})
         except ConsoleError as refusal:
             refusals.append(f"{row.name.title}: {refusal}")
     gone = len(set(request.POST.getlist("id"))) - len(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +32,7 @@ from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
 from messages.replay.hints import hints_of
+from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.search.asking import Asked, asked_of
 from messages.search.naming import name_of
@@ -125,6 +126,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "hindrance": hindrance_of(letter),
         "replays": replays,
         "replay": replay,
+        "may_expire": may_expire(letter),
         "proof_url": proof_url(replay, known) if replay and replay.proof_event_id else "",
         "proof_system": _proof_system(replay, journey.steps),
         "later": later_of(actor, letter),
@@ -140,7 +142,9 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "corrections": [(one.system, words_of(one)) for one in journey.corrections],
         "steps": journey.steps,
         "log": log_of(journey, history_of_letters([letter]), letter=letter),
-        "payload": shown_payload(actor, letter.flow, letter, letter.pk, letter.payload_on),
+        "payload": shown_payload(
+            actor, letter.flow, letter, letter.pk, letter.payload_on, (letter.origin, letter.queue)
+        ),
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
     }
     return {**context, "offered": _offered(context)}
@@ -168,14 +172,18 @@ def _proof_system(replay: Replay | None, steps: Any) -> str:
     return next((step.system for step in steps if step.event.id == replay.proof_event_id), "")
 
 
-Action = Callable[[DeadLetter, Actor, str], object]
+Action = Callable[[DeadLetter, Actor, Mapping[str, str]], object]  # the last: what was sent with the form
 ACTIONS: dict[str, Action] = {
-    "replay": lambda letter, by, reason: request_replay(letter, by=by, reason=reason),
-    "discard": lambda letter, by, reason: discard_dead_letter(letter, by=by, reason=reason),
-    "restore": lambda letter, by, reason: restore_dead_letter(letter, by=by, reason=reason),
-    "send-again": lambda letter, by, reason: send_again(_last_replay(letter), by=by, reason=reason),
-    "mark-processed": lambda letter, by, reason: mark_processed(_last_replay(letter), by=by, reason=reason),
+    "replay": lambda letter, by, said: request_replay(letter, by=by, reason=_why(said), expiry=said.get("expiry", "")),
+    "discard": lambda letter, by, said: discard_dead_letter(letter, by=by, reason=_why(said)),
+    "restore": lambda letter, by, said: restore_dead_letter(letter, by=by, reason=_why(said)),
+    "send-again": lambda letter, by, said: send_again(_last_replay(letter), by=by, reason=_why(said)),
+    "mark-processed": lambda letter, by, said: mark_processed(_last_replay(letter), by=by, reason=_why(said)),
 }
+
+
+def _why(said: Mapping[str, str]) -> str:
+    return said.get("reason", "")
 
 
 def _last_replay(letter: DeadLetter) -> Replay:
@@ -205,16 +213,16 @@ def _offered(context: dict[str, Any]) -> set[str]:
 def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
     """Replay, discard, restore, send again or mark as processed; a refusal is 422 with the same page and the words."""
     letter = get_visible_dead_letter(request.actor, pk)
-    reason = request.POST.get("reason", "")
     try:
-        ACTIONS[action](letter, request.actor, reason)
+        ACTIONS[action](letter, request.actor, request.POST)
     except ConsoleError as refusal:
         letter = get_visible_dead_letter(request.actor, pk)
         context = letter_context(request.actor, letter)
         context |= {
             "refused": action,
             "refusal": str(refusal),
-            "reason": reason,
+            "reason": _why(request.POST),
+            "expiry": request.POST.get("expiry", ""),
             "refusal_in_form": action in context["offered"],
         }
         status = 403 if refusal.status == 403 else 422

@@ -15,6 +15,7 @@ ERROR_BYTES = 64 * 1024
 KEY_BYTES = 256
 MOST_KEYS = 32
 ATTRIBUTES_BYTES = 64 * 1024
+SHORT, FEW = 32 * 1024, 128  # characters of ASCII and names of at most KEY_BYTES: together they fit in ATTRIBUTES_BYTES
 FUTURE = timedelta(minutes=5)
 MOST_US = 10**15  # 31 years: longer durations are mistakes
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,18 +58,13 @@ def scalar(value: object) -> object:
 
 def attributes(raw: dict[str, object]) -> dict[str, object]:
     """Return the attributes cleaned, as many as fit in 64 KiB, or themselves; a cut is said in `waybill.attributes_cut`."""
-    budget = ATTRIBUTES_BYTES
-    for name, value in raw.items():  # nearly all are short texts with names that were seen before
-        if (
-            type(value) is not str
-            or len(value) > 1000
-            or "\x00" in value
-            or not value.isascii()
-            or _names.get(name) != name
-        ):
-            return _cleaned(raw)
-        budget -= len(name) + len(value)
-    return raw if budget >= 0 else _cleaned(raw)
+    try:
+        values = "".join(raw.values())  # type: ignore[arg-type]
+    except TypeError:
+        return _cleaned(raw)
+    # Nearly all are short texts with names that were seen before.
+    fits = len(values) <= SHORT and values.isascii() and "\x00" not in values
+    return raw if fits and len(raw) <= FEW and _clean_names.issuperset(raw) else _cleaned(raw)
 
 
 def _cleaned(raw: dict[str, object]) -> dict[str, object]:
@@ -89,12 +85,15 @@ def _cleaned(raw: dict[str, object]) -> dict[str, object]:
 
 
 _names: dict[str, str] = {}  # attribute names seen, cleaned
+_clean_names: set[str] = set()  # those among them that needed no cleaning
 
 
 def _name(name: str) -> str:
     cleaned = text(name, KEY_BYTES)
     if len(_names) < 10_000 and len(name) <= KEY_BYTES:  # what a process keeps for ever is not for a sender to size
         _names[name] = cleaned
+        if cleaned == name:
+            _clean_names.add(name)
     return cleaned
 
 

@@ -165,25 +165,32 @@ def inflate(data: bytes, encoding: str, *, before_large: Callable[[], None] = la
             before_large()
         return data
     inflated, is_large = BytesIO(), False  # its value is handed out without a copy
-    try:
-        for chunk in _chunks(data, encoding):
-            if not is_large and inflated.tell() + len(chunk) > STEP_BYTES:
-                is_large = True
-                before_large()
-            inflated.write(chunk)
-            if inflated.tell() > INFLATED_BYTES:
-                raise TooLarge(f"the body inflates to more than {INFLATED_BYTES:,} bytes; send smaller batches")
-    except (zlib_ng.error, zstandard.ZstdError, EOFError) as error:  # type: ignore[misc]  # its stub says Error is a value
-        raise Malformed(f"the body is not {encoding}: {error}") from error
+    for chunk in inflated_chunks(data, encoding):
+        if not is_large and inflated.tell() + len(chunk) > STEP_BYTES:
+            is_large = True
+            before_large()
+        inflated.write(chunk)
+        if inflated.tell() > INFLATED_BYTES:
+            raise TooLarge(f"the body inflates to more than {INFLATED_BYTES:,} bytes; send smaller batches")
     return inflated.getvalue()
 
 
-def _chunks(data: bytes, encoding: str) -> Iterator[bytes]:
-    """Yield the inflated body in steps of 1 MiB, so that a bomb is not inflated before it is refused."""
+def inflated_chunks(data: bytes, encoding: str, *, raw: bool = False) -> Iterator[bytes]:
+    """Yield the inflated body in steps of 1 MiB, so that a bomb is not inflated before it is refused; raises Malformed, WrongType.
+
+    raw  deflate without zlib's header, which RFC 9110 asks for and some leave out.
+    """
+    try:
+        yield from _chunks(data, encoding, 15 if not raw else -15)
+    except (zlib_ng.error, zstandard.ZstdError, EOFError) as error:  # type: ignore[misc]  # its stub says Error is a value
+        raise Malformed(f"the body is not {encoding}: {error}") from error
+
+
+def _chunks(data: bytes, encoding: str, deflate_window: int) -> Iterator[bytes]:
     if encoding in ("gzip", "x-gzip"):
         yield from _unzipped(data, 31)
     elif encoding == "deflate":
-        yield from _unzipped(data, 15)
+        yield from _unzipped(data, deflate_window)
     elif encoding == "zstd":
         yield from _unpacked(data)
     else:

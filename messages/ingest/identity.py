@@ -6,6 +6,7 @@ message without an id is named by the span that created it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from uuid import UUID
 
@@ -20,12 +21,12 @@ def _of_trace(environment_id: int, trace_id: bytes) -> bytes:
     return derived_id("span", environment_id, trace_id)[:8]
 
 
-def span_event_id(environment_id: int, trace_id: bytes, span_id: str) -> bytes:
-    """Return eight bytes of the trace's own and the span's eight; span_id: 16 hex digits.
+def span_event_id(environment_id: int, trace_id: bytes, span_id: bytes) -> bytes:
+    """Return eight bytes of the trace's own and the span's eight.
 
     Spans of a trace lie side by side in the index: its pages are touched once for all of them.
     """
-    return _of_trace(environment_id, trace_id) + bytes.fromhex(span_id)
+    return _of_trace(environment_id, trace_id) + span_id
 
 
 def native_event_id(environment_id: int, system: str, identity: str) -> bytes:
@@ -54,16 +55,13 @@ def message_of_span(
     environment_id: int,
     *,
     operation: int,
-    message_id: str | None,
     destination: str | None,
     trace_id: bytes,
     span_id: str,
     parent_span_id: str | None,
-    links: list[tuple[bytes, str]],
+    links: Sequence[tuple[bytes, str]],
 ) -> bytes | None:
-    """Return the message that a span is about, or None for a span without message id and destination."""
-    if message_id:
-        return message_uid(environment_id, message_id, destination)
+    """Return the message that a span without a message id is about, or None for one without a destination."""
     if not destination:
         return None
     if operation in CONSUMING:

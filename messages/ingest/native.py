@@ -194,7 +194,6 @@ def _message_of(item: EventItem, environment_id: int, message_id: str | None, de
     return message_of_span(
         environment_id,
         operation=OPERATIONS[item.operation],
-        message_id=None,
         destination=destination,
         trace_id=bytes.fromhex(item.trace_id),
         span_id=item.span_id.lower(),

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -55,46 +54,50 @@ def events_of(
     for resource_spans in request.resource_spans:
         source = _source_of(resource_spans.resource, environment_id, now, retention, keys)
         for scope_spans in resource_spans.scope_spans:
-            place = _Place(resource=resource_spans.resource, scope=scope_spans.scope, scope_name=scope_spans.scope.name)
+            place = _Place(
+                resource=resource_spans.resource, scope_spans=scope_spans, scope=scope_spans.scope.name, first=index
+            )
             if index + len(scope_spans.spans) > MOST_OTLP_ITEMS:
                 raise TooLarge(f"a request carries at most {MOST_OTLP_ITEMS:,} spans; lower the exporter's batch size")
             for span in scope_spans.spans:
-                links += len(span.links)
+                linked = len(span.links)
+                links += linked
                 if links > MOST_LINKS_OF_ALL:
                     raise TooLarge(
                         f"a request carries at most {MOST_LINKS_OF_ALL:,} links; lower the exporter's batch size"
                     )
                 trace_id, span_id = span.trace_id, span.span_id
                 if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
-                    refused.append(unreadable.get(index) or _refused(index, span, place))
+                    refused.append(unreadable.get(index) or _refused(index, place))
                 else:
                     try:
-                        events.append(_event(span, trace_id, span_id.hex(), index, source, place))
+                        events.append(_event(span, trace_id, index, source, place, linked=linked > 0))
                     except UNREADABLE as error:
-                        refused.append(not_readable(index, error, place.alone(span)))
+                        refused.append(not_readable(index, error, place.alone(index)))
                 index += 1
     check_some_are_readable(index, refused)
     return events, refused
 
 
-def _refused(index: int, span: Any, place: _Place) -> Refused:
+def _refused(index: int, place: _Place) -> Refused:
     detail = "a span needs a trace id of 16 bytes and a span id of 8 bytes, not all zero"
-    return Refused(index=index, code="invalid_span_id", detail=detail, raw=place.alone(span))
+    return Refused(index=index, code="invalid_span_id", detail=detail, raw=place.alone(index))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where spans stood in their request."""
+    """Where the spans of one scope stood in their request; first: the index of the first one, counted over all; scope: its name."""
 
     resource: Any
-    scope: Any
-    scope_name: str
+    scope_spans: Any
+    scope: str
+    first: int
 
-    def alone(self, span: Any) -> bytes:
-        """Return a request that holds this span alone."""
+    def alone(self, index: int) -> bytes:
+        """Return a request that holds the span with this index alone."""
         request = TraceRequest()
-        scope_spans = request.resource_spans.add(resource=self.resource).scope_spans.add(scope=self.scope)
-        scope_spans.spans.append(span)
+        alone = request.resource_spans.add(resource=self.resource).scope_spans.add(scope=self.scope_spans.scope)
+        alone.spans.append(self.scope_spans.spans[index - self.first])
         return bytes(request.SerializeToString())
 
 
@@ -145,56 +148,63 @@ def _source_of(resource: Any, environment_id: int, now: datetime, retention: tim
     )
 
 
-def _event(span: Any, trace_id: bytes, span_id: str, index: int, source: _Source, place: _Place) -> NewEvent:
-    environment_id = source.environment_id
-    scope = place.scope_name
+def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Place, *, linked: bool) -> NewEvent:
+    environment_id, span_id = source.environment_id, span.span_id.hex()
+    scope = place.scope
     attributes = _attributes(span, scope)
     parent_id = span.parent_span_id
     parent = parent_id.hex() if len(parent_id) == 8 and parent_id != NO_SPAN else None
-    links = _links(span) if span.links else []
+    links = _links(span) if linked else ()
     destination = semconv.destination_of(attributes)
     operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
     message_id = semconv.message_id_of(attributes)
-    batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else []
+    batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else ()
     # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
     nobodys = semconv.BATCH_COUNT in attributes and not message_id and not links
-    uid = None if batch or nobodys else message_of_span(
-        environment_id, operation=operation, message_id=message_id, destination=destination, trace_id=trace_id, span_id=span_id,
-        parent_span_id=parent, links=links,
-    )  # fmt: skip
+    uid = None
+    if message_id:
+        uid = message_uid(environment_id, message_id, destination)
+    elif not (batch or nobodys):
+        uid = message_of_span(
+            environment_id, operation=operation, destination=destination, trace_id=trace_id, span_id=span_id, parent_span_id=parent, links=links,
+        )  # fmt: skip
     occurred_at, clamped_from = _started(span, source)
     error_type, error_message, error_stack = _error(span, attributes)
     business = source.key_rules(attributes)
     if source.keys:
         business = source.keys | business
-    return NewEvent(
-        index=index,
-        id=span_event_id(environment_id, trace_id, span_id),
-        occurred_at=occurred_at,
-        clamped_from=clamped_from,
-        system=source.system,
-        operation=operation,
-        outcome=2 if error_type else 1,
-        duration_us=_took_us(span),
-        name=clean.text(span.name, clean.NAME_BYTES),
-        destination=destination,
-        message_id=message_id,
-        message_uid=uid,
-        batch=batch,
-        correlation_id=semconv.text_of(attributes, "messaging.message.conversation_id", clean.ID_BYTES),
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_span_id=parent,
-        links=links,
-        error_type=error_type,
-        error_message=error_message,
-        error_stack=error_stack,
-        keys=business,
-        payload=_payload(attributes),
-        attributes=clean.attributes(source.kept | attributes if source.kept else attributes),
-        found_in=attributes,
-        found_around=source.attributes,
-        raw=partial(place.alone, span),
+    payload = _payload(attributes)
+    return NewEvent(  # by position, in the order of its fields: see there
+        index,
+        span_event_id(environment_id, trace_id, span.span_id),
+        occurred_at,
+        source.system,
+        operation,
+        2 if error_type else 1,  # outcome
+        clamped_from,
+        False,  # time_is_ours
+        _took_us(span),
+        clean.text(span.name, clean.NAME_BYTES),
+        destination,
+        message_id,
+        uid,
+        batch,
+        semconv.text_of(attributes, "messaging.message.conversation_id", clean.ID_BYTES),  # correlation_id
+        trace_id,
+        span_id,
+        parent,
+        links,
+        error_type,
+        error_message,
+        error_stack,
+        business,
+        clean.attributes(source.kept | attributes if source.kept else attributes),
+        payload,
+        attributes,  # found_in
+        source.attributes,  # found_around
+        None,  # named_keys
+        False,  # keys_in_body
+        place.alone,
     )
 
 
@@ -279,8 +289,11 @@ def _error(span: Any, attributes: dict[str, Any]) -> tuple[str | None, str | Non
 
 def _payload(attributes: dict[str, Any]) -> NewPayload | None:
     """Take the payload out of the attributes, so that it is stored sealed and nowhere else."""
-    bodies = [attributes.pop(name) for name in PAYLOAD_ATTRIBUTES if name in attributes]
-    body = next((body for body in bodies if body is not None), None)
+    body = None
+    for name in PAYLOAD_ATTRIBUTES:
+        if name in attributes:
+            given = attributes.pop(name)
+            body = given if body is None else body
     if body is None:
         return None
     content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)

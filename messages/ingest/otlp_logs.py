@@ -72,15 +72,20 @@ def _exception(
     nanoseconds = record.time_unix_nano or record.observed_time_unix_nano
     occurred_at = clean.moment(clean.moment_of_ns(nanoseconds), now=now, retention=retention)[0] if nanoseconds else now
     stack = attributes.get("exception.stacktrace")
-    span_id = record.span_id.hex()
     error_type = clean.text(str(kind or "_OTHER"), clean.NAME_BYTES)
     error_message = clean.optional(str(message) if message else None, clean.ERROR_BYTES)
     return NewException(
         id=derived_uuid(
-            "logged", environment_id, record.trace_id, span_id, nanoseconds, error_type, error_message or ""
+            "logged",
+            environment_id,
+            record.trace_id,
+            record.span_id.hex(),
+            nanoseconds,
+            error_type,
+            error_message or "",
         ),
         occurred_at=occurred_at,
-        event_id=uuid_of(span_event_id(environment_id, record.trace_id, span_id)),
+        event_id=uuid_of(span_event_id(environment_id, record.trace_id, record.span_id)),
         system=system,
         error_type=error_type,
         error_message=error_message,

@@ -57,7 +57,8 @@ def add_to_tally(tally: Tally | None, event: NewEvent) -> Tally:
     if at < tally.first_at:
         tally.first_at, tally.first = at, event
         tally.trace_id = event.trace_id or tally.trace_id
-    tally.last_at = max(tally.last_at, at)
+    if at > tally.last_at:  # noqa: PLR1730  max() takes five times as long
+        tally.last_at = at
     tally.trace_id = tally.trace_id or event.trace_id
     tally.correlation_id = tally.correlation_id or event.correlation_id
     if event.keys:

@@ -67,7 +67,9 @@ def _payload(request: PageRequest, found: Message, journey: Journey) -> ShownPay
     """Return the message's first stored body."""
     own = (step.event for step in journey.steps if step.event.message_uid == found.id and step.event.payload_on)
     event = next(own, None)
-    return shown_payload(request.actor, found.flow, event, event.id, event.payload_on) if event else None
+    if event is None:
+        return None
+    return shown_payload(request.actor, found.flow, event, event.id, event.payload_on, (event.destination,))
 
 
 def _as_reported(request: PageRequest) -> bool:

@@ -7,11 +7,8 @@ itself says that such bodies are kept.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from messages.ingest.http import Malformed, TooLarge, WrongType, inflate
 from messages.masking.rules import Overrun, Rule, Work
 from messages.masking.trees import (
     Ambiguous,
@@ -27,11 +24,8 @@ from messages.masking.trees import (
     write_xml,
 )
 from messages.payloads.seal import Content
+from messages.payloads.unpack import MOST_BYTES, Packed, declared_encoding, is_encoding, unpack
 
-LARGEST_BYTES = 4 * 1024 * 1024
-ENCODING = "content-encoding"
-PLAIN = {"", "identity", "utf-8", "utf8", "us-ascii", "ascii", "binary"}
-MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 BOM = codecs.BOM_UTF8
 
 
@@ -46,25 +40,16 @@ class Masked:
 
 def mask_content(work: Work, content: Content, content_type: str, encoding: str = "") -> tuple[Content, bool]:
     """Return (content, whether a replay would send something else than what came) of a body with headers and properties."""
-    declared = encoding or _declared(content)
+    declared = encoding or declared_encoding(content.headers, content.properties)
     masked = mask_body(work, content.body, content_type, declared)
     headers, properties = content.headers, content.properties
     if work.rules.for_texts:
         headers, properties = work.headers(headers), work.named(properties)
     if masked.changed and declared and not masked.encoding:
-        headers = [header for header in headers if not _is_encoding(str(header.get("name", "")))]
-        properties = {name: value for name, value in properties.items() if not _is_encoding(name)}
+        headers = [header for header in headers if not is_encoding(str(header.get("name", "")))]
+        properties = {name: value for name, value in properties.items() if not is_encoding(name)}
     changed = masked.changed or headers != content.headers or properties != content.properties
     return (Content(masked.body, headers, properties) if changed else content), changed
-
-
-def _is_encoding(name: str) -> bool:
-    return name.lower().replace("_", "-") == ENCODING
-
-
-def _declared(content: Content) -> str:
-    named: Mapping[str, Any] = {str(h.get("name", "")): h.get("value") for h in content.headers} | content.properties
-    return next((value for name, value in named.items() if _is_encoding(name) and isinstance(value, str)), "")
 
 
 def mask_body(work: Work, body: bytes, content_type: str = "", encoding: str = "") -> Masked:
@@ -88,18 +73,13 @@ def mask_body(work: Work, body: bytes, content_type: str = "", encoding: str = "
 
 def _unpacked(body: bytes, encoding: str) -> bytes:
     """Return the body without its compression, at most 4 MiB; raises Unreadable."""
-    named = encoding.strip().lower()
     try:
-        if named in PLAIN:
-            named = next((packed for magic, packed in MAGIC.items() if body.startswith(magic)), "")
-        plain = inflate(body, named)
-    except (Malformed, WrongType) as error:
+        plain = unpack(body, encoding)
+    except Packed as error:
         raise Unreadable("it is packed in a way that is not known, or broken") from error
-    except TooLarge as error:
-        raise Unreadable("it is too large") from error
-    if len(plain) > LARGEST_BYTES:
-        raise Unreadable(f"it is larger than {LARGEST_BYTES // 1024 // 1024} MiB")
-    return plain
+    if plain.cut or len(plain.body) > MOST_BYTES:
+        raise Unreadable(f"it is larger than {MOST_BYTES // 1024 // 1024} MiB")
+    return plain.body
 
 
 def _masked(work: Work, body: bytes, content_type: str) -> bytes | None:

@@ -7,6 +7,7 @@ from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEn
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
+from messages.models.schemas import Schema
 from messages.models.stream import (
     Event,
     LoggedException,
@@ -44,6 +45,7 @@ __all__ = [
     "RetentionRun",
     "RollupHour",
     "RollupMinute",
+    "Schema",
     "System",
     "TraceLink",
 ]

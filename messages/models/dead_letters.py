@@ -136,6 +136,10 @@ class Replay(models.Model):
         REFUSED = "refused"
         UNKNOWN = "unknown"
 
+    class Expiry(models.TextChoices):
+        DROP = "drop"
+        KEEP = "keep"
+
     id: models.UUIDField[UUID, UUID] = models.UUIDField(
         primary_key=True, default=uuid7, editable=False
     )  # the replay id on the wire
@@ -150,6 +154,7 @@ class Replay(models.Model):
     not_before = models.DateTimeField(null=True)  # back-off after "unavailable"
     requested_by = models.CharField(max_length=150)
     reason = models.TextField()
+    expiry = models.CharField(max_length=4, choices=Expiry.choices, blank=True, default="", db_default="")
     trace_id: models.UUIDField[UUID, UUID] = models.UUIDField(default=uuid7)  # fresh trace of the replay's own send
     span_id = models.CharField(max_length=16)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -179,6 +184,7 @@ class Replay(models.Model):
                     ]
                 ),
             ),
+            CheckConstraint(name="replay_expiry_is_known", condition=Q(expiry__in=["", "drop", "keep"])),
             CheckConstraint(
                 name="replay_lease_iff_sending",
                 condition=Q(state="sending", lease_until__isnull=False)

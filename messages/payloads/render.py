@@ -38,11 +38,14 @@ class RenderedBody:
     truncated: bool
 
 
-def render_body(body: bytes, content_type: str) -> RenderedBody:
-    """Return a body as lines to show; what cannot be read as its type says is shown as text, what is no text as hex."""
+def render_body(body: bytes, content_type: str, *, cut: bool = False) -> RenderedBody:
+    """Return a body as lines to show; what cannot be read as its type says is shown as text, what is no text as hex.
+
+    cut  there is more of it than came here.
+    """
     if not body:
         return RenderedBody(kind="empty", lines=[], truncated=False)
-    shown, truncated = body[:SHOWN_BYTES], len(body) > SHOWN_BYTES
+    shown, truncated = body[:SHOWN_BYTES], cut or len(body) > SHOWN_BYTES
     text = _decoded(shown)
     if text is None:
         return _rendered("hex", _hex_dump(shown[: SHOWN_BYTES // 8]), TextLexer(), len(body) > SHOWN_BYTES // 8)

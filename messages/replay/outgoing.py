@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from django.conf import settings
+
+from console.core.errors import Invalid
+from messages.connectors import UnknownFamily, get_family
 from messages.connectors.base import Outgoing
 from messages.connectors.context import make_traceparent
 from messages.connectors.headers import from_dicts, value_of
 from messages.connectors.hygiene import stamp_headers, strip_headers
-from messages.models import Replay
+from messages.models import DeadLetter, Replay
 from messages.payloads.seal import Content
 from messages.replay.window import Claimed
 
@@ -31,7 +37,23 @@ def outgoing(replay: Replay | Claimed, content: Content, attempt: int) -> Outgoi
         headers=headers,
         properties=content.properties,
         content_type=letter.content_type,
+        expiry=cast(Any, replay.expiry),
     )
+
+
+def check_expiry(choice: str) -> str:
+    """Return what may be done about an expiry; raises Invalid for anything but "", drop and keep."""
+    if choice and choice not in Replay.Expiry.values:
+        raise Invalid("an expiry is dropped or kept: say drop, keep, or nothing")
+    return choice
+
+
+def may_expire(letter: DeadLetter) -> bool:
+    """Whether messages of this letter's kind may carry an expiry, so that there is something to choose."""
+    try:
+        return get_family(letter.family, settings.CONSOLE_FAMILIES).expires
+    except UnknownFamily:
+        return False
 
 
 def header_without_value(message: Outgoing) -> str | None:

@@ -148,7 +148,7 @@ def _send_event(one: Claimed) -> NewEvent:
     letter, trace = one.dead_letter, one.trace_id.bytes
     return NewEvent(
         index=0,
-        id=span_event_id(letter.environment_id, trace, one.span_id),
+        id=span_event_id(letter.environment_id, trace, bytes.fromhex(one.span_id)),
         occurred_at=one.created_at,
         system="waybill",
         operation=2,

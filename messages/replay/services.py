@@ -16,6 +16,7 @@ from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.status import DELIVERED
 from messages.models import Connection, DeadLetter, Flow, Replay
+from messages.replay.outgoing import check_expiry
 from messages.replay.sending import tell_worker
 
 
@@ -71,9 +72,12 @@ def hindrance_of(letter: DeadLetter) -> str:
 
 
 @transaction.atomic
-def request_replay(letter: DeadLetter, *, by: Actor, reason: str, destination: str | None = None) -> Replay:
+def request_replay(
+    letter: DeadLetter, *, by: Actor, reason: str, destination: str | None = None, expiry: str = ""
+) -> Replay:
     """Claim an open dead letter, queue its replay and audit it; the worker is told after the commit.
 
+    expiry  of Outgoing: "" as the letter says, drop or keep.
     Raises Forbidden, ReasonMissing, NotOpen when somebody was faster, ReplayNotAllowed.
     """
     check_can_operate(by, letter.flow)
@@ -93,11 +97,13 @@ def request_replay(letter: DeadLetter, *, by: Actor, reason: str, destination: s
             destination=target,
             requested_by=by.name,
             reason=reason,
+            expiry=check_expiry(expiry),
             span_id=secrets.token_hex(8),
         )
     except IntegrityError as error:
         raise NotOpen("a replay of this dead letter is already under way") from error
     details = {"replay": str(replay.pk), "destination": target, "connection": found.name}
+    details |= {"expiry": expiry} if expiry else {}
     record_audit(
         by,
         "replay.requested",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -19,10 +20,10 @@ from kombu.utils import json
 
 from agents.sdk.celery_tasks import body_of_task, letter_of
 from messages.connectors import get_connector
-from messages.connectors.base import Address, Header, Outgoing
-from messages.connectors.celery.connector import url_of
+from messages.connectors.base import Address, BrokerUnavailable, CanHint, Header, Outgoing
+from messages.connectors.celery.connector import url_of, worker_hints
 from messages.connectors.celery.task import as_message
-from tests.product import free_port
+from tests.product import free_port, wait_until
 
 ARGS: list[Any] = ["4711", 1.5, None, {"deep": ["ä", date(2026, 11, 25)]}]
 KWARGS = {"amount": Decimal("12.50"), "at": datetime(2026, 11, 25, tzinfo=UTC), "ref": uuid.UUID(int=7)}
@@ -197,3 +198,52 @@ def test_arguments_that_json_cannot_say_are_shown_and_cannot_be_sent_again():
 
     assert "<odd>" in body
     assert (result.result, "cannot be sent again" in result.detail) == ("refused", True)
+
+
+@pytest.mark.engine
+def test_hints_say_whether_a_worker_listens(url: str, queue: str):
+    def hints(item: Outgoing) -> list[str]:
+        with contextlib.closing(get_connector("celery", Address(url=url))) as connector:
+            assert isinstance(connector, CanHint)
+            return connector.hints(item, died_in="", timeout_s=2)
+
+    nobody = hints(task(queue))
+    broken = hints(task(queue, body=b"no task"))
+
+    words = "has no consumer now" if url.startswith("amqp") else "no worker waits for tasks on this Redis"
+    assert len(nobody) == 1
+    assert words in nobody[0]
+    assert broken[0].startswith("it would be refused, it is not a task")
+
+
+def test_redis_tells_of_workers_by_who_waits():
+    waits, other, works = {"cmd": "brpop", "db": "0"}, {"cmd": "brpop", "db": "3"}, {"cmd": "get", "db": "0"}
+
+    assert worker_hints("q", 0, [waits, works], db=0) == []
+    assert "maybe none of them reads this queue" in worker_hints("q", 2, [waits], db=0)[0]
+    assert "no worker waits" in worker_hints("q", 0, [other, works, {}], db=0)[0]
+
+
+@pytest.mark.engine
+def test_a_client_that_waits_in_brpop_is_seen_and_nobody_there_is_said():
+    address = os.environ["REDIS_URL"].rpartition("/")[0] + "/9"
+    name = f"t-{uuid.uuid4()}"
+    waiting = threading.Thread(target=_wait_for_a_task, args=(address, name))
+    waiting.start()
+    try:
+        with contextlib.closing(get_connector("celery", Address(url=address))) as connector:
+            assert isinstance(connector, CanHint)
+            wait_until(lambda: not connector.hints(task(name), died_in="", timeout_s=2), seconds=10, what="the worker")
+    finally:
+        with redis.Redis.from_url(address) as client:
+            client.lpush(name, "done")
+        waiting.join(timeout=30)
+    with contextlib.closing(get_connector("celery", Address(url=f"redis://127.0.0.1:{free_port()}/0"))) as away:
+        assert isinstance(away, CanHint)
+        with pytest.raises(BrokerUnavailable):
+            away.hints(task("q"), died_in="", timeout_s=2)
+
+
+def _wait_for_a_task(address: str, name: str) -> None:
+    with redis.Redis.from_url(address) as client:
+        client.brpop([name], timeout=20)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from messages.connectors.base import Address, BrokerUnavailable
+from messages.connectors.base import Address, BrokerUnavailable, RedriveRefused
 from messages.connectors.sqs.hand import Hand
-from messages.connectors.sqs.redrive import RedriveRefused, cancel_redrive, redrive, redrives
+from messages.connectors.sqs.redrive import cancel_redrive, redrive, redrives
 from messages.connectors.sqs.source import SQSSource
 from tests.contracts.sqs_estate import Estate, arn, replay_of, text, tokens
 from tests.product import free_port, wait_until
@@ -57,7 +57,7 @@ def test_a_redriven_message_that_dies_again_is_another_letter(estate: Estate):
     first = estate.harvest(dlq, acknowledge=False)
 
     assert redrive(estate.address, arn(dlq))
-    wait_until(lambda: redrives(estate.address, arn(dlq))[0].status == "COMPLETED", seconds=20, what="the move")
+    wait_until(lambda: redrives(estate.address, arn(dlq))[0].status == "completed", seconds=20, what="the move")
     moved = redrives(estate.address, arn(dlq))[0].moved
     estate.kill(queue)
     second = estate.harvest(dlq)
@@ -78,10 +78,10 @@ def test_a_running_move_is_watched_and_stopped_and_a_refused_one_says_why(estate
         redrive(estate.address, arn(dlq))
     moved = cancel_redrive(estate.address, arn(dlq), handle)
     wait_until(
-        lambda: redrives(estate.address, arn(dlq))[0].status == "CANCELLED", seconds=20, what="the end of the move"
+        lambda: redrives(estate.address, arn(dlq))[0].status == "cancelled", seconds=20, what="the end of the move"
     )
 
-    assert (task.status, task.to_move, task.destination_arn, task.handle) == ("RUNNING", 5, arn(queue), handle)
+    assert (task.status, task.to_move, task.destination, task.handle) == ("running", 5, arn(queue), handle)
     assert moved < 5
     with pytest.raises(RedriveRefused, match="Dead Letter Queue"):
         redrive(estate.address, arn(queue))

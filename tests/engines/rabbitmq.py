@@ -30,11 +30,15 @@ def _ports(count: int) -> list[int]:
 
 
 class RabbitMQ:
-    """`with RabbitMQ() as broker:` gives broker.url; kill() and start() again keep its queues."""
+    """`with RabbitMQ() as broker:` gives broker.url; kill() and start() again keep its queues.
 
-    def __init__(self) -> None:
+    plugins  their names; with rabbitmq_management among them, broker.management is where its API answers.
+    """
+
+    def __init__(self, *plugins: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-rabbit-"))
-        self.port, self.distribution, self.epmd = _ports(3)
+        self.port, self.distribution, self.epmd, management = _ports(4)
+        self.management = f"http://127.0.0.1:{management}"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
         home = self.folder / "home"
         home.mkdir()
@@ -44,7 +48,12 @@ class RabbitMQ:
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 400MB\ndisk_free_limit.absolute = 50MB\n"
         )
-        (self.folder / "plugins").write_text("[].\n")
+        (self.folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
+        if "rabbitmq_management" in plugins:
+            with (self.folder / "rabbitmq.conf").open("a") as more:
+                more.write(
+                    f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\ncollect_statistics_interval = 1000\n"
+                )
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),

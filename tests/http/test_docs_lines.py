@@ -9,12 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from console.identity.models import Role
 from messages.mappings.definition import compile_definition, read_definition
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import SHIPPED
 from messages.models import DeadLetter, Event
 from tests.engines.receiver import Answer, receiving
-from tests.factories import ROOT, agent_key, environment
+from tests.factories import ROOT, agent_key, api_key, environment, person
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -70,3 +71,15 @@ def test_the_pasted_lines_of_mappings_are_read_by_what_ships_and_every_definitio
     assert {letter.queue for letter in DeadLetter.objects.all()} == {"order.created", "order-to-erp"}
     definitions = re.findall(r"```json\n(.*?)```", page, re.S)
     assert [len(compile_definition(read_definition(one)).plans) for one in definitions] == [2, 1, 1]
+
+
+def test_the_pasted_line_of_bodies_tries_a_schema_and_says_what_the_page_says(committed, live_server):
+    page = (DOCS / "bodies.md").read_text()
+    [line], [expected] = re.findall(r"```sh\n(curl .*?)```", page, re.S), re.findall(r"```json\n(.*?)```", page, re.S)
+    environment()
+    key = api_key(person("admin", Role.ADMINISTRATOR))
+    environ = {**os.environ, "WAYBILL": live_server.url, "KEY": key}
+
+    said = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=True).stdout
+
+    assert json.loads(said) == json.loads(expected)

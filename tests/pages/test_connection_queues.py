@@ -46,7 +46,10 @@ def test_a_heartbeat_becomes_a_line_of_the_connection_a_trend_and_metrics():
     [rest] = client.get(f"/api/v1/connections/{found.pk}/queues").json()["results"]
     told = Client(REMOTE_ADDR="127.0.0.1").get("/metrics").content.decode()
 
-    assert "erp.dlq mirrored by harvest-eu , 2 never taken by the console the broker is not to be had 4" in page
+    assert (
+        "erp.dlq mirrored by harvest-eu , 2 never taken by the console the broker is not to be had Redrive all of it 4"
+        in page
+    )
     assert "2 min" in page
     assert "4 in 1 queue" in listed
     assert part.strip().startswith('<section class="panel" id="queues"')

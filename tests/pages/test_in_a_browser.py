@@ -18,6 +18,7 @@ from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Change, Connection, Message, Replay
 from messages.replay.proofs import settle_replays
+from messages.schemas.services import NewSchema, add_schema
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 from tests.product import wait_until
 
@@ -173,6 +174,25 @@ def test_a_mapping_shows_what_it_would_make_of_a_sample_while_it_is_written(brow
     expect(preview).to_contain_text("Definition: it is not JSON")
 
 
+def test_a_schema_shows_what_it_makes_of_a_sample_while_it_is_written(browser: Browser, live_server: Any):
+    environment()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/settings/schemas/")
+    page.click("text=New schema")
+    preview = page.locator("#schema-preview")
+
+    page.locator("[name=definition]").fill(
+        '{"type": "record", "name": "Paid", "fields": [{"name": "card", "type": "string"}]}'
+    )
+    page.locator("[name=sample]").fill("00 00 00 00 2a 08 34 31 31 31")
+    expect(preview).to_contain_text("Confluent framing, schema id 42 · Avro by the schema this one")
+    expect(preview).to_contain_text('"card": "4111"')
+    page.locator("[name=sample]").fill("00 00 00 00 2a 08 34 31 31")
+    expect(preview).to_contain_text("the schema this one does not fit: at byte 1 it needs 4 more, and 3 are there")
+    page.locator("[name=definition]").fill("{")
+    expect(preview).to_contain_text("Schema: it is not JSON")
+
+
 PATHS = [
     "/",
     "/messages/",
@@ -192,6 +212,8 @@ PATHS = [
     "/settings/mappings/",
     "/settings/mappings/new/",
     "/settings/mappings/new/?from=webhook",
+    "/settings/schemas/",
+    "/settings/schemas/new/",
     "/settings/retention/",
     "/settings/retention/?payload_days=3&metadata_days=20&rollup_days=400&letter_days=30&settled_reject_days=14&waiting_reject_days=90",
     "/ingest/",
@@ -207,7 +229,8 @@ PATHS = [
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):
     stuck_order()
-    letter = stored_letter(message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
+    Connection.objects.update(options={"sources": ["erp.orders"]})
+    letter = stored_letter(family="memory", message_id=MESSAGE, trace_id=TRACE, keys={"order_no": "4711"})
     change = {"id": "1", "kind": "maintenance", "title": "ERP patch", "systems": ["erp"], "url": "https://ci.example/1"}
     push("/ingest/v1/changes", [change], key=agent_key())
     queue = {
@@ -221,12 +244,20 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
     push("/ingest/v1/heartbeat", {"version": "1", "queues": [queue]}, key=agent_key())
     said = NewMapping(slug="hook", name="Hook", definition=json.dumps(EVENTBRIDGE.definition))
     mapping = add_mapping(environment(), said, by=ROOT)
+    orders = '{"type": "record", "name": "Order", "fields": [{"name": "order_no", "type": "string"}]}'
+    schema = add_schema(environment(), NewSchema(name="Orders", format="avro", definition=orders, ids=[42]), by=ROOT)
+    framed = {"body": None, "body_base64": "AAAAACoINDcxMQ==", "content_type": "application/octet-stream"}
+    encoded = stored_letter(message_id=MESSAGE, trace_id=TRACE, **framed)
     paths = [
         *PATHS,
         f"/connections/{Connection.objects.get().pk}/",
+        f"/connections/{Connection.objects.get().pk}/redrive/",
+        f"/connections/{Connection.objects.get().pk}/redrive/?queue=erp.orders.dlq",
         f"/changes/{Change.objects.get().pk}/",
         f"/flows/{letter.flow_id}/",
         f"/settings/mappings/{mapping.pk}/",
+        f"/settings/schemas/{schema.pk}/",
+        f"/dead-letters/{encoded.pk}/",
         f"/messages/{Message.objects.get().id}/",
         f"/dead-letters/{letter.pk}/",
         f"/dead-letters/selected/?do=replay&id={letter.pk}",

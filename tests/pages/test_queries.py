@@ -14,6 +14,7 @@ from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Message
+from messages.schemas.services import NewSchema, add_schema
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +34,7 @@ BASELINE = {
     "/settings/": 13,
     "/settings/masking/": 10,
     "/settings/mappings/": 8,
+    "/settings/schemas/": 8,
     "/ingest/": 12,
     "/ingest/refused/": 8,
 }
@@ -54,6 +56,9 @@ def fill(count: int) -> None:
         agent_key(f"agent {number} {count}")
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)
+        add_schema(
+            environment(), NewSchema(name=f"{number} {count}", format="avro", definition='"int"', ids=[1]), by=ROOT
+        )
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
     changes = [

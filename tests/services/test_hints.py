@@ -15,6 +15,7 @@ import redis
 from console.identity.models import Role
 from messages.connectors import get_connector
 from messages.connectors.base import Address, Outgoing
+from messages.connectors.redis_streams.topology import Group, group_of, stream_hints
 from messages.replay import hints
 from tests.factories import agent_key, memory_connection, push, stored_letter
 from tests.pages.people import signed_in, text_of
@@ -37,12 +38,33 @@ def test_redis_says_whether_anybody_reads_the_stream():
         idle = asked("redis-streams", url, stream)
         client.xreadgroup("erp", "one", {stream: ">"})
         read = asked("redis-streams", url, stream)
+        client.xgroup_create(stream, "crm", "0")
+        client.pexpire(stream, 90_000)
+        several = asked("redis-streams", url, stream)
         client.delete(stream)
 
     assert missing == [f"stream {stream} is not there: this message makes it, and nobody reads it yet"]
     assert unread == [f"no consumer group reads stream {stream}"]
     assert idle == [f"stream {stream} has the groups erp, and none has a consumer"]
     assert read == []
+    assert several[0].startswith(f"stream {stream} itself expires in ")
+    assert several[1:] == [
+        f"2 consumer groups read stream {stream} (crm, erp): each gets it, also those that did well with it before"
+    ]
+
+
+def test_a_group_whose_consumers_have_not_asked_for_long_is_said():
+    def said(*groups: Group) -> list[str]:
+        return stream_hints("s", groups, expires_in_s=None)
+
+    gone, here, none = Group(name="a", idle_s=7300.0), Group(name="b", idle_s=4.0), Group(name="c", idle_s=None)
+
+    assert said(gone) == ["nobody has asked for entries of stream s for long: a for 121 min. Are its consumers there?"]
+    assert said(here) == []
+    assert len(said(gone, here)) == 1
+    assert said(none) == ["stream s has the groups c, and none has a consumer"]
+    assert group_of({"name": b"\xff"}, [{"idle": 2000}, {"idle": 9}, {}]).idle_s == 0.009
+    assert group_of({}, [{"idle": "x"}]).idle_s == 0.0
 
 
 @pytest.mark.engine

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +20,7 @@ from messages.masking.paths import BadExpression
 from messages.masking.rules import KINDS, MARK, Budget, Rule, Work, check_expression, compile_regex, compile_rules
 from messages.payloads.seal import Content
 
+CARD = b'{"card":"4111111111111111"}'
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "masking.md"
 EXAMPLES = re.findall(r"^\| (\w+) \| `(.+?)` \| (\d) \| `(.+?)` \| `(.+?)` \|$", DOCS.read_text(), re.M)
 
@@ -34,6 +38,22 @@ def work(*rules: tuple[Any, ...], seconds: float = 3.0) -> Work:
 def masked(body: str | bytes, *rules: tuple[Any, ...], content_type: str = "") -> str:
     data = body if isinstance(body, bytes) else body.encode()
     return mask_body(work(*rules), data, content_type).body.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (zstandard.compress(gzip.compress(CARD)), "gzip, zstd"),
+        (gzip.compress(gzip.compress(zlib.compress(CARD))), "deflate, gzip, gzip"),
+        (zlib.compress(CARD, wbits=-15), "deflate"),
+    ],
+)
+def test_what_is_packed_several_times_or_without_a_header_is_unpacked_and_masked(body: bytes, encoding: str):
+    sent = Content(body, [{"name": "Content-Encoding", "type": "string", "value": encoding}])
+
+    content, changed = mask_content(work(("json_path", "$.card")), sent, "application/json")
+
+    assert (content.body.decode(), content.headers, changed) == ('{"card":"•••"}', [], True)
 
 
 def test_the_docs_have_examples_of_every_kind():

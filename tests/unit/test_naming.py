@@ -98,5 +98,9 @@ def test_a_circle_of_dead_lettering_and_a_time_to_live_are_said():
     ],
 )
 def test_a_message_that_expires_says_when(expiration: object, words: str):
-    assert words in " ".join(expiry_hints(expiration))
-    assert bool(expiry_hints(expiration)) == bool(words)
+    said = " ".join(expiry_hints({"expiration": expiration}))
+    taken_away = " ".join(expiry_hints({"original_expiration": expiration}))
+
+    assert words in said
+    assert bool(said) == bool(taken_away) == bool(words)
+    assert not words or "unless you keep it" in taken_away

@@ -1,6 +1,6 @@
 """ActiveMQ Classic and Artemis, over STOMP 1.2 or AMQP 1.0."""
 
-from messages.connectors.base import Family
+from messages.connectors.base import Family, Option
 
 FAMILY = Family(
     kind="activemq",
@@ -9,6 +9,14 @@ FAMILY = Family(
     example="stomp://host:61613",
     connector="messages.connectors.activemq.schemes.connector_of",
     source="messages.connectors.activemq.schemes.source_of",
+    expires=True,
+    options=(
+        Option(
+            name="management",
+            label="Web console",
+            help="ActiveMQ Classic: http://host:8161. Tells who consumes a queue and which queues hold dead letters. Artemis needs none.",
+        ),
+    ),
     stripped=(
         "dlqdeliveryfailurecause", "original-destination", "originalexpiration", "jmsxdeliverycount", "jmsactivemqbrokerpath",
         "x-opt-orig-*", "x-opt-jms-*", "x-opt-actual-expiry",

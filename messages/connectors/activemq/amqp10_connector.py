@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from proton import Delivery, Message, timestamp, ulong
@@ -24,7 +24,11 @@ from messages.connectors.activemq.amqp10 import (
     reached,
     says,
 )
-from messages.connectors.base import Address, Check, Header, Outgoing, Published
+from messages.connectors.activemq.amqp10_management import AmqpManager, is_artemis
+from messages.connectors.activemq.asking import find_dead_letter_queues, find_hints
+from messages.connectors.activemq.expiry import expires_ms
+from messages.connectors.activemq.topology import expiry_hints
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
 from messages.connectors.headers import Epoch, value_of
 
 OUTCOMES = {
@@ -117,6 +121,32 @@ class Amqp10Connector:
             hang_up(connection)
         return checks
 
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say what Artemis' management tells of the address that it goes to."""
+        until = time.monotonic() + timeout_s
+        found = expiry_hints(item.properties, now=datetime.now(UTC))
+        name = item.route.get("queue") or item.destination
+        connection = self._asked(timeout_s)
+        if not is_artemis(connection):
+            return [*found, f"whether anybody consumes {name}, this broker does not tell over AMQP 1.0"]
+        with contextlib.closing(AmqpManager(connection)) as manager:
+            return found + find_hints(manager.ask, name, multicast=False, died_in=died_in, until=until)
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Ask Artemis where its addresses send dead letters."""
+        until = time.monotonic() + timeout_s
+        connection = self._asked(timeout_s)
+        if not is_artemis(connection):
+            raise BrokerUnavailable("this broker lists no queues over AMQP 1.0: name them yourself")
+        with contextlib.closing(AmqpManager(connection)) as manager:
+            return find_dead_letter_queues(manager.ask, until=until)
+
+    def _asked(self, timeout_s: float) -> BlockingConnection:
+        try:
+            return self._open(timeout_s)
+        except (LoginRefused, Unreachable) as error:
+            raise BrokerUnavailable(str(error)) from error
+
     def close(self) -> None:
         if self.connection is not None:
             hang_up(self.connection)
@@ -152,6 +182,9 @@ def message_of(item: Outgoing) -> Any:
             setattr(message, name, str(kept[of]))
     if kept.get("priority") is not None:
         message.priority = int(str(kept["priority"]))
+    now_ms = int(time.time() * 1000)
+    if expires := expires_ms(kept, item.expiry, now_ms=now_ms):
+        message.ttl = max(expires - now_ms, 1) / 1000
     return message
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from proton import Delivery, Timeout
 from proton.handlers import MessagingHandler
+from proton.reactor import Copy
 from proton.utils import BlockingConnection
 
 from messages.connectors.activemq.amqp10 import (
@@ -22,8 +23,10 @@ from messages.connectors.activemq.amqp10 import (
 )
 from messages.connectors.activemq.amqp10_decode import decode_amqp_message, has_identity
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
+from messages.connectors.browse import Browse
 
 MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
+LOOK_S = 10.0
 CREDIT = 20  # messages asked for at a time
 LIMIT = "; what its limit of deliveries is AMQP does not tell: set max-delivery-attempts to -1 for it, since broken lines count"
 NAMELESS = "it has no message id and nothing tells where it died: it stays on the broker, where another with this content may be"
@@ -53,6 +56,7 @@ class Amqp10Source:
         self.deliveries: dict[object, Any] = {}
         self.staying: set[object] = set()
         self.count = 0
+        self.browse = Browse(self._browsed)
 
     def _open(self) -> BlockingConnection:
         if self.connection is None:
@@ -110,6 +114,37 @@ class Amqp10Source:
             self.close()
             raise BrokerUnavailable(says(error)) from error
 
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        """Look over a link with distribution mode `copy`: the queue keeps what it shows, and counts no delivery."""
+        return self.browse.page(limit, after)
+
+    def _browsed(self) -> Iterator[Received]:
+        """Yield what the queue holds, some at a time: a drained link says that there is no more. Raises BrokerUnavailable."""
+        connection = None
+        try:
+            connection, inbox = connect(self.address, timeout_s=10), _Inbox()
+            receiver = connection.create_receiver(self.queue, credit=0, handler=inbox, options=[Copy(), ToQueue()])
+            while True:
+                receiver.link.drain(CREDIT)
+                connection.wait(lambda: receiver.link.credit <= 0, timeout=LOOK_S)
+                if not inbox.waiting:
+                    return
+                while inbox.waiting:
+                    message, delivery = inbox.waiting.pop(0)
+                    delivery.settle()
+                    yield self._browsed_letter(message)
+        except (LoginRefused, Unreachable, *BROKEN) as error:
+            raise BrokerUnavailable(says(error)) from error
+        finally:
+            if connection is not None:
+                hang_up(connection)
+
+    def _browsed_letter(self, message: Any) -> Received:
+        letter = decode_amqp_message(message, broker=self.broker, queue=self.queue, system=self.system)
+        if not has_identity(message):
+            letter["reason"] = NAMELESS
+        return Received(token=letter["id"], letter=letter)
+
     def depth(self) -> int | None:
         return None
 
@@ -121,6 +156,7 @@ class Amqp10Source:
         return checks
 
     def close(self) -> None:
+        self.browse.close()
         if self.connection is not None:
             hang_up(self.connection)
         self.connection = self.receiver = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
+from messages.connectors.activemq.asking import find_dead_letter_queues, find_hints
+from messages.connectors.activemq.classic import VIRTUAL, classic_hints, dead_letter_queues
 from messages.connectors.activemq.client import (
     BrokerError,
     Line,
@@ -16,14 +19,21 @@ from messages.connectors.activemq.client import (
     reached,
 )
 from messages.connectors.activemq.decode import FRAME
+from messages.connectors.activemq.expiry import expires_ms
+from messages.connectors.activemq.jolokia import Jolokia
 from messages.connectors.activemq.management import Manager
 from messages.connectors.activemq.names import escaped, plain_name, wire_name
 from messages.connectors.activemq.source import queue_exists
-from messages.connectors.base import Address, Check, Header, Outgoing, Published
+from messages.connectors.activemq.topology import expiry_hints
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
 from messages.connectors.headers import value_of
 
 WINDOW = 100  # messages without a receipt
 WINDOW_BYTES = 8 * 1024 * 1024
+CLASSIC_LISTS_NOTHING = (
+    "ActiveMQ Classic lists no queues over STOMP: give the connection the address of its web console, or name them yourself. "
+    "Unless it was told otherwise, all dead letters are in ActiveMQ.DLQ"
+)
 LONGEST_HEADER = 10 * 1024  # bytes of a line, ActiveMQ Classic: it hangs up on a longer one
 NOT_OURS = FRAME | {
     "id",
@@ -46,7 +56,7 @@ class StompConnector:
     """Persistent messages, confirmed by receipts.
 
     The first message to each destination goes alone: an ERROR ends the connection, and what was sent behind it would be unknown.
-    options  ca (a file of certificates to trust, for stomp+ssl).
+    options  ca (a file of certificates to trust, for stomp+ssl), management (Classic: address of the web console).
     """
 
     kind = "activemq"
@@ -101,7 +111,7 @@ class StompConnector:
         try:
             for item in window:
                 try:
-                    frame = frame_of(item, artemis=line.artemis)
+                    frame = frame_of(item, artemis=line.artemis, now_ms=int(time.time() * 1000))
                 except CannotCarry as error:
                     results[item.id] = Published(
                         id=item.id, result="refused", detail=f"ActiveMQ cannot carry it: {error}"
@@ -145,6 +155,53 @@ class StompConnector:
         words = "STOMP has no question for it: the first message will tell"
         return [*checks, Check(question="may publish", answer=None, detail=words)]
 
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say what Artemis' management tells of the address; of Classic, what the destination's name does."""
+        until = time.monotonic() + timeout_s
+        found = expiry_hints(item.properties, now=datetime.now(UTC))
+        try:
+            line = self._open(timeout_s)
+        except LineBroke as error:
+            raise BrokerUnavailable(str(error)) from error
+        name = plain_name(destination_of(item, line.artemis))
+        if not line.artemis:
+            return found + self._classic_hints(name, died_in, timeout_s)
+        with contextlib.closing(Manager(self.address)) as manager:
+            multicast = item.route.get("type") == "MULTICAST"
+            return found + find_hints(manager.ask, name, multicast=multicast, died_in=died_in, until=until)
+
+    def _jolokia(self, timeout_s: float) -> Jolokia | None:
+        base = str(self.address.options.get("management") or "")
+        return Jolokia(base, self.address, timeout_s=timeout_s) if base else None
+
+    def _classic_hints(self, name: str, died_in: str, timeout_s: float) -> list[str]:
+        """Ask the web console for queues, or for subscriptions when it goes to a topic; what it refuses is said beside the name."""
+        jolokia = self._jolokia(timeout_s)
+        if jolokia is None:
+            return classic_hints(name, died_in=died_in, queues=None, subscriptions=None)
+        try:
+            topic = name.startswith("/topic/") and not name.startswith(VIRTUAL)
+            subscriptions = jolokia.subscriptions() if topic else []
+            queues = [] if topic else jolokia.queues()
+        except BrokerUnavailable as error:
+            return [*classic_hints(name, died_in=died_in, queues=None, subscriptions=None), f"not asked: {error}"]
+        return classic_hints(name, died_in=died_in, queues=queues, subscriptions=subscriptions)
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Ask Artemis where its addresses send dead letters; Classic lists nothing over STOMP."""
+        until = time.monotonic() + timeout_s
+        try:
+            line = self._open(timeout_s)
+        except LineBroke as error:
+            raise BrokerUnavailable(str(error)) from error
+        if not line.artemis:
+            jolokia = self._jolokia(timeout_s)
+            if jolokia is None:
+                raise BrokerUnavailable(CLASSIC_LISTS_NOTHING)
+            return dead_letter_queues(jolokia.queues())
+        with contextlib.closing(Manager(self.address)) as manager:
+            return find_dead_letter_queues(manager.ask, until=until)
+
     def close(self) -> None:
         if self.line is not None:
             self.line.close()
@@ -175,11 +232,11 @@ def destination_of(item: Outgoing, artemis: bool) -> str:
     return wire_name((item.route.get("queue") if artemis else "") or item.destination, artemis=artemis)
 
 
-def frame_of(item: Outgoing, *, artemis: bool) -> dict[str, str]:
+def frame_of(item: Outgoing, *, artemis: bool, now_ms: int = 0) -> dict[str, str]:
     """Return the headers of its SEND frame, without the receipt; raises CannotCarry. Pure.
 
-    What the frame says of itself is said by us, whatever the message's own headers say. `expires` (RFC 3339 or milliseconds
-    since 1970) only when the properties have it.
+    What the frame says of itself is said by us, whatever the message's own headers say. `expires` as expires_ms() says.
+    now_ms  since 1970: from when a time to live that is kept counts.
     """
     headers = {h.name: _text(h) for h in item.headers if h.name.lower() not in NOT_OURS}
     properties = item.properties
@@ -191,7 +248,7 @@ def frame_of(item: Outgoing, *, artemis: bool) -> dict[str, str]:
         "type": str(properties.get("type") or ""),
         "reply-to": str(properties.get("reply_to") or ""),
         "priority": _priority(properties.get("priority")),
-        "expires": _expires(properties.get("expires")),
+        "expires": _expires(item, now_ms),
     }
     if artemis:
         headers["destination-type"] = item.route.get("type") or "ANYCAST"
@@ -238,13 +295,10 @@ def _priority(value: object) -> str:
     return str(value)
 
 
-def _expires(value: object) -> str:
-    text = str(value or "")
-    if not text or (text.isascii() and text.isdigit() and len(text) < 16):
-        return text
+def _expires(item: Outgoing, now_ms: int) -> str:
     try:
-        return str(int(datetime.fromisoformat(text).timestamp() * 1000))
-    except (ValueError, OverflowError) as error:
+        return str(expires_ms(item.properties, item.expiry, now_ms=now_ms) or "")
+    except ValueError as error:
         raise CannotCarry("its `expires` is no time") from error
 
 

@@ -165,7 +165,11 @@ def _properties(headers: Mapping[str, str], artemis: bool) -> dict[str, object]:
     names = ("type", "priority", "persistent", "correlation-id", "reply-to")
     found: dict[str, object] = {name.replace("-", "_"): headers[name] for name in names if headers.get(name)}
     found["message_type"] = "bytes" if _is_bytes(list(headers), artemis) else "text"
-    for name, millis in (("sent_at", "timestamp"), ("expired_at", "originalExpiration")):
+    for name, millis in (
+        ("sent_at", "timestamp"),
+        ("expired_at", "originalExpiration"),
+        ("expired_at", "_AMQ_ACTUAL_EXPIRY"),
+    ):
         if moment := _moment(headers.get(millis, "")):
             found[name] = moment
     return found

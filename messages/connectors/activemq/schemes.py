@@ -34,6 +34,10 @@ def source_of(address: Address, *, broker: str, queue: str, options: Mapping[str
     return Amqp10Source(address, broker=broker, queue=queue, options=options)
 
 
+# Classic over STOMP and both over AMQP have browsers; over STOMP the first look at Artemis says that it has none.
+source_of.may_peek = True  # type: ignore[attr-defined]
+
+
 class WithoutProton:
     """Says how to add the library, whatever it is asked."""
 
@@ -43,6 +47,9 @@ class WithoutProton:
         return [Published(id=item.id, result="unavailable", detail=HOW_TO_ADD) for item in items]
 
     def receive(self, limit: int, wait_s: float) -> list[Received]:
+        raise BrokerUnavailable(HOW_TO_ADD)
+
+    def peek(self, limit: int, after: object | None) -> list[Received]:
         raise BrokerUnavailable(HOW_TO_ADD)
 
     def acknowledge(self, tokens: Sequence[object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stomp.utils import Frame
 
@@ -12,10 +12,17 @@ from messages.connectors.activemq.decode import decode_message, is_whole
 from messages.connectors.activemq.management import Manager
 from messages.connectors.activemq.names import wire_name
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
+from messages.connectors.browse import Browse
 
 PREFETCH = 200  # messages of Classic; Artemis counts bytes
 WINDOW_BYTES = 4 * 1024 * 1024
 NOTHING = "1 = 2"  # a selector
+MOST_BROWSED = 400  # what Classic shows a browser of one queue, unless its maxBrowsePageSize says otherwise
+LOOK_S = 10.0
+TAKES = (
+    "Artemis takes from the queue what a STOMP subscriber sees, a browser's too: mirror it over AMQP 1.0 (amqp10://), or use "
+    'mode = "move"'
+)
 LEFT = "the body is a JMS map, object or stream message, which STOMP cannot carry: the message stays on the broker"
 
 
@@ -24,7 +31,8 @@ class StompSource:
 
     options  system (who failed), prefetch (messages of Classic), window_bytes (of Artemis), empty (`take`: messages without a body
              are taken as empty; default `leave`: shown, and left on the broker), redelivery (`accept`: harvest a queue of Artemis
-             although it drops what was in hand when the connection broke so many times).
+             although it drops what was in hand when the connection broke so many times), browse_limit (maxBrowsePageSize of Classic,
+             for a mirror: 400).
     """
 
     def __init__(self, address: Address, *, broker: str, queue: str, options: Mapping[str, object]) -> None:
@@ -34,6 +42,9 @@ class StompSource:
         self.window_bytes = _positive(options.get("window_bytes"), WINDOW_BYTES)
         self.takes_empty = options.get("empty") == "take"
         self.accepts_loss = options.get("redelivery") == "accept"
+        self.most_browsed = _positive(options.get("browse_limit"), MOST_BROWSED)
+        self.mirror = options.get("mode") == "mirror"
+        self.browse = Browse(self._browsed)
         self.line: Line | None = None
         self.manager: Manager | None = None
         self.held: set[object] = set()  # ack ids in hand
@@ -127,6 +138,44 @@ class StompSource:
             self.close()
             raise BrokerUnavailable(str(error)) from error
 
+    def peek(self, limit: int, after: object | None) -> list[Received]:
+        """Look with a browser of Classic: nothing is delivered by it, counted or locked. Artemis over STOMP has none."""
+        return self.browse.page(limit, after)
+
+    def _browsed(self) -> Iterator[Received]:
+        """Yield what the queue holds; raises BrokerUnavailable, also at the end when there may be more than Classic shows."""
+        count = 0
+        try:
+            with contextlib.closing(Line(self.address, timeout_s=10)) as line:
+                if line.artemis:
+                    raise BrokerUnavailable(TAKES)
+                where = wire_name(self.queue, artemis=False)
+                line.send("SUBSCRIBE", {"destination": where, "id": "look", "ack": "auto", "browser": "true"})
+                while (frame := line.next(LOOK_S)) is None or frame.headers.get("browser") != "end":
+                    if frame is None:
+                        raise BrokerUnavailable(f"the browser showed nothing more for {LOOK_S:g} s and did not end")
+                    if frame.cmd == "MESSAGE":
+                        count += 1
+                        yield self._browsed_letter(frame)
+        except LineBroke as error:
+            raise BrokerUnavailable(str(error)) from error
+        if count >= self.most_browsed:
+            raise BrokerUnavailable(
+                f"ActiveMQ Classic shows a browser {count} messages and no more: letters behind them are not seen, and none is called gone. "
+                'Raise maxBrowsePageSize for this queue and say it as browse_limit, or use mode = "move"'
+            )
+
+    def _browsed_letter(self, frame: Frame) -> Received:
+        letter = decode_message(
+            frame.headers, frame.body, broker=self.broker, queue=self.queue, artemis=False, system=self.system
+        )
+        if not is_whole(frame.headers, frame.body):
+            if self.takes_empty:
+                letter["body"] = ""
+            else:
+                letter["reason"] = "; ".join(filter(None, (str(letter["reason"]), LEFT)))
+        return Received(token=letter["id"], letter=letter)
+
     def depth(self) -> int | None:
         if self.manager is None:
             return None
@@ -152,6 +201,8 @@ class StompSource:
         return checks
 
     def _may_read(self, line: Line, manager: Manager | None) -> Check:
+        if self.mirror and line.artemis:
+            return Check(question="may read", answer=False, detail=TAKES)
         mark = receipt()
         try:
             line.send(
@@ -166,7 +217,8 @@ class StompSource:
         except LineBroke as error:
             return Check(question="may read", answer=False, detail=says(error))
         if manager is None:
-            return Check(question="may read", answer=True, detail="a subscription was accepted")
+            words = f"; a browser is shown {self.most_browsed} messages at most" if self.mirror else ""
+            return Check(question="may read", answer=True, detail=f"a subscription was accepted{words}")
         if danger := self._danger(manager):
             return Check(question="may read", answer=self.accepts_loss, detail=danger)
         limit = manager.limit(self.queue)
@@ -191,6 +243,7 @@ class StompSource:
         for one in (self.line, self.manager):
             if one is not None:
                 one.close()
+        self.browse.close()
         self.line = self.manager = None
         self.subscriptions = 0
         self.held.clear()

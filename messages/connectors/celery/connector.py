@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -12,7 +12,7 @@ import kombu
 import redis
 from kombu import exceptions
 
-from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.base import Address, BrokerUnavailable, Check, Outgoing, Published
 from messages.connectors.celery.task import NotATask, as_message, read_task
 from messages.connectors.headers import header_of, value_of
 from messages.connectors.rabbitmq.connector import RabbitMQConnector
@@ -96,6 +96,26 @@ class CeleryConnector:
                 checks.append(_of_list(client, destination))
         return checks
 
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say whether a worker listens: over RabbitMQ by the queue's consumers, over Redis by who waits for tasks, which is a guess."""
+        try:
+            task = as_task(item)
+        except NotATask as error:
+            return [f"it would be refused, it is not a task: {error}"]
+        if self.rabbitmq is not None:
+            return self.rabbitmq.hints(task, died_in=died_in, timeout_s=timeout_s)
+        try:
+            with contextlib.closing(connect(self.address, timeout_s=timeout_s)) as client:
+                kind, waiting = client.type(task.destination).decode(), 0
+                if kind not in ("list", "none"):
+                    return [f"{task.destination} is a {kind}, not a queue of Celery: Redis would refuse the task"]
+                waiting = client.llen(task.destination)
+                return worker_hints(task.destination, waiting, client.client_list(), db=_db_of(client))
+        except redis.ResponseError:  # this login may not ask who is there
+            return []
+        except redis.RedisError as error:
+            raise BrokerUnavailable(says(error)) from error
+
     def close(self) -> None:
         if self.rabbitmq is not None:
             self.rabbitmq.close()
@@ -127,6 +147,24 @@ def url_of(address: Address) -> str:
         return address.url
     login = f"{quote(address.username, safe='')}:{quote(address.secret, safe='')}"
     return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def worker_hints(queue: str, waiting: int, clients: Sequence[Mapping[str, object]], *, db: int) -> list[str]:
+    """Return what a Redis' clients tell of workers: those that have room wait in BRPOP, for which lists Redis does not say. Pure."""
+    idle = sum(1 for one in clients if str(one.get("cmd", "")).lower() == "brpop" and str(one.get("db")) == str(db))
+    if not idle:
+        return [
+            f"no worker waits for tasks on this Redis: none runs, or all are busy ({waiting:,} wait in queue {queue})"
+        ]
+    if waiting:
+        return [
+            f"{waiting:,} tasks wait in queue {queue} although workers wait for tasks: maybe none of them reads this queue"
+        ]
+    return []
+
+
+def _db_of(client: Any) -> int:
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
 def _of_list(client: Any, name: str) -> Check:

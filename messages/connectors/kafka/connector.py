@@ -10,7 +10,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AclOperation, TopicDescription
 
-from messages.connectors.base import Address, Check, Outgoing, Published
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published
+from messages.connectors.kafka.asking import Asking
 from messages.connectors.kafka.client import (
     FORBIDDEN,
     BadAddress,
@@ -22,10 +23,12 @@ from messages.connectors.kafka.client import (
     properties_of,
     says,
 )
+from messages.connectors.kafka.topology import Topic, dead_letter_topics, reader_hints, topic_hints
 from messages.connectors.kafka.window import Sending, Window, sending_of
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 BELIEVED_S = 5.0  # that a topic is there
+HASTE = 0.8  # of the time for hints: whoever asked waits no longer, and half an answer is worth more than none
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's own limit is mostly lower, and it says so
 
 
@@ -102,6 +105,43 @@ class KafkaConnector:
     def check(self, destination: str | None) -> list[Check]:
         return checked(self.address, destination, "may publish", AclOperation.WRITE)
 
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say what the topic makes of it: partitions, compaction, retention; and who reads it: nobody, or several groups."""
+        name = _topic(item)
+        if not TOPIC.fullmatch(name):
+            return [f"“{name[:100]}” is no name of a topic: the replay would be refused"]
+        until = time.monotonic() + timeout_s * HASTE
+        asked = {name, died_in} if TOPIC.fullmatch(died_in) else {name}
+        try:
+            told = describe(self.address, asked, timeout_s=timeout_s * HASTE)
+            if isinstance(topic := told[name], KafkaError):
+                return [_why_not(name, topic)]
+            asking = Asking(self.address, timeout_s=until - time.monotonic())
+            found = topic_hints(
+                item,
+                Topic(name=name, partitions=len(topic.partitions), config=asking.config(name)),
+                died_in=died_in,
+                dead=_as_topic(told.get(died_in)),
+            )
+        except (BadAddress, LoginRefused, Unreachable) as error:
+            raise BrokerUnavailable(str(error)) from error
+        try:
+            readers = asking.readers(name)
+        except (LoginRefused, Unreachable):
+            return [*found, f"who reads topic {name} Kafka did not say in time"]
+        if readers is None:
+            return [*found, f"this login may not ask which consumer groups read topic {name}"]
+        return found + reader_hints(name, readers)
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Look through the names of topics: Kafka knows no more of dead letters than that."""
+        try:
+            return dead_letter_topics(Asking(self.address, timeout_s=timeout_s).topics())
+        except KafkaException as error:
+            raise BrokerUnavailable(says(error)) from error
+        except BadAddress as error:
+            raise BrokerUnavailable(f"the address cannot be used: {error}") from error
+
     def _drop(self) -> None:
         """Let go of the producer and of whatever it still holds: what was not confirmed in time must not go out later."""
         producer, self.producer, self.topics = self.producer, None, {}
@@ -113,6 +153,12 @@ class KafkaConnector:
         self._drop()
 
 
+def _as_topic(told: TopicDescription | KafkaError | None) -> Topic | None:
+    if told is None or isinstance(told, KafkaError):
+        return None
+    return Topic(name=told.name, partitions=len(told.partitions), config={})
+
+
 def _topic(item: Outgoing) -> str:
     return item.route.get("topic") or item.destination
 
@@ -121,15 +167,19 @@ def _all(items: Sequence[Outgoing], result: Any, detail: str) -> list[Published]
     return [Published(id=item.id, result=result, detail=detail) for item in items]
 
 
+def _why_not(name: str, error: KafkaError) -> str:
+    if error.code() in FORBIDDEN:
+        return f"Kafka forbids it: {says(error)}"
+    return f"there is no topic {name}, and a replay makes none"
+
+
 def prepare(item: Outgoing, topic: TopicDescription | KafkaError | None) -> Sending | Published:
     """Return what is handed to the producer, or why it is refused without having been sent. topic: None when its name is none."""
     name = _topic(item)
     if topic is None:
         return Published(id=item.id, result="refused", detail=f"“{name[:100]}” is no name of a topic")
     if isinstance(topic, KafkaError):
-        allowed = topic.code() not in FORBIDDEN
-        words = f"there is no topic {name}, and a replay makes none" if allowed else f"Kafka forbids it: {says(topic)}"
-        return Published(id=item.id, result="refused", detail=words)
+        return Published(id=item.id, result="refused", detail=_why_not(name, topic))
     try:
         return sending_of(item, name, len(topic.partitions))
     except (ValueError, TypeError, ArithmeticError) as error:

@@ -8,6 +8,7 @@ FAMILY = Family(
     schemes=("amqp", "amqps"),
     example="amqp://host:5672/vhost",
     connector="messages.connectors.rabbitmq.connector.RabbitMQConnector",
+    expires=True,
     source="messages.connectors.rabbitmq.source.RabbitMQSource",
     stripped=(
         "x-death", "x-opt-deaths", "x-delivery-count", "x-acquired-count", "x-first-death-*", "x-last-death-*", "x-exception-*", "x-original-*",

@@ -32,7 +32,8 @@ Waiting = deque[Sending]
 class RabbitMQConnector:
     """basic.publish with confirms, up to 500 on their way at once; unroutable comes back and is refused, never lost in silence.
 
-    A property `expiration` is sent when the item names it; what expired on its way here is in `original_expiration`, which is not.
+    A property `expiration` is sent when the item names it and does not drop it; what RabbitMQ took away when it died is in
+    `original_expiration`, which is sent when the item keeps it.
     timeout_s of publish is how long the broker may be silent; everything takes at most twice as long.
     """
 
@@ -150,12 +151,20 @@ class RabbitMQConnector:
     def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
         """Say whether anybody consumes the queue that it goes to, when it expires, and, by the management API, whether it goes round."""
         queue = item.route.get("routing_key") or item.destination
-        found = expiry_hints(item.properties.get("expiration"))
-        if not item.route.get("exchange"):
+        exchange = item.route.get("exchange", "")
+        found = expiry_hints(item.properties)
+        if not exchange:
             found += self._queue_hints(queue, timeout_s)
-        if base := str(self.address.options.get("management") or ""):
+        base = str(self.address.options.get("management") or "")
+        if exchange and not base:
+            return [
+                *found,
+                f"it goes to exchange {exchange}: to which queues only the management API tells, and this connection has no address of it",
+            ]
+        if base:
             with contextlib.suppress(BrokerUnavailable):  # what the queue itself said is worth more than nothing
-                found += find_topology_hints(Management(base, self.address, timeout_s=timeout_s), queue, died_in)
+                management = Management(base, self.address, timeout_s=timeout_s)
+                found += find_topology_hints(management, queue, died_in, exchange=exchange)
         return found
 
     def _queue_hints(self, queue: str, timeout_s: float) -> list[str]:
@@ -231,6 +240,10 @@ class Properties(pika.BasicProperties):
 
 def _properties(item: Outgoing) -> pika.BasicProperties:
     kept: dict[str, Any] = {name: item.properties[name] for name in SENT if item.properties.get(name) is not None}
+    if item.expiry == "drop":
+        kept.pop("expiration", None)
+    elif item.expiry == "keep" and item.properties.get("original_expiration") is not None:
+        kept.setdefault("expiration", item.properties["original_expiration"])
     if "expiration" in kept:
         kept["expiration"] = str(
             int(kept["expiration"])

@@ -2,79 +2,84 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
-import ipaddress
-import json
-import socket
+import contextlib
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from messages.connectors.base import Address, BrokerUnavailable, Found
+from messages.connectors.lookup import ask
+from messages.connectors.rabbitmq.routing import exchange_hints, shovel_hints, takers
 from messages.connectors.rabbitmq.topology import dead_letter_queues, topology_hints
 
-MOST_BYTES = 8 * 1024 * 1024
 QUEUE_COLUMNS = "name,arguments,effective_policy_definition,messages,consumers"
+BINDING_COLUMNS = "source,destination,destination_type,routing_key"
+MOST_QUEUES = 5  # of an exchange that are looked at one by one
 
 
 class Management:
     """GET of one virtual host's lists. Redirects are not followed, link-local addresses are not asked."""
 
     def __init__(self, base: str, address: Address, *, timeout_s: float) -> None:
-        self.base, self.address, self.timeout_s = urlsplit(base), address, timeout_s
+        self.base, self.address, self.timeout_s = base, address, timeout_s
         path = urlsplit(address.url).path
         self.vhost = unquote(path[1:]) if len(path) > 1 else "/"
 
     def get(self, what: str, columns: str) -> list[dict[str, Any]]:
         """Return `queues` or `bindings` of the virtual host; raises BrokerUnavailable with words."""
-        path = f"{self.base.path.rstrip('/')}/api/{what}/{quote(self.vhost, safe='')}?columns={columns}"
-        try:
-            status, body = self._get(path)
-            found = json.loads(body) if status == 200 else None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise BrokerUnavailable(f"the management API does not answer: {error or type(error).__name__}") from error
-        if status == 401:
-            raise BrokerUnavailable("the management API refuses the login: its user needs the tag management")
+        found = self._asked(f"/api/{what}/{quote(self.vhost, safe='')}?columns={columns}")
         if not isinstance(found, list):
-            raise BrokerUnavailable(f"the management API answered HTTP {status} to {path.partition('?')[0]}")
+            raise BrokerUnavailable(f"the management API answered something else than a list of {what}")
         return [one for one in found if isinstance(one, dict)]
 
-    def _get(self, path: str) -> tuple[int, bytes]:
-        host = self.base.hostname or ""
-        secure = self.base.scheme == "https"
-        port = self.base.port or (443 if secure else 15672)
-        for *_, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            if ipaddress.ip_address(str(where[0]).split("%")[0]).is_link_local:
-                raise OSError(f"{host} is a link-local address, where no request may go")
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(host, port, timeout=self.timeout_s)
-        login = base64.b64encode(
-            f"{self.address.username or 'guest'}:{self.address.secret or 'guest'}".encode()
-        ).decode()
-        try:
-            connection.request("GET", path, headers={"Authorization": f"Basic {login}"})
-            answer = connection.getresponse()
-            body = answer.read(MOST_BYTES + 1)
-        finally:
-            connection.close()
-        if len(body) > MOST_BYTES:
-            raise OSError(f"its list is longer than {MOST_BYTES // 1024 // 1024} MB")
-        return answer.status, body
+    def queue(self, name: str, columns: str) -> dict[str, Any]:
+        """Return what is said of one queue; raises BrokerUnavailable with words."""
+        found = self._asked(f"/api/queues/{quote(self.vhost, safe='')}/{quote(name, safe='')}?columns={columns}")
+        return found if isinstance(found, dict) else {}
+
+    def _asked(self, what: str) -> Any:
+        username, secret = self.address.username or "guest", self.address.secret or "guest"
+        status, found = ask(self.base, what, username=username, secret=secret, port=15672, timeout_s=self.timeout_s)
+        if status == 401:
+            raise BrokerUnavailable("the management API refuses the login: its user needs the tag management")
+        if found is None:
+            raise BrokerUnavailable(f"the management API answered HTTP {status} to {what.partition('?')[0]}")
+        return found
 
 
 def find_dead_letter_queues(management: Management) -> list[Found]:
     """Return the queues of the virtual host that hold dead letters; raises BrokerUnavailable."""
-    return dead_letter_queues(
-        management.get("queues", QUEUE_COLUMNS),
-        management.get("bindings", "source,destination,destination_type,routing_key"),
-    )
+    return dead_letter_queues(management.get("queues", QUEUE_COLUMNS), management.get("bindings", BINDING_COLUMNS))
 
 
-def find_topology_hints(management: Management, queue: str, died_in: str) -> list[str]:
-    """Return what the queues around this one make of a message that is sent there; raises BrokerUnavailable."""
-    return topology_hints(
-        management.get("queues", QUEUE_COLUMNS),
-        management.get("bindings", "source,destination,destination_type,routing_key"),
-        queue=queue,
-        died_in=died_in,
-    )
+def find_topology_hints(management: Management, queue: str, died_in: str, *, exchange: str = "") -> list[str]:
+    """Return what exchange, queues and shovels make of a message that is sent there; raises BrokerUnavailable.
+
+    exchange  "" when it goes straight into the queue; else `queue` is its routing key.
+    """
+    queues, bindings = management.get("queues", QUEUE_COLUMNS), management.get("bindings", BINDING_COLUMNS)
+    names, hints = [queue], []
+    if exchange:
+        names, sure = takers(exchange, queue, management.get("exchanges", "name,type"), bindings)
+        hints = exchange_hints(exchange, queue, queues, (names, sure))
+    for name in names[:MOST_QUEUES]:
+        hints += topology_hints(queues, bindings, queue=name, died_in=died_in)
+    with contextlib.suppress(BrokerUnavailable):  # there is no plugin, or the login has no tag `monitoring`
+        shovels = management.get("shovels", "name,src_queue,dest_queue,dest_exchange,dest_address")
+        for name in names[:MOST_QUEUES] or [""]:
+            hints += [one for one in shovel_hints(shovels, queue=name, died_in=died_in) if one not in hints]
+    return hints
+
+
+def head_age_s(management: Management, queue: str, *, now: float) -> float | None:
+    """Return how long ago the first message of a queue was sent, by its own timestamp; None when it has none. Never raises.
+
+    Classic queues tell it of messages with the property `timestamp`, which applications set, or a plugin of RabbitMQ.
+    now  seconds since 1970.
+    """
+    try:
+        told = management.queue(queue, "head_message_timestamp").get("head_message_timestamp")
+    except BrokerUnavailable:
+        return None
+    if not isinstance(told, int) or isinstance(told, bool) or not 0 < told <= now:
+        return None  # in the future, or in milliseconds as some senders have it
+    return now - told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,12 @@ from messages.connectors.held import Held
 from messages.connectors.rabbitmq.client import BROKEN, checked, says
 from messages.connectors.rabbitmq.decode import decode_delivery
 from messages.connectors.rabbitmq.line import Line
+from messages.connectors.rabbitmq.management import Management, head_age_s
 from messages.connectors.rabbitmq.queue_facts import looked_up
 
 MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
 TIMEOUT_S = 10.0
+AGE_S = 2.0
 QUIET_S = 0.005  # a consumer that was sent nothing for so long has been sent what waits
 
 
@@ -44,7 +47,8 @@ class RabbitMQSource:
     an id it asks for each message (basic.get), until the process ends: then nothing is on its way to us while we acknowledge, which
     the names of such messages need (see held.py).
     options  system (who failed), state (folder for the names of messages without an id; without it they last as long as we do),
-             management (address of the management API, which check() then asks what it knows of the queue).
+             management (address of the management API, which check() then asks what it knows of the queue, and who is asked for
+             the age of the oldest).
     """
 
     no_peek = (
@@ -228,6 +232,16 @@ class RabbitMQSource:
         except BROKEN:
             return None
         return int(answer.method.message_count) + len(self.unacknowledged) + len(self.arrived)
+
+    def oldest_age_s(self) -> float | None:
+        """Return how long ago the first message was sent, where the management API knows: see docs/brokers/rabbitmq.md.
+
+        Nothing else tells: to get a message and put it back would count as a delivery.
+        """
+        base = str(self.address.options.get("management") or "")
+        if not base:
+            return None
+        return head_age_s(Management(base, self.address, timeout_s=AGE_S), self.queue, now=time.time())
 
     def check(self) -> list[Check]:
         checks = checked(self.address, self.queue, "may read", "", asking=self._may_read)

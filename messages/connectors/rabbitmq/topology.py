@@ -81,12 +81,20 @@ def _ttl_ms(queue: Mapping[str, Any]) -> int | None:
     return None
 
 
-def expiry_hints(expiration: object) -> list[str]:
-    """Return when a message with this AMQP property (milliseconds as text) expires. Pure."""
+def expiry_hints(properties: Mapping[str, object]) -> list[str]:
+    """Return when a message with these AMQP properties expires, or that it was to (milliseconds as text). Pure."""
+    if (seconds := _seconds(properties.get("expiration"))) is not None:
+        return [f"it carries its own time to live: it expires {seconds:g} s after it is sent if nobody takes it"]
+    if (seconds := _seconds(properties.get("original_expiration"))) is not None:
+        return [
+            f"it had {seconds:g} s to live; RabbitMQ took that away when it died: it goes out without an end, unless you keep it"
+        ]
+    return []
+
+
+def _seconds(expiration: object) -> float | None:
     text = str(expiration or "")
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        return []
-    return [f"it carries its own time to live: it expires {int(text) / 1000:g} s after it is sent if nobody takes it"]
+    return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
 def _settings(queue: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import redis
 from redis.exceptions import NoPermissionError
@@ -12,6 +12,9 @@ from messages.connectors.base import Address, BrokerUnavailable, Check, Found, O
 from messages.connectors.headers import value_of
 from messages.connectors.naming import MOST_FOUND, why_dead_letters
 from messages.connectors.redis_streams.client import connect, reached, says
+from messages.connectors.redis_streams.topology import group_of, stream_hints
+
+MOST_GROUPS = 50
 
 
 class RedisStreamsConnector:
@@ -63,22 +66,28 @@ class RedisStreamsConnector:
         return Check(question="may publish", answer=True, detail=f"XADD is allowed on {destination}")
 
     def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
-        """Say when nobody reads the stream that it goes to."""
-        stream = item.destination
+        """Say who reads the stream that it goes to, nobody or several, and whether the stream itself expires."""
+        stream, until = item.destination, time.monotonic() + timeout_s
         try:
             if not self.client.exists(stream):
                 return [f"stream {stream} is not there: this message makes it, and nobody reads it yet"]
-            groups = self.client.xinfo_groups(stream)
+            left = int(self.client.pttl(stream))
+            groups = [
+                group_of(row, self._consumers(stream, row, until))
+                for row in self.client.xinfo_groups(stream)[:MOST_GROUPS]
+            ]
         except redis.ResponseError as error:
             return [f"Redis says of {stream}: {says(error)}"]
         except redis.RedisError as error:
             raise BrokerUnavailable(says(error)) from error
-        if not groups:
-            return [f"no consumer group reads stream {stream}"]
-        if not any(group.get("consumers") for group in groups):
-            names = ", ".join(sorted(_name(group.get("name")) for group in groups)[:5])
-            return [f"stream {stream} has the groups {names}, and none has a consumer"]
-        return []
+        return stream_hints(stream, groups, expires_in_s=left / 1000 if left >= 0 else None)
+
+    def _consumers(self, stream: str, row: Mapping[str, object], until: float) -> list[dict[str, object]]:
+        """Return the consumers of a group; of one that there was no time to ask about, as many as it has, and no more of them."""
+        count = row.get("consumers")
+        if not count or time.monotonic() > until:
+            return [{}] if count else []
+        return list(self.client.xinfo_consumers(stream, row["name"]))
 
     def discover(self, *, timeout_s: float) -> list[Found]:
         """Look through the names of streams; a large database is not looked through to its end."""
@@ -115,7 +124,3 @@ def _result(item: Outgoing, answer: object) -> Published:
         where = f"stored in stream {item.destination}"
         return Published(id=item.id, result="confirmed", detail=where, broker_id=answer.decode())
     return Published(id=item.id, result="refused", detail=f"Redis refused it: {says(Exception(answer))}")
-
-
-def _name(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -6,11 +6,24 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from messages.connectors.base import Address, Check, Outgoing, Published, Result
+from messages.connectors.base import (
+    Address,
+    BrokerUnavailable,
+    Check,
+    Found,
+    Move,
+    Outgoing,
+    Published,
+    Redrivable,
+    Result,
+)
+from messages.connectors.sqs import redrive as moving
+from messages.connectors.sqs.asking import find_dead_letter_queues, hints_of_queue, hints_of_topic
 from messages.connectors.sqs.attributes import Unsendable
 from messages.connectors.sqs.client import TROUBLES, Cloud, found, kind_of, kind_of_answer, words_of
 from messages.connectors.sqs.deaths import region_at, service_of
 from messages.connectors.sqs.outgoing import QUEUE_BYTES, TOPIC_BYTES, Ready, Target, batches, make_ready
+from messages.connectors.sqs.redrive import FASTEST
 
 
 class SQSConnector:
@@ -22,6 +35,8 @@ class SQSConnector:
 
     kind = "sqs"
     at_once = 100  # ten batches
+    redriver = "SQS"
+    fastest = FASTEST
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -144,6 +159,51 @@ class SQSConnector:
         finally:
             if cloud is not None:
                 cloud.close()
+
+    def hints(self, item: Outgoing, *, died_in: str, timeout_s: float) -> list[str]:
+        """Say what the queue or topic makes of it: who gets it, where it goes if it fails, how long it is kept, FIFO's windows."""
+        until = time.monotonic() + timeout_s
+        what = f"destination {item.destination[:200]}"
+        try:
+            target = self._target(item, timeout_s)
+            what = target.words
+            cloud = self._open(timeout_s)
+            if target.service == "sns":
+                return hints_of_topic(cloud, target.name, until=until)
+            return hints_of_queue(cloud, target.name, item, died_in=died_in, until=until)
+        except Unsendable as error:
+            return [f"it cannot be sent so: {error}"]
+        except TROUBLES as error:
+            if kind_of(error) in ("busy", "unreachable", "lost"):
+                raise BrokerUnavailable(words_of(error, what)) from error
+            return [words_of(error, what)]
+
+    def discover(self, *, timeout_s: float) -> list[Found]:
+        """Ask the queues of this region and account, and its SNS subscriptions, for their redrive policies; then go by names."""
+        cloud: Cloud | None = None
+        try:
+            cloud = Cloud(self.address, timeout_s=timeout_s)
+            return find_dead_letter_queues(cloud, until=time.monotonic() + timeout_s)
+        except TROUBLES as error:
+            raise BrokerUnavailable(words_of(error, "the list of queues")) from error
+        finally:
+            if cloud is not None:
+                cloud.close()
+
+    def redrivable(self, queue: str, *, timeout_s: float) -> Redrivable:
+        return moving.redrivable(self.address, queue, timeout_s=timeout_s)[0]
+
+    def redrive(self, queue: str, *, per_second: int | None, timeout_s: float) -> None:
+        moving.redrive(self.address, self._arn(queue, timeout_s), per_second=per_second, timeout_s=timeout_s)
+
+    def redrives(self, queue: str, *, timeout_s: float) -> list[Move]:
+        return moving.redrives(self.address, self._arn(queue, timeout_s), timeout_s=timeout_s)
+
+    def cancel_redrive(self, queue: str, handle: str, *, timeout_s: float) -> None:
+        moving.cancel_redrive(self.address, self._arn(queue, timeout_s), handle, timeout_s=timeout_s)
+
+    def _arn(self, queue: str, timeout_s: float) -> str:
+        return queue if service_of(queue) else moving.redrivable(self.address, queue, timeout_s=timeout_s)[1]
 
     def close(self) -> None:
         if self._cloud is not None:
