@@ -25,7 +25,7 @@ RABBITMQ = [
     ({"expiration": "60000"}, "drop", None),
     ({"original_expiration": "60000"}, "", None),
     ({"original_expiration": "60000"}, "keep", "60000"),
-    ({"expiration": "5", "original_expiration": "60000"}, "keep", "5"),
+    ({"expiration": "50000", "original_expiration": "60000"}, "keep", "50000"),
     ({}, "keep", None),
 ]
 
