@@ -222,15 +222,15 @@ def main() -> None:
     count = ask.parse_args().replays
     if not INSTALLED.exists() or not JARS.exists():
         raise SystemExit("RabbitMQ and Kafka are not installed: `make engines` as root installs them")
-    data = Path(tempfile.mkdtemp(prefix="waybill-bench-"))
-    data.chmod(0o711)
-    product = Product(data, demo=False, WAYBILL_LOG_LEVEL="WARNING", WAYBILL_DISK_RESERVE_PERCENT="1")
+    folder = Path(tempfile.mkdtemp(prefix="waybill-bench-"))
+    folder.chmod(0o711)
+    product = Product(folder / "data", demo=False, WAYBILL_LOG_LEVEL="WARNING", WAYBILL_DISK_RESERVE_PERCENT="1")
     try:
         product.start()
         _measure(product, count)
     finally:
         product.stop()
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _measure(product: Product, count: int) -> None:

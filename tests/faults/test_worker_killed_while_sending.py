@@ -141,7 +141,7 @@ def end_lease(product: Product, pk: str) -> None:
 
 
 EACH = 1500
-ORIGINS = {"erp.orders": True, "erp.invoices": False}  # whether the receiver is idempotent
+ORIGINS = {"window.repeatable": True, "window.once": False}  # whether the receiver is idempotent
 
 
 def test_a_window_in_flight_loses_nothing_and_every_copy_has_its_attempt(product: Product, rabbitmq: str):
@@ -157,15 +157,15 @@ def test_a_window_in_flight_loses_nothing_and_every_copy_has_its_attempt(product
                 "SELECT r.id::text, r.attempt, r.state, d.origin, d.state FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id "
                 "WHERE d.broker = 'rabbit'"
             ).fetchall()
-    arrived = arrived_in_rabbitmq(rabbitmq, "erp.orders") + arrived_in_rabbitmq(rabbitmq, "erp.invoices")
+    arrived = arrived_in_rabbitmq(rabbitmq, "window.repeatable") + arrived_in_rabbitmq(rabbitmq, "window.once")
 
     assert min(lost) > 0  # else nothing was in flight, and this test shows nothing
     assert len(rows) == len(ORIGINS) * EACH
     assert set(arrived) <= {row[0] for row in rows}
     assert {(origin, state) for _, _, state, origin, _ in rows} <= {
-        ("erp.orders", "confirmed"),
-        ("erp.invoices", "confirmed"),
-        ("erp.invoices", "unknown"),
+        ("window.repeatable", "confirmed"),
+        ("window.once", "confirmed"),
+        ("window.once", "unknown"),
     }
     assert sum(state == "unknown" for _, _, state, *_ in rows) <= lost[1]  # a mark that was on its way counts
     assert {letter_state for *_, letter_state in rows} == {"replaying"}
@@ -184,7 +184,7 @@ def fill(product: Product, rabbitmq: str) -> None:
     product.manage(
         "shell",
         "-c",
-        "from messages.models import Flow; Flow.objects.filter(name='erp.orders').update(receiver_is_idempotent=True)",
+        "from messages.models import Flow; Flow.objects.filter(name='window.repeatable').update(receiver_is_idempotent=True)",
     )
 
 
