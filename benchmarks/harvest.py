@@ -147,7 +147,8 @@ def _processes() -> Iterator[tuple[int, str, float]]:
             with contextlib.suppress(OSError, IndexError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                yield int(entry.name), command.rpartition("/bin/")[2], (int(fields[11]) + int(fields[12])) / TICKS_S
+                used = sum(map(int, fields[11:15]))  # its own, and that of its children that have ended
+                yield int(entry.name), command.rpartition("/bin/")[2], used / TICKS_S
 
 
 def _below(root: int) -> Iterator[int]:

@@ -41,22 +41,20 @@ def attach_exceptions(minutes: int) -> None:
     exceptions.attach_exceptions(minutes)
 
 
-@shared_task(name="messaging.run_replay")
-def run_replay(replay_id: str) -> None:
-    """Send one dead letter again. May run twice: the claim decides."""
-    from uuid import UUID
+@shared_task(name="messaging.send_replays")
+def send_replays(connection_id: int) -> None:
+    """Send what is due over a connection. May run twice at once: the claim decides."""
+    from messages.replay import sending
 
-    from messages.replay import services
-
-    services.run_replay(UUID(replay_id))
+    sending.send_due(connection_id)
 
 
 @shared_task(name="messaging.sweep_replays")
 def sweep_replays() -> None:
-    """Run what nobody looked at, and settle leases of workers that died."""
-    from messages.replay import services
+    """Send what nobody looked at, and settle leases of workers that died."""
+    from messages.replay import sending
 
-    services.sweep_replays()
+    sending.sweep_replays()
 
 
 @shared_task(name="messaging.settle_replays")

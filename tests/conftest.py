@@ -65,12 +65,14 @@ def forget_everything() -> None:
     """Drop what a process remembers of committed rows."""
     from messages.ingest import catalog, clocks, http, writer
     from messages.payloads import services as payloads
+    from messages.replay import lines
     from messages.retention import policies, sizes
 
     catalog.forget()
     clocks.forget()
     http._agents.clear()
     payloads._open_keys.clear()
+    lines.close_lines()
     policies.forget()
     sizes.forget()
     writer._days_known = (0.0, set())

@@ -163,7 +163,11 @@ class Move:
 
 
 class Connector(Protocol):
-    """Sends messages to one connection."""
+    """Sends messages to one connection.
+
+    at_once (may be left out: 1)  how many messages of one call are on their way at once. A worker hands over so many and no more,
+    under one lease: a call with so many takes at most twice timeout_s.
+    """
 
     kind: str
 

@@ -7,7 +7,7 @@ send the message straight back), the rest is kept, ours are stamped. The origina
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 from messages.connectors import families
 from messages.connectors.base import Header
@@ -28,8 +28,13 @@ def _stripped() -> tuple[frozenset[str], tuple[str, ...]]:
 
 def strip_headers(headers: Iterable[Header]) -> tuple[Header, ...]:
     """Return the headers that belong to the message itself."""
+    return tuple(header for header in headers if not _is_stripped(header.name))
+
+
+@lru_cache(maxsize=4096)
+def _is_stripped(name: str) -> bool:
     names, prefixes = _stripped()
-    return tuple(h for h in headers if h.name.lower() not in names and not h.name.lower().startswith(prefixes))
+    return name.lower() in names or name.lower().startswith(prefixes)
 
 
 def stamp_headers(

@@ -41,6 +41,7 @@ class MemoryConnector:
     """Keeps what it is given; destinations named in options["refuse"], ["unavailable"], ["unknown"] answer so."""
 
     kind = "memory"
+    at_once = 100
     redriver, fastest = "Memory", 500
 
     def __init__(self, address: Address) -> None:

@@ -288,11 +288,15 @@ def expire_ledger(days: int = 7) -> int:
                 return gone
 
 
-def write_own_event(environment_id: int, event: NewEvent) -> None:
-    """Store one event of the console itself (a replay's send), outside any batch; harmless when it is there already."""
-    agent, now = Agent(environment_id=environment_id), datetime.now(UTC)
-    rows = rows_of(agent, [event], now)
-    ensure_days({event.occurred_at.date()})
+def write_own_events(environment_id: int, events: Sequence[NewEvent], *, new: bool) -> None:
+    """Store events of the console itself (the sends of replays), outside any batch.
+
+    new  none of them is there yet; else those that are stay as they are.
+    """
+    now, ours = datetime.now(UTC), Agent(environment_id=environment_id)
+    rows = rows_of(ours, events, now)
+    ensure_days({event.occurred_at.date() for event in events})
     with transaction.atomic():
-        with _what_follows(agent, _merge_events(rows, agent, now), now):
+        fresh = (_copy_events if new else _merge_events)(rows, ours, now)
+        with _what_follows(ours, fresh, now):
             pass

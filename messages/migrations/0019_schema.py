@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0017_mapping"),
+        ("messaging", "0018_replay_due_by_connection"),
     ]
 
     operations = [

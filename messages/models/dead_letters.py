@@ -144,8 +144,9 @@ class Replay(models.Model):
         primary_key=True, default=uuid7, editable=False
     )  # the replay id on the wire
     dead_letter = models.ForeignKey(DeadLetter, models.PROTECT, related_name="replays")
-    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+")
-    connection = models.ForeignKey("messaging.Connection", models.PROTECT, related_name="+")
+    # Without indexes of their own: nothing asks by them alone, and every claim and mark would write to each.
+    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+", db_index=False)
+    connection = models.ForeignKey("messaging.Connection", models.PROTECT, related_name="+", db_index=False)
     destination = models.CharField(max_length=300)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=0)  # how often a worker claimed it: the fence of its marks
@@ -199,7 +200,7 @@ class Replay(models.Model):
             ),
         ]
         indexes = [
-            Index(fields=["id"], name="replay_due", condition=Q(state__in=["queued", "sending"])),
+            Index(fields=["connection", "id"], name="replay_due", condition=Q(state__in=["queued", "sending"])),
             Index(fields=["id"], name="replay_awaiting_proof", condition=Q(state__in=["sent", "confirmed", "unknown"])),
             Index(fields=["trace_id"], name="replay_by_trace"),
         ]

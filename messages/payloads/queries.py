@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Model
 
 from console.audit.models import AuditEntry
@@ -15,8 +17,8 @@ from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from messages.access import can_read_payload
 from messages.models import Flow, Payload
-from messages.payloads.seal import Content, unseal
-from messages.payloads.services import open_data_key
+from messages.payloads.seal import Content, PayloadUnreadable, unseal
+from messages.payloads.services import open_data_keys
 
 AUDITED_EVERY = timedelta(hours=1)
 
@@ -38,10 +40,35 @@ class StoredPayload:
 
 def stored_content(environment_id: int, row_id: UUID, stored_on: date | None) -> Content | None:
     """Return what was sealed under this row, None when it is not stored (any more); raises PayloadUnreadable."""
-    row = _row(row_id, stored_on)
-    if row is None or row.environment_id != environment_id:
-        return None
-    return unseal(open_data_key(row.data_key_id), bytes(row.sealed), environment_id=environment_id, row_id=row_id.bytes)
+    found = stored_contents(environment_id, {row_id: stored_on} if stored_on else {}).get(row_id)
+    if isinstance(found, PayloadUnreadable):
+        raise found
+    return found
+
+
+def stored_contents(environment_id: int, places: Mapping[UUID, date]) -> dict[UUID, Content | PayloadUnreadable]:
+    """Return what was sealed under each of these {row id: day it was stored on}, or why it cannot be opened; not what is not stored."""
+    if not places:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, data_key_id, sealed FROM messaging_payload WHERE id = ANY(%s) AND stored_on = ANY(%s) AND environment_id = %s",
+            [list(places), list(set(places.values())), environment_id],
+        )
+        rows = cursor.fetchall()
+    keys = open_data_keys({key_id for _, key_id, _ in rows})
+    return {pk: _opened(keys[key_id], bytes(sealed), environment_id, pk) for pk, key_id, sealed in rows}
+
+
+def _opened(
+    key: bytes | PayloadUnreadable, sealed: bytes, environment_id: int, row_id: UUID
+) -> Content | PayloadUnreadable:
+    if isinstance(key, PayloadUnreadable):
+        return key
+    try:
+        return unseal(key, sealed, environment_id=environment_id, row_id=row_id.bytes)
+    except PayloadUnreadable as error:
+        return error
 
 
 def _row(row_id: UUID, stored_on: date | None) -> Payload | None:

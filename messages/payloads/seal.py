@@ -30,6 +30,12 @@ def _compressor() -> zstandard.ZstdCompressor:
     return cast(zstandard.ZstdCompressor, _own.compressor)
 
 
+def _decompressor() -> zstandard.ZstdDecompressor:
+    if not hasattr(_own, "decompressor"):
+        _own.decompressor = zstandard.ZstdDecompressor()
+    return cast(zstandard.ZstdDecompressor, _own.decompressor)
+
+
 @lru_cache(maxsize=64)
 def _cipher(key: bytes) -> AESGCM:
     return AESGCM(key)
@@ -70,4 +76,4 @@ def unseal(key: bytes, sealed: bytes, *, environment_id: int, row_id: bytes) -> 
         packed = _cipher(key).decrypt(sealed[:12], sealed[12:], _bound_to(environment_id, row_id))
     except InvalidTag as error:
         raise PayloadUnreadable("this payload cannot be opened: its key is gone or its bytes were changed") from error
-    return _decoder.decode(zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST_BYTES))
+    return _decoder.decode(_decompressor().decompress(packed, max_output_size=LARGEST_BYTES))

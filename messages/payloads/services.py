@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from datetime import date
 
 from django.db import connection
@@ -38,9 +39,22 @@ def _remember(whose: tuple[int, date, bool], key: tuple[int, bytes]) -> None:
     _open_keys[whose] = key
 
 
+def open_data_keys(ids: Collection[int]) -> dict[int, bytes | PayloadUnreadable]:
+    """Return the key of each payload's `data_key`, or why it cannot be had: it was destroyed, or no master key fits."""
+    wrapped = dict(DataKey.objects.filter(pk__in=ids).values_list("pk", "wrapped"))
+    return {pk: _unwrapped(bytes(wrapped[pk]) if pk in wrapped else b"") for pk in ids}
+
+
+def _unwrapped(wrapped: bytes) -> bytes | PayloadUnreadable:
+    try:
+        return unwrap(wrapped) if wrapped else PayloadUnreadable("the key of this payload was destroyed")
+    except PayloadUnreadable as error:
+        return error
+
+
 def open_data_key(pk: int) -> bytes:
-    """Return the key of a payload's `data_key`; raises PayloadUnreadable when it was destroyed."""
-    row = DataKey.objects.filter(pk=pk).first()
-    if row is None:
-        raise PayloadUnreadable("the key of this payload was destroyed")
-    return unwrap(bytes(row.wrapped))
+    """Return the key of a payload's `data_key`; raises PayloadUnreadable."""
+    key = open_data_keys([pk])[pk]
+    if isinstance(key, PayloadUnreadable):
+        raise key
+    return key

@@ -14,9 +14,10 @@ from messages.connectors.headers import from_dicts, value_of
 from messages.connectors.hygiene import stamp_headers, strip_headers
 from messages.models import DeadLetter, Replay
 from messages.payloads.seal import Content
+from messages.replay.window import Claimed
 
 
-def outgoing(replay: Replay, content: Content, attempt: int) -> Outgoing:
+def outgoing(replay: Replay | Claimed, content: Content, attempt: int) -> Outgoing:
     """Return the message as it goes out: dead-letter headers stripped, ours stamped, the rest as it was."""
     letter = replay.dead_letter
     headers = stamp_headers(

@@ -1,6 +1,12 @@
-"""The states of a replay and the only ways between them. Pure; docs/replay.md draws its diagram from this dict."""
+"""The states of a replay, the only ways between them, and which way a result leads. Pure; docs/replay.md draws its diagram from this dict."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from messages.connectors.base import Published
+
+MOST_ATTEMPTS = 10  # one that ends every worker is not sent for ever
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     # claimed by a worker
@@ -34,6 +40,36 @@ WORDS = {
 
 def can_move(before: str, after: str) -> bool:
     return after in TRANSITIONS[before]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a replay goes from `sending`, words for the operator, and how long it waits before its next attempt."""
+
+    state: str
+    detail: str
+    wait_s: int = 0
+
+
+def mark_of(result: Published, attempt: int, *, idempotent: bool) -> Mark:
+    """Return what the result of this attempt leads to. idempotent: the receiver takes a second copy without harm.
+
+    It waits 2, 4, 8 … at most 60 s before it is tried again, and as long as the receiver asks.
+    """
+    detail = result.detail.replace("\x00", "")[:1000]
+    wait_s = max(min(60, 2**attempt), result.retry_after_s or 0)
+    if result.result == "confirmed":
+        return Mark("confirmed", detail)
+    if result.result == "refused":
+        return Mark("refused", detail)
+    if result.result == "unavailable":
+        if attempt < MOST_ATTEMPTS:
+            return Mark("queued", detail, wait_s)
+        return Mark("refused", f"given up after {attempt} attempts: {detail}")
+    if idempotent and attempt < MOST_ATTEMPTS:
+        again = "sent again with the same replay id, because the receiver is idempotent"
+        return Mark("queued", f"{detail}; {again}", wait_s)
+    return Mark("unknown", detail)
 
 
 def diagram() -> str:

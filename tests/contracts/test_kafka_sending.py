@@ -11,6 +11,7 @@ from confluent_kafka.admin import AclOperation
 
 from messages.connectors import get_connector, get_source
 from messages.connectors.base import Address, Outgoing
+from messages.connectors.kafka.client import describe
 from tests.contracts.test_kafka import item, publish, safely, unavailable
 from tests.engines.kafka import PASSWORD, Kafka
 
@@ -39,6 +40,23 @@ def murmur2(data: bytes) -> int:
         h = (h ^ int.from_bytes(data[whole:], "little")) * m & 0xFFFFFFFF
     h = (h ^ h >> 13) * m & 0xFFFFFFFF
     return (h ^ h >> 15) & 0x7FFFFFFF
+
+
+def test_a_topic_is_looked_up_once_in_a_burst_and_a_missing_one_every_time(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+):
+    topic, looked_up = kafka.topic(), []
+
+    def counting(address: Address, names: Any, **more: Any) -> Any:
+        looked_up.append(sorted(names))
+        return describe(address, names, **more)
+
+    monkeypatch.setattr("messages.connectors.kafka.connector.describe", counting)
+    with contextlib.closing(get_connector("kafka", Address(url=f"kafka://{kafka.address}"))) as connector:
+        results = [connector.publish([item(topic), item("nowhere")], timeout_s=15) for _ in range(2)]
+
+    assert [[one.result for one in each] for each in results] == [["confirmed", "refused"]] * 2
+    assert looked_up == [sorted([topic, "nowhere"]), ["nowhere"]]
 
 
 def test_what_is_refused_of_a_batch_takes_no_other_with_it(kafka: Kafka):

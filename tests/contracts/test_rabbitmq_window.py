@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -52,6 +53,20 @@ def test_of_a_thousand_the_three_that_no_queue_takes_are_named(channel: Any, con
     assert {int(r.id) for r in results if r.result == "refused"} == nowhere
     assert Counter(r.result for r in results) == {"confirmed": 997, "refused": 3}
     assert channel.queue_declare(queue, passive=True).method.message_count == 997
+
+
+@pytest.mark.engine
+def test_a_broker_that_confirms_too_slowly_leaves_the_rest_unknown_in_time_for_the_lease(
+    channel: Any, connector: RabbitMQConnector, monkeypatch: pytest.MonkeyPatch
+):
+    queue = channel.queue_declare(f"t-{uuid.uuid4()}", exclusive=True).method.queue
+    clock = SimpleNamespace(monotonic=itertools.count(0, 25).__next__)  # every look at it is 25 s later
+    monkeypatch.setattr("messages.connectors.rabbitmq.connector.time", clock)
+
+    results = connector.publish([item(n, queue) for n in range(3)], timeout_s=20)
+
+    assert [one.result for one in results] == ["confirmed", "unknown", "unknown"]
+    assert "too slow: no confirm within 40 s" in results[1].detail
 
 
 @pytest.mark.engine

@@ -11,9 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pika
 import psycopg
 import pytest
 
+from benchmarks.replay import BATCH, REQUEST, arrived_in_rabbitmq, letter
+from benchmarks.replay import CONNECT as CONNECT_BROKERS
 from tests.product import Product, call, wait_until
 
 CONNECT = """
@@ -35,6 +38,16 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     product.stop()
 
 
+def workers_of(product: Product) -> list[int]:
+    return [pid for pid, line in product.descendants().items() if "celery" in line and " beat" not in line]
+
+
+def kill_nine(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Receiver:
     """An endpoint that takes a message, kills every Celery process, and only then would answer."""
 
@@ -49,10 +62,7 @@ class Receiver:
                 outer.replay_ids.append(self.headers["replay-id"])
                 if outer.killing:
                     outer.killing = False
-                    for pid, line in product.descendants().items():
-                        if "celery" in line and " beat" not in line:
-                            with contextlib.suppress(ProcessLookupError):
-                                os.kill(pid, signal.SIGKILL)
+                    kill_nine(workers_of(product))
                 with contextlib.suppress(OSError):
                     self.send_response(200)
                     self.end_headers()
@@ -128,3 +138,78 @@ def end_lease(product: Product, pk: str) -> None:
     """A minute passes."""
     with psycopg.connect(product.engines()["database_url"], autocommit=True) as database:
         database.execute("UPDATE messaging_replay SET lease_until = now() - interval '1 second' WHERE id = %s", [pk])
+
+
+EACH = 1500
+ORIGINS = {"window.repeatable": True, "window.once": False}  # whether the receiver is idempotent
+
+
+def test_a_window_in_flight_loses_nothing_and_every_copy_has_its_attempt(product: Product, rabbitmq: str):
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
+        channel = connection.channel()
+        for origin in ORIGINS:
+            channel.queue_declare(origin, durable=True, arguments={"x-queue-type": "quorum"})
+        fill(product, rabbitmq)
+        with psycopg.connect(product.engines()["database_url"], autocommit=True) as database:
+            lost = [killed_in_a_window(product, database, channel, origin) for origin in ORIGINS]
+            wait_until(lambda: not in_hand(database), seconds=90, what="every replay to be settled")
+            rows = database.execute(
+                "SELECT r.id::text, r.attempt, r.state, d.origin, d.state FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id "
+                "WHERE d.broker = 'rabbit'"
+            ).fetchall()
+    arrived = arrived_in_rabbitmq(rabbitmq, "window.repeatable") + arrived_in_rabbitmq(rabbitmq, "window.once")
+
+    assert min(lost) > 0  # else nothing was in flight, and this test shows nothing
+    assert len(rows) == len(ORIGINS) * EACH
+    assert set(arrived) <= {row[0] for row in rows}
+    assert {(origin, state) for _, _, state, origin, _ in rows} <= {
+        ("window.repeatable", "confirmed"),
+        ("window.once", "confirmed"),
+        ("window.once", "unknown"),
+    }
+    assert sum(state == "unknown" for _, _, state, *_ in rows) <= lost[1]  # a mark that was on its way counts
+    assert {letter_state for *_, letter_state in rows} == {"replaying"}
+    for pk, attempts, state, *_ in rows:
+        assert (state == "confirmed") <= arrived[pk] <= attempts, (pk, attempts, state, arrived[pk])
+
+
+def fill(product: Product, rabbitmq: str) -> None:
+    brokers = [("rabbit", "rabbitmq", rabbitmq.replace("guest:guest@", ""), "guest")]
+    product.manage("shell", "-c", CONNECT_BROKERS.format(brokers=brokers))
+    key = product.agent_key("rabbit harvester")
+    for origin in ORIGINS:
+        for first in range(0, EACH, BATCH):
+            letters = [letter("rabbit", f"{origin}.dlq", origin, number) for number in range(first, first + BATCH)]
+            assert call("POST", product.base + "/ingest/v1/dead-letters", key=key, body=letters)[0] == 200
+    product.manage(
+        "shell",
+        "-c",
+        "from messages.models import Flow; Flow.objects.filter(name='window.repeatable').update(receiver_is_idempotent=True)",
+    )
+
+
+def killed_in_a_window(product: Product, database: psycopg.Connection[Any], channel: Any, origin: str) -> int:
+    """Have one queue replayed, kill the workers while its messages arrive; return how many of it were in their hands."""
+    victims = wait_until(
+        lambda: len(found := workers_of(product)) > 2 and found, seconds=60, what="a worker and its two processes"
+    )
+
+    def in_flight() -> bool:
+        return bool(channel.queue_declare(origin, passive=True).method.message_count) and in_hand(database)
+
+    database.execute(REQUEST, [f"{origin}.dlq"])  # the next sweep finds them
+    wait_until(in_flight, seconds=60, what="a window in flight", every=0.001)
+    kill_nine(victims)
+    ended = database.execute(  # a minute passes
+        "UPDATE messaging_replay r SET lease_until = now() - interval '1 second' FROM messaging_deadletter d "
+        "WHERE r.state = 'sending' AND d.id = r.dead_letter_id RETURNING d.origin"
+    )
+    lost = [row[0] for row in ended].count(origin)
+    return lost
+
+
+def in_hand(database: psycopg.Connection[Any]) -> bool:
+    row = database.execute(
+        "SELECT EXISTS (SELECT 1 FROM messaging_replay WHERE state IN ('queued', 'sending'))"
+    ).fetchone()
+    return bool(row and row[0])

@@ -7,7 +7,8 @@ import pytest
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.models import DeadLetter, Flow, Replay
-from messages.replay.services import request_replay, run_replay
+from messages.replay.sending import send_due
+from messages.replay.services import request_replay
 from tests.factories import ROOT, memory_connection, stored_letter
 from tests.pages.people import signed_in, text_of
 
@@ -141,7 +142,7 @@ def test_a_later_death_in_another_teams_flow_is_not_named_to_who_may_not_see_it(
     memory_connection()
     first = stored_letter(origin="ours")
     replay = request_replay(first, by=ROOT, reason="fixed")
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     later = stored_letter(origin="theirs", replay_id=str(replay.pk))
     Flow.objects.filter(name="theirs").update(team=Team.objects.create(name="Another team"))
 

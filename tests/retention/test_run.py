@@ -29,7 +29,8 @@ from messages.models import (
 from messages.payloads.queries import stored_content
 from messages.payloads.seal import PayloadUnreadable, seal
 from messages.payloads.services import data_key_for
-from messages.replay.services import request_replay, run_replay
+from messages.replay.sending import send_due
+from messages.replay.services import request_replay
 from messages.retention import run
 from messages.retention.rules import Policy
 from messages.retention.run import run_daily, run_retention
@@ -160,7 +161,7 @@ def test_an_open_letter_keeps_its_payload_however_old_it_gets_and_its_replay_sti
     assert body_of(waiting).startswith(b'{"order_no"')
     assert list(DataKey.objects.values_list("kept", flat=True)) == [True]
     replay = request_replay(waiting, by=ROOT, reason="the ERP answers again")
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     replay.refresh_from_db()
     assert replay.state == "confirmed"
 

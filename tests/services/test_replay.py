@@ -14,20 +14,16 @@ from console.core.errors import Forbidden
 from console.identity.models import Role
 from messages.catalog.connections import withdraw_connection
 from messages.connectors import memory
+from messages.connectors.base import Published
 from messages.dead_letters.services import NotOpen
 from messages.models import DeadLetter, Flow, Message, Replay
-from messages.replay import services
+from messages.replay import sending
+from messages.replay.lines import line_to
 from messages.replay.proofs import settle_replays
-from messages.replay.services import (
-    IllegalTransition,
-    ReplayNotAllowed,
-    mark_processed,
-    request_replay,
-    run_replay,
-    send_again,
-    sweep_replays,
-)
+from messages.replay.sending import send_due, sweep_replays
+from messages.replay.services import IllegalTransition, ReplayNotAllowed, mark_processed, request_replay, send_again
 from messages.replay.states import TRANSITIONS, can_move
+from messages.replay.window import CLAIM, DUE, claim, mark
 from messages.search.naming import name_of
 from tests.factories import ROOT, actor, agent_key, event, letter, memory_connection, person, push, stored_letter
 
@@ -42,7 +38,7 @@ def replayed(**changes):
     """Return (connection, letter, replay) after a worker ran the replay."""
     found, stored = memory_connection(**changes.pop("options", {})), stored_letter(**changes)
     replay = request_replay(stored, by=ROOT, reason="fixed")
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     replay.refresh_from_db()
     return found, stored, replay
 
@@ -211,7 +207,7 @@ def test_a_connection_that_was_withdrawn_since_the_request_is_not_used():
     replay = request_replay(stored, by=ROOT, reason="fixed")
     withdraw_connection(found, by=ROOT, reason="wrong broker")
 
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
 
     replay.refresh_from_db()
     stored.refresh_from_db()
@@ -226,7 +222,7 @@ def test_unavailable_waits_and_is_tried_again_and_given_up_after_ten_attempts():
 
     for _ in range(9):
         Replay.objects.update(not_before=None)
-        run_replay(replay.pk)
+        send_due(replay.connection_id)
     replay.refresh_from_db()
     stored.refresh_from_db()
 
@@ -250,13 +246,13 @@ def test_an_idempotent_receiver_gets_an_unknown_one_again_with_the_same_id():
     Flow.objects.update(receiver_is_idempotent=True)
     replay = request_replay(stored, by=ROOT, reason="fixed")
 
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     replay.refresh_from_db()
     assert replay.state == "queued"
     found.options = {}
     found.save(update_fields=["options"])
     Replay.objects.update(not_before=None)
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     replay.refresh_from_db()
 
     assert (replay.state, replay.attempt) == ("confirmed", 2)
@@ -264,9 +260,11 @@ def test_an_idempotent_receiver_gets_an_unknown_one_again_with_the_same_id():
 
 
 def lost_worker(replay):
-    """Leave the row as a worker does that was killed between send and mark."""
-    assert services._claim(replay, again=False) == 1
+    """Leave the row as a worker does that was killed between send and mark; returns what it had claimed."""
+    [claimed] = claim(replay.connection_id, 1)
+    assert (claimed.pk, claimed.attempt) == (replay.pk, 1)
     Replay.objects.filter(pk=replay.pk).update(lease_until=datetime.now(UTC) - timedelta(hours=1))
+    return claimed
 
 
 @pytest.mark.parametrize(("idempotent", "state", "attempt"), [(True, "confirmed", 2), (False, "unknown", 1)])
@@ -288,26 +286,27 @@ def test_a_zombie_worker_cannot_mark_what_another_attempt_owns():
     stored = stored_letter()
     Flow.objects.update(receiver_is_idempotent=True)
     replay = request_replay(stored, by=ROOT, reason="fixed")
-    lost_worker(replay)
-    zombie = Replay.objects.select_related("dead_letter__flow").get(pk=replay.pk)
+    zombie = lost_worker(replay)
     sweep_replays()  # attempt 2 confirms
 
-    services._mark(zombie, 1, services.Published(id="x", result="refused", detail="from the grave"))
+    marked = mark([zombie], {replay.pk: Published(id="x", result="refused", detail="from the grave")})
 
     replay.refresh_from_db()
-    assert (replay.state, replay.attempt) == ("confirmed", 2)
+    stored.refresh_from_db()
+    assert (marked, replay.state, replay.attempt, stored.state) == (0, "confirmed", 2, "replaying")
 
 
 def test_a_worker_that_wakes_after_its_lease_does_not_send_beside_the_one_that_took_over():
     found, stored = memory_connection(), stored_letter()
     replay = request_replay(stored, by=ROOT, reason="fixed")
-    lost_worker(replay)
-    zombie = Replay.objects.select_related("dead_letter__flow", "connection").get(pk=replay.pk)
+    zombie = lost_worker(replay)
     sweep_replays()
 
-    sent = services._send(zombie, 1)
+    with line_to(found.pk) as line:
+        results = sending._send(line, [zombie])
 
-    assert (sent, sent_to(found)) == (None, [])
+    assert ([result.result for result in results.values()], sent_to(found)) == (["unavailable"], [])
+    assert mark([zombie], results) == 0
 
 
 def test_a_replay_that_ends_every_worker_is_unknown_after_ten_of_them():
@@ -317,7 +316,7 @@ def test_a_replay_that_ends_every_worker_is_unknown_after_ten_of_them():
     lost_worker(replay)
     Replay.objects.update(attempt=10)
 
-    run_replay(replay.pk)  # a worker told twice
+    send_due(replay.connection_id)  # a worker told twice
     sweep_replays()
 
     replay.refresh_from_db()
@@ -327,7 +326,7 @@ def test_a_replay_that_ends_every_worker_is_unknown_after_ten_of_them():
 def test_what_a_worker_has_cannot_be_sent_again():
     found, stored = memory_connection(), stored_letter()
     replay = request_replay(stored, by=ROOT, reason="fixed")
-    assert services._claim(replay, again=False) == 1
+    assert len(claim(replay.connection_id, 1)) == 1
 
     with pytest.raises(IllegalTransition):
         send_again(replay, by=ROOT, reason="impatience")
@@ -360,7 +359,7 @@ def test_a_person_sends_an_unknown_one_again_or_closes_it_with_a_note():
     found.options = {}
     found.save(update_fields=["options"])
     send_again(replay, by=ROOT, reason="the receiver is idempotent after all")
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     replay.refresh_from_db()
     assert replay.state == "confirmed"
 
@@ -439,17 +438,30 @@ def test_of_two_operators_who_replay_at_once_one_wins_and_the_other_is_told(comm
     assert Replay.objects.count() == 1
 
 
+def together(ask):
+    """Return a function that asks, and answers when eight have asked."""
+    meet = threading.Barrier(8, timeout=30)
+
+    def asked(*about):
+        answer = ask(*about)
+        meet.wait()
+        return answer
+
+    return asked
+
+
 @pytest.mark.parametrize("guarded", [True, False], ids=["with the claim", "negative control: without it"])
 def test_eight_workers_given_the_same_replay_send_it_once(guarded, monkeypatch, committed):
     found, stored = memory_connection(), stored_letter()
     replay = request_replay(stored, by=ROOT, reason="fixed")
     if not guarded:
-        monkeypatch.setattr(services, "_claim", lambda replay, again: 1)
-    start = threading.Barrier(8)
+        everything = CLAIM.replace(DUE, "%b > 0").replace("SKIP LOCKED", "").replace("r.attempt + 1", "1")
+        monkeypatch.setattr("messages.replay.window.CLAIM", everything)
+        monkeypatch.setattr(sending, "standing", together(sending.standing))  # none marks before all have looked
+    monkeypatch.setattr(sending, "claim", together(claim))
 
     def work() -> None:
-        start.wait()
-        run_replay(replay.pk)
+        send_due(replay.connection_id)
         connections.close_all()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -458,7 +470,7 @@ def test_eight_workers_given_the_same_replay_send_it_once(guarded, monkeypatch, 
     for thread in threads:
         thread.join()
 
-    assert (len(sent_to(found)) == 1) is guarded
+    assert len(sent_to(found)) == (1 if guarded else 8)
 
 
 def test_the_sweep_runs_what_no_worker_was_told_of():

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 
 from messages.connectors import memory
-from messages.replay.services import request_replay, run_replay
+from messages.replay.sending import send_due
+from messages.replay.services import request_replay
 from tests.factories import ROOT, memory_connection, stored_letter
 
 
@@ -45,7 +46,7 @@ def test_it_is_unavailable_and_tried_again_not_refused(committed: None, trouble:
 
         met: list[str] = []
         with connection.execute_wrapper(once):
-            run_replay(replay.pk)
+            send_due(replay.connection_id)
     replay.refresh_from_db()
     stored.refresh_from_db()
 
@@ -53,6 +54,6 @@ def test_it_is_unavailable_and_tried_again_not_refused(committed: None, trouble:
     assert replay.detail.startswith("nothing was sent, the database said: ")
     assert not memory.QUEUES[found.address]
     type(replay).objects.filter(pk=replay.pk).update(not_before=None)
-    run_replay(replay.pk)
+    send_due(replay.connection_id)
     replay.refresh_from_db()
     assert (replay.state, len(memory.QUEUES[found.address]["erp.orders"])) == ("confirmed", 1)

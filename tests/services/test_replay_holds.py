@@ -11,7 +11,8 @@ from console.identity.models import Role
 from messages.catalog.connections import approve_connection, create_connection, withdraw_connection
 from messages.models import Connection, Replay
 from messages.replay.holds import hold_connection
-from messages.replay.services import request_replay, run_replay, sweep_replays
+from messages.replay.sending import send_due, sweep_replays
+from messages.replay.services import request_replay
 from tests.engines.receiver import Answer, Receiver, receiving
 from tests.factories import ROOT, environment, stored_letter
 from tests.pages.people import signed_in, text_of
@@ -52,7 +53,7 @@ def test_retry_after_holds_that_item_and_the_next_ones_of_the_connection_and_no_
         first, second, elsewhere = asked(), asked(), asked("other")
 
         for replay in (first, second, elsewhere):
-            run_replay(replay.pk)
+            send_due(replay.connection_id)
         sweep_replays()
         before = (len(busy.came), state(first, second, elsewhere))
         pass_time(290)
@@ -70,7 +71,7 @@ def test_the_wish_is_said_to_the_operator_and_a_shorter_one_does_not_end_a_longe
     with receiving(Answer(429, headers={"Retry-After": "300"})) as busy:
         found = connected(busy)
         replay = asked()
-        run_replay(replay.pk)
+        send_due(replay.connection_id)
         found.refresh_from_db()
         before = found.not_before
 
@@ -96,12 +97,11 @@ def test_a_limit_that_is_used_up_holds_the_next_although_this_one_was_taken():
     assert (came, state(first, second)) == (1, [("confirmed", 1), ("confirmed", 1)])
 
 
-def test_what_is_held_takes_no_place_in_the_sweep(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("messages.replay.services.SWEEP_AT_MOST", 1)
+def test_what_is_held_takes_no_place_in_the_sweep():
     with receiving(Answer(503, headers={"Retry-After": "60"})) as busy, receiving() as other:
         connected(busy), connected(other, "other")
         first, held, free = asked(), asked(), asked("other")
-        run_replay(first.pk)
+        send_due(first.connection_id)
 
         sweep_replays()
 
@@ -111,7 +111,7 @@ def test_what_is_held_takes_no_place_in_the_sweep(monkeypatch: pytest.MonkeyPatc
 def test_a_connection_that_is_withdrawn_and_approved_again_waits_no_longer():
     with receiving(Answer(503, headers={"Retry-After": "60"})) as busy:
         found = connected(busy)
-        run_replay(asked().pk)
+        send_due(asked().connection_id)
         withdraw_connection(found, by=ROOT)
 
         approve_connection(found, by=ROOT)
@@ -123,7 +123,7 @@ def test_a_letter_that_waits_for_a_held_connection_says_why():
     with receiving(Answer(503, headers={"Retry-After": "60"})) as busy:
         connected(busy)
         first, second = asked(), asked()
-        run_replay(first.pk)
+        send_due(first.connection_id)
         client = signed_in("operator", Role.OPERATOR)
 
         page = client.get(f"/dead-letters/{second.dead_letter_id}/")

@@ -45,6 +45,7 @@ class Amqp10Connector:
     """
 
     kind = "activemq"
+    at_once = 100
 
     def __init__(self, address: Address) -> None:
         self.address = address

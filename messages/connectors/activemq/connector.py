@@ -60,6 +60,7 @@ class StompConnector:
     """
 
     kind = "activemq"
+    at_once = WINDOW
 
     def __init__(self, address: Address) -> None:
         self.address = address

@@ -31,6 +31,7 @@ class CeleryConnector:
         amqp = urlsplit(address.url).scheme.startswith("amqp")
         self.rabbitmq = RabbitMQConnector(address) if amqp else None
         self.kombu: Any = None
+        self.at_once = self.rabbitmq.at_once if self.rabbitmq else 1
 
     def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
         refused: dict[int, Published] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -27,6 +27,7 @@ from messages.connectors.kafka.topology import Topic, dead_letter_topics, reader
 from messages.connectors.kafka.window import Sending, Window, sending_of
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+BELIEVED_S = 5.0  # that a topic is there
 HASTE = 0.8  # of the time for hints: whoever asked waits no longer, and half an answer is worth more than none
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's own limit is mostly lower, and it says so
 
@@ -38,17 +39,19 @@ class KafkaConnector:
     """
 
     kind = "kafka"
+    at_once = 2000
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.heard = Heard()
+        self.topics: dict[str, tuple[TopicDescription | KafkaError, float]] = {}  # and until when that is believed
         self.producer: Producer | None = None
 
     def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
         until = time.monotonic() + timeout_s
         try:
             names = {name for item in items if TOPIC.fullmatch(name := _topic(item))}
-            topics = describe(self.address, names, timeout_s=timeout_s) if names else {}
+            topics = self._topics(names, timeout_s)
             producer = self._open()
         except BadAddress as error:
             return _all(items, "refused", f"the address cannot be used: {error}")
@@ -63,6 +66,20 @@ class KafkaConnector:
         if window.broken:
             self._drop()
         return [one if isinstance(one, Published) else results[id(one)] for one in prepared]
+
+    def _topics(self, names: Collection[str], timeout_s: float) -> Mapping[str, TopicDescription | KafkaError]:
+        """Look the topics up, those that were there a moment ago not again: it takes longer than sending to them."""
+        now = time.monotonic()
+        known = {
+            name: topic for name in names if (found := self.topics.get(name)) and found[1] > now for topic in found[:1]
+        }
+        asked = [name for name in names if name not in known]
+        fresh = describe(self.address, asked, timeout_s=timeout_s) if asked else {}
+        there = {
+            name: (topic, now + BELIEVED_S) for name, topic in fresh.items() if isinstance(topic, TopicDescription)
+        }
+        self.topics = {name: found for name, found in self.topics.items() if found[1] > now} | there
+        return known | fresh
 
     def _open(self) -> Producer:
         if self.producer is None:
@@ -127,7 +144,7 @@ class KafkaConnector:
 
     def _drop(self) -> None:
         """Let go of the producer and of whatever it still holds: what was not confirmed in time must not go out later."""
-        producer, self.producer = self.producer, None
+        producer, self.producer, self.topics = self.producer, None, {}
         if producer is not None:
             producer.purge()
             producer.close()

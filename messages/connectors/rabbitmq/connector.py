@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import pika
@@ -32,13 +34,17 @@ class RabbitMQConnector:
 
     A property `expiration` is sent when the item names it and does not drop it; what RabbitMQ took away when it died is in
     `original_expiration`, which is sent when the item keeps it.
-    timeout_s of publish is how long the broker may be silent, not how long everything may take.
+    timeout_s of publish is how long the broker may be silent; everything takes at most twice as long.
     """
 
     kind = "rabbitmq"
+    at_once = (
+        2000  # of which MOST are on their way: the end of a window, when nothing follows, is waited for less often
+    )
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.until = 0.0
         self.line: Line | None = None
         self.window: Window | None = None
 
@@ -50,6 +56,7 @@ class RabbitMQConnector:
                 waiting.append(_prepared(index, item))
             except Exception as error:  # noqa: BLE001  whatever pika's encoder says of it: nothing was sent
                 results[index] = Published(id=item.id, result="refused", detail=f"AMQP cannot carry it: {says(error)}")
+        self.until = time.monotonic() + 2 * timeout_s
         while waiting:
             results |= self._publish(waiting, timeout_s)
         return [results[index] for index in range(len(items))]
@@ -102,12 +109,12 @@ class RabbitMQConnector:
 
     @staticmethod
     def _fill(line: Line, window: Window, waiting: Waiting) -> None:
-        while waiting and not line.blocked and window.takes(waiting[0]):
-            window.send(waiting[0])
-            waiting.popleft()
+        with line.connection.gathering():
+            while waiting and not line.blocked and window.takes(waiting[0]):
+                window.send(waiting[0])
+                waiting.popleft()
 
-    @staticmethod
-    def _settle(line: Line, window: Window, waiting: Waiting, timeout_s: float) -> bool:
+    def _settle(self, line: Line, window: Window, waiting: Waiting, timeout_s: float) -> bool:
         """Wait until the next ones may go, or for every confirm; False when the line ended or was silent for so long."""
 
         def enough() -> bool:
@@ -116,7 +123,9 @@ class RabbitMQConnector:
         known = -1
         while len(window.results) > known and line.ended is None:
             known = len(window.results)
-            if line.pump(enough, timeout_s):
+            if (left := self.until - time.monotonic()) <= 0:
+                break
+            if line.pump(enough, min(timeout_s, left)):
                 return True
         return False
 
@@ -128,8 +137,10 @@ class RabbitMQConnector:
             self.close()
 
     def _silent(self, line: Line, window: Window, waiting: Waiting, timeout_s: float) -> None:
-        why = f"RabbitMQ takes no messages now, {line.blocked}" if line.blocked else "RabbitMQ fell silent"
-        window.lost(f"{why}: no confirm within {timeout_s:g} s, it may have been taken")
+        slow = f"RabbitMQ was too slow: no confirm within {2 * timeout_s:g} s"
+        silent = slow if time.monotonic() > self.until else f"RabbitMQ fell silent: no confirm within {timeout_s:g} s"
+        why = f"RabbitMQ takes no messages now, {line.blocked}" if line.blocked else silent
+        window.lost(f"{why}, it may have been taken")
         window.results += _all(waiting, "unavailable", f"nothing was sent: {why}").items()
         self.close()
 
@@ -207,8 +218,24 @@ def _prepared(index: int, item: Outgoing) -> Sending:
     exchange, key = item.route.get("exchange", ""), item.route.get("routing_key") or item.destination
     properties = _properties(item)
     properties.encode()
-    pika.spec.Basic.Publish(exchange=exchange, routing_key=key).encode()
+    _fit_their_frame(exchange, key)
     return Sending(index=index, item=item, exchange=exchange, key=key, properties=properties)
+
+
+@lru_cache(maxsize=512)
+def _fit_their_frame(exchange: str, key: str) -> None:
+    pika.spec.Basic.Publish(exchange=exchange, routing_key=key).encode()
+
+
+class Properties(pika.BasicProperties):
+    """Encoded once: before anything is sent, so that it is known to be possible, and for sending."""
+
+    _encoded: list[bytes] | None = None
+
+    def encode(self) -> list[bytes]:
+        if self._encoded is None:
+            self._encoded = super().encode()
+        return list(self._encoded)  # the frame adds to its list
 
 
 def _properties(item: Outgoing) -> pika.BasicProperties:
@@ -225,4 +252,4 @@ def _properties(item: Outgoing) -> pika.BasicProperties:
             raise ValueError("an expiration is a number of milliseconds below 2^32")
     kept.setdefault("content_type", item.content_type or None)
     kept.setdefault("delivery_mode", 2)
-    return pika.BasicProperties(headers={header.name: value_of(header) for header in item.headers}, **kept)
+    return Properties(headers={header.name: value_of(header) for header in item.headers}, **kept)

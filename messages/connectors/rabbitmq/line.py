@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pika
@@ -15,6 +15,39 @@ from pika import exceptions as amqp
 
 from messages.connectors.base import Address
 from messages.connectors.rabbitmq.client import parameters_of
+
+SEGMENT = 64 * 1024  # bytes handed to the socket at once
+
+
+class Gathering(pika.SelectConnection):
+    """Gathers what is written meanwhile: pika gives each of a message's three frames to the socket alone, a third of sending's time."""
+
+    _gathered: list[bytes] | None = None
+    _size = 0
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        if self._gathered is None:
+            super()._output_marshaled_frames(marshaled_frames)  # type: ignore[misc]
+            return
+        self._gathered.extend(marshaled_frames)
+        self._size += sum(map(len, marshaled_frames))
+        if self._size >= SEGMENT:
+            self._write()
+
+    def _write(self) -> None:
+        gathered, self._gathered, self._size = self._gathered, [], 0
+        if gathered:
+            super()._output_marshaled_frames([b"".join(gathered)])  # type: ignore[misc]
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Write what this block sends in large pieces, all of it when the block ends."""
+        self._gathered = []
+        try:
+            yield
+        finally:
+            self._write()
+            self._gathered = None
 
 
 class Line:
@@ -29,7 +62,7 @@ class Line:
         self.blocked = ""
         self.channel: Any = None
         self._opened = self._closing = False
-        self.connection = pika.SelectConnection(
+        self.connection = Gathering(
             parameters_of(address, timeout_s=timeout_s),
             on_open_callback=lambda _: setattr(self, "_opened", True),
             on_open_error_callback=lambda _, error: self._end(_first_cause(error)),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import redis
 from redis.exceptions import NoPermissionError
 
-from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published
+from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Outgoing, Published, Result
 from messages.connectors.headers import value_of
 from messages.connectors.naming import MOST_FOUND, why_dead_letters
 from messages.connectors.redis_streams.client import connect, reached, says
@@ -18,41 +18,29 @@ MOST_GROUPS = 50
 
 
 class RedisStreamsConnector:
-    """XADD; the entry id is the broker's confirmation."""
+    """XADD, pipelined; the entry id is the broker's confirmation."""
 
     kind = "redis-streams"
+    at_once = 200
 
     def __init__(self, address: Address) -> None:
         self.client = connect(address)
 
     def publish(self, items: Sequence[Outgoing], *, timeout_s: float) -> list[Published]:
-        return [self._publish(item) for item in items]
-
-    def _publish(self, item: Outgoing) -> Published:
-        fields: dict[str | bytes, str | bytes] = {}
-        for header in item.headers:
-            value = value_of(header)
-            fields[header.name] = value if isinstance(value, bytes) else "" if value is None else str(value)
-        fields["body"] = item.body
         try:
             self.client.ping()  # so that a dead line is known before anything is sent
         except redis.AuthenticationError as error:
-            return Published(id=item.id, result="refused", detail=f"Redis refused the login: {says(error)}")
+            return _all(items, "refused", f"Redis refused the login: {says(error)}")
         except redis.RedisError as error:
-            return Published(id=item.id, result="unavailable", detail=f"Redis cannot be reached: {says(error)}")
+            return _all(items, "unavailable", f"Redis cannot be reached: {says(error)}")
+        sending = self.client.pipeline(transaction=False)
+        for item in items:
+            sending.xadd(item.destination, _fields(item))
         try:
-            entry = self.client.xadd(item.destination, fields)
-        except redis.ResponseError as error:
-            return Published(id=item.id, result="refused", detail=f"Redis refused it: {says(error)}")
+            answers = sending.execute(raise_on_error=False)
         except redis.RedisError as error:
-            return Published(
-                id=item.id,
-                result="unknown",
-                detail=f"the line broke while sending, Redis may have taken it: {says(error)}",
-            )
-        return Published(
-            id=item.id, result="confirmed", detail=f"stored in stream {item.destination}", broker_id=entry.decode()
-        )
+            return _all(items, "unknown", f"the line broke while sending, Redis may have taken it: {says(error)}")
+        return [_result(item, answer) for item, answer in zip(items, answers, strict=True)]
 
     def check(self, destination: str | None) -> list[Check]:
         checks = reached(self.client)
@@ -117,3 +105,22 @@ class RedisStreamsConnector:
 
     def close(self) -> None:
         self.client.close()
+
+
+def _all(items: Sequence[Outgoing], result: Result, detail: str) -> list[Published]:
+    return [Published(id=item.id, result=result, detail=detail) for item in items]
+
+
+def _fields(item: Outgoing) -> dict[str | bytes, str | bytes]:
+    fields: dict[str | bytes, str | bytes] = {}
+    for header in item.headers:
+        value = value_of(header)
+        fields[header.name] = value if isinstance(value, bytes) else "" if value is None else str(value)
+    return fields | {"body": item.body}
+
+
+def _result(item: Outgoing, answer: object) -> Published:
+    if isinstance(answer, bytes):
+        where = f"stored in stream {item.destination}"
+        return Published(id=item.id, result="confirmed", detail=where, broker_id=answer.decode())
+    return Published(id=item.id, result="refused", detail=f"Redis refused it: {says(Exception(answer))}")

@@ -34,6 +34,7 @@ class SQSConnector:
     """
 
     kind = "sqs"
+    at_once = 100  # ten batches
     redriver = "SQS"
     fastest = FASTEST
 

@@ -1,0 +1,289 @@
+"""`make bench-replay`: replays/s from PostgreSQL with confirms and marks, beside raw sending without, in the same run.
+
+The whole path by the console as `make run` starts it: dead letters of 1 KB that came through ingest, claimed, opened, their sends
+recorded, published with confirms and marked by its Celery workers; to a quorum queue of a private RabbitMQ and a topic of a private
+Kafka. A rate is taken from the rows' own times: first claim to last mark. Every message must have arrived exactly once and every row
+be marked, or there is no figure. Raw is the same bodies by pika (BlockingConnection, persistent, no confirms), before and after ours, and by
+confluent-kafka's producer (its defaults, with delivery callbacks, to the flush's end). Requesting is no part of it: they are let go when all are there.
+The last line is one JSON object; plan_100k_s is null until there are plans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import secrets
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika
+import psycopg
+from confluent_kafka import Producer
+
+from benchmarks.harvest import cpu
+from tests.engines.kafka import JARS, Kafka
+from tests.engines.rabbitmq import INSTALLED, RabbitMQ
+from tests.product import Product, call, wait_until
+
+WARM = 2_000
+BATCH = 500
+QUORUM = {"x-queue-type": "quorum"}
+CONNECT = """
+from console.identity.actor import SYSTEM
+from console.identity.models import Environment
+from messages.catalog.connections import approve_connection, create_connection
+
+production = Environment.objects.get(slug="production")
+for name, kind, address, username in {brokers!r}:
+    made = create_connection(production, name=name, kind=kind, address=address, username=username, secret=username, by=SYSTEM)
+    approve_connection(made, by=SYSTEM)
+"""
+# What request_replay does to one letter, done to all of a queue in one statement.
+REQUEST = """
+WITH claimed AS (UPDATE messaging_deadletter SET state = 'replaying' WHERE queue = %s AND state = 'open' RETURNING *)
+INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, destination, state, attempt, requested_by, reason,
+                              trace_id, span_id, created_at, detail, proof_tie)
+SELECT uuidv7(), d.id, d.environment_id, c.id, d.origin, 'queued', 0, 'bench', 'bench', uuidv7(),
+       substr(md5(d.id::text), 1, 16), now(), '', ''
+FROM claimed d JOIN messaging_connection c ON c.environment_id = d.environment_id AND c.name = d.broker
+"""
+HOLD = "UPDATE messaging_connection SET not_before = now() + make_interval(secs => %s)"
+RATE = """
+SELECT count(*) / extract(epoch FROM max(confirmed_at) - min(sent_at)), count(*), count(*) FILTER (WHERE r.state = 'confirmed' AND r.attempt = 1),
+       count(*) FILTER (WHERE d.state = 'replaying')
+FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id WHERE d.queue = %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One queue of dead letters replayed: replays/s, the seconds to request them, and the CPU time that one took where, in µs."""
+
+    per_s: float
+    request_s: float
+    cpu_us: dict[str, float]
+
+
+class Bench:
+    """A running console, and dead letters of two brokers in it."""
+
+    def __init__(self, product: Product, brokers: list[tuple[str, str, str, str]]) -> None:
+        self.product = product
+        product.manage("shell", "-c", CONNECT.format(brokers=brokers))
+        self.api, self.agent = product.api_key(), product.agent_key("bench")
+        self.database = psycopg.connect(product.engines()["database_url"], autocommit=True)
+
+    def fill(self, broker: str, queue: str, origin: str, count: int) -> None:
+        """Push dead letters of 1 KB, as a harvester does."""
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda first: self._push(broker, queue, origin, range(first, min(count, first + BATCH))), range(0, count, BATCH)))  # fmt: skip
+
+    def _push(self, broker: str, queue: str, origin: str, numbers: range) -> None:
+        letters = [letter(broker, queue, origin, number) for number in numbers]
+        status, answer = call("POST", self.product.base + "/ingest/v1/dead-letters", key=self.agent, body=letters)
+        if status != 200 or answer["accepted"] != len(letters):
+            raise SystemExit(f"the dead letters were not taken: {status} {answer}")
+
+    def replayed(self, broker: str, queue: str, engine: Any) -> Run:
+        """Request the replay of every letter of this queue while its connection is held, let go, and wait until all are marked."""
+        assert self.product.process is not None
+        self.database.execute(HOLD, [3600])
+        started = time.perf_counter()
+        self.database.execute(REQUEST, [queue])
+        request_s = time.perf_counter() - started
+        self.database.execute("VACUUM ANALYZE messaging_replay, messaging_deadletter")
+        before = cpu(0, engine, self.product.process.pid)
+        self.database.execute(HOLD, [0])  # the next sweep finds them
+        wait_until(self._is_done, seconds=600, what="the replays")
+        after = cpu(0, engine, self.product.process.pid)
+        row = self.database.execute(RATE, [queue]).fetchone()
+        assert row is not None
+        per_s, count, confirmed, replaying = row
+        if not count == confirmed == replaying:
+            raise SystemExit(
+                f"of {count} replays {confirmed} were confirmed at once, {replaying} letters wait for their proof"
+            )
+        return Run(
+            per_s=float(per_s), request_s=request_s, cpu_us={k: (after[k] - before[k]) / count * 1e6 for k in after}
+        )
+
+    def _is_done(self) -> bool:
+        asked = "SELECT EXISTS (SELECT 1 FROM messaging_replay WHERE state IN ('queued', 'sending'))"
+        row = self.database.execute(asked).fetchone()
+        return row is not None and not row[0]
+
+    def check(self, queue: str, arrived: Counter[str]) -> None:
+        """Every replay has arrived, and none twice."""
+        asked = "SELECT r.id::text FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id WHERE d.queue = %s"
+        expected = {row[0] for row in self.database.execute(asked, [queue])}
+        if set(arrived) != expected or set(arrived.values()) != {1}:
+            raise SystemExit(
+                f"{len(expected)} replays, {len(arrived)} of them arrived, {arrived.total() - len(arrived)} copies too many"
+            )
+
+    def first_message_s(self, queue: str, broker: RabbitMQ) -> float:
+        """Return the longest of five times from asking for a replay by HTTP to its message in the queue."""
+        worst = 0.0
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as connection:
+            channel = connection.channel()
+            channel.queue_declare("first", durable=True, arguments=QUORUM)
+            for number in range(5):
+                self._push("rabbit", queue, "first", range(number, number + 1))
+                asked = f"{self.product.base}/api/v1/dead-letters?state=open&limit=1"
+                found = call("GET", asked, key=self.api)[1]["results"][0]["id"]
+                started = time.perf_counter()
+                call("POST", f"{self.product.base}/api/v1/dead-letters/{found}/replay", key=self.api, body={"reason": "bench"})  # fmt: skip
+                wait_until(lambda: channel.basic_get("first", auto_ack=True)[0], seconds=30, what="the message", every=0.002)  # fmt: skip
+                worst = max(worst, time.perf_counter() - started)
+        return worst
+
+
+def letter(broker: str, queue: str, origin: str, number: int) -> dict[str, object]:
+    identity = f"{queue}-{number:08d}"
+    return {
+        "id": identity, "broker": broker, "family": "bench", "queue": queue, "origin": origin, "route": {}, "system": "erp",
+        "reason": "rejected", "reason_code": "rejected", "message_id": f"message-{identity}", "attempts": 3, "keys": {"order_no": str(number)},
+        "trace_id": secrets.token_hex(16), "span_id": secrets.token_hex(8),
+        "headers": [{"name": "tenant", "type": "string", "value": "a"}, {"name": "x-first-death-queue", "type": "string", "value": origin}],
+        "content_type": "application/json", "body": body(number),
+    }  # fmt: skip
+
+
+def body(number: int) -> str:
+    return json.dumps({"order_no": str(number), "text": secrets.token_urlsafe(720)})
+
+
+def raw_rabbitmq(url: str, count: int) -> float:
+    """Return messages/s of basic.publish by pika without confirms, until the broker has read the last."""
+    bodies = [body(number).encode() for number in range(count)]
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        channel = connection.channel()
+        channel.queue_declare("raw", durable=True, arguments=QUORUM)
+        started = time.perf_counter()
+        for one in bodies:
+            channel.basic_publish("", "raw", one, pika.BasicProperties(delivery_mode=2, message_id="m"))
+        channel.queue_declare("raw", passive=True)
+        per_s = count / (time.perf_counter() - started)
+        channel.queue_delete("raw")
+    return per_s
+
+
+def raw_kafka(broker: Kafka, count: int) -> float:
+    """Return messages/s of the client library's own producer, each with its delivery callback, until all are delivered."""
+    topic, delivered = broker.topic(), []
+    bodies = [body(number).encode() for number in range(count)]
+    producer = Producer({"bootstrap.servers": broker.address, "log_level": 0})
+    producer.list_topics(topic, timeout=10)
+    started = time.perf_counter()
+    for one in bodies:
+        while True:
+            try:
+                producer.produce(topic, one, on_delivery=lambda error, _: delivered.append(error))
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    producer.flush(60)
+    per_s = count / (time.perf_counter() - started)
+    if len(delivered) != count or any(delivered):
+        raise SystemExit("not everything was delivered")
+    return per_s
+
+
+def arrived_in_rabbitmq(url: str, queue: str) -> Counter[str]:
+    """Return how often each replay id is in the queue."""
+    found: Counter[str] = Counter()
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=1000)
+        for method, properties, _ in channel.consume(queue, auto_ack=True, inactivity_timeout=2):
+            if method is None:
+                break
+            found[properties.headers["replay-id"]] += 1  # type: ignore[union-attr,index]
+        channel.cancel()
+    return found
+
+
+def arrived_in_kafka(broker: Kafka, topic: str) -> Counter[str]:
+    return Counter(dict(record.headers() or ())["replay-id"].decode() for record in broker.records(topic))  # type: ignore[union-attr,call-overload]
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--replays", type=int, default=20_000, help="replays in each measured run")
+    count = ask.parse_args().replays
+    if not INSTALLED.exists() or not JARS.exists():
+        raise SystemExit("RabbitMQ and Kafka are not installed: `make engines` as root installs them")
+    folder = Path(tempfile.mkdtemp(prefix="waybill-bench-"))
+    folder.chmod(0o711)
+    product = Product(folder / "data", demo=False, WAYBILL_LOG_LEVEL="WARNING", WAYBILL_DISK_RESERVE_PERCENT="1")
+    try:
+        product.start()
+        _measure(product, count)
+    finally:
+        product.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(product: Product, count: int) -> None:
+    with RabbitMQ() as rabbit:
+        bench = Bench(product, [("rabbit", "rabbitmq", rabbit.url.replace("guest:guest@", ""), "guest")])
+        queues = _declare(rabbit.url)
+        rabbit_run, rabbit_raw = _beside(bench, "rabbit", rabbit, count, lambda: raw_rabbitmq(rabbit.url, count))
+        for queue, origin in queues.items():
+            bench.check(queue, arrived_in_rabbitmq(rabbit.url, origin))
+        first_s = bench.first_message_s("first.dlq", rabbit)
+    with Kafka() as kafka:
+        bench = Bench(product, [("kafka", "kafka", f"kafka://{kafka.address}", "")])
+        for queue in ("warm", "measured"):
+            kafka.topic(name=f"kafka.{queue}")
+        kafka_run, kafka_raw = _beside(bench, "kafka", kafka, count, lambda: raw_kafka(kafka, count))
+        for queue in ("warm", "measured"):
+            bench.check(f"kafka.{queue}.dlq", arrived_in_kafka(kafka, f"kafka.{queue}"))
+    _print(count, {"RabbitMQ, quorum queue": (rabbit_run, rabbit_raw), "Kafka": (kafka_run, kafka_raw)}, first_s)
+
+
+def _declare(url: str) -> dict[str, str]:
+    """Make the queues; return {dead-letter queue: where its letters go}."""
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        for queue in ("warm", "measured"):
+            connection.channel().queue_declare(f"rabbit.{queue}", durable=True, arguments=QUORUM)
+    return {f"rabbit.{queue}.dlq": f"rabbit.{queue}" for queue in ("warm", "measured")}
+
+
+def _beside(bench: Bench, broker: str, engine: Any, count: int, raw: Callable[[], float]) -> tuple[Run, float]:
+    """Return ours, after a warm-up, and the mean of raw before and after it."""
+    bench.fill(broker, f"{broker}.warm.dlq", f"{broker}.warm", WARM)
+    bench.replayed(broker, f"{broker}.warm.dlq", engine)
+    bench.fill(broker, f"{broker}.measured.dlq", f"{broker}.measured", count)
+    before = raw()
+    run = bench.replayed(broker, f"{broker}.measured.dlq", engine)
+    return run, (before + raw()) / 2
+
+
+def _print(count: int, runs: dict[str, tuple[Run, float]], first_s: float) -> None:
+    print(f"{f'{count:,} replays':24}{'replays/s':>10}{'raw/s':>9}{'ratio':>7}{'requested in s':>16}", end="")
+    print(f"   CPU µs a replay:{'broker':>9}{'postgres':>10}{'others':>10}")
+    for words, (run, raw) in runs.items():
+        us = "".join(f"{run.cpu_us[place]:10,.0f}" for place in ("rabbitmq", "postgres", "others"))
+        print(f"{words:24}{run.per_s:10,.0f}{raw:9,.0f}{run.per_s / raw:7.2f}{run.request_s:16.2f}   {'':15}{us}")
+    print(f"from the request by HTTP to the message in the queue: at most {first_s:.3f} s")
+    print("a plan of 100,000: not measured, there are no plans yet")
+    (rabbit, rabbit_raw), (kafka, kafka_raw) = runs.values()
+    figures = {
+        "rabbitmq_ratio": round(rabbit.per_s / rabbit_raw, 3), "kafka_ratio": round(kafka.per_s / kafka_raw, 3), "plan_100k_s": None,
+        "first_message_s": round(first_s, 3),
+    }  # fmt: skip
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

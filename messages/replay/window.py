@@ -1,0 +1,164 @@
+"""A window: the replays of one connection that one worker has at a time. Claimed, looked at and marked in one statement each.
+
+The attempt number is the fence: whatever is done to a row says under which claim, and a row that another claim has is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from operator import itemgetter
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from messages.connectors.base import Published
+from messages.ingest.messages_sql import run
+from messages.replay.lines import VERSION
+from messages.replay.states import MOST_ATTEMPTS, Mark, mark_of
+
+LEASE_S = 60
+SENT_WITHIN_S = 45  # what must be left of a lease before anything is sent: no connector takes longer for a window
+MOST_BYTES = 8 * 1024 * 1024  # of bodies in one window, but for one body that is larger
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What sending needs to know of a dead letter."""
+
+    pk: UUID
+    environment_id: int
+    message_id: str
+    message_uid: UUID | None
+    trace_id: UUID | None
+    span_id: str
+    origin: str
+    queue: str
+    content_type: str
+    payload_on: date | None
+    size_bytes: int
+    route: dict[str, str]
+    keys: dict[str, str]
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """One replay that this worker has, under this attempt; named as in the model, so that either can be made a message of."""
+
+    pk: UUID
+    attempt: int
+    destination: str
+    requested_by: str
+    trace_id: UUID
+    span_id: str
+    created_at: datetime
+    expiry: str
+    receiver_is_idempotent: bool
+    dead_letter: Letter
+
+
+# Of the row r: may be sent now. What a worker lost is sent again by itself only where the receiver is idempotent.
+DUE = """(
+      (r.state = 'queued' AND (r.not_before IS NULL OR r.not_before <= now()))
+   OR (r.state = 'sending' AND r.lease_until < now() AND r.attempt < %b AND EXISTS (
+          SELECT 1 FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id
+          WHERE d.id = r.dead_letter_id AND f.receiver_is_idempotent)))
+"""
+CLAIM = f"""
+WITH due AS MATERIALIZED (
+    SELECT r.id, r.dead_letter_id FROM messaging_replay r
+    WHERE r.connection_id = %b AND r.state IN ('queued', 'sending') AND {DUE}
+      AND NOT EXISTS (SELECT 1 FROM messaging_connection c WHERE c.id = %b AND c.not_before > now())
+    ORDER BY r.id LIMIT %b FOR UPDATE OF r SKIP LOCKED
+), sized AS (
+    SELECT due.id AS replay_id, f.receiver_is_idempotent, d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id,
+           d.origin, d.queue, d.content_type, d.payload_on, coalesce(d.size_bytes, 0) AS size_bytes, d.route, d.keys,
+           sum(d.size_bytes) OVER (ORDER BY due.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM due JOIN messaging_deadletter d ON d.id = due.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
+)
+UPDATE messaging_replay r
+SET state = 'sending', attempt = r.attempt + 1, lease_until = now() + make_interval(secs => {LEASE_S}),
+    sent_at = coalesce(r.sent_at, now()), not_before = NULL
+FROM sized s WHERE r.id = s.replay_id AND coalesce(s.before, 0) < {MOST_BYTES}
+RETURNING r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent,
+          s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
+          s.content_type, s.payload_on, s.size_bytes, s.route, s.keys
+"""  # noqa: S608  constants of ours
+_json = msgspec.json.decode
+OF_CLAIM = 9  # the columns before the letter's
+
+
+def claim(connection_id: int, at_once: int) -> list[Claimed]:
+    """Take what is due of this connection, at most so many and MOST_BYTES of bodies, in the order of the requests.
+
+    Two workers at once take different rows, and neither waits for the other.
+    """
+    rows = run(CLAIM, [connection_id, MOST_ATTEMPTS, connection_id, at_once]).fetchall()
+    return [_claimed(row) for row in sorted(rows, key=itemgetter(0))]
+
+
+def _claimed(row: tuple[Any, ...]) -> Claimed:
+    route, keys = row[-2:]  # Django has psycopg leave JSON as text
+    letter = Letter(*row[OF_CLAIM:-2], _json(route), _json(keys))  # type: ignore[call-arg]
+    return Claimed(*row[:OF_CLAIM], letter)  # type: ignore[call-arg]
+
+
+# Said so that PostgreSQL goes by the ids: its statistics know of no row that is being sent, and by the index of those it would compare
+# every row in hand with every id (measured: twice the whole of what a window costs it otherwise).
+SENDING = "r.state || '' = 'sending'"
+STILL_OURS = f"""
+SELECT {VERSION}, c.name, c.approved_at IS NOT NULL, coalesce(c.not_before > now(), false), ARRAY(
+    SELECT r.id FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
+    JOIN messaging_replay r ON r.id = mine.id AND r.attempt = mine.attempt
+    WHERE {SENDING} AND r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S}))
+FROM messaging_connection c WHERE c.id = %b
+"""  # noqa: S608  constants of ours
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How things stand right before the sending: the connection, and which claims have enough of their lease left."""
+
+    version: str
+    name: str
+    approved: bool
+    held: bool
+    ours: list[UUID]
+
+
+def standing(connection_id: int, window: Sequence[Claimed]) -> Standing:
+    """Look once more: a worker that was stopped since its claim must not send beside the one that took over."""
+    asked = [[one.pk for one in window], [one.attempt for one in window], connection_id]
+    row: Any = run(STILL_OURS, asked).fetchone()  # a connection that has replays is not deleted
+    return Standing(*row)
+
+
+# A letter that was refused is open again: in one statement with the mark, so that it is never seen between the two.
+MARK = f"""
+WITH marked AS (
+    UPDATE messaging_replay r
+    SET state = m.state, lease_until = NULL, detail = m.detail,
+        confirmed_at = CASE WHEN m.state = 'confirmed' THEN now() ELSE r.confirmed_at END,
+        finished_at = CASE WHEN m.state = 'refused' THEN now() ELSE r.finished_at END,
+        not_before = CASE WHEN m.state = 'queued' THEN now() + make_interval(secs => m.wait_s) END
+    FROM unnest(%b::uuid[], %b::int4[], %b::text[], %b::text[], %b::int4[]) m (id, attempt, state, detail, wait_s)
+    WHERE r.id = m.id AND r.attempt = m.attempt AND {SENDING}
+    RETURNING r.dead_letter_id, r.state
+), opened AS (
+    UPDATE messaging_deadletter d SET state = 'open'
+    FROM marked WHERE d.id = marked.dead_letter_id AND marked.state = 'refused' AND d.state = 'replaying'
+)
+SELECT count(*) FROM marked
+"""  # noqa: S608  a constant of ours
+
+
+def mark(window: Sequence[Claimed], results: Mapping[UUID, Published]) -> int:
+    """Write down what became of each, under the attempt that it was claimed under; return how many were still ours to mark."""
+    marks: list[Mark] = [mark_of(results[one.pk], one.attempt, idempotent=one.receiver_is_idempotent) for one in window]
+    columns: list[list[Any]] = [
+        [one.pk for one in window],
+        [one.attempt for one in window],
+        [mark.state for mark in marks],
+        [mark.detail for mark in marks],
+        [mark.wait_s for mark in marks],
+    ]
+    row: Any = run(MARK, columns).fetchone()
+    return int(row[0])
