@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +59,14 @@ class Product:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def prepared(cls, data: Path, **environ: str) -> Product:
+        """Return one, without the demo, whose first start is behind it: its data are copied from one that was started once."""
+        subprocess.run(
+            ["cp", "-a", _data_of_a_first_start(), data], check=True
+        )  # as root PostgreSQL's files are another user's
+        return cls(data, demo=False, **environ)
 
     def start(self, seconds: float = 120) -> Product:
         self.log = self.data.parent / f"{self.data.name}.log"
@@ -130,6 +142,15 @@ class Product:
                 found[child] = lines[child]
                 queue.append(child)
         return found
+
+
+@cache
+def _data_of_a_first_start() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="waybill-prepared-"))
+    folder.chmod(0o711)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Product(folder / "data", demo=False).start().stop()
+    return folder / "data"
 
 
 def call(

@@ -49,7 +49,7 @@ def fill(ballast: Path, *, until_free: int) -> None:
 
 def test_a_full_disk_is_met_with_503_before_postgresql_panics_and_all_that_was_acknowledged_is_there(small_disk: Path):
     """Row 16: data, WAL and temporary files on a disk of 500 MB: under the reserve 503, quite full, and with room again."""
-    product = Product(small_disk / "data", demo=False, WAYBILL_DISK_RESERVE_PERCENT="10").start()
+    product = Product.prepared(small_disk / "data", WAYBILL_DISK_RESERVE_PERCENT="10").start()
     try:
         assert (product.data / "postgres").is_dir(), "PostgreSQL's data does not lie on the small disk"
         wait_until_green(product)

@@ -28,7 +28,7 @@ DEAD_AFTER_S = (
 
 @pytest.fixture
 def product(tmp_path: Path) -> Iterator[Product]:
-    product = Product(tmp_path / "data", demo=False).start()
+    product = Product.prepared(tmp_path / "data").start()
     yield product
     product.stop()
 

@@ -26,7 +26,7 @@ EVENTS, BATCH, LETTERS = 20_000, 200, 500
 
 @pytest.fixture
 def product(tmp_path: Path) -> Iterator[Product]:
-    product = Product(tmp_path / "data", demo=False).start()
+    product = Product.prepared(tmp_path / "data").start()
     yield product
     product.stop()
 

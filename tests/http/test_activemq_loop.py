@@ -36,7 +36,7 @@ approve_connection(made, by=SYSTEM)
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(tmp_path_factory.mktemp("activemq") / "data", demo=False).start()
+    product = Product.prepared(tmp_path_factory.mktemp("activemq") / "data").start()
     yield product
     product.stop()
 

@@ -50,7 +50,7 @@ approve_connection(create_connection(production, name="celery-eu", kind="celery"
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(tmp_path_factory.mktemp("celery") / "data", demo=False).start()
+    product = Product.prepared(tmp_path_factory.mktemp("celery") / "data").start()
     yield product
     product.stop()
 

@@ -29,7 +29,7 @@ FAILURES = (Answer(500, b"out of memory"), Answer(200, FAULT, {"Content-Type": "
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(tmp_path_factory.mktemp("http") / "data", demo=False).start()
+    product = Product.prepared(tmp_path_factory.mktemp("http") / "data").start()
     yield product
     product.stop()
 

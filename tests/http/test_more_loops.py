@@ -41,7 +41,7 @@ Carrier = dict[str, str]
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(tmp_path_factory.mktemp("loops") / "data", demo=False).start()
+    product = Product.prepared(tmp_path_factory.mktemp("loops") / "data").start()
     yield product
     product.stop()
 

@@ -37,7 +37,7 @@ print([answer["answer"] for answer in check_connection(made, by=SYSTEM, destinat
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(tmp_path_factory.mktemp("sqs") / "data", demo=False).start()
+    product = Product.prepared(tmp_path_factory.mktemp("sqs") / "data").start()
     yield product
     product.stop()
 
