@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from messages.connectors.base import Published
+from messages.connectors.kafka import connector as kafka_connector
 from messages.connectors.kafka import source as kafka_source
 from messages.models import DeadLetter
 from tests.contracts.logins import login_at
@@ -168,7 +169,10 @@ def test_a_queue_that_is_deleted_is_said_and_harvested_again_once_it_is_there_ag
     assert shown(console) == sorted(first + second)
 
 
-def test_a_replay_to_a_queue_that_was_deleted_is_refused_in_words_or_makes_it_again_and_is_there(yard: Yard):
+def test_a_replay_to_a_queue_that_was_deleted_is_refused_in_words_or_makes_it_again_and_is_there(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kafka_connector, "BELIEVED_S", 0)
     queue = yard.queue()
     with yard.connector() as connector:
         [before] = connector.publish([item(0, queue, "i-0")], timeout_s=10)

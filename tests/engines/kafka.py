@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.engines.rabbitmq import _ports
+from tests.product import wait_until
 
 CACHE = Path(os.environ.get("WAYBILL_ENGINES", "~/.cache/waybill-engines")).expanduser()
 JARS = CACHE / "kafka-4.1.2-connect" / "lib"
@@ -116,7 +117,13 @@ class Kafka:
         config = {key.replace("_", "."): str(value) for key, value in settings.items()}
         client = self.admin()  # its answer dies with it
         client.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(timeout=30)
+        wait_until(lambda: self._leads(name, partitions), seconds=30, what=f"topic {name}", every=0.02)
         return name
+
+    def _leads(self, topic: str, partitions: int) -> bool:
+        """Whether the broker serves it by now: the controller has made it a moment before."""
+        found = self.admin().list_topics(timeout=10).topics.get(topic)
+        return found is not None and [one.leader for one in found.partitions.values()] == [1] * partitions
 
     def topics(self) -> set[str]:
         return set(self.admin().list_topics(timeout=10).topics)
@@ -128,6 +135,7 @@ class Kafka:
     def delete(self, topic: str) -> None:
         client = self.admin()
         client.delete_topics([topic])[topic].result(timeout=30)
+        wait_until(lambda: topic not in self.topics(), seconds=30, what=f"{topic} to be gone", every=0.02)
 
     def produce(self, topic: str, *values: bytes | None, **more: Any) -> None:
         """Produce these values, each with the same key, partition and headers."""
@@ -165,6 +173,15 @@ class Kafka:
         )
         client = self.admin()
         client.create_acls([acl])[acl].result(timeout=30)
+        wait_until(lambda: self._allowed(operation, name, kind), seconds=30, what=f"{name} to be allowed", every=0.02)
+
+    def _allowed(self, operation: AclOperation, name: str, kind: ResourceType) -> bool:
+        """Whether the broker knows it by now."""
+        client = self.admin()
+        anyone = AclBindingFilter(
+            kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+        )
+        return bool(client.describe_acls(anyone).result(timeout=30))
 
     def forbid(self, operation: AclOperation, name: str, kind: ResourceType = ResourceType.TOPIC) -> None:
         """Take back what allow() gave."""

@@ -27,7 +27,7 @@ from messages.connectors.kafka.topology import Topic, dead_letter_topics, reader
 from messages.connectors.kafka.window import Sending, Window, sending_of
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-BELIEVED_S = 5.0  # that a topic is there
+BELIEVED_S = 1.0  # that a topic is there: sending to one that was deleted meanwhile may make it
 HASTE = 0.8  # of the time for hints: whoever asked waits no longer, and half an answer is worth more than none
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's own limit is mostly lower, and it says so
 
