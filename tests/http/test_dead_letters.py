@@ -74,6 +74,16 @@ def test_poison_in_one_dead_letter_never_harms_its_batch(poison):
     assert IngestReject.objects.count() == len(body["rejected"])
 
 
+def test_a_trace_id_that_is_all_zero_is_none_and_one_with_a_line_end_is_refused_alone():
+    context = [{"name": "traceparent", "type": "string", "value": f"00-{'a' * 32}-{'b' * 16}-01"}]
+    items = [letter(trace_id="0" * 32, span_id="0" * 16, headers=context), letter(trace_id="a" * 32 + "\n")]
+
+    answer = push(LETTERS, items, key=agent_key()).json()
+
+    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1])
+    assert DeadLetter.objects.get().trace_id.hex == "a" * 32
+
+
 def test_a_heartbeat_is_kept_and_a_bad_one_refused():
     from console.identity.models import Agent
 

@@ -77,6 +77,23 @@ def test_producer_and_consumer_in_two_traces_are_one_message_tied_by_a_link():
     assert TraceLink.objects.get().linked_trace_id.bytes == sent.trace_id
 
 
+def test_links_and_a_parent_that_are_all_zero_tie_nothing_together():
+    """SDKs record a link to no span for the attributes on it: where the producer is not traced, that is every link."""
+    request, orders = ExportTraceServiceRequest(), {"messaging__destination__name": "orders"}
+    nowhere = (bytes(16), bytes(8))
+    for _ in range(2):
+        span(request, kind=5, links=[nowhere], parent=bytes(8), messaging__operation__type="process", **orders)
+    many = span(request, kind=5, links=[nowhere, nowhere], messaging__operation__type="receive", **orders)
+    for link, message_id in zip(many.links, ("order-4711", "order-4712"), strict=True):
+        link.attributes.add(key="messaging.message.id").value.string_value = message_id
+
+    export(request, agent_key())
+
+    assert Message.objects.count() == 4
+    assert Message.objects.filter(message_id__startswith="order-").count() == 2
+    assert not TraceLink.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("attributes", "kind", "operation", "destination"),
     [
