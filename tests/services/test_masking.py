@@ -268,6 +268,48 @@ def test_a_refused_item_keeps_its_skeleton_alone(endpoint: str, known: bool):
     assert endpoint == "traces" or IngestReject.objects.get().flow or "orders" in everything_stored()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"intValue": f"{SECRET}x"},
+        {"intValue": f"{SECRET}{SECRET}"},
+        {"intValue": f' 1"{SECRET}'},
+        {"intValue": f"it's {SECRET}"},
+        {"intValue": "x" * 250 + f" {SECRET}"},
+        {"intValue": int(SECRET) / 1e9},
+        {"doubleValue": f"-{SECRET}z"},
+        {"arrayValue": {"values": int(SECRET)}},
+    ],
+    ids=str,
+)
+def test_the_reason_of_a_refused_span_does_not_say_what_is_masked(value: dict[str, object]):
+    """The words of protobuf's parser quote what it cannot read, each in its own way."""
+    rule("header", "card")
+    named = {"key": "messaging.destination.name", "value": {"stringValue": "orders"}}
+    spans = [
+        {"traceId": "a" * 32, "spanId": str(number) * 16, "attributes": [named, *more]}
+        for number, more in enumerate([[], [{"key": "card", "value": value}]], start=1)
+    ]
+
+    answer = push("/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}, key=agent_key())
+
+    assert answer.json()["partialSuccess"]["rejectedSpans"] == "1"
+    assert IngestReject.objects.get().detail.startswith("it cannot be read: Failed to parse attributes field: ")
+    for secret in (SECRET, SECRET[:7]):
+        assert secret not in everything_stored()
+        assert secret not in answer.content.decode()
+
+
+@pytest.mark.parametrize("value", [f"a'{SECRET}", f"a'b\"{SECRET}", f"it's {'x' * 500} {SECRET}"])
+def test_the_reason_of_a_refused_item_does_not_say_what_is_masked(value: str):
+    rule("json_path", "$..card")
+
+    push(LETTERS, [letter(reason_code=value)], key=agent_key())
+
+    assert IngestReject.objects.get().detail.startswith("Invalid enum value '•••'")
+    assert SECRET not in everything_stored()
+
+
 def test_an_unreadable_body_is_not_stored_unless_the_rule_says_so_and_is_counted():
     strict = rule("json_path", "$.card")
     push(LETTERS, [letter(body=f"card={SECRET}", origin="orders")], key=agent_key())
