@@ -300,5 +300,5 @@ def _payload(attributes: dict[str, Any]) -> NewPayload | None:
         return None
     content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)
     if isinstance(body, Encoded):
-        return NewPayload(content_type, Content(base64.b64decode(body)))
+        return NewPayload(content_type, Content(body.data))
     return NewPayload(content_type, Content(str(body).encode("utf-8", "replace")))

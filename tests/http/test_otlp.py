@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from messages.ingest import otlp
 from messages.models import Event, Flow, Message, TraceLink
 from tests.factories import agent_key, push
 
@@ -75,6 +76,31 @@ def test_producer_and_consumer_in_two_traces_are_one_message_tied_by_a_link():
     assert Message.objects.get().event_count == 2
     assert Message.objects.get().keys == {"order_no": "4711"}
     assert TraceLink.objects.get().linked_trace_id.bytes == sent.trace_id
+
+
+@pytest.mark.parametrize("content_type", [PROTOBUF, "application/json"])
+def test_bytes_in_any_attribute_are_kept_as_text_or_base64(content_type: str):
+    request = ExportTraceServiceRequest()
+    made = span(request, messaging__destination__name="orders")
+    request.resource_spans[0].resource.attributes.add(key="host.name").value.bytes_value = b"\x00\xff"
+    for name in ("messaging.kafka.message.key", "messaging.message.id", "order_no", "empty"):
+        made.attributes.add(key=name).value.bytes_value = b"\x00\xff" if name != "empty" else b""
+    made.attributes.add(key="invoice_no").value.bytes_value = b"2024-17"
+    listed = made.attributes.add(key="listed").value
+    listed.array_value.values.add().bytes_value = b"\x00\xff"
+    listed.array_value.values.add().kvlist_value.values.add(key="in").value.bytes_value = b"\x00\xff"
+    body = request.SerializeToString() if content_type == PROTOBUF else otlp.as_json(request.SerializeToString())
+
+    answer = push(
+        "/v1/traces", body if content_type == PROTOBUF else body.encode(), key=agent_key(), content_type=content_type
+    )
+
+    assert answer.status_code == 200
+    stored = Event.objects.get()
+    base64 = "AP8="
+    assert (stored.message_id, stored.keys) == (base64, {"order_no": base64, "invoice_no": "2024-17"})
+    assert stored.attributes["messaging.kafka.message.key"] == stored.attributes["host.name"] == base64
+    assert (stored.attributes["listed"], stored.attributes["empty"]) == ([base64, {"in": base64}], "")
 
 
 def test_links_and_a_parent_that_are_all_zero_tie_nothing_together():

@@ -189,6 +189,17 @@ def test_a_body_that_a_span_carries_as_bytes_is_stored_as_these_bytes():
     assert opened(Payload.objects.get().id).body.decode() == json_body(SECRET)
 
 
+def test_text_that_an_attribute_carries_as_bytes_is_masked_like_text():
+    rule("regex", CARD)
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
+    span.attributes.add(key="note").value.bytes_value = f"card {SECRET}".encode()
+
+    assert push("/v1/traces", request.SerializeToString(), key=agent_key(), content_type=PROTOBUF).status_code == 200
+
+    assert Event.objects.get().attributes["note"] == "card •••"
+
+
 def test_without_rules_the_same_is_stored_as_it_came():
     native(json_body(SECRET), SECRET, "application/json")
 
