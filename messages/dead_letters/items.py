@@ -108,7 +108,7 @@ class NewDeadLetter:
 def letters_of(
     items: Sequence[RawItem], *, environment_id: int, now: datetime, retention: timedelta, keys: Keys
 ) -> tuple[list[NewDeadLetter], list[Refused]]:
-    """Return (dead letters, refused items) of these JSON items; the same identity twice in one batch counts once."""
+    """Return (dead letters, refused items) of these JSON items; the same identity twice in one batch is one letter."""
     letters: dict[UUID, NewDeadLetter] = {}
     refused: list[Refused] = []
     for index, raw in enumerate(items):

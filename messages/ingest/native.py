@@ -108,6 +108,8 @@ def split_items(
                 raws = getattr(envelope, member)
                 if raws is UNSET:
                     raise Malformed(f'send a JSON array, or an object with "{member}": […]')
+                if "\x00" in envelope.batch_id:
+                    raise Malformed("a batch_id has no NUL in it")
                 items, batch_id = raws, envelope.batch_id or None
         except jsontext.UNREADABLE as error:
             raise Malformed(f"the body is not JSON of the documented shape: {error}") from error

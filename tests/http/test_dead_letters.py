@@ -39,7 +39,16 @@ def test_the_same_death_delivered_again_meets_its_first_copy():
 
     answer = push(LETTERS, [once, once, letter()], key=key)
 
-    assert answer.json() == {"accepted": 1, "duplicates": 1, "rejected": []}
+    assert answer.json() == {"accepted": 1, "duplicates": 2, "rejected": []}
+    assert DeadLetter.objects.count() == 2
+
+
+def test_the_same_death_twice_in_one_batch_is_one_and_a_duplicate():
+    twice = letter()
+
+    answer = push(LETTERS, [twice, letter(), twice, {}], key=agent_key()).json()
+
+    assert (answer["accepted"], answer["duplicates"], len(answer["rejected"])) == (2, 1, 1)
     assert DeadLetter.objects.count() == 2
 
 

@@ -102,6 +102,7 @@ def test_ndjson_is_taken_line_by_line():
         (b"[" * 5000, {}, 400, "malformed"),
         (b"\xff\xfe[]", {}, 400, "malformed"),
         (b"{}", {}, 400, "malformed"),
+        (b'{"batch_id": "\\u0000", "events": [{}]}', {}, 400, "malformed"),
         (b"[]", {"content_type": "text/xml"}, 415, "unsupported_media_type"),
         (b"\x1f\x8b broken", {"HTTP_CONTENT_ENCODING": "gzip"}, 400, "malformed"),
         (gzip.compress(b"[]", mtime=0)[:-4], {"HTTP_CONTENT_ENCODING": "gzip"}, 400, "malformed"),
