@@ -15,13 +15,13 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from messages.ingest import clean, semconv
 from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
 from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.otlp_decode import check_some_are_readable, not_readable
+from messages.ingest.otlp_text import read_traces
 from messages.ingest.otlp_wire import Encoded, TraceRequest, attributes_of, plain
 from messages.payloads.seal import Content
 
@@ -103,7 +103,7 @@ class _Place:
 
 def as_json(raw: bytes) -> str:
     """Return a protobuf request as OTLP's JSON: hex ids, integer enums, indented to be read and mended."""
-    request = ExportTraceServiceRequest.FromString(raw)
+    request = read_traces(raw)
     tree = MessageToDict(request, use_integers_for_enums=True)
     for resource in tree.get("resourceSpans", []):
         for scope in resource.get("scopeSpans", []):

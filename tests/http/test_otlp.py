@@ -14,8 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from messages.ingest import otlp
-from messages.models import Event, Flow, Message, TraceLink
-from tests.factories import agent_key, push
+from messages.ingest.mending import read_refused, resubmit
+from messages.models import Event, Flow, IngestReject, Message, TraceLink
+from tests.factories import ROOT, agent_key, push
 
 pytestmark = pytest.mark.django_db
 PROTOBUF = "application/x-protobuf"
@@ -101,6 +102,28 @@ def test_bytes_in_any_attribute_are_kept_as_text_or_base64(content_type: str):
     assert (stored.message_id, stored.keys) == (base64, {"order_no": base64, "invoice_no": "2024-17"})
     assert stored.attributes["messaging.kafka.message.key"] == stored.attributes["host.name"] == base64
     assert (stored.attributes["listed"], stored.attributes["empty"]) == ([base64, {"in": base64}], "")
+
+
+@pytest.mark.parametrize("field", ["attribute", "name", "status"])
+def test_a_span_whose_text_is_not_utf_8_is_refused_to_its_flow_and_can_be_mended(field: str):
+    key, request = agent_key(), ExportTraceServiceRequest()
+    span(request, messaging__destination__name="orders")
+    bad = span(request, messaging__destination__name="orders", note="?mark" if field == "attribute" else "")
+    if field == "name":
+        bad.name = "?mark"
+    elif field == "status":
+        bad.status.message = "?mark"
+    body = request.SerializeToString().replace(b"?mark", b"\xffmark")
+
+    answer = ExportTraceServiceResponse.FromString(push("/v1/traces", body, key=key, content_type=PROTOBUF).content)
+
+    assert answer.partial_success.rejected_spans == 1
+    reject = IngestReject.objects.get()
+    text = read_refused(reject, by=ROOT)
+    assert reject.flow.name == "orders"
+    assert "\ufffdmark" in text
+    assert resubmit(reject, text.replace("\ufffd", "!"), by=ROOT)["accepted"] == 1
+    assert Event.objects.count() == 2
 
 
 def test_links_and_a_parent_that_are_all_zero_tie_nothing_together():
