@@ -96,7 +96,7 @@ def changes_of(items: Sequence[RawItem], *, environment_id: int, now: datetime) 
                 Told(
                     index=index,
                     raw=raw,
-                    identity=change_identity(environment_id, item.id),
+                    identity=change_identity(environment_id, item.id.replace("\x00", "\ufffd")),
                     external_id=clean.text(item.id, 256),
                     said=said_by(item, now=now),
                 )

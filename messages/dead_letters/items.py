@@ -22,7 +22,7 @@ from messages.ingest.bodies import Keys, keys_of_body
 from messages.ingest.http import Malformed
 from messages.ingest.identity import dead_letter_identity, message_uid
 from messages.ingest.model import RawItem, Refused
-from messages.ingest.native import Error, Hex16, Hex32, Id, Name, Zoned, body_bytes, decode_item
+from messages.ingest.native import Error, Hex16, Hex32, Id, Name, Zoned, body_bytes, decode_item, id_of
 from messages.payloads.seal import Content
 
 ReasonCode = Literal[
@@ -108,7 +108,7 @@ class NewDeadLetter:
 def letters_of(
     items: Sequence[RawItem], *, environment_id: int, now: datetime, retention: timedelta, keys: Keys
 ) -> tuple[list[NewDeadLetter], list[Refused]]:
-    """Return (dead letters, refused items) of these JSON items; the same identity twice in one batch counts once."""
+    """Return (dead letters, refused items) of these JSON items; the same identity twice in one batch is one letter."""
     letters: dict[UUID, NewDeadLetter] = {}
     refused: list[Refused] = []
     for index, raw in enumerate(items):
@@ -171,8 +171,8 @@ def _letter(
 
 def _context(item: DeadLetterItem) -> tuple[str, str]:
     """Return (trace id, span id) that the sender names, else those of the context in its headers, else ("", "")."""
-    if item.trace_id:
-        return item.trace_id, (item.span_id or "").lower()
+    if trace_id := id_of(item.trace_id):
+        return trace_id, id_of(item.span_id) or ""
     texts: dict[str, str] = {}
     for header in item.headers[:1000]:
         if header.type == "string" and isinstance(header.value, str):

@@ -104,10 +104,12 @@ def store_dead_letters(
     batch_id: str,
     body_sha256: bytes,
     endpoint: str = "dead-letters",
+    repeated: int = 0,
 ) -> dict[str, Any]:
     """Store a batch of dead letters in one transaction; a death that is there already is counted, not stored.
 
     Raises Unavailable when the database stays too busy; a letter that it cannot hold is refused, and the others are stored.
+    repeated  how often letters of this batch came again in it: they are counted as duplicates.
     A letter that comes back from a replay closes the one it came from, as failed again, and is linked to it.
     """
     if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
@@ -129,7 +131,7 @@ def store_dead_letters(
             rejected = [
                 {"index": r.index, "code": r.code, "detail": r.detail} for r in sorted(refused, key=lambda r: r.index)
             ]
-            answer = {"accepted": len(fresh), "duplicates": len(letters) - len(fresh), "rejected": rejected}
+            answer = {"accepted": len(fresh), "duplicates": repeated + len(letters) - len(fresh), "rejected": rejected}
             record_answer(agent, batch_id, body_sha256, answer, now)
         tell_metrics([works.get(letter.id) for letter in fresh])
         return answer

@@ -54,6 +54,7 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
                 return view(request, **named)
             except ConsoleError as error:
                 refusal = _without_frames(error)
+                _charge_refused(request, refusal)
             except (OperationalError, InterfaceError) as error:
                 log.warning("ingest_unavailable", endpoint=name, reason=str(error)[:300])
                 if isinstance(error.__cause__, TIMED_OUT):
@@ -73,6 +74,13 @@ def ingest_endpoint(name: str, refuse: Refuse) -> Callable[[View], View]:
         return csrf_exempt(wrapped)
 
     return decorate
+
+
+def _charge_refused(request: HttpRequest, refusal: ConsoleError) -> None:
+    """Charge the bytes of a body that was read and refused for good, or no quota would hold back a sender of nothing else."""
+    wire_bytes = getattr(request, "ingest_wire_bytes", 0)
+    if wire_bytes and refusal.status < 500 and refusal.status != 429:
+        gate.charge(request.ingest_agent, events=0, wire_bytes=wire_bytes)  # type: ignore[attr-defined]
 
 
 def _without_frames(error: ConsoleError) -> ConsoleError:

@@ -76,7 +76,7 @@ _room = threading.BoundedSemaphore(1)
 _stuck_until = 0.0
 _disk: tuple[float, float] = (-math.inf, 1.0)  # when it was measured, the free part
 _buckets: dict[tuple[int, str], Bucket] = {}
-_in_debt: dict[int, tuple[float, str]] = {}  # agent → until when, what of
+_in_debt: dict[tuple[int, str], tuple[float, int]] = {}  # (agent, what of) → until when, at which quota
 
 
 def check_open() -> None:
@@ -107,9 +107,12 @@ def disk_words() -> str:
 def check_agent(agent: Agent) -> None:
     """Raise when this agent has to wait: OverQuota, OverShare."""
     now = time.monotonic()
-    until, what = _in_debt.get(agent.pk, (0.0, ""))
-    if now < until:
-        raise OverQuota(f"agent {agent.name} is over its quota of {what}", retry_after_s=until - now)
+    for what, rate in _quotas(agent):
+        until, at_rate = _in_debt.get((agent.pk, what), (0.0, rate))
+        if now < until and at_rate == rate:  # under a new quota the next request tells what is owed
+            raise OverQuota(
+                f"agent {agent.name} is over its quota of {rate:,} {what} a second", retry_after_s=until - now
+            )
     with _lock:
         over = _shares.is_over(agent.pk, now=now)
     if over:
@@ -163,14 +166,19 @@ def _free(path: Path) -> float:
 
 def charge(agent: Agent, *, events: int, wire_bytes: int) -> None:
     """Take a request off the agent's quota, if it has one; what is over is waited off by its next requests."""
-    for what, amount, rate in (
-        ("events", events, agent.events_per_s or settings.AGENT_EVENTS_PER_S),
-        ("bytes", wire_bytes, agent.bytes_per_s or settings.AGENT_BYTES_PER_S),
-    ):
-        if rate:
+    for (what, rate), amount in zip(_quotas(agent), (events, wire_bytes), strict=True):
+        if rate and amount:
             debt_s = _take(agent.pk, what, amount, rate)
             if debt_s > 0:
-                _in_debt[agent.pk] = (time.monotonic() + debt_s, f"{rate:,} {what} a second")
+                _in_debt[agent.pk, what] = (time.monotonic() + debt_s, rate)
+
+
+def _quotas(agent: Agent) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Return (what, how many a second) of an agent's quotas; 0: no quota."""
+    return (
+        ("events", agent.events_per_s or settings.AGENT_EVENTS_PER_S),
+        ("bytes", agent.bytes_per_s or settings.AGENT_BYTES_PER_S),
+    )
 
 
 TAKE = """

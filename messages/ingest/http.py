@@ -122,6 +122,7 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
         raise WrongType(f"send one of {', '.join(sorted(media_types))}, not {media_type[:80] or 'nothing'}")
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     wire = _read(request)
+    request.ingest_wire_bytes = len(wire)  # type: ignore[attr-defined]
     data = inflate(wire, encoding, before_large=partial(gate.take_room, request))
     batch_id = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
     if len(batch_id) > 180 or "\x00" in batch_id:

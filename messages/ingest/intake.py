@@ -152,7 +152,10 @@ def _dead_letters(agent: Agent, body: Body) -> Decoded:
         keys=keys_for(agent),
     )
     identity = batch_identity("dead-letters", body.batch_id or batch_id, body.sha256)
-    store = partial(store_dead_letters, agent, letters, refused, batch_id=identity, body_sha256=body.sha256)
+    store = partial(
+        store_dead_letters, agent, letters, refused, batch_id=identity, body_sha256=body.sha256,
+        repeated=len(items) - len(letters) - len(refused),
+    )  # fmt: skip
     return Decoded(items=len(items), refused=refused, store=store)
 
 
@@ -224,7 +227,7 @@ def _mapped(endpoint: str, agent: Agent, body: Body, *, alone: bool) -> Decoded:
     if letters or refused_letters:
         write_letters = partial(
             store_dead_letters, agent, letters, refused_letters, batch_id=identity(f"{endpoint}:dead-letters"),
-            body_sha256=body.sha256, endpoint=endpoint,
+            body_sha256=body.sha256, endpoint=endpoint, repeated=len(made["dead_letter"]) - len(letters) - len(refused_letters),
         )  # fmt: skip
         stores.append(("dead-letters", Decoded(items=0, refused=refused_letters, store=write_letters)))
 

@@ -87,7 +87,11 @@ KEPT = {
     *("destination", "queue", "origin", "broker", "family", "source", "type", "specversion"),
     *("traceId", "spanId", "parentSpanId", "kind", "key", "startTimeUnixNano", "endTimeUnixNano"),
 }
-QUOTED = re.compile(r"'[^']*'")
+# Where a reason begins to say the sender's own value, of msgspec's words and protobuf's: to its end, but for the place that msgspec names last.
+SAID = re.compile(
+    r"(?:(?<=range: )|(?<=integer: )|(?<=float: )|(?<=which is )|(?<![a-z])(?!'utf-8' codec)(?=['\"])).+?(?= - at `[^`]*`\Z|\Z)",
+    re.S,
+)
 
 
 def mask_refused(item: Refused, text: str | None, work: Work) -> Refused:
@@ -100,7 +104,7 @@ def mask_refused(item: Refused, text: str | None, work: Work) -> Refused:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         tree = None
     raw = msgspec.json.format(msgspec.json.encode(tree), indent=2) if tree is not None else MARK.encode()
-    detail = QUOTED.sub(f"'{MARK}'", work.text(item.detail) or "")  # "Invalid enum value '4111…'"
+    detail = SAID.sub(f"'{MARK}'", work.text(item.detail) or "", count=1)  # "Invalid enum value '4111…'"
     return replace(item, raw=raw, detail=detail, masked=True)
 
 

@@ -21,8 +21,8 @@ from messages.ingest.model import NewEvent, NewPayload, RawItem, Refused
 from messages.payloads.seal import Content
 
 NDJSON = "application/x-ndjson"
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{32}$")]
-Hex16 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{16}$")]
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{32}$", max_length=32)]  # Python's $ lets a line end follow
+Hex16 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{16}$", max_length=16)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Zoned = Annotated[datetime, Meta(tz=True)]
@@ -108,6 +108,8 @@ def split_items(
                 raws = getattr(envelope, member)
                 if raws is UNSET:
                     raise Malformed(f'send a JSON array, or an object with "{member}": […]')
+                if "\x00" in envelope.batch_id:
+                    raise Malformed("a batch_id has no NUL in it")
                 items, batch_id = raws, envelope.batch_id or None
         except jsontext.UNREADABLE as error:
             raise Malformed(f"the body is not JSON of the documented shape: {error}") from error
@@ -152,6 +154,22 @@ def _event(
     destination = clean.optional(item.destination, clean.NAME_BYTES)
     message_id = clean.optional(item.message_id, clean.ID_BYTES)
     system = clean.text(item.system, 120)
+    trace_id, span_id, parent_span_id = (id_of(one) for one in (item.trace_id, item.span_id, item.parent_span_id))
+    trace = bytes.fromhex(trace_id) if trace_id else None
+    links = [
+        (bytes.fromhex(link.trace_id), link.span_id.lower())
+        for link in item.links[:128]
+        if id_of(link.trace_id) and id_of(link.span_id)
+    ]
+    if message_id:
+        uid: bytes | None = message_uid(environment_id, message_id, destination)
+    elif trace and span_id:
+        uid = message_of_span(
+            environment_id, operation=OPERATIONS[item.operation], destination=destination, trace_id=trace, span_id=span_id,
+            parent_span_id=parent_span_id, links=links,
+        )  # fmt: skip
+    else:
+        uid = None
     error = item.error or Error()
     failed = item.outcome == "error"
     return NewEvent(
@@ -166,14 +184,12 @@ def _event(
         name=clean.text(item.name or f"{item.operation} {item.destination}".strip(), clean.NAME_BYTES),
         destination=destination,
         message_id=message_id,
-        message_uid=_message_of(item, environment_id, message_id, destination),
+        message_uid=uid,
         correlation_id=clean.optional(item.correlation_id, clean.ID_BYTES),
-        trace_id=bytes.fromhex(item.trace_id) if item.trace_id else None,
-        span_id=item.span_id.lower() if item.span_id else None,
-        parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
-        links=[(bytes.fromhex(link.trace_id), link.span_id.lower()) for link in item.links[:128]]
-        if item.trace_id and item.span_id
-        else [],
+        trace_id=trace,
+        span_id=span_id,
+        parent_span_id=parent_span_id,
+        links=links if trace and span_id else [],
         error_type=clean.text(error.type or "_OTHER", clean.NAME_BYTES) if failed else None,
         error_message=clean.optional(error.message, clean.ERROR_BYTES) if failed else None,
         error_stack=clean.optional(error.stack, clean.ERROR_BYTES) if failed else None,
@@ -186,20 +202,9 @@ def _event(
     )
 
 
-def _message_of(item: EventItem, environment_id: int, message_id: str | None, destination: str | None) -> bytes | None:
-    if message_id:
-        return message_uid(environment_id, message_id, destination)
-    if not item.trace_id or not item.span_id:
-        return None
-    return message_of_span(
-        environment_id,
-        operation=OPERATIONS[item.operation],
-        destination=destination,
-        trace_id=bytes.fromhex(item.trace_id),
-        span_id=item.span_id.lower(),
-        parent_span_id=item.parent_span_id.lower() if item.parent_span_id else None,
-        links=[(bytes.fromhex(link.trace_id), link.span_id.lower()) for link in item.links],
-    )
+def id_of(digits: str | None) -> str | None:
+    """Return a trace's or span's id in lower case; all zero is none, as senders outside any trace write it (W3C Trace Context)."""
+    return digits.lower() if digits and digits.strip("0") else None
 
 
 def business_keys(given: Mapping[str, Any], attributes: Mapping[str, Any], keys: Keys) -> dict[str, str]:

@@ -15,13 +15,13 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from messages.ingest import clean, semconv
 from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
 from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.otlp_decode import check_some_are_readable, not_readable
+from messages.ingest.otlp_text import read_traces
 from messages.ingest.otlp_wire import Encoded, TraceRequest, attributes_of, plain
 from messages.payloads.seal import Content
 
@@ -103,7 +103,7 @@ class _Place:
 
 def as_json(raw: bytes) -> str:
     """Return a protobuf request as OTLP's JSON: hex ids, integer enums, indented to be read and mended."""
-    request = ExportTraceServiceRequest.FromString(raw)
+    request = read_traces(raw)
     tree = MessageToDict(request, use_integers_for_enums=True)
     for resource in tree.get("resourceSpans", []):
         for scope in resource.get("scopeSpans", []):
@@ -158,7 +158,7 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
     destination = semconv.destination_of(attributes)
     operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
     message_id = semconv.message_id_of(attributes)
-    batch = _batch(span, attributes, operation, destination, environment_id) if links and not message_id else ()
+    batch = _batch(span, attributes, operation, destination, environment_id) if linked and not message_id else ()
     # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
     nobodys = semconv.BATCH_COUNT in attributes and not message_id and not links
     uid = None
@@ -217,11 +217,13 @@ def _attributes(span: Any, scope: str) -> dict[str, Any]:
 
 
 def _links(span: Any) -> list[tuple[bytes, str]]:
-    return [
-        (link.trace_id, link.span_id.hex())
-        for link in span.links[:MOST_LINKS]
-        if len(link.trace_id) == 16 and len(link.span_id) == 8
-    ]
+    return [(link.trace_id, link.span_id.hex()) for link in span.links[:MOST_LINKS] if _leads_to_a_span(link)]
+
+
+def _leads_to_a_span(link: Any) -> bool:
+    """Whether a link names a span. SDKs also record links to nothing, all zero, for the attributes on them."""
+    trace_id, span_id = link.trace_id, link.span_id
+    return len(trace_id) == 16 and len(span_id) == 8 and trace_id != NO_TRACE and span_id != NO_SPAN
 
 
 def _took_us(span: Any) -> int:
@@ -247,7 +249,7 @@ def _batch(
         message_id = semconv.message_id_of(plain(link.attributes))
         if message_id:
             messages[message_uid(environment_id, message_id, destination)] = message_id
-        elif len(link.trace_id) == 16 and len(link.span_id) == 8:
+        elif _leads_to_a_span(link):
             messages[created_by_span(environment_id, link.trace_id, link.span_id.hex())] = None
     return list(messages.items())
 
@@ -298,5 +300,5 @@ def _payload(attributes: dict[str, Any]) -> NewPayload | None:
         return None
     content_type = clean.text(str(attributes.pop("waybill.payload.content_type", "") or "text/plain"), 200)
     if isinstance(body, Encoded):
-        return NewPayload(content_type, Content(base64.b64decode(body)))
+        return NewPayload(content_type, Content(body.data))
     return NewPayload(content_type, Content(str(body).encode("utf-8", "replace")))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -147,10 +149,20 @@ def plain(attributes: Any) -> dict[str, Any]:
     return {pair.key: (value := pair.value).string_value or value_of(value) for pair in attributes}
 
 
-class Encoded(str):
-    """Bytes, as base64."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Bytes that an attribute carries: as text what they say in UTF-8, so that masking reads it too, else base64.
 
-    __slots__ = ()
+    Not a str, so that nobody takes it for one: the encoder of JSON does not.
+    """
+
+    data: bytes
+
+    def __str__(self) -> str:
+        if b"\x00" not in self.data:
+            with suppress(UnicodeDecodeError):
+                return self.data.decode()
+        return base64.b64encode(self.data).decode()
 
 
 def value_of(any_value: Any) -> Any:
@@ -161,5 +173,5 @@ def value_of(any_value: Any) -> Any:
     if kind == "kvlist_value":
         return plain(any_value.kvlist_value.values[:256])
     if kind == "bytes_value":
-        return Encoded(base64.b64encode(any_value.bytes_value).decode())
+        return Encoded(any_value.bytes_value)
     return getattr(any_value, kind) if kind else None

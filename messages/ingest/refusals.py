@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from console.core.ids import uuid7
 from console.identity.models import Agent
@@ -17,6 +16,7 @@ from messages.ingest import otlp, semconv
 from messages.ingest.catalog import known_flow, rules_of
 from messages.ingest.masking import mask_refused
 from messages.ingest.model import MAPPED, Refused
+from messages.ingest.otlp_text import read_traces
 from messages.ingest.otlp_wire import plain
 from messages.masking.rules import Budget, Work
 from messages.models import IngestReject
@@ -91,7 +91,7 @@ def flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
         return None
     try:
         if endpoint == "traces":
-            resource = ExportTraceServiceRequest.FromString(raw).resource_spans[0]
+            resource = read_traces(raw).resource_spans[0]
             attributes = plain(resource.scope_spans[0].spans[0].attributes)
             semconv.rename(attributes)
             system = plain(resource.resource.attributes).get("service.name")

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from functools import partial
 
 import msgspec
+from django.db import DataError
 
 from console.identity.models import Agent
 from messages.ingest import messages_sql
@@ -62,6 +63,7 @@ class Row(msgspec.Struct):
 
 encode = msgspec.json.Encoder().encode
 JSONB = b"\x01"  # jsonb's binary form is its version and the text
+UNENCODABLE = (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError)
 
 
 def rows_of(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row]:
@@ -90,10 +92,17 @@ def rows_of(agent: Agent, events: Sequence[NewEvent], now: datetime) -> list[Row
 
 
 def columns_of(rows: Iterable[Row], agent: Agent, now: datetime) -> Iterator[tuple[object, ...]]:
-    """Yield what COPY writes of each event, in the order of EVENT_COLUMNS; one at a time, because 500 of them leave the processor's cache."""
+    """Yield what COPY writes of each event, in the order of EVENT_COLUMNS; one at a time, because 500 of them leave the processor's cache.
+
+    Raises DataError, as the database does, for an event that is no JSON: it is found among its neighbours and refused alone.
+    """
     environment_id, agent_id, today = agent.environment_id, agent.pk, now.date()
     for row in rows:
         event = row.event
+        try:
+            keys, attributes = JSONB + encode(event.keys), JSONB + encode(event.attributes)
+        except UNENCODABLE as error:  # cleaning should have seen to it: a mistake of ours is not to cost the batch
+            raise DataError(f"an event cannot be written as JSON: {type(error).__name__}") from error
         yield (
             event.occurred_at,
             event.id,
@@ -116,8 +125,8 @@ def columns_of(rows: Iterable[Row], agent: Agent, now: datetime) -> Iterator[tup
             event.error_type,
             event.error_message,
             event.error_stack,
-            JSONB + encode(event.keys),
-            JSONB + encode(event.attributes),
+            keys,
+            attributes,
             event.clamped_from,
             today if row.payload else None,
         )

@@ -61,6 +61,43 @@ def test_a_quota_of_bytes_counts_what_came_over_the_wire():
 
 
 @pytest.mark.django_db
+def test_a_body_that_is_refused_counts_towards_the_quota_of_bytes():
+    key = agent_key("noisy")
+    Agent.objects.filter(name="noisy").update(bytes_per_s=100)
+
+    codes = [push(EVENTS, b"x" * 3000, key=key).json()["code"] for _ in range(2)]
+
+    assert codes == ["malformed", "over_quota"]
+
+
+@pytest.mark.django_db
+def test_of_two_quotas_the_longer_wait_holds():
+    key = agent_key("noisy")
+    Agent.objects.filter(name="noisy").update(events_per_s=1, bytes_per_s=1000)
+    push(EVENTS, [event(name="x" * 1000) for _ in range(40)], key=key)  # 30 s of events, about as many of bytes
+    Agent.objects.filter(name="noisy").update(bytes_per_s=4000)
+    http._agents.clear()
+
+    answer = push(EVENTS, [event()], key=key)
+
+    assert (answer.json()["code"], answer["Retry-After"]) == ("over_quota", "30")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("quota", [1000, None])
+def test_a_larger_quota_takes_effect_for_an_agent_that_waits(quota: int | None):
+    key = agent_key("noisy")
+    Agent.objects.filter(name="noisy").update(events_per_s=1)
+    push(EVENTS, [event() for _ in range(40)], key=key)
+    assert push(EVENTS, [event()], key=key).status_code == 429
+
+    Agent.objects.filter(name="noisy").update(events_per_s=quota)
+    http._agents.clear()  # as after three seconds
+
+    assert push(EVENTS, [event()], key=key).status_code == 200
+
+
+@pytest.mark.django_db
 def test_otlp_is_told_in_its_own_words_to_come_back():
     from google.rpc.status_pb2 import Status
 

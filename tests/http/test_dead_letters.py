@@ -39,7 +39,16 @@ def test_the_same_death_delivered_again_meets_its_first_copy():
 
     answer = push(LETTERS, [once, once, letter()], key=key)
 
-    assert answer.json() == {"accepted": 1, "duplicates": 1, "rejected": []}
+    assert answer.json() == {"accepted": 1, "duplicates": 2, "rejected": []}
+    assert DeadLetter.objects.count() == 2
+
+
+def test_the_same_death_twice_in_one_batch_is_one_and_a_duplicate():
+    twice = letter()
+
+    answer = push(LETTERS, [twice, letter(), twice, {}], key=agent_key()).json()
+
+    assert (answer["accepted"], answer["duplicates"], len(answer["rejected"])) == (2, 1, 1)
     assert DeadLetter.objects.count() == 2
 
 
@@ -72,6 +81,16 @@ def test_poison_in_one_dead_letter_never_harms_its_batch(poison):
     assert body["accepted"] + len(body["rejected"]) == 3
     assert DeadLetter.objects.count() == body["accepted"] >= 2
     assert IngestReject.objects.count() == len(body["rejected"])
+
+
+def test_a_trace_id_that_is_all_zero_is_none_and_one_with_a_line_end_is_refused_alone():
+    context = [{"name": "traceparent", "type": "string", "value": f"00-{'a' * 32}-{'b' * 16}-01"}]
+    items = [letter(trace_id="0" * 32, span_id="0" * 16, headers=context), letter(trace_id="a" * 32 + "\n")]
+
+    answer = push(LETTERS, items, key=agent_key()).json()
+
+    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1])
+    assert DeadLetter.objects.get().trace_id.hex == "a" * 32
 
 
 def test_a_heartbeat_is_kept_and_a_bad_one_refused():

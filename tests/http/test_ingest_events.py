@@ -15,7 +15,7 @@ from django.test import Client
 from console.identity.keys import revoke_key
 from console.identity.models import Key
 from messages.ingest import http
-from messages.models import Event, IngestReject, LedgerEntry, Message, RollupMinute
+from messages.models import Event, IngestReject, LedgerEntry, Message, RollupMinute, TraceLink
 from messages.payloads.queries import stored_content
 from tests.factories import agent_key, api_key, event, person, push
 
@@ -102,6 +102,7 @@ def test_ndjson_is_taken_line_by_line():
         (b"[" * 5000, {}, 400, "malformed"),
         (b"\xff\xfe[]", {}, 400, "malformed"),
         (b"{}", {}, 400, "malformed"),
+        (b'{"batch_id": "\\u0000", "events": [{}]}', {}, 400, "malformed"),
         (b"[]", {"content_type": "text/xml"}, 415, "unsupported_media_type"),
         (b"\x1f\x8b broken", {"HTTP_CONTENT_ENCODING": "gzip"}, 400, "malformed"),
         (gzip.compress(b"[]", mtime=0)[:-4], {"HTTP_CONTENT_ENCODING": "gzip"}, 400, "malformed"),
@@ -183,6 +184,26 @@ def test_json_that_no_database_takes_is_an_error_with_a_code_never_a_500(raw):
 
     assert answer.status_code in (200, 400)
     assert answer.status_code == 400 or answer.json()["accepted"] + len(answer.json()["rejected"]) == 1
+
+
+def test_ids_that_are_all_zero_are_no_ids_and_tie_nothing_together():
+    none = {"trace_id": "0" * 32, "span_id": "0" * 16}
+    links = {"trace_id": "a" * 32, "span_id": "b" * 16, "parent_span_id": "0" * 16, "links": [none]}
+    items = [event(message_id="", **none), event(message_id="", **none), event(message_id="", **links)]
+
+    answer = push(EVENTS, items, key=agent_key())
+
+    assert answer.json()["accepted"] == 3
+    assert Event.objects.filter(trace_id=None, span_id=None, message_uid=None).count() == 2
+    assert Event.objects.get(span_id="b" * 16).parent_span_id is None
+    assert (Message.objects.count(), TraceLink.objects.count()) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["trace_id", "span_id", "parent_span_id"])
+def test_an_id_with_a_line_end_behind_it_is_none(name: str):
+    answer = push(EVENTS, [event(**{name: "a" * (32 if name == "trace_id" else 16) + "\n"}), event()], key=agent_key())
+
+    assert (answer.json()["accepted"], answer.json()["rejected"][0]["code"]) == (1, "invalid_item")
 
 
 def test_times_outside_the_range_are_clamped_and_the_senders_own_is_kept():

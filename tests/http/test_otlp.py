@@ -13,8 +13,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from messages.models import Event, Flow, Message, TraceLink
-from tests.factories import agent_key, push
+from messages.ingest import otlp
+from messages.ingest.mending import read_refused, resubmit
+from messages.models import Event, Flow, IngestReject, Message, TraceLink
+from tests.factories import ROOT, agent_key, push
 
 pytestmark = pytest.mark.django_db
 PROTOBUF = "application/x-protobuf"
@@ -75,6 +77,70 @@ def test_producer_and_consumer_in_two_traces_are_one_message_tied_by_a_link():
     assert Message.objects.get().event_count == 2
     assert Message.objects.get().keys == {"order_no": "4711"}
     assert TraceLink.objects.get().linked_trace_id.bytes == sent.trace_id
+
+
+@pytest.mark.parametrize("content_type", [PROTOBUF, "application/json"])
+def test_bytes_in_any_attribute_are_kept_as_text_or_base64(content_type: str):
+    request = ExportTraceServiceRequest()
+    made = span(request, messaging__destination__name="orders")
+    request.resource_spans[0].resource.attributes.add(key="host.name").value.bytes_value = b"\x00\xff"
+    for name in ("messaging.kafka.message.key", "messaging.message.id", "order_no", "empty"):
+        made.attributes.add(key=name).value.bytes_value = b"\x00\xff" if name != "empty" else b""
+    made.attributes.add(key="invoice_no").value.bytes_value = b"2024-17"
+    listed = made.attributes.add(key="listed").value
+    listed.array_value.values.add().bytes_value = b"\x00\xff"
+    listed.array_value.values.add().kvlist_value.values.add(key="in").value.bytes_value = b"\x00\xff"
+    body = request.SerializeToString() if content_type == PROTOBUF else otlp.as_json(request.SerializeToString())
+
+    answer = push(
+        "/v1/traces", body if content_type == PROTOBUF else body.encode(), key=agent_key(), content_type=content_type
+    )
+
+    assert answer.status_code == 200
+    stored = Event.objects.get()
+    base64 = "AP8="
+    assert (stored.message_id, stored.keys) == (base64, {"order_no": base64, "invoice_no": "2024-17"})
+    assert stored.attributes["messaging.kafka.message.key"] == stored.attributes["host.name"] == base64
+    assert (stored.attributes["listed"], stored.attributes["empty"]) == ([base64, {"in": base64}], "")
+
+
+@pytest.mark.parametrize("field", ["attribute", "name", "status"])
+def test_a_span_whose_text_is_not_utf_8_is_refused_to_its_flow_and_can_be_mended(field: str):
+    key, request = agent_key(), ExportTraceServiceRequest()
+    span(request, messaging__destination__name="orders")
+    bad = span(request, messaging__destination__name="orders", note="?mark" if field == "attribute" else "")
+    if field == "name":
+        bad.name = "?mark"
+    elif field == "status":
+        bad.status.message = "?mark"
+    body = request.SerializeToString().replace(b"?mark", b"\xffmark")
+
+    answer = ExportTraceServiceResponse.FromString(push("/v1/traces", body, key=key, content_type=PROTOBUF).content)
+
+    assert answer.partial_success.rejected_spans == 1
+    reject = IngestReject.objects.get()
+    text = read_refused(reject, by=ROOT)
+    assert reject.flow.name == "orders"
+    assert "\ufffdmark" in text
+    assert resubmit(reject, text.replace("\ufffd", "!"), by=ROOT)["accepted"] == 1
+    assert Event.objects.count() == 2
+
+
+def test_links_and_a_parent_that_are_all_zero_tie_nothing_together():
+    """SDKs record a link to no span for the attributes on it: where the producer is not traced, that is every link."""
+    request, orders = ExportTraceServiceRequest(), {"messaging__destination__name": "orders"}
+    nowhere = (bytes(16), bytes(8))
+    for _ in range(2):
+        span(request, kind=5, links=[nowhere], parent=bytes(8), messaging__operation__type="process", **orders)
+    many = span(request, kind=5, links=[nowhere, nowhere], messaging__operation__type="receive", **orders)
+    for link, message_id in zip(many.links, ("order-4711", "order-4712"), strict=True):
+        link.attributes.add(key="messaging.message.id").value.string_value = message_id
+
+    export(request, agent_key())
+
+    assert Message.objects.count() == 4
+    assert Message.objects.filter(message_id__startswith="order-").count() == 2
+    assert not TraceLink.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,17 @@ def test_a_body_that_a_span_carries_as_bytes_is_stored_as_these_bytes():
     assert opened(Payload.objects.get().id).body.decode() == json_body(SECRET)
 
 
+def test_text_that_an_attribute_carries_as_bytes_is_masked_like_text():
+    rule("regex", CARD)
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
+    span.attributes.add(key="note").value.bytes_value = f"card {SECRET}".encode()
+
+    assert push("/v1/traces", request.SerializeToString(), key=agent_key(), content_type=PROTOBUF).status_code == 200
+
+    assert Event.objects.get().attributes["note"] == "card •••"
+
+
 def test_without_rules_the_same_is_stored_as_it_came():
     native(json_body(SECRET), SECRET, "application/json")
 
@@ -266,6 +277,48 @@ def test_a_refused_item_keeps_its_skeleton_alone(endpoint: str, known: bool):
     assert (reject.flow is not None) == known
     assert SECRET not in everything_stored()
     assert endpoint == "traces" or IngestReject.objects.get().flow or "orders" in everything_stored()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"intValue": f"{SECRET}x"},
+        {"intValue": f"{SECRET}{SECRET}"},
+        {"intValue": f' 1"{SECRET}'},
+        {"intValue": f"it's {SECRET}"},
+        {"intValue": "x" * 250 + f" {SECRET}"},
+        {"intValue": int(SECRET) / 1e9},
+        {"doubleValue": f"-{SECRET}z"},
+        {"arrayValue": {"values": int(SECRET)}},
+    ],
+    ids=str,
+)
+def test_the_reason_of_a_refused_span_does_not_say_what_is_masked(value: dict[str, object]):
+    """The words of protobuf's parser quote what it cannot read, each in its own way."""
+    rule("header", "card")
+    named = {"key": "messaging.destination.name", "value": {"stringValue": "orders"}}
+    spans = [
+        {"traceId": "a" * 32, "spanId": str(number) * 16, "attributes": [named, *more]}
+        for number, more in enumerate([[], [{"key": "card", "value": value}]], start=1)
+    ]
+
+    answer = push("/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}, key=agent_key())
+
+    assert answer.json()["partialSuccess"]["rejectedSpans"] == "1"
+    assert IngestReject.objects.get().detail.startswith("it cannot be read: Failed to parse attributes field: ")
+    for secret in (SECRET, SECRET[:7]):
+        assert secret not in everything_stored()
+        assert secret not in answer.content.decode()
+
+
+@pytest.mark.parametrize("value", [f"a'{SECRET}", f"a'b\"{SECRET}", f"it's {'x' * 500} {SECRET}"])
+def test_the_reason_of_a_refused_item_does_not_say_what_is_masked(value: str):
+    rule("json_path", "$..card")
+
+    push(LETTERS, [letter(reason_code=value)], key=agent_key())
+
+    assert IngestReject.objects.get().detail.startswith("Invalid enum value '•••'")
+    assert SECRET not in everything_stored()
 
 
 def test_an_unreadable_body_is_not_stored_unless_the_rule_says_so_and_is_counted():

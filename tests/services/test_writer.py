@@ -14,10 +14,12 @@ from django.db import connection, connections, transaction
 
 from messages.ingest import writer
 from messages.ingest.cloudevents import BATCHED
+from messages.ingest.model import Batch, NewEvent
 from messages.ingest.partitions import TABLES, ensure_partitions, existing_days
+from messages.ingest.writer import write_batch
 from messages.models import Event, LedgerEntry, Message, RollupHour, RollupMinute, TraceLink
 from messages.payloads.queries import stored_content
-from tests.factories import agent_key, event, push
+from tests.factories import agent, agent_key, event, push
 
 EVENTS = "/ingest/v1/events"
 
@@ -221,3 +223,23 @@ def test_copies_of_an_event_without_time_that_come_at_once_are_stored_once(commi
     assert sum(answer["accepted"] for answer in answers) == 9  # type: ignore[index]
     assert sum(answer["duplicates"] for answer in answers) == 7  # type: ignore[index]
     assert Event.objects.filter(message_id="order-4711-created").count() == 1
+
+
+@pytest.mark.parametrize("optimistic", [True, False], ids=["COPY", "staged"])
+def test_an_event_that_is_no_json_while_copy_runs_is_refused_alone(committed: None, optimistic: bool):
+    now, sender = datetime.now(UTC), agent()
+    events = [
+        NewEvent(
+            index=index, id=bytes([index] * 16), occurred_at=now, system="shop", operation=2, outcome=1, raw=b"{}",
+            attributes={"a": object()} if index == 2 else {},
+        )
+        for index in range(5)
+    ]  # fmt: skip
+    if not optimistic:
+        write_batch(sender, Batch(endpoint="events", batch_id="0", body_sha256=b"0", events=events[:1], refused=[]))
+
+    answer = write_batch(sender, Batch(endpoint="events", batch_id="1", body_sha256=b"1", events=events, refused=[]))
+
+    assert (answer.accepted + answer.duplicates, [one["index"] for one in answer.rejected]) == (4, [2])
+    assert answer.rejected[0]["code"] == "not_storable"
+    assert Event.objects.count() == 4
