@@ -43,7 +43,8 @@ check: .venv/dev.stamp
 	$(PYTHON) -m tests.deployment
 
 test: engines check
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	@# in the order of collection: the files of short tests come last, and fill up what the long ones leave
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: bench-ingest bench-harvest bench-replay
 
