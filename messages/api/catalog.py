@@ -24,7 +24,7 @@ from messages.access import (
 from messages.api import serializers as out
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered, validated
 from messages.api.views import listing, reading
-from messages.catalog.connecting import Wanted, files_of, why_not
+from messages.catalog.connecting import LONGEST_QUEUE, MOST_QUEUES, Wanted, files_of, why_not
 from messages.catalog.connections import (
     approve_connection,
     check_address,
@@ -106,7 +106,9 @@ class HarvestIn(serializers.Serializer[Any]):
     address = serializers.CharField(max_length=500)
     username = serializers.CharField(max_length=200, allow_blank=True, default="")
     with_secret = serializers.BooleanField(default=False, help_text="Whether it needs a password or token.")
-    queues = serializers.ListField(child=serializers.CharField(max_length=300), min_length=1, max_length=100)
+    queues = serializers.ListField(
+        child=serializers.CharField(max_length=LONGEST_QUEUE), min_length=1, max_length=MOST_QUEUES
+    )
     system = serializers.CharField(max_length=120, allow_blank=True, default="")
     mode = serializers.ChoiceField(choices=["move", "mirror"], default="move")
     agent = serializers.CharField(max_length=120)

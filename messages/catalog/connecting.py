@@ -14,6 +14,8 @@ from messages.connectors import families, why_no_mirror
 
 KEY_VARIABLE = "WAYBILL_AGENT_KEY"
 FOLDER = "/etc/waybill"
+MOST_QUEUES = 200  # as many as a look through a broker offers
+LONGEST_QUEUE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

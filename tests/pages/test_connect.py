@@ -45,6 +45,24 @@ def loaded(tmp_path: Path, files: Any, key: str = "wb_agent_x") -> Any:
     return load_config(file, {"WAYBILL_AGENT_KEY": key, "RABBIT_EU_PASSWORD": "s3cret"})
 
 
+def test_every_queue_that_is_named_stands_in_the_file_and_more_than_one_harvester_takes_is_refused(db: None):
+    client = signed_in(Role.ADMINISTRATOR)
+    said = {
+        "name": "rabbit-eu",
+        "kind": "rabbitmq",
+        "address": "amqp://h:5672/",
+        "queue": [f"q{number}" for number in range(200)],
+    }
+
+    written, refused = (
+        client.get(f"{PAGE}?{urlencode(said | {'queue': queues}, doseq=True)}")
+        for queues in (said["queue"], [*said["queue"], "q200"])
+    )
+
+    assert written.content.decode().count("[[broker.queue]]") == 200
+    assert (refused.status_code, "at most 200" in refused.content.decode()) == (422, True)
+
+
 # files ---------------------------------------------------------------------------------------------------------------
 
 
