@@ -35,7 +35,10 @@ def connect(parts: SplitResult, port: int, deadline: float) -> Wire:
     """
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else port)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label of more than 63 characters
+        raise OSError("the host's name is none that can be looked up") from error
     for *_, where in found:
         address = ipaddress.ip_address(str(where[0]).split("%")[0])
         checked = getattr(address, "ipv4_mapped", None) or address

@@ -30,6 +30,10 @@ NOT_OURS = frozenset(
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110: token
 
 
+class BadCredentials(Exception):
+    """What is stored cannot stand in a header; the sentence does not quote it."""
+
+
 class HTTPConnector:
     """options  bearer (true: the secret is a bearer token; else with a username it is a basic password)."""
 
@@ -45,8 +49,9 @@ class HTTPConnector:
     def _publish(self, item: Outgoing, timeout_s: float) -> Published:
         try:
             method, path = request_line(self.parts.path, item)
+            headers = self._headers(item)
             wire = connect(self.parts, 80, time.monotonic() + timeout_s)
-        except (ForbiddenTarget, NotBelow) as error:
+        except (ForbiddenTarget, NotBelow, BadCredentials) as error:
             return Published(id=item.id, result="refused", detail=str(error))
         except ssl.SSLError as error:
             return Published(id=item.id, result="refused", detail=f"its certificate is not trusted: {error.reason}")
@@ -59,7 +64,7 @@ class HTTPConnector:
         connection = http.client.HTTPConnection(self.parts.hostname or "", wire.port)
         connection.sock = wire  # type: ignore[assignment]
         try:
-            connection.request(method, path, body=item.body, headers=self._headers(item))
+            connection.request(method, path, body=item.body, headers=headers)
             answer = connection.getresponse()
             body = _body_of(answer)
         except (OSError, http.client.HTTPException) as error:
@@ -81,21 +86,33 @@ class HTTPConnector:
             value = str(value_of(header))
             if header.name.lower() not in NOT_OURS and NAME.fullmatch(header.name) and _is_plain(value):
                 headers[header.name] = value
-        if self.address.secret:
-            if self.address.options.get("bearer") or not self.address.username:
-                headers["Authorization"] = f"Bearer {self.address.secret}"
-            else:
-                pair = base64.b64encode(f"{self.address.username}:{self.address.secret}".encode()).decode()
-                headers["Authorization"] = f"Basic {pair}"
-        return headers
+        return headers | self._login()
+
+    def _login(self) -> dict[str, str]:
+        secret = self.address.secret
+        if not secret:
+            return {}
+        if not self.address.options.get("bearer") and self.address.username:
+            pair = base64.b64encode(f"{self.address.username}:{secret}".encode()).decode()
+            return {"Authorization": f"Basic {pair}"}
+        if not _is_plain(secret):  # http.client would say so too, and quote it
+            raise BadCredentials(
+                "the stored token cannot be sent: it holds a line break or a character that no header takes; set it again"
+            )
+        return {"Authorization": f"Bearer {secret}"}
 
     def check(self, destination: str | None) -> list[Check]:
         try:
             connect(self.parts, 80, time.monotonic() + 5).hang_up()
         except (OSError, ForbiddenTarget) as error:
             return [Check(question="reached", answer=False, detail=str(error) or type(error).__name__)]
+        reached = Check(question="reached", answer=True, detail=f"{self.parts.netloc} takes connections")
+        try:
+            self._login()
+        except BadCredentials as error:
+            return [reached, Check(question="authenticated", answer=False, detail=str(error))]
         return [
-            Check(question="reached", answer=True, detail=f"{self.parts.netloc} takes connections"),
+            reached,
             Check(question="may publish", answer=None, detail="only a real message would tell"),
         ]
 
