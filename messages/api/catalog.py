@@ -29,6 +29,7 @@ from messages.catalog.connections import (
     approve_connection,
     check_address,
     check_connection,
+    check_options,
     create_connection,
     discover_queues,
     rotate_secret,
@@ -112,6 +113,9 @@ class HarvestIn(serializers.Serializer[Any]):
     system = serializers.CharField(max_length=120, allow_blank=True, default="")
     mode = serializers.ChoiceField(choices=["move", "mirror"], default="move")
     agent = serializers.CharField(max_length=120)
+    management = serializers.CharField(
+        max_length=500, allow_blank=True, default="", help_text="As a connection has it: tells the age of the oldest."
+    )
 
 
 class HarvestOut(serializers.Serializer[Any]):
@@ -299,6 +303,7 @@ class HarvestFiles(View):
         """Write the files of a harvester for one broker, without its key: `POST agents` makes that. Nothing is kept."""
         asked = validated(HarvestIn, request.data)
         check_address(asked["kind"], asked["address"])
+        check_options(asked["kind"], {"management": asked["management"]})
         wanted = Wanted(console=request.build_absolute_uri("/").rstrip("/"), **asked)
         if words := why_not(wanted):
             raise Invalid(words)
