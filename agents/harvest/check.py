@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,13 @@ def check(config: HarvestConfig) -> int:
     fine = _printed(_of_console(config))
     for queue in config.queues:
         print(f"{queue.broker} / {queue.name} ({get_family(queue.kind).label})")
-        source = open_source(config, queue)
+        found: list[Answer] = []
         try:
-            found = [(one.answer, f"{one.question}: {one.detail}") for one in source.check()]
-            print(f"  {doing(config, queue)}{_waiting(source)}")
-        finally:
-            source.close()
+            with contextlib.closing(open_source(config, queue)) as source:
+                found = [(one.answer, f"{one.question}: {one.detail}") for one in source.check()]
+                print(f"  {doing(config, queue)}{_waiting(source)}")
+        except ValueError as error:  # an address that its client takes for none
+            found = [(False, f"reached: {error}")]
         fine &= _printed(iter([*found, *_of_folders(config, queue)]))
     print("everything can be harvested" if fine else "not everything works: see the lines with NO")
     return 0 if fine else 1

@@ -24,11 +24,12 @@ from messages.access import (
 from messages.api import serializers as out
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered, validated
 from messages.api.views import listing, reading
-from messages.catalog.connecting import Wanted, files_of, why_not
+from messages.catalog.connecting import LONGEST_QUEUE, MOST_QUEUES, Wanted, files_of, why_not
 from messages.catalog.connections import (
     approve_connection,
     check_address,
     check_connection,
+    check_options,
     create_connection,
     discover_queues,
     rotate_secret,
@@ -106,10 +107,15 @@ class HarvestIn(serializers.Serializer[Any]):
     address = serializers.CharField(max_length=500)
     username = serializers.CharField(max_length=200, allow_blank=True, default="")
     with_secret = serializers.BooleanField(default=False, help_text="Whether it needs a password or token.")
-    queues = serializers.ListField(child=serializers.CharField(max_length=300), min_length=1, max_length=100)
+    queues = serializers.ListField(
+        child=serializers.CharField(max_length=LONGEST_QUEUE), min_length=1, max_length=MOST_QUEUES
+    )
     system = serializers.CharField(max_length=120, allow_blank=True, default="")
     mode = serializers.ChoiceField(choices=["move", "mirror"], default="move")
     agent = serializers.CharField(max_length=120)
+    management = serializers.CharField(
+        max_length=500, allow_blank=True, default="", help_text="As a connection has it: tells the age of the oldest."
+    )
 
 
 class HarvestOut(serializers.Serializer[Any]):
@@ -297,6 +303,7 @@ class HarvestFiles(View):
         """Write the files of a harvester for one broker, without its key: `POST agents` makes that. Nothing is kept."""
         asked = validated(HarvestIn, request.data)
         check_address(asked["kind"], asked["address"])
+        check_options(asked["kind"], {"management": asked["management"]})
         wanted = Wanted(console=request.build_absolute_uri("/").rstrip("/"), **asked)
         if words := why_not(wanted):
             raise Invalid(words)

@@ -14,11 +14,13 @@ from messages.connectors import families, why_no_mirror
 
 KEY_VARIABLE = "WAYBILL_AGENT_KEY"
 FOLDER = "/etc/waybill"
+MOST_QUEUES = 200  # as many as a look through a broker offers
+LONGEST_QUEUE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What somebody wants to be harvested: one broker, some of its queues."""
+    """What somebody wants to be harvested: one broker, some of its queues. management: where the broker tells more of them, "" for nowhere."""
 
     console: str
     agent: str
@@ -30,6 +32,7 @@ class Wanted:
     queues: Sequence[str]
     system: str
     mode: str
+    management: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,8 @@ def _toml(wanted: Wanted) -> str:
         lines.append(f"username = {_quoted(wanted.username)}")
     if wanted.with_secret:
         lines.append(f"secret_env = {_quoted(secret_variable(wanted.broker))}")
+    if wanted.management:
+        lines += ["", "[broker.options]", f"management = {_quoted(wanted.management)}"]
     for queue in wanted.queues:
         lines += ["", "[[broker.queue]]", f"name = {_quoted(queue)}"]
         if wanted.system:

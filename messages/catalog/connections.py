@@ -92,6 +92,7 @@ def _check_host(address: str) -> None:
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")  # as looking it up does
     except ValueError as error:
         raise ConnectionInvalid("the address is not a URL") from error
     if not host:
@@ -129,6 +130,7 @@ def create_connection(
     check_options(kind, options or {})
     if not name.strip() or "\x00" in name + address + username:
         raise ConnectionInvalid("a connection needs a name: what the harvester calls this broker")
+    _connector(kind, Address(url=address)).close()  # asks nobody: it refuses what could never be asked
     try:
         with transaction.atomic():
             connection = Connection.objects.create(
@@ -194,9 +196,13 @@ def connector_of(connection: Connection) -> Connector:
         secret=open_secret(bytes(connection.secret)),
         options=connection.options,
     )
+    return _connector(connection.kind, address)
+
+
+def _connector(kind: str, address: Address) -> Connector:
     try:
-        return get_connector(connection.kind, address, settings.CONSOLE_FAMILIES)
-    except UnknownFamily as error:  # its kind was declared when it was made, and is no more
+        return get_connector(kind, address, settings.CONSOLE_FAMILIES)
+    except (UnknownFamily, ValueError) as error:  # its kind was declared when it was made, and is no more
         raise ConnectionInvalid(str(error)) from error
 
 

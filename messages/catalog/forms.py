@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from console.identity.models import Team
-from messages.catalog.connecting import Wanted, why_not
+from messages.catalog.connecting import LONGEST_QUEUE, MOST_QUEUES, Wanted, why_not
 from messages.catalog.connections import ConnectionInvalid, check_address, connection_families, harvested_families
 from messages.catalog.services import FlowChange
 from messages.models import Flow
@@ -99,7 +99,7 @@ class ConnectForm(forms.Form):
     username = forms.CharField(max_length=200, required=False, label="User name")
     password = forms.BooleanField(required=False, label="It needs a password or token")
     queues = forms.CharField(
-        max_length=10_000,
+        max_length=(LONGEST_QUEUE + 2) * MOST_QUEUES,
         label="Dead-letter queues or streams",
         help_text="One a line.",
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -123,6 +123,13 @@ class ConnectForm(forms.Form):
         if family is not None:
             self.fields["address"].help_text = f"For example {family.example}: without user and password."
             self.fields["address"].widget.attrs["placeholder"] = family.example
+
+    def clean_queues(self) -> str:
+        named = self.cleaned_data["queues"].splitlines()
+        if len(named) > MOST_QUEUES or any(len(one) > LONGEST_QUEUE for one in named):
+            words = f"One harvester takes at most {MOST_QUEUES} here, of at most {LONGEST_QUEUE} characters each."
+            raise forms.ValidationError(words)
+        return str(self.cleaned_data["queues"])
 
     def clean(self) -> dict[str, Any]:
         said = super().clean() or {}
@@ -150,7 +157,7 @@ class ConnectForm(forms.Form):
             address=said["address"],
             username=said["username"],
             with_secret=bool(said["password"]),
-            queues=[line.strip() for line in said["queues"].splitlines() if line.strip()][:100],
+            queues=[line.strip() for line in said["queues"].splitlines() if line.strip()],
             system=said["system"],
             mode=said["mode"],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -52,6 +53,8 @@ def _context(request: PageRequest) -> dict[str, Any]:
     complete = bool(asked["name"] and asked["queues"]) and "draft" not in request.GET
     form = ConnectForm(asked if complete else None, kind=asked["kind"], initial=asked)
     wanted = form.wanted(_base(request)) if complete and form.is_valid() else None
+    if wanted and known and wanted.address == known.address:
+        wanted = replace(wanted, management=str(known.options.get("management") or ""))
     now = timezone.now()
     context: dict[str, Any] = {
         "form": form,

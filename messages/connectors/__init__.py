@@ -48,7 +48,7 @@ def families(more: Mapping[str, str] | None = None) -> list[Family]:
 
 
 def get_connector(kind: str, address: Address, more: Mapping[str, str] | None = None) -> Connector:
-    """Return a connector ready to publish; raises UnknownFamily."""
+    """Return a connector ready to publish; raises UnknownFamily, and ValueError for an address that it cannot use."""
     path = get_family(kind, more).connector
     if not path:
         raise UnknownFamily(f"nothing can be sent to a connection of kind “{kind}”")

@@ -20,6 +20,8 @@ from console.core.nesting import deeper_than
 from messages.schemas.avro_logical import READ, base64_text
 from messages.schemas.limits import LARGEST_SCHEMA, LONGEST_NAME, MOST_DEPTH, BadSchema, Budget, Misfit
 
+NAMES = f"a name is text of at most {LONGEST_NAME} characters"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvroSchema:
@@ -40,7 +42,9 @@ def read_schema(text: str) -> AvroSchema:
         raise BadSchema(f"it is nested deeper than {MOST_DEPTH}")
     named: dict[str, Any] = {}
     try:
-        root = fastavro.parse_schema(msgspec.json.decode(data), named_schemas=named)
+        said = msgspec.json.decode(data)
+        _check_names(said)
+        root = fastavro.parse_schema(said, named_schemas=named)
         print_ = fingerprint(to_parsing_canonical_form(root), "CRC-64-AVRO")
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadSchema(f"it is not JSON: {error}"[:300]) from error
@@ -52,6 +56,19 @@ def read_schema(text: str) -> AvroSchema:
         raise BadSchema(f"it is no Avro schema: {type(error).__name__} {error}"[:300]) from error
     _check_types(root, named)
     return AvroSchema(root=root, named=named, fingerprint=print_)
+
+
+def _check_names(said: Any) -> None:
+    """Refuse long names before fastavro writes them out: a namespace of 60 KB that 6,000 fields refer to took it 34 s and 1 GB."""
+    waiting = [said]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+            if any(len(str(one.get(key, ""))) > LONGEST_NAME for key in ("name", "namespace")):
+                raise BadSchema(NAMES)
 
 
 def _check_types(root: Any, named: dict[str, Any]) -> None:
@@ -68,7 +85,7 @@ def _check_types(root: Any, named: dict[str, Any]) -> None:
             kind = one["type"]
             names = [one.get("name", ""), *one.get("symbols", []), *(f["name"] for f in one.get("fields", []))]
             if any(not isinstance(name, str) or len(name) > LONGEST_NAME for name in names):
-                raise BadSchema(f"a name is text of at most {LONGEST_NAME} characters")
+                raise BadSchema(NAMES)
             if kind == "fixed" and not (isinstance(one["size"], int) and one["size"] >= 0):
                 raise BadSchema("a fixed has a size in bytes")
             waiting += [one[key] for key in ("items", "values") if key in one]

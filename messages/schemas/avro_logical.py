@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 LARGEST_DECIMAL = 256  # bytes of the unscaled number: longer ones stay base64, for making digits of them takes the square of their length
+LARGEST_SCALE = 10**9  # a Decimal's exponent has an end, and the number in a schema has none
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  moments are told with Z or without by their type
 DIGITS = {"millis": 3, "micros": 6, "nanos": 9}
 
@@ -26,7 +27,7 @@ def base64_text(data: bytes) -> str:
 def decimal(value: bytes, schema: dict[str, Any]) -> Any:
     """Return the number itself, as JSON with every digit: 1284.50."""
     scale = schema.get("scale", 0)
-    if not value or len(value) > LARGEST_DECIMAL or not isinstance(scale, int):
+    if not value or len(value) > LARGEST_DECIMAL or not isinstance(scale, int) or scale > LARGEST_SCALE:
         return base64_text(value)
     unscaled = int.from_bytes(value, "big", signed=True)
     digits = tuple(map(int, str(abs(unscaled))))

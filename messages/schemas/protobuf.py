@@ -9,13 +9,15 @@ from functools import lru_cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, json_format, message_factory
-from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
-from messages.schemas.limits import LONGEST_NAME, MOST_CHARACTERS, BadSchema, Misfit
+from messages.schemas.limits import LONGEST_NAME, MOST_CHARACTERS, MOST_DEPTH, BadSchema, Budget, Misfit
 from messages.schemas.protoc import LARGEST_COMPILED, compile_proto
 
+ANY = "google.protobuf.Any"
+TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 LARGEST_BYTES = 1024 * 1024  # of a message: half a million empty ones within it take 0.4 s
 
 
@@ -81,7 +83,7 @@ def find_message(compiled: Compiled, name: str) -> Descriptor:
         raise BadSchema(f"say which message: {', '.join(one.full_name for one in top[:20])}")
     try:
         return compiled.pool.FindMessageTypeByName(name)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError):  # TypeError: half a surrogate pair
         raise BadSchema(
             f"there is no message '{name[:100]}' in it, but {', '.join(m.full_name for m in top[:20])}"
         ) from None
@@ -109,15 +111,55 @@ def decode(compiled: Compiled, kind: Descriptor, data: bytes) -> tuple[str, int]
         known_and_unknown = found.ByteSize()
         found.DiscardUnknownFields()
         unknown = known_and_unknown - found.ByteSize()
+        _weigh(found, compiled.pool, Budget(), 1)
         text = json_format.MessageToJson(
             found, indent=None, preserving_proto_field_name=True, descriptor_pool=compiled.pool, ensure_ascii=False
         )
     except DecodeError as error:
         raise Misfit("it is not encoded as Protobuf") from error
-    except (json_format.Error, TypeError, ValueError, KeyError, RecursionError, OverflowError) as error:
+    except (json_format.Error, TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        # AttributeError: a schema may have a google.protobuf.Timestamp of its own, without the fields of Google's
         raise Misfit(f"it cannot be written as JSON: {error}"[:300]) from error
     if unknown and not found.ListFields():
         raise Misfit("the schema knows none of its fields")
     if len(text) > MOST_CHARACTERS:
         raise Misfit(f"it holds more than is decoded ({MOST_CHARACTERS // 1024 // 1024} MiB of JSON)")
     return text, unknown
+
+
+def _weigh(message: Any, pool: DescriptorPool, budget: Budget, depth: int) -> None:
+    """Spend what the JSON of a message takes before it is made; raises Misfit, and what json_format raises for an Any.
+
+    1 MB of one-byte enum values becomes a megabyte of names, and each Any within an Any a copy of all that is in it.
+    """
+    if depth > MOST_DEPTH:
+        raise Misfit(f"it is nested deeper than {MOST_DEPTH}")
+    for field, value in message.ListFields():
+        budget.spend(len(field.name))
+        kind = field.message_type
+        if kind is not None and kind.GetOptions().map_entry:
+            of_value = kind.fields_by_name["value"]
+            for key in value:
+                budget.spend(len(str(key)))
+                _weigh_one(of_value, value[key], pool, budget, depth)
+        elif isinstance(value, str | bytes | int | float) or hasattr(value, "ListFields"):
+            _weigh_one(field, value, pool, budget, depth)
+        elif kind is None and field.enum_type is None and field.type not in TEXTS:
+            budget.spend(2 * len(value))
+        else:
+            for one in value:
+                _weigh_one(field, one, pool, budget, depth)
+    if message.DESCRIPTOR.full_name == ANY and message.type_url:
+        kind = pool.FindMessageTypeByName(message.type_url.rpartition("/")[2])
+        _weigh(message_factory.GetMessageClass(kind).FromString(message.value), pool, budget, depth + 1)
+
+
+def _weigh_one(field: FieldDescriptor, value: Any, pool: DescriptorPool, budget: Budget, depth: int) -> None:
+    if field.message_type is not None:
+        budget.spend(0)
+        _weigh(value, pool, budget, depth + 1)
+    elif field.enum_type is not None:
+        named = field.enum_type.values_by_number.get(value)
+        budget.spend(len(named.name) if named else 8)
+    else:
+        budget.spend(len(value) * 4 // 3 if isinstance(value, bytes) else len(value) if isinstance(value, str) else 0)

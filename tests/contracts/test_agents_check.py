@@ -139,3 +139,18 @@ def test_rabbitmq_is_asked_for_a_letter_only_where_none_would_be_delivered(rabbi
     assert (full.question, full.answer) == ("may read", None)
     assert "it needs the read right" in full.detail
     assert method.redelivered is False
+
+
+def test_an_address_that_is_none_is_a_no_and_the_other_queues_are_asked_all_the_same(
+    console: FakeConsole, stream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = config_of(tmp_path, console.url, stream)
+    odd = '[[broker]]\nname = "odd"\nkind = "redis-streams"\naddress = "redis://h/0?db=first"\n[[broker.queue]]\nname = "x.dlq"\n'
+    head, _, rest = file.read_text().partition("[[broker]]")
+    file.write_text(f"{head}{odd}[[broker]]{rest}")
+
+    code = check(load_config(file, {}))
+
+    said = capsys.readouterr().out
+    assert (code, "NO  reached: the address is not like redis://host:6379/0" in said) == (1, True)
+    assert f"b / {stream}" in said

@@ -54,6 +54,27 @@ def test_http_gives_the_whole_exchange_one_deadline_however_slowly_the_answer_tr
         assert not thread.is_alive()  # we hung up
 
 
+@pytest.mark.parametrize("secret", ["s3cret\n", "s3cret\r\nX-Admin: 1", "s3cret…", "s3 cret\x00"])
+def test_a_token_that_no_header_takes_is_refused_in_words_that_do_not_quote_it(secret: str):
+    with receiving([Answer(status=202)]) as receiver:
+        connector = HTTPConnector(Address(url=receiver.url, secret=secret))
+
+        [published] = connector.publish([outgoing("x")], timeout_s=5)
+        checks = connector.check(None)
+
+    assert (published.result, "the stored token cannot be sent" in published.detail) == ("refused", True)
+    assert [(one.question, one.answer) for one in checks] == [("reached", True), ("authenticated", False)]
+    assert "s3" not in f"{published} {checks}"
+
+
+def test_a_host_whose_name_is_none_is_said_to_be_out_of_reach():
+    address = Address(url=f"http://{'a' * 70}.example/")
+
+    [published] = HTTPConnector(address).publish([outgoing("x")], timeout_s=5)
+
+    assert (published.result, HTTPConnector(address).check(None)[0].answer) == ("unavailable", False)
+
+
 def certificate_of_this_machine(folder: Path) -> Path:
     """Return a file with a key and a certificate of 127.0.0.1 that it signed itself."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)

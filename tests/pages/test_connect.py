@@ -45,6 +45,24 @@ def loaded(tmp_path: Path, files: Any, key: str = "wb_agent_x") -> Any:
     return load_config(file, {"WAYBILL_AGENT_KEY": key, "RABBIT_EU_PASSWORD": "s3cret"})
 
 
+def test_every_queue_that_is_named_stands_in_the_file_and_more_than_one_harvester_takes_is_refused(db: None):
+    client = signed_in(Role.ADMINISTRATOR)
+    said = {
+        "name": "rabbit-eu",
+        "kind": "rabbitmq",
+        "address": "amqp://h:5672/",
+        "queue": [f"q{number}" for number in range(200)],
+    }
+
+    written, refused = (
+        client.get(f"{PAGE}?{urlencode(said | {'queue': queues}, doseq=True)}")
+        for queues in (said["queue"], [*said["queue"], "q200"])
+    )
+
+    assert written.content.decode().count("[[broker.queue]]") == 200
+    assert (refused.status_code, "at most 200" in refused.content.decode()) == (422, True)
+
+
 # files ---------------------------------------------------------------------------------------------------------------
 
 
@@ -82,6 +100,23 @@ def test_names_that_would_break_out_of_the_file_stay_names(tmp_path: Path):
 )
 def test_the_variable_of_a_password_is_one_that_a_shell_takes(broker: str, variable: str):
     assert secret_variable(broker) == variable
+
+
+def test_where_a_broker_tells_more_goes_into_the_file_of_its_connection(db: None, tmp_path: Path):
+    more = {"management": "http://h:15672"}
+    made = create_connection(
+        environment(), name="rabbit-eu", kind="rabbitmq", address="amqp://h:5672/", options=more, by=ROOT
+    )
+
+    client = signed_in()
+
+    page = client.get(f"{PAGE}?connection={made.pk}&queue=a.dlq").content.decode()
+    other = client.get(f"{PAGE}?connection={made.pk}&queue=a.dlq&address=amqp://other").content.decode()
+    config = loaded(tmp_path, files_of(wanted(management="http://h:15672")))
+
+    assert "management = &quot;http://h:15672&quot;" in page
+    assert "management =" not in other
+    assert [queue.address.options for queue in config.queues] == [more, more]
 
 
 # page ----------------------------------------------------------------------------------------------------------------
@@ -215,6 +250,7 @@ def test_rest_writes_the_same_files():
         "agent": "h",
         "mode": "mirror",
     }
+    odd = {**said, "kind": "rabbitmq", "address": "amqp://h/", "mode": "move", "management": "ftp://h"}
 
     files = client.post("/api/v1/harvest-files", said, content_type="application/json").json()
     refused = client.post(
@@ -226,6 +262,7 @@ def test_rest_writes_the_same_files():
 
     assert 'mode = "mirror"' in files["toml"]
     assert (refused.status_code, "cannot be mirrored" in refused.json()["detail"]) == (400, True)
+    assert client.post("/api/v1/harvest-files", odd, content_type="application/json").status_code == 400
     assert (pushed.status_code, "not harvested" in pushed.json()["detail"]) == (400, True)
 
 

@@ -21,6 +21,8 @@ from console.audit.models import AuditEntry
 from console.identity.models import Agent, Role
 from messages.catalog.connections import create_connection
 from messages.catalog.queues import expire_queue_readings, note_queues
+from messages.connectors import get_connector
+from messages.connectors.base import Address
 from messages.models import Connection, QueueReading
 from tests.factories import ROOT, agent, agent_key, environment, memory_connection, push
 from tests.pages.people import signed_in, text_of
@@ -247,3 +249,28 @@ def test_rabbitmqs_management_api_is_asked_with_the_connections_login(management
 
     assert found["results"] == [{"queue": "rest", "why": "orders sends its dead letters there", "waiting": 3}]
     assert (refused["code"], "refuses the login" in refused["detail"]) == ("cannot_discover", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("redis-streams", "redis://127.0.0.1:1/0?db=first"),
+        ("redis-streams", "redis://127.0.0.1:1/0?heartbeat=5"),
+        ("celery", "redis://127.0.0.1:1/0?connection_class=x"),
+    ],
+)
+def test_an_address_with_options_that_its_broker_has_not_is_refused_where_it_is_typed(kind: str, address: str):
+    environment()
+
+    answer = signed_in().post("/connections/", {"kind": kind, "name": "b", "address": address})
+
+    assert (answer.status_code, "the address is not like redis://host:6379/0" in text_of(answer)) == (422, True)
+    assert not Connection.objects.exists()
+
+
+def test_options_of_tls_that_are_no_python_are_said_to_be_out_of_reach():
+    connector = get_connector("rabbitmq", Address(url="amqp://127.0.0.1:1/?ssl_options=%7B"))
+
+    [check] = connector.check(None)
+
+    assert (check.question, check.answer, "the address is not like amqp" in check.detail) == ("reached", False, True)

@@ -25,6 +25,8 @@ BAD = [
     ("redis-streams", "redis://a/0?password=s", "put user and password"),
     ("rabbitmq", "amqp://a:5672,b:5672", "not a URL"),
     ("rabbitmq", "a:5672", "starts with amqp"),
+    ("redis-streams", "redis://a..b/0", "not a URL"),
+    ("http", f"http://{'a' * 64}.example/", "not a URL"),
 ]
 
 

@@ -115,6 +115,7 @@ def test_every_type_is_read_as_a_person_expects(schema: Any, value: Any, expecte
         (logical("bytes", "decimal", precision=9, scale=2), b"\x00", '""'),
         (logical("fixed", "uuid", name="U", size=16), UUID(int=1).bytes, '"00000000-0000-0000-0000-000000000001"'),
         (logical("bytes", "decimal", precision=10**9, scale=10**9), b"\x02\x05", "5E-1000000000"),
+        (logical("bytes", "decimal", precision=10**30, scale=10**30), b"\x02\x05", '"BQ=="'),
         (logical("bytes", "decimal", precision=2000, scale=0), long(300) + b"\x01" * 300, f'"{"AQEB" * 100}"'),
     ],
 )  # fmt: skip
@@ -178,6 +179,17 @@ def test_hostile_bytes_end_in_a_sentence_and_cost_little(schema: Any, data: byte
 def test_a_schema_that_cannot_be_is_refused_in_words(text: str, words: str):
     with pytest.raises(BadSchema, match=words):
         read_schema(text)
+
+
+def test_a_body_s_own_schema_that_names_a_long_namespace_often_costs_little():
+    fields = [{"name": f"a{number}", "type": "A"} for number in range(6_000)]
+    schema = json.dumps({"type": "record", "name": "A", "namespace": "n" * 60_000, "fields": fields})
+    began = time.thread_time()
+
+    with pytest.raises(Misfit, match="its own schema cannot be used: a name is text of at most 255 characters"):
+        read_file(container(schema, "null", b""))
+
+    assert time.thread_time() - began < 5  # CPU; measured 0.04 s, and 34 s when fastavro wrote the names out
 
 
 def test_the_fingerprint_is_the_specification_s():

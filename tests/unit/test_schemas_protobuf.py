@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import time
+import tracemalloc
 
 import pytest
 from google.protobuf import json_format, message_factory
@@ -111,21 +112,71 @@ def test_hostile_bytes_end_in_a_sentence(data: bytes, words: str):
         read(data)
 
 
+def sized(head: bytes, data: bytes) -> bytes:
+    size, length = len(data), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return head + length + bytes([size]) + data
+
+
 def nested(levels: int) -> bytes:
     """Return an order within an order, so many times."""
     data = b""
     for _ in range(levels):
-        size, head = len(data), bytearray(b"\x6a")
-        while size > 127:
-            head.append(size & 127 | 128)
-            size >>= 7
-        data = bytes(head) + bytes([size]) + data
+        data = sized(b"\x6a", data)
     return data
 
 
 def test_messages_within_messages_end_where_protobuf_ends_them():
     with pytest.raises(Misfit, match="it is not encoded as Protobuf"):
         read(nested(5_000))
+
+
+def any_within_any() -> bytes:
+    data = b""
+    while len(data) < 1_000_000:
+        data = sized(b"\x0a", b"t/google.protobuf.Any") + (sized(b"\x12", data) if data else b"")
+    return data
+
+
+BOMBS = {
+    "names of an enum": ("enum E { " + "E" * 250 + " = 0; } message A { repeated E e = 1; }", sized(b"\x0a", bytes(1_000_000))),
+    "names of fields": ("message A { repeated B b = 1; } message B { optional bool " + "b" * 250 + " = 1; }", b"\x0a\x02\x08\x00" * 250_000),
+    "an Any in an Any": ('import "google/protobuf/any.proto"; message A { google.protobuf.Any a = 1; }', sized(b"\x0a", any_within_any())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_what_would_be_hundreds_of_megabytes_of_json_is_refused_before_it_is_made(bomb: str):
+    source, data = BOMBS[bomb]
+    schema = load(compiled_from(f'syntax = "proto3"; {source}'))
+    tracemalloc.start()
+
+    try:
+        with pytest.raises(Misfit, match=r"it holds more than is decoded|it is nested deeper than 64"):
+            decode(schema, find_message(schema, "A"), data)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most < 50_000_000  # an enum's names took 864 MB of the process
+
+
+@pytest.mark.parametrize("name", ["Timestamp", "Duration", "Any", "Struct", "ListValue", "Value", "FieldMask"])
+def test_a_schema_with_a_type_of_google_s_that_is_not_google_s_ends_in_a_sentence(name: str):
+    schema = load(compiled_from(f'syntax = "proto3"; package google.protobuf; message {name} {{ string x = 1; }}'))
+
+    with pytest.raises(Misfit, match="it cannot be written as JSON"):
+        decode(schema, find_message(schema, ""), b"\x0a\x01a")
+
+
+def test_an_any_is_read_by_the_schema_that_knows_its_type():
+    more = {"@type": "type.googleapis.com/shop.v1.Refund", "order_no": "4711"}
+
+    packed = sized(b"\x0a", b"type.googleapis.com/shop.v1.Refund") + sized(b"\x12", b"\x0a\x044711")
+    assert read(sized(b"\x5a", packed)) == ({"more": more}, 0)
+    assert read(b"\x5a\x00\x0a\x014") == ({"order_no": "4", "more": {}}, 0)
 
 
 @pytest.mark.parametrize("data", [b"\x2a\x00" * 500_000, b"\x72" + b"\xc0\xcf\x24" + b"\x01" * 600_000])

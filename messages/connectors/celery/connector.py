@@ -30,6 +30,8 @@ class CeleryConnector:
         self.address = address
         amqp = urlsplit(address.url).scheme.startswith("amqp")
         self.rabbitmq = RabbitMQConnector(address) if amqp else None
+        if not amqp:
+            connect(address).close()  # nothing is sent: it raises ValueError for an address that is none
         self.kombu: Any = None
         self.at_once = self.rabbitmq.at_once if self.rabbitmq else 1
 

@@ -22,7 +22,7 @@ def parameters_of(address: Address, *, timeout_s: float) -> pika.connection.Para
     """Return how to connect; raises ValueError for an address that is none."""
     try:
         parameters = pika.URLParameters(address.url)
-    except (IndexError, TypeError) as error:
+    except (IndexError, TypeError, SyntaxError) as error:
         raise ValueError("the address is not like amqp://host:5672/vhost") from error
     if address.username:
         parameters.credentials = pika.PlainCredentials(address.username, address.secret)

@@ -10,9 +10,14 @@ from messages.connectors.base import Address, Check
 
 
 def connect(address: Address, *, timeout_s: float = 10) -> Any:
-    """Return a client; nothing is sent before its first command."""
+    """Return a client; nothing is sent before its first command. Raises ValueError for an address with options that Redis has not."""
     credentials = {"username": address.username or None, "password": address.secret} if address.secret else {}
-    return redis.Redis.from_url(address.url, socket_timeout=timeout_s, socket_connect_timeout=5, **credentials)
+    try:
+        client = redis.Redis.from_url(address.url, socket_timeout=timeout_s, socket_connect_timeout=5, **credentials)
+        client.connection_pool.make_connection()  # not connected: else only the first command would say what is wrong
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the address is not like redis://host:6379/0: {says(error)}") from error
+    return client
 
 
 def says(error: Exception) -> str:
