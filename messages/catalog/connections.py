@@ -17,6 +17,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.connectors import UnknownFamily, families, get_connector, get_family
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, Connector, Family, Found, Option
+from messages.connectors.wire import is_forbidden
 from messages.models import Connection
 from messages.payloads.master import open_text, seal_text
 
@@ -97,6 +98,10 @@ def _check_host(address: str) -> None:
         raise ConnectionInvalid("the address is not a URL") from error
     if not host:
         raise ConnectionInvalid("the address names no host")
+    if is_forbidden(host):
+        raise ConnectionInvalid(
+            f"{host} is a place where no request may go: clouds keep their machines' credentials there"
+        )
     if parts.username or parts.password or any(mark in parts.query.lower() for mark in ("password=", "secret=")):
         raise ConnectionInvalid(
             "put user and password into their own fields, not into the address: addresses are shown"

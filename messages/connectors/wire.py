@@ -27,6 +27,16 @@ class ForbiddenTarget(Exception):
     """The address leads where no request may go."""
 
 
+def is_forbidden(address: str) -> bool:
+    """Whether this is the IP address of a place where no request may go; a name is none."""
+    try:
+        found = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return False
+    checked = getattr(found, "ipv4_mapped", None) or found
+    return any(checked in network for network in FORBIDDEN if checked.version == network.version)
+
+
 def connect(parts: SplitResult, port: int, deadline: float) -> Wire:
     """Return a line to the very address that was checked, so that a name cannot change its mind in between.
 
@@ -40,10 +50,8 @@ def connect(parts: SplitResult, port: int, deadline: float) -> Wire:
     except UnicodeError as error:  # a label of more than 63 characters
         raise OSError("the host's name is none that can be looked up") from error
     for *_, where in found:
-        address = ipaddress.ip_address(str(where[0]).split("%")[0])
-        checked = getattr(address, "ipv4_mapped", None) or address
-        if any(checked in network for network in FORBIDDEN if checked.version == network.version):
-            raise ForbiddenTarget(f"{host} leads to {checked}, where no request may go")
+        if is_forbidden(str(where[0])):
+            raise ForbiddenTarget(f"{host} leads to {where[0]}, where no request may go")
     raw = _first_that_answers(found, deadline)
     try:
         raw.settimeout(_left(deadline))  # of the handshake as a whole

@@ -274,3 +274,20 @@ def test_options_of_tls_that_are_no_python_are_said_to_be_out_of_reach():
     [check] = connector.check(None)
 
     assert (check.question, check.answer, "the address is not like amqp" in check.detail) == ("reached", False, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("sqs", "sqs+http://169.254.169.254/latest"),
+        ("rabbitmq", "amqp://[::ffff:169.254.169.254]:80/"),
+        ("kafka", "kafka://broker:9092,169.254.169.254:80"),
+    ],
+)
+def test_the_place_where_clouds_keep_credentials_is_no_broker_of_any_family(kind: str, address: str):
+    environment()
+
+    answer = signed_in().post("/connections/", {"kind": kind, "name": "b", "address": address})
+
+    assert (answer.status_code, "where no request may go" in text_of(answer)) == (422, True)
+    assert not Connection.objects.exists()
