@@ -12,6 +12,7 @@ import pytest
 
 from messages.connectors import get_connector, get_source
 from messages.connectors.activemq import schemes
+from messages.connectors.activemq.management import Manager
 from messages.connectors.base import Address, BrokerUnavailable, Header, Outgoing, Published, Received
 from tests.conftest import need
 from tests.product import ROOT, free_port, wait_until
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def amqp(artemis: Any) -> Any:
     need(schemes.find_spec("proton") is not None, "python-qpid-proton")
+    with contextlib.closing(Manager(artemis.address)) as manager, contextlib.suppress(LookupError):
+        manager.ask("queue.DLQ", operation="removeAllMessages")  # all tests share it
     return artemis
 
 

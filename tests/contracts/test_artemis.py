@@ -16,6 +16,13 @@ from tests.contracts.test_activemq import die, fresh, outgoing, publish, receive
 pytestmark = pytest.mark.engine
 
 
+@pytest.fixture(autouse=True)
+def empty(artemis: Any) -> None:
+    """All queues of Artemis share one of dead letters, and all tests one Artemis."""
+    with contextlib.closing(Manager(artemis.address)) as manager, contextlib.suppress(LookupError):
+        manager.ask("queue.DLQ", operation="removeAllMessages")
+
+
 def test_artemis_keeps_a_letter_in_a_queue_without_a_delivery_limit(artemis: Any):
     origin = fresh()
     publish(artemis, outgoing(origin))
