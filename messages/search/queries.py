@@ -14,47 +14,48 @@ from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
-from messages.search.parse import EMPTY, parse_query
-from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, Target, is_exact, to_q
-from messages.search.window import Window, parse_window
+from messages.search.conditions import Scope
+from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, Target, is_exact, time_of_query, to_q
+from messages.search.query import Query
+from messages.search.window import EARLIEST, Window, parse_window
 
 M = TypeVar("M", bound=Model)
+ALL_ROWS = Query()
 
 
 def find_messages(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_ROWS,
     window: Window | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Message]:
     """Return messages, newest first by when they were first seen. Raises BadQuery, InvalidCursor."""
     rows = visible_messages(actor).select_related("flow", "environment")
-    page = _timed(rows, "first_seen_at", MESSAGES, environments, q, window, limit, cursor)
-    return page
+    return _timed(rows, MESSAGES, actor, environments, query, window, limit, cursor)
 
 
 def find_events(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_ROWS,
     window: Window | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Event]:
     """Return events, newest first. Raises BadQuery, InvalidCursor."""
     rows = visible_events(actor).select_related("flow", "system", "agent", "environment")
-    return _timed(rows, "occurred_at", EVENTS, environments, q, window, limit, cursor)
+    return _timed(rows, EVENTS, actor, environments, query, window, limit, cursor)
 
 
 def find_dead_letters(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_ROWS,
     window: Window | None = None,
     limit: int = 50,
     cursor: str | None = None,
@@ -64,7 +65,9 @@ def find_dead_letters(
     Raises BadQuery, InvalidCursor.
     """
     rows = visible_dead_letters(actor).filter(environment__in=environments)
-    rows = rows.filter(to_q(parse_query(q), DEAD_LETTERS, environments=list(environments), now=datetime.now(UTC)))
+    now = datetime.now(UTC)
+    scope = Scope(actor=actor, environments=environments, now=now, since=EARLIEST)
+    rows = rows.filter(to_q(query, DEAD_LETTERS, scope))
     if window is not None:
         rows = rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
     if cursor:
@@ -76,21 +79,19 @@ def find_dead_letters(
 
 def _timed(
     rows: QuerySet[M],
-    field: str,
     target: Target,
+    actor: Actor,
     environments: Sequence[Environment],
-    q: str,
+    query: Query,
     window: Window | None,
     limit: int,
     cursor: str | None,
 ) -> Page[M]:
     """Return one page ordered by (time, id), both descending: a total order, so that ties neither repeat nor vanish."""
-    node = parse_query(q)
-    now = datetime.now(UTC)
-    rows = rows.filter(environment__in=environments)
-    if node != EMPTY:
-        rows = rows.filter(to_q(node, target, environments=list(environments), now=now))
-    since, until = bounds(window, exact=is_exact(node), now=now)
+    now, field = datetime.now(UTC), target.time_field
+    since, until = bounds(window, query, target, now=now)
+    scope = Scope(actor=actor, environments=environments, now=now, since=since)
+    rows = rows.filter(to_q(query, target, scope), environment__in=environments)
     rows = rows.filter(**{f"{field}__gte": since, f"{field}__lt": until})
     if (
         field == "first_seen_at"
@@ -110,9 +111,17 @@ def _timed(
     return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None)
 
 
-def bounds(window: Window | None, *, exact: bool, now: datetime) -> tuple[datetime, datetime]:
-    """Return the time bounds of a list; a search for one id or number looks through everything unless told otherwise."""
+def bounds(window: Window | None, query: Query, target: Target, *, now: datetime) -> tuple[datetime, datetime]:
+    """Return the time bounds of a list. Without a window: the last 24 hours, unless the query asks beyond them.
+
+    A search for one id or number looks through everything; `at` and `age` reach as far as they say.
+    """
     if window is not None:
         return window.since, window.until
-    span = longest_age() + timedelta(days=1) if exact else timedelta(hours=24)
-    return now - span, parse_window(None, now=now).until
+    usual = now - timedelta(hours=24)
+    since, until = time_of_query(query, now)
+    if since is not None:
+        usual = since
+    elif is_exact(query.root, target) or (until is not None and until <= usual):
+        usual = now - longest_age() - timedelta(days=1)
+    return usual, parse_window(None, now=now).until

@@ -12,10 +12,10 @@ from console.core.render import render_page
 from console.identity.pages import PageRequest, asked_text, page
 from messages.catalog.queries import flow_names
 from messages.models import Message
-from messages.search.asking import Asked, asked_of
+from messages.search.asking import MOST_ASKED, Asked, asked_of
 from messages.search.naming import name_of
-from messages.search.parse import BadQuery
 from messages.search.queries import find_messages
+from messages.search.query import BadQuery
 from messages.search.window import BadWindow
 
 STATUSES = ("moving", "delivered", "failed", "dead")
@@ -33,7 +33,7 @@ def messages(request: PageRequest) -> HttpResponse:
         found = find_messages(
             request.actor,
             environments=[request.environment],
-            q=asked.query,
+            query=asked.query,
             window=asked.window,
             cursor=request.GET.get("cursor") or None,
         )
@@ -52,7 +52,7 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None) ->
     return {
         "page": found,
         "rows": [(message, name_of(message.keys, message.message_id), _took_us(message)) for message in found.rows],
-        "q": asked_text(request, "q", most=2000),
+        "q": asked_text(request, "q", most=MOST_ASKED),
         "window": asked.window_text or "24h" if asked else "24h",
         "filtered": asked is None or asked.filtered,
         "quick": quick,
@@ -84,15 +84,19 @@ def changed(query: QueryDict, **changes: str | None) -> str:
 
 
 def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) -> dict[str, Any]:
-    """Return what a list page shows of a query that cannot be read: the words, and the text split at the column."""
+    """Return what a list page shows of a query that cannot be read: the words, the text split at the column, what to ask instead."""
     if problem is None:
         return {}
-    q, column = asked_text(request, "q", most=2000), getattr(problem, "column", None)
+    q, column = asked_text(request, "q", most=MOST_ASKED), getattr(problem, "column", None)
     at = min(max(0, column - 1), len(q)) if column else None
-    words = str(problem).removeprefix("this query cannot be read: ")
+    words = getattr(problem, "detail", str(problem))
+    suggestion = getattr(problem, "suggestion", "")
     return {
         "problem": words[:1].upper() + words[1:] + ".",
+        "column": column,
         "before": q[:at] if at is not None else q,
-        "hit": (q[at : at + 1] or " ") if at is not None else "",
+        "hit": (q[at : at + 1].strip() or "\u00a0") if at is not None else "",
         "after": q[at + 1 :] if at is not None else "",
+        "suggestion": suggestion,
+        "suggestion_query": changed(request.GET, q=suggestion),
     }
