@@ -32,6 +32,7 @@ from messages.search.query import (
 from messages.search.scan import DEEPEST, LONGEST, check_text, clean, quoted_at
 
 MOST_TERMS = 100
+MOST_WORDS = 20  # without a field: each is looked for in every text of every row of the window
 OTHER_WORDS = {"&&": "AND", "||": "OR", "!": "NOT"}
 
 
@@ -54,8 +55,11 @@ def parse_query(text: str) -> Query:
 
 def check_size(query: Query) -> None:
     """Raise BadQuery for a query that is more than a back end is asked at once, or could not be read from its own text."""
-    if sum(1 for _ in leaves_of(query.root)) > MOST_TERMS:
+    fields = [leaf.field for leaf in leaves_of(query.root)]
+    if len(fields) > MOST_TERMS:
         raise BadQuery(f"a query asks for at most {MOST_TERMS} values")
+    if fields.count(None) > MOST_WORDS:
+        raise BadQuery(f"at most {MOST_WORDS} words stand without a field: write field:(a OR b), or phrases in quotes")
     if depth_of(query.root) > DEEPEST:
         raise BadQuery(f"this query is nested too deeply: at most {DEEPEST} levels")
     if len(query.text) > LONGEST:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, ExpressionWrapper, F, Func, Model, Q, QuerySet
 
 from console.core.paging import Page, decode_time_cursor, decode_uuid_cursor, encode_cursor
 from console.identity.actor import Actor
@@ -15,12 +15,22 @@ from messages.access import visible_dead_letters, visible_events, visible_messag
 from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
 from messages.search.conditions import Scope
-from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, Target, is_exact, time_of_query, to_q
+from messages.search.postgres import (
+    DEAD_LETTERS,
+    EVENTS,
+    MESSAGES,
+    Target,
+    is_exact,
+    names_several,
+    time_of_query,
+    to_q,
+)
 from messages.search.query import Query
 from messages.search.window import EARLIEST, Window, parse_window
 
 M = TypeVar("M", bound=Model)
 ALL_ROWS = Query()
+USUAL = timedelta(hours=24)
 
 
 def find_messages(
@@ -72,7 +82,7 @@ def find_dead_letters(
         rows = rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
     if cursor:
         rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
-    found = list(rows.order_by("-pk")[: limit + 1])
+    found = list(rows.order_by(*_newest_first(query, DEAD_LETTERS))[: limit + 1])
     more = len(found) > limit
     return Page(found[:limit], encode_cursor(found[limit - 1].pk) if more else None)
 
@@ -105,10 +115,27 @@ def _timed(
         rows = rows.filter(**{f"{field}__lte": at}).filter(
             Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity})
         )
-    found: list[Any] = list(rows.order_by(f"-{field}", "-id")[: limit + 1])
+    found: list[Any] = list(rows.order_by(*_newest_first(query, target))[: limit + 1])
     more = len(found) > limit
     last = found[limit - 1] if more else None
     return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None)
+
+
+def has_own_time(query: Query, target: Target) -> bool:
+    """Whether a list without a window shows something else than the last 24 hours, because the query says so."""
+    now = datetime.now(UTC)
+    return bounds(None, query, target, now=now)[0] != now - USUAL
+
+
+def _newest_first(query: Query, target: Target) -> list[Any]:
+    """Return the order of a list; as expressions that no index has, and mean the same, where the planner must not walk in it."""
+    if target is DEAD_LETTERS:
+        return [Func("id", function="uuid_send").desc()] if names_several(query, target) else ["-pk"]
+    field = target.time_field
+    if names_several(query, target):
+        at = ExpressionWrapper(F(field) + timedelta(0), output_field=DateTimeField())
+        return [at.desc(), F("id").desc()]
+    return [f"-{field}", "-id"]
 
 
 def bounds(window: Window | None, query: Query, target: Target, *, now: datetime) -> tuple[datetime, datetime]:
@@ -118,7 +145,7 @@ def bounds(window: Window | None, query: Query, target: Target, *, now: datetime
     """
     if window is not None:
         return window.since, window.until
-    usual = now - timedelta(hours=24)
+    usual = now - USUAL
     since, until = time_of_query(query, now)
     if since is not None:
         usual = since

@@ -14,7 +14,8 @@ from messages.catalog.queries import flow_names
 from messages.models import Message
 from messages.search.asking import MOST_ASKED, Asked, asked_of
 from messages.search.naming import name_of
-from messages.search.queries import find_messages
+from messages.search.postgres import MESSAGES
+from messages.search.queries import find_messages, has_own_time
 from messages.search.query import BadQuery
 from messages.search.window import BadWindow
 
@@ -27,9 +28,10 @@ FILTERS = (("flow", "flow"), ("status", "status"))
 def messages(request: PageRequest) -> HttpResponse:
     """Messages of this environment, newest first; a query that cannot be read is shown where it breaks."""
     found: Page[Message] = Page([], None)
-    asked, problem = None, None
+    asked, problem, own_time = None, None, False
     try:
         asked = asked_of(request, FILTERS)
+        own_time = asked.window is None and has_own_time(asked.query, MESSAGES)
         found = find_messages(
             request.actor,
             environments=[request.environment],
@@ -39,13 +41,13 @@ def messages(request: PageRequest) -> HttpResponse:
         )
     except (BadQuery, BadWindow) as error:
         problem = error
-    context = _context(request, found, asked) | problem_context(request, problem)
+    context = _context(request, found, asked, own_time=own_time) | problem_context(request, problem)
     return render_page(
         request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200
     )
 
 
-def _context(request: PageRequest, found: Page[Message], asked: Asked | None) -> dict[str, Any]:
+def _context(request: PageRequest, found: Page[Message], asked: Asked | None, *, own_time: bool) -> dict[str, Any]:
     status = asked_text(request, "status", most=20)
     quick = [{"label": "all", "query": changed(request.GET, status=None), "current": not status}]
     quick += [{"label": one, "query": changed(request.GET, status=one), "current": status == one} for one in STATUSES]
@@ -53,7 +55,8 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None) ->
         "page": found,
         "rows": [(message, name_of(message.keys, message.message_id), _took_us(message)) for message in found.rows],
         "q": asked_text(request, "q", most=MOST_ASKED),
-        "window": asked.window_text or "24h" if asked else "24h",
+        "window": "As the query asks" if own_time else (asked and asked.window_text) or "24h",
+        "own_time": own_time,
         "filtered": asked is None or asked.filtered,
         "quick": quick,
         "selects": [flow_select(request)],

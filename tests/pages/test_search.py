@@ -11,6 +11,7 @@ from console.identity.models import Role, Team
 from messages.models import Flow
 from tests.factories import agent_key, environment, event, push, stored_letter
 from tests.pages.people import signed_in, text_of
+from tests.services.search_corpus import fill
 
 pytestmark = pytest.mark.django_db
 EVIL = [
@@ -105,8 +106,15 @@ def test_a_text_that_is_too_long_is_told_so_and_not_cut():
 
 
 def test_a_search_for_a_number_looks_through_everything_from_the_page_of_24_hours_as_well():
-    environment()
+    fill()
+    client = signed_in()
 
-    page = signed_in().get("/messages/").content.decode()
+    usual, number, words, none = (
+        client.get("/messages/", query) for query in ({}, {"q": "invoice_no:9001"}, {"q": "timed"}, {"q": "order_no:1"})
+    )
 
-    assert 'type="hidden" name="window"' not in page
+    assert 'type="hidden" name="window"' not in usual.content.decode()
+    assert "Invoice 9001" in text_of(number)
+    assert "Invoice 9001" not in text_of(usual)
+    assert ["As the query asks" in text_of(page) for page in (usual, number, words, none)] == [False, True, False, True]
+    assert "fits order_no:1 , as far back as it asks." in text_of(none)

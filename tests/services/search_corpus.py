@@ -43,7 +43,7 @@ def fill() -> None:
     assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
     dead = letter(
         message_id="m5", origin="invoices", queue="invoices.dlq", reason="expired", reason_code="expired", failed_at=at(days=2),
-        keys={"invoice_no": "9001"}, error=None,
+        keys={"invoice_no": "9001"}, body="{}", error=None,
     )  # fmt: skip
     dead.pop("error")
     assert push("/ingest/v1/dead-letters", [dead], key=agent_key("harvester")).json()["accepted"] == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages.search.parse import MOST_TERMS, parse_query
+from messages.search.parse import MOST_TERMS, MOST_WORDS, parse_query
 from messages.search.query import (
     EVERYTHING,
     BadQuery,
@@ -174,10 +174,13 @@ def test_a_refusal_says_the_column_and_what_to_write(text: str, column: int, sug
 
 
 def test_too_many_values_or_levels_are_refused_before_a_database_is_asked():
-    parse_query(" ".join(["a"] * MOST_TERMS))
+    parse_query(" ".join(["k:a"] * MOST_TERMS))
+    parse_query(" ".join(["a"] * MOST_WORDS))
 
     with pytest.raises(BadQuery):
-        parse_query(" ".join(["a"] * (MOST_TERMS + 1)))
+        parse_query(" ".join(["k:a"] * (MOST_TERMS + 1)))
+    with pytest.raises(BadQuery):
+        parse_query(" ".join(["a"] * (MOST_WORDS + 1)))
     with pytest.raises(BadQuery):
         parse_query("a:(" * 15 + "b" + ")" * 15)
     for deep in ("-" * 3000 + "a", "NOT " * 900 + "a"):
