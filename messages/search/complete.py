@@ -13,14 +13,16 @@ from console.identity.access import visible_agents
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_flows, visible_hours, visible_systems
+from messages.models import DeadLetter
 from messages.search.fields import TARGETS, Field, Kind, fields_of
 from messages.search.keys import known_keys
 from messages.search.query import value_text
 from messages.search.scan import Token, clean, token_before
 
 MOST = 10
-LATELY = timedelta(hours=2)  # the hours whose destinations are read: the current one and those before it
+LATELY = timedelta(hours=6)  # the hours whose destinations are read: the current one and those before it
 ROWS = 5_000  # of them at most
+LETTERS = 1_000  # the newest, whoever may see them, among which names are looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +125,9 @@ def _destinations(actor: Actor, environments: Sequence[Environment], word: str) 
 
 def _of_letters(column: str) -> Names:
     def names(actor: Actor, environments: Sequence[Environment], word: str) -> list[str]:
-        latest = visible_dead_letters(actor).filter(environment__in=environments).order_by("-id")
-        found = {one for one in latest.values_list(column, flat=True)[:300] if word.lower() in one.lower()}
+        latest = DeadLetter.objects.filter(environment__in=environments).order_by("-id").values("pk")[:LETTERS]
+        rows = visible_dead_letters(actor).filter(pk__in=latest, **{f"{column}__icontains": word})
+        found = set(rows.order_by().values_list(column, flat=True).distinct())
         return _by_beginning(found - {""}, word)
 
     return names

@@ -97,9 +97,12 @@ def fields_of(target: str) -> dict[str, Field]:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return the word that was probably meant, empty when none is near."""
-    found = difflib.get_close_matches(word.lower()[:64], list(words), n=1, cutoff=0.7)
-    return found[0] if found else next((one for one in words if len(word) > 2 and one.startswith(word.lower())), "")
+    """Return the word that was probably meant, empty when none is near. A name of several parts (agent_no) is seldom a slip."""
+    word, known = word.lower()[:64], list(words)
+    parted = "_" in word or "." in word
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.9 if parted else 0.75)
+    begun = [one for one in known if len(word) > 2 and not parted and one.startswith(word)]
+    return (found or begun or [""])[0]
 
 
 def others_with(name: str, target: str) -> list[str]:

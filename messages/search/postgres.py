@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Coalesce
 
+from console.core.ids import uuid7_floor
 from console.identity.models import Agent
 from messages.access import visible_dead_letters, visible_events
 from messages.models import Flow, Message, System
@@ -155,7 +156,7 @@ def _died(condition: Condition) -> Condition:
 
     def of_message(leaf: Leaf, scope: Scope) -> Q:
         letters = visible_dead_letters(scope.actor).filter(condition(leaf, scope), environment__in=scope.environments)
-        letters = letters.filter(received_at__gte=scope.since - A_DAY_OFF, message_uid__isnull=False)
+        letters = letters.filter(id__gte=uuid7_floor(scope.since - A_DAY_OFF), message_uid__isnull=False)
         return Q(id__in=letters.order_by().values("message_uid"))
 
     return of_message

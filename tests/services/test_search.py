@@ -80,6 +80,15 @@ def test_a_name_that_looks_like_a_field_is_a_business_key_where_messages_carry_i
 
 
 @pytest.mark.django_db
+def test_a_name_of_several_parts_is_a_business_key_even_when_no_recent_message_has_it():
+    environment()
+
+    assert found("agent_no:5") == found("reason_code:5") == found("color:red") == found("flow.part:1") == []
+    with pytest.raises(BadQuery, match="messages have no mesage_id"):
+        found("mesage_id:5")
+
+
+@pytest.mark.django_db
 def test_a_name_is_no_business_key_for_those_who_may_not_see_the_messages_that_carry_it():
     push("/ingest/v1/events", [event(keys={"states": "x"}, message_id="m9")], key=agent_key())
     Flow.objects.update(team=Team.objects.create(name="others"))
