@@ -35,6 +35,7 @@ from messages.replay.hints import hints_of
 from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.search.asking import MOST_ASKED, Asked, asked_of
+from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
 from messages.search.query import BadQuery, Term
@@ -91,6 +92,9 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,
+        "unseen": unseen_keys(request.actor, request.environment, asked.query, "dead-letters")
+        if asked and not found.rows
+        else [],
         "selects": [
             flow_select(request),
             {"name": "reason", "label": "Reason", "value": asked_text(request, "reason", most=30), "options": reasons},

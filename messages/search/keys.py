@@ -9,6 +9,8 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_flows
 from messages.models import DeadLetter, KeyRule, Message
+from messages.search.fields import fields_of
+from messages.search.query import Query
 
 LATEST = 300  # rows looked at, of each kind, whoever may see them: the newest in an index, so that the time is bounded
 WITHIN = timedelta(days=7)
@@ -22,6 +24,13 @@ def known_keys(actor: Actor, environments: Sequence[Environment]) -> set[str]:
     seen = visible_flows(actor).filter(pk__in={flow for flow, _ in latest}).order_by()
     visible = set(seen.values_list("pk", flat=True)) if latest else set()
     return names | {name for flow, keys in latest if flow in visible for name in keys}
+
+
+def unseen_keys(actor: Actor, environment: Environment, query: Query, target: str) -> list[str]:
+    """Return the names in a query that were taken for business keys and that no rule and no recent row has: perhaps slips."""
+    named = sorted(name for name in query.fields if name.lower() not in fields_of(target))
+    known = known_keys(actor, [environment]) if named else set()
+    return [name for name in named if name.removeprefix("key.") not in known]
 
 
 def _latest(environment: Environment) -> list[tuple[int, dict[str, str]]]:

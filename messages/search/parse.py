@@ -29,7 +29,7 @@ from messages.search.query import (
     leaves_of,
     none_of,
 )
-from messages.search.scan import DEEPEST, LONGEST, check_text, clean, quoted_at
+from messages.search.scan import DEEPEST, LONGEST, RUN, check_text, clean, quoted_at
 
 MOST_TERMS = 100
 MOST_WORDS = 20  # without a field: each is looked for in every text of every row of the window
@@ -93,14 +93,15 @@ def _misplaced(text: str, at: int) -> BadQuery:
     word = found[0] if found else ""
     if word in ("AND", "OR"):
         return BadQuery(f"{word} needs something on both sides", at + 1)
-    before = re.search(r'[^\s()"]+$', text[:at])
-    if word == ":" and before:
-        value = before.start() + before[0].find(":") + 1 if ":" in before[0] else before.start()
+    run = RUN.match(text[:at][::-1])
+    start = at - (run.end() if run else 0)  # of what stands right before it, up to a space
+    if word == ":" and start < at:
+        value = max(start, text.find(":", start, at) + 1)
         bracket = re.match(r"[\[{><=]+", text[value:at])
         return BadQuery(
             "a value with a colon needs quotes", at + 1, quoted_at(text, value + (bracket.end() if bracket else 0))
         )
-    if word in "-+" and before:
+    if word in "-+" and start < at:
         return BadQuery(f"a value that begins with {word} needs quotes", at + 1, quoted_at(text, at))
     if word in "[{" or "TO" in text[:at].split():
         return BadQuery("a range is written [low TO high], an open end is *", at + 1)

@@ -13,6 +13,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.catalog.queries import flow_names
 from messages.models import Message
 from messages.search.asking import MOST_ASKED, Asked, asked_of
+from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
 from messages.search.postgres import MESSAGES
 from messages.search.queries import find_messages, has_own_time
@@ -57,6 +58,9 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None, *,
         "q": asked_text(request, "q", most=MOST_ASKED),
         "window": "As the query asks" if own_time else (asked and asked.window_text) or "24h",
         "own_time": own_time,
+        "unseen": unseen_keys(request.actor, request.environment, asked.query, "messages")
+        if asked and not found.rows
+        else [],
         "filtered": asked is None or asked.filtered,
         "quick": quick,
         "selects": [flow_select(request)],

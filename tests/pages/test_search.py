@@ -118,3 +118,16 @@ def test_a_search_for_a_number_looks_through_everything_from_the_page_of_24_hour
     assert "Invoice 9001" not in text_of(usual)
     assert ["As the query asks" in text_of(page) for page in (usual, number, words, none)] == [False, True, False, True]
     assert "fits order_no:1 , as far back as it asks." in text_of(none)
+
+
+@pytest.mark.parametrize("path", ["/messages/", "/dead-letters/"])
+def test_a_name_that_is_no_field_and_no_key_that_anything_carries_is_told_where_nothing_is_found(path: str):
+    fill()
+    client = signed_in()
+
+    slip, known = client.get(path, {"q": "color:red"}), client.get(path, {"q": "order_no:0"})
+
+    assert "color is no field: taken for a business key, and nothing recent that you may see carries it." in text_of(
+        slip
+    )
+    assert "no field" not in text_of(known)
