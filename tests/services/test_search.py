@@ -111,6 +111,20 @@ def test_rights_hold_in_every_part_of_a_query():
     assert found("*", stranger) == []
 
 
+@pytest.mark.django_db
+def test_a_message_is_not_found_by_an_event_that_the_reader_may_not_see():
+    common = {"message_id": "a message of two flows", "keys": {"order_no": "1"}}
+    events = [event(**common), event(**common, destination="payroll", system="hr", operation="process")]
+    push("/ingest/v1/events", events, key=agent_key())
+    Flow.objects.filter(name="payroll").update(team=Team.objects.create(name="Payroll team"))
+    mate, owner = actor(person("mate", Role.OPERATOR)), actor(person("owner", Role.VIEWER, team="Payroll team"))
+
+    asked = ("system:hr", "destination:payroll", "order_no:1")
+
+    assert [len(found(q, mate)) for q in asked] == [0, 0, 1]
+    assert [len(found(q, owner)) for q in asked] == [1, 1, 1]
+
+
 PARTS = ["error:timed", "class:BadAddress", "system:crm", "reason:expired", "order_no:4711", "customer_no:*", "status:failed",
          "flow:orders", "agent:nobody", "age:<1h", "duration:>=2s", "4712", "*", "correlation:*", "trace:*"]  # fmt: skip
 trees = st.recursive(
@@ -122,8 +136,12 @@ trees = st.recursive(
 
 @pytest.fixture
 def truth(db: None) -> dict[Node, set[str]]:
-    """Which messages each part alone finds, in a week."""
+    """Which messages each part alone finds, in a week; beside them an event and a letter of no message, whose null excludes nothing."""
     fill()
+    of_none = event(system="crm")
+    del of_none["message_id"]
+    push("/ingest/v1/events", [of_none], key=agent_key())
+    stored_letter(message_id="", reason="expired", reason_code="expired")
     return {parse_query(q).root: set(found(f"({q}) age:<7d")) for q in PARTS}
 
 
