@@ -111,7 +111,7 @@ def token_before(text: str, cursor: int) -> Token | None:
         field = group
     if value.startswith(("[", "{", ">", "<")):
         return Token(start=start, field=field, written=value) if field else None
-    if value.startswith('"') and field is None:
+    if field is None and (value.startswith('"') or _in_range(before)):
         return None
     return Token(start=start, field=field, written=value.removeprefix('"').replace('\\"', '"'))
 
@@ -131,6 +131,10 @@ def _token_start(before: str) -> int:
     while start < len(before) and before[start] in "-+":
         start += 1
     return start
+
+
+def _in_range(before: str) -> bool:
+    return max(before.rfind("["), before.rfind("{")) > max(before.rfind("]"), before.rfind("}"))
 
 
 def _open_group(before: str) -> str | None:

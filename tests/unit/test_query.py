@@ -241,6 +241,8 @@ def test_threads_do_not_disturb_each_other():
         ("flow:(orders) in", (14, None, "in")),
         ("age:>", (4, "age", ">")),
         ('a "some wo', None),
+        ("at:[now-1d TO no", None),
+        ("at:[now-1d TO now] st", (19, None, "st")),
         ("", (0, None, "")),
         ("🚚 st", (2, None, "st")),
     ],
