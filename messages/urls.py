@@ -21,10 +21,12 @@ from messages.masking import views as masking
 from messages.retention import views as retention
 from messages.schemas import views as schema
 from messages.search import views as search
+from messages.search.completing import completions
 
 # pages -------------------------------------------------------------------------------------------------------------
 urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/", search.messages, name="messages"),
+    path("search/completions", completions, name="completions"),
     path("messages/<uuid:pk>/", journeys.message, name="message"),
     path("m/<path:message_id>", journeys.by_message_id, name="m"),
     path("j/<str:trace_id>", journeys.journey, name="j"),

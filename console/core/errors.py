@@ -6,6 +6,7 @@ The page /docs/errors is drawn from these classes: code, status, what the docstr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class ConsoleError(Exception):
@@ -20,6 +21,11 @@ class ConsoleError(Exception):
     code = "internal_error"
     again = "No: the answer would be the same."
     answered = True
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """Return what a program is told beside the sentence: further members of the problem document."""
+        return {}
 
 
 class Failed(ConsoleError):

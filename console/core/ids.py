@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -21,6 +22,11 @@ def uuid7() -> UUID:
     value |= 0x7 << 76 | (rest_ns * 4096 // 1_000_000) << 64
     value |= 0b10 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
     return UUID(int=value)
+
+
+def uuid7_floor(at: datetime) -> UUID:
+    """Return the least UUID that uuid7() could have made at this time: bounds rows by when they were made, in the index of their id."""
+    return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
 
 
 _VERSION_8 = 8 << 76 | 0b10 << 62

@@ -79,7 +79,7 @@ class ConsoleErrorMiddleware:
         if not isinstance(error, ConsoleError):
             return None
         if wants_json(request):
-            return problem(error.status, error.code, str(error))
+            return problem(error.status, error.code, str(error), **error.more)
         return page_for(request, error.status, str(error))
 
 
@@ -111,7 +111,7 @@ def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Respons
         response = Response(status=error.status)
         if error.status in (429, 503):
             response["Retry-After"] = str(getattr(error, "retry_after_s", 5))
-        code, detail, more = error.code, str(error), {}
+        code, detail, more = error.code, str(error), error.more
         if error.status == 401:
             response["WWW-Authenticate"] = 'Bearer realm="waybill"'
     else:

@@ -21,6 +21,7 @@ from console.identity.access import get_visible_environment, visible_environment
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from console.identity.rest import actor_for
+from messages.search.parse import parse_query
 from messages.search.window import Window, parse_window
 
 LIST_PARAMETERS = [
@@ -46,6 +47,8 @@ class Problem(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="Stable; see /docs/errors.")
     detail = serializers.CharField(help_text="What is wrong and what to do.")
+    column = serializers.IntegerField(required=False, help_text="Of `q`, from 1: where it goes wrong.")
+    suggestion = serializers.CharField(required=False, help_text="A whole `q` that was probably meant.")
 
 
 def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
@@ -83,7 +86,7 @@ class View(APIView):
         parameters = self.request.query_params
         return {
             "environments": self.environments(),
-            "q": parameters.get("q", ""),
+            "query": parse_query(parameters.get("q", "")),
             "window": self.window(),
             "limit": parse_limit(parameters.get("limit")),
             "cursor": parameters.get("cursor") or None,

@@ -22,6 +22,7 @@ from messages.api import (
     redrive,
     retention,
     schemas,
+    search,
     views,
 )
 from messages.api.docs import ApiDocs
@@ -53,6 +54,7 @@ urlpatterns = [
     path("replays/<str:pk>", views.OneReplay.as_view()),
     path("replays/<str:pk>/send-again", actions.SendAgain.as_view()),
     path("replays/<str:pk>/mark-processed", actions.MarkProcessed.as_view()),
+    path("completions", search.Completions.as_view()),
     path("flows", catalog.Flows.as_view()),
     path("flows/<str:pk>", catalog.OneFlow.as_view()),
     path("flows/<str:pk>/figures", figures.FlowFigures.as_view()),

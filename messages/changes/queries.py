@@ -16,10 +16,11 @@ from messages.changes.asking import condition_of
 from messages.changes.items import LONGEST
 from messages.changes.present import LOST_AFTER
 from messages.models import Change, Flow, System
-from messages.search.parse import parse_query
+from messages.search.query import Query
 from messages.search.window import Window
 
 MOST_MARKED = 200
+ALL_CHANGES = Query()
 JUST_BEFORE = timedelta(hours=6)
 
 
@@ -38,7 +39,7 @@ def find_changes(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_CHANGES,
     only: Filter | None = None,
     window: Window | None = None,
     limit: int = 50,
@@ -51,7 +52,7 @@ def find_changes(
         return bool(hidden_flow_names(actor, [name], [environment.pk for environment in environments]))
 
     rows = visible_changes(actor).filter(environment__in=environments, withdrawn_at__isnull=not only.withdrawn)
-    rows = rows.filter(condition_of(parse_query(q), is_hidden=is_hidden))
+    rows = rows.filter(condition_of(query, is_hidden=is_hidden))
     if only.kind:
         rows = rows.filter(kind=only.kind)
     if only.system:

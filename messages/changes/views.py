@@ -26,7 +26,9 @@ from messages.changes.queries import Filter, find_changes, unknown_names
 from messages.changes.services import announce_change, end_change, withdraw_change
 from messages.journeys.views import in_its_environment
 from messages.models import Change
-from messages.search.parse import BadQuery, parse_query
+from messages.search.asking import MOST_ASKED
+from messages.search.parse import parse_query
+from messages.search.query import BadQuery
 from messages.search.views import changed, flow_select, problem_context
 
 TABS = (
@@ -57,7 +59,7 @@ def _list(request: PageRequest, form: ChangeForm, *, status: int = 200) -> HttpR
     now, problem = timezone.now(), None
     found: Page[Change] = Page([], None)
     tab = next((name for name, _ in TABS if name == request.GET.get("show")), "")
-    q, flow = asked_text(request, "q", most=2000), asked_text(request, "flow", most=300)
+    q, flow = asked_text(request, "q", most=MOST_ASKED), asked_text(request, "flow", most=300)
     only = Filter(
         kind=tab if tab in Change.Kind.values else "",
         flow=flow,
@@ -65,9 +67,8 @@ def _list(request: PageRequest, form: ChangeForm, *, status: int = 200) -> HttpR
         ahead_at=now if tab == "ahead" else None,
     )
     try:
-        parse_query(q)
-        cursor = request.GET.get("cursor") or None
-        found = find_changes(request.actor, environments=[request.environment], q=q, only=only, cursor=cursor)
+        cursor, query = request.GET.get("cursor") or None, parse_query(q)
+        found = find_changes(request.actor, environments=[request.environment], query=query, only=only, cursor=cursor)
     except BadQuery as error:
         problem, status = error, 400
     may_add = can_announce(request.actor, request.environment)

@@ -34,15 +34,20 @@ from messages.payloads.render import render_stack
 from messages.replay.hints import hints_of
 from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
-from messages.search.asking import Asked, asked_of
+from messages.search.asking import MOST_ASKED, Asked, asked_of
+from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
-from messages.search.parse import BadQuery
 from messages.search.queries import find_dead_letters
+from messages.search.query import BadQuery, Term
 from messages.search.quoting import quoted
 from messages.search.views import changed, flow_select, problem_context
 from messages.search.window import BadWindow
 
-TABS = (("waiting", "Waiting", "state:waiting"), ("closed", "Closed", "state:closed"), ("all", "All", ""))
+TABS = (
+    ("waiting", "Waiting", Term("status", "waiting")),
+    ("closed", "Closed", Term("status", "closed")),
+    ("all", "All", None),
+)
 SOON = timedelta(minutes=2)  # a receiver that is alive proves within seconds; after that the page asks less often
 FILTERS = (("flow", "flow"), ("reason", "reason"))
 
@@ -59,7 +64,7 @@ def dead_letters(request: PageRequest) -> HttpResponse:
         found = find_dead_letters(
             request.actor,
             environments=[request.environment],
-            q=asked.query,
+            query=asked.query,
             window=asked.window,
             cursor=request.GET.get("cursor") or None,
         )
@@ -85,8 +90,11 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
         ],
         "tab": tab,
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
-        "q": asked_text(request, "q", most=2000),
+        "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,
+        "unseen": unseen_keys(request.actor, request.environment, asked.query, "dead-letters")
+        if asked and not found.rows
+        else [],
         "selects": [
             flow_select(request),
             {"name": "reason", "label": "Reason", "value": asked_text(request, "reason", most=30), "options": reasons},

@@ -27,7 +27,7 @@ from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
 from messages.search.naming import name_of
 from messages.search.queries import find_messages
-from messages.search.quoting import quoted
+from messages.search.query import Query, Term
 
 KEY_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
 MOST_STEPS = 200
@@ -141,7 +141,7 @@ def by_key(request: PageRequest, name: str, value: str) -> HttpResponse:
     found: list[Message] = []
     if KEY_NAME.fullmatch(name) and 0 < len(value) <= 256:
         environments = list(visible_environments(request.actor))
-        found = find_messages(request.actor, environments=environments, q=f"{name}:{quoted(value)}").rows
+        found = find_messages(request.actor, environments=environments, query=Query(Term(f"key.{name}", value))).rows
     return _one_or_choice(request, found, f"{name[:64]} {value[:120]}")
 
 

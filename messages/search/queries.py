@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, ExpressionWrapper, F, Func, Model, Q, QuerySet
 
 from console.core.paging import Page, decode_time_cursor, decode_uuid_cursor, encode_cursor
 from console.identity.actor import Actor
@@ -14,47 +14,58 @@ from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
-from messages.search.parse import EMPTY, parse_query
-from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, Target, is_exact, to_q
-from messages.search.window import Window, parse_window
+from messages.search.conditions import Scope
+from messages.search.postgres import (
+    DEAD_LETTERS,
+    EVENTS,
+    MESSAGES,
+    Target,
+    is_exact,
+    names_several,
+    time_of_query,
+    to_q,
+)
+from messages.search.query import Query
+from messages.search.window import EARLIEST, Window, parse_window
 
 M = TypeVar("M", bound=Model)
+ALL_ROWS = Query()
+USUAL = timedelta(hours=24)
 
 
 def find_messages(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_ROWS,
     window: Window | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Message]:
     """Return messages, newest first by when they were first seen. Raises BadQuery, InvalidCursor."""
     rows = visible_messages(actor).select_related("flow", "environment")
-    page = _timed(rows, "first_seen_at", MESSAGES, environments, q, window, limit, cursor)
-    return page
+    return _timed(rows, MESSAGES, actor, environments, query, window, limit, cursor)
 
 
 def find_events(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_ROWS,
     window: Window | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Event]:
     """Return events, newest first. Raises BadQuery, InvalidCursor."""
     rows = visible_events(actor).select_related("flow", "system", "agent", "environment")
-    return _timed(rows, "occurred_at", EVENTS, environments, q, window, limit, cursor)
+    return _timed(rows, EVENTS, actor, environments, query, window, limit, cursor)
 
 
 def find_dead_letters(
     actor: Actor,
     *,
     environments: Sequence[Environment],
-    q: str = "",
+    query: Query = ALL_ROWS,
     window: Window | None = None,
     limit: int = 50,
     cursor: str | None = None,
@@ -64,33 +75,33 @@ def find_dead_letters(
     Raises BadQuery, InvalidCursor.
     """
     rows = visible_dead_letters(actor).filter(environment__in=environments)
-    rows = rows.filter(to_q(parse_query(q), DEAD_LETTERS, environments=list(environments), now=datetime.now(UTC)))
+    now = datetime.now(UTC)
+    scope = Scope(actor=actor, environments=environments, now=now, since=EARLIEST)
+    rows = rows.filter(to_q(query, DEAD_LETTERS, scope))
     if window is not None:
         rows = rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
     if cursor:
         rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
-    found = list(rows.order_by("-pk")[: limit + 1])
+    found = list(rows.order_by(*_newest_first(query, DEAD_LETTERS))[: limit + 1])
     more = len(found) > limit
     return Page(found[:limit], encode_cursor(found[limit - 1].pk) if more else None)
 
 
 def _timed(
     rows: QuerySet[M],
-    field: str,
     target: Target,
+    actor: Actor,
     environments: Sequence[Environment],
-    q: str,
+    query: Query,
     window: Window | None,
     limit: int,
     cursor: str | None,
 ) -> Page[M]:
     """Return one page ordered by (time, id), both descending: a total order, so that ties neither repeat nor vanish."""
-    node = parse_query(q)
-    now = datetime.now(UTC)
-    rows = rows.filter(environment__in=environments)
-    if node != EMPTY:
-        rows = rows.filter(to_q(node, target, environments=list(environments), now=now))
-    since, until = bounds(window, exact=is_exact(node), now=now)
+    now, field = datetime.now(UTC), target.time_field
+    since, until = bounds(window, query, target, now=now)
+    scope = Scope(actor=actor, environments=environments, now=now, since=since)
+    rows = rows.filter(to_q(query, target, scope), environment__in=environments)
     rows = rows.filter(**{f"{field}__gte": since, f"{field}__lt": until})
     if (
         field == "first_seen_at"
@@ -104,15 +115,40 @@ def _timed(
         rows = rows.filter(**{f"{field}__lte": at}).filter(
             Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity})
         )
-    found: list[Any] = list(rows.order_by(f"-{field}", "-id")[: limit + 1])
+    found: list[Any] = list(rows.order_by(*_newest_first(query, target))[: limit + 1])
     more = len(found) > limit
     last = found[limit - 1] if more else None
     return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None)
 
 
-def bounds(window: Window | None, *, exact: bool, now: datetime) -> tuple[datetime, datetime]:
-    """Return the time bounds of a list; a search for one id or number looks through everything unless told otherwise."""
+def has_own_time(query: Query, target: Target) -> bool:
+    """Whether a list without a window shows something else than the last 24 hours, because the query says so."""
+    now = datetime.now(UTC)
+    return bounds(None, query, target, now=now)[0] != now - USUAL
+
+
+def _newest_first(query: Query, target: Target) -> list[Any]:
+    """Return the order of a list; as expressions that no index has, and mean the same, where the planner must not walk in it."""
+    if target is DEAD_LETTERS:
+        return [Func("id", function="uuid_send").desc()] if names_several(query, target) else ["-pk"]
+    field = target.time_field
+    if names_several(query, target):
+        at = ExpressionWrapper(F(field) + timedelta(0), output_field=DateTimeField())
+        return [at.desc(), F("id").desc()]
+    return [f"-{field}", "-id"]
+
+
+def bounds(window: Window | None, query: Query, target: Target, *, now: datetime) -> tuple[datetime, datetime]:
+    """Return the time bounds of a list. Without a window: the last 24 hours, unless the query asks beyond them.
+
+    A search for one id or number looks through everything; `at` and `age` reach as far as they say.
+    """
     if window is not None:
         return window.since, window.until
-    span = longest_age() + timedelta(days=1) if exact else timedelta(hours=24)
-    return now - span, parse_window(None, now=now).until
+    usual = now - USUAL
+    since, until = time_of_query(query, now)
+    if since is not None:
+        usual = since
+    elif is_exact(query.root, target) or (until is not None and until <= usual):
+        usual = now - longest_age() - timedelta(days=1)
+    return usual, parse_window(None, now=now).until

@@ -12,10 +12,12 @@ from console.core.render import render_page
 from console.identity.pages import PageRequest, asked_text, page
 from messages.catalog.queries import flow_names
 from messages.models import Message
-from messages.search.asking import Asked, asked_of
+from messages.search.asking import MOST_ASKED, Asked, asked_of
+from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
-from messages.search.parse import BadQuery
-from messages.search.queries import find_messages
+from messages.search.postgres import MESSAGES
+from messages.search.queries import find_messages, has_own_time
+from messages.search.query import BadQuery
 from messages.search.window import BadWindow
 
 STATUSES = ("moving", "delivered", "failed", "dead")
@@ -27,33 +29,38 @@ FILTERS = (("flow", "flow"), ("status", "status"))
 def messages(request: PageRequest) -> HttpResponse:
     """Messages of this environment, newest first; a query that cannot be read is shown where it breaks."""
     found: Page[Message] = Page([], None)
-    asked, problem = None, None
+    asked, problem, own_time = None, None, False
     try:
         asked = asked_of(request, FILTERS)
+        own_time = asked.window is None and has_own_time(asked.query, MESSAGES)
         found = find_messages(
             request.actor,
             environments=[request.environment],
-            q=asked.query,
+            query=asked.query,
             window=asked.window,
             cursor=request.GET.get("cursor") or None,
         )
     except (BadQuery, BadWindow) as error:
         problem = error
-    context = _context(request, found, asked) | problem_context(request, problem)
+    context = _context(request, found, asked, own_time=own_time) | problem_context(request, problem)
     return render_page(
         request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200
     )
 
 
-def _context(request: PageRequest, found: Page[Message], asked: Asked | None) -> dict[str, Any]:
+def _context(request: PageRequest, found: Page[Message], asked: Asked | None, *, own_time: bool) -> dict[str, Any]:
     status = asked_text(request, "status", most=20)
     quick = [{"label": "all", "query": changed(request.GET, status=None), "current": not status}]
     quick += [{"label": one, "query": changed(request.GET, status=one), "current": status == one} for one in STATUSES]
     return {
         "page": found,
         "rows": [(message, name_of(message.keys, message.message_id), _took_us(message)) for message in found.rows],
-        "q": asked_text(request, "q", most=2000),
-        "window": asked.window_text or "24h" if asked else "24h",
+        "q": asked_text(request, "q", most=MOST_ASKED),
+        "window": "As the query asks" if own_time else (asked and asked.window_text) or "24h",
+        "own_time": own_time,
+        "unseen": unseen_keys(request.actor, request.environment, asked.query, "messages")
+        if asked and not found.rows
+        else [],
         "filtered": asked is None or asked.filtered,
         "quick": quick,
         "selects": [flow_select(request)],
@@ -84,15 +91,19 @@ def changed(query: QueryDict, **changes: str | None) -> str:
 
 
 def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) -> dict[str, Any]:
-    """Return what a list page shows of a query that cannot be read: the words, and the text split at the column."""
+    """Return what a list page shows of a query that cannot be read: the words, the text split at the column, what to ask instead."""
     if problem is None:
         return {}
-    q, column = asked_text(request, "q", most=2000), getattr(problem, "column", None)
+    q, column = asked_text(request, "q", most=MOST_ASKED), getattr(problem, "column", None)
     at = min(max(0, column - 1), len(q)) if column else None
-    words = str(problem).removeprefix("this query cannot be read: ")
+    words = getattr(problem, "detail", str(problem))
+    suggestion = getattr(problem, "suggestion", "")
     return {
         "problem": words[:1].upper() + words[1:] + ".",
+        "column": column,
         "before": q[:at] if at is not None else q,
-        "hit": (q[at : at + 1] or " ") if at is not None else "",
+        "hit": (q[at : at + 1].strip() or "\u00a0") if at is not None else "",
         "after": q[at + 1 :] if at is not None else "",
+        "suggestion": suggestion,
+        "suggestion_query": changed(request.GET, q=suggestion),
     }

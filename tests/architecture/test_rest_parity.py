@@ -30,6 +30,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "demo/": ["GET demo"],
     "demo/faults/<slug:key>": ["PUT demo/faults/poison"],
     "messages/": ["GET messages"],
+    "search/completions": ["GET completions"],
     "messages/<uuid:pk>/": [f"GET messages/{ID}", "GET events", f"GET events/{ID}", f"GET events/{ID}/payload", f"GET journeys/{ID}"],
     "m/<path:message_id>": ["GET messages"],
     "k/<str:name>/<path:value>": ["GET messages"],

@@ -121,7 +121,7 @@ def test_the_outcome_is_said_in_plain_words(state: str, words: str):
     page = client.get(f"/dead-letters/{letter.pk}/")
 
     assert words in text_of(page)
-    assert ("hx-trigger" in page.content.decode()) == (state in {"sending", "sent", "confirmed"})
+    assert ('hx-trigger="every ' in page.content.decode()) == (state in {"sending", "sent", "confirmed"})
 
 
 def test_an_unknown_replay_is_marked_by_a_person_and_says_that_nothing_proves_it():

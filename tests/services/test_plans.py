@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from messages.models import DeadLetter
+from messages.search.parse import parse_query
 from messages.search.queries import find_dead_letters
 from tests.factories import ROOT, environment, stored_letter
 
@@ -36,7 +37,7 @@ def test_a_dead_letter_is_found_by_its_numbers_through_an_index(q: str, index: s
         cursor.execute("ANALYZE messaging_deadletter")
 
     with CaptureQueriesContext(connection) as asked:
-        found = find_dead_letters(ROOT, environments=[environment()], q=q)
+        found = find_dead_letters(ROOT, environments=[environment()], query=parse_query(q))
 
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN " + asked[-1]["sql"])

@@ -1,8 +1,9 @@
 """Identifiers that we make."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
-from console.core.ids import uuid7
+from console.core.ids import uuid7, uuid7_floor
 
 
 def test_ids_made_within_one_millisecond_keep_their_order():
@@ -13,3 +14,11 @@ def test_ids_made_within_one_millisecond_keep_their_order():
 
     assert made == sorted(made)
     assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
+
+
+def test_the_floor_of_a_time_is_below_what_is_made_then_and_above_what_was_made_before():
+    before = datetime.now(UTC) - timedelta(milliseconds=2)
+
+    made = uuid7()
+
+    assert uuid7_floor(before) < made < uuid7_floor(datetime.now(UTC) + timedelta(milliseconds=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,15 @@ import pytest
 
 from console.core.nesting import deeper_than
 from messages.payloads.render import MOST_DEPTH, SHOWN_LINES, render_body, render_stack
+from messages.search.parse import parse_query
+from messages.search.query import BadQuery
+from messages.search.scan import token_before
+
+
+def refused(text: str) -> None:
+    with contextlib.suppress(BadQuery):
+        parse_query(text)
+
 
 SLOW: dict[str, Callable[[], object]] = {
     "a string of JSON that never ends": lambda: deeper_than(64, b'["' + b'\\"' * 40_000),
@@ -16,6 +26,11 @@ SLOW: dict[str, Callable[[], object]] = {
     "JSON that grows by being indented": lambda: render_body(
         b"[" * 900 + b"1," * 120_000 + b"1" + b"]" * 900, "application/json"
     ),
+    "a query of one long word with a colon too many": lambda: refused("a" * 3_990 + " :b"),
+    "a query of backslashes": lambda: refused("\\" * 3_998 + "*?"),
+    "a query of nothing but signs": lambda: refused("-" * 3_999 + "a"),
+    "a query of open phrases": lambda: refused('a"' * 1_999),
+    "a token to complete in a thousand open brackets": lambda: token_before("a:(" * 1_300, 3_900),
     "CSV of many rows and one very wide": lambda: render_body(b"a,b\n" * 4_999 + b"," * 200_000, "text/csv"),
 }
 
