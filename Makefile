@@ -43,8 +43,7 @@ check: .venv/dev.stamp
 	$(PYTHON) -m tests.deployment
 
 test: engines check
-	@# in the order of collection: the files of short tests come last, and fill up what the long ones leave
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: bench-ingest bench-harvest bench-replay
 
