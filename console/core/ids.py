@@ -55,7 +55,7 @@ def derived_id(*parts: object) -> bytes:
     return (int.from_bytes(digest, "big") & _REST | _VERSION_8).to_bytes(16, "big")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # 1 and True are other words
 def _begun(*parts: object) -> hashlib.blake2b:
     return hashlib.blake2b(framed(*parts), digest_size=16)
 

@@ -20,6 +20,7 @@ from messages.access import (
     get_visible_message,
     visible_replays,
 )
+from messages.api import journey_serializers as journeys
 from messages.api import serializers as out
 from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, uuid_or_404
 from messages.dead_letters.queries import later_of
@@ -80,21 +81,21 @@ class OneEvent(View):
 
 
 class Journeys(View):
-    @listing(out.JourneyLine, searchable=True)
+    @listing(journeys.JourneyLine, searchable=True)
     def get(self, request: Request) -> Response:
         """Recent messages, each with the trace under which its journey is read."""
-        return self.page(find_messages(self.actor, **self.query()), out.JourneyLine)
+        return self.page(find_messages(self.actor, **self.query()), journeys.JourneyLine)
 
 
 class OneJourney(View):
-    @reading(out.JourneyOut)
+    @reading(journeys.JourneyOut)
     def get(self, request: Request, trace_id: str) -> Response:
         """The whole journey that a trace is part of: steps with their evidence, stations, dead letters, replays."""
         correct = request.query_params.get("clock") != "reported"
         journey = journey_of_trace(self.actor, self.environments(), uuid_or_404(trace_id), correct_clocks=correct)
         if not journey.steps and not journey.dead_letters:
             raise NotFound("no journey that you may see has this trace")
-        return Response(out.JourneyOut(journey).data)
+        return Response(journeys.JourneyOut(journey).data)
 
 
 class DeadLetters(View):

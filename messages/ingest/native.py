@@ -156,11 +156,7 @@ def _event(
     system = clean.text(item.system, 120)
     trace_id, span_id, parent_span_id = (id_of(one) for one in (item.trace_id, item.span_id, item.parent_span_id))
     trace = bytes.fromhex(trace_id) if trace_id else None
-    links = [
-        (bytes.fromhex(link.trace_id), link.span_id.lower())
-        for link in item.links[:128]
-        if id_of(link.trace_id) and id_of(link.span_id)
-    ]
+    links = _links(item)
     if message_id:
         uid: bytes | None = message_uid(environment_id, message_id, destination)
     elif trace and span_id:
@@ -200,6 +196,15 @@ def _event(
         named_keys=item.keys,
         raw=raw,
     )
+
+
+def _links(item: EventItem) -> list[tuple[bytes, str]]:
+    """Return the spans it is linked to; a link to an all-zero id leads nowhere."""
+    return [
+        (bytes.fromhex(link.trace_id), link.span_id.lower())
+        for link in item.links[:128]
+        if id_of(link.trace_id) and id_of(link.span_id)
+    ]
 
 
 def id_of(digits: str | None) -> str | None:

@@ -48,7 +48,7 @@ class Counted(memory.MemoryConnector):
     def publish(self, items: Any, *, timeout_s: float) -> list[Published]:
         Counted.windows.append(len(items))
         if self.address.options.get("breaks"):
-            raise RuntimeError("a bug of the family")
+            raise RuntimeError("a bug of the family, with Bearer t0ken in it")
         return super().publish(items, timeout_s=timeout_s)
 
     def close(self) -> None:
@@ -252,6 +252,8 @@ def test_a_connector_that_breaks_leaves_its_window_unknown_and_is_not_used_again
 
     assert (sent, Counted.windows, Counted.closed) == (10, [10], 1)
     assert states(replays) == ["unknown"] * 10 + ["queued"] * 2
+    [said] = set(Replay.objects.filter(state="unknown").values_list("detail", flat=True))
+    assert ("RuntimeError" in said, "t0ken" in said) == (True, False)
 
 
 def test_behind_a_full_window_another_worker_is_told_once(monkeypatch: pytest.MonkeyPatch):

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from console.core.ids import uuid7, uuid7_floor
+from console.core.ids import derived_id, uuid7, uuid7_floor
 
 
 def test_ids_made_within_one_millisecond_keep_their_order():
@@ -22,3 +22,8 @@ def test_the_floor_of_a_time_is_below_what_is_made_then_and_above_what_was_made_
     made = uuid7()
 
     assert uuid7_floor(before) < made < uuid7_floor(datetime.now(UTC) + timedelta(milliseconds=2))
+
+
+def test_a_derived_id_tells_words_of_another_type_apart_whatever_was_asked_before():
+    assert derived_id("kind", 1, "a") == derived_id("kind", "1", "a")  # both are written as 1
+    assert derived_id("kind", True, "a") == derived_id("kind", "True", "a")
