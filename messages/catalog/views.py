@@ -232,5 +232,9 @@ def _discover(request: PageRequest, found: Connection) -> HttpResponse:
         return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
     context = _connection(request, found)
     read = {one.queue for one in context["queues"]}
-    context |= {"looked": True, "offered": [(one, one.queue in read) for one in offered]}
+    context |= {
+        "looked": True,
+        "offered": [(one, one.queue in read) for one in offered],
+        "new": any(one.queue not in read for one in offered),
+    }
     return render(request, "messaging/connection.html", context)

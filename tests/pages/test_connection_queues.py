@@ -19,10 +19,11 @@ from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.identity.models import Agent, Role
+from messages.catalog import views
 from messages.catalog.connections import create_connection
 from messages.catalog.queues import expire_queue_readings, note_queues
 from messages.connectors import get_connector
-from messages.connectors.base import Address
+from messages.connectors.base import Address, Found
 from messages.models import Connection, QueueReading
 from tests.factories import ROOT, agent, agent_key, environment, memory_connection, push
 from tests.pages.people import signed_in, text_of
@@ -194,6 +195,23 @@ def test_streams_whose_names_say_so_are_offered_and_lead_to_connecting_them():
     assert re.search(rf'<input type="checkbox" name="queue" value="{stream}"[^>]* checked>', page.content.decode())
     assert f"{stream}.dlq" not in page.content.decode()
     assert AuditEntry.objects.filter(action="connection.looked_through").count() == 2
+
+
+@pytest.mark.parametrize(("harvested", "leads_on"), [("erp.dlq", False), ("other.dlq", True)])
+def test_only_queues_that_nobody_harvests_lead_to_harvest_toml(
+    harvested: str, leads_on: bool, monkeypatch: pytest.MonkeyPatch
+):
+    made, offered = memory_connection("redis"), [Found(queue="erp.dlq", why="its name ends with “dlq”")]
+    monkeypatch.setattr(views, "discover_queues", lambda found, by: offered)
+    beat(agent_key("harvest-eu"), queue=harvested)
+
+    page = text_of(signed_in().post(f"/connections/{made.pk}/discover"))
+
+    assert "erp.dlq its name ends with “dlq”" in page
+    assert ("Put these into harvest.toml" in page, "All of them are harvested already" in page) == (
+        leads_on,
+        not leads_on,
+    )
 
 
 def test_a_broker_that_does_not_tell_and_an_operator_who_may_not_ask_are_told_so():
