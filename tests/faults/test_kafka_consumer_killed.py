@@ -51,11 +51,11 @@ def burst(kafka: Kafka, topic: str) -> set[str]:
     return ids
 
 
-def members(kafka: Kafka) -> int:
-    """Return how many consumers the group has that have their partitions."""
+def members(kafka: Kafka) -> set[str]:
+    """Return the names of the group's consumers, killed ones for a while too, once they have their partitions."""
     admin = AdminClient({"bootstrap.servers": kafka.address})
     group = admin.describe_consumer_groups(["waybill"])["waybill"].result(timeout=10)
-    return len(group.members) if group.state == ConsumerGroupState.STABLE else 0
+    return {member.client_id for member in group.members} if group.state == ConsumerGroupState.STABLE else set()
 
 
 @pytest.mark.fault
@@ -64,12 +64,15 @@ def members(kafka: Kafka) -> int:
 def test_a_burst_in_kafka_is_stored_exactly_once_whatever_is_killed(kafka: Kafka, product: Product, tmp_path: Path):
     topic = kafka.topic(partitions=2)
     sent = burst(kafka, topic)
-    properties = tmp_path / "kafka.properties"
-    properties.write_text(f"session.timeout.ms={DEAD_AFTER_S * 1000}\n")
-    environ = product.environ | {"WAYBILL_KAFKA_BROKERS": kafka.address, "WAYBILL_KAFKA_PROPERTIES": str(properties)}
     command = [sys.executable, "manage.py", "consume_ingest", topic, "--agent", "kafka", "--environment", "production"]
 
-    def consumer() -> subprocess.Popen[bytes]:
+    def consumer(name: str) -> subprocess.Popen[bytes]:
+        properties = tmp_path / f"{name}.properties"
+        properties.write_text(f"session.timeout.ms={DEAD_AFTER_S * 1000}\nclient.id={name}\n")
+        environ = product.environ | {
+            "WAYBILL_KAFKA_BROKERS": kafka.address,
+            "WAYBILL_KAFKA_PROPERTIES": str(properties),
+        }
         return subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
 
     database = product.engines()["database_url"]
@@ -79,7 +82,8 @@ def test_a_burst_in_kafka_is_stored_exactly_once_whatever_is_killed(kafka: Kafka
             row = connection.execute("SELECT count(*) FROM messaging_event").fetchone()
             return row[0] if row else 0
 
-    chance, running = random.Random(20261125), [consumer(), consumer()]
+    chance, names = random.Random(20261125), ["first", "second"]
+    running = [consumer(name) for name in names]
     try:
         for kill in range(4):
             before = stored()
@@ -94,9 +98,10 @@ def test_a_burst_in_kafka_is_stored_exactly_once_whatever_is_killed(kafka: Kafka
             if kill == 2:
                 kafka.kill()
                 kafka.start()
-            running[place] = consumer()
+            names[place] = f"after-{kill}"
+            running[place] = consumer(names[place])
         wait_until(lambda: stored() == len(sent), seconds=120, what=f"{len(sent)} events, there are {stored()}")
-        wait_until(lambda: members(kafka) == len(running), seconds=60, what="the last one to be started to be a member")
+        wait_until(lambda: set(names) <= members(kafka), seconds=60, what="those that run to be members")
         with psycopg.connect(database) as connection:
             copies = connection.execute("SELECT message_id, count(*) FROM messaging_event GROUP BY 1").fetchall()
             rolled = connection.execute("SELECT sum(count) FROM messaging_rollup_minute").fetchone()

@@ -54,14 +54,14 @@ class Command(BaseCommand):
 
 
 def _properties(group: str) -> dict[str, Any]:
-    """Return librdkafka's properties: those of the file, the brokers, the group."""
+    """Return librdkafka's properties: those of the file, which may name the client, the brokers, the group."""
     config = settings.CONFIG
     if not config.kafka_brokers:
         raise CommandError("set WAYBILL_KAFKA_BROKERS: host:port, comma-separated")
     properties: dict[str, Any] = {}
     if config.kafka_properties:
         properties = read_properties(config.kafka_properties)
-    return {**properties, "bootstrap.servers": config.kafka_brokers, "group.id": group, "client.id": "waybill"}
+    return {"client.id": "waybill", **properties, "bootstrap.servers": config.kafka_brokers, "group.id": group}
 
 
 def read_properties(path: Path) -> dict[str, Any]:
