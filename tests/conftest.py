@@ -31,6 +31,11 @@ def need(condition: bool, what: str) -> None:
         pytest.skip(f"{what} is not installed: `make engines` as root installs it")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Number bytes: gzip puts the second into them, and two workers that name a test apart run none."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_configure() -> None:
     """The in-memory connector is there. Pages of the test client name static files as they are in the tree; the hashed ones are
     tested with the whole product.
