@@ -27,7 +27,7 @@ from pathlib import Path
 
 import pika
 
-from benchmarks.ingest import ROOT, _free_port, _manage, _wait
+from benchmarks.managing import ROOT, free_port, manage, wait_for
 from messages.connectors.base import Address, Outgoing
 from messages.connectors.rabbitmq.connector import RabbitMQConnector
 from tests.engines.rabbitmq import INSTALLED, RabbitMQ
@@ -176,7 +176,7 @@ def _cwd(pid: int) -> str:
 @contextlib.contextmanager
 def running_console(data: Path) -> Iterator[tuple[int, str, int]]:
     """The whole product in a folder of its own: (port, an agent key, the runner's pid)."""
-    port = _free_port()
+    port = free_port()
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith("WAYBILL_") and k not in {"DATABASE_URL", "REDIS_URL"}
     }
@@ -190,8 +190,8 @@ def running_console(data: Path) -> Iterator[tuple[int, str, int]]:
             start_new_session=True,
         )  # fmt: skip
     try:
-        _wait(port)
-        yield port, _manage(environ, "create_key", "agent", "bench", "--environment", "production"), runner.pid
+        wait_for(port)
+        yield port, manage(environ, "create_key", "agent", "bench", "--environment", "production"), runner.pid
     finally:
         os.killpg(runner.pid, signal.SIGINT)
         runner.wait()

@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from benchmarks.bodies import build_bodies
 from benchmarks.generator import Target, send_all, send_at
+from benchmarks.managing import ROOT, free_port, manage, wait_for
 from console.engines import start_engines
 
-ROOT = Path(__file__).resolve().parent.parent
 SPANS = 500
 FEW = 100  # spans of a body in the latency run
 
@@ -93,18 +92,18 @@ def main() -> None:
     engines, web = None, None
     try:
         engines = start_engines(data)
-        port = _free_port()
+        port = free_port()
         environ = os.environ | {
             "WAYBILL_DATA": str(data), "WAYBILL_PORT": str(port), "WAYBILL_ADMIN_PASSWORD": "bench-Secret-12", "WAYBILL_LOG_LEVEL": "WARNING",
             "DATABASE_URL": engines.database_url or "", "REDIS_URL": engines.redis_url or "", "WAYBILL_DISK_RESERVE_PERCENT": "1",
         }  # fmt: skip
-        _manage(environ, "prepare")
-        key = _manage(environ, "create_key", "agent", "bench", "--environment", "production")
+        manage(environ, "prepare")
+        key = manage(environ, "create_key", "agent", "bench", "--environment", "production")
         command = [sys.executable, "-m", "gunicorn", "--config", "console/gunicorn.py", "console.wsgi:application"]
         if given.worker_class:
             command[3:3] = ["--worker-class", given.worker_class]
         web = subprocess.Popen(command, cwd=ROOT, env=environ)
-        _wait(port)
+        wait_for(port)
         _measure(engines.database_url or "", Target(port=port, key=key), web.pid, given.batches)
     finally:
         if web is not None:
@@ -176,35 +175,6 @@ def _bomb_ms(target: Target, encoding: str) -> float:
     if (status := connection.getresponse().status) != 413:
         raise SystemExit(f"a bomb was answered {status}")
     return (time.perf_counter() - started) * 1000
-
-
-def _manage(environ: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stdout.strip()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(port: int) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise SystemExit("the console did not become ready")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import Q
 from django.test import Client
 
+from messages.dead_letters.services import discard_dead_letter
 from messages.models import Message
-from tests.factories import agent_key, api_key, event, letter, person, push
+from messages.models.stream import MessageStatus
+from tests.factories import ROOT, agent_key, api_key, event, letter, person, push, stored_letter
 from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -87,3 +90,25 @@ def updates() -> tuple[int, int]:
         )
         updated, hot = cursor.fetchone()
     return int(updated), int(hot)
+
+
+def test_every_message_that_stands_as_failed_or_has_an_error_is_in_the_index_of_those_that_failed():
+    """messages.search.postgres relies on it: it says so in the condition to be led to that index."""
+    key = agent_key()
+    error = {"type": "Timeout", "message": "no answer"}
+    common = {"operation": "process", "system": "erp", "error": error}
+    push("/ingest/v1/events", [event(message_id="an error, then fine", outcome="error", **common)], key=key)
+    push("/ingest/v1/events", [event(message_id="an error, then fine", **common)], key=key)
+    push("/ingest/v1/events", [event(message_id="a word of an error that was none", **common)], key=key)
+    stored_letter(message_id="only a dead letter tells of it", error=error)
+    discarded = stored_letter(message_id="discarded", error=error)
+    discard_dead_letter(discarded, by=ROOT, reason="a test")
+
+    failed = Message.objects.filter(
+        Q(status__in=[MessageStatus.FAILED, MessageStatus.DEAD])
+        | Q(error_type__isnull=False)
+        | Q(error_message__isnull=False)
+    )
+
+    assert failed.filter(failed_at__isnull=True).count() == 0
+    assert failed.count() == Message.objects.filter(failed_at__isnull=False).count() == 3
