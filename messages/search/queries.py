@@ -102,18 +102,18 @@ def _timed(
     since, until = bounds(window, query, target, now=now)
     scope = Scope(actor=actor, environments=environments, now=now, since=since)
     rows = rows.filter(to_q(query, target, scope), environment__in=environments)
-    rows = rows.filter(**{f"{field}__gte": since, f"{field}__lt": until})
+    latest = until
+    if cursor:
+        latest, identity = decode_time_cursor(cursor)
+        rows = rows.filter(Q(**{f"{field}__lt": latest}) | Q(**{field: latest, "id__lt": identity}))
+    # Implied by the cursor's own condition; it is there so that partitions prune.
+    rows = rows.filter(**{f"{field}__gte": since, f"{field}__lte" if cursor else f"{field}__lt": latest})
     if (
         field == "first_seen_at"
     ):  # the partition column of messages: a message's day may be a little before its first event
         rows = rows.filter(
-            first_seen_on__gte=(since - timedelta(days=4)).date(), first_seen_on__lte=(until + timedelta(days=4)).date()
-        )
-    if cursor:
-        at, identity = decode_time_cursor(cursor)
-        # The first bound is implied by the second; it is there so that partitions prune.
-        rows = rows.filter(**{f"{field}__lte": at}).filter(
-            Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity})
+            first_seen_on__gte=(since - timedelta(days=4)).date(),
+            first_seen_on__lte=(latest + timedelta(days=4)).date(),
         )
     found: list[Any] = list(rows.order_by(*_newest_first(query, target))[: limit + 1])
     more = len(found) > limit
