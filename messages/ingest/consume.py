@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from console.core.errors import ConsoleError, Unavailable
 from console.identity.models import Agent
 from messages.connectors.kafka.client import Unreachable, within
+from messages.connectors.kafka.records import read_headers
 from messages.ingest import gate, intake
 from messages.ingest.http import Malformed, authenticate_agent, finish
 from messages.ingest.kafka import Plain, Record, body_of, endpoint_of, text_headers
@@ -201,18 +202,14 @@ class IngestConsumer:
 
 
 def _record_of(message: Message) -> Record:
-    readable = True
-    try:
-        headers = message.headers() or []
-    except Exception:  # noqa: BLE001  whatever the library raises for a name that is not UTF-8
-        headers, readable = [], False
+    headers = read_headers(message)
     return Record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         value=message.value() or b"",
-        headers=text_headers(cast(list[tuple[str, Any]], headers)),
-        headers_readable=readable,
+        headers=text_headers(headers or ()),
+        headers_readable=headers is not None,
     )
 
 

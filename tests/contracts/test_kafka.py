@@ -319,8 +319,8 @@ def test_no_more_is_in_hand_than_some_megabytes_and_a_body_of_30_is_taken_and_se
     assert result.result == "confirmed"
 
 
-def produce_poison(kafka: Kafka, topic: str) -> None:
-    """Produce a record with a header's name that is no UTF-8, as only C's own interface can."""
+def produce_poison(kafka: Kafka, topic: str, times: int = 1) -> None:
+    """Produce records with a header's name that is no UTF-8, as only C's own interface can."""
     [library] = (Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs").glob("librdkafka*")
     c = ctypes.CDLL(str(library))
     c.rd_kafka_conf_new.restype = c.rd_kafka_new.restype = ctypes.c_void_p
@@ -328,10 +328,11 @@ def produce_poison(kafka: Kafka, topic: str) -> None:
     c.rd_kafka_conf_set(properties, b"bootstrap.servers", kafka.address.encode(), said, ctypes.c_size_t(512))
     producer = ctypes.c_void_p(c.rd_kafka_new(0, properties, said, ctypes.c_size_t(512)))
     of_topic, of_value, of_flags, of_header, end, copy = 1, 4, 7, 9, 0, 2
-    c.rd_kafka_producev(
-        producer, of_topic, ctypes.c_char_p(topic.encode()), of_flags, copy, of_value, ctypes.c_char_p(b"poison"), ctypes.c_size_t(6),
-        of_header, ctypes.c_char_p(b"bad\xff\xfename"), ctypes.c_char_p(b"v"), ctypes.c_ssize_t(1), end,
-    )  # fmt: skip
+    for _ in range(times):
+        c.rd_kafka_producev(
+            producer, of_topic, ctypes.c_char_p(topic.encode()), of_flags, copy, of_value, ctypes.c_char_p(b"poison"), ctypes.c_size_t(6),
+            of_header, ctypes.c_char_p(b"bad\xff\xfename"), ctypes.c_char_p(b"v"), ctypes.c_ssize_t(1), end,
+        )  # fmt: skip
     assert c.rd_kafka_flush(producer, 10_000) == 0
     c.rd_kafka_destroy(producer)
 
@@ -347,6 +348,17 @@ def test_a_header_that_no_library_can_read_holds_up_nothing(kafka: Kafka):
 
     assert bodies(received) == ["before", "poison", "after"]
     assert "its headers cannot be read" in str(received[1].letter["reason"])
+
+
+def test_headers_that_no_library_can_read_are_so_every_time_however_often_they_come(kafka: Kafka):
+    """After some calls the interpreter specialises the library's, and no longer sees its exception."""
+    topic = kafka.topic()
+    produce_poison(kafka, topic, times=200)
+
+    with source_of(kafka, topic) as source:
+        received = take(source, 200)
+
+    assert {"its headers cannot be read" in str(one.letter["reason"]) for one in received} == {True}
 
 
 def test_a_record_that_connects_sink_cannot_read_is_a_letter_and_goes_back(kafka: Kafka):

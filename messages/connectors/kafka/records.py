@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
 
 from messages.connectors.kafka.decode import Record
+
+_HEADERS = methodcaller("headers")
 
 
 def record_of(message: Message) -> Record:
@@ -25,13 +28,21 @@ def record_of(message: Message) -> Record:
     )
 
 
-def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...] | None:
-    """Return the headers; None when the library cannot read them, which it says by any exception: a name is no UTF-8."""
+def read_headers(message: Message) -> list[tuple[str, Any]] | None:
+    """Return the headers as the library has them; None when it cannot read them: a name is no UTF-8.
+
+    The library then returns a broken list beside its exception. Called through C, Python looks for that exception; a call that the
+    interpreter has specialised for speed does not, and to read on in the list ends the process.
+    """
     try:
-        headers: Any = message.headers() or ()
-        return tuple((name, _bytes(value)) for name, value in headers)
+        return list(_HEADERS(message) or ())
     except Exception:  # noqa: BLE001  one such record would hold up its partition for ever
         return None
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...] | None:
+    headers = read_headers(message)
+    return None if headers is None else tuple((name, _bytes(value)) for name, value in headers)
 
 
 def _bytes(value: Any) -> bytes | None:
