@@ -43,7 +43,7 @@ check: .venv/dev.stamp
 	$(PYTHON) -m tests.deployment
 
 test: engines check
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 bench: bench-ingest bench-search bench-harvest bench-replay
 

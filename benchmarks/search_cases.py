@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from messages.search.queries import find_dead_letters, find_messages
 from messages.search.window import parse_window
 
 PAGE = 50
+WORDS = ("timed out", "article", "expired for client")
 ROW = (
     "SELECT m.*, f.name, e.slug FROM messaging_message m JOIN messaging_flow f ON f.id = m.flow_id JOIN identity_environment e ON e.id = m.environment_id "
     "WHERE m.environment_id = %s AND m.flow_id = ANY(%s) "
@@ -79,7 +81,8 @@ class _Cases:
             self._messages("messages of a flow", lambda: f'flow:"{self.chance.choice(self.flows).name}"', self._of_flow),
             self._messages("failed, first page", lambda: "status:failed", self._failed(days=1)),
             self._messages("failed, 30 days, deep", lambda: "status:failed", self._failed(days=30, deep=True), days=30, deep=True),
-            self._messages("error words, a day", lambda: f'"{self.chance.choice(["timed out", "article", "expired for client"])}"', self._words(days=1)),
+            self._messages("error words, a day", lambda: f'error:"{self.chance.choice(WORDS)}"', self._words(days=1)),
+            self._messages("words anywhere, a day", lambda: f'"{self.chance.choice(WORDS)}"', self._anywhere),
             self._messages("error words, 30 days", lambda: 'error:"deadlock detected"', self._words(days=30), days=30),
             self._messages("error words, none has them", lambda: "error:nobodysaidthis", self._words(days=30), days=30),
             self._letters(),
@@ -156,6 +159,15 @@ class _Cases:
             return more + SINCE, [f"%{words}%", f"%{words}%", *self._since(days)]
 
         return condition
+
+    def _anywhere(self, q: str) -> tuple[str, list[Any]]:
+        words = q.strip('"')
+        keys = [json.dumps({name: words}) for name in ("order_no", "invoice_no", "customer_no", "shipment_no")]
+        more = (
+            "AND (m.failed_at IS NOT NULL AND (m.error_message ILIKE %s OR m.error_type ILIKE %s) OR m.message_id = %s "
+            "OR m.keys @> %s OR m.keys @> %s OR m.keys @> %s OR m.keys @> %s) "
+        )
+        return more + SINCE, [f"%{words}%", f"%{words}%", words, *keys, *self._since(1)]
 
     def _journey(self) -> Case:
         """Ties by trace, message id and order number; bare, a statement each, plus its dead letters."""

@@ -14,6 +14,7 @@ from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, 
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
+from messages.search import lookups  # noqa: F401  registers `holds`
 from messages.search.fields import nearest
 from messages.search.query import Compare, Exists, Leaf, Prefix, Range, Refused, Term
 from messages.search.times import NotATime, moment_of, span_of
@@ -52,7 +53,7 @@ def words_in(*columns: str) -> Condition:
         if isinstance(leaf, Exists):
             return _any(Q(**{f"{column}__gt": ""}) for column in columns)
         value = value_of(leaf)
-        return _any(Q(**{f"{column}__icontains": value}) for column in columns)
+        return _any(Q(**{f"{column}__holds": value}) for column in columns)
 
     return condition
 

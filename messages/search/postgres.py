@@ -132,7 +132,7 @@ def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
     value = value_of(leaf)
     condition = NOTHING
     for field in target.text_fields:
-        condition |= Q(**{f"{field}__icontains": value})
+        condition |= Q(**{f"{field}__holds": value})
     if target.with_text is not None:
         condition &= target.with_text
     if isinstance(leaf, Prefix):
