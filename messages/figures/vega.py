@@ -20,7 +20,8 @@ TIME = {
     "axis": {"labelExpr": LABEL, "labelOverlap": True, "grid": False, "tickCount": 7},
 }
 SHOWN_TIME = {"field": "at", "type": "temporal", "title": "from", "format": "%-d %b %H:%M"}
-BRUSH = {"name": "brush", "select": {"type": "interval", "encodings": ["x"]}}
+CHOSEN = {"fill": "var(--accent)", "fillOpacity": 0.15, "stroke": "var(--accent)"}
+BRUSH = {"name": "brush", "select": {"type": "interval", "encodings": ["x"], "mark": CHOSEN}}
 COLUMN = {"type": "rect", "fill": "var(--ink)", "fillOpacity": 0.001, "cursor": "crosshair"}
 HEIGHT = 160
 ROUND_MS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000]
