@@ -31,6 +31,7 @@ from messages.models import (
     Message,
     Replay,
     RollupHour,
+    RollupLatency,
     RollupMinute,
     Schema,
     System,
@@ -84,6 +85,11 @@ def visible_minutes(actor: Actor) -> QuerySet[RollupMinute]:
 def visible_hours(actor: Actor) -> QuerySet[RollupHour]:
     """Return the counts by hour of the flows that the actor may see."""
     return _of_visible_flows(RollupHour.objects.all(), actor)
+
+
+def visible_latencies(actor: Actor) -> QuerySet[RollupLatency]:
+    """Return the latency buckets by hour of the flows that the actor may see."""
+    return _of_visible_flows(RollupLatency.objects.all(), actor)
 
 
 def visible_dead_letters(actor: Actor) -> QuerySet[DeadLetter]:

@@ -41,6 +41,14 @@ def attach_exceptions(minutes: int) -> None:
     exceptions.attach_exceptions(minutes)
 
 
+@shared_task(name="messaging.fold_latency")
+def fold_latency() -> None:
+    """Fold the latency buckets of minutes into hours. May run twice at once, and die anywhere: counts only grow."""
+    from messages.figures import services
+
+    services.fold_latency()
+
+
 @shared_task(name="messaging.send_replays")
 def send_replays(connection_id: int) -> None:
     """Send what is due over a connection. May run twice at once: the claim decides."""

@@ -11,6 +11,7 @@ from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
+from messages.figures import views as figures
 from messages.ingest import api as ingest
 from messages.ingest import views as watch
 from messages.ingest.gone import gone
@@ -22,6 +23,7 @@ from messages.retention import views as retention
 from messages.schemas import views as schema
 from messages.search import views as search
 from messages.search.completing import completions
+from messages.topology import views as topology
 
 # pages -------------------------------------------------------------------------------------------------------------
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -41,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
+    path("topology/", topology.topology, name="topology"),
+    path("figures/", figures.figures, name="figures"),
     path("connections/", catalog.connections, name="connections"),
     path("connections/connect/", connecting.connect, name="connect-broker"),
     path("connections/connect/landed", connecting.landed, name="connect-landed"),

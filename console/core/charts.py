@@ -260,13 +260,15 @@ def _placed(marks: Sequence[Mark], instants: Sequence[datetime]) -> tuple[Placed
 
 def _label_of(together: Sequence[Mark]) -> str:
     if len(together) == 1:
-        return _cut(together[0].label)
+        return cut(together[0].label)
     kinds = {mark.kind for mark in together}
-    return f"{len(together)} {kinds.pop() if len(kinds) == 1 else 'change'}s"
+    mixed = "mark" if "replay run" in kinds else "change"
+    return f"{len(together)} {kinds.pop() if len(kinds) == 1 else mixed}s"
 
 
-def _cut(label: str) -> str:
-    return label if len(label) <= 24 else f"{label[:23].rstrip()}…"
+def cut(label: str, most: int = 24) -> str:
+    """Return words that fit into so many letters, with … where something is missing."""
+    return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

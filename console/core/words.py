@@ -179,6 +179,12 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "failed": _chip("bad", "failed"),
         "unknown": _chip("warn", "unknown"),
     },
+    "health": {
+        "well": _chip("good", "well"),
+        "failures": _chip("warn", "some failed"),
+        "failing": _chip("bad", "failing"),
+        "quiet": _chip("idle", "silent"),
+    },
     "check": {
         "yes": _chip("good", "yes"),
         "no": _chip("bad", "no"),

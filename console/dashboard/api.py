@@ -86,6 +86,6 @@ class Overview(View):
             "replaying": verdict.replaying,
             "oldest": verdict.oldest,
             "failing": groups,
-            "rates": queries.message_rates(actor, environment, window=window, now=now),
+            "rates": queries.message_rates(queries.recent_figures(actor, environment, window=window, now=now)),
             "agents": queries.seen_agents(actor, environment, now=now),
         }

@@ -18,6 +18,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("messages", "Messages", "panels-top-left"),
     ("dead-letters", "Dead letters", "package-x"),
     None,
+    ("topology", "Topology", "workflow"),
     ("flows", "Flows", "route"),
     ("changes", "Changes", "git-commit-horizontal"),
     ("connections", "Connections", "plug"),

@@ -9,15 +9,16 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Value, When
 
 from console.identity.access import visible_agents
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
-from messages.access import visible_dead_letters, visible_events, visible_minutes
+from messages.access import visible_dead_letters, visible_events
+from messages.figures.queries import Figures, read_figures
+from messages.figures.ranges import Range
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter
-from messages.models.stream import Operation, Outcome
 
 WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
 MOST_COUNTED = 10_000
@@ -173,27 +174,19 @@ def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]
     )
 
 
-def message_rates(actor: Actor, environment: Environment, *, window: str, now: datetime) -> list[Rate]:
-    """Return what was processed and what failed a minute: "1h" in steps of a minute, "24h" in steps of 15, without gaps."""
+def recent_figures(actor: Actor, environment: Environment, *, window: str, now: datetime) -> Figures:
+    """Return what went through: "1h" in steps of a minute, "24h" in steps of 15, without gaps and without the step that still fills."""
     step, steps = (timedelta(minutes=1), 60) if window == "1h" else (timedelta(minutes=15), 96)
-    last = EPOCH + (now - EPOCH) // step * step  # still filling: left out, or the line would always fall at its end
-    since = last - steps * step
-    rows = visible_minutes(actor).filter(environment=environment, minute__gte=since, minute__lt=last)
-    counted = (
-        rows.annotate(step=_step_of("minute", step))
-        .values_list("step")
-        .annotate(
-            delivered=Sum("count", filter=Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)),
-            failed=Sum("count", filter=Q(outcome=Outcome.ERROR)),
-        )
-    )
-    by_step = {at: (delivered or 0, failed or 0) for at, delivered, failed in counted}
-    minutes = step.total_seconds() / 60
-    rates = []
-    for number in range(steps):
-        delivered, failed = by_step.get(since + number * step, (0, 0))
-        rates.append(Rate(at=since + number * step, delivered=delivered / minutes, failed=failed / minutes))
-    return rates
+    last = EPOCH + (now - EPOCH) // step * step  # or the line would always fall at its end
+    return read_figures(actor, environment, Range(since=last - steps * step, until=last, step=step))
+
+
+def message_rates(figures: Figures) -> list[Rate]:
+    """Return what was processed and what failed a minute, step by step."""
+    minutes = figures.range.step / timedelta(minutes=1)
+    return [
+        Rate(at=step.at, delivered=step.delivered / minutes, failed=step.failed / minutes) for step in figures.steps
+    ]
 
 
 def heard_at(agent: Agent) -> datetime | None:

@@ -17,6 +17,7 @@ from console.core.charts import Series, Spark, line_chart, spark
 from console.core.render import render_page, render_part
 from console.core.words import exact_words
 from console.dashboard import overview as queries
+from console.dashboard.strip import strip_of, suspect_of
 from console.identity.access import can_administer, get_visible_environment
 from console.identity.actor import Actor
 from console.identity.administration import issue_agent_key
@@ -24,6 +25,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.changes.present import did, label_of, lasted_until, marks_of, touches
 from messages.changes.queries import changes_between
+from messages.figures.present import replay_marks
 from messages.models import Change
 from messages.search.naming import name_of
 from messages.search.quoting import quoted
@@ -51,7 +53,8 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
     groups = queries.find_failing(actor, environment, now=now)
     window = "1h" if request.GET.get("window") == "1h" else "24h"
     hours = "hour" if window == "1h" else "24 hours"
-    rates = queries.message_rates(actor, environment, window=window, now=now)
+    figures = queries.recent_figures(actor, environment, window=window, now=now)
+    rates = queries.message_rates(figures)
     changed = changes_between(actor, [environment], since=now - timedelta(hours=queries.SPARK_HOURS), until=now)
     marked = [change for change in changed if lasted_until(change, now=now) >= rates[0].at]
     verdict = queries.verdict_of(actor, environment, groups)
@@ -68,8 +71,10 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
             [rate.at for rate in rates],
             _series(rates),
             label=f"Messages a minute, last {hours}",
-            marks=marks_of(marked, now=now),
+            marks=[*marks_of(marked, now=now), *replay_marks(figures)],
         ),
+        "strip": strip_of(figures, window),
+        "suspect": suspect_of(verdict.largest, changed),
         "chart_window": window,
         "changes": [(change, did(change), label_of(change)) for change in marked[-SHOWN_CHANGES:]],
         "more_changes": max(0, len(marked) - SHOWN_CHANGES),

@@ -24,6 +24,7 @@ from messages.api import (
     retention,
     schemas,
     search,
+    topology,
     views,
 )
 from messages.api.docs import ApiDocs
@@ -60,6 +61,8 @@ urlpatterns = [
     path("flows/<str:pk>", catalog.OneFlow.as_view()),
     path("flows/<str:pk>/figures", figures.FlowFigures.as_view()),
     path("flows/<str:pk>/systems", figures.FlowSystems.as_view()),
+    path("topology", topology.TopologyMap.as_view()),
+    path("figures", topology.FiguresOfTime.as_view()),
     path("environments", figures.Environments.as_view()),
     path("systems", catalog.Systems.as_view()),
     path("systems/<str:pk>", catalog.OneSystem.as_view()),

@@ -41,6 +41,8 @@ from messages.catalog.redrive import offers_redrive
 from messages.catalog.services import change_flow
 from messages.changes.present import did, state_of
 from messages.changes.queries import changes_before
+from messages.figures.asking import asked_time
+from messages.figures.views import figures_context
 from messages.models import Connection, Flow
 from messages.retention.policies import hold_of_flow
 from messages.search.quoting import quoted
@@ -111,6 +113,9 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
         "messages_url": f"{reverse('messages')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
         "letters_url": f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
         "systems": systems,
+        **figures_context(
+            request.actor, found.environment, asked_time(request, now=now), now=now, flow=found, systems=names
+        ),
         "changes": [(change, did(change), state_of(change, now=now)) for change in changes],
         "form": form if can_change_flow(request.actor, found) else None,
         "history": object_history("flow", str(found.pk))[:20],

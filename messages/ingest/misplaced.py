@@ -23,6 +23,7 @@ DAY_COLUMNS = {
     "messaging_payload": "stored_on",
     "messaging_rollup_minute": "minute",
     "messaging_rollup_hour": "hour",
+    "messaging_rollup_latency": "hour",
     "messaging_logged_exception": "occurred_at",
 }
 PAST = timedelta(days=3700)  # ten years: the oldest that a dead letter may be

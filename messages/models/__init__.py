@@ -15,6 +15,7 @@ from messages.models.stream import (
     MessageStatus,
     Payload,
     RollupHour,
+    RollupLatency,
     RollupMinute,
     TraceLink,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "RetentionPolicy",
     "RetentionRun",
     "RollupHour",
+    "RollupLatency",
     "RollupMinute",
     "Schema",
     "System",

@@ -206,3 +206,18 @@ class RollupHour(models.Model):
     class Meta:
         managed = False
         db_table = "messaging_rollup_hour"
+
+
+class RollupLatency(models.Model):
+    """Processed events per hour × flow × latency bucket, folded from the minutes by a task, so that a month's percentiles are few rows."""
+
+    pk = models.CompositePrimaryKey("hour", "flow", "bucket")
+    hour = models.DateTimeField()
+    environment = models.ForeignKey("identity.Environment", models.DO_NOTHING, related_name="+", db_constraint=False)
+    flow = models.ForeignKey("messaging.Flow", models.DO_NOTHING, related_name="+", db_constraint=False)
+    bucket = models.SmallIntegerField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "messaging_rollup_latency"

@@ -39,6 +39,7 @@ TABLES: dict[str, Table] = {
         Table(name="messaging_logged_exception", kind=METADATA, tie="e.id = r.event_id"),
         Table(name="messaging_rollup_minute", kind=ROLLUPS),
         Table(name="messaging_rollup_hour", kind=ROLLUPS),
+        Table(name="messaging_rollup_latency", kind=ROLLUPS),
     )
 }
 

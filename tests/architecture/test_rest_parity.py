@@ -52,6 +52,8 @@ COUNTERPARTS: dict[str, list[str] | str] = {
         "GET flows/1", "PATCH flows/1", "GET flows/1/figures", "GET flows/1/systems", "GET systems", "GET systems/1",
         "GET changes", "GET audit", "GET teams",
     ],
+    "topology/": ["GET topology"],
+    "figures/": ["GET figures", "GET changes"],
     "connections/": ["GET connections", "POST connections"],
     "connections/connect/": ["POST harvest-files", "POST agents", "GET connections"],
     "connections/connect/landed": ["GET dead-letters", "GET agents"],

@@ -72,7 +72,9 @@ def test_marks_that_fall_together_are_one_and_its_words_say_each():
         "erp 1, 24 Nov 2026, 10:50:30.000 UTC",
         "erp 2, 24 Nov 2026, 10:51:00.000 UTC",
     ]
+    replayed = marked(at(50, "erp", kind="deployment"), at(51, "4 replays", kind="replay run"))
     assert [mark.label for mark in mixed.marks] == ["2 changes"]
+    assert [mark.label for mark in replayed.marks] == ["2 marks"]
 
 
 def test_labels_that_would_run_into_each_other_are_left_to_the_pointer():

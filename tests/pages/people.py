@@ -15,6 +15,8 @@ LISTS = [
     "/",
     "/messages/",
     "/dead-letters/",
+    "/topology/",
+    "/figures/",
     "/flows/",
     "/changes/",
     "/connections/",

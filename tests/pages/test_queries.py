@@ -21,10 +21,14 @@ pytestmark = pytest.mark.django_db
 
 # Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
 BASELINE = {
-    "/": 17,
+    "/": 18,
     "/messages/": 9,
     "/dead-letters/": 9,
     "/dead-letters/?state=all": 9,
+    "/topology/": 12,
+    "/topology/?system=shop&window=7d": 12,
+    "/figures/": 11,
+    "/figures/?flow=flow-1&window=30d": 16,
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,

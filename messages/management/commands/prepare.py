@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+from console.core.bundles import write_bundles
 from console.core.config import load_config
 from console.core.errors import Invalid
 from console.identity.models import User
@@ -55,6 +56,7 @@ class Command(BaseCommand):
         stamp = Path(settings.STATIC_ROOT) / ".stamp"
         if stamp.exists() and stamp.read_text() == digest:
             return
+        write_bundles(Path(settings.CONFIG.data))
         call_command("collectstatic", interactive=False, verbosity=0, clear=True)
         stamp.write_text(digest)
 

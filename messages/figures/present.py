@@ -1,0 +1,147 @@
+"""Figures as the page draws them: pictures of lines that need no script, and the data of the interactive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.urls import reverse
+
+from console.core.charts import Chart, Mark, Series, line_chart
+from console.core.words import exact_words
+from messages.changes.present import did, label_of, lasted_until, marks_of, page_of
+from messages.figures.asking import stamp
+from messages.figures.queries import SHARES, Figures, ReplayRun, Step, joined, replay_runs
+from messages.figures.vega import chart_specs
+from messages.models import Change, Flow
+from messages.search.quoting import quoted
+
+BUNDLE = "vega/vega.js"
+SHOWN_FAILED_STEPS = 50
+MOST_POINTS = 100
+REPORTED_WITHIN = timedelta(minutes=5)  # after it happened
+LOOKS = {"p50": "good", "p95": "warn", "p99": "bad"}
+
+
+def bundle_address() -> str:
+    """Return the address of the Vega bundle, nothing where set-up could not make it: the plain pictures stay then."""
+    try:
+        return staticfiles_storage.url(BUNDLE)
+    except ValueError:
+        return ""
+
+
+def drawn(figures: Figures, changes: Sequence[Change], *, flow: Flow | None, now: datetime) -> dict[str, Any]:
+    """Return what messaging/_figures.html draws: three charts, what happened among them, the steps in which something failed."""
+    runs = replay_runs(figures)
+    marks = [*marks_of(changes, now=now), *replay_marks(figures)]
+    charts = _charts(figures, marks)
+    failed = [step for step in figures.steps if step.failed]
+    return {
+        "figures": figures,
+        "latency": {name: figures.total.latency_ms(name) for name in SHARES},
+        "charts": charts,
+        "data": {
+            "step_ms": figures.range.step // timedelta(milliseconds=1),
+            "steps": [_row(step) for step in figures.steps],
+            "marks": [*_changed(changes, figures, now), *(_replayed(run, flow) for run in runs)],
+            "charts": chart_specs(),
+            "failures": messages_address(flow),
+        },
+        "bundle": bundle_address(),
+        "runs": [(run, replays_address(flow)) for run in runs],
+        "failed_steps": [
+            (step, step.at + figures.range.step, failures_address(step, figures, flow))
+            for step in failed[::-1][:SHOWN_FAILED_STEPS]
+        ],
+        "more_failed_steps": max(0, len(failed) - SHOWN_FAILED_STEPS),
+    }
+
+
+def _charts(figures: Figures, marks: Sequence[Mark]) -> list[tuple[str, str, Chart]]:
+    """Return the plain pictures, of at most a hundred points each: several steps are drawn as one."""
+    together = ceil(len(figures.steps) / MOST_POINTS)
+    points = [joined(figures.steps[at : at + together]) for at in range(0, len(figures.steps), together)]
+    minutes = together * figures.range.step / timedelta(minutes=1)
+    delivered = Series(name="delivered a minute", look="move", values=[point.delivered / minutes for point in points])
+    failed = Series(name="failed", look="bad", values=[point.failed for point in points], area=True)
+    took = [
+        Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) or 0 for point in points])
+        for name in SHARES
+    ]
+    return [
+        (name, title, line_chart([point.at for point in points], series, label=label, marks=marks))
+        for name, title, series, label in (
+            ("throughput", "Delivered a minute", [delivered], "Messages delivered a minute"),
+            ("failures", "Failures", [failed], "Failures by step"),
+            ("latency", "Time to process", took, "How long receivers took, ms"),
+        )
+    ]
+
+
+def _row(step: Step) -> dict[str, Any]:
+    """Return a step as the charts' data has it; without percentiles where nothing was processed."""
+    row: dict[str, Any] = {"at": _ms(step.at), "delivered": step.delivered, "failed": step.failed}
+    for name in SHARES:
+        took = step.latency_ms(name)
+        if took is not None:
+            row[name] = max(0.1, round(took, 1))
+    return row
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def messages_address(flow: Flow | None, at: str = "") -> str:
+    """Return the search for messages that failed; static/js/figures.js adds the time in the same words."""
+    words = [f"flow:{quoted(flow.name)}"] if flow else []
+    words += ["status:(failed OR dead)"] + ([at] if at else [])
+    return f"{reverse('messages')}?{urlencode({'q': ' '.join(words)})}"
+
+
+def failures_address(step: Step, figures: Figures, flow: Flow | None) -> str:
+    """Return the search for the messages that failed in a step: looked for from before it, as they began earlier than they failed."""
+    earlier = max(figures.range.step, REPORTED_WITHIN)
+    since, until = step.at - earlier, step.at + figures.range.step + REPORTED_WITHIN
+    return messages_address(flow, f'at:["{stamp(since)}" TO "{stamp(until)}"]')
+
+
+def replays_address(flow: Flow | None) -> str:
+    """Return the list of dead letters that a replay closed or will close."""
+    q = "status:(replaying OR processed OR failed_again)"
+    return f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(flow.name)} {q}' if flow else q})}"
+
+
+def replay_marks(figures: Figures) -> list[Mark]:
+    """Return the marks of replays: one, with a band, for neighbouring steps that had some."""
+    return [
+        Mark(at=run.at, until=run.until, label=replays_words(run), kind="replay run") for run in replay_runs(figures)
+    ]
+
+
+def replays_words(run: ReplayRun) -> str:
+    return f"{run.count:,} replay{'s' * (run.count > 1)}"
+
+
+def _replayed(run: ReplayRun, flow: Flow | None) -> dict[str, Any]:
+    return {"at": _ms(run.at), "until": _ms(run.until), "words": replays_words(run), "url": replays_address(flow)}
+
+
+def _changed(changes: Sequence[Change], figures: Figures, now: datetime) -> list[dict[str, Any]]:
+    """Return changes as the charts' data has them: what lasts longer than the chart is drawn as far as it reaches."""
+    first, last = figures.range.since, figures.range.until
+    return [
+        {
+            "at": _ms(max(change.started_at, first)),
+            "until": _ms(min(until, last)) if (until := lasted_until(change, now=now)) > change.started_at else None,
+            "words": f"{did(change)}: {label_of(change)}, {exact_words(change.started_at)}",
+            "url": page_of(change),
+        }
+        for change in changes
+        if change.started_at < last
+    ]

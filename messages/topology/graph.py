@@ -1,0 +1,263 @@
+"""Who sends to whom, and how it goes: counts of events become systems and the connections between them. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from messages.models.stream import Operation
+
+SENDS = (Operation.CREATE, Operation.SEND)
+TAKES = (Operation.RECEIVE, Operation.PROCESS, Operation.SETTLE)
+FAILING_SHARE = (
+    0.05  # of its events: from here on a system, or a connection, is failing and not only touched by a failure
+)
+MOST_PAIRS = 16  # senders × receivers of one destination that are drawn one by one; more meet at the destination
+ORDER = ("failing", "failures", "quiet", "well")  # worst first; the words of words.CHIPS["health"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one system did at one destination of one flow; `failed` of `count` events went wrong."""
+
+    flow_id: int
+    system_id: int
+    destination: str
+    operation: int
+    count: int
+    failed: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A system, a destination where many meet, or a side that nobody reported.
+
+    kind  system, destination, unknown.   waiting  dead letters that died at it.   quiet  the agents that reported it are silent.
+    """
+
+    key: str
+    kind: str
+    name: str
+    system_id: int | None = None
+    sent: int = 0
+    taken: int = 0
+    processed: int = 0
+    count: int = 0
+    failed: int = 0
+    waiting: int = 0
+    quiet: bool = False
+    flows: set[int] = field(default_factory=set)
+
+    @property
+    def health(self) -> str:
+        if self.waiting or (self.count and self.failed / self.count >= FAILING_SHARE):
+            return "failing"
+        return "failures" if self.failed else "quiet" if self.quiet else "well"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What went from one node to another in one flow. `count` is an estimate where several send to what several take from.
+
+    tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
+         same flow), or nobody (one side was never reported).
+    """
+
+    source: str
+    target: str
+    flow_id: int
+    destination: str
+    count: int
+    failed: int
+    tie: str
+
+    @property
+    def health(self) -> str:
+        return health_of(self.count, self.failed)
+
+
+@dataclass(slots=True, kw_only=True)
+class Graph:
+    nodes: dict[str, Node]
+    edges: list[Edge]
+
+    @property
+    def systems(self) -> list[Node]:
+        """Return the systems, the worst first."""
+        return sorted((node for node in self.nodes.values() if node.kind == "system"), key=worst_first)
+
+
+def health_of(count: int, failed: int) -> str:
+    if not failed:
+        return "well"
+    return "failing" if failed / max(count, failed) >= FAILING_SHARE else "failures"
+
+
+def worst_first(node: Node) -> tuple[int, int, int, int, str]:
+    """Return the place of a node: by health, then by what waits, failed and went through."""
+    return ORDER.index(node.health), -node.waiting, -node.failed, -node.count, node.key
+
+
+def system_key(system_id: int) -> str:
+    return f"system {system_id}"
+
+
+def build_graph(
+    cells: Iterable[Cell],
+    *,
+    names: Mapping[int, str],
+    waiting: Mapping[int, int] | None = None,
+    quiet: Collection[int] = (),
+) -> Graph:
+    """Return the systems that were seen and what went between them.
+
+    names    of systems, by id; a cell of a system without one is left out.   waiting  dead letters by system id.
+    quiet    ids of systems whose agents are silent.
+    """
+    nodes: dict[str, Node] = {}
+    by_flow: dict[int, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.system_id in names:
+            by_flow[cell.flow_id].append(cell)
+            _count(nodes, cell, names)
+    for system_id, count in (waiting or {}).items():
+        if system_id in names:
+            node = _system(nodes, system_id, names)
+            node.waiting = count
+    for node in nodes.values():
+        node.quiet = node.system_id in quiet
+    edges = [edge for flow_id in sorted(by_flow) for edge in _edges_of(flow_id, by_flow[flow_id], nodes)]
+    return Graph(nodes=nodes, edges=edges)
+
+
+def _system(nodes: dict[str, Node], system_id: int, names: Mapping[int, str]) -> Node:
+    key = system_key(system_id)
+    return nodes.setdefault(key, Node(key=key, kind="system", name=names[system_id], system_id=system_id))
+
+
+def _count(nodes: dict[str, Node], cell: Cell, names: Mapping[int, str]) -> None:
+    node = _system(nodes, cell.system_id, names)
+    node.flows.add(cell.flow_id)
+    node.count += cell.count
+    node.failed += cell.failed
+    if cell.operation in SENDS:
+        node.sent += cell.count
+    elif cell.operation in TAKES:
+        node.taken += cell.count
+        node.processed += cell.count * (cell.operation == Operation.PROCESS)
+
+
+@dataclass(slots=True)
+class _Side:
+    """What a system did on one side of a destination, by operation."""
+
+    counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    failed: int = 0
+
+    @property
+    def count(self) -> int:
+        """Return how many messages: one that is created, sent, received and processed is one, so the largest of these counts."""
+        return max(self.counts.values(), default=0)
+
+
+Sides = dict[str, dict[int, _Side]]  # destination → system → what it did
+
+
+def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node]) -> list[Edge]:
+    senders, takers = _sides(cells, SENDS), _sides(cells, TAKES)
+    edges: list[Edge] = []
+    for destination in sorted(senders.keys() & takers.keys()):
+        edges += _between(flow_id, destination, senders.pop(destination), takers.pop(destination), nodes, "destination")
+    # One publishes to an exchange or a topic, another takes from a queue bound to it: the flow is what they have in common.
+    if senders and takers:
+        name = " → ".join(dict.fromkeys((min(senders), min(takers))))
+        return edges + _between(flow_id, name, _united(senders), _united(takers), nodes, "flow")
+    for destination in sorted(senders.keys() | takers.keys()):
+        mine, way = (senders, 1) if destination in senders else (takers, -1)
+        other = _other(nodes, "unknown", flow_id, destination, "receiver" if way == 1 else "sender")
+        for system_id, side in sorted(mine[destination].items()):
+            pair = (system_key(system_id), other.key)[::way]
+            edges.append(_edge(pair, flow_id, destination, side.count, side.failed, "nobody"))
+    return edges
+
+
+def _sides(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
+    sides: Sides = defaultdict(lambda: defaultdict(_Side))
+    for cell in cells:
+        if cell.operation in operations:
+            side = sides[cell.destination][cell.system_id]
+            side.counts[cell.operation] += cell.count
+            side.failed += cell.failed
+    return dict(sides)
+
+
+def _united(sides: Sides) -> dict[int, _Side]:
+    united: dict[int, _Side] = defaultdict(_Side)
+    for by_system in sides.values():
+        for system_id, side in by_system.items():
+            for operation, count in side.counts.items():
+                united[system_id].counts[operation] += count
+            united[system_id].failed += side.failed
+    return dict(united)
+
+
+def _between(
+    flow_id: int,
+    destination: str,
+    senders: dict[int, _Side],
+    takers: dict[int, _Side],
+    nodes: dict[str, Node],
+    tie: str,
+) -> list[Edge]:
+    """Return the edges between those who send and those who take; each of several gets its share of what the others did."""
+    if len(senders) * len(takers) > MOST_PAIRS:
+        hub = _other(nodes, "destination", flow_id, destination, destination)
+        to = [
+            _edge((system_key(one), hub.key), flow_id, destination, side.count, side.failed, tie)
+            for one, side in sorted(senders.items())
+        ]
+        return to + [
+            _edge((hub.key, system_key(one)), flow_id, destination, side.count, side.failed, tie)
+            for one, side in sorted(takers.items())
+        ]
+    sent = sum(side.count for side in senders.values()) or 1
+    taken = sum(side.count for side in takers.values()) or 1
+    edges = []
+    for sender, out in sorted(senders.items()):
+        for taker, into in sorted(takers.items()):
+            if sender == taker and len(senders) * len(takers) > 1:
+                continue  # a receiver that puts back what it could not do yet
+            count = max(into.count * out.count / sent, out.count * into.count / taken)
+            failed = out.failed * into.count / taken + into.failed * out.count / sent
+            pair = (system_key(sender), system_key(taker))
+            edges.append(_edge(pair, flow_id, destination, count, failed, tie))
+    return edges
+
+
+def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, name: str) -> Node:
+    key = f"{kind} {flow_id} {name} {destination}"
+    return nodes.setdefault(key, Node(key=key, kind=kind, name=name, flows={flow_id}))
+
+
+def _edge(pair: tuple[str, ...], flow_id: int, destination: str, count: float, failed: float, tie: str) -> Edge:
+    return Edge(
+        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=round(count), failed=round(failed), tie=tie
+    )  # fmt: skip
+
+
+def near(graph: Graph, key: str) -> Graph:
+    """Return a node, its neighbours and what goes between it and them."""
+    edges = [edge for edge in graph.edges if key in (edge.source, edge.target)]
+    return _with(graph, edges, {key})
+
+
+def of_flow(graph: Graph, flow_id: int) -> Graph:
+    """Return the stations of one flow."""
+    stations = {node.key for node in graph.nodes.values() if node.kind == "system" and flow_id in node.flows}
+    return _with(graph, [edge for edge in graph.edges if edge.flow_id == flow_id], stations)
+
+
+def _with(graph: Graph, edges: list[Edge], keys: set[str]) -> Graph:
+    keys = keys | {end for edge in edges for end in (edge.source, edge.target)}
+    return Graph(nodes={key: node for key, node in graph.nodes.items() if key in keys}, edges=edges)

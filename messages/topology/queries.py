@@ -1,0 +1,121 @@
+"""Reads of the map: the hourly counts of the flows that the reader may see, what waits at each system, whose agents are silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Max, Q, Sum
+
+from console.identity.access import visible_agents
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters, visible_flows, visible_hours
+from messages.figures.ranges import LONGEST
+from messages.models import ClockReading, DeadLetter, Flow, System
+from messages.models.stream import Outcome
+from messages.search.window import BadWindow, Window
+from messages.topology.graph import Cell, Graph, build_graph
+
+WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+MOST_CELLS = 50_000  # 1,000 flows have some 4,000; memory and time stay bounded whatever names senders make up
+SILENT = timedelta(minutes=10)
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """A graph with what names and measures it. The times are whole hours: since <= hour < until.
+
+    waiting  dead letters by flow id.   cut  more than 50,000 combinations of flow, system and destination: the busiest are here.
+    """
+
+    graph: Graph
+    flows: dict[int, Flow]
+    waiting: dict[int, int]
+    since: datetime
+    until: datetime
+    cut: bool
+
+    @property
+    def minutes(self) -> float:
+        return (self.until - self.since) / timedelta(minutes=1)
+
+
+def read_topology(actor: Actor, environment: Environment, window: Window, *, now: datetime) -> Topology:
+    """Return who sent what to whom in a window; five queries whatever the number of systems. Raises BadWindow.
+
+    Only flows that the actor may see are counted, in every total too. The hour that still fills is in it, as long as it is.
+    """
+    since = window.since.replace(minute=0, second=0, microsecond=0)
+    until = min(window.until, now)
+    if since >= until:
+        raise BadWindow("a range begins before it ends, and not in the future")
+    if until - since > LONGEST:
+        raise BadWindow(f"a range is at most {LONGEST.days} days long")
+    cells = _cells(actor, environment, since, until)
+    waiting = _waiting(actor, environment)
+    systems = {cell.system_id for cell in cells} | {system_id for _, system_id, _ in waiting if system_id}
+    names = dict(System.objects.filter(pk__in=systems, environment=environment).values_list("pk", "name"))
+    flow_ids = {cell.flow_id for cell in cells} | {flow_id for flow_id, _, _ in waiting}
+    by_system: dict[int, int] = {}
+    by_flow: dict[int, int] = {}
+    for flow_id, system_id, count in waiting:
+        by_flow[flow_id] = by_flow.get(flow_id, 0) + count
+        if system_id:
+            by_system[system_id] = by_system.get(system_id, 0) + count
+    graph = build_graph(
+        cells[:MOST_CELLS], names=names, waiting=by_system, quiet=_quiet_systems(actor, environment, now=now)
+    )
+    flows = visible_flows(actor).filter(environment=environment, pk__in=flow_ids)
+    return Topology(
+        graph=graph,
+        flows={flow.pk: flow for flow in flows},
+        waiting=by_flow,
+        since=since,
+        until=until,
+        cut=len(cells) > MOST_CELLS,
+    )
+
+
+def _cells(actor: Actor, environment: Environment, since: datetime, until: datetime) -> list[Cell]:
+    rows = (
+        visible_hours(actor)
+        .filter(environment=environment, hour__gte=since, hour__lt=until)
+        .values_list("flow_id", "system_id", "destination", "operation")
+        .annotate(total=Sum("count"), failed=Sum("count", filter=Q(outcome=Outcome.ERROR)))
+        .order_by("-total", "flow_id", "system_id", "destination", "operation")
+    )
+    return [
+        Cell(flow_id, system_id, destination, operation, total, failed or 0)
+        for flow_id, system_id, destination, operation, total, failed in rows[: MOST_CELLS + 1]
+    ]
+
+
+def _waiting(actor: Actor, environment: Environment) -> list[tuple[int, int | None, int]]:
+    """Return (flow id, system id, dead letters that wait); served by the index dead_letter_waiting."""
+    rows = visible_dead_letters(actor).filter(environment=environment, state__in=WAITING).order_by()
+    return list(rows.values_list("flow_id", "system_id").annotate(Count("pk")))
+
+
+def _quiet_systems(actor: Actor, environment: Environment, *, now: datetime) -> set[int]:
+    """Return the systems all of whose agents of the last day have been silent for ten minutes.
+
+    Which agent reports which system is known from the readings of their clocks, of which each pair makes one an hour.
+    """
+    agents = visible_agents(actor).filter(environment=environment).order_by()
+    heard = (
+        ClockReading.objects.filter(agent__in=agents.values("pk"), hour__gt=now - timedelta(days=1) - HOUR, system__isnull=False)
+        .values_list("system_id")
+        .annotate(Max("agent__last_seen_at"), Max("agent__heartbeat_at"))
+    )  # fmt: skip
+    return {
+        system_id
+        for system_id, *times in heard
+        if (last := max((at for at in times if at), default=None)) is None or now - last > SILENT
+    }
+
+
+def system_named(topology: Topology, name: str) -> str:
+    """Return the key of a system by its name, nothing when it is not there."""
+    return next((node.key for node in topology.graph.nodes.values() if node.kind == "system" and node.name == name), "")

@@ -1,0 +1,103 @@
+"""REST of the map and of the figures: the same reads as the pages, as far as the key may see."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from console.identity.models import Role, Team
+from messages.models import Flow
+from tests.factories import agent_key, api_key, event, person, push
+
+pytestmark = pytest.mark.django_db
+
+
+def got(path: str, *, team: str = "Order team", name: str = "reader", status: int = 200) -> Any:
+    key = api_key(person(name, Role.VIEWER, team=team))
+    answer = Client().get(f"/api/v1/{path}", HTTP_AUTHORIZATION=f"Bearer {key}")
+    assert answer.status_code == status, answer.content
+    return answer.json()
+
+
+def estate() -> None:
+    at = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
+    common = {"destination": "orders", "occurred_at": at, "duration_ms": 40}
+    taken = event(**common, system="erp", operation="process", outcome="error")
+    events = [event(**common), taken, event(destination="stock", system="wms", occurred_at=at)]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 3
+
+
+def test_the_map_has_systems_and_connections_with_their_health():
+    estate()
+
+    [found] = got("topology?environment=production")["results"]
+
+    systems = {one["name"]: one for one in found["systems"]}
+    assert {name: one["health"] for name, one in systems.items()} == {
+        "erp": "failing", "shop": "well", "wms": "well", "receiver": "well",
+    }  # fmt: skip
+    [line] = [one for one in found["connections"] if one["flow"] == "orders"]
+    assert (line["sender"], line["receiver"]) == (systems["shop"]["key"], systems["erp"]["key"])
+    assert (line["count"], line["failed"], line["health"], line["tie"]) == (1, 1, "failing", "destination")
+    assert found["cut"] is False
+
+
+def test_one_system_or_one_flow_of_the_map():
+    estate()
+    flow = Flow.objects.get(name="orders").pk
+
+    [near] = got("topology?system=erp", name="a")["results"]
+    [stations] = got(f"topology?flow={flow}", name="b")["results"]
+
+    for found in (near, stations):
+        assert sorted(one["name"] for one in found["systems"]) == ["erp", "shop"]
+    got("topology?system=nobody", name="c", status=404)
+    got("topology?flow=junk", name="d", status=404)
+
+
+def test_figures_by_step_and_their_total():
+    estate()
+
+    [found] = got("figures?window=1h")["results"]
+
+    assert (found["environment"], found["flow"], found["step_s"], len(found["steps"])) == ("production", None, 60, 60)
+    assert (found["total"]["delivered"], found["total"]["failed"], found["total"]["p95_ms"]) == (
+        0,
+        1,
+        pytest.approx(62.4),
+    )
+    assert sum(step["failed"] for step in found["steps"]) == 1
+    assert found["steps"][0]["p50_ms"] is None
+
+
+def test_what_a_key_may_not_see_is_in_no_total():
+    estate()
+    Flow.objects.filter(name="orders").update(team=Team.objects.create(name="Order team"))
+    hidden = Flow.objects.get(name="orders").pk
+
+    [found] = got("figures?window=1h", team="Stock team", name="a")["results"]
+    [drawn] = got("topology", team="Stock team", name="b")["results"]
+
+    assert found["total"]["failed"] == 0
+    assert sorted(one["name"] for one in drawn["systems"]) == ["receiver", "wms"]
+    for number, path in enumerate(("figures", "topology")):
+        got(f"{path}?flow={hidden}", team="Stock team", name=f"c{number}", status=404)
+
+
+@pytest.mark.parametrize("path", ["topology", "figures"])
+@pytest.mark.parametrize(
+    "query", ["window=junk", "since=junk", "since=2100-01-01T00:00:00Z", "since=2020-01-01T00:00:00Z"]
+)
+def test_a_time_that_cannot_be_read_is_a_problem(path, query):
+    estate()
+
+    assert got(f"{path}?{query}", status=400)["code"] == "bad_window"
+
+
+@pytest.mark.parametrize("path", ["topology", "figures"])
+def test_strangers_and_other_environments_get_nothing(path):
+    assert Client().get(f"/api/v1/{path}").status_code == 401
+    got(f"{path}?environment=staging", status=404)

@@ -1,0 +1,335 @@
+"""Figures and the map against rows: what was pushed is what is read, only of flows that the reader may see, by few index reads."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+
+from console.identity.actor import Actor
+from console.identity.models import Agent, Role, Team
+from messages.access import visible_flows
+from messages.figures.queries import read_figures, replay_runs
+from messages.figures.ranges import Range, range_of
+from messages.figures.services import fold_latency
+from messages.models import DeadLetter, Flow, RollupLatency, RollupMinute, System
+from messages.replay.services import request_replay
+from messages.search.window import BadWindow, Window, parse_window
+from messages.topology.queries import Topology, read_topology
+from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
+
+pytestmark = pytest.mark.django_db
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def ago(span: timedelta) -> str:
+    return (datetime.now(UTC) - span).isoformat()
+
+
+def pushed(*events: dict[str, Any], slug: str = "production") -> None:
+    assert push("/ingest/v1/events", list(events), key=agent_key("agent of tests", slug)).json()["accepted"] == len(
+        events
+    )
+
+
+def order(at: timedelta, *, took_ms: int = 40, outcome: str = "ok", flow: str = "orders") -> list[dict[str, Any]]:
+    common = {"destination": flow, "occurred_at": ago(at)}
+    taken = event(**common, system="erp", operation="process", outcome=outcome, duration_ms=took_ms)
+    return [event(**common), taken | {"message_id": f"other {taken['message_id']}"}]
+
+
+def day_ago() -> Window:
+    now = datetime.now(UTC)
+    return Window(since=now - DAY, until=now)
+
+
+def figures(who: Actor = ROOT, *, hours: float = 3, now: datetime | None = None) -> Any:
+    now = now or datetime.now(UTC)
+    return read_figures(who, environment(), range_of(Window(since=now - hours * HOUR, until=now), now=now))
+
+
+def other_team() -> Actor:
+    """A member of another team than that of the flow `orders`."""
+    Flow.objects.filter(name="orders").update(team=Team.objects.create(name="Order team"))
+    return actor(person("stranger", Role.ADMINISTRATOR, team="Stock team"))
+
+
+def topology(who: Actor = ROOT) -> Topology:
+    return read_topology(who, environment(), day_ago(), now=datetime.now(UTC))
+
+
+# figures -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_pushed_is_counted_in_its_step():
+    pushed(*order(10 * MINUTE, took_ms=40), *order(20 * MINUTE, took_ms=3000, outcome="error"))
+
+    found = figures()
+
+    assert (found.total.delivered, found.total.failed, found.total.replays) == (1, 1, 0)
+    assert [(step.delivered, step.failed) for step in found.steps if step.delivered or step.failed] == [(0, 1), (1, 0)]
+    assert 32 <= found.total.latency_ms("p50") < 64
+    assert 2048 <= found.total.latency_ms("p99") < 4096
+
+
+def test_the_same_figures_come_from_hours_as_from_minutes():
+    pushed(*order(3 * HOUR, took_ms=5), *order(5 * HOUR, took_ms=700), *order(9 * HOUR, outcome="error"))
+    fold_latency()
+
+    by_minute, by_hour = figures(hours=24), figures(hours=100)
+
+    assert (by_minute.range.by_hour, by_hour.range.by_hour) == (False, True)
+    for name in ("delivered", "failed", "buckets"):
+        assert getattr(by_hour.total, name) == getattr(by_minute.total, name)
+
+
+def test_what_is_not_folded_yet_is_read_from_the_minutes():
+    pushed(*order(70 * MINUTE))
+
+    assert figures(hours=100).total.buckets == {6: 1}
+    assert not RollupLatency.objects.exists()
+
+
+def test_only_flows_that_the_reader_may_see_are_in_the_figures_and_their_total():
+    pushed(*order(90 * MINUTE), *order(4 * HOUR), *order(90 * MINUTE, flow="stock"))
+    fold_latency()
+    stranger = other_team()
+
+    assert figures(hours=24).total.delivered == 3
+    assert figures(stranger, hours=24).total.delivered == 1
+    assert figures(hours=100).total.delivered == 3
+    assert figures(stranger, hours=100).total.delivered == 1
+    assert sum(figures(stranger, hours=100).total.buckets.values()) == 1
+
+
+def test_another_environment_is_another_figure():
+    pushed(*order(10 * MINUTE), slug="staging")
+
+    assert figures().total.delivered == 0
+
+
+def test_replays_are_counted_by_step_and_neighbours_are_one_run():
+    memory_connection()
+    for number in range(3):
+        request_replay(stored_letter(id=f"death {number}"), by=ROOT, reason="again")
+    now = datetime.now(UTC).replace(second=0, microsecond=0) + 2 * MINUTE
+
+    found = figures(now=now)
+
+    assert found.total.replays == 3
+    assert sum(run.count for run in replay_runs(found)) == 3
+    assert figures(other_team(), now=now).total.replays == 3  # of a flow that nobody owns
+    Flow.objects.update(team=Team.objects.get(name="Order team"))
+    assert figures(actor(person("another", Role.VIEWER, team="Stock team")), now=now).total.replays == 0
+
+
+def test_a_month_of_one_flow_is_few_index_reads():
+    """The primary keys lead with the time: PostgreSQL skips from hour to hour to the one flow (or reads all where that is cheaper)."""
+    one = busy_month()
+    span = range_of(parse_window("30d", now=datetime.now(UTC)), now=datetime.now(UTC))
+
+    here = environment()
+
+    with CaptureQueriesContext(connection) as asked:
+        read_figures(ROOT, here, span, flow=one)
+
+    assert len(asked) == 4
+    for query in asked:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("EXPLAIN " + query["sql"])
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+        assert "Seq Scan" not in plan, plan
+        if "rollup_hour" in plan or "rollup_latency" in plan:
+            assert "flow_id = " in plan.split("Index Cond")[1].split("\n")[0], plan
+
+
+def busy_month() -> Flow:
+    pushed(event(destination="orders"))
+    one = Flow.objects.get(name="orders")
+    with connection.cursor() as cursor:
+        for table, columns, values in (
+            ("hour", "system_id, destination, operation, outcome, shard", "1, 'q', 4, 1, 0"),
+            ("latency", "bucket", "5"),
+        ):
+            cursor.execute(
+                f"INSERT INTO messaging_rollup_{table} (hour, environment_id, flow_id, count, {columns}) SELECT hour, %s, flow, 1, {values} "
+                "FROM generate_series(date_trunc('hour', now()) - interval '20 days', now(), '1 hour') hour, generate_series(%s, %s) flow "
+                "ON CONFLICT DO NOTHING",
+                [environment().pk, one.pk, one.pk + 20],
+            )
+            cursor.execute(f"ANALYZE messaging_rollup_{table}")
+    return one
+
+
+# folding -------------------------------------------------------------------------------------------------------------
+
+
+def folded() -> dict[tuple[datetime, int], int]:
+    return {(row.hour, row.bucket): row.count for row in RollupLatency.objects.all()}
+
+
+def test_folding_again_changes_nothing_and_what_came_late_is_added():
+    pushed(*order(5 * HOUR))
+    fold_latency()
+    first = folded()
+    assert sum(first.values()) == 1
+
+    fold_latency()
+    assert folded() == first
+
+    pushed(*order(2 * HOUR, took_ms=3))
+    fold_latency()
+    assert sum(folded().values()) == 2
+
+
+def test_after_a_pause_it_catches_up():
+    pushed(*order(20 * HOUR))
+    fold_latency(datetime.now(UTC) - 19 * HOUR)
+    pushed(*order(12 * HOUR))
+
+    fold_latency()
+
+    assert sum(folded().values()) == 2
+
+
+def test_what_comes_days_late_is_in_within_a_week_of_runs():
+    pushed(*order(30 * MINUTE))
+    fold_latency()
+    pushed(*order(2 * DAY))
+    now = datetime.now(UTC)
+
+    for run in range(7 * 24):
+        fold_latency(now + run * 10 * MINUTE)
+
+    assert sum(folded().values()) == 2
+
+
+def test_an_older_count_never_replaces_a_newer_one():
+    pushed(*order(5 * HOUR))
+    fold_latency()
+    RollupLatency.objects.update(count=7)
+
+    fold_latency()
+
+    assert set(folded().values()) == {7}
+
+
+@pytest.mark.usefixtures("committed")
+def test_several_that_fold_at_once_count_once():
+    pushed(*(one for hours in range(1, 6) for one in order(hours * HOUR)))
+    failures: list[BaseException] = []
+
+    def fold() -> None:
+        try:
+            fold_latency()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=fold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert sum(folded().values()) == RollupMinute.objects.filter(operation=4).count() == 5
+
+
+# the map -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_map_says_who_sent_what_to_whom():
+    pushed(*order(10 * MINUTE), *order(20 * MINUTE, outcome="error"), event(destination="nowhere"))
+
+    found = topology()
+
+    names = {node.key: node.name for node in found.graph.nodes.values()}
+    assert {(names[edge.source], names[edge.target], edge.count, edge.failed, edge.tie) for edge in found.graph.edges} == {
+        ("shop", "erp", 2, 1, "destination"), ("shop", "receiver", 1, 0, "nobody"),
+    }  # fmt: skip
+    assert sorted(flow.name for flow in found.flows.values()) == ["nowhere", "orders"]
+
+
+def test_what_the_reader_may_not_see_is_neither_drawn_nor_counted():
+    pushed(*order(10 * MINUTE, outcome="error"), event(destination="stock", system="wms"))
+    stored_letter(origin="orders", system="erp")
+    stranger = other_team()
+
+    found = topology(stranger)
+
+    assert [node.name for node in found.graph.systems] == ["wms"]
+    assert [flow.name for flow in found.flows.values()] == ["stock"]
+    assert found.waiting == {}
+    assert not visible_flows(stranger).filter(name="orders").exists()
+
+
+def test_letters_wait_at_the_system_they_died_at():
+    stored_letter(origin="orders", system="erp")
+    stored_letter(origin="orders", system="erp", id="another")
+    DeadLetter.objects.filter(pk=stored_letter(origin="orders", system="erp", id="closed").pk).update(
+        state="closed", resolution="discarded", closed_at=datetime.now(UTC)
+    )
+
+    found = topology()
+
+    assert [(node.name, node.waiting, node.health) for node in found.graph.systems] == [("erp", 2, "failing")]
+    assert list(found.waiting.values()) == [2]
+
+
+def test_a_system_is_quiet_when_all_its_agents_are():
+    pushed(*order(10 * MINUTE))
+    assert {node.name: node.health for node in topology().graph.systems} == {"shop": "well", "erp": "well"}
+
+    Agent.objects.update(last_seen_at=datetime.now(UTC) - HOUR)
+
+    assert {node.name: node.health for node in topology().graph.systems} == {"shop": "quiet", "erp": "quiet"}
+
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("another agent"))
+    assert {node.name: node.health for node in topology().graph.systems} == {"shop": "well", "erp": "quiet"}
+
+
+def test_a_range_of_the_map_is_bounded():
+    now = datetime.now(UTC)
+    for since, until in ((now + HOUR, now + DAY), (now - 1200 * DAY, now), (now, now - HOUR)):
+        with pytest.raises(BadWindow):
+            read_topology(ROOT, environment(), Window(since=since, until=until), now=now)
+
+
+def test_the_map_makes_as_many_queries_for_many_systems_as_for_few():
+    pushed(*order(10 * MINUTE))
+    here, now = environment(), datetime.now(UTC)
+    with CaptureQueriesContext(connection) as few:
+        read_topology(ROOT, here, day_ago(), now=now)
+
+    pushed(*(event(destination=f"flow {number}", system=f"system {number}") for number in range(40)))
+    with CaptureQueriesContext(connection) as many:
+        read_topology(ROOT, here, day_ago(), now=now)
+
+    assert len(many) == len(few) == 5
+    assert System.objects.count() == 42
+
+
+def test_an_estate_that_makes_up_destinations_is_cut_at_its_busiest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("messages.topology.queries.MOST_CELLS", 2)
+    pushed(*order(10 * MINUTE), *order(10 * MINUTE), event(destination="rare"))
+
+    found = topology()
+
+    assert found.cut
+    assert sorted(node.name for node in found.graph.systems) == ["erp", "shop"]
+
+
+def test_figures_of_a_range_that_a_caller_made_have_its_steps():
+    now = datetime(2026, 11, 26, 10, tzinfo=UTC)
+
+    found = read_figures(ROOT, environment(), Range(since=now - HOUR, until=now, step=15 * MINUTE))
+
+    assert [step.at.minute for step in found.steps] == [0, 15, 30, 45]
+    assert found.total.latency_ms("p95") is None

@@ -1,0 +1,61 @@
+"""Windows → steps of a chart: never more than 400, always in order, by the rollup that has few rows for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from messages.figures.ranges import LONGEST, MOST_STEPS, range_of
+from messages.search.window import BadWindow, Window, parse_window
+
+NOW = datetime(2026, 11, 26, 10, 14, 30, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+TIMES = some.datetimes(datetime(2024, 1, 1), datetime(2027, 1, 1), timezones=some.just(UTC))
+
+
+@pytest.mark.parametrize(
+    ("text", "step", "count", "by_hour"),
+    [
+        ("1h", MINUTE, 60, False),
+        ("24h", 5 * MINUTE, 288, False),
+        ("7d", HOUR, 168, True),
+        ("30d", 2 * HOUR, 360, True),
+        ("400d", timedelta(days=1), 400, True),
+        ("700d", timedelta(days=2), 350, True),
+    ],
+)
+def test_presets_have_the_shortest_steps_that_fit(text, step, count, by_hour):
+    span = range_of(parse_window(text, now=NOW), now=NOW)
+
+    assert (span.step, span.by_hour) == (step, by_hour)
+    assert len(span.steps) in (count, count + 1)
+    assert span.until <= NOW < span.until + step
+
+
+def test_an_end_in_the_past_lies_in_its_step():
+    window = Window(since=NOW - timedelta(hours=5), until=NOW - timedelta(hours=4))
+
+    span = range_of(window, now=NOW)
+
+    assert span.since <= window.since < span.since + span.step
+    assert span.until - span.step < window.until <= span.until
+
+
+@given(TIMES, TIMES)
+def test_every_range_is_drawn_in_1_to_400_steps_or_refused_in_words(since, until):
+    window = Window(since=since, until=until)
+    try:
+        span = range_of(window, now=NOW)
+    except BadWindow:
+        assert since >= min(until, NOW) or min(until, NOW) - since > LONGEST
+        return
+
+    steps = span.steps
+    assert 1 <= len(steps) <= MOST_STEPS
+    assert steps[0] == span.since
+    assert steps[-1] + span.step == span.until
+    assert [span.position(at) for at in steps] == list(range(len(steps)))
+    assert span.by_hour or span.until - span.since <= timedelta(hours=49)

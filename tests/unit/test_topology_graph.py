@@ -1,0 +1,157 @@
+"""Counts of events → who sends to whom, and how it goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from messages.models.stream import Operation
+from messages.topology.graph import Cell, build_graph, health_of, near, of_flow, system_key
+from messages.topology.picture import Addresses, draw_map, rate_words
+
+NAMES = {1: "shop", 2: "erp", 3: "billing", 4: "shipping"}
+SEND, TAKE, RECEIVE, CREATE = Operation.SEND, Operation.PROCESS, Operation.RECEIVE, Operation.CREATE
+SHOP, ERP, BILLING = system_key(1), system_key(2), system_key(3)
+NOWHERE = Addresses(system=lambda node: f"/?{node.name}", line=lambda edges: "/")
+
+
+def edges_of(*cells: Cell) -> list[tuple[str, str, str, int, int]]:
+    graph = build_graph(cells, names=NAMES)
+    return [(edge.source, edge.target, edge.tie, edge.count, edge.failed) for edge in graph.edges]
+
+
+def test_one_who_sends_and_one_who_takes_at_a_destination_are_tied():
+    found = edges_of(
+        Cell(1, 1, "orders", SEND, 10, 0), Cell(1, 2, "orders", RECEIVE, 9, 0), Cell(1, 2, "orders", TAKE, 9, 2)
+    )
+
+    assert found == [(SHOP, ERP, "destination", 10, 2)]
+
+
+def test_a_message_that_is_created_and_sent_is_counted_once():
+    found = edges_of(
+        Cell(1, 1, "orders", CREATE, 10, 0), Cell(1, 1, "orders", SEND, 10, 0), Cell(1, 2, "orders", TAKE, 10, 0)
+    )
+
+    assert found == [(SHOP, ERP, "destination", 10, 0)]
+
+
+def test_an_exchange_and_a_queue_bound_to_it_are_tied_by_their_flow():
+    found = edges_of(Cell(1, 1, "exchange", SEND, 5, 0), Cell(1, 2, "queue", TAKE, 5, 0))
+
+    assert found == [(SHOP, ERP, "flow", 5, 0)]
+
+
+def test_destinations_of_different_flows_are_not_tied():
+    graph = build_graph([Cell(1, 1, "orders", SEND, 5, 0), Cell(2, 2, "orders", TAKE, 4, 0)], names=NAMES)
+
+    assert [(edge.tie, edge.count) for edge in graph.edges] == [("nobody", 5), ("nobody", 4)]
+    assert [node.name for node in graph.nodes.values() if node.kind == "unknown"] == ["receiver", "sender"]
+    assert [(edge.source == SHOP, edge.target == ERP) for edge in graph.edges] == [(True, False), (False, True)]
+
+
+def test_several_senders_share_what_was_taken():
+    found = edges_of(
+        Cell(1, 1, "orders", SEND, 30, 0), Cell(1, 3, "orders", SEND, 10, 0), Cell(1, 2, "orders", TAKE, 40, 8)
+    )
+
+    assert found == [(SHOP, ERP, "destination", 30, 6), (BILLING, ERP, "destination", 10, 2)]
+
+
+def test_a_receiver_that_puts_back_what_it_could_not_do_is_no_sender_to_itself():
+    found = edges_of(
+        Cell(1, 1, "orders", SEND, 10, 0), Cell(1, 2, "orders", SEND, 1, 0), Cell(1, 2, "orders", TAKE, 11, 0)
+    )
+
+    assert [(source, target) for source, target, *_ in found] == [(SHOP, ERP)]
+
+
+def test_many_who_send_and_many_who_take_meet_at_the_destination():
+    names = {number: f"system {number}" for number in range(20)}
+    cells = [Cell(1, number, "bus", SEND if number < 10 else TAKE, 1, 0) for number in range(20)]
+
+    graph = build_graph(cells, names=names)
+
+    assert len(graph.edges) == 20
+    assert [node.name for node in graph.nodes.values() if node.kind == "destination"] == ["bus"]
+
+
+def test_a_system_without_a_name_for_the_reader_is_not_there():
+    graph = build_graph([Cell(1, 99, "orders", SEND, 5, 0)], names=NAMES, waiting={99: 4})
+
+    assert (graph.nodes, graph.edges) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("count", "failed", "waiting", "quiet", "health"),
+    [
+        (100, 0, 0, False, "well"),
+        (100, 4, 0, False, "failures"),
+        (100, 5, 0, False, "failing"),
+        (100, 0, 1, False, "failing"),
+        (100, 0, 0, True, "quiet"),
+        (100, 1, 0, True, "failures"),
+    ],
+)
+def test_health_is_the_worst_of_what_is_known(count, failed, waiting, quiet, health):
+    graph = build_graph(
+        [Cell(1, 1, "orders", SEND, count, failed)], names=NAMES, waiting={1: waiting}, quiet=[1] if quiet else []
+    )
+
+    assert graph.nodes[SHOP].health == health
+
+
+def test_health_of_an_estimate_never_divides_by_nothing():
+    assert [health_of(0, 0), health_of(0, 3), health_of(100, 1)] == ["well", "failing", "failures"]
+
+
+def test_a_click_shows_neighbours_or_the_stations_of_a_flow():
+    graph = build_graph(
+        [
+            Cell(1, 1, "orders", SEND, 5, 0), Cell(1, 2, "orders", TAKE, 5, 0), Cell(2, 2, "invoices", SEND, 5, 0),
+            Cell(2, 3, "invoices", TAKE, 5, 0), Cell(3, 4, "alone", Operation.OTHER, 1, 0),
+        ],
+        names=NAMES,
+    )  # fmt: skip
+
+    assert set(near(graph, SHOP).nodes) == {SHOP, ERP}
+    assert set(of_flow(graph, 2).nodes) == {ERP, BILLING}
+    assert set(of_flow(graph, 3).nodes) == {system_key(4)}
+
+
+def test_of_many_systems_the_worst_are_drawn_and_the_rest_are_counted():
+    names = {number: f"system {number}" for number in range(200)}
+    cells = [
+        Cell(number, number % 200, f"q{number}", SEND if number % 2 else TAKE, 10, int(number == 150))
+        for number in range(400)
+    ]
+
+    drawn = draw_map(build_graph(cells, names=names), minutes=60, addresses=NOWHERE)
+
+    assert len(drawn.boxes) == 40
+    assert drawn.hidden == 160
+    assert "system 150" in {box.name for box in drawn.boxes}
+
+
+def test_the_one_that_is_looked_at_is_always_drawn():
+    names = {number: f"system {number:03}" for number in range(200)}
+    cells = [Cell(1, number, "q", SEND, 1, int(number < 100)) for number in range(200)]
+
+    drawn = draw_map(build_graph(cells, names=names), minutes=60, addresses=NOWHERE, focus=system_key(199))
+
+    assert [box.name for box in drawn.boxes if box.focus] == ["system 199"]
+
+
+@pytest.mark.parametrize(
+    ("count", "minutes", "words"),
+    [
+        (0, 60, "0"),
+        (1, 1440, "<0.01"),
+        (60, 1440, "0.04"),
+        (72, 60, "1.2"),
+        (60, 60, "1"),
+        (282_660, 60, "4,711"),
+        (3, 0, "3"),
+    ],
+)
+def test_a_rate_above_nothing_never_looks_like_nothing(count, minutes, words):
+    assert rate_words(count, minutes) == words

@@ -1,0 +1,57 @@
+"""Our charts are Vega-Lite as Altair knows it, and name only colours that the stylesheet has."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import altair
+import pytest
+from jsonschema import ValidationError
+
+from messages.figures.vega import chart_specs
+
+TOKENS = Path(__file__).resolve().parents[2] / "static/css/tokens.css"
+ROW = {"at": 1_790_000_000_000, "delivered": 1, "failed": 2, "p50": 1.5}
+MARK = {"at": 1_790_000_000_000, "until": 1_790_000_060_000, "words": "deployed: erp", "url": "/changes/1/"}
+
+
+@pytest.mark.parametrize("name", sorted(chart_specs()))
+def test_altair_accepts_every_chart(name):
+    spec = chart_specs()[name] | {"datasets": {"steps": [ROW], "marks": [MARK]}}
+
+    found = altair.LayerChart.from_dict(spec)
+
+    assert found.to_dict()["layer"]
+
+
+@pytest.mark.parametrize("broken", [{"mark": "no such mark"}, {"encoding": {"x": {"type": "no such type"}}}])
+def test_altair_would_refuse_a_wrong_one(broken):
+    spec = chart_specs()["throughput"]
+
+    with pytest.raises(ValidationError):
+        altair.LayerChart.from_dict(spec | {"layer": [spec["layer"][1] | broken]})
+
+
+def test_every_colour_is_a_token():
+    named = set(re.findall(r"var\((--[\w-]+)\)", json.dumps(chart_specs())))
+
+    assert named
+    assert named <= set(re.findall(r"^\s*(--[\w-]+):", TOKENS.read_text(), re.M))
+    assert not re.findall(r'"#[0-9a-f]{3,8}"', json.dumps(chart_specs()))
+
+
+def test_no_web_process_imports_altair_or_the_engine_of_vl_convert():
+    root = TOKENS.parents[2]
+    importing = {
+        str(path.relative_to(root))
+        for folder in ("console", "messages", "alerts")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) (altair|vl_convert)", path.read_text(), re.M)
+    }
+
+    assert importing == {"console/core/bundles.py"}
+    assert re.search(
+        r"^        import vl_convert$", (root / "console/core/bundles.py").read_text(), re.M
+    )  # when it is called
