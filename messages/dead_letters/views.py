@@ -24,9 +24,20 @@ from messages.changes.queries import changes_before
 from messages.dead_letters.gone import RESTORABLE
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
-from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
+from messages.journeys.bodies import bodies_of
+from messages.journeys.present import (
+    fall_of,
+    in_flight,
+    log_of,
+    proof_url,
+    route_of,
+    steps_shown,
+    ties_of,
+    words_of,
+)
 from messages.journeys.queries import journey_of_dead_letter
-from messages.journeys.views import in_its_environment
+from messages.journeys.stitch import Journey
+from messages.journeys.views_links import in_its_environment
 from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
@@ -145,10 +156,12 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "route": route_of(journey),
         "masked": masked_words(letter.masked),
         "reason_words": letter.reason_code.replace("_", " "),
-        "fall": fall_of(journey, letter=letter),
+        "fall": fall_of(journey, letter=letter, opens=_opens(letter, journey)),
+        "opens": _opens(letter, journey),
+        "bodies": bodies_of(journey),
         "ties": ties_of(journey),
         "corrections": [(one.system, words_of(one)) for one in journey.corrections],
-        "steps": journey.steps,
+        "steps": steps_shown(journey),
         "log": log_of(journey, history_of_letters([letter]), letter=letter),
         "payload": shown_payload(
             actor, letter.flow, letter, letter.pk, letter.payload_on, (letter.origin, letter.queue)
@@ -156,6 +169,14 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
     }
     return {**context, "offered": _offered(context)}
+
+
+def _opens(letter: DeadLetter, journey: Journey) -> str:
+    """Return the address that opens a folded group of its journey, without its ref: the journey's own page does."""
+    page = reverse("j", args=[letter.trace_id.hex]) if letter.trace_id else ""
+    if not page and letter.message_uid:
+        page = reverse("message", args=[letter.message_uid])
+    return f"{page}?open="
 
 
 def _suspects(actor: Actor, letter: DeadLetter, systems: set[str]) -> list[dict[str, str]]:

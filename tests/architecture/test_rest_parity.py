@@ -31,10 +31,11 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "demo/faults/<slug:key>": ["PUT demo/faults/poison"],
     "messages/": ["GET messages"],
     "search/completions": ["GET completions"],
-    "messages/<uuid:pk>/": [f"GET messages/{ID}", "GET events", f"GET events/{ID}", f"GET events/{ID}/payload", f"GET journeys/{ID}"],
+    "messages/<uuid:pk>/": [f"GET messages/{ID}", "GET events", f"GET events/{ID}", f"GET events/{ID}/payload", f"GET messages/{ID}/journey"],
+    "compare/": ["GET compare"],
     "m/<path:message_id>": ["GET messages"],
     "k/<str:name>/<path:value>": ["GET messages"],
-    "j/<str:trace_id>": ["GET journeys", f"GET journeys/{ID}"],
+    "j/<path:trace_id>": ["GET journeys", f"GET journeys/{ID}", f"GET journeys/{ID}/groups/x"],
     "dead-letters/": ["GET dead-letters"],
     "dead-letters/selected/": [f"GET dead-letters/{ID}", f"POST dead-letters/{ID}/replay", f"POST dead-letters/{ID}/discard"],
     "dead-letters/<uuid:pk>/": [
