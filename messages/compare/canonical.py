@@ -57,7 +57,7 @@ def canonical(body: bytes, content_type: str, *, cut: bool = False) -> Canonical
     try:
         if not cut and ("json" in kind or begin in ("{", "[")):
             tree = _json(text, body)
-            return _limited("json", _json_lines(tree, "", "", ""), tree=tree)
+            return _limited("json", _json_lines(tree, "", ""), tree=tree)
         if not cut and ("xml" in kind or begin == "<"):
             return _limited("xml", _xml_lines(_xml(body), 0))
         if "csv" in kind:
@@ -116,22 +116,20 @@ def scalar(value: Any) -> str:
     return written if written.isascii() else written.encode("utf-8", "replace").decode()
 
 
-def _json_lines(value: Any, indent: str, name: str, comma: str) -> Iterator[str]:
+def _json_lines(value: Any, indent: str, name: str) -> Iterator[str]:
+    """Yield the lines of a tree, members in order and no commas: the last of them is no other line when one more follows it."""
     if isinstance(value, dict) and value:
         yield f"{indent}{name}{{"
-        last = len(value) - 1
-        for at, member in enumerate(sorted(value)):
-            label = f"{scalar(member)}: "
-            yield from _json_lines(value[member], indent + STEP, label, "," if at < last else "")
-        yield f"{indent}}}{comma}"
+        for member in sorted(value):
+            yield from _json_lines(value[member], indent + STEP, f"{scalar(member)}: ")
+        yield f"{indent}}}"
     elif isinstance(value, list) and value:
         yield f"{indent}{name}["
-        last = len(value) - 1
-        for at, one in enumerate(value):
-            yield from _json_lines(one, indent + STEP, "", "," if at < last else "")
-        yield f"{indent}]{comma}"
+        for one in value:
+            yield from _json_lines(one, indent + STEP, "")
+        yield f"{indent}]"
     else:
-        yield f"{indent}{name}{scalar(value)}{comma}"
+        yield f"{indent}{name}{scalar(value)}"
 
 
 def _xml(body: bytes) -> Any:

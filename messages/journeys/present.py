@@ -16,6 +16,7 @@ from messages.changes.present import bars_of, entries_of
 from messages.journeys.clocks import NONE, Correction
 from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
 from messages.journeys.fold import Group
+from messages.journeys.seen import OPERATION_WORDS
 from messages.journeys.stitch import Journey, Station, Step
 from messages.models import DeadLetter, Replay
 from messages.replay.states import FINAL
@@ -33,6 +34,7 @@ DID = {
     4: "processed it from",
     5: "settled it at",
 }
+WORD_NUMBERS = {word: number for number, word in OPERATION_WORDS.items()}
 DONE_TO_LETTER = {
     "dead_letter.discarded": "discarded it",
     "dead_letter.restored": "restored it",
@@ -161,7 +163,9 @@ def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter 
     entries = [_of_step(step) for step in steps_shown(journey)[:MOST_ENTRIES] if step.system != "waybill"]
     if journey.started_at is not None:
         entries += [
-            _of_group(group, journey.started_at) for group in journey.groups[:MOST_ENTRIES] if group.system != "waybill"
+            _of_group(group, journey.started_at)
+            for group in journey.groups[:MOST_ENTRIES]
+            if group.system != "waybill" and group.count > 1
         ]
     known = {step.event.id for step in journey.steps}
     for dead in journey.dead_letters:
@@ -202,14 +206,13 @@ def _of_step(step: Step) -> dict[str, Any]:
 
 
 def _of_group(group: Group, began: datetime) -> dict[str, Any]:
-    failed = group.outcome == "error"
-    times = f"{group.count:,} times" if group.count > 1 else "once"
-    did = f"{group.operation or 'reported'} {group.destination}".strip()
+    did = DID[WORD_NUMBERS[group.operation]]
+    failed = "failed: " if group.outcome == "error" else ""
     return {
         "at": began + timedelta(microseconds=group.start_us),
         "look": "bad" if failed else "",
         "strong": group.system,
-        "text": f"{'failed at ' if failed else ''}{did}, {times} from here on",
+        "text": f"{failed}{did} {group.destination}, {group.count:,} times from here on",
     }
 
 

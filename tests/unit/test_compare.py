@@ -82,7 +82,7 @@ def test_what_differs_in_a_line_is_marked_and_a_line_of_megabytes_is_cut_around_
 @pytest.mark.parametrize(
     ("body", "content_type", "kind", "lines"),
     [
-        (b'{"b":1284.50,"a":[1,{}]}', "application/json", "json", ["{", '  "a": [', "    1,", "    {}", "  ],", '  "b": 1284.50', "}"]),
+        (b'{"b":1284.50,"a":[1,{}]}', "application/json", "json", ["{", '  "a": [', "    1", "    {}", "  ]", '  "b": 1284.50', "}"]),
         (b'{"a":1,"a":2}', "application/json", "text", ['{"a":1,"a":2}']),
         (b"[" * 500 + b"]" * 500, "application/json", "text", ["[" * 500 + "]" * 500]),
         (b"{broken", "application/json", "text", ["{broken"]),
