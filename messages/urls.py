@@ -12,6 +12,7 @@ from messages.changes import views as changes
 from messages.compare.views import compare
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
+from messages.different.views import different
 from messages.ingest import api as ingest
 from messages.ingest import views as watch
 from messages.ingest.gone import gone
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead-letters/", letters.dead_letters, name="dead-letters"),
     path("dead-letters/selected/", selected.selected, name="dead-letters-selected"),
     path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
+    path("dead-letters/<uuid:pk>/different/", different, name="dead-letter-different"),
     path("dead-letters/<uuid:pk>/hints/", letters.hints, name="dead-letter-hints"),
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")

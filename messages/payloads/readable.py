@@ -52,14 +52,19 @@ def readable(
     headers: Sequence[Mapping[str, Any]],
     properties: Mapping[str, Any],
     destinations: Sequence[str],
+    *,
+    mask_again: bool = False,
 ) -> Readable:
-    """Return a stored body for a person who may read it; never raises for what the body is."""
+    """Return a stored body for a person who may read it; never raises for what the body is.
+
+    mask_again  also a body that is shown as it is stored, which came before its rule: for whoever shows parts of many.
+    """
     try:
         plain = unpack(body, declared_encoding(headers, properties))
     except Packed as error:
         return Readable(body=body, content_type=content_type, problem=str(error))
     shown = _decoded(flow, plain, len(body), content_type, destinations)
-    return _masked(flow, shown) if shown.steps else shown
+    return _masked(flow, shown) if shown.steps or mask_again else shown
 
 
 def _decoded(

@@ -42,6 +42,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
         f"GET dead-letters/{ID}", f"GET dead-letters/{ID}/payload", f"GET dead-letters/{ID}/replays", f"GET replays/{ID}",
         f"GET journeys/{ID}", "GET changes", "GET audit",
     ],
+    "dead-letters/<uuid:pk>/different/": [f"GET dead-letters/{ID}/different"],
     "dead-letters/<uuid:pk>/hints/": [f"GET dead-letters/{ID}/hints"],
     "dead-letters/<uuid:pk>/replay/": [f"POST dead-letters/{ID}/replay"],
     "dead-letters/<uuid:pk>/discard/": [f"POST dead-letters/{ID}/discard"],

@@ -9,7 +9,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from messages.models import DeadLetter
 from tests.pages.test_compare import GOT, SENT, address, bodies
+from tests.pages.test_different import fill
 from tests.pages.test_in_a_browser import TRACE, browser, sign_in, unsafe_async  # noqa: F401  fixtures
 from tests.pages.test_journey_links import across_platforms
 from tests.services.test_journeys_of_thousands import fan_out
@@ -83,3 +85,24 @@ def test_pages_fit_a_phone_and_axe_finds_nothing(browser: Browser, live_server: 
             found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
 
     assert (found, complaints) == ({}, [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_different_is_asked_for_by_keyboard_and_comes_into_the_page(
+    browser: Browser, live_server: Any, scheme: Any
+):
+    fill()
+    letter = DeadLetter.objects.latest("id")
+    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    page.goto(f"{live_server.url}/dead-letters/{letter.pk}/")
+
+    page.locator("#different a.btn").focus()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#different tbody tr").first).to_contain_text("customer.vat is missing")
+    expect(page).to_have_url(f"{live_server.url}/dead-letters/{letter.pk}/")
+    for width in (390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        picture(page, f"different-{scheme}-{width}")
+    assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
