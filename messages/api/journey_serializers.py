@@ -50,10 +50,10 @@ class HopOut(serializers.Serializer[Any]):
     retry = FiguresOut(help_text="Between the attempts.")
 
 
-class GroupOut(serializers.Serializer[Any]):
+class FoldOut(serializers.Serializer[Any]):
     """Events of a folded journey that did the same with the same outcome; times in µs from the journey's start."""
 
-    ref = serializers.CharField(help_text="Read its events at journeys/<trace id>/groups/<ref>.")
+    ref = serializers.CharField(help_text="Read its events at journeys/<trace id>/folds/<ref>.")
     system = serializers.CharField()
     operation = serializers.CharField()
     destination = serializers.CharField()
@@ -116,7 +116,7 @@ class JourneyOut(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
     total = serializers.IntegerField(help_text="Events found.")
     folded = serializers.SerializerMethodField(
-        help_text="Over 200 events: `steps` are its failures and some of each group, `groups` count all."
+        help_text="Over 200 events: `steps` are its failures and some of each fold, `folds` count all."
     )
     truncated = serializers.BooleanField(
         help_text="There are more than the 50,000 events that are looked at, failures first."
@@ -128,14 +128,15 @@ class JourneyOut(serializers.Serializer[Any]):
         child=serializers.CharField(), help_text="Systems where such messages usually go on, when this one stopped."
     )
     hops = HopOut(many=True)
-    groups = GroupOut(many=True)
+    folds = FoldOut(many=True)
     steps = StepOut(many=True)
     dead_letters = DeadLetterOut(many=True)
+    more_letters = serializers.BooleanField(help_text="There are more dead letters than the 50 that are here.")
     replays = ReplayOut(many=True)
     changes = ChangeOut(many=True, help_text="To its systems and flows, during it or just before.")
 
     def get_folded(self, journey: Any) -> bool:
-        return bool(journey.groups)
+        return bool(journey.folds)
 
 
 class JourneyLine(serializers.Serializer[Message]):

@@ -1,4 +1,4 @@
-"""Journeys in REST: whole or folded, a folded group page by page, and the change of a payload between two hops."""
+"""Journeys in REST: whole or folded, a fold page by page, and the change of a payload between two hops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messages.api import journey_serializers as out
 from messages.api.base import PROBLEMS, View, uuid_or_404
 from messages.compare.queries import compare_bodies, get_visible_bearer
 from messages.journeys.links import parse_trace
-from messages.journeys.queries import journey_of_message, journey_of_trace, steps_of_group
+from messages.journeys.queries import journey_of_message, journey_of_trace, steps_of_fold
 from messages.journeys.stitch import Journey
 
 CLOCK = OpenApiParameter("clock", str, description="`reported` leaves every time as its sender reported it.")
@@ -50,9 +50,9 @@ class MessageJourney(View):
         return Response(out.JourneyOut(journey_of_message(self.actor, message, correct_clocks=correct)).data)
 
 
-class JourneyGroup(View):
+class JourneyFold(View):
     @extend_schema(
-        operation_id="list_steps_of_journey_group",
+        operation_id="list_steps_of_journey_fold",
         parameters=[
             OpenApiParameter("limit", int, description="1 to 500, default 50."),
             OpenApiParameter("cursor", str, description="The `cursor` of a `next` address."),
@@ -66,13 +66,13 @@ class JourneyGroup(View):
         },
     )
     def get(self, request: Request, trace_id: str, ref: str) -> Response:
-        """The events of one group of a folded journey, in order of time."""
+        """The events of one fold of a folded journey, in order of time."""
         limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
         after = decode_time_cursor(cursor) if cursor else None
         journey = journey_asked_for(self, trace_id)
-        if all(group.ref != ref for group in journey.groups):
-            raise NotFound("this journey has no such group: the refs are in `groups` of a folded journey")
-        steps, following = steps_of_group(self.actor, journey, ref, after=after, limit=limit)
+        if all(fold.ref != ref for fold in journey.folds):
+            raise NotFound("this journey has no such fold: the refs are in `folds` of a folded journey")
+        steps, following = steps_of_fold(self.actor, journey, ref, after=after, limit=limit)
         further = self._next(encode_cursor(*following) if following else None)
         return Response({"results": out.StepOut(steps, many=True).data, "next": further})
 

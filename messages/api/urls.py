@@ -47,7 +47,7 @@ urlpatterns = [
     path("events/<str:pk>/payload", views.EventPayload.as_view()),
     path("journeys", views.Journeys.as_view()),
     path("journeys/<str:trace_id>", journeys.OneJourney.as_view()),
-    path("journeys/<str:trace_id>/groups/<str:ref>", journeys.JourneyGroup.as_view()),
+    path("journeys/<str:trace_id>/folds/<str:ref>", journeys.JourneyFold.as_view()),
     path("compare", journeys.Compare.as_view()),
     path("dead-letters", views.DeadLetters.as_view()),
     path("dead-letters/<str:pk>", views.OneDeadLetter.as_view()),

@@ -32,7 +32,7 @@ class Number(str):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canonical:
-    """kind: json, xml, csv, text, hex or empty. tree: of JSON, else None. cut: there is more than is compared."""
+    """kind: json, xml, csv, text, hex or empty. tree: of JSON, of XML lxml's root, else None. cut: there is more than is compared."""
 
     kind: str
     lines: list[str]
@@ -44,8 +44,11 @@ class _NotThis(Exception):
     """It does not read as this kind."""
 
 
-def canonical(body: bytes, content_type: str, *, cut: bool = False) -> Canonical:
-    """Return a body for comparing; what does not read as its type says is text, what is no text is a hex dump. cut: it was already."""
+def canonical(body: bytes, content_type: str, *, cut: bool = False, lines: bool = True) -> Canonical:
+    """Return a body for comparing; what does not read as its type says is text, what is no text is a hex dump.
+
+    cut  it was already.   lines  False leaves them out, for whoever wants kind and tree alone.
+    """
     if not body:
         return Canonical(kind="empty", lines=[], cut=cut)
     cut = cut or len(body) > MOST_BYTES
@@ -57,14 +60,15 @@ def canonical(body: bytes, content_type: str, *, cut: bool = False) -> Canonical
     try:
         if not cut and ("json" in kind or begin in ("{", "[")):
             tree = _json(text, body)
-            return _limited("json", _json_lines(tree, "", ""), tree=tree)
+            return _limited("json", _json_lines(tree, "", "") if lines else iter(()), tree=tree)
         if not cut and ("xml" in kind or begin == "<"):
-            return _limited("xml", _xml_lines(_xml(body), 0))
+            tree = _xml(body)
+            return _limited("xml", _xml_lines(tree, 0) if lines else iter(()), tree=tree)
         if "csv" in kind:
-            return _limited("csv", _csv_lines(text), cut=cut)
+            return _limited("csv", _csv_lines(text) if lines else iter(()), cut=cut)
     except _NotThis:
         pass
-    return _limited("text", iter(text.splitlines()), cut=cut)
+    return _limited("text", iter(text.splitlines() if lines else ()), cut=cut)
 
 
 def _limited(kind: str, lines: Iterator[str], *, tree: Any = None, cut: bool = False) -> Canonical:

@@ -172,7 +172,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
 
 
 def _opens(letter: DeadLetter, journey: Journey) -> str:
-    """Return the address that opens a folded group of its journey, without its ref: the journey's own page does."""
+    """Return the address that opens a fold of its journey, without its ref: the journey's own page does."""
     page = reverse("j", args=[letter.trace_id.hex]) if letter.trace_id else ""
     if not page and letter.message_uid:
         page = reverse("message", args=[letter.message_uid])

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from lxml import etree
-
 from messages.compare.canonical import canonical
 from messages.compare.changes import joined, type_of
 from messages.masking.rules import MARK
@@ -59,17 +57,17 @@ class Features:
 
 def features_of(body: bytes, content_type: str, *, cut: bool = False) -> Features:
     """Return the places of a body: of JSON and XML by path, of CSV by column; of anything else what kind it is and how many lines."""
-    read = canonical(body, content_type, cut=cut)
+    read = canonical(body, content_type, cut=cut, lines=False)
     found = Features()
     found.add("the body", "", Value("text", read.kind))
     if read.kind == "json":
         _tree(found, read.tree)
     elif read.kind == "xml":
-        _xml(found, body)
+        _xml(found, read.tree)
     elif read.kind == "csv":
         _csv(found, body)
     elif read.kind == "text":
-        found.add("lines of the body", "", _number(len(read.lines)))
+        found.add("lines of the body", "", _number(body.count(b"\n") + 1))
     return found
 
 
@@ -122,10 +120,8 @@ def _children(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield f"{path}[]", child
 
 
-def _xml(found: Features, body: bytes) -> None:
+def _xml(found: Features, root: Any) -> None:
     """Walk an XML document: `order.item.sku`, attributes as `order.item.@id`; names without their namespaces."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
-    root = etree.fromstring(body, parser)  # it was read once already
     waiting: list[tuple[Any, str]] = [(root, _local(root.tag))]
     found.add(_local(root.tag), "", _xml_value(root))
     for element, path in waiting:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 from uuid import UUID
 
 import msgspec
@@ -31,11 +32,12 @@ from messages.different.sample import (
     of_messages,
 )
 from messages.different.traits import MOST_TESTED, differences_of
-from messages.models import DeadLetter, Flow, Payload
+from messages.models import DeadLetter, Flow, Payload, Schema
 from messages.payloads.master import open_text, seal_text
 from messages.payloads.queries import AUDITED_EVERY, stored_contents
 from messages.payloads.readable import readable
 from messages.payloads.seal import Content
+from messages.schemas.queries import schemas_for_reading
 from messages.search.window import Window
 
 log = logging.getLogger(__name__)
@@ -122,15 +124,24 @@ def _bodies(
     sides: tuple[list[Features], list[Features]] = [], []
     queues = [[one for one in side if one.body and one.body[0] in sizes] for side in (failed, delivered)]
     there = len(queues[0]) + len(queues[1])
+    schemas = lru_cache(maxsize=1)(partial(schemas_for_reading, flow.environment_id))
     for at in range(0, max(map(len, queues), default=0), AT_ONCE):
         for side, queue in zip(sides, queues, strict=True):
             if time.monotonic() < until:
                 small = [one for one in queue[at : at + AT_ONCE] if one.body and sizes[one.body[0]][0] <= LARGEST_BYTES]
-                side.extend(_read(flow, small, sizes, until, headers=headers))
+                side.extend(_read(flow, small, sizes, until, schemas, headers=headers))
     return *sides, there - len(sides[0]) - len(sides[1])
 
 
-def _read(flow: Flow, sample: Sequence[Sampled], sizes: Sizes, until: float, *, headers: bool) -> list[Features]:
+def _read(
+    flow: Flow,
+    sample: Sequence[Sampled],
+    sizes: Sizes,
+    until: float,
+    schemas: Callable[[], Sequence[Schema]],
+    *,
+    headers: bool,
+) -> list[Features]:
     places = {one.body[0]: one.body for one in sample if one.body}
     contents = stored_contents(flow.environment_id, {pk: day for pk, day, _ in places.values()})
     found = []
@@ -139,8 +150,9 @@ def _read(flow: Flow, sample: Sequence[Sampled], sizes: Sizes, until: float, *, 
         if not isinstance(content, Content) or time.monotonic() > until:
             continue
         shown = readable(
-            flow, content.body, sizes[pk][1], content.headers, content.properties, destinations, mask_again=True
-        )
+            flow, content.body, sizes[pk][1], content.headers, content.properties, destinations,
+            mask_again=True, schemas=schemas,
+        )  # fmt: skip
         if shown.withheld or len(shown.body) > 4 * LARGEST_BYTES:
             continue
         features = features_of(shown.body, shown.content_type, cut=shown.cut)

@@ -1,4 +1,4 @@
-"""A journey of thousands of events folded: one group for each system × operation × destination × outcome, failures first. Pure."""
+"""A journey of thousands of events folded: one fold for each system × operation × destination × outcome, failures first. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from messages.journeys.hops import Figures, figures
 from messages.journeys.seen import ERROR, OPERATION_WORDS, OUTCOME_WORDS, PROCESS, SETTLE, Timed
 
 WHOLE = 200  # events; a journey up to this size is shown event by event
-OF_EACH, OF_FAILED = (
-    3,
-    100,
-)  # of a folded journey, how many events of each group, and how many failures, are read in full
-MOST_GROUPS = 200
+# Of a folded journey, how many events of each fold, and how many failures, are read in full.
+OF_EACH, OF_FAILED = 3, 100
+MOST_FOLDS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Fold:
     """Events that did the same with the same outcome; times in µs from the journey's start; `events` in order of time."""
 
     ref: str
@@ -42,33 +40,33 @@ class Group:
         return " ".join(part for part in (self.system, self.operation, self.destination) if part)
 
 
-def groups_of(
+def folds_of(
     events: Iterable[Timed],
     systems: Mapping[int, str],
     evidence: Mapping[UUID, Evidence],
     waits: Mapping[UUID, int],
-) -> list[Group]:
-    """Return the groups of a journey: failed ones first, then in order of their first event."""
+) -> list[Fold]:
+    """Return the folds of a journey: failed ones first, then in order of their first event."""
     found: dict[tuple[int, int, str, int], list[Timed]] = {}
     for one in events:
         key = (one.seen.system_id, one.seen.operation, one.seen.destination or "", one.seen.outcome)
         found.setdefault(key, []).append(one)
-    groups = [_group(key, many, systems, evidence, waits) for key, many in found.items()]
-    return sorted(groups, key=lambda group: (group.outcome != "error", group.start_us))
+    folds = [_fold(key, many, systems, evidence, waits) for key, many in found.items()]
+    return sorted(folds, key=lambda fold: (fold.outcome != "error", fold.start_us))
 
 
-def _group(
+def _fold(
     key: tuple[int, int, str, int],
     many: list[Timed],
     systems: Mapping[int, str],
     evidence: Mapping[UUID, Evidence],
     waits: Mapping[UUID, int],
-) -> Group:
+) -> Fold:
     system_id, operation, destination, outcome = key
     system = systems.get(system_id, "")
     waited = [waits[one.seen.id] for one in many if one.seen.id in waits]
     ties = dict.fromkeys(evidence[one.seen.id].tie for one in many if one.seen.id in evidence)
-    return Group(
+    return Fold(
         ref=ref_of(system, operation, destination, outcome),
         system=system,
         operation=OPERATION_WORDS[operation],
@@ -85,21 +83,21 @@ def _group(
 
 
 def ref_of(system: str, operation: int, destination: str, outcome: int) -> str:
-    """Return the name of a group in addresses: the same for the same journey tomorrow, and nothing to quote."""
+    """Return the name of a fold in addresses: the same for the same journey tomorrow, and nothing to quote."""
     return hashlib.sha256(repr((system, operation, destination, outcome)).encode()).hexdigest()[:12]
 
 
-def chosen(groups: Sequence[Group], own: Collection[UUID]) -> set[UUID]:
+def chosen(folds: Sequence[Fold], own: Collection[UUID]) -> set[UUID]:
     """Return the ids of the events of a folded journey that are read in full.
 
-    The failures of every group in turn, so that one that failed ten thousand times does not hide the one that failed once; of every
-    group the first and the last; and what the page is about.
+    The failures of every fold in turn, so that one that failed ten thousand times does not hide the one that failed once; of every
+    fold the first and the last; and what the page is about.
     """
-    failed = [[one.seen.id for one in group.events] for group in groups if group.outcome == "error"]
+    failed = [[one.seen.id for one in fold.events] for fold in folds if fold.outcome == "error"]
     in_turn = (one for round_ in zip_longest(*failed) for one in round_ if one is not None)
     ids = {one for one, _ in zip(in_turn, range(OF_FAILED), strict=False)}
-    for group in groups[:MOST_GROUPS]:
-        ids |= {one.seen.id for one in (*group.events[: OF_EACH - 1], group.events[-1])}
+    for fold in folds[:MOST_FOLDS]:
+        ids |= {one.seen.id for one in (*fold.events[: OF_EACH - 1], fold.events[-1])}
     return ids | set(list(own)[:WHOLE])
 
 

@@ -15,7 +15,7 @@ from console.core.words import duration_words
 from messages.changes.present import bars_of, entries_of
 from messages.journeys.clocks import NONE, Correction
 from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
-from messages.journeys.fold import Group
+from messages.journeys.fold import Fold
 from messages.journeys.seen import OPERATION_WORDS
 from messages.journeys.stitch import Journey, Station, Step
 from messages.models import DeadLetter, Replay
@@ -23,7 +23,7 @@ from messages.replay.states import FINAL
 
 MILLISECOND = timedelta(milliseconds=1)
 MOST_BARS, MOST_ENTRIES = 300, 120
-ALONE = 3  # events of a group that a folded journey still draws one by one
+ALONE = 3  # events of a fold that a folded journey still draws one by one
 FAILED_SHOWN = 20
 LOOKS = {"ok": "ok", "error": "bad", "unset": "unset"}
 DID = {
@@ -48,14 +48,14 @@ DONE_TO_LETTER = {
 def fall_of(journey: Journey, *, letter: DeadLetter | None = None, opens: str = "?open=") -> Waterfall:
     """Return the waterfall: waits hatched, work in the colour of its outcome, dead letters where they were reported.
 
-    opens  the address that opens a folded group, without its ref.
+    opens  the address that opens a fold, without its ref.
     """
-    alone = {one.seen.id for group in journey.groups if group.count <= ALONE for one in group.events}
+    alone = {one.seen.id for fold in journey.folds if fold.count <= ALONE for one in fold.events}
     bars: list[Bar] = []
     for step in journey.steps[:MOST_BARS]:
-        if not journey.groups or step.event.id in alone or step.event.message_uid in journey.own:
+        if not journey.folds or step.event.id in alone or step.event.message_uid in journey.own:
             bars += _bars_of_step(step)
-    bars += [_bar_of_group(group, opens) for group in journey.groups[:MOST_BARS] if group.count > ALONE]
+    bars += [_bar_of_fold(fold, opens) for fold in journey.folds[:MOST_BARS] if fold.count > ALONE]
     for dead in journey.dead_letters:
         if journey.started_at is not None:
             offset = int((dead.failed_at - journey.started_at).total_seconds() * 1_000_000)
@@ -89,22 +89,22 @@ def _bars_of_step(step: Step) -> Iterator[Bar]:
     )
 
 
-def _bar_of_group(group: Group, opens: str) -> Bar:
-    failed = "failed " if group.outcome == "error" else ""
+def _bar_of_fold(fold: Fold, opens: str) -> Bar:
+    failed = "failed " if fold.outcome == "error" else ""
     return Bar(
-        label=f"{failed}{group.label} × {group.count:,}",
-        offset_us=group.start_us,
-        duration_us=group.end_us - group.start_us,
-        look=LOOKS[group.outcome],
-        tie=", ".join(group.ties[:2]),
-        url=f"{opens}{group.ref}#group",
+        label=f"{failed}{fold.label} × {fold.count:,}",
+        offset_us=fold.start_us,
+        duration_us=fold.end_us - fold.start_us,
+        look=LOOKS[fold.outcome],
+        tie=", ".join(fold.ties[:2]),
+        url=f"{opens}{fold.ref}#fold",
         note="from the first of them to the end of the last",
     )
 
 
 def steps_shown(journey: Journey) -> list[Step]:
     """Return the steps that a page lists one by one: all, or of a folded journey those of its own messages and some that failed."""
-    if not journey.groups:
+    if not journey.folds:
         return journey.steps
     own = [step for step in journey.steps if step.event.message_uid in journey.own]
     failed = [step for step in journey.steps if step.outcome == "error" and step.event.message_uid not in journey.own]
@@ -163,9 +163,9 @@ def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter 
     entries = [_of_step(step) for step in steps_shown(journey)[:MOST_ENTRIES] if step.system != "waybill"]
     if journey.started_at is not None:
         entries += [
-            _of_group(group, journey.started_at)
-            for group in journey.groups[:MOST_ENTRIES]
-            if group.system != "waybill" and group.count > 1
+            _of_fold(fold, journey.started_at)
+            for fold in journey.folds[:MOST_ENTRIES]
+            if fold.system != "waybill" and fold.count > 1
         ]
     known = {step.event.id for step in journey.steps}
     for dead in journey.dead_letters:
@@ -205,14 +205,14 @@ def _of_step(step: Step) -> dict[str, Any]:
     return {"at": step.at, "look": look, "strong": step.system, "text": f"{DID[event.operation]} {where}"}
 
 
-def _of_group(group: Group, began: datetime) -> dict[str, Any]:
-    did = DID[WORD_NUMBERS[group.operation]]
-    failed = "failed: " if group.outcome == "error" else ""
+def _of_fold(fold: Fold, began: datetime) -> dict[str, Any]:
+    did = DID[WORD_NUMBERS[fold.operation]]
+    failed = "failed: " if fold.outcome == "error" else ""
     return {
-        "at": began + timedelta(microseconds=group.start_us),
+        "at": began + timedelta(microseconds=fold.start_us),
         "look": "bad" if failed else "",
-        "strong": group.system,
-        "text": f"{failed}{did} {group.destination}, {group.count:,} times from here on",
+        "strong": fold.system,
+        "text": f"{failed}{did} {fold.destination}, {fold.count:,} times from here on",
     }
 
 

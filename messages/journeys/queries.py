@@ -16,7 +16,7 @@ from messages.access import visible_dead_letters, visible_events, visible_messag
 from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
-from messages.journeys.fold import WHOLE, chosen, groups_of, standings_of
+from messages.journeys.fold import WHOLE, chosen, folds_of, standings_of
 from messages.journeys.gather import AROUND, Gathered, any_of, gather
 from messages.journeys.hops import handovers_of, hops_of, waits_of
 from messages.journeys.seen import Seen, timed
@@ -83,7 +83,7 @@ def _stitch(
     actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: set[UUID], around: datetime, *,
     correlation: str | None, keys: dict[str, str], correct_clocks: bool,
 ) -> Journey:  # fmt: skip
-    """Return the journey of these traces and messages; one of more than WHOLE events folded, with some of each group read in full."""
+    """Return the journey of these traces and messages; one of more than WHOLE events folded, with some of each fold read in full."""
     with collector_paused():
         found = gather(actor, environments, traces, uids, around, correlation=correlation, keys=keys)
         journey = _built(actor, environments, found, own=set(uids), correct_clocks=correct_clocks)
@@ -113,26 +113,27 @@ def _built(
     if folded:
         rough, _, _ = timed(seen.values(), {})
         mine = [one.seen.id for one in rough if one.seen.message_uid in own]
-        read = events_in_full(actor, seen, chosen(groups_of(rough, names, found.evidence, {}), mine))
+        read = events_in_full(actor, seen, chosen(folds_of(rough, names, found.evidence, {}), mine))
     elif seen:
         read = events_in_full(actor, seen, seen)
     corrections = corrections_of(read, _readings(read)) if correct_clocks else {}
     placed, began, ended = timed(seen.values(), corrections)
     handovers = handovers_of(placed, found.links)
     waits = waits_of(handovers)
+    letters = _letters(actor, environments, found.traces, found.uids)
     journey = build_journey(
         read,
         found.evidence,
         corrections=corrections,
-        dead_letters=_letters(actor, environments, found.traces, found.uids),
+        dead_letters=letters[:MOST_LETTERS],
         truncated=found.truncated,
         waits=waits,
         span=(began, ended),
     )
-    journey.total, journey.own = len(seen), own
+    journey.total, journey.own, journey.more_letters = len(seen), own, len(letters) > MOST_LETTERS
     journey.hops = hops_of(handovers, names)
     if folded:
-        journey.groups = groups_of(placed, names, found.evidence, waits)
+        journey.folds = folds_of(placed, names, found.evidence, waits)
         journey.stations = counted_stations(journey.stations, standings_of(placed, names))
         journey.trace_ids = list(dict.fromkeys(one.seen.trace_id for one in placed if one.seen.trace_id))
         journey.ties = list(dict.fromkeys(found.evidence[one.seen.id].tie for one in placed))
@@ -155,22 +156,22 @@ def events_in_full(actor: Actor, seen: Mapping[UUID, Seen], ids: Collection[UUID
     return list(rows.select_related("system", "flow", "agent", "environment"))
 
 
-def steps_of_group(
+def steps_of_fold(
     actor: Actor, journey: Journey, ref: str, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> tuple[list[Step], tuple[datetime, UUID] | None]:
-    """Return (a page of a folded group's steps in order of time, where the next page begins); nothing for a group that is not there.
+    """Return (a page of a fold's steps in order of time, where the next page begins); nothing for a fold that is not there.
 
     after  (time as reported, id) of the last one of the page before.
     """
-    group = next((one for one in journey.groups if one.ref == ref), None)
-    if group is None:
+    fold = next((one for one in journey.folds if one.ref == ref), None)
+    if fold is None:
         return [], None
-    events = sorted((one.seen for one in group.events), key=lambda one: (one.occurred_at, one.id))
+    events = sorted((one.seen for one in fold.events), key=lambda one: (one.occurred_at, one.id))
     rest = [one for one in events if after is None or (one.occurred_at, one.id) > after]
     page = {one.id: one for one in rest[:limit]}
     read = events_in_full(actor, page, page)
     corrections = {one.clock: one for one in journey.corrections}
-    waits = {one.seen.id: one.start_us for one in group.events}
+    waits = {one.seen.id: one.start_us for one in fold.events}
     part = build_journey(read, journey.evidence, corrections=corrections, span=(journey.started_at, journey.ended_at))
     for step in part.steps:
         step.offset_us = waits[step.event.id]
@@ -203,7 +204,7 @@ def _letters(
 ) -> list[DeadLetter]:
     rows = _told(actor).filter(environment__in=environments)
     tied = Q(any_of(DeadLetter, "message_uid", uids)) | Q(any_of(DeadLetter, "trace_id", traces))
-    return list(rows.filter(tied).order_by("pk")[:MOST_LETTERS])
+    return list(rows.filter(tied).order_by("pk")[: MOST_LETTERS + 1])
 
 
 def _with_logged(journey: Journey) -> Journey:

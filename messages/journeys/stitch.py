@@ -10,7 +10,7 @@ from uuid import UUID
 
 from messages.journeys.clocks import Clock, Correction, clock_of, corrected
 from messages.journeys.evidence import START, Evidence, words_of_tie
-from messages.journeys.fold import Group, Standing
+from messages.journeys.fold import Fold, Standing
 from messages.journeys.hops import Hop
 from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, PROCESS, RECEIVE, SEND, SETTLE
 
@@ -75,10 +75,11 @@ class Journey:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     truncated: bool = False  # there is more than was looked at
+    more_letters: bool = False  # there are more dead letters than the 50 that are here
     total: int = 0  # events found; steps are all of them, unless it is folded
     own: set[UUID] = field(default_factory=set)  # the message ids that the page is about
     hops: list[Hop] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)  # every event, when it is folded: then steps are some of each
+    folds: list[Fold] = field(default_factory=list)  # every event, when it is folded: then steps are some of each
     evidence: dict[UUID, Evidence] = field(default_factory=dict)  # of every event, when it is folded
 
     @property

@@ -17,10 +17,10 @@ from console.identity.pages import PageRequest, page
 from messages.access import get_visible_message
 from messages.dead_letters.queries import history_of_letters
 from messages.journeys.bodies import bodies_of
-from messages.journeys.fold import Group
+from messages.journeys.fold import Fold
 from messages.journeys.links import parse_trace
 from messages.journeys.present import errors_of, fall_of, log_of, route_of, steps_shown, ties_of, words_of
-from messages.journeys.queries import environments_of_trace, journey_of_message, journey_of_trace, steps_of_group
+from messages.journeys.queries import environments_of_trace, journey_of_message, journey_of_trace, steps_of_fold
 from messages.journeys.stitch import Journey, Step
 from messages.journeys.views_links import (
     asked_for_trace,
@@ -33,7 +33,7 @@ from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
 from messages.search.naming import name_of
 
-OPENED = 50  # steps of a folded group on a page
+OPENED = 50  # steps of a fold on a page
 MOST_STEPS = 200
 
 
@@ -87,7 +87,7 @@ def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool
         "as_reported": as_reported,
         "log": log_of(journey, history_of_letters(journey.dead_letters)),
         "steps": steps_shown(journey)[:MOST_STEPS],
-        "opened": opened_group(request, journey),
+        "opened": opened_fold(request, journey),
         "opens": opens,
         "bodies": bodies_of(journey),
         "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
@@ -97,22 +97,22 @@ def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A folded group as the page unfolds it: some of its steps, and the address of the next ones."""
+    """A fold as the page unfolds it: some of its steps, and the address of the next ones."""
 
-    group: Group
+    fold: Fold
     steps: list[Step]
     next: str | None
 
 
-def opened_group(request: PageRequest, journey: Journey) -> Opened | None:
-    """Return the group that the address opens; None for a whole journey, and for a group that is not there (any more)."""
-    group = next((one for one in journey.groups if one.ref == request.GET.get("open")), None)
-    if group is None:
+def opened_fold(request: PageRequest, journey: Journey) -> Opened | None:
+    """Return the fold that the address opens; None for a whole journey, and for a fold that is not there (any more)."""
+    fold = next((one for one in journey.folds if one.ref == request.GET.get("open")), None)
+    if fold is None:
         return None
     after = request.GET.get("after")
     position = decode_time_cursor(after) if after else None
-    steps, following = steps_of_group(request.actor, journey, group.ref, after=position, limit=OPENED)
-    return Opened(group=group, steps=steps, next=encode_cursor(*following) if following else None)
+    steps, following = steps_of_fold(request.actor, journey, fold.ref, after=position, limit=OPENED)
+    return Opened(fold=fold, steps=steps, next=encode_cursor(*following) if following else None)
 
 
 @require_safe
@@ -134,7 +134,7 @@ def journey(request: PageRequest, trace_id: str) -> HttpResponse:
         keys |= step.event.keys
     context = {
         "trace_id": trace.hex,
-        "name": name_of({} if found.groups else keys, trace.hex, what="Journey"),
+        "name": name_of({} if found.folds else keys, trace.hex, what="Journey"),
         "live": False,
         **journey_context(request, found, as_reported=not correct),
     }

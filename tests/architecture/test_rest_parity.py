@@ -35,7 +35,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "compare/": ["GET compare"],
     "m/<path:message_id>": ["GET messages"],
     "k/<str:name>/<path:value>": ["GET messages"],
-    "j/<path:trace_id>": ["GET journeys", f"GET journeys/{ID}", f"GET journeys/{ID}/groups/x"],
+    "j/<path:trace_id>": ["GET journeys", f"GET journeys/{ID}", f"GET journeys/{ID}/folds/x"],
     "dead-letters/": ["GET dead-letters"],
     "dead-letters/selected/": [f"GET dead-letters/{ID}", f"POST dead-letters/{ID}/replay", f"POST dead-letters/{ID}/discard"],
     "dead-letters/<uuid:pk>/": [

@@ -6,12 +6,13 @@ import base64
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
@@ -19,6 +20,7 @@ from messages.different import sample, services
 from messages.different.services import find_differences
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import DeadLetter, Flow, Message
+from messages.schemas.services import NewSchema, add_schema
 from messages.search.window import Window
 from tests.factories import ROOT, actor, agent_key, api_key, environment, event, letter, person, push
 from tests.http.test_access import ask
@@ -32,8 +34,8 @@ FLOW = "erp.orders"
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A cache of the test's own, so that no other test's answer is met; returns what is in it."""
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(cache, "get", kept.get)
-    monkeypatch.setattr(cache, "set", lambda name, value, timeout: kept.update({name: value}))
+    own = SimpleNamespace(get=kept.get, set=lambda name, value, timeout: kept.update({name: value}))
+    monkeypatch.setattr(services, "cache", own)
     return kept
 
 
@@ -239,6 +241,49 @@ def test_the_number_of_queries_does_not_grow_with_the_sample():
     DeadLetter.objects.update(flow=flow)
 
     assert queries() <= few + 2  # one more batch of bodies for each side, no entry in the audit list
+
+
+def test_bodies_that_only_a_schema_opens_are_compared_by_their_fields():
+    definition = {
+        "type": "record",
+        "name": "Order",
+        "fields": [{"name": "no", "type": "string"}, {"name": "vat", "type": ["null", "string"]}],
+    }
+    add_schema(
+        environment(), NewSchema(name="orders", format="avro", definition=json.dumps(definition), ids=[42]), by=ROOT
+    )
+    at = datetime.now(UTC) - timedelta(hours=1)
+    letters, events = [], []
+    for number in range(90):
+        ok, no = number >= 30, f"{number * 7919 % 90_000 + 10_000}"
+        record = bytes([len(no) * 2]) + no.encode() + (b"\x02\x06DE1" if ok else b"\x00")
+        body = base64.b64encode(b"\x00\x00\x00\x00\x2a" + record).decode()
+        payload = {"content_type": "application/octet-stream", "body_base64": body}
+        common = {"message_id": f"avro order {number} long enough", "destination": FLOW}
+        events.append(event(**common, payload=payload, occurred_at=at.isoformat()))
+        if ok:
+            events.append(event(**common, system="erp", operation="process", occurred_at=at.isoformat()))
+        else:
+            letters.append(letter(message_id=common["message_id"], origin=FLOW, failed_at=at.isoformat()))
+    push("/ingest/v1/events", events, key=agent_key())
+    push("/ingest/v1/dead-letters", letters, key=agent_key("harvester"))
+
+    with CaptureQueriesContext(connection) as captured:
+        found = said(found_by())
+
+    assert found["vat is null"] == (30, 30, 0, 60)
+    assert sum("messaging_schema" in one["sql"] for one in captured) <= 2
+
+
+def test_a_dead_redis_costs_time_and_no_answer(monkeypatch: pytest.MonkeyPatch):
+    fill()
+
+    def dead(*_: Any) -> None:
+        raise RedisConnectionError("no")
+
+    monkeypatch.setattr(services, "cache", SimpleNamespace(get=dead, set=dead))
+
+    assert "customer.vat is missing" in said(found_by())
 
 
 # pages and REST -----------------------------------------------------------------------------------------------------------

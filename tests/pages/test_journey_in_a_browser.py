@@ -1,4 +1,4 @@
-"""Journeys in Chromium: by keyboard from a folded group into its events and from two bodies to what changed; phone, dark, axe, no script."""
+"""Journeys in Chromium: by keyboard from a fold into its events and from two bodies to what changed; phone, dark, axe, no script."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_the_keyboard_opens_a_folded_group_and_goes_on_to_its_next_page(browser:
 
     page.locator("#folded tbody tr", has_text="shop").locator("a").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#group .pager")).to_contain_text("50 of 401")
-    page.locator("#group a[rel=next]").focus()
+    expect(page.locator("#fold .pager")).to_contain_text("50 of 401")
+    page.locator("#fold a[rel=next]").focus()
     page.keyboard.press("Enter")
 
-    expect(page.locator("#group .folds details")).to_have_count(50)
-    page.locator("#group details summary").first.focus()
+    expect(page.locator("#fold .folds details")).to_have_count(50)
+    page.locator("#fold details summary").first.focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#group details").first).to_contain_text("it carries the same trace")
+    expect(page.locator("#fold details").first).to_contain_text("it carries the same trace")
     picture(page, "unfolded")
 
 
@@ -88,9 +88,7 @@ def test_pages_fit_a_phone_and_axe_finds_nothing(browser: Browser, live_server: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_different_is_asked_for_by_keyboard_and_comes_into_the_page(
-    browser: Browser, live_server: Any, scheme: Any
-):
+def test_what_is_different_is_asked_for_by_keyboard(browser: Browser, live_server: Any, scheme: Any):  # noqa: F811
     fill()
     letter = DeadLetter.objects.latest("id")
     page = sign_in(browser, live_server.url, color_scheme=scheme)

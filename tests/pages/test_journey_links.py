@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from console.identity.models import Role, Team
-from messages.models import Flow, Message
+from messages.models import ClockReading, Event, Flow, Message
 from tests.factories import agent_key, api_key, event, person, push, stored_letter
 from tests.http.test_access import ask
 from tests.pages.people import TRACE, journey_of_two, signed_in, text_of
@@ -216,3 +216,25 @@ def test_hops_say_what_was_queue_and_what_was_processing_on_stations_and_in_rest
     assert "2, 1.0 s between" in page
     message = Message.objects.get()
     assert ask(f"messages/{message.id}/journey", api_key(person("victor", Role.VIEWER))).json()["hops"] == found["hops"]
+
+
+def test_hops_are_of_corrected_times():
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+    sent = event(**common, occurred_at=at.isoformat())
+    done = event(
+        **common, system="erp", operation="process", occurred_at=(at + timedelta(milliseconds=2_050)).isoformat()
+    )
+    push("/ingest/v1/events", [sent], key=agent_key())
+    push("/ingest/v1/events", [done], key=agent_key("erp agent"))
+    received = Event.objects.get(system__name="erp")
+    ClockReading.objects.filter(agent_id=received.agent_id).delete()
+    ClockReading.objects.create(
+        agent_id=received.agent_id, system_id=received.system_id, exact=True, ahead_us=2_000_000,
+        hour=received.received_at.replace(minute=0, second=0, microsecond=0),
+    )  # fmt: skip
+    key = api_key(person("vera", Role.VIEWER))
+
+    corrected, reported = (ask(f"journeys/{TRACE}{more}", key).json()["hops"][0] for more in ("", "?clock=reported"))
+
+    assert (corrected["queue"]["longest_us"], reported["queue"]["longest_us"]) == (50_000, 2_050_000)

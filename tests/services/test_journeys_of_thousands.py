@@ -10,10 +10,11 @@ from uuid import UUID
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from console.identity.models import Role, Team
 from messages.journeys import gather
-from messages.journeys.queries import journey_of_trace, steps_of_group
+from messages.journeys.queries import journey_of_trace, steps_of_fold
 from messages.models import Event, Flow
 from tests.factories import ROOT, agent_key, api_key, environment, event, person, push
 from tests.pages.people import signed_in, text_of
@@ -53,8 +54,8 @@ def journey() -> Any:
     return journey_of_trace(ROOT, [environment()], UUID(TRACE))
 
 
-def said(groups: Sequence[Any]) -> list[tuple[str, str, str, int]]:
-    return [(one.system, one.operation, one.outcome, one.count) for one in groups]
+def said(folds: Sequence[Any]) -> list[tuple[str, str, str, int]]:
+    return [(one.system, one.operation, one.outcome, one.count) for one in folds]
 
 
 def test_twenty_thousand_events_are_counted_whole_with_the_failures_first():
@@ -63,7 +64,7 @@ def test_twenty_thousand_events_are_counted_whole_with_the_failures_first():
     found = journey()
 
     assert found.total == 20_002
-    assert said(found.groups) == [
+    assert said(found.folds) == [
         ("erp", "process", "error", 2), ("shop", "send", "ok", FANS + 1), ("erp", "process", "ok", FANS - 1),
     ]  # fmt: skip
     assert len(found.steps) < 50
@@ -87,24 +88,24 @@ def test_the_limit_costs_what_went_well_and_no_failure(monkeypatch: pytest.Monke
 
     assert found.truncated
     assert found.total == 1_000
-    assert said(found.groups)[0] == ("shop", "send", "error", 1)
+    assert said(found.folds)[0] == ("shop", "send", "error", 1)
 
 
 def test_a_group_unfolds_page_by_page_without_a_gap():
     fan_out(300)
     found = journey()
-    group = next(one for one in found.groups if one.system == "erp" and one.outcome == "ok")
+    fold = next(one for one in found.folds if one.system == "erp" and one.outcome == "ok")
 
     ids, after = [], None
     while True:
-        steps, after = steps_of_group(ROOT, found, group.ref, after=after, limit=70)
+        steps, after = steps_of_fold(ROOT, found, fold.ref, after=after, limit=70)
         ids += [step.event.id for step in steps]
         if after is None:
             break
 
-    assert ids == [one.seen.id for one in group.events]
+    assert ids == [one.seen.id for one in fold.events]
     assert len(ids) == 300
-    assert steps_of_group(ROOT, found, "none", after=None, limit=70) == ([], None)
+    assert steps_of_fold(ROOT, found, "none", after=None, limit=70) == ([], None)
 
 
 def test_the_page_folds_shows_failures_and_unfolds_by_address():
@@ -117,13 +118,13 @@ def test_the_page_folds_shows_failures_and_unfolds_by_address():
     assert "failed erp process orders × 1" not in page  # one failure is drawn by itself
     assert "shop send orders × 1,001" in page
     assert "1 of 1,001 failed" in page
-    group = next(one for one in journey().groups if one.system == "shop")
-    opened = client.get(f"/j/{TRACE}?open={group.ref}")
+    fold = next(one for one in journey().folds if one.system == "shop")
+    opened = client.get(f"/j/{TRACE}?open={fold.ref}")
     assert "50 of 1,001" in text_of(opened)
     following = opened.content.decode().split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&").split("#")[0]
     assert "message 51" in text_of(client.get(f"/j/{TRACE}{following}"))
     assert client.get(f"/j/{TRACE}?open=nonsense&after=x").status_code == 200
-    assert client.get(f"/j/{TRACE}?open={group.ref}&after=x").status_code == 400
+    assert client.get(f"/j/{TRACE}?open={fold.ref}&after=x").status_code == 400
 
 
 def test_rest_has_groups_hops_and_every_step_by_pages():
@@ -133,10 +134,10 @@ def test_rest_has_groups_hops_and_every_step_by_pages():
 
     assert found["total"] == 602
     assert found["folded"]
-    group = next(one for one in found["groups"] if one["system"] == "shop")
-    assert group["count"] == 301
+    fold = next(one for one in found["folds"] if one["system"] == "shop")
+    assert fold["count"] == 301
     assert found["hops"][0]["queue"] == {"median_us": 49_000, "longest_us": 49_000}
-    path, ids = f"/api/v1/journeys/{TRACE}/groups/{group['ref']}?limit=200", []
+    path, ids = f"/api/v1/journeys/{TRACE}/folds/{fold['ref']}?limit=200", []
     while path:
         answer = Client().get(path, **key).json()
         ids += [step["event"] for step in answer["results"]]
@@ -151,3 +152,19 @@ def test_what_the_reader_may_not_see_is_not_counted():
     other.save(update_fields=["team"])
 
     assert signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}").status_code == 404
+
+
+def test_every_query_of_the_walk_is_served_by_an_index():
+    fan_out(300)
+    Event.objects.filter(operation=2).update(correlation_id="conversation 7", keys={"order_no": "4711"})
+    with CaptureQueriesContext(connection) as captured:
+        journey()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        asked = [one["sql"] for one in captured if "messaging_" in one["sql"] and one["sql"].startswith("SELECT")]
+        assert len(asked) > 8
+        for sql in asked:
+            cursor.execute("EXPLAIN " + sql)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan" not in plan, sql[-400:]
