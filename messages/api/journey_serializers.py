@@ -87,7 +87,13 @@ class StepOut(serializers.Serializer[Any]):
     evidence = EvidenceOut()
     why = serializers.CharField(help_text="The evidence as a sentence: it carries …, it is about ….")
     clamped = serializers.BooleanField()
+    has_body = serializers.SerializerMethodField(
+        help_text="Whether its payload can be read, and compared with another."
+    )
     logged = LoggedOut(many=True)
+
+    def get_has_body(self, step: Any) -> bool:
+        return step.event.payload_on is not None
 
 
 class StationOut(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,17 +29,17 @@ class Bodies:
     right: UUID
 
 
-def bodies_of(journey: Any) -> Bodies | None:
-    """Return the bodies of a journey when there are at least two to compare."""
+def bodies_of(journey: Any, may_read: Callable[[Any], bool]) -> Bodies | None:
+    """Return the bodies of a journey when there are at least two to compare, of the flows whose payloads the reader may read."""
     found = [
         BodyOnTheWay(id=step.event.id, at=step.at, label=f"{step.label} {step.event.destination or ''}".strip())
         for step in journey.steps
-        if step.event.payload_on
+        if step.event.payload_on and may_read(step.event.flow)
     ]
     found += [
         BodyOnTheWay(id=letter.pk, at=letter.failed_at, label=f"dead letter in {letter.queue}")
         for letter in journey.dead_letters
-        if letter.payload_on
+        if letter.payload_on and may_read(letter.flow)
     ]
     found.sort(key=lambda one: one.at)
     if len(found) < 2:

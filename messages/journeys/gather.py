@@ -22,7 +22,7 @@ from messages.journeys.evidence import CORRELATION, KEY, LINK, MESSAGE, START, T
 from messages.journeys.seen import Link, Seen
 from messages.models import Event, TraceLink
 
-MOST_SEEN = 50_000  # events; about 35 MB of them while a page is made
+MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
 MOST_TRACES = MOST_LINKS = 25_000
 MOST_CORRELATIONS, MOST_OF_A_KEY = 20, 200
 ROUNDS = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from console.core.paging import decode_time_cursor, encode_cursor
 from console.core.render import render_page
 from console.identity.access import visible_environments
 from console.identity.pages import PageRequest, page
-from messages.access import get_visible_message
+from messages.access import can_read_payload, get_visible_message
 from messages.dead_letters.queries import history_of_letters
 from messages.journeys.bodies import bodies_of
 from messages.journeys.fold import Fold
@@ -54,7 +55,7 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
             (one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None
         ),
         "payload": _payload(request, found, journey),
-        "live": found.get_status_display() == "moving",
+        "live": found.get_status_display() == "moving" and not journey.folds,
         **journey_context(request, journey, as_reported=_as_reported(request)),
     }
     return render_page(request, "messaging/message.html", "messaging/_message.html", context)
@@ -89,7 +90,7 @@ def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool
         "steps": steps_shown(journey)[:MOST_STEPS],
         "opened": opened_fold(request, journey),
         "opens": opens,
-        "bodies": bodies_of(journey),
+        "bodies": bodies_of(journey, partial(can_read_payload, request.actor)),
         "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
         "more_errors": max(0, len(errors) - 3),
     }

@@ -189,3 +189,8 @@ def test_the_page_of_a_journey_offers_its_bodies_for_comparison():
 
     assert f'<option value="{ids[0]}" selected>' in html
     assert f'<option value="{ids[1]}" selected>' in html
+    assert f"/compare/?left={ids[0]}&amp;right={ids[1]}" in html
+    steps = ask(f"journeys/{'ab' * 16}", api_key(person("otto", Role.OPERATOR))).json()["steps"]
+    assert [step["has_body"] for step in steps] == [True, True]
+    viewer = signed_in("vera", Role.VIEWER).get(f"/j/{'ab' * 16}").content.decode()
+    assert "Bodies on the way" not in viewer
