@@ -9,33 +9,55 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from console.core.errors import NotFound
+from console.core.errors import Invalid, NotFound
 from console.core.paging import decode_time_cursor, encode_cursor, parse_limit
 from messages.access import get_visible_message
 from messages.api import journey_serializers as out
 from messages.api.base import PROBLEMS, View, uuid_or_404
 from messages.compare.queries import compare_bodies, get_visible_bearer
 from messages.journeys.links import parse_trace
-from messages.journeys.queries import journey_of_message, journey_of_trace, steps_of_fold
+from messages.journeys.queries import (
+    environments_of_trace,
+    journey_of_message,
+    journey_of_trace,
+    steps_of_fold,
+)
 from messages.journeys.stitch import Journey
 
+ENVIRONMENT = OpenApiParameter(
+    "environment", str, description="Slug; needed when several that the key may see have the trace."
+)
 CLOCK = OpenApiParameter("clock", str, description="`reported` leaves every time as its sender reported it.")
 
 
+class SeveralEnvironments(Invalid):
+    """A trace of several environments is a journey in each: name the one that is meant with `environment`."""
+
+    code = "several_environments"
+
+
 def journey_asked_for(view: View, trace_id: str) -> Journey:
-    """Return the journey of a trace id, or of a whole traceparent; raises NotFound."""
+    """Return the journey of a trace id, or of a whole traceparent; raises NotFound, SeveralEnvironments."""
     trace = parse_trace(trace_id)
     if trace is None:
         raise NotFound("a trace id has 32 hexadecimal digits; a whole traceparent header is taken as well")
     correct = view.request.query_params.get("clock") != "reported"
-    journey = journey_of_trace(view.actor, view.environments(), trace, correct_clocks=correct)
+    environments = view.environments()
+    if len(environments) > 1:
+        environments = environments_of_trace(view.actor, environments, trace)
+    if len(environments) > 1:
+        named = ", ".join(one.slug for one in environments)
+        raise SeveralEnvironments(f"{named} each have this trace: name the one that is meant with environment=…")
+    journey = journey_of_trace(view.actor, environments, trace, correct_clocks=correct)
     if not journey.steps and not journey.dead_letters:
         raise NotFound(f"no journey that you may see has the trace {trace.hex}")
     return journey
 
 
 class OneJourney(View):
-    @extend_schema(operation_id="read_journey", parameters=[CLOCK], responses={200: out.JourneyOut, **PROBLEMS})
+    @extend_schema(
+        operation_id="read_journey", parameters=[ENVIRONMENT, CLOCK], responses={200: out.JourneyOut, **PROBLEMS}
+    )
     def get(self, request: Request, trace_id: str) -> Response:
         """The whole journey that a trace is part of: steps with their evidence, hops, stations, dead letters, replays."""
         return Response(out.JourneyOut(journey_asked_for(self, trace_id)).data)
@@ -56,6 +78,7 @@ class JourneyFold(View):
         parameters=[
             OpenApiParameter("limit", int, description="1 to 500, default 50."),
             OpenApiParameter("cursor", str, description="The `cursor` of a `next` address."),
+            ENVIRONMENT,
             CLOCK,
         ],
         responses={

@@ -25,6 +25,7 @@ from messages.models import Event, TraceLink
 MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
 MOST_TRACES = MOST_LINKS = 25_000
 MOST_CORRELATIONS, MOST_OF_A_KEY = 20, 200
+MOST_FOLLOWED = 1_000  # events that a correlation id brings; more have it in common by mistake as likely as not, and are not followed
 ROUNDS = 4
 NO_TRACE = UUID(int=0)
 AROUND = timedelta(days=3)  # a journey's events lie within days of each other; keeps partitions pruned
@@ -172,7 +173,7 @@ class _Walk:
         why = {one: brought(CORRELATION, one, self._as_bringer(seen)) for one, seen in bringers.items()}
         rows = self.near.filter(any_of(Event, "correlation_id", bringers))
         fresh = self.take(rows, lambda seen: why[seen.correlation_id or ""])
-        if fresh:
+        if 0 < len(fresh) <= MOST_FOLLOWED:
             self.follow(*self._led_to_by(fresh, []))
 
     def keys(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ def parse_trace(text: str) -> UUID | None:
     Takes 32 hexadecimal digits in any case, with the dashes of a UUID or without; 16; a W3C traceparent, B3 and X-Ray headers whole, with
     or without their names, quotes and spaces. All zeros are no trace (W3C trace context).
     """
-    plain = NAMED.sub("", text[:LONGEST]).strip(" \t\r\n\"'{}[]().,;").lower().removeprefix("0x").removeprefix("root=")
+    plain = NAMED.sub("", text[:LONGEST]).strip(" \t\r\n\"'{}[]().,;/").lower().removeprefix("0x").removeprefix("root=")
     found = ""
     if match := TRACEPARENT.fullmatch(plain) or B3.fullmatch(plain):
         found = match[1]

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from console.identity.models import Role, Team
+from console.identity.models import Role, Team, User
+from messages.journeys import gather
 from messages.models import ClockReading, Event, Flow, Message
 from tests.factories import agent_key, api_key, event, person, push, stored_letter
 from tests.http.test_access import ask
@@ -113,6 +114,10 @@ def test_a_trace_of_several_other_environments_gives_a_choice_and_of_one_leads_t
     page = client.get(f"/j/{TRACE}")
 
     assert f"2 environments have trace {TRACE}" in text_of(page)
+    key = api_key(User.objects.get(username="root"))
+    answer = ask(f"journeys/{TRACE}", key)
+    assert (answer.status_code, answer.json()["code"]) == (400, "several_environments")
+    assert ask(f"journeys/{TRACE}?environment=staging", key).json()["total"] == 1
     only = "cd" * 16
     push("/ingest/v1/events", [event(trace_id=only)], key=agent_key("there", "staging"))
     assert client.get(f"/j/{only}")["Location"] == f"/j/{only}?environment=staging"
@@ -180,6 +185,19 @@ def test_the_page_says_the_evidence_and_marks_what_is_weak():
     assert "order_no=4711, weak" in words
     assert "The event that brought it" in words
     assert '<span class="chip warn">weak</span>' in page.content.decode()
+
+
+def test_what_a_correlation_id_of_thousands_brings_is_counted_and_not_followed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gather, "MOST_FOLLOWED", 2)
+    common = {"correlation_id": "constant", "system": "billing"}
+    strangers = [event(**common, trace_id=f"{number:032x}") for number in range(1, 4)]
+    further = [event(trace_id=f"{number:032x}", system="stranger") for number in range(1, 4)]
+    push("/ingest/v1/events", [event(trace_id=TRACE, correlation_id="constant"), *strangers, *further], key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert [step["system"] for step in found["steps"]].count("billing") == 3
+    assert "stranger" not in {step["system"] for step in found["steps"]}
 
 
 def test_a_batch_of_several_orders_is_not_tied_by_any_of_their_numbers():
