@@ -138,12 +138,15 @@ class ComparisonOut(serializers.Serializer[Any]):
     left = SideOut()
     right = SideOut()
     same = serializers.CharField()
-    cut = serializers.BooleanField(help_text="Not all of the bodies was compared, or not all rows are here.")
+    cut = serializers.SerializerMethodField(help_text="Not all of the bodies was compared, or not all rows are here.")
     clumsy = serializers.BooleanField(help_text="A stretch was too much work and is given as wholly replaced.")
     changes = ChangedOut(many=True, help_text="Of JSON, place by place; at most 200.")
     more_changes = serializers.BooleanField()
     headers = ChangedOut(many=True)
     rows = serializers.SerializerMethodField()
+
+    def get_cut(self, comparison: Any) -> bool:
+        return bool(comparison.cut or (comparison.rows and comparison.rows.cut))
 
     def get_rows(self, comparison: Any) -> list[dict[str, Any]]:
         return list(RowOut(comparison.rows.rows, many=True).data) if comparison.rows else []

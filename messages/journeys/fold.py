@@ -16,6 +16,7 @@ WHOLE = 200  # events; a journey up to this size is shown event by event
 # Of a folded journey, how many events of each fold, and how many failures, are read in full.
 OF_EACH, OF_FAILED = 3, 100
 MOST_FOLDS = 200
+MANY = "many destinations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +47,24 @@ def folds_of(
     evidence: Mapping[UUID, Evidence],
     waits: Mapping[UUID, int],
 ) -> list[Fold]:
-    """Return the folds of a journey: failed ones first, then in order of their first event."""
-    found: dict[tuple[int, int, str, int], list[Timed]] = {}
-    for one in events:
-        key = (one.seen.system_id, one.seen.operation, one.seen.destination or "", one.seen.outcome)
-        found.setdefault(key, []).append(one)
+    """Return the folds of a journey: failed ones first, then in order of their first event.
+
+    Where each message has a destination of its own, as replies to temporary queues have, destinations are not told apart.
+    """
+    known = list(events)
+    found = _by_key(known, apart=True)
+    if len(found) > MOST_FOLDS:
+        found = _by_key(known, apart=False)
     folds = [_fold(key, many, systems, evidence, waits) for key, many in found.items()]
     return sorted(folds, key=lambda fold: (fold.outcome != "error", fold.start_us))
+
+
+def _by_key(events: Iterable[Timed], *, apart: bool) -> dict[tuple[int, int, str, int], list[Timed]]:
+    found: dict[tuple[int, int, str, int], list[Timed]] = {}
+    for one in events:
+        destination = (one.seen.destination or "") if apart else MANY
+        found.setdefault((one.seen.system_id, one.seen.operation, destination, one.seen.outcome), []).append(one)
+    return found
 
 
 def _fold(

@@ -51,7 +51,6 @@ def nothing_here(request: PageRequest, asked: Asked) -> HttpResponse:
         "asked": asked,
         "looked_in": list(visible_environments(request.actor)),
         "days": longest_age().days,
-        "search_url": f"{reverse('messages')}?{urlencode({'q': asked.q, 'window': '30d'})}",
     }
     return render(request, "messaging/not_here.html", context, status=404)
 

@@ -204,6 +204,21 @@ def test_delivered_ones_come_from_every_part_of_the_window():
     assert {one.at == early for one in found} == {True, False}
 
 
+def test_every_query_of_the_sample_is_served_by_an_index():
+    fill()
+    with CaptureQueriesContext(connection) as captured:
+        found_by()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        asked = [one["sql"] for one in captured if "messaging_" in one["sql"] and "SELECT" in one["sql"][:10].upper()]
+        assert any("LATERAL" in sql for sql in asked)
+        for sql in asked:
+            cursor.execute("EXPLAIN " + sql)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan" not in plan, sql[-400:]
+
+
 def test_time_that_runs_out_leaves_bodies_out_and_says_so(monkeypatch: pytest.MonkeyPatch):
     fill()
     monkeypatch.setattr(services, "READ_S", -1.0)

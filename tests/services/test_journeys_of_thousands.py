@@ -9,6 +9,8 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -91,7 +93,18 @@ def test_the_limit_costs_what_went_well_and_no_failure(monkeypatch: pytest.Monke
     assert said(found.folds)[0] == ("shop", "send", "error", 1)
 
 
-def test_a_group_unfolds_page_by_page_without_a_gap():
+def test_messages_with_a_destination_each_are_folded_all_the_same():
+    fan_out(300)
+    Event.objects.all().update(destination=Concat(Value("reply."), "span_id"))
+
+    found = journey()
+
+    assert [(one.system, one.outcome, one.destination, one.count) for one in found.folds] == [
+        ("erp", "error", "many destinations", 1), ("shop", "ok", "many destinations", 301), ("erp", "ok", "many destinations", 300),
+    ]  # fmt: skip
+
+
+def test_a_fold_unfolds_page_by_page_without_a_gap():
     fan_out(300)
     found = journey()
     fold = next(one for one in found.folds if one.system == "erp" and one.outcome == "ok")
@@ -127,7 +140,7 @@ def test_the_page_folds_shows_failures_and_unfolds_by_address():
     assert client.get(f"/j/{TRACE}?open={fold.ref}&after=x").status_code == 400
 
 
-def test_rest_has_groups_hops_and_every_step_by_pages():
+def test_rest_has_folds_hops_and_every_step_by_pages():
     fan_out(300)
     key = {"HTTP_AUTHORIZATION": f"Bearer {api_key(person('vera', Role.VIEWER))}"}
     found = Client().get(f"/api/v1/journeys/{TRACE}", **key).json()
