@@ -9,14 +9,17 @@ from messages.catalog import views_connect as connecting
 from messages.catalog import views_redrive as redriving
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
+from messages.compare.views import compare
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
+from messages.different.views import different
 from messages.figures import views as figures
 from messages.ingest import api as ingest
 from messages.ingest import views as watch
 from messages.ingest.gone import gone
 from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
+from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.retention import views as retention
@@ -30,12 +33,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/", search.messages, name="messages"),
     path("search/completions", completions, name="completions"),
     path("messages/<uuid:pk>/", journeys.message, name="message"),
-    path("m/<path:message_id>", journeys.by_message_id, name="m"),
-    path("j/<str:trace_id>", journeys.journey, name="j"),
-    path("k/<str:name>/<path:value>", journeys.by_key, name="k"),
+    path("m/<path:message_id>", links.by_message_id, name="m"),
+    path("j/<path:trace_id>", journeys.journey, name="j"),
+    path("k/<str:name>/<path:value>", links.by_key, name="k"),
+    path("compare/", compare, name="compare"),
     path("dead-letters/", letters.dead_letters, name="dead-letters"),
     path("dead-letters/selected/", selected.selected, name="dead-letters-selected"),
     path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
+    path("dead-letters/<uuid:pk>/different/", different, name="dead-letter-different"),
     path("dead-letters/<uuid:pk>/hints/", letters.hints, name="dead-letter-hints"),
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")

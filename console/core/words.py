@@ -70,6 +70,16 @@ def size_words(size_bytes: int) -> str:
     return f"{size:.1f} {unit}".replace(".0 ", " ")
 
 
+def share_words(share: float) -> str:
+    """Return a share: "98 %", "0.3 %" below one per cent, "99.9 %" above 99; never "0 %" or "100 %" for what is not."""
+    percent = share * 100
+    if 0 < percent < 1:
+        return f"{percent:.1f} %" if percent >= 0.05 else "under 0.1 %"
+    if 99 < percent < 100:
+        return f"{int(percent * 10) / 10:.1f} %"
+    return f"{percent:.0f} %"
+
+
 def count_words(count: int, cap: int = COUNT_CAP) -> str:
     """Return a count with separators, or "10,000+" when counting stopped at the cap."""
     return f"{cap:,}+" if count > cap else f"{count:,}"

@@ -19,6 +19,53 @@ class LoggedOut(serializers.Serializer[Any]):
     error_stack = serializers.CharField(allow_null=True)
 
 
+class EvidenceOut(serializers.Serializer[Any]):
+    """Why an event belongs to the journey."""
+
+    kind = serializers.CharField(help_text="trace, link, message id, correlation id or key.")
+    value = serializers.CharField(help_text="What is shared.")
+    by = serializers.UUIDField(allow_null=True, help_text="The event that brought it; null where the search began.")
+    strength = serializers.CharField(
+        help_text="strong, likely or weak; never stronger than that of the event that brought it."
+    )
+
+
+class FiguresOut(serializers.Serializer[Any]):
+    median_us = serializers.IntegerField()
+    longest_us = serializers.IntegerField()
+
+
+class HopOut(serializers.Serializer[Any]):
+    """The messages that went from one system over a destination to another: see /docs, journeys, for what is queue and processing."""
+
+    sender = serializers.CharField()
+    receiver = serializers.CharField()
+    destination = serializers.CharField()
+    messages = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    batches = serializers.IntegerField(help_text="Of the messages, how many came in a batch receive.")
+    attempts = serializers.IntegerField(help_text="The most that one message needed.")
+    queue = FiguresOut()
+    processing = FiguresOut()
+    retry = FiguresOut(help_text="Between the attempts.")
+
+
+class FoldOut(serializers.Serializer[Any]):
+    """Events of a folded journey that did the same with the same outcome; times in µs from the journey's start."""
+
+    ref = serializers.CharField(help_text="Read its events at journeys/<trace id>/folds/<ref>.")
+    system = serializers.CharField()
+    operation = serializers.CharField()
+    destination = serializers.CharField()
+    outcome = serializers.CharField()
+    count = serializers.IntegerField()
+    start_us = serializers.IntegerField()
+    end_us = serializers.IntegerField()
+    took = FiguresOut()
+    queue = FiguresOut(allow_null=True)
+    ties = serializers.ListField(child=serializers.CharField())
+
+
 class StepOut(serializers.Serializer[Any]):
     """One bar of the waterfall; times in µs from the journey's start."""
 
@@ -30,13 +77,23 @@ class StepOut(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
     offset_us = serializers.IntegerField()
     duration_us = serializers.IntegerField()
-    queue_us = serializers.IntegerField(allow_null=True)
+    queue_us = serializers.IntegerField(
+        allow_null=True, help_text="How long its message waited since it was sent, at the step that took it."
+    )
     outcome = serializers.CharField()
     tie = serializers.CharField(
         help_text="Why it belongs here: trace, link, message id, correlation id or a business key."
     )
+    evidence = EvidenceOut()
+    why = serializers.CharField(help_text="The evidence as a sentence: it carries …, it is about ….")
     clamped = serializers.BooleanField()
+    has_body = serializers.SerializerMethodField(
+        help_text="Whether its payload can be read, and compared with another."
+    )
     logged = LoggedOut(many=True)
+
+    def get_has_body(self, step: Any) -> bool:
+        return step.event.payload_on is not None
 
 
 class StationOut(serializers.Serializer[Any]):
@@ -44,6 +101,8 @@ class StationOut(serializers.Serializer[Any]):
     state = serializers.CharField()
     note = serializers.CharField()
     hop_us = serializers.IntegerField(allow_null=True)
+    queue_us = serializers.IntegerField(allow_null=True, help_text="The longest of the messages that came to it.")
+    processing_us = serializers.IntegerField(allow_null=True, help_text="The longest of the messages that came to it.")
 
 
 class CorrectionOut(serializers.Serializer[Any]):
@@ -61,17 +120,29 @@ class JourneyOut(serializers.Serializer[Any]):
     trace_ids = serializers.ListField(child=TraceId())
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
-    truncated = serializers.BooleanField()
+    total = serializers.IntegerField(help_text="Events found.")
+    folded = serializers.SerializerMethodField(
+        help_text="Over 200 events: `steps` are its failures and some of each fold, `folds` count all."
+    )
+    truncated = serializers.BooleanField(
+        help_text="There are more than the 50,000 events that are looked at, failures first."
+    )
     ties = serializers.ListField(child=serializers.CharField())
     corrections = CorrectionOut(many=True)
     stations = StationOut(many=True)
     unreached = serializers.ListField(
         child=serializers.CharField(), help_text="Systems where such messages usually go on, when this one stopped."
     )
+    hops = HopOut(many=True)
+    folds = FoldOut(many=True)
     steps = StepOut(many=True)
     dead_letters = DeadLetterOut(many=True)
+    more_letters = serializers.BooleanField(help_text="There are more dead letters than the 50 that are here.")
     replays = ReplayOut(many=True)
     changes = ChangeOut(many=True, help_text="To its systems and flows, during it or just before.")
+
+    def get_folded(self, journey: Any) -> bool:
+        return bool(journey.folds)
 
 
 class JourneyLine(serializers.Serializer[Message]):

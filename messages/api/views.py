@@ -24,7 +24,6 @@ from messages.api import journey_serializers as journeys
 from messages.api import serializers as out
 from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, uuid_or_404
 from messages.dead_letters.queries import later_of
-from messages.journeys.queries import journey_of_trace
 from messages.models import Flow
 from messages.payloads.present import readable_payload
 from messages.payloads.queries import StoredPayload, read_payload
@@ -85,17 +84,6 @@ class Journeys(View):
     def get(self, request: Request) -> Response:
         """Recent messages, each with the trace under which its journey is read."""
         return self.page(find_messages(self.actor, **self.query()), journeys.JourneyLine)
-
-
-class OneJourney(View):
-    @reading(journeys.JourneyOut)
-    def get(self, request: Request, trace_id: str) -> Response:
-        """The whole journey that a trace is part of: steps with their evidence, stations, dead letters, replays."""
-        correct = request.query_params.get("clock") != "reported"
-        journey = journey_of_trace(self.actor, self.environments(), uuid_or_404(trace_id), correct_clocks=correct)
-        if not journey.steps and not journey.dead_letters:
-            raise NotFound("no journey that you may see has this trace")
-        return Response(journeys.JourneyOut(journey).data)
 
 
 class DeadLetters(View):

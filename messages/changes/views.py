@@ -24,7 +24,7 @@ from messages.changes.forms import ChangeForm
 from messages.changes.present import did, goes_on, label_of, state_of
 from messages.changes.queries import Filter, find_changes, unknown_names
 from messages.changes.services import announce_change, end_change, withdraw_change
-from messages.journeys.views import in_its_environment
+from messages.journeys.views_links import in_its_environment
 from messages.models import Change
 from messages.search.asking import MOST_ASKED
 from messages.search.parse import parse_query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -18,15 +19,26 @@ from console.core.paging import Page
 from console.core.render import render_done, render_page
 from console.identity.actor import Actor
 from console.identity.pages import PageRequest, asked_text, page
-from messages.access import can_operate, get_visible_dead_letter
+from messages.access import can_operate, can_read_payload, get_visible_dead_letter
 from messages.changes.present import suspects_of
 from messages.changes.queries import changes_before
 from messages.dead_letters.gone import RESTORABLE
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
-from messages.journeys.present import fall_of, in_flight, log_of, proof_url, route_of, ties_of, words_of
+from messages.journeys.bodies import bodies_of
+from messages.journeys.present import (
+    fall_of,
+    in_flight,
+    log_of,
+    proof_url,
+    route_of,
+    steps_shown,
+    ties_of,
+    words_of,
+)
 from messages.journeys.queries import journey_of_dead_letter
-from messages.journeys.views import in_its_environment
+from messages.journeys.stitch import Journey
+from messages.journeys.views_links import in_its_environment
 from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
@@ -140,15 +152,17 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "later": later_of(actor, letter),
         "suspects": _suspects(actor, letter, {step.system for step in journey.steps}),
         "live": in_flight(replay),
-        "every": "2s" if replay and timezone.now() - replay.created_at < SOON else "10s",
+        "every": _every(replay, journey),
         "journey": journey,
         "route": route_of(journey),
         "masked": masked_words(letter.masked),
         "reason_words": letter.reason_code.replace("_", " "),
-        "fall": fall_of(journey, letter=letter),
+        "fall": fall_of(journey, letter=letter, opens=_opens(letter, journey)),
+        "opens": _opens(letter, journey),
+        "bodies": bodies_of(journey, partial(can_read_payload, actor)),
         "ties": ties_of(journey),
         "corrections": [(one.system, words_of(one)) for one in journey.corrections],
-        "steps": journey.steps,
+        "steps": steps_shown(journey),
         "log": log_of(journey, history_of_letters([letter]), letter=letter),
         "payload": shown_payload(
             actor, letter.flow, letter, letter.pk, letter.payload_on, (letter.origin, letter.queue)
@@ -156,6 +170,21 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
     }
     return {**context, "offered": _offered(context)}
+
+
+def _every(replay: Replay | None, journey: Journey) -> str:
+    """Return how often the page asks while a replay is under way; a journey of thousands costs half a second each time."""
+    if journey.folds:
+        return "30s"
+    return "2s" if replay and timezone.now() - replay.created_at < SOON else "10s"
+
+
+def _opens(letter: DeadLetter, journey: Journey) -> str:
+    """Return the address that opens a fold of its journey, without its ref: the journey's own page does."""
+    page = reverse("j", args=[letter.trace_id.hex]) if letter.trace_id else ""
+    if not page and letter.message_uid:
+        page = reverse("message", args=[letter.message_uid])
+    return f"{page}?open="
 
 
 def _suspects(actor: Actor, letter: DeadLetter, systems: set[str]) -> list[dict[str, str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any
 
@@ -14,12 +14,17 @@ from console.core.charts import Bar, Waterfall, waterfall
 from console.core.words import duration_words
 from messages.changes.present import bars_of, entries_of
 from messages.journeys.clocks import NONE, Correction
+from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
+from messages.journeys.fold import Fold
+from messages.journeys.seen import OPERATION_WORDS
 from messages.journeys.stitch import Journey, Station, Step
 from messages.models import DeadLetter, Replay
 from messages.replay.states import FINAL
 
 MILLISECOND = timedelta(milliseconds=1)
 MOST_BARS, MOST_ENTRIES = 300, 120
+ALONE = 3  # events of a fold that a folded journey still draws one by one
+FAILED_SHOWN = 20
 LOOKS = {"ok": "ok", "error": "bad", "unset": "unset"}
 DID = {
     0: "reported",
@@ -29,6 +34,7 @@ DID = {
     4: "processed it from",
     5: "settled it at",
 }
+WORD_NUMBERS = {word: number for number, word in OPERATION_WORDS.items()}
 DONE_TO_LETTER = {
     "dead_letter.discarded": "discarded it",
     "dead_letter.restored": "restored it",
@@ -39,33 +45,17 @@ DONE_TO_LETTER = {
 }
 
 
-def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
-    """Return the waterfall: waits hatched, work in the colour of its outcome, dead letters where they were reported."""
+def fall_of(journey: Journey, *, letter: DeadLetter | None = None, opens: str = "?open=") -> Waterfall:
+    """Return the waterfall: waits hatched, work in the colour of its outcome, dead letters where they were reported.
+
+    opens  the address that opens a fold, without its ref.
+    """
+    alone = {one.seen.id for fold in journey.folds if fold.count <= ALONE for one in fold.events}
     bars: list[Bar] = []
     for step in journey.steps[:MOST_BARS]:
-        destination = step.event.destination or ""
-        if step.queue_us is not None and step.attempt < 2:  # a retry did not wait since the first sending
-            bars.append(
-                Bar(
-                    label=f"queue {destination}",
-                    offset_us=step.offset_us - step.queue_us,
-                    duration_us=step.queue_us,
-                    look="queue",
-                )
-            )
-        note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else moved_words(step)
-        label = f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label
-        bars.append(
-            Bar(
-                label=label,
-                offset_us=step.offset_us,
-                duration_us=step.duration_us,
-                look=LOOKS[step.outcome],
-                tie=step.tie,
-                url=f"#event-{step.event.id}",
-                note=note,
-            )
-        )
+        if not journey.folds or step.event.id in alone or step.event.message_uid in journey.own:
+            bars += _bars_of_step(step)
+    bars += [_bar_of_fold(fold, opens) for fold in journey.folds[:MOST_BARS] if fold.count > ALONE]
     for dead in journey.dead_letters:
         if journey.started_at is not None:
             offset = int((dead.failed_at - journey.started_at).total_seconds() * 1_000_000)
@@ -80,6 +70,45 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None) -> Waterfall:
         bars = bars_of(journey.changes, journey.started_at + timedelta(microseconds=begins)) + bars
     bars.sort(key=lambda bar: bar.offset_us)
     return waterfall(bars)
+
+
+def _bars_of_step(step: Step) -> Iterator[Bar]:
+    destination = step.event.destination or ""
+    if step.queue_us is not None and step.attempt < 2:  # a retry did not wait since the first sending
+        offset_us = step.offset_us - step.queue_us
+        yield Bar(label=f"queue {destination}", offset_us=offset_us, duration_us=step.queue_us, look="queue")
+    note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else moved_words(step)
+    yield Bar(
+        label=f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label,
+        offset_us=step.offset_us,
+        duration_us=step.duration_us,
+        look=LOOKS[step.outcome],
+        tie=f"{step.tie}, weak" if step.evidence.strength == WEAK else step.tie,
+        url=f"#event-{step.event.id}",
+        note=note,
+    )
+
+
+def _bar_of_fold(fold: Fold, opens: str) -> Bar:
+    failed = "failed " if fold.outcome == "error" else ""
+    return Bar(
+        label=f"{failed}{fold.label} × {fold.count:,}",
+        offset_us=fold.start_us,
+        duration_us=fold.end_us - fold.start_us,
+        look=LOOKS[fold.outcome],
+        tie=", ".join(fold.ties[:2]),
+        url=f"{opens}{fold.ref}#fold",
+        note="from the first of them to the end of the last",
+    )
+
+
+def steps_shown(journey: Journey) -> list[Step]:
+    """Return the steps that a page lists one by one: all, or of a folded journey those of its own messages and some that failed."""
+    if not journey.folds:
+        return journey.steps
+    own = [step for step in journey.steps if step.event.message_uid in journey.own]
+    failed = [step for step in journey.steps if step.outcome == "error" and step.event.message_uid not in journey.own]
+    return own + failed[:FAILED_SHOWN]
 
 
 def route_of(journey: Journey) -> list[Station]:
@@ -117,9 +146,13 @@ def words_of(correction: Correction) -> str:
     return f"moved {way} {duration_words(abs(correction.shift) / MILLISECOND)}: {correction.why}"
 
 
+HOW_FAR = {LIKELY: " (likely)", WEAK: " (weak)"}
+
+
 def ties_of(journey: Journey) -> str:
-    """Return the evidence in words: "tied by trace, then order_no=4711"."""
-    return "tied by " + ", then ".join(journey.ties) if journey.ties else ""
+    """Return the evidence in words: "tied by trace, then order_no=4711 (weak)"."""
+    said = [f"{tie}{HOW_FAR.get(OF_KIND.get(tie, WEAK), '')}" for tie in journey.ties]
+    return "tied by " + ", then ".join(said) if said else ""
 
 
 def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter | None = None) -> list[dict[str, Any]]:
@@ -127,7 +160,13 @@ def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter 
 
     history  audit entries of the journey's dead letters; replays tell of themselves, so only what they do not tell is used.
     """
-    entries = [_of_step(step) for step in journey.steps[:MOST_ENTRIES] if step.system != "waybill"]
+    entries = [_of_step(step) for step in steps_shown(journey)[:MOST_ENTRIES] if step.system != "waybill"]
+    if journey.started_at is not None:
+        entries += [
+            _of_fold(fold, journey.started_at)
+            for fold in journey.folds[:MOST_ENTRIES]
+            if fold.system != "waybill" and fold.count > 1
+        ]
     known = {step.event.id for step in journey.steps}
     for dead in journey.dead_letters:
         entries.append(_of_letter(dead, letter))
@@ -164,6 +203,17 @@ def _of_step(step: Step) -> dict[str, Any]:
         }
     look = "good" if event.operation in (4, 5) else ""
     return {"at": step.at, "look": look, "strong": step.system, "text": f"{DID[event.operation]} {where}"}
+
+
+def _of_fold(fold: Fold, began: datetime) -> dict[str, Any]:
+    did = DID[WORD_NUMBERS[fold.operation]]
+    failed = "failed: " if fold.outcome == "error" else ""
+    return {
+        "at": began + timedelta(microseconds=fold.start_us),
+        "look": "bad" if failed else "",
+        "strong": fold.system,
+        "text": f"{failed}{did} {fold.destination}, {fold.count:,} times from here on",
+    }
 
 
 def _of_letter(dead: DeadLetter, letter: DeadLetter | None) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from messages.journeys.clocks import Clock, Correction, clock_of, corrected
-
-SEND, RECEIVE, PROCESS, SETTLE = 2, 3, 4, 5
-OPERATION_WORDS = {0: "", 1: "create", 2: "send", 3: "receive", 4: "process", 5: "settle"}
+from messages.journeys.evidence import START, Evidence, words_of_tie
+from messages.journeys.fold import Fold, Standing
+from messages.journeys.hops import Hop
+from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, PROCESS, RECEIVE, SEND, SETTLE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +31,9 @@ class Step:
     queue_us: int | None
     outcome: str  # ok, error, unset
     tie: str  # trace, link, message id, correlation id, or "order_no=4711"
+    evidence: Evidence = START
+    why: str = ""  # the evidence as a sentence, naming the event that brought this one
+    brought_by: UUID | None = None  # that event, when it is among the steps
     attempt: int = 0
     clamped: bool = False
     correction: Correction | None = None
@@ -38,12 +42,17 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Station:
-    """A system on the way: passed, failed, moving or unreached, and how long the hop to it took."""
+    """A system on the way: passed, failed, moving or unreached, and how long the hop to it took.
+
+    queue_us, processing_us  the longest of the messages that came to it; None when nobody reported both ends.
+    """
 
     system: str
     state: str
     note: str
     hop_us: int | None
+    queue_us: int | None = None
+    processing_us: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +74,13 @@ class Journey:
     )  # of its clocks; empty too when times are shown as reported
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    truncated: bool = False
+    truncated: bool = False  # there is more than was looked at
+    more_letters: bool = False  # there are more dead letters than the 50 that are here
+    total: int = 0  # events found; steps are all of them, unless it is folded
+    own: set[UUID] = field(default_factory=set)  # the message ids that the page is about
+    hops: list[Hop] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)  # every event, when it is folded: then steps are some of each
+    evidence: dict[UUID, Evidence] = field(default_factory=dict)  # of every event, when it is folded
 
     @property
     def duration_us(self) -> int:
@@ -81,16 +96,19 @@ def _us(later: datetime | None, earlier: datetime | None) -> int:
 
 def build_journey(
     events: Sequence[Any],
-    ties: dict[UUID, str],
+    evidence: Mapping[UUID, Evidence],
     *,
     corrections: Mapping[Clock, Correction] | None = None,
     dead_letters: Sequence[Any] = (),
     truncated: bool = False,
+    waits: Mapping[UUID, int] | None = None,
+    span: tuple[datetime | None, datetime | None] = (None, None),
 ) -> Journey:
     """Return the journey of these events, in order of their corrected times.
 
-    events  with occurred_at, duration_us, system.name, operation, outcome, message_uid, span_id; any order.
-    ties    {event id: evidence}; events without one were found by trace.
+    events    with occurred_at, duration_us, system.name, operation, outcome, message_uid, span_id; any order.
+    evidence  {event id: why it is here}; events without it were found by the trace.
+    waits     {event id: µs that its message had waited}.   span  when the whole journey began and ended; without it, these events.
     """
     corrections = corrections or {}
     at = {event.id: corrected(event, corrections) for event in events}
@@ -98,20 +116,17 @@ def build_journey(
     journey = Journey(dead_letters=list(dead_letters), truncated=truncated, corrections=list(corrections.values()))
     if not ordered:
         return journey
-    journey.started_at = journey.ended_at = at[ordered[0].id]
+    journey.started_at = span[0] or at[ordered[0].id]
     attempts: dict[tuple[object, ...], int] = {}
-    sent_at: dict[UUID, int] = {}
     for event in ordered:
-        step = _step(event, at[event.id], journey.started_at, ties.get(event.id, "trace"), sent_at, attempts)
+        step = _step(event, at[event.id], journey.started_at, evidence.get(event.id, START), waits or {}, attempts)
         if step.at != event.occurred_at:
             step.correction = corrections[clock_of(event)]
         journey.steps.append(step)
-        end = step.offset_us + step.duration_us
-        if end > _us(journey.ended_at, journey.started_at):
-            journey.ended_at = step.at + timedelta(microseconds=event.duration_us)
-        if event.message_uid and event.operation == SEND:
-            sent_at[event.message_uid] = end
+    last = max(step.offset_us + step.duration_us for step in journey.steps)
+    journey.ended_at = span[1] or journey.started_at + timedelta(microseconds=last)
     _number_attempts(journey.steps, attempts)
+    _say_why(journey.steps)
     journey.stations = stations_of(journey.steps)
     journey.ties = list(dict.fromkeys(step.tie for step in journey.steps))
     journey.trace_ids = list(dict.fromkeys(e.trace_id for e in ordered if e.trace_id))
@@ -122,15 +137,11 @@ def _step(
     event: Any,
     at: datetime,
     start: datetime,
-    tie: str,
-    sent_at: dict[UUID, int],
+    evidence: Evidence,
+    waits: Mapping[UUID, int],
     attempts: dict[tuple[object, ...], int],
 ) -> Step:
-    system, offset = event.system.name, _us(at, start)
-    word = OPERATION_WORDS[event.operation]
-    queue = None
-    if event.operation in (RECEIVE, PROCESS) and event.message_uid in sent_at:
-        queue = max(0, offset - sent_at[event.message_uid])
+    system = event.system.name
     key = (system, event.operation, event.message_uid)
     if event.operation == PROCESS and event.message_uid:
         attempts[key] = attempts.get(key, 0) + 1
@@ -138,15 +149,24 @@ def _step(
         event=event,
         at=at,
         system=system,
-        label=f"{system} {word or event.name}".strip(),
-        offset_us=offset,
+        label=f"{system} {OPERATION_WORDS[event.operation] or event.name}".strip(),
+        offset_us=_us(at, start),
         duration_us=event.duration_us,
-        queue_us=queue,
-        outcome={0: "unset", 1: "ok", 2: "error"}[event.outcome],
-        tie=tie,
+        queue_us=waits.get(event.id),
+        outcome=OUTCOME_WORDS[event.outcome],
+        tie=evidence.tie,
+        evidence=evidence,
         attempt=attempts.get(key, 0) if event.operation == PROCESS else 0,
         clamped=event.clamped_from is not None,
     )
+
+
+def _say_why(steps: Sequence[Step]) -> None:
+    by_id = {step.event.id: step for step in steps}
+    for step in steps:
+        bringer = by_id.get(step.evidence.by) if step.evidence.by else None
+        step.brought_by = bringer.event.id if bringer else None
+        step.why = words_of_tie(step.evidence, bringer.label if bringer else "")
 
 
 def _number_attempts(steps: Sequence[Step], attempts: dict[tuple[object, ...], int]) -> None:
@@ -181,6 +201,33 @@ def stations_of(steps: Sequence[Step]) -> list[Station]:
         )
         before = own[-1]
     return stations
+
+
+def counted_stations(stations: Sequence[Station], standings: Mapping[str, Standing]) -> list[Station]:
+    """Return the stations of a folded journey: how many messages each dealt with, and failed when one of them failed there."""
+    counted = []
+    for one in stations:
+        standing = standings.get(one.system)
+        if standing is None or standing.messages < 2:
+            counted.append(one)
+        elif standing.failed:
+            counted.append(
+                replace(one, state="failed", note=f"{standing.failed:,} of {standing.messages:,} failed", hop_us=None)
+            )
+        else:
+            counted.append(replace(one, state="passed", note=f"{one.note} {standing.messages:,}", hop_us=None))
+    return counted
+
+
+def with_hops(stations: Sequence[Station], hops: Sequence[Hop]) -> list[Station]:
+    """Return the stations with the queue and the processing of the hops that end there."""
+    found = []
+    for one in stations:
+        ending = [hop for hop in hops if hop.receiver == one.system]
+        queue = max((hop.queue.longest_us for hop in ending), default=None)
+        working = max((hop.processing.longest_us for hop in ending), default=None)
+        found.append(replace(one, queue_us=queue, processing_us=working))
+    return found
 
 
 def _did(step: Step) -> str:

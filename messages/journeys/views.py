@@ -1,43 +1,41 @@
-"""A message, a journey, and the deep links that lead to them from tickets and chats."""
+"""The page of a message and the page of a journey."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from console.core.errors import NotFound
+from console.core.paging import decode_time_cursor, encode_cursor
 from console.core.render import render_page
 from console.identity.access import visible_environments
-from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
-from messages.access import get_visible_message
+from messages.access import can_read_payload, get_visible_message
 from messages.dead_letters.queries import history_of_letters
-from messages.journeys.present import errors_of, fall_of, log_of, route_of, ties_of, words_of
-from messages.journeys.queries import journey_of_message, journey_of_trace, messages_with_id
-from messages.journeys.stitch import Journey
+from messages.journeys.bodies import bodies_of
+from messages.journeys.fold import Fold
+from messages.journeys.links import parse_trace
+from messages.journeys.present import errors_of, fall_of, log_of, route_of, steps_shown, ties_of, words_of
+from messages.journeys.queries import environments_of_trace, journey_of_message, journey_of_trace, steps_of_fold
+from messages.journeys.stitch import Journey, Step
+from messages.journeys.views_links import (
+    asked_for_trace,
+    in_its_environment,
+    nothing_here,
+    one_environment_or_choice,
+)
 from messages.models import Message
 from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
 from messages.search.naming import name_of
-from messages.search.queries import find_messages
-from messages.search.query import Query, Term
 
-KEY_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
+OPENED = 50  # steps of a fold on a page
 MOST_STEPS = 200
-
-
-def in_its_environment(request: PageRequest, environment: Environment) -> HttpResponse | None:
-    """Return the redirect that switches to the object's environment, so that the page never wears another one's colour."""
-    if environment.pk == request.environment.pk:
-        return None
-    return HttpResponseRedirect(f"{request.path}?{urlencode({'environment': environment.slug})}")
 
 
 @require_safe
@@ -57,8 +55,8 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
             (one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None
         ),
         "payload": _payload(request, found, journey),
-        "live": found.get_status_display() == "moving",
-        **journey_context(journey, as_reported=_as_reported(request)),
+        "live": found.get_status_display() == "moving" and not journey.folds,
+        **journey_context(request, journey, as_reported=_as_reported(request)),
     }
     return render_page(request, "messaging/message.html", "messaging/_message.html", context)
 
@@ -77,85 +75,68 @@ def _as_reported(request: PageRequest) -> bool:
     return request.GET.get("clock") == "reported"
 
 
-def journey_context(journey: Journey, *, as_reported: bool) -> dict[str, Any]:
+def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool) -> dict[str, Any]:
     """Return what the parts of a journey need: waterfall, evidence, log, and every step with its attributes and error."""
     errors = errors_of(journey)
+    opens = "?clock=reported&open=" if as_reported else "?open="
     return {
         "journey": journey,
         "route": route_of(journey),
-        "fall": fall_of(journey),
+        "fall": fall_of(journey, opens=opens),
         "ties": ties_of(journey),
         "corrections": [(one.system, words_of(one)) for one in journey.corrections],
         "as_reported": as_reported,
         "log": log_of(journey, history_of_letters(journey.dead_letters)),
-        "steps": journey.steps[:MOST_STEPS],
+        "steps": steps_shown(journey)[:MOST_STEPS],
+        "opened": opened_fold(request, journey),
+        "opens": opens,
+        "bodies": bodies_of(journey, partial(can_read_payload, request.actor)),
         "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
         "more_errors": max(0, len(errors) - 3),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A fold as the page unfolds it: some of its steps, and the address of the next ones."""
+
+    fold: Fold
+    steps: list[Step]
+    next: str | None
+
+
+def opened_fold(request: PageRequest, journey: Journey) -> Opened | None:
+    """Return the fold that the address opens; None for a whole journey, and for a fold that is not there (any more)."""
+    fold = next((one for one in journey.folds if one.ref == request.GET.get("open")), None)
+    if fold is None:
+        return None
+    after = request.GET.get("after")
+    position = decode_time_cursor(after) if after else None
+    steps, following = steps_of_fold(request.actor, journey, fold.ref, after=position, limit=OPENED)
+    return Opened(fold=fold, steps=steps, next=encode_cursor(*following) if following else None)
 
 
 @require_safe
 @page
 def journey(request: PageRequest, trace_id: str) -> HttpResponse:
     """The whole journey that a trace is part of: /j/<trace id>."""
-    try:
-        trace = UUID(trace_id)
-    except ValueError:
-        raise NotFound("a trace id has 32 hexadecimal digits") from None
+    trace = parse_trace(trace_id)
+    if trace is None:
+        return nothing_here(request, asked_for_trace(request.actor, trace_id, None))
     correct = not _as_reported(request)
     found = journey_of_trace(request.actor, [request.environment], trace, correct_clocks=correct)
     if not found.steps and not found.dead_letters:
-        environments = list(visible_environments(request.actor))
-        found = journey_of_trace(request.actor, environments, trace, correct_clocks=correct)
-        if not found.steps and not found.dead_letters:
-            raise NotFound("no event of this trace is here that you may see")
-        if elsewhere := in_its_environment(
-            request, (found.steps[0].event if found.steps else found.dead_letters[0]).environment
-        ):
-            return elsewhere
+        elsewhere = environments_of_trace(request.actor, list(visible_environments(request.actor)), trace)
+        if not elsewhere:
+            return nothing_here(request, asked_for_trace(request.actor, trace_id, trace))
+        return one_environment_or_choice(request, elsewhere, trace)
     keys: dict[str, str] = {}
     for step in found.steps:
         keys |= step.event.keys
     context = {
         "trace_id": trace.hex,
-        "name": name_of(keys, trace.hex, what="Journey"),
+        "name": name_of({} if found.folds else keys, trace.hex, what="Journey"),
         "live": False,
-        **journey_context(found, as_reported=not correct),
+        **journey_context(request, found, as_reported=not correct),
     }
     return render(request, "messaging/journey.html", context)
-
-
-@require_safe
-@page
-def by_message_id(request: PageRequest, message_id: str) -> HttpResponse:
-    """/m/<message id>: the message, or a choice when several have this id."""
-    found = messages_with_id(request.actor, list(visible_environments(request.actor)), message_id)
-    return _one_or_choice(request, found, f"message id {message_id[:120]}")
-
-
-@require_safe
-@page
-def by_key(request: PageRequest, name: str, value: str) -> HttpResponse:
-    """/k/<key name>/<value>: the message with this business number, or a choice."""
-    value = value.replace("\x00", "")
-    found: list[Message] = []
-    if KEY_NAME.fullmatch(name) and 0 < len(value) <= 256:
-        environments = list(visible_environments(request.actor))
-        found = find_messages(request.actor, environments=environments, query=Query(Term(f"key.{name}", value))).rows
-    return _one_or_choice(request, found, f"{name[:64]} {value[:120]}")
-
-
-def _one_or_choice(request: PageRequest, found: list[Message], asked: str) -> HttpResponse:
-    if not found:
-        raise NotFound(f"no message with {asked} is here that you may see")
-    if len(found) == 1:
-        target = reverse("message", args=[found[0].id])
-        if found[0].environment_id != request.environment.pk:
-            target += "?" + urlencode({"environment": found[0].environment.slug})
-        return HttpResponseRedirect(target)
-    rows = [(one, name_of(one.keys, one.message_id)) for one in found]
-    return render(
-        request,
-        "messaging/choice.html",
-        {"rows": rows, "asked": asked, "several": len({one.environment_id for one in found}) > 1},
-    )

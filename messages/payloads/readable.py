@@ -6,7 +6,7 @@ before its rule: whatever is shown here and is not the stored bytes goes through
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from messages.masking.bodies import mask_body
 from messages.masking.rules import Budget, Work
 from messages.models import Flow
 from messages.payloads.unpack import MOST_BYTES, Packed, Unpacked, declared_encoding, unpack
-from messages.schemas.decoding import Undecoded, decode
+from messages.schemas.decoding import SchemaRow, Undecoded, decode
 from messages.schemas.queries import schemas_for_reading
 
 JSON = "application/json"
@@ -52,25 +52,37 @@ def readable(
     headers: Sequence[Mapping[str, Any]],
     properties: Mapping[str, Any],
     destinations: Sequence[str],
+    *,
+    mask_again: bool = False,
+    schemas: Callable[[], Sequence[SchemaRow]] | None = None,
 ) -> Readable:
-    """Return a stored body for a person who may read it; never raises for what the body is."""
+    """Return a stored body for a person who may read it; never raises for what the body is.
+
+    schemas     those of the environment, for whoever reads many bodies; else they are read for each that may need one.
+    mask_again  also a body that is shown as it is stored, which came before its rule: for whoever shows parts of many.
+    """
     try:
         plain = unpack(body, declared_encoding(headers, properties))
     except Packed as error:
         return Readable(body=body, content_type=content_type, problem=str(error))
-    shown = _decoded(flow, plain, len(body), content_type, destinations)
-    return _masked(flow, shown) if shown.steps else shown
+    known = schemas or (lambda: schemas_for_reading(flow.environment_id))
+    shown = _decoded(plain, len(body), content_type, destinations, known)
+    return _masked(flow, shown) if shown.steps or mask_again else shown
 
 
 def _decoded(
-    flow: Flow, plain: Unpacked, stored_bytes: int, content_type: str, destinations: Sequence[str]
+    plain: Unpacked,
+    stored_bytes: int,
+    content_type: str,
+    destinations: Sequence[str],
+    schemas: Callable[[], Sequence[SchemaRow]],
 ) -> Readable:
     steps = (_packing(plain, stored_bytes),) if plain.layers else ()
     unpacked = Readable(body=plain.body, content_type=content_type, steps=steps, cut=plain.cut)
     if len(plain.body) >= MOST_BYTES:
         return unpacked  # it would make more JSON than is decoded
     try:
-        found = decode(plain.body, destinations, lambda: schemas_for_reading(flow.environment_id))
+        found = decode(plain.body, destinations, schemas)
     except Undecoded as error:
         return replace(unpacked, problem=str(error))
     if found is None:

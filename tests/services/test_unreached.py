@@ -74,7 +74,7 @@ def test_the_page_and_rest_say_that_they_were_not_reached():
 
     page = signed_in(superuser=True).get(f"/dead-letters/{found.pk}/")
 
-    assert "erp failed billing not reached shipping not reached" in text_of(page)
+    assert "erp failed queue 1.0 s, work 0 ms billing not reached shipping not reached" in text_of(page)
     user = person("reader", Role.VIEWER)
     answer = Client().get(f"/api/v1/journeys/{STUCK}", HTTP_AUTHORIZATION=f"Bearer {api_key(user)}").json()
     assert answer["unreached"] == ["billing", "shipping"]

@@ -85,6 +85,12 @@ def filesize_short(size_bytes: int | None) -> str:
 
 
 @register.filter
+def share(value: float) -> str:
+    """{{ 0.984|share }} → "98 %", "0.3 %"."""
+    return words.share_words(value)
+
+
+@register.filter
 def action(value: str) -> str:
     """{{ entry.action|action }} → "agent key created"."""
     return words.action_words(value)

@@ -1,0 +1,41 @@
+"""The answer to what is different, as pages and REST show it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from messages.different.traits import SMALL_DELIVERED, SMALL_FAILED, Difference
+
+
+@dataclass(slots=True, kw_only=True)
+class Differences:
+    """What failed messages have and delivered ones do not.
+
+    failed, delivered                messages that were looked at.
+    bodies_failed, bodies_delivered  of them, how many bodies were read; with_bodies: whether this reader may have them read.
+    left_out                         bodies that were too large, unreadable, withheld by a masking rule, or not read in time.
+    cut                              not every place was looked at.
+    """
+
+    at: datetime
+    since: datetime
+    until: datetime
+    failed: int
+    delivered: int
+    with_bodies: bool
+    bodies_failed: int = 0
+    bodies_delivered: int = 0
+    left_out: int = 0
+    cut: bool = False
+    of_messages: list[Difference] = field(default_factory=list)
+    of_bodies: list[Difference] = field(default_factory=list)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the sample is too small to tell any but plain differences."""
+        return self.failed < SMALL_FAILED or self.delivered < SMALL_DELIVERED
+
+    @property
+    def all(self) -> list[Difference]:
+        return sorted([*self.of_bodies, *self.of_messages], key=lambda one: (-one.least, one.place))

@@ -1,0 +1,157 @@
+"""The sample: failed and delivered messages of one flow, from all over the window and not only the newest; rights are the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import islice, zip_longest
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from console.identity.actor import Actor
+from messages.access import visible_events
+from messages.journeys.gather import any_of
+from messages.models import DeadLetter, Event, Flow, MessageStatus
+from messages.search.window import Window
+
+MOST_FAILED, MOST_DELIVERED = 200, 400
+MOST_LOOKED = 10_000  # failed letters whose ids are read to choose among them
+SLICES, WALKED = 40, 2_000
+MOST_EVENTS_READ = 6_000
+AROUND = timedelta(days=3)
+READ = (
+    "id",
+    "occurred_at",
+    "message_uid",
+    "operation",
+    "destination",
+    "attributes",
+    "keys",
+    "payload_on",
+    "system__name",
+    "agent__name",
+)
+
+# No index leads from a flow to its messages: in each of 40 slices of the window the newest 2,000 of the environment are walked, so that a
+# flow of any size is met all over the window, and a rare one may be met nowhere.
+DELIVERED = """
+SELECT slice, found.id, found.first_seen_at FROM generate_series(0, %(slices)s - 1) AS slice
+CROSS JOIN LATERAL (
+    SELECT walked.* FROM (
+        SELECT id, first_seen_at, flow_id, status, failed_at FROM messaging_message
+        WHERE environment_id = %(environment)s AND first_seen_on BETWEEN %(first_day)s AND %(last_day)s
+          AND first_seen_at >= %(since)s::timestamptz + slice * %(step)s AND first_seen_at < %(since)s::timestamptz + (slice + 1) * %(step)s
+        ORDER BY first_seen_at DESC, id DESC LIMIT %(walked)s
+    ) AS walked WHERE walked.flow_id = %(flow)s AND walked.status = %(status)s AND walked.failed_at IS NULL
+    LIMIT %(of_a_slice)s
+) AS found"""
+
+
+class Delivered(NamedTuple):
+    id: UUID
+    at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class Sampled:
+    """One message of the sample.
+
+    body         (row id, the day it was stored on, where it was going), None when no body came.
+    from_letter  whether it is the dead letter's: then it is what the sender's event brought, with headers of the broker's own.
+    """
+
+    uid: UUID | None
+    at: datetime
+    events: list[Any] = field(default_factory=list)
+    body: tuple[UUID, date, tuple[str, ...]] | None = None
+    from_letter: bool = False
+
+
+def spread(ids: Sequence[Any], most: int) -> list[Any]:
+    """Return at most so many of a sequence, evenly from its beginning to its end."""
+    if len(ids) <= most:
+        return list(ids)
+    return [ids[at * len(ids) // most] for at in range(most)]
+
+
+def failed_sample(
+    letters: QuerySet[DeadLetter] | Collection[UUID], flow: Flow, visible: QuerySet[DeadLetter]
+) -> list[DeadLetter]:
+    """Return at most 200 of these letters that are of this flow and may be seen, from all over them in order of harvest."""
+    if isinstance(letters, QuerySet):
+        ids = letters.filter(flow=flow).order_by("id").values_list("id", flat=True)[:MOST_LOOKED]
+        chosen = spread(list(ids), MOST_FAILED)
+    else:
+        chosen = spread(sorted(letters), MOST_FAILED)
+    return list(visible.filter(any_of(DeadLetter, "id", chosen), flow=flow).order_by("id"))
+
+
+def delivered_sample(flow: Flow, window: Window) -> list[Delivered]:
+    """Return at most 400 messages of this flow that were delivered in the window and never failed."""
+    values: dict[str, Any] = {
+        "slices": SLICES, "of_a_slice": MOST_DELIVERED, "walked": WALKED, "environment": flow.environment_id, "flow": flow.pk,
+        "status": MessageStatus.DELIVERED, "since": window.since, "step": (window.until - window.since) / SLICES,
+        "first_day": (window.since - timedelta(days=4)).date(), "last_day": (window.until + timedelta(days=4)).date(),
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(DELIVERED, values)
+        found = cursor.fetchall()
+    slices: dict[int, list[Delivered]] = {}
+    for number, pk, at in found:
+        slices.setdefault(number, []).append(Delivered(pk, at))
+    in_turn = (one for round_ in zip_longest(*slices.values()) for one in round_ if one is not None)
+    return list(islice(in_turn, MOST_DELIVERED))
+
+
+def events_of(actor: Actor, uids: Collection[UUID], window: Window) -> dict[UUID, list[Event]]:
+    """Return the events of these messages, in order of time, in the columns that are compared."""
+    if not uids:
+        return {}
+    rows = visible_events(actor).filter(
+        any_of(Event, "message_uid", uids),
+        occurred_at__gte=window.since - AROUND,
+        occurred_at__lte=window.until + AROUND,
+    )
+    found: dict[UUID, list[Event]] = {}
+    for event in rows.select_related("system", "agent").only(*READ).order_by("occurred_at", "id")[:MOST_EVENTS_READ]:
+        if event.message_uid is not None:
+            found.setdefault(event.message_uid, []).append(event)
+    return found
+
+
+def of_letters(letters: Iterable[DeadLetter], events: dict[UUID, list[Event]]) -> list[Sampled]:
+    """Return failed messages; the body is the first that an event brought, as of delivered ones, else that of the letter."""
+    sampled = []
+    for letter in letters:
+        own = events.get(letter.message_uid, []) if letter.message_uid else []
+        at = own[0].occurred_at if own else letter.first_failed_at or letter.failed_at
+        one = Sampled(uid=letter.message_uid, at=at, events=own, body=_first_body(own))
+        if one.body is None and letter.payload_on:
+            one.body, one.from_letter = (letter.pk, letter.payload_on, _named(letter.origin, letter.queue)), True
+        sampled.append(one)
+    return sampled
+
+
+def of_messages(messages: Iterable[Delivered], events: dict[UUID, list[Event]]) -> list[Sampled]:
+    """Return delivered messages with the first body that an event of theirs brought."""
+    sampled = []
+    for message in messages:
+        own = events.get(message.id, [])
+        at = own[0].occurred_at if own else message.at
+        sampled.append(Sampled(uid=message.id, at=at, events=own, body=_first_body(own)))
+    return sampled
+
+
+def _first_body(events: Sequence[Event]) -> tuple[UUID, date, tuple[str, ...]] | None:
+    for event in events:
+        if event.payload_on:
+            return event.id, event.payload_on, _named(event.destination)
+    return None
+
+
+def _named(*destinations: str | None) -> tuple[str, ...]:
+    return tuple(one for one in destinations if one)

@@ -1,0 +1,210 @@
+"""What is different about failed messages of a flow: sampled, compared, kept for five minutes, and audited as a look at payloads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from uuid import UUID
+
+import msgspec
+from django.core.cache import cache
+from django.db.models import QuerySet
+from redis.exceptions import RedisError
+
+from console.audit.models import AuditEntry
+from console.audit.services import record_audit
+from console.identity.actor import Actor
+from messages.access import can_read_payload, get_visible_flow, visible_dead_letters
+from messages.compare.lines import Work
+from messages.different.about import about, add_headers
+from messages.different.features import Features, features_of, text_value
+from messages.different.found import Differences
+from messages.different.sample import (
+    Sampled,
+    delivered_sample,
+    events_of,
+    failed_sample,
+    of_letters,
+    of_messages,
+)
+from messages.different.traits import MOST_TESTED, differences_of
+from messages.models import DeadLetter, Flow, Payload, Schema
+from messages.payloads.master import open_text, seal_text
+from messages.payloads.queries import AUDITED_EVERY, stored_contents
+from messages.payloads.readable import readable
+from messages.payloads.seal import Content
+from messages.schemas.queries import schemas_for_reading
+from messages.search.window import Window
+
+log = logging.getLogger(__name__)
+KEPT_S = 300
+READ_S = 4.0  # seconds in which bodies are opened and read; what is left then is not in the sample
+LARGEST_BYTES = 256 * 1024
+AT_ONCE = 25
+AUDITED = "payloads.sampled"
+
+
+def find_differences(
+    actor: Actor, flow: Flow, failed_letters: QuerySet[DeadLetter] | Collection[UUID], window: Window
+) -> Differences:
+    """Return what these failed letters have and delivered messages of the same flow and window do not.
+
+    failed_letters  a queryset that starts at access.visible_dead_letters, or ids; others than of this flow are left out.
+    Raises          NotFound for a flow that the actor may not see. Without the right to its payloads nothing of bodies and headers is read.
+    """
+    flow = get_visible_flow(actor, flow.pk)
+    letters = failed_sample(failed_letters, flow, visible_dead_letters(actor))
+    with_bodies = can_read_payload(actor, flow)
+    name = _name(flow, letters, window, with_bodies=with_bodies)
+    found = _kept(name)
+    if found is None:
+        found = _find(actor, flow, letters, window, with_bodies=with_bodies)
+        _keep(name, found)
+    if found.bodies_failed or found.bodies_delivered:
+        _audit(actor, flow, found)
+    return found
+
+
+def _find(actor: Actor, flow: Flow, letters: Sequence[DeadLetter], window: Window, *, with_bodies: bool) -> Differences:
+    died = {letter.message_uid for letter in letters if letter.message_uid}
+    delivered = [one for one in delivered_sample(flow, window) if one.id not in died]
+    events = events_of(actor, died | {one.id for one in delivered}, window)
+    failed_ones, delivered_ones = of_letters(letters, events), of_messages(delivered, events)
+    everyone = [*failed_ones, *delivered_ones]
+    sizes = _sizes(flow, everyone)
+    alike = not any(
+        one.from_letter for one in everyone
+    )  # bodies of events on both sides: sizes and headers can be compared
+    work = Work(left=MOST_TESTED)
+    found = Differences(
+        at=datetime.now(UTC), failed=len(failed_ones), delivered=len(delivered_ones), since=window.since, until=window.until,
+        with_bodies=with_bodies,
+    )  # fmt: skip
+    known = sizes if alike else {}
+    found.of_messages = differences_of(_abouts(failed_ones, known), _abouts(delivered_ones, known), work)
+    if with_bodies:
+        until = time.monotonic() + READ_S
+        # by turns, so that a budget that ends leaves both sides with some
+        one, other, left_out = _bodies(flow, failed_ones, delivered_ones, sizes, until, headers=alike)
+        found.bodies_failed, found.bodies_delivered, found.left_out = len(one), len(other), left_out
+        found.of_bodies = differences_of(one, other, work)
+    found.cut = work.spent
+    return found
+
+
+Sizes = Mapping[UUID, tuple[int, str]]  # row id → (bytes, content type)
+
+
+def _sizes(flow: Flow, sample: Sequence[Sampled]) -> Sizes:
+    places = [one.body for one in sample if one.body]
+    rows = Payload.objects.filter(
+        id__in=[pk for pk, _, _ in places],
+        stored_on__in={day for _, day, _ in places},
+        environment_id=flow.environment_id,
+    )
+    return {pk: (size, kind) for pk, size, kind in rows.values_list("id", "size_bytes", "content_type")}
+
+
+def _abouts(sample: Sequence[Sampled], sizes: Sizes) -> list[Features]:
+    found = []
+    for one in sample:
+        size, kind = sizes.get(one.body[0], (None, "")) if one.body else (None, "")
+        found.append(about(one.events, at=one.at, size_bytes=size, content_type=kind))
+    return found
+
+
+def _bodies(
+    flow: Flow, failed: Sequence[Sampled], delivered: Sequence[Sampled], sizes: Sizes, until: float, *, headers: bool
+) -> tuple[list[Features], list[Features], int]:
+    """Return (features of failed bodies, of delivered ones, how many bodies were too large, unreadable, or came too late)."""
+    sides: tuple[list[Features], list[Features]] = [], []
+    queues = [[one for one in side if one.body and one.body[0] in sizes] for side in (failed, delivered)]
+    there = len(queues[0]) + len(queues[1])
+    schemas = lru_cache(maxsize=1)(partial(schemas_for_reading, flow.environment_id))
+    for at in range(0, max(map(len, queues), default=0), AT_ONCE):
+        for side, queue in zip(sides, queues, strict=True):
+            if time.monotonic() < until:
+                small = [one for one in queue[at : at + AT_ONCE] if one.body and sizes[one.body[0]][0] <= LARGEST_BYTES]
+                side.extend(_read(flow, small, sizes, until, schemas, headers=headers))
+    return *sides, there - len(sides[0]) - len(sides[1])
+
+
+def _read(
+    flow: Flow,
+    sample: Sequence[Sampled],
+    sizes: Sizes,
+    until: float,
+    schemas: Callable[[], Sequence[Schema]],
+    *,
+    headers: bool,
+) -> list[Features]:
+    places = {one.body[0]: one.body for one in sample if one.body}
+    contents = stored_contents(flow.environment_id, {pk: day for pk, day, _ in places.values()})
+    found = []
+    for pk, (_, _, destinations) in places.items():
+        content = contents.get(pk)
+        if not isinstance(content, Content) or time.monotonic() > until:
+            continue
+        shown = readable(
+            flow, content.body, sizes[pk][1], content.headers, content.properties, destinations,
+            mask_again=True, schemas=schemas,
+        )  # fmt: skip
+        if shown.withheld or len(shown.body) > 4 * LARGEST_BYTES:
+            continue
+        features = features_of(shown.body, shown.content_type, cut=shown.cut)
+        for step in shown.steps:
+            if "schema id" in step:
+                features.add("schema", "", text_value(step))
+        if headers:
+            add_headers(features, content.headers)
+        found.append(features)
+    return found
+
+
+def _audit(actor: Actor, flow: Flow, found: Differences) -> None:
+    """Write one entry for the look at many bodies, the first within an hour, as for a look at one."""
+    since = datetime.now(UTC) - AUDITED_EVERY
+    mine = AuditEntry.objects.filter(
+        object_kind="flow", object_id=str(flow.pk), action=AUDITED, actor=actor.name, at__gte=since
+    )
+    if not mine.exists():
+        details = {"failed": found.bodies_failed, "delivered": found.bodies_delivered}
+        record_audit(actor, AUDITED, flow, environment=flow.environment, team_id=flow.team_id, details=details)
+
+
+def _name(flow: Flow, letters: Sequence[DeadLetter], window: Window, *, with_bodies: bool) -> str:
+    """Return the name under which an answer is kept: who has the same rights and asks the same has the same answer."""
+    asked = [
+        flow.pk,
+        with_bodies,
+        _minutes(window.since),
+        _minutes(window.until),
+        [letter.pk.hex for letter in letters],
+    ]
+    return "different:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+
+
+def _minutes(at: datetime) -> int:
+    return int(at.timestamp()) // int(timedelta(minutes=5).total_seconds())
+
+
+def _kept(name: str) -> Differences | None:
+    """Return an answer that is kept; it has words of payloads in it, so it is sealed. A dead Redis costs time, no answer."""
+    try:
+        token = cache.get(name)
+    except (RedisError, OSError):
+        log.warning("different: the cache does not answer")
+        return None
+    text = open_text(token) if isinstance(token, bytes) else None
+    return msgspec.json.decode(text, type=Differences) if text is not None else None
+
+
+def _keep(name: str, found: Differences) -> None:
+    try:
+        cache.set(name, seal_text(msgspec.json.encode(found).decode()), KEPT_S)
+    except (RedisError, OSError):
+        log.warning("different: the cache does not answer")

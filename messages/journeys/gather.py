@@ -1,0 +1,217 @@
+"""The walk along the ties of a journey: traces, span links, message ids, correlation id, business key; rights applied in each query.
+
+Events are read in a few columns (seen.py), failures first, so that the limit never costs one; what a page shows is read in full later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.db.models import BooleanField, Q, QuerySet
+from django.db.models.expressions import RawSQL
+
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_events, visible_messages
+from messages.journeys.evidence import CORRELATION, KEY, LINK, MESSAGE, START, TRACE, Evidence, brought
+from messages.journeys.seen import Link, Seen
+from messages.models import Event, TraceLink
+
+MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
+MOST_TRACES = MOST_LINKS = 25_000
+MOST_CORRELATIONS, MOST_OF_A_KEY = 20, 200
+MOST_FOLLOWED = 1_000  # events that a correlation id brings; more have it in common by mistake as likely as not, and are not followed
+ROUNDS = 4
+NO_TRACE = UUID(int=0)
+AROUND = timedelta(days=3)  # a journey's events lie within days of each other; keeps partitions pruned
+AFTER = 10 * AROUND
+KEY_AROUND = timedelta(days=1)
+A_DAY_OFF = timedelta(days=4)  # a message's row may lie on an earlier or later day than its events
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathered:
+    """What was found, and why each of it belongs here; truncated: there was more than is looked at."""
+
+    seen: dict[UUID, Seen] = field(default_factory=dict)
+    evidence: dict[UUID, Evidence] = field(default_factory=dict)
+    traces: set[UUID] = field(default_factory=set)
+    uids: set[UUID] = field(default_factory=set)
+    links: list[Link] = field(default_factory=list)
+    truncated: bool = False
+
+
+def any_of(table: type[Any], column: str, values: Collection[Any]) -> RawSQL:
+    """Return the condition that a column is one of thousands of values: one array, which its index serves; IN would be as many parameters."""
+    return RawSQL(f'"{table._meta.db_table}"."{column}" = ANY(%s)', [list(values)], output_field=BooleanField())  # noqa: S611  names of ours
+
+
+def gather(
+    actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: set[UUID], around: datetime, *,
+    correlation: str | None, keys: dict[str, str],
+) -> Gathered:  # fmt: skip
+    """Return what is tied to these traces and messages, and to the correlation id and number that they carry."""
+    walk = _Walk(actor, environments, around)
+    walk.follow(dict.fromkeys(traces, START), dict.fromkeys(uids, Evidence(kind=MESSAGE)))
+    walk.correlate(correlation)
+    walk.by_number(stitching_keys(keys or walk.keys()))
+    return walk.found
+
+
+class _Walk:
+    def __init__(self, actor: Actor, environments: Sequence[Environment], around: datetime) -> None:
+        self.actor, self.environments, self.around = actor, environments, around
+        self.base = visible_events(actor).filter(environment__in=environments)
+        self.near = self.base.filter(occurred_at__gte=around - AROUND, occurred_at__lte=around + AFTER)
+        self.found = Gathered()
+
+    def follow(self, traces: dict[UUID, Evidence], uids: dict[UUID, Evidence]) -> None:
+        """Take the events of these traces and messages, then of what those lead to, round by round."""
+        found = self.found
+        for _ in range(ROUNDS):
+            traces = {trace: why for trace, why in traces.items() if trace not in found.traces}
+            uids = {uid: why for uid, why in uids.items() if uid not in found.uids}
+            if len(traces) + len(found.traces) > MOST_TRACES:
+                found.truncated = True
+                traces = dict(islice(traces.items(), max(0, MOST_TRACES - len(found.traces))))
+            if not traces and not uids:
+                return
+            fresh = self._take_traces(traces) + self._take_messages(uids)
+            links = self._links(traces)
+            traces, uids = self._led_to_by(fresh, links)
+
+    def _take_traces(self, traces: dict[UUID, Evidence]) -> list[Seen]:
+        self.found.traces |= traces.keys()
+        if not traces:
+            return []
+        return self.take(
+            self.near.filter(any_of(Event, "trace_id", traces)),
+            lambda seen: traces.get(seen.trace_id or NO_TRACE, START),
+        )
+
+    def _take_messages(self, uids: dict[UUID, Evidence]) -> list[Seen]:
+        self.found.uids |= uids.keys()
+        if not uids:
+            return []
+        return self.take(
+            self.near.filter(any_of(Event, "message_uid", uids)),
+            lambda seen: uids.get(seen.message_uid or NO_TRACE, Evidence(kind=MESSAGE)),
+        )
+
+    def take(self, rows: QuerySet[Event], why: Callable[[Seen], Evidence]) -> list[Seen]:
+        """Add the rows that are not there yet, with the evidence that brought them; the failures among them before the rest."""
+        found = self.found
+        most = MOST_SEEN + 1
+        fresh = []
+        for row in rows.order_by("-outcome", "occurred_at", "id").values_list(*Seen._fields)[:most]:
+            if row[0] in found.seen:
+                continue
+            if len(found.seen) >= MOST_SEEN:
+                found.truncated = True
+                break
+            seen = Seen(*row)
+            found.seen[seen.id], found.evidence[seen.id] = seen, why(seen)
+            fresh.append(seen)
+        return fresh
+
+    def _links(self, traces: Collection[UUID]) -> list[Link]:
+        """Return the span links that leave or reach these traces."""
+        if not traces:
+            return []
+        rows = TraceLink.objects.filter(
+            Q(any_of(TraceLink, "trace_id", traces)) | Q(any_of(TraceLink, "linked_trace_id", traces)),
+            environment__in=self.environments,
+            occurred_at__gte=self.around - AROUND,
+            occurred_at__lte=self.around + AFTER,
+        )
+        names = ("trace_id", "span_id", "linked_trace_id", "linked_span_id")
+        found: list[Any] = list(rows.values_list(*names)[: MOST_LINKS + 1])
+        self.found.truncated |= len(found) > MOST_LINKS
+        self.found.links += found[:MOST_LINKS]
+        return found[:MOST_LINKS]
+
+    def _led_to_by(
+        self, fresh: Sequence[Seen], links: Sequence[Link]
+    ) -> tuple[dict[UUID, Evidence], dict[UUID, Evidence]]:
+        """Return (traces, messages) that events and links lead to, each with the evidence for what it will bring."""
+        found = self.found
+        traces: dict[UUID, Evidence] = {}
+        uids: dict[UUID, Evidence] = {}
+        by_span = {(one.trace_id, one.span_id): one for one in fresh if one.span_id}
+        for trace, span, other, other_span in links:
+            here, there = ((trace, span), other) if trace in found.traces else ((other, other_span), trace)
+            if there not in found.traces and there not in traces:
+                words = f"span {span} of trace {trace.hex} links to span {other_span} of trace {other.hex}"
+                traces[there] = brought(LINK, words, self._as_bringer(by_span.get(here)))
+        for one in fresh:
+            if one.message_uid and one.message_uid not in uids:
+                uids[one.message_uid] = brought(MESSAGE, "", self._as_bringer(one))
+            if one.trace_id and one.trace_id not in found.traces and one.trace_id not in traces:
+                traces[one.trace_id] = brought(TRACE, one.trace_id.hex, self._as_bringer(one))
+        return traces, uids
+
+    def _as_bringer(self, seen: Seen | None) -> tuple[UUID, Evidence] | None:
+        return (seen.id, self.found.evidence[seen.id]) if seen else None
+
+    def correlate(self, correlation: str | None) -> None:
+        """Take what carries the correlation id asked for, or those of the events found, and follow it."""
+        bringers: dict[str, Seen | None] = {correlation: None} if correlation else {}
+        if not correlation:
+            for seen in self.found.seen.values():
+                if seen.correlation_id and seen.correlation_id not in bringers:
+                    if len(bringers) == MOST_CORRELATIONS:
+                        self.found.truncated = True
+                        break
+                    bringers[seen.correlation_id] = seen
+        if not bringers:
+            return
+        why = {one: brought(CORRELATION, one, self._as_bringer(seen)) for one, seen in bringers.items()}
+        rows = self.near.filter(any_of(Event, "correlation_id", bringers))
+        fresh = self.take(rows, lambda seen: why[seen.correlation_id or ""])
+        if 0 < len(fresh) <= MOST_FOLLOWED:
+            self.follow(*self._led_to_by(fresh, []))
+
+    def keys(self) -> dict[str, str]:
+        """Return the business keys that the first events carry, of those with one value only: a batch of many orders has no number."""
+        ids = list(islice(self.found.seen, 200))
+        if not ids:
+            return {}
+        values: dict[str, set[str]] = {}
+        for keys in self.near.filter(any_of(Event, "id", ids)).exclude(keys={}).values_list("keys", flat=True):
+            for name, value in keys.items():
+                values.setdefault(name, set()).add(value)
+        return {name: next(iter(known)) for name, known in values.items() if len(known) == 1}
+
+    def by_number(self, numbers: Sequence[tuple[str, str]]) -> None:
+        """Take what has the same document number within a day, and the rest of the messages which that names."""
+        since, until = self.around - KEY_AROUND, self.around + KEY_AROUND
+        for name, value in numbers:
+            messages = visible_messages(self.actor).filter(
+                environment__in=self.environments,
+                first_seen_on__range=((since - A_DAY_OFF).date(), (until + A_DAY_OFF).date()),
+                keys__contains={name: value},
+            )
+            ids = list(messages.values_list("id", flat=True)[:MOST_OF_A_KEY])
+            rows = self.base.filter(occurred_at__range=(since, until), keys__contains={name: value}).filter(
+                Q(any_of(Event, "message_uid", ids)) | Q(message_uid__isnull=True)
+            )
+            bringer = next(iter(self.found.seen.values()), None)
+            why = brought(KEY, f"{name}={value}", self._as_bringer(bringer))
+            fresh = self.take(rows, lambda _, why=why: why)  # type: ignore[misc]
+            # A message that one event with the number has brought is here with all its events: receivers seldom repeat the number.
+            named = {
+                one.message_uid: one for one in fresh if one.message_uid and one.message_uid not in self.found.uids
+            }
+            self._take_messages({uid: brought(MESSAGE, "", self._as_bringer(one)) for uid, one in named.items()})
+
+
+def stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the one document number that may tie events which no context ties; customers have too many documents."""
+    numbers = [(name, value) for name, value in sorted(keys.items()) if name.endswith("_no") and name != "customer_no"]
+    numbers.sort(key=lambda pair: pair[0] != "order_no")
+    return numbers[:1]

@@ -1,0 +1,188 @@
+"""How long each hop took, and what of it: waiting in the queue, being processed, waiting for the next attempt. Pure.
+
+sent        the end of the sending span; of several sendings the last before the receiver took the message.
+taken       when the receiver's first `process` began. Without one, when its `receive` began; where that began before the message was
+            sent, as a long poll does, when it ended.
+queue       from sent to taken, in the broker or in the receiver's own buffer: nobody worked on it. 0 when the sender only heard of the
+            broker's confirmation after the receiver was at work.
+processing  the time that the receiver's attempts took together; spans inside one another count once.
+retry       the time between its attempts.
+
+A batch receive is one event about many messages: it is a hop of each message whose sending its span links to.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median_low
+from uuid import UUID
+
+from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed
+
+CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Of so many values, in µs: the middle one and the longest."""
+
+    median_us: int
+    longest_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """One message from its sending to one receiving system; times in µs."""
+
+    sent: Seen
+    first: Seen
+    queue_us: int
+    processing_us: int
+    retry_us: int
+    attempts: int
+    failed: bool
+    batch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """All messages that went one way: from a system over a destination to a system."""
+
+    sender: str
+    receiver: str
+    destination: str
+    messages: int
+    failed: int
+    batches: int  # of the messages, how many came in a batch receive
+    attempts: int  # the most that one message needed
+    queue: Figures
+    processing: Figures
+    retry: Figures
+
+
+@dataclass(slots=True)
+class _Taken:
+    sent: Timed
+    events: list[Timed] = field(default_factory=list)
+    batch: bool = False
+
+
+def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handover]:
+    """Return what each receiver did with each message that it got. events: in order of time."""
+    sends: dict[UUID, list[Timed]] = defaultdict(list)
+    by_span: dict[Span, Timed] = {}
+    for one in events:
+        if one.seen.operation == SEND:
+            if one.seen.message_uid:
+                sends[one.seen.message_uid].append(one)
+            if one.seen.span_id:
+                by_span[(one.seen.trace_id, one.seen.span_id)] = one
+    linked: dict[Span, list[Span]] = defaultdict(list)
+    for trace, span, other, other_span in links:
+        linked[(trace, span)].append((other, other_span))
+    starts = {uid: [one.start_us for one in many] for uid, many in sends.items()}
+    taken: dict[tuple[UUID, int], _Taken] = {}
+    for one in events:
+        if one.seen.operation in CONSUMING:
+            for sent, batch in _sent_before(one, sends, starts, by_span, linked):
+                held = taken.setdefault((sent.seen.id, one.seen.system_id), _Taken(sent))
+                held.events.append(one)
+                held.batch |= batch
+    found = (_handover(one) for one in taken.values())
+    return [one for one in found if one is not None]
+
+
+def _sent_before(
+    one: Timed,
+    sends: Mapping[UUID, list[Timed]],
+    starts: Mapping[UUID, list[int]],
+    by_span: Mapping[Span, Timed],
+    linked: Mapping[Span, list[Span]],
+) -> list[tuple[Timed, bool]]:
+    """Return the sendings that this event received, each with whether it came in a batch."""
+    uid = one.seen.message_uid
+    if uid is not None and (many := sends.get(uid)):
+        return [(many[max(0, bisect_right(starts[uid], one.start_us) - 1)], False)]
+    here = (one.seen.trace_id, one.seen.span_id)
+    found = [by_span[span] for span in linked.get(here, ()) if span in by_span]
+    return [(sent, uid is None) for sent in found]
+
+
+def _handover(held: _Taken) -> Handover | None:
+    works = [one for one in held.events if one.seen.operation == PROCESS]
+    takes = [one for one in held.events if one.seen.operation == RECEIVE]
+    if not works and not takes:
+        return None
+    sent_us = held.sent.end_us
+    spans = [_from(one, sent_us) for one in works or takes]
+    first, attempts, working, between = _union(spans)
+    last = held.events[-1]
+    return Handover(
+        sent=held.sent.seen,
+        first=(works or takes)[0].seen,
+        queue_us=max(0, first - sent_us),
+        processing_us=working,
+        retry_us=between,
+        attempts=attempts,
+        failed=last.seen.outcome == ERROR,
+        batch=held.batch,
+    )
+
+
+def _from(one: Timed, sent_us: int) -> tuple[int, int]:
+    """Return when the receiver had the message and when it was done with it: a poll that began earlier had nothing before it ended."""
+    if one.seen.operation == RECEIVE and one.start_us < sent_us <= one.end_us:
+        return one.end_us, one.end_us
+    return one.start_us, one.end_us
+
+
+def _union(spans: Sequence[tuple[int, int]]) -> tuple[int, int, int, int]:
+    """Return (first start, how many apart from each other, their length together, the gaps between them)."""
+    spans = sorted(spans)
+    first, end = spans[0]
+    attempts, working, between = 1, end - first, 0
+    for start, stop in spans[1:]:
+        if start >= end:
+            attempts, working, between = attempts + 1, working + stop - start, between + start - end
+        elif stop > end:
+            working += stop - end
+        end = max(end, stop)
+    return first, attempts, working, between
+
+
+def hops_of(handovers: Sequence[Handover], systems: Mapping[int, str]) -> list[Hop]:
+    """Return the ways that messages went, those with failures first, then in the order in which they were first taken."""
+    ways: dict[tuple[int, int, str], list[Handover]] = defaultdict(list)
+    for one in handovers:
+        destination = one.sent.destination or one.first.destination or ""
+        ways[(one.sent.system_id, one.first.system_id, destination)].append(one)
+    found = [
+        Hop(
+            sender=systems.get(sender, ""),
+            receiver=systems.get(receiver, ""),
+            destination=destination,
+            messages=len(many),
+            failed=sum(one.failed for one in many),
+            batches=sum(one.batch for one in many),
+            attempts=max(one.attempts for one in many),
+            queue=figures(one.queue_us for one in many),
+            processing=figures(one.processing_us for one in many),
+            retry=figures(one.retry_us for one in many),
+        )
+        for (sender, receiver, destination), many in ways.items()
+    ]
+    return sorted(found, key=lambda hop: hop.failed == 0)
+
+
+def figures(values: Iterable[int]) -> Figures:
+    """Return the figures of at least one value."""
+    known = list(values)
+    return Figures(median_us=median_low(known), longest_us=max(known))
+
+
+def waits_of(handovers: Sequence[Handover]) -> dict[UUID, int]:
+    """Return {id of the event that took a message: how long it had waited since its sending}."""
+    return {one.first.id: one.queue_us for one in handovers}

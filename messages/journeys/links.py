@@ -1,0 +1,49 @@
+"""What people paste behind /j/ and /m/: trace ids as logs, headers and tools write them, message ids as browsers bring them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+from uuid import UUID
+
+LONGEST = 512
+NAMED = re.compile(r"^[\s\"'{\[(]*(?:trace[-_. ]?parent|trace[-_. ]?id|x-b3-traceid|b3|root)[\"']?\s*[:=]\s*", re.I)
+# W3C trace context: version-trace-parent-flags, and whatever a later version adds.   B3 single: trace-span-sampled-parent.
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}(?:-[0-9a-f]{2}(?:-.*)?)?")
+B3 = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-[0-9a-f]{16}(?:-[01d](?:-[0-9a-f]{16})?)?")
+XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})(?:;.*)?")
+HEX = re.compile(r"[0-9a-f]{32}")
+SHORT = re.compile(r"[0-9a-f]{16}")  # 64 bits, as B3 and Jaeger once had; stored with zeros before them
+UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def parse_trace(text: str) -> UUID | None:
+    """Return the trace id in what somebody pasted, None when there is none.
+
+    Takes 32 hexadecimal digits in any case, with the dashes of a UUID or without; 16; a W3C traceparent, B3 and X-Ray headers whole, with
+    or without their names, quotes and spaces. All zeros are no trace (W3C trace context).
+    """
+    plain = NAMED.sub("", text[:LONGEST]).strip(" \t\r\n\"'{}[]().,;/").lower().removeprefix("0x").removeprefix("root=")
+    found = ""
+    if match := TRACEPARENT.fullmatch(plain) or B3.fullmatch(plain):
+        found = match[1]
+    elif match := XRAY.fullmatch(plain):
+        found = match[1] + match[2]
+    elif HEX.fullmatch(plain) or SHORT.fullmatch(plain):
+        found = plain
+    elif UUID_LIKE.fullmatch(plain):
+        found = plain.replace("-", "")
+    return UUID(found.zfill(32)) if found.strip("0") else None
+
+
+def readings_of(text: str, query: str) -> Iterator[str]:
+    """Yield what a message id or key value in an address may have been: as it came, with what a bare `?` cut off, trimmed, escaped twice.
+
+    query  the query string behind it.
+    """
+    seen = set()
+    for one in (f"{text}?{query}" if query else "", text, text.strip(), unquote(text), text.strip("\"'<> ")):
+        if one and one not in seen and len(one) <= LONGEST and "\x00" not in one:
+            seen.add(one)
+            yield one

@@ -1,0 +1,125 @@
+"""Deep links from tickets, chats and log lines: the one that is meant, a choice of several, or a page that says what was looked for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from console.identity.access import visible_environments
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from console.identity.pages import PageRequest, page
+from messages.journeys.links import parse_trace, readings_of
+from messages.journeys.queries import environments_of_trace, messages_with_id
+from messages.models import Message
+from messages.retention.policies import longest_age
+from messages.search.naming import name_of
+from messages.search.queries import find_messages
+from messages.search.query import Query, Term
+
+KEY_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
+LONGEST_SHOWN, LONGEST_KEY = 120, 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a link named: in words, what to search for, why it cannot be, and what it may have meant instead ((words, address), …)."""
+
+    words: str
+    q: str
+    wrong: str = ""
+    instead: list[tuple[str, str]] = field(default_factory=list)
+
+
+def in_its_environment(request: PageRequest, environment: Environment) -> HttpResponse | None:
+    """Return the redirect that switches to the object's environment, so that the page never wears another one's colour."""
+    if environment.pk == request.environment.pk:
+        return None
+    return HttpResponseRedirect(f"{request.path}?{urlencode({'environment': environment.slug})}")
+
+
+def nothing_here(request: PageRequest, asked: Asked) -> HttpResponse:
+    """Answer 404 with what was looked for, where, and what to do: the same whether it is not there or not for this reader."""
+    context = {
+        "asked": asked,
+        "looked_in": list(visible_environments(request.actor)),
+        "days": longest_age().days,
+    }
+    return render(request, "messaging/not_here.html", context, status=404)
+
+
+def asked_for_trace(actor: Actor, text: str, trace: UUID | None) -> Asked:
+    """Return what /j/ was asked for. trace: None when the text is no trace id."""
+    plain = text.replace("\x00", "").strip()[:LONGEST_SHOWN]
+    found = messages_with_id(actor, list(visible_environments(actor)), text)
+    instead = [("A message has this id", f"/m/{quote(text, safe='')}")] if found else []
+    if trace is None:
+        wrong = "A trace id has 32 hexadecimal digits; a whole traceparent header is taken as well."
+        return Asked(words=f"trace {plain}", q=plain, wrong=wrong, instead=instead)
+    return Asked(words=f"trace {trace.hex}", q=f"trace:{trace.hex}", instead=instead)
+
+
+def one_environment_or_choice(request: PageRequest, environments: list[Environment], trace: UUID) -> HttpResponse:
+    """Lead to the trace in its environment, or offer those that have it: one id may have been used in several."""
+    address = reverse("j", args=[trace.hex])
+    if len(environments) == 1:
+        return HttpResponseRedirect(f"{address}?{urlencode({'environment': environments[0].slug})}")
+    context = {"asked": f"trace {trace.hex}", "in_environments": environments, "address": address}
+    return render(request, "messaging/choice.html", context)
+
+
+@require_safe
+@page
+def by_message_id(request: PageRequest, message_id: str) -> HttpResponse:
+    """/m/<message id>: the message, or a choice when several have this id."""
+    environments = list(visible_environments(request.actor))
+    for reading in readings_of(message_id, _cut_off(request)):
+        if found := messages_with_id(request.actor, environments, reading):
+            return _one_or_choice(request, found, f"message id {reading[:LONGEST_SHOWN]}")
+    trace = parse_trace(message_id)
+    there = trace is not None and environments_of_trace(request.actor, environments, trace)
+    plain = message_id.replace("\x00", "")[:LONGEST_SHOWN]
+    instead = [("A journey has this trace id", reverse("j", args=[trace.hex]))] if trace and there else []
+    return nothing_here(request, Asked(words=f"message id {plain}", q=plain, instead=instead))
+
+
+@require_safe
+@page
+def by_key(request: PageRequest, name: str, value: str) -> HttpResponse:
+    """/k/<key name>/<value>: the message with this business number, or a choice."""
+    asked = f"{name.replace(chr(0), '')[:64]} {value.replace(chr(0), '')[:LONGEST_SHOWN]}"
+    plain = value.replace("\x00", "").strip()[:LONGEST_SHOWN]
+    if not KEY_NAME.fullmatch(name):
+        wrong = "The name of a key begins with a letter and has letters, digits, dots and dashes, like order_no."
+        return nothing_here(request, Asked(words=asked, q=plain, wrong=wrong))
+    environments = list(visible_environments(request.actor))
+    for reading in readings_of(value, _cut_off(request)):
+        if len(reading) <= LONGEST_KEY:
+            query = Query(Term(f"key.{name}", reading))
+            if found := find_messages(request.actor, environments=environments, query=query).rows:
+                return _one_or_choice(request, found, f"{name} {reading[:LONGEST_SHOWN]}")
+    return nothing_here(request, Asked(words=asked, q=plain))
+
+
+def _cut_off(request: PageRequest) -> str:
+    """Return what a bare question mark in a pasted id cut off: the query string, when it is none of ours."""
+    query = request.META.get("QUERY_STRING", "")
+    return "" if query.startswith(("environment=", "clock=", "open=")) else query
+
+
+def _one_or_choice(request: PageRequest, found: list[Message], asked: str) -> HttpResponse:
+    if len(found) == 1:
+        target = reverse("message", args=[found[0].id])
+        if found[0].environment_id != request.environment.pk:
+            target += "?" + urlencode({"environment": found[0].environment.slug})
+        return HttpResponseRedirect(target)
+    rows = [(one, name_of(one.keys, one.message_id)) for one in found]
+    several = len({one.environment_id for one in found}) > 1
+    return render(request, "messaging/choice.html", {"rows": rows, "asked": asked, "several": several})

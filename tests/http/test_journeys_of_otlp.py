@@ -1,0 +1,43 @@
+"""Journeys of what exporters really send: a batch that was received from three traces is one hop of each message."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from console.identity.models import Role
+from tests.factories import agent_key, api_key, person
+from tests.http.test_access import ask
+from tests.http.test_otlp import export, span
+from tests.pages.people import signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+QUEUE = {"messaging__system": "kafka", "messaging__destination__name": "orders"}
+
+
+def batch_of_three() -> str:
+    """Three orders are sent in traces of their own and processed as one batch 40 ms later; returns the first trace."""
+    request = ExportTraceServiceRequest()
+    sent = [span(request, **QUEUE, messaging__operation__type="send", order_no=str(number)) for number in range(3)]
+    done = span(
+        request, service="erp", kind=5, links=[(one.trace_id, one.span_id) for one in sent], **QUEUE, messaging__operation__type="process",
+        messaging__batch__message_count=3,
+    )  # fmt: skip
+    begun = sent[0].start_time_unix_nano
+    for one in sent:
+        one.start_time_unix_nano, one.end_time_unix_nano = begun, begun + 5_000_000
+    done.start_time_unix_nano, done.end_time_unix_nano = begun + 45_000_000, begun + 60_000_000
+    assert export(request, agent_key()).status_code == 200
+    return sent[0].trace_id.hex()
+
+
+def test_a_batch_is_a_hop_of_each_message_that_it_links_to():
+    trace = batch_of_three()
+
+    found = ask(f"journeys/{trace}", api_key(person("vera", Role.VIEWER))).json()
+
+    (hop,) = found["hops"]
+    assert (hop["sender"], hop["receiver"], hop["messages"], hop["batches"]) == ("shop", "erp", 3, 3)
+    assert (hop["queue"]["longest_us"], hop["processing"]["longest_us"]) == (40_000, 15_000)
+    assert [(step["system"], step["tie"]) for step in found["steps"]].count(("shop", "link")) == 2
+    assert "3 in batches" in text_of(signed_in("victor", Role.VIEWER).get(f"/j/{trace}"))

@@ -1,0 +1,365 @@
+"""What is different about failed letters: sampled over the window, rights and masking kept, audited, kept sealed for minutes."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from console.audit.models import AuditEntry
+from console.identity.models import Role, Team
+from messages.different import sample, services
+from messages.different.services import find_differences
+from messages.masking.services import NewRule, add_masking_rule
+from messages.models import DeadLetter, Flow, Message
+from messages.schemas.services import NewSchema, add_schema
+from messages.search.window import Window
+from tests.factories import ROOT, actor, agent_key, api_key, environment, event, letter, person, push
+from tests.http.test_access import ask
+from tests.pages.people import signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+FLOW = "erp.orders"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A cache of the test's own, so that no other test's answer is met; returns what is in it."""
+    kept: dict[str, Any] = {}
+    own = SimpleNamespace(get=kept.get, set=lambda name, value, timeout: kept.update({name: value}))
+    monkeypatch.setattr(services, "cache", own)
+    return kept
+
+
+def order(number: int, *, vat: bool, **more: Any) -> str:
+    customer = {"name": f"customer {number % 3}"} | ({"vat": f"DE{number:06d}"} if vat else {})
+    return json.dumps(
+        {"order_no": str(number * 7919 % 90_000 + 10_000), "customer": customer, "total": number % 7 * 1.5} | more
+    )
+
+
+def fill(failed: int = 30, delivered: int = 60, *, flow: str = FLOW, first: int = 0, **more: Any) -> None:
+    """Orders of one flow: those that failed have no VAT number and came from version 2.4 of the shop."""
+    at = datetime.now(UTC) - timedelta(hours=2)
+    events, letters = [], []
+    for number in range(failed + delivered):
+        ok = number >= failed
+        common = {"message_id": f"order {first + number} of {flow} long enough", "destination": flow}
+        version = "2.3" if ok or number % 10 == 0 else "2.4"
+        events.append(
+            event(
+                **common, occurred_at=(at + timedelta(seconds=number)).isoformat(), attributes={"service.version": version},
+                payload={"content_type": "application/json", "body": order(number, vat=ok or number == 0, **more)},
+            )
+        )  # fmt: skip
+        done = {
+            "system": "erp",
+            "operation": "process",
+            "occurred_at": (at + timedelta(seconds=number + 1)).isoformat(),
+        }
+        if ok:
+            events.append(event(**common, **done))
+        else:
+            events.append(event(**common, **done, outcome="error", error={"type": "BadVat", "message": "no"}))
+            letters.append(
+                letter(**common | {"origin": flow}, error={"type": "BadVat", "message": "no", "stack": ""}, failed_at=done["occurred_at"],
+                       body=order(number, vat=number == 0, **more))
+            )  # fmt: skip
+    for one in letters:
+        one.pop("destination")
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+    assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == failed
+
+
+def window() -> Window:
+    now = datetime.now(UTC)
+    return Window(since=now - timedelta(days=1), until=now + timedelta(minutes=1))
+
+
+def said(found: Any) -> dict[str, tuple[int, int, int, int]]:
+    return {
+        f"{one.place} {one.words}": (one.failed, one.of_failed, one.delivered, one.of_delivered) for one in found.all
+    }
+
+
+def found_by(name: str = "olga", role: Role = Role.OPERATOR) -> Any:
+    return find_differences(actor(person(name, role)), Flow.objects.get(name=FLOW), DeadLetter.objects.all(), window())
+
+
+def test_what_failed_messages_lack_and_where_they_came_from_is_found():
+    fill()
+
+    found = found_by()
+
+    assert said(found) == {
+        "customer.vat is missing": (29, 30, 0, 60),
+        "sender's service.version is 2.4": (27, 30, 0, 60),
+    }
+    assert (found.failed, found.delivered, found.bodies_failed, found.bodies_delivered, found.left_out) == (
+        30,
+        60,
+        30,
+        60,
+        0,
+    )
+
+
+def test_who_may_not_read_payloads_gets_what_is_known_without_them_and_reads_none():
+    fill()
+
+    found = found_by("vera", Role.VIEWER)
+
+    assert set(said(found)) == {"sender's service.version is 2.4"}
+    assert (found.with_bodies, found.bodies_failed, found.bodies_delivered) == (False, 0, 0)
+    assert not AuditEntry.objects.filter(action="payloads.sampled").exists()
+
+
+def test_a_look_at_bodies_is_audited_once_an_hour_for_each_who_looks_also_from_what_is_kept():
+    fill()
+
+    for name in ("olga", "otto"):
+        by = actor(person(name, Role.OPERATOR))
+        for _ in range(2):
+            find_differences(by, Flow.objects.get(), DeadLetter.objects.all(), window())
+
+    entries = AuditEntry.objects.filter(action="payloads.sampled").order_by("pk")
+    assert [(one.actor, one.object_kind, one.details) for one in entries] == [
+        (name, "flow", {"failed": 30, "delivered": 60}) for name in ("olga", "otto")
+    ]
+
+
+def test_what_is_kept_is_sealed_and_spares_the_bodies(nothing_is_kept: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    fill()
+    first = found_by()
+    (token,) = nothing_is_kept.values()
+    assert b"vat" not in token
+    monkeypatch.setattr(services, "stored_contents", None)  # would raise
+
+    again = find_differences(ROOT, Flow.objects.get(), DeadLetter.objects.all(), window())
+
+    assert said(again) == said(first)
+
+
+def test_a_viewer_never_gets_what_is_kept_for_operators():
+    fill()
+    found_by()
+
+    assert "customer.vat is missing" not in said(found_by("vera", Role.VIEWER))
+
+
+def test_masked_values_compare_as_masked_also_those_that_came_before_their_rule():
+    fill(card="4111 1111 1111 1111")
+    add_masking_rule(environment(), NewRule(kind="json_path", expression="$.card"), by=ROOT)
+    fill(0, 60, flow="other", card="x")
+    DeadLetter.objects.update(masked={})
+
+    found = found_by()
+
+    assert "4111" not in repr(found)
+    assert "customer.vat is missing" in said(found)
+
+
+def test_packed_bodies_are_read():
+    fill(0, 60)
+    at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    letters = []
+    for number in range(30):
+        body = base64.b64encode(gzip.compress(order(number, vat=False).encode())).decode()
+        one = letter(origin=FLOW, failed_at=at, body_base64=body)
+        one.pop("body")
+        letters.append(one)
+    push("/ingest/v1/dead-letters", letters, key=agent_key("harvester"))
+
+    assert said(found_by())["customer.vat is missing"] == (30, 30, 0, 60)
+
+
+def test_the_sample_is_bounded_and_from_all_over_the_window(monkeypatch: pytest.MonkeyPatch):
+    fill(40, 80)
+    monkeypatch.setattr(sample, "MOST_FAILED", 10)
+    monkeypatch.setattr(sample, "MOST_DELIVERED", 20)
+
+    found = found_by()
+
+    assert (found.failed, found.delivered) == (10, 20 if found.delivered == 20 else found.delivered)
+    assert found.delivered <= 20
+    assert sample.spread(list(range(100)), 5) == [0, 20, 40, 60, 80]
+    assert sample.spread([1, 2], 5) == [1, 2]
+
+
+def test_delivered_ones_come_from_every_part_of_the_window():
+    fill(0, 30)
+    early = datetime.now(UTC) - timedelta(hours=20)
+    Message.objects.filter(message_id__startswith="order 1").update(first_seen_at=early)
+
+    found = sample.delivered_sample(Flow.objects.get(name=FLOW), window())
+
+    assert {one.at == early for one in found} == {True, False}
+
+
+def test_every_query_of_the_sample_is_served_by_an_index():
+    fill()
+    with CaptureQueriesContext(connection) as captured:
+        found_by()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        asked = [one["sql"] for one in captured if "messaging_" in one["sql"] and "SELECT" in one["sql"][:10].upper()]
+        assert any("LATERAL" in sql for sql in asked)
+        for sql in asked:
+            cursor.execute("EXPLAIN " + sql)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan" not in plan, sql[-400:]
+
+
+def test_time_that_runs_out_leaves_bodies_out_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    fill()
+    monkeypatch.setattr(services, "READ_S", -1.0)
+
+    found = found_by()
+
+    assert (found.bodies_failed, found.bodies_delivered, found.left_out) == (0, 0, 90)
+    assert "sender's service.version is 2.4" in said(found)
+
+
+def test_large_bodies_are_left_out(monkeypatch: pytest.MonkeyPatch):
+    fill()
+    monkeypatch.setattr(services, "LARGEST_BYTES", 10)
+
+    assert found_by().left_out == 90
+
+
+def test_few_messages_are_said_to_be_a_small_sample():
+    fill(5, 10)
+
+    assert found_by().is_small
+
+
+def test_the_number_of_queries_does_not_grow_with_the_sample():
+    fill(10, 20)
+    by, flow = actor(person("olga", Role.OPERATOR)), Flow.objects.get()
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            find_differences(by, flow, DeadLetter.objects.all(), window())
+        return len(captured)
+
+    few = queries()
+    fill(20, 30, flow="erp.orders.more")
+    DeadLetter.objects.update(flow=flow)
+
+    assert queries() <= few + 2  # one more batch of bodies for each side, no entry in the audit list
+
+
+def test_bodies_that_only_a_schema_opens_are_compared_by_their_fields():
+    definition = {
+        "type": "record",
+        "name": "Order",
+        "fields": [{"name": "no", "type": "string"}, {"name": "vat", "type": ["null", "string"]}],
+    }
+    add_schema(
+        environment(), NewSchema(name="orders", format="avro", definition=json.dumps(definition), ids=[42]), by=ROOT
+    )
+    at = datetime.now(UTC) - timedelta(hours=1)
+    letters, events = [], []
+    for number in range(90):
+        ok, no = number >= 30, f"{number * 7919 % 90_000 + 10_000}"
+        record = bytes([len(no) * 2]) + no.encode() + (b"\x02\x06DE1" if ok else b"\x00")
+        body = base64.b64encode(b"\x00\x00\x00\x00\x2a" + record).decode()
+        payload = {"content_type": "application/octet-stream", "body_base64": body}
+        common = {"message_id": f"avro order {number} long enough", "destination": FLOW}
+        events.append(event(**common, payload=payload, occurred_at=at.isoformat()))
+        if ok:
+            events.append(event(**common, system="erp", operation="process", occurred_at=at.isoformat()))
+        else:
+            letters.append(letter(message_id=common["message_id"], origin=FLOW, failed_at=at.isoformat()))
+    push("/ingest/v1/events", events, key=agent_key())
+    push("/ingest/v1/dead-letters", letters, key=agent_key("harvester"))
+
+    with CaptureQueriesContext(connection) as captured:
+        found = said(found_by())
+
+    assert found["vat is null"] == (30, 30, 0, 60)
+    assert sum("messaging_schema" in one["sql"] for one in captured) <= 2
+
+
+def test_a_dead_redis_costs_time_and_no_answer(monkeypatch: pytest.MonkeyPatch):
+    fill()
+
+    def dead(*_: Any) -> None:
+        raise RedisConnectionError("no")
+
+    monkeypatch.setattr(services, "cache", SimpleNamespace(get=dead, set=dead))
+
+    assert "customer.vat is missing" in said(found_by())
+
+
+# pages and REST -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_and_its_part_say_it_in_a_sentence_a_person_can_judge():
+    fill()
+    client, found = signed_in("olga", Role.OPERATOR), DeadLetter.objects.latest("id")
+
+    page = client.get(f"/dead-letters/{found.pk}/different/")
+    part = client.get(f"/dead-letters/{found.pk}/different/", HTTP_HX_REQUEST="true")
+
+    words = text_of(page)
+    assert "30 failed messages beside 60 delivered" in words
+    assert "customer.vat is missing 97 % 29 of 30 0 % 0 of 60" in words
+    assert "What goes together with failing is not what causes it." in words
+    assert part.content.decode().startswith("\n<section") or "<html" not in part.content.decode()
+    assert page["Cache-Control"] == "no-store"
+    letter_page = client.get(f"/dead-letters/{found.pk}/").content.decode()
+    assert f'href="/dead-letters/{found.pk}/different/"' in letter_page
+
+
+def test_rest_has_the_same_and_a_stranger_has_nothing():
+    fill()
+    pk = DeadLetter.objects.latest("id").pk
+
+    found = ask(f"dead-letters/{pk}/different", api_key(person("olga", Role.OPERATOR))).json()
+
+    assert found["differences"][0]["words"] == "customer.vat is missing in 97 % of failed, 0 % of delivered"
+    assert found["with_bodies"]
+    viewer = ask(f"dead-letters/{pk}/different", api_key(person("vera", Role.VIEWER))).json()
+    assert [one["place"] for one in viewer["differences"]] == ["sender's service.version"]
+    Flow.objects.update(team=Team.objects.create(name="Finance team"))
+    assert ask(f"dead-letters/{pk}/different", api_key(person("otto", Role.OPERATOR))).status_code == 404
+    assert signed_in("frida", Role.OPERATOR).get(f"/dead-letters/{pk}/different/").status_code == 404
+
+
+def test_values_of_bodies_do_not_run_on_the_page():
+    fill(30, 0, country="<img src=x onerror=alert(1)>")
+    fill(0, 60, first=100, country="DE")
+    pk = DeadLetter.objects.latest("id").pk
+
+    html = signed_in("olga", Role.OPERATOR).get(f"/dead-letters/{pk}/different/").content.decode()
+
+    assert "is &lt;img src=x onerror=alert(1)&gt;" in html
+    assert "<img src=x" not in html
+
+
+def test_letters_of_another_flow_are_left_out():
+    fill(20, 40)
+    fill(20, 0, flow="others", first=200)
+    ids = list(DeadLetter.objects.values_list("pk", flat=True))
+
+    found = find_differences(ROOT, Flow.objects.get(name=FLOW), ids, window())
+
+    assert found.failed == 20
+
+
+def test_without_anything_delivered_it_says_that_there_is_nothing_to_compare_with():
+    fill(3, 0)
+
+    page = signed_in("olga", Role.OPERATOR).get(f"/dead-letters/{DeadLetter.objects.latest('id').pk}/different/")
+
+    assert "there is nothing to compare with" in text_of(page)

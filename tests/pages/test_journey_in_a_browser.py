@@ -1,0 +1,106 @@
+"""Journeys in Chromium: by keyboard from a fold into its events and from two bodies to what changed; phone, dark, axe, no script."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from messages.models import DeadLetter
+from tests.pages.test_compare import GOT, SENT, address, bodies
+from tests.pages.test_different import fill
+from tests.pages.test_in_a_browser import TRACE, browser, sign_in, unsafe_async  # noqa: F401  fixtures
+from tests.pages.test_journey_links import across_platforms
+from tests.services.test_journeys_of_thousands import fan_out
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a picture of the page where WAYBILL_PICTURES names a folder; tests without it keep none."""
+    if folder := os.environ.get("WAYBILL_PICTURES"):
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def test_the_keyboard_opens_a_folded_group_and_goes_on_to_its_next_page(browser: Browser, live_server: Any):  # noqa: F811
+    fan_out(400)
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/j/{TRACE}")
+    expect(page.locator("#folded h2")).to_have_text("802 events, folded")
+    expect(page.locator("#folded tbody tr").first).to_contain_text("error")
+    picture(page, "folded")
+
+    page.locator("#folded tbody tr", has_text="shop").locator("a").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#fold .pager")).to_contain_text("50 of 401")
+    page.locator("#fold a[rel=next]").focus()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#fold .folds details")).to_have_count(50)
+    page.locator("#fold details summary").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#fold details").first).to_contain_text("it carries the same trace")
+    picture(page, "unfolded")
+
+
+def test_two_bodies_are_chosen_and_compared_by_keyboard_and_without_script(browser: Browser, live_server: Any):  # noqa: F811
+    bodies(SENT, GOT, trace_id=TRACE)
+    page = sign_in(browser, live_server.url, java_script_enabled=False)
+    page.goto(f"{live_server.url}/j/{TRACE}")
+
+    page.locator("#bodies button").focus()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#changes")).to_contain_text("customer.vat")
+    expect(page.locator("#lines del").first).to_be_visible()
+    picture(page, "compare-no-script")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: Any):  # noqa: F811
+    across_platforms()
+    ids = bodies(SENT, GOT)
+    compared = "/" + address(ids).replace("?", "/?")
+    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    found: dict[str, Any] = {}
+    for name, path in (
+        ("journey", f"/j/{TRACE}"),
+        ("compare", compared),
+        ("not-here", "/k/order_no/none"),
+        ("choice", "/k/order_no/4711"),
+    ):
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(live_server.url + path)
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found[f"{path} {width}"] = "overflows"
+            picture(page, f"{name}-{scheme}-{width}")
+        for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
+            found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+
+    assert (found, complaints) == ({}, [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_different_is_asked_for_by_keyboard(browser: Browser, live_server: Any, scheme: Any):  # noqa: F811
+    fill()
+    letter = DeadLetter.objects.latest("id")
+    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    page.goto(f"{live_server.url}/dead-letters/{letter.pk}/")
+
+    page.locator("#different a.btn").focus()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#different tbody tr").first).to_contain_text("customer.vat is missing")
+    expect(page).to_have_url(f"{live_server.url}/dead-letters/{letter.pk}/")
+    for width in (390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        picture(page, f"different-{scheme}-{width}")
+    assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []

@@ -1,0 +1,258 @@
+"""Deep links from any log line: the one meant, a choice of several, or a page that says what was looked for; ties with their evidence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from console.identity.models import Role, Team, User
+from messages.journeys import gather
+from messages.models import ClockReading, Event, Flow, Message
+from tests.factories import agent_key, api_key, event, person, push, stored_letter
+from tests.http.test_access import ask
+from tests.pages.people import TRACE, journey_of_two, signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        TRACE.upper(), "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736", f"00-{TRACE}-00f067aa0ba902b7-01", f"trace_id={TRACE}", f" {TRACE} ",
+        f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01", f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent=53995c3f42cd8ad8;Sampled=1",
+    ],
+)  # fmt: skip
+def test_a_trace_is_found_in_every_form_on_pages_and_in_rest(form: str):
+    journey_of_two()
+
+    page = signed_in(superuser=True).get(f"/j/{quote(form, safe='')}")
+
+    assert "Order 4711" in text_of(page)
+    if "/" not in form:
+        key = api_key(person("vera", Role.VIEWER))
+        assert ask(f"journeys/{quote(form, safe='')}", key).json()["trace_ids"][0].replace("-", "") == TRACE
+
+
+@pytest.mark.parametrize(
+    "message_id",
+    [
+        "orders/2026/11/4711",
+        "ID:host-42-1?ssn=1#7",
+        "urn:order:4711 / ü ☃",
+        "a%2Fb&c=d+e",
+        "<id@host.example>",
+        "//two",
+        "with\ttab",
+    ],
+)
+def test_a_message_id_is_found_whatever_is_in_it(message_id: str):
+    push("/ingest/v1/events", [event(message_id=message_id)], key=agent_key())
+    client = signed_in(superuser=True)
+
+    answer = client.get(f"/m/{quote(message_id, safe='')}")
+
+    assert answer["Location"] == f"/messages/{Message.objects.get().id}/"
+
+
+def test_a_question_mark_that_nobody_escaped_is_part_of_the_id():
+    push("/ingest/v1/events", [event(message_id="ID:host?part=2")], key=agent_key())
+
+    assert signed_in(superuser=True).get("/m/ID:host?part=2").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (f"/j/{'ab' * 16}", f"No trace {'ab' * 16} is here that you may see"),
+        ("/j/what-a-log-says", "A trace id has 32 hexadecimal digits"),
+        ("/m/none/of/these", "No message id none/of/these is here that you may see"),
+        ("/k/order_no/4712", "No order_no 4712 is here that you may see"),
+        ("/k/%F0%9F%92%A9/1", "The name of a key begins with a letter"),
+    ],
+)
+def test_nothing_found_says_what_was_looked_for_where_and_what_to_do(path: str, words: str):
+    journey_of_two()
+
+    page = signed_in("viewer", Role.VIEWER).get(path)
+
+    assert page.status_code == 404
+    assert words in text_of(page)
+    assert "Looked in production" in text_of(page)
+    assert "As far back as" in text_of(page)
+    assert "Search 30 days" in text_of(page)
+
+
+def test_what_another_team_owns_is_answered_like_what_is_not_there():
+    journey_of_two()
+    client = signed_in("viewer", Role.VIEWER)
+    paths = [f"/j/{TRACE}", "/m/order-4711-long-enough", "/k/order_no/4711"]
+    assert [client.get(path).status_code for path in paths] == [200, 302, 302]
+    Flow.objects.update(team=Team.objects.create(name="Finance team"))
+
+    answers = [client.get(path) for path in paths]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    for path, answer in zip(paths, answers, strict=True):
+        last = path.rpartition("/")[2]
+        none = last[:-1] + ("0" if last[-1] != "0" else "1")
+        there, not_there = (
+            text_of(one).replace(last, "x").replace(none, "x") for one in (answer, client.get(path[:-1] + none[-1]))
+        )
+        assert there == not_there
+
+
+def test_a_trace_of_several_other_environments_gives_a_choice_and_of_one_leads_there():
+    for slug in ("staging", "test"):
+        push("/ingest/v1/events", [event(trace_id=TRACE)], key=agent_key("there", slug))
+    stored_letter()
+    client = signed_in(superuser=True)
+    client.get("/?environment=production")
+
+    page = client.get(f"/j/{TRACE}")
+
+    assert f"2 environments have trace {TRACE}" in text_of(page)
+    key = api_key(User.objects.get(username="root"))
+    answer = ask(f"journeys/{TRACE}", key)
+    assert (answer.status_code, answer.json()["code"]) == (400, "several_environments")
+    assert ask(f"journeys/{TRACE}?environment=staging", key).json()["total"] == 1
+    only = "cd" * 16
+    push("/ingest/v1/events", [event(trace_id=only)], key=agent_key("there", "staging"))
+    assert client.get(f"/j/{only}")["Location"] == f"/j/{only}?environment=staging"
+
+
+def test_a_trace_pasted_as_a_message_id_and_the_other_way_round_are_pointed_out():
+    journey_of_two()
+    client = signed_in(superuser=True)
+
+    assert f'href="/j/{TRACE}"' in client.get(f"/m/{TRACE}").content.decode()
+    assert 'href="/m/order-4711-long-enough"' in client.get("/j/order-4711-long-enough").content.decode()
+
+
+# ties ---------------------------------------------------------------------------------------------------------------------
+
+
+def across_platforms() -> None:
+    """Shop → queue → ERP in one trace; the CRM's own trace links to it; billing knows the correlation id, the archive the number alone."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
+
+    def hop(number: int, **more: Any) -> dict[str, Any]:
+        return event(occurred_at=(at + timedelta(seconds=number)).isoformat(), **more)
+
+    events = [
+        hop(0, trace_id=TRACE, span_id="a" * 16, message_id="the order of 4711", correlation_id="conversation 7", keys={"order_no": "4711"}),
+        hop(1, trace_id=TRACE, span_id="b" * 16, system="erp", operation="process", message_id="the order of 4711"),
+        hop(2, trace_id="ee" * 16, span_id="c" * 16, system="crm", operation="process", destination="contacts", message_id="another message there",
+            links=[{"trace_id": TRACE, "span_id": "b" * 16}]),
+        hop(3, system="billing", operation="process", destination="invoices", message_id="yet another message", correlation_id="conversation 7"),
+        hop(4, system="archive", operation="process", destination="files", message_id="a file of the archive", keys={"order_no": "4711"}),
+        hop(5, system="archive", operation="settle", destination="files", message_id="a file of the archive"),
+    ]  # fmt: skip
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+
+
+def test_a_journey_is_stitched_across_platforms_and_each_tie_shows_its_evidence():
+    across_platforms()
+    key = api_key(person("vera", Role.VIEWER))
+
+    found = ask(f"journeys/{TRACE}", key).json()
+
+    ids = {step["system"]: step["event"] for step in found["steps"]}
+    told = [(step["system"], step["tie"], step["evidence"]["strength"], step["why"]) for step in found["steps"]]
+    assert told == [
+        ("shop", "trace", "strong", "carries the same trace"),
+        ("erp", "trace", "strong", "carries the same trace"),
+        ("crm", "link", "strong",
+         f"is in a trace tied by a span link: span {'c' * 16} of trace {'ee' * 16} links to span {'b' * 16} of trace {TRACE}"),
+        ("billing", "correlation id", "likely",
+         "carries the correlation id conversation 7, like shop send; a sender may use one for several journeys"),
+        ("archive", "order_no=4711", "weak", "has order_no=4711, like shop send within a day; other journeys may have the same number"),
+        ("archive", "message id", "weak", "is about the same message as archive process, which itself is here by a number alone"),
+    ]  # fmt: skip
+    assert found["steps"][2]["evidence"]["by"] == ids["erp"]
+    assert found["ties"] == ["trace", "link", "correlation id", "order_no=4711", "message id"]
+
+
+def test_the_page_says_the_evidence_and_marks_what_is_weak():
+    across_platforms()
+
+    page = signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}")
+
+    words = text_of(page)
+    assert "tied by trace, then link, then correlation id (likely), then order_no=4711 (weak), then message id" in words
+    assert "order_no=4711, weak" in words
+    assert "The event that brought it" in words
+    assert '<span class="chip warn">weak</span>' in page.content.decode()
+
+
+def test_what_a_correlation_id_of_thousands_brings_is_counted_and_not_followed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gather, "MOST_FOLLOWED", 2)
+    common = {"correlation_id": "constant", "system": "billing"}
+    strangers = [event(**common, trace_id=f"{number:032x}") for number in range(1, 4)]
+    further = [event(trace_id=f"{number:032x}", system="stranger") for number in range(1, 4)]
+    push("/ingest/v1/events", [event(trace_id=TRACE, correlation_id="constant"), *strangers, *further], key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert [step["system"] for step in found["steps"]].count("billing") == 3
+    assert "stranger" not in {step["system"] for step in found["steps"]}
+
+
+def test_a_batch_of_several_orders_is_not_tied_by_any_of_their_numbers():
+    numbers = [event(trace_id=TRACE, keys={"order_no": number}) for number in ("1", "2")]
+    stranger = event(keys={"order_no": "1"}, system="archive")
+    push("/ingest/v1/events", [*numbers, stranger], key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert {step["system"] for step in found["steps"]} == {"shop"}
+
+
+def test_hops_say_what_was_queue_and_what_was_processing_on_stations_and_in_rest():
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+    sent = event(**common, occurred_at=at.isoformat(), duration_ms=2)
+    tries = [
+        event(**common, system="erp", operation="process", outcome=outcome, duration_ms=5,
+              occurred_at=(at + timedelta(milliseconds=ms)).isoformat())
+        for ms, outcome in ((42, "error"), (1_047, "ok"))
+    ]  # fmt: skip
+    push("/ingest/v1/events", [sent, *tries], key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    (hop,) = found["hops"]
+    assert (hop["sender"], hop["receiver"], hop["attempts"]) == ("shop", "erp", 2)
+    assert [hop[one]["longest_us"] for one in ("queue", "processing", "retry")] == [40_000, 10_000, 1_000_000]
+    assert [(one["system"], one["queue_us"], one["processing_us"]) for one in found["stations"]] == [
+        ("shop", None, None), ("erp", 40_000, 10_000),
+    ]  # fmt: skip
+    page = text_of(signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}"))
+    assert "queue 40 ms, work 10 ms" in page
+    assert "2, 1.0 s between" in page
+    message = Message.objects.get()
+    assert ask(f"messages/{message.id}/journey", api_key(person("victor", Role.VIEWER))).json()["hops"] == found["hops"]
+
+
+def test_hops_are_of_corrected_times():
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+    sent = event(**common, occurred_at=at.isoformat())
+    done = event(
+        **common, system="erp", operation="process", occurred_at=(at + timedelta(milliseconds=2_050)).isoformat()
+    )
+    push("/ingest/v1/events", [sent], key=agent_key())
+    push("/ingest/v1/events", [done], key=agent_key("erp agent"))
+    received = Event.objects.get(system__name="erp")
+    ClockReading.objects.filter(agent_id=received.agent_id).delete()
+    ClockReading.objects.create(
+        agent_id=received.agent_id, system_id=received.system_id, exact=True, ahead_us=2_000_000,
+        hour=received.received_at.replace(minute=0, second=0, microsecond=0),
+    )  # fmt: skip
+    key = api_key(person("vera", Role.VIEWER))
+
+    corrected, reported = (ask(f"journeys/{TRACE}{more}", key).json()["hops"][0] for more in ("", "?clock=reported"))
+
+    assert (corrected["queue"]["longest_us"], reported["queue"]["longest_us"]) == (50_000, 2_050_000)

@@ -1,0 +1,183 @@
+"""A journey with 20,000 events: counted whole, failures found first and never folded away, unfolded page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Concat
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from console.identity.models import Role, Team
+from messages.journeys import gather
+from messages.journeys.queries import journey_of_trace, steps_of_fold
+from messages.models import Event, Flow
+from tests.factories import ROOT, agent_key, api_key, environment, event, person, push
+from tests.pages.people import signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+FANS = 10_000
+
+SPREAD = """
+INSERT INTO messaging_event (occurred_at, id, received_at, environment_id, flow_id, system_id, agent_id, message_uid, message_id, trace_id,
+    span_id, operation, outcome, duration_us, name, destination, error_type, error_message, keys, attributes)
+SELECT occurred_at + n * interval '1 millisecond', gen_random_uuid(), received_at, environment_id, flow_id, system_id, agent_id,
+    md5('message' || n)::uuid, 'message ' || n, CASE WHEN operation = 2 THEN trace_id ELSE md5('trace' || n)::uuid END,
+    lpad(to_hex(n), 16, CASE WHEN operation = 2 THEN 'a' ELSE 'b' END), operation,
+    CASE WHEN operation = 4 AND n %% 5000 = 7 THEN 2 ELSE outcome END, duration_us, name, destination,
+    CASE WHEN operation = 4 AND n %% 5000 = 7 THEN 'ErpTimeout' END, NULL, '{}', '{}'
+FROM messaging_event CROSS JOIN generate_series(1, %s) n WHERE trace_id = %s"""
+LINKS = """
+INSERT INTO messaging_trace_link (occurred_at, environment_id, trace_id, span_id, linked_trace_id, linked_span_id)
+SELECT now(), %s, md5('trace' || n)::uuid, lpad(to_hex(n), 16, 'b'), %s, lpad(to_hex(n), 16, 'a') FROM generate_series(1, %s) n"""
+
+
+def fan_out(count: int = FANS) -> None:
+    """One trace sends `count` messages; each is processed in a trace of its own that links back. Two of 10,000 fail."""
+    at = datetime.now(UTC) - timedelta(minutes=5)
+    one = {"trace_id": TRACE, "message_id": "the first of them all"}
+    sent = event(**one, span_id="aa" * 8, occurred_at=at.isoformat(), duration_ms=1)
+    done = event(**one, span_id="bb" * 8, system="erp", operation="process", duration_ms=4,
+                 occurred_at=(at + timedelta(milliseconds=50)).isoformat())  # fmt: skip
+    assert push("/ingest/v1/events", [sent, done], key=agent_key()).json()["accepted"] == 2
+    with connection.cursor() as cursor:
+        cursor.execute(SPREAD, [count, UUID(TRACE)])
+        cursor.execute(LINKS, [environment().pk, UUID(TRACE), count])
+
+
+def journey() -> Any:
+    return journey_of_trace(ROOT, [environment()], UUID(TRACE))
+
+
+def said(folds: Sequence[Any]) -> list[tuple[str, str, str, int]]:
+    return [(one.system, one.operation, one.outcome, one.count) for one in folds]
+
+
+def test_twenty_thousand_events_are_counted_whole_with_the_failures_first():
+    fan_out()
+
+    found = journey()
+
+    assert found.total == 20_002
+    assert said(found.folds) == [
+        ("erp", "process", "error", 2), ("shop", "send", "ok", FANS + 1), ("erp", "process", "ok", FANS - 1),
+    ]  # fmt: skip
+    assert len(found.steps) < 50
+    assert [step.event.message_id for step in found.steps if step.outcome == "error"] == ["message 7", "message 5007"]
+    (hop,) = found.hops
+    assert (hop.sender, hop.receiver, hop.messages, hop.failed) == ("shop", "erp", FANS + 1, 2)
+    assert hop.queue.median_us == 49_000
+    assert hop.processing.median_us == 4_000
+    assert [(one.system, one.state, one.note) for one in found.stations] == [
+        ("shop", "passed", "sent 10,001"), ("erp", "failed", "2 of 10,001 failed"),
+    ]  # fmt: skip
+    assert not found.truncated
+
+
+def test_the_limit_costs_what_went_well_and_no_failure(monkeypatch: pytest.MonkeyPatch):
+    fan_out(3_000)
+    Event.objects.filter(message_id="message 2999", operation=2).update(outcome=2)
+    monkeypatch.setattr(gather, "MOST_SEEN", 1_000)
+
+    found = journey()
+
+    assert found.truncated
+    assert found.total == 1_000
+    assert said(found.folds)[0] == ("shop", "send", "error", 1)
+
+
+def test_messages_with_a_destination_each_are_folded_all_the_same():
+    fan_out(300)
+    Event.objects.all().update(destination=Concat(Value("reply."), "span_id"))
+
+    found = journey()
+
+    assert [(one.system, one.outcome, one.destination, one.count) for one in found.folds] == [
+        ("erp", "error", "many destinations", 1), ("shop", "ok", "many destinations", 301), ("erp", "ok", "many destinations", 300),
+    ]  # fmt: skip
+
+
+def test_a_fold_unfolds_page_by_page_without_a_gap():
+    fan_out(300)
+    found = journey()
+    fold = next(one for one in found.folds if one.system == "erp" and one.outcome == "ok")
+
+    ids, after = [], None
+    while True:
+        steps, after = steps_of_fold(ROOT, found, fold.ref, after=after, limit=70)
+        ids += [step.event.id for step in steps]
+        if after is None:
+            break
+
+    assert ids == [one.seen.id for one in fold.events]
+    assert len(ids) == 300
+    assert steps_of_fold(ROOT, found, "none", after=None, limit=70) == ([], None)
+
+
+def test_the_page_folds_shows_failures_and_unfolds_by_address():
+    fan_out(1_000)
+    client = signed_in(superuser=True)
+
+    page = text_of(client.get(f"/j/{TRACE}"))
+
+    assert "2,002 events in 2 systems" in page
+    assert "failed erp process orders × 1" not in page  # one failure is drawn by itself
+    assert "shop send orders × 1,001" in page
+    assert "1 of 1,001 failed" in page
+    fold = next(one for one in journey().folds if one.system == "shop")
+    opened = client.get(f"/j/{TRACE}?open={fold.ref}")
+    assert "50 of 1,001" in text_of(opened)
+    following = opened.content.decode().split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&").split("#")[0]
+    assert "message 51" in text_of(client.get(f"/j/{TRACE}{following}"))
+    assert client.get(f"/j/{TRACE}?open=nonsense&after=x").status_code == 200
+    assert client.get(f"/j/{TRACE}?open={fold.ref}&after=x").status_code == 400
+
+
+def test_rest_has_folds_hops_and_every_step_by_pages():
+    fan_out(300)
+    key = {"HTTP_AUTHORIZATION": f"Bearer {api_key(person('vera', Role.VIEWER))}"}
+    found = Client().get(f"/api/v1/journeys/{TRACE}", **key).json()
+
+    assert found["total"] == 602
+    assert found["folded"]
+    fold = next(one for one in found["folds"] if one["system"] == "shop")
+    assert fold["count"] == 301
+    assert found["hops"][0]["queue"] == {"median_us": 49_000, "longest_us": 49_000}
+    path, ids = f"/api/v1/journeys/{TRACE}/folds/{fold['ref']}?limit=200", []
+    while path:
+        answer = Client().get(path, **key).json()
+        ids += [step["event"] for step in answer["results"]]
+        path = answer["next"]
+    assert len(set(ids)) == len(ids) == 301
+
+
+def test_what_the_reader_may_not_see_is_not_counted():
+    fan_out(300)
+    other = Flow.objects.get()
+    other.team = Team.objects.create(name="Finance team")
+    other.save(update_fields=["team"])
+
+    assert signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}").status_code == 404
+
+
+def test_every_query_of_the_walk_is_served_by_an_index():
+    fan_out(300)
+    Event.objects.filter(operation=2).update(correlation_id="conversation 7", keys={"order_no": "4711"})
+    with CaptureQueriesContext(connection) as captured:
+        journey()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        asked = [one["sql"] for one in captured if "messaging_" in one["sql"] and one["sql"].startswith("SELECT")]
+        assert len(asked) > 8
+        for sql in asked:
+            cursor.execute("EXPLAIN " + sql)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan" not in plan, sql[-400:]

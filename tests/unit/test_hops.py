@@ -1,0 +1,85 @@
+"""Hop latency: what of it was the queue, what processing, what between attempts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from messages.journeys.hops import Figures, handovers_of, hops_of
+from messages.journeys.seen import Seen, timed
+
+START = datetime(2026, 11, 26, 8, tzinfo=UTC)
+TRACE, OTHER, MESSAGE = UUID(int=1), UUID(int=2), UUID(int=9)
+SHOP, ERP, CRM = 1, 2, 3
+SYSTEMS = {SHOP: "shop", ERP: "erp", CRM: "crm"}
+
+
+def seen(system: int, operation: int, at_ms: float, took_ms: float = 0, **more: Any) -> Seen:
+    fields: dict[str, Any] = {
+        "id": uuid4(), "occurred_at": START + timedelta(milliseconds=at_ms), "trace_id": TRACE, "span_id": None, "parent_span_id": None,
+        "message_uid": MESSAGE, "agent_id": system, "system_id": system, "operation": operation, "outcome": 1, "destination": "orders",
+        "duration_us": int(took_ms * 1000), "clamped_from": None, "correlation_id": None,
+    }  # fmt: skip
+    return Seen(**(fields | more))
+
+
+SEND, RECEIVE, PROCESS, SETTLE = 2, 3, 4, 5
+
+
+@pytest.mark.parametrize(
+    ("events", "queue_ms", "processing_ms", "retry_ms", "attempts"),
+    [
+        ([seen(SHOP, SEND, 0, 2), seen(ERP, PROCESS, 10, 5)], 8, 5, 0, 1),
+        ([seen(SHOP, SEND, 0, 2), seen(ERP, RECEIVE, 7, 1), seen(ERP, PROCESS, 10, 5), seen(ERP, SETTLE, 15)], 8, 5, 0, 1),
+        ([seen(SHOP, SEND, 0, 2), seen(ERP, RECEIVE, 7, 1)], 5, 1, 0, 1),
+        ([seen(ERP, RECEIVE, 0, 50), seen(SHOP, SEND, 20, 2)], 28, 0, 0, 1),  # a long poll that began before there was anything
+        ([seen(SHOP, SEND, 0, 30), seen(ERP, PROCESS, 10, 5)], 0, 5, 0, 1),  # the confirmation came after the receiver was at work
+        ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 5, outcome=2), seen(ERP, PROCESS, 115, 5)], 10, 10, 100, 2),
+        ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 50), seen(ERP, PROCESS, 20, 5)], 10, 50, 0, 1),  # one span inside another
+        ([seen(SHOP, SEND, 0), seen(SHOP, SEND, 100), seen(ERP, PROCESS, 110, 5)], 10, 5, 0, 1),  # sent again: the last before it counts
+    ],
+    ids=["plain", "received first", "received only", "long poll", "late confirmation", "retry", "nested", "sent twice"],
+)  # fmt: skip
+def test_a_hop_is_split(events: list[Seen], queue_ms: int, processing_ms: int, retry_ms: int, attempts: int):
+    placed, _, _ = timed(events, {})
+
+    (one,) = handovers_of(placed, [])
+
+    assert (one.queue_us, one.processing_us, one.retry_us, one.attempts) == (
+        queue_ms * 1000, processing_ms * 1000, retry_ms * 1000, attempts,
+    )  # fmt: skip
+
+
+def test_each_receiver_of_one_message_has_a_hop_of_its_own_and_one_that_failed_comes_first():
+    events = [seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 1), seen(CRM, PROCESS, 30, 1, outcome=2)]
+    placed, _, _ = timed(events, {})
+
+    hops = hops_of(handovers_of(placed, []), SYSTEMS)
+
+    assert [(one.receiver, one.failed, one.queue.longest_us) for one in hops] == [
+        ("crm", 1, 30_000),
+        ("erp", 0, 10_000),
+    ]
+
+
+def test_a_batch_receive_is_a_hop_of_each_message_that_it_links_to():
+    sends = [seen(SHOP, SEND, 10 * n, 1, message_uid=UUID(int=100 + n), span_id=f"{n:016x}") for n in range(3)]
+    batch = seen(ERP, RECEIVE, 40, 5, message_uid=None, trace_id=OTHER, span_id="b" * 16)
+    placed, _, _ = timed([*sends, batch], {})
+    links = [(OTHER, "b" * 16, TRACE, f"{n:016x}") for n in range(3)]
+
+    (hop,) = hops_of(handovers_of(placed, links), SYSTEMS)
+
+    assert (hop.messages, hop.batches) == (3, 3)
+    assert hop.queue == Figures(median_us=29_000, longest_us=39_000)
+
+
+def test_what_nobody_sent_or_nobody_took_is_no_hop():
+    placed, _, _ = timed(
+        [seen(SHOP, SEND, 0), seen(ERP, PROCESS, 5, message_uid=UUID(int=5)), seen(ERP, SETTLE, 6)], {}
+    )
+
+    assert handovers_of(placed, []) == []
