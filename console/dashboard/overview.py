@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, DateTimeField, F, Func, Max, Min, Q, QuerySet, Sum, TextField, Value, When
+from django.db.models.functions import Cast, Coalesce
 
 from console.identity.access import visible_agents
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
-from messages.access import visible_dead_letters, visible_events, visible_minutes
+from messages.access import visible_dead_letters, visible_events, visible_groups, visible_minutes
 from messages.ingest.clocks import latest_readings
-from messages.models import ClockReading, DeadLetter
+from messages.models import ClockReading, DeadLetter, FailureGroup
 from messages.models.stream import Operation, Outcome
 
 WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
@@ -26,20 +26,30 @@ SPARK_HOURS = 24
 ALIVE = timedelta(seconds=60)
 LATE = timedelta(minutes=10)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+BEFORE_ALL = UUID(int=0)
+WHOLE = Coalesce("group__merged_into_id", "group_id")  # the group that speaks for a letter
 
 
 @dataclass(slots=True, kw_only=True)
 class Failing:
-    """Dead letters that wait, of one flow and one error type; `hours` counts them by hour of failure, oldest of 24 first."""
+    """Dead letters that wait, of one failure group; `hours` counts them by hour of failure, oldest of 24 first.
+
+    group  None for letters that were stored before there were groups, and that the sweep has not reached yet.
+    """
 
     flow_id: int
     flow: str
-    error_type: str
+    group: FailureGroup | None = None
     waiting: int = 0
     replaying: int = 0
     oldest_at: datetime
     hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
+    newest: UUID = BEFORE_ALL
     sample: DeadLetter | None = None
+
+    @property
+    def error_type(self) -> str:
+        return self.group.error_type if self.group else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,31 +108,37 @@ def count_waiting(actor: Actor, environment: Environment) -> int:
 
 
 def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
-    """Return every group of flow and error type that has letters waiting, the largest first; the first eight with a sample."""
+    """Return every failure group that has letters waiting, the largest first; the first eight with a sample.
+
+    Counted as it is now, not from the groups' figures, which a worker brings up to date.
+    """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     since = this_hour - timedelta(hours=SPARK_HOURS - 1)
     rows = (
         waiting_letters(actor, environment)
         .order_by()
-        .annotate(hour=Case(When(failed_at__gte=since, then=_step_of("failed_at", timedelta(hours=1)))))
-        .values("flow_id", "flow__name", "error_root_type", "hour")
+        .annotate(whole=WHOLE, hour=Case(When(failed_at__gte=since, then=_step_of("failed_at", timedelta(hours=1)))))
+        .values("flow_id", "flow__name", "whole", "hour")
         .annotate(
             count=Count("pk"),
             oldest_at=Min("failed_at"),
             replaying=Count("pk", filter=Q(state=DeadLetter.State.REPLAYING)),
+            newest=Max(Cast("pk", TextField())),
         )
     )
-    groups: dict[tuple[int, str], Failing] = {}
+    groups: dict[tuple[int, int | None], Failing] = {}
     for row in rows:
-        key = (row["flow_id"], row["error_root_type"])
-        group = groups.setdefault(
-            key, Failing(flow_id=key[0], flow=row["flow__name"], error_type=key[1], oldest_at=row["oldest_at"])
-        )
+        key = (row["flow_id"], row["whole"])
+        group = groups.setdefault(key, Failing(flow_id=key[0], flow=row["flow__name"], oldest_at=row["oldest_at"]))
         group.waiting += row["count"]
         group.replaying += row["replaying"]
         group.oldest_at = min(group.oldest_at, row["oldest_at"])
+        group.newest = max(group.newest, UUID(row["newest"]))
         if row["hour"] is not None:
             group.hours[max(0, spark_position(row["hour"], now))] += row["count"]
+    known = visible_groups(actor).in_bulk({whole for _, whole in groups if whole}) if groups else {}
+    for (_, whole), group in groups.items():
+        group.group = known.get(whole or 0)
     found = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
     _add_samples(actor, environment, found[:SHOWN_GROUPS])
     return found
@@ -135,24 +151,11 @@ def spark_position(at: datetime, now: datetime) -> int:
 
 
 def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
-    """Give each group its newest letter, whose words stand for the group."""
-    if not groups:
-        return
-    wanted = reduce(or_, (Q(flow_id=group.flow_id, error_root_type=group.error_type) for group in groups))
-    # The keys alone are sorted, then the few rows are read: 50,000 waiting letters with their stacks are 80 MB.
-    newest = (
-        waiting_letters(actor, environment)
-        .filter(wanted)
-        .order_by("flow_id", "error_root_type", "-id")
-        .distinct("flow_id", "error_root_type")
-        .values_list("pk", flat=True)
-    )
-    samples = {
-        (letter.flow_id, letter.error_root_type): letter
-        for letter in waiting_letters(actor, environment).filter(pk__in=list(newest))
-    }
-    for group in groups:
-        group.sample = samples.get((group.flow_id, group.error_type))
+    """Give each group its newest letter, whose words stand for the group: a few rows, for those of a group are many."""
+    if groups:
+        samples = waiting_letters(actor, environment).in_bulk([group.newest for group in groups])
+        for group in groups:
+            group.sample = samples.get(group.newest)
 
 
 def _step_of(field: str, step: timedelta) -> Func:

@@ -134,11 +134,17 @@ def _new(
     )
 
 
-def count_in_hours(failed: Iterable[tuple[int, datetime]], *, column: str) -> None:
-    """Add failures (group id, when) to the counts by hour. column: letters or messages. Last in the transaction, in key order."""
+def count_in_hours(
+    failed: Iterable[tuple[int, datetime]], *, column: str, gone: Iterable[tuple[int, datetime]] = ()
+) -> None:
+    """Add failures (group id, when) to the counts by hour, and take those off that moved to another group.
+
+    column  letters or messages.   Last in the transaction, in key order.
+    """
     counts: dict[tuple[int, datetime], int] = defaultdict(int)
-    for group_id, at in failed:
-        counts[(group_id, at.astimezone(UTC).replace(minute=0, second=0, microsecond=0))] += 1
+    for one, several in ((1, failed), (-1, gone)):
+        for group_id, at in several:
+            counts[(group_id, at.astimezone(UTC).replace(minute=0, second=0, microsecond=0))] += one
     shard = os.getpid() % SHARDS
     rows = [
         (group_id, hour, shard, *((count, 0) if column == "letters" else (0, count)))

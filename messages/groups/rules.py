@@ -20,6 +20,7 @@ PARTS = {
     "reason": "why the broker put it aside",
 }
 USUAL = ("step", "error_type", "message", "destination")
+EXACT = "="  # before words: the message without its values is exactly this
 KEY = "key."  # key.country: the value of a business key
 MOST_PARTS = 8
 
@@ -68,8 +69,14 @@ def fits(rule: Rule, failure: Failure) -> bool:
         and _like(rule.error_type, failure.error_type)
         and _like(rule.destination, failure.destination)
         and (not rule.reason or rule.reason == failure.reason)
-        and (not rule.words or rule.words.casefold() in failure.message.casefold())
+        and _says(rule.words, failure.message)
     )
+
+
+def _says(words: str, message: str) -> bool:
+    if words.startswith(EXACT):
+        return normal(message).casefold() == words.removeprefix(EXACT).strip().casefold()
+    return not words or words.casefold() in message.casefold()
 
 
 def _like(pattern: str, text: str) -> bool:

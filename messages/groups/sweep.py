@@ -207,7 +207,8 @@ def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    return Row(*row[:-1], keys=json.loads(row[-1]) if isinstance(row[-1], str) else row[-1])
+    keys = json.loads(row[9]) if isinstance(row[9], str) else row[9]
+    return Row(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], keys)
 
 
 def oldest_ungrouped(now: datetime) -> tuple[int, bool]:

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ("flow", models.CharField(blank=True, max_length=200)),
                 ("step", models.CharField(blank=True, max_length=120)),
                 ("error_type", models.CharField(blank=True, max_length=300)),
-                ("words", models.CharField(blank=True, max_length=300)),
+                ("words", models.CharField(blank=True, max_length=310)),
                 ("destination", models.CharField(blank=True, max_length=300)),
                 ("reason", models.CharField(blank=True, max_length=20)),
                 (

@@ -16,7 +16,8 @@ from messages.groups.states import STATES
 class GroupRule(models.Model):
     """An operator's rule: what fits all of its patterns belongs together by these parts. The lowest position that fits counts.
 
-    Patterns have `*` and `?` and do not mind the case; "" fits everything; `words` stand anywhere in the error.
+    Patterns have `*` and `?` and do not mind the case; "" fits everything; `words` stand anywhere in the
+    error, or, after "=", are the whole of it without its values.
     parts  of messages.groups.rules.PARTS; none at all makes one group of everything in a flow that fits.
     """
 
@@ -26,7 +27,7 @@ class GroupRule(models.Model):
     flow = models.CharField(max_length=200, blank=True)
     step = models.CharField(max_length=120, blank=True)
     error_type = models.CharField(max_length=300, blank=True)
-    words = models.CharField(max_length=300, blank=True)
+    words = models.CharField(max_length=310, blank=True)
     destination = models.CharField(max_length=300, blank=True)
     reason = models.CharField(max_length=20, blank=True)
     parts: models.Field[list[str], list[str]] = ArrayField(models.CharField(max_length=80), default=list)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import Q
+from django.db.models import CharField, Q
+from django.db.models.functions import Cast
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
@@ -41,7 +42,7 @@ def named_groups(actor: Actor, environments: Sequence[Environment], word: str, *
     groups = visible_groups(actor).filter(environment__in=environments, merged_into=None).order_by("-blast", "-id")
     number = number_of(word)
     if number is not None:
-        groups = groups.extra(where=["messaging_failuregroup.id::text LIKE %s"], params=[f"{number}%"])
+        groups = groups.annotate(number=Cast("pk", CharField())).filter(number__startswith=str(number))
     elif len(word) > 2:
         groups = groups.filter(Q(title__icontains=word) | Q(error_type__icontains=word) | Q(name__icontains=word))
     return list(groups[:most])

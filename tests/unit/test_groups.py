@@ -143,7 +143,7 @@ FAILURE = Failure(
     [
         ({"flow": "orders*"}, True), ({"flow": "ORDERS: shop*"}, True), ({"flow": "orders"}, False), ({"step": "e?p"}, True),
         ({"error_type": "*Timeout"}, True), ({"error_type": "*timeout*x"}, False), ({"words": "NOT ANSWER"}, True),
-        ({"words": "answered"}, False), ({"destination": "*.orders"}, True), ({"destination": "*o*d*rs"}, True),
+        ({"words": "answered"}, False), ({"words": "= did not answer in … S"}, True), ({"words": "= did not answer"}, False), ({"destination": "*.orders"}, True), ({"destination": "*o*d*rs"}, True),
         ({"reason": "delivery_limit"}, True), ({"reason": "expired"}, False), ({"step": "erp", "words": "nothing"}, False),
         ({"step": "????"}, False), ({"step": "*?*?*?"}, True), ({"step": "*?*?*?*?"}, False), ({"destination": "*" * 300}, True),
     ],
