@@ -15,6 +15,8 @@ LISTS = [
     "/",
     "/messages/",
     "/dead-letters/",
+    "/groups/",
+    "/groups/rules/",
     "/flows/",
     "/changes/",
     "/connections/",
@@ -88,5 +90,5 @@ def objects() -> list[str]:
     assert agent
     return [
         f"/messages/{message.id}/", f"/dead-letters/{letter.pk}/", f"/flows/{flow.pk}/", f"/connections/{connection.pk}/",
-        f"/agents/{agent.pk}/", f"/j/{TRACE}",
+        f"/agents/{agent.pk}/", f"/j/{TRACE}", f"/groups/G-{letter.group_id}/",
     ]  # fmt: skip

@@ -238,3 +238,45 @@ def test_events_never_write_the_group_of_a_message_so_that_its_updates_stay_in_t
     push("/ingest/v1/events", [failed_event(1, id="another one")], key=agent_key())
 
     assert Message.objects.get().group_id == group is not None
+
+
+def test_a_group_is_asked_for_in_every_list_by_those_who_see_its_flow_and_offered_by_what_it_says():
+    from console.identity.models import Role, Team
+    from messages.models import Flow
+    from messages.search.complete import complete
+    from messages.search.parse import parse_query
+    from messages.search.queries import find_dead_letters, find_events, find_messages
+    from messages.search.query import BadQuery
+    from tests.factories import ROOT, actor, environment, person
+
+    push_letters(timeout(1), timeout(2))
+    push("/ingest/v1/events", [failed_event(3), event()], key=agent_key())
+    sweep_groups()
+    group = FailureGroup.objects.get()
+    here, asked = [environment()], parse_query(f"group:{group.reference}")
+
+    def counts(who: Any) -> list[int]:
+        finders = (find_messages, find_events, find_dead_letters)
+        return [len(find(who, environments=here, query=asked).rows) for find in finders]
+
+    assert counts(ROOT) == [3, 1, 2]
+    assert len(find_events(ROOT, environments=here, query=parse_query(f"NOT group:{group.reference}")).rows) == 1
+    assert [one.text for one in complete(ROOT, here, "messages", "group:g").items] == [f"{group.reference} "]
+    assert [one.label[:20] for one in complete(ROOT, here, "messages", "group:answ").items] == [f"{group} "[:20]]
+    Flow.objects.update(team=Team.objects.create(name="ERP team"))
+    stranger = actor(person("stranger", Role.OPERATOR))
+    assert counts(stranger) == [0, 0, 0]
+    assert complete(stranger, here, "messages", "group:g").items == []
+    for wrong in ("group:x", "group:G-1*", "group:>3", "group:G-0"):
+        with pytest.raises(BadQuery):
+            find_messages(ROOT, environments=here, query=parse_query(wrong))
+
+
+def test_counts_by_hour_are_let_go_after_400_days():
+    from messages.groups.retention import expire_hours
+
+    push_letters(timeout(1))
+    GroupHour.objects.update(hour=datetime.now(UTC) - timedelta(days=401))
+
+    assert expire_hours() == 1
+    assert not GroupHour.objects.exists()

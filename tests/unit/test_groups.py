@@ -53,7 +53,7 @@ def test_the_normal_form_of_a_message_is_without_its_values(message: str, expect
 @pytest.mark.parametrize(
     "hostile",
     ["'" * 100_000, "a'" * 50_000, "1" * 1_000_000, "a.b-" * 250_000, "http://" * 100_000, "a:" * 500_000, "\n" * 1_000_000,
-     "x" * 1_000_000, "1 , " * 250_000, "\ud800\x00‮" * 1000, "é" * 100_000, "\"'`" * 100_000],
+     "x" * 1_000_000, "1 , " * 250_000, "\ud800\x00\u202e" * 1000, "é" * 100_000, "\"'`" * 100_000],
 )  # fmt: skip
 def test_hostile_text_has_a_short_normal_form_at_once(hostile: str):
     assert len(normal(hostile)) <= LONGEST
@@ -143,7 +143,8 @@ FAILURE = Failure(
     [
         ({"flow": "orders*"}, True), ({"flow": "ORDERS: shop*"}, True), ({"flow": "orders"}, False), ({"step": "e?p"}, True),
         ({"error_type": "*Timeout"}, True), ({"error_type": "*timeout*x"}, False), ({"words": "NOT ANSWER"}, True),
-        ({"words": "answered"}, False), ({"words": "= did not answer in … S"}, True), ({"words": "= did not answer"}, False), ({"destination": "*.orders"}, True), ({"destination": "*o*d*rs"}, True),
+        ({"words": "answered"}, False), ({"words": "= did not answer in … S"}, True), ({"words": "= did not answer"}, False),
+        ({"destination": "*.orders"}, True), ({"destination": "*o*d*rs"}, True),
         ({"reason": "delivery_limit"}, True), ({"reason": "expired"}, False), ({"step": "erp", "words": "nothing"}, False),
         ({"step": "????"}, False), ({"step": "*?*?*?"}, True), ({"step": "*?*?*?*?"}, False), ({"destination": "*" * 300}, True),
     ],
