@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Case, Count, DateTimeField, F, Func, Max, Min, Q, QuerySet, Sum, TextField, Value, When
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Sum, Value, When
 
 from console.identity.access import visible_agents
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
-from messages.access import visible_dead_letters, visible_events, visible_groups, visible_minutes
+from messages.access import visible_dead_letters, visible_events, visible_minutes
+from messages.groups.assign import names_of_flows
+from messages.groups.queries import newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter, FailureGroup
 from messages.models.stream import Operation, Outcome
@@ -26,8 +26,6 @@ SPARK_HOURS = 24
 ALIVE = timedelta(seconds=60)
 LATE = timedelta(minutes=10)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-BEFORE_ALL = UUID(int=0)
-WHOLE = Coalesce("group__merged_into_id", "group_id")  # the group that speaks for a letter
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +42,7 @@ class Failing:
     replaying: int = 0
     oldest_at: datetime
     hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
-    newest: UUID = BEFORE_ALL
+    parts: set[int | None] = field(default_factory=set)  # its own and what was merged into it
     sample: DeadLetter | None = None
 
     @property
@@ -114,34 +112,37 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
     """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     since = this_hour - timedelta(hours=SPARK_HOURS - 1)
-    rows = (
+    rows = list(
         waiting_letters(actor, environment)
         .order_by()
-        .annotate(whole=WHOLE, hour=Case(When(failed_at__gte=since, then=_step_of("failed_at", timedelta(hours=1)))))
-        .values("flow_id", "flow__name", "whole", "hour")
+        .annotate(hour=Case(When(failed_at__gte=since, then=_step_of("failed_at", timedelta(hours=1)))))
+        .values("flow_id", "group_id", "hour")
         .annotate(
             count=Count("pk"),
             oldest_at=Min("failed_at"),
             replaying=Count("pk", filter=Q(state=DeadLetter.State.REPLAYING)),
-            newest=Max(Cast("pk", TextField())),
         )
     )
+    speaking = speaking_groups(actor, {row["group_id"] for row in rows if row["group_id"]})
+    homeless = {row["flow_id"] for row in rows if row["group_id"] not in speaking}
+    names = {one.flow_id: one.flow.name for one in speaking.values()}
+    names |= names_of_flows(homeless) if homeless else {}
     groups: dict[tuple[int, int | None], Failing] = {}
     for row in rows:
-        key = (row["flow_id"], row["whole"])
-        group = groups.setdefault(key, Failing(flow_id=key[0], flow=row["flow__name"], oldest_at=row["oldest_at"]))
-        group.waiting += row["count"]
-        group.replaying += row["replaying"]
-        group.oldest_at = min(group.oldest_at, row["oldest_at"])
-        group.newest = max(group.newest, UUID(row["newest"]))
+        group = speaking.get(row["group_id"])
+        key = (row["flow_id"], group.pk if group else None)
+        found = groups.setdefault(
+            key, Failing(flow_id=key[0], flow=names[key[0]], group=group, oldest_at=row["oldest_at"])
+        )
+        found.parts.add(row["group_id"])
+        found.waiting += row["count"]
+        found.replaying += row["replaying"]
+        found.oldest_at = min(found.oldest_at, row["oldest_at"])
         if row["hour"] is not None:
-            group.hours[max(0, spark_position(row["hour"], now))] += row["count"]
-    known = visible_groups(actor).in_bulk({whole for _, whole in groups if whole}) if groups else {}
-    for (_, whole), group in groups.items():
-        group.group = known.get(whole or 0)
-    found = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
-    _add_samples(actor, environment, found[:SHOWN_GROUPS])
-    return found
+            found.hours[max(0, spark_position(row["hour"], now))] += row["count"]
+    ordered = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
+    _add_samples(actor, environment, ordered[:SHOWN_GROUPS])
+    return ordered
 
 
 def spark_position(at: datetime, now: datetime) -> int:
@@ -151,11 +152,12 @@ def spark_position(at: datetime, now: datetime) -> int:
 
 
 def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
-    """Give each group its newest letter, whose words stand for the group: a few rows, for those of a group are many."""
-    if groups:
-        samples = waiting_letters(actor, environment).in_bulk([group.newest for group in groups])
-        for group in groups:
-            group.sample = samples.get(group.newest)
+    """Give each group its newest letter: the end of its index, for a group's letters are many."""
+    newest = newest_waiting({part for group in groups for part in group.parts if part})
+    letters = waiting_letters(actor, environment).in_bulk(list(newest.values())) if groups else {}
+    for group in groups:
+        found = max((newest[part] for part in group.parts if part in newest), default=None)
+        group.sample = letters.get(found) if found else None
 
 
 def _step_of(field: str, step: timedelta) -> Func:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 
 CUSTOMERS = ("customer_no", "customer_id", "customer", "account_no", "client_no", "debtor_no")
@@ -117,18 +116,18 @@ class Spread:
 SEVERAL = 3
 
 
-def spread_of(documents: Mapping[str, int], *, failed: int, passed: int, since: datetime | None = None) -> Spread:
+def spread_of(documents: Mapping[str, int], *, failed: int, passed: int | None) -> Spread:
     """Return whether one message is the trouble or everything.
 
     documents  {document: how often it failed} among those that wait.   failed  failures of the group in the last hours.
-    passed     messages of the same flow that were processed in the same hours, from the rollups.
+    passed     messages of the same flow that were processed in the same hours, from the rollups; None when no event told of the flow.
     """
     if len(documents) == 1 and (times := next(iter(documents.values()))) >= SEVERAL:
         name, _, value = next(iter(documents)).partition("=")
         others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
         what = name.rpartition("_")[0].replace("_", " ") or "document"
         return Spread(kind="poison", words=f"One {what}, {value}, failed {times:,} times{others}: look at it alone.")
-    if failed < SEVERAL:
+    if failed < SEVERAL or passed is None:
         return Spread()
     share = failed / (failed + passed)
     if share >= 0.9:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -18,6 +18,7 @@ from messages.access import possible_owners, visible_dead_letters, visible_group
 from messages.groups.classes import CLASSES
 from messages.groups.refresh import hours_of
 from messages.groups.states import STATES
+from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 
 TABS = ("failing", "resolved", "all")
@@ -194,3 +195,23 @@ def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRu
     groups = visible_groups(actor).filter(FAILING, rule__in=rules, merged_into=None).order_by()
     counts = dict(groups.values_list("rule_id").annotate(Count("pk")))
     return [(rule, counts.get(rule.pk, 0)) for rule in rules.order_by("position", "id")]
+
+
+NEWEST = """
+SELECT g.id, d.id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
+    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND state IN ('open', 'replaying') ORDER BY id DESC LIMIT 1
+) d
+"""
+
+
+def newest_waiting(pks: Collection[int]) -> dict[int, UUID]:
+    """Return {group: its newest letter that waits}, each from the end of its index."""
+    return dict(run(NEWEST, [sorted(pks)]).fetchall()) if pks else {}
+
+
+def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGroup]:
+    """Return {group: the group that speaks for it, itself when it was not merged}, of those that the actor may see."""
+    found = visible_groups(actor).in_bulk(sorted(pks)) if pks else {}
+    missing = {one.merged_into_id for one in found.values() if one.merged_into_id} - set(found)
+    known = found | (visible_groups(actor).in_bulk(sorted(pk for pk in missing if pk)) if missing else {})
+    return {pk: known.get(one.merged_into_id or pk, one) for pk, one in found.items()}

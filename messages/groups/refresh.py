@@ -102,17 +102,14 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
     passed = _passed({group.flow_id for group in groups}, now)
     hours = hours_of(parts, now)
     for group in groups:
-        _refresh(
-            group, parts[group.pk], waiting.get(group.pk, NONE), passed.get(group.flow_id, 0), hours[group.pk], now
-        )
+        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), passed.get(group.flow_id), hours[group.pk], now)
 
 
 def _passed(flows: Collection[int], now: datetime) -> dict[int, int]:
-    """Return {flow: messages processed without an error lately}."""
-    rows = RollupMinute.objects.filter(
-        minute__gte=now - LATELY, flow_id__in=flows, operation=Operation.PROCESS
-    ).exclude(outcome=Outcome.ERROR)
-    return dict(rows.values_list("flow_id").annotate(Sum("count")))
+    """Return {flow: messages processed without an error lately}, of flows that events tell of at all."""
+    rows = RollupMinute.objects.filter(minute__gte=now - LATELY, flow_id__in=flows)
+    good = Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)
+    return {flow: count or 0 for flow, count in rows.values_list("flow_id").annotate(count=Sum("count", filter=good))}
 
 
 def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
@@ -129,7 +126,7 @@ def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> d
 
 
 def _refresh(
-    group: FailureGroup, parts: Sequence[int], letters: Waiting, passed: int, hours: Sequence[int], now: datetime
+    group: FailureGroup, parts: Sequence[int], letters: Waiting, passed: int | None, hours: Sequence[int], now: datetime
 ) -> None:
     # One group at a time, each by its index in order: newest first.
     rows: list[tuple[Any, ...]] = []

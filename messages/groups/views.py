@@ -16,9 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from console.core.errors import ConsoleError, Forbidden, Invalid, NotFound
 from console.core.paging import Page
-from console.core.render import render_page
+from console.core.render import render_page, wants_part
 from console.identity.pages import PageRequest, asked_text, page
-from messages.access import can_group, can_operate, get_visible_group
+from messages.access import can_operate, get_visible_group
 from messages.catalog.views import seen
 from messages.changes.present import did, label_of, marks_of, suspects_of
 from messages.changes.queries import changes_before, changes_between
@@ -76,7 +76,7 @@ def groups(request: PageRequest) -> HttpResponse:
         ],
         "filtered": any([only.flow, only.state, only.failure_class, only.owner]),
         "selects": [flow_select(request), *_selects(request, only)],
-        "may_rule": can_group(request.actor, request.environment),
+        "is_part": wants_part(request),  # the sentence above the list is swapped with it
     }
     return render_page(
         request, "messaging/groups.html", "messaging/_groups.html", context, status=400 if problem else 200

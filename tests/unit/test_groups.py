@@ -289,3 +289,7 @@ def test_poison_is_told_from_an_outage():
     assert spread_of(many, failed=50, passed=3).words.startswith("Only 3 of 53 passed in the last hours")
     assert spread_of(many, failed=50, passed=950).words.startswith("5% of the flow failed this way")
     assert spread_of({"order_no=1": 1}, failed=1, passed=0).words == ""
+    assert (
+        spread_of(many, failed=50, passed=None).words == ""
+    )  # a harvester alone tells of it: what passes is not known
+    assert spread_of({"order_no=4711": 12}, failed=12, passed=None).kind == "poison"
