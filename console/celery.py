@@ -52,6 +52,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 600},
     },
     "fold-latency": {"task": "messaging.fold_latency", "schedule": 600.0, "options": {"expires": 300}},
+    "group-failures": {"task": "messaging.group_failures", "schedule": 5.0, "options": {"expires": 5}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.
     "retention": {"task": "messaging.retention", "schedule": 900.0, "options": {"expires": 600}},

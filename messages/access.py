@@ -17,13 +17,16 @@ from django.db.models import Model, Q, QuerySet
 from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer, visible_environments
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role, Team
+from console.identity.models import Environment, Role, Team, User
+from messages.groups.reference import number_of
 from messages.models import (
     Change,
     Connection,
     DeadLetter,
     Event,
+    FailureGroup,
     Flow,
+    GroupRule,
     IngestReject,
     LegalHold,
     Mapping,
@@ -94,6 +97,48 @@ def visible_latencies(actor: Actor) -> QuerySet[RollupLatency]:
 
 def visible_dead_letters(actor: Actor) -> QuerySet[DeadLetter]:
     return _of_visible_flows(DeadLetter.objects.select_related("flow__team", "system", "environment"), actor)
+
+
+def visible_groups(actor: Actor) -> QuerySet[FailureGroup]:
+    """Return the failure groups of the flows that the actor may see: a group is of one flow."""
+    return _of_visible_flows(FailureGroup.objects.select_related("flow__team", "environment", "owner"), actor)
+
+
+def get_visible_group(actor: Actor, reference: str) -> FailureGroup:
+    return _get(visible_groups(actor), "failure group", pk=number_of(reference) or 0)
+
+
+def visible_group_rules(actor: Actor) -> QuerySet[GroupRule]:
+    """Return the grouping rules of the actor's environments."""
+    rules = GroupRule.objects.select_related("environment")
+    return rules if actor.is_superuser else rules.filter(environment_id__in=list(actor.grants))
+
+
+def get_visible_group_rule(actor: Actor, pk: int) -> GroupRule:
+    return _get(visible_group_rules(actor), "grouping rule", pk=pk)
+
+
+def operated_flows(actor: Actor, environment: Environment) -> QuerySet[Flow]:
+    """Return the flows of an environment whose dead letters the actor may act on."""
+    return _flows_of(actor, Role.OPERATOR).filter(environment=environment)
+
+
+def can_group(actor: Actor, environment: Environment) -> bool:
+    """Whether the actor may say which failures belong together there: its operators."""
+    return actor.has_role(environment.pk, None, Role.OPERATOR)
+
+
+def check_can_group(actor: Actor, environment: Environment) -> None:
+    if not can_group(actor, environment):
+        raise Forbidden(f"only operators of {environment.slug} change its grouping rules; you may look")
+
+
+def possible_owners(flow: Flow) -> QuerySet[User]:
+    """Return who may own a failure of this flow: its operators, by name."""
+    held = Q(memberships__environment=flow.environment_id, memberships__role__gte=Role.OPERATOR)
+    if flow.team_id is not None:
+        held &= Q(memberships__team=flow.team_id)
+    return User.objects.filter(Q(is_superuser=True) | held, is_active=True).order_by("username").distinct()
 
 
 def visible_replays(actor: Actor) -> QuerySet[Replay]:

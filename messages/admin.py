@@ -7,8 +7,10 @@ from messages.models import (
     Change,
     Connection,
     DeadLetter,
+    FailureGroup,
     Flow,
     FlowRule,
+    GroupRule,
     IngestReject,
     KeyRule,
     LegalHold,
@@ -36,3 +38,5 @@ admin.site.register(Change, window(show=("started_at", "kind", "title", "outcome
 admin.site.register(LegalHold, window(show=("placed_at", "environment", "flow", "placed_by", "reason")))
 admin.site.register(RetentionPolicy, window(show=("environment", "payload_days", "metadata_days", "changed_by")))
 admin.site.register(RetentionRun, window(show=("started_at", "state", "finished_at")))
+admin.site.register(FailureGroup, window(show=("id", "flow", "state", "failure_class", "error_type", "last_seen_at")))
+admin.site.register(GroupRule, window(show=("position", "name", "failure_class", "environment")))

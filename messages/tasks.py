@@ -24,6 +24,7 @@ def retention() -> None:
 def expire_ledger() -> None:
     """Forget batches answered more than a week ago, readings of clocks that no journey uses, of queues, old counts of masking rules."""
     from messages.catalog import queues
+    from messages.groups import retention as groups
     from messages.ingest import clocks, writer
     from messages.masking import hits
 
@@ -31,6 +32,7 @@ def expire_ledger() -> None:
     clocks.expire_readings()
     queues.expire_queue_readings()
     hits.expire_hits()
+    groups.expire_hours()
 
 
 @shared_task(name="messaging.attach_exceptions")
@@ -73,3 +75,12 @@ def settle_replays(minutes: int) -> None:
     from messages.replay import proofs
 
     proofs.settle_replays(within=timedelta(minutes=minutes))
+
+
+@shared_task(name="messaging.group_failures")
+def group_failures() -> None:
+    """Give a group to what failed and has none, then bring the figures of groups up to date. May run twice at once."""
+    from messages.groups import refresh, sweep
+
+    sweep.sweep_groups()
+    refresh.refresh_groups()

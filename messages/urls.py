@@ -14,6 +14,9 @@ from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.different.views import different
 from messages.figures import views as figures
+from messages.groups import views as groups
+from messages.groups import views_rules as grouping
+from messages.groups.views_split import split
 from messages.ingest import api as ingest
 from messages.ingest import views as watch
 from messages.ingest.gone import gone
@@ -45,6 +48,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")
         for action in letters.ACTIONS
+    ),
+    path("groups/", groups.groups, name="groups"),
+    path("groups/rules/", grouping.rules, name="group-rules"),
+    path("groups/rules/new/", grouping.new, name="group-rule-new"),
+    path("groups/rules/apply/", grouping.apply, name="group-rules-apply"),
+    path("groups/rules/<int:pk>/", grouping.one, name="group-rule"),
+    path("groups/rules/<int:pk>/change/", grouping.act, name="group-rule-change"),
+    path("groups/<str:reference>/", groups.group, name="group"),
+    path("groups/<str:reference>/letters/", groups.letters, name="group-letters"),
+    path("groups/<str:reference>/split/", split, name="group-split"),
+    *(
+        path(f"groups/<str:reference>/{action}/", groups.act, {"action": action}, name=f"group-{action}")
+        for action in groups.ACTIONS
     ),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),

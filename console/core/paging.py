@@ -76,10 +76,15 @@ def decode_uuid_cursor(cursor: str) -> UUID:
 
 def decode_number_cursor(cursor: str) -> int:
     """Return the number of a cursor over rows ordered by a number; raises InvalidCursor."""
-    text = _decode(cursor, 1)[0]
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    return decode_numbers_cursor(cursor, 1)[0]
+
+
+def decode_numbers_cursor(cursor: str, length: int) -> list[int]:
+    """Return the numbers, at most 10**18 each, of a cursor over rows ordered by several; raises InvalidCursor."""
+    texts = _decode(cursor, length)
+    if not all(one.isascii() and one.isdigit() and len(one) <= 19 and int(one) <= 10**18 for one in texts):
         raise InvalidCursor("this cursor was not made here: start again without one")
-    return int(text)
+    return [int(one) for one in texts]
 
 
 def parse_limit(text: str | None) -> int:

@@ -195,6 +195,23 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "failing": _chip("bad", "failing"),
         "quiet": _chip("idle", "silent"),
     },
+    "group": {
+        "open": _chip("bad", "open"),
+        "acknowledged": _chip("move still", "acknowledged"),
+        "escalating": _chip("bad", "escalating"),
+        "regressed": _chip("bad", "regressed"),
+        "resolved": _chip("good", "resolved"),
+    },
+    "failure": {
+        "transient": _chip("warn", "transient"),
+        "throttled": _chip("warn", "throttled"),
+        "data": _chip("idle", "data"),
+        "configuration": _chip("idle", "configuration"),
+        "authentication": _chip("idle", "authentication"),
+        "contract": _chip("idle", "contract"),
+        "poison": _chip("bad", "poison"),
+        "unknown": _chip("idle", "not known"),
+    },
     "check": {
         "yes": _chip("good", "yes"),
         "no": _chip("bad", "no"),

@@ -18,10 +18,14 @@ from messages.api.figures import ENVIRONMENT
 
 
 class FailingOut(serializers.Serializer[Any]):
-    """Dead letters that wait, of one flow and one error; `hours` counts them by hour of failure, the oldest of 24 first."""
+    """Dead letters that wait, of one failure group; `hours` counts them by hour of failure, the oldest of 24 first."""
 
     flow = serializers.CharField()
     flow_id = serializers.IntegerField()
+    group = serializers.CharField(
+        source="group.reference", allow_null=True, default=None, help_text="Its page is /groups/<reference>/."
+    )
+    title = serializers.CharField(source="group.heading", allow_null=True, default=None)
     error_type = serializers.CharField()
     waiting = serializers.IntegerField()
     replaying = serializers.IntegerField()

@@ -15,6 +15,7 @@ from console.identity.models import Environment
 LINES: tuple[tuple[str, str, str] | None, ...] = (
     # URL name, label, icon; None is a hairline before the next one
     ("overview", "Overview", "house"),
+    ("groups", "Failures", "text-align-start"),
     ("messages", "Messages", "panels-top-left"),
     ("dead-letters", "Dead letters", "package-x"),
     None,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Value, When
@@ -17,8 +15,10 @@ from console.identity.models import Agent, Environment
 from messages.access import visible_dead_letters, visible_events
 from messages.figures.queries import Figures, read_figures
 from messages.figures.ranges import Range
+from messages.groups.assign import names_of_flows
+from messages.groups.queries import newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
-from messages.models import ClockReading, DeadLetter
+from messages.models import ClockReading, DeadLetter, FailureGroup
 
 WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
 MOST_COUNTED = 10_000
@@ -31,16 +31,24 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Failing:
-    """Dead letters that wait, of one flow and one error type; `hours` counts them by hour of failure, oldest of 24 first."""
+    """Dead letters that wait, of one failure group; `hours` counts them by hour of failure, oldest of 24 first.
+
+    group  None for letters that were stored before there were groups, and that the sweep has not reached yet.
+    """
 
     flow_id: int
     flow: str
-    error_type: str
+    group: FailureGroup | None = None
     waiting: int = 0
     replaying: int = 0
     oldest_at: datetime
     hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
+    parts: set[int | None] = field(default_factory=set)  # its own and what was merged into it
     sample: DeadLetter | None = None
+
+    @property
+    def error_type(self) -> str:
+        return self.group.error_type if self.group else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,34 +107,43 @@ def count_waiting(actor: Actor, environment: Environment) -> int:
 
 
 def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
-    """Return every group of flow and error type that has letters waiting, the largest first; the first eight with a sample."""
+    """Return every failure group that has letters waiting, the largest first; the first eight with a sample.
+
+    Counted as it is now, not from the groups' figures, which a worker brings up to date.
+    """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     since = this_hour - timedelta(hours=SPARK_HOURS - 1)
-    rows = (
+    rows = list(
         waiting_letters(actor, environment)
         .order_by()
         .annotate(hour=Case(When(failed_at__gte=since, then=_step_of("failed_at", timedelta(hours=1)))))
-        .values("flow_id", "flow__name", "error_root_type", "hour")
+        .values("flow_id", "group_id", "hour")
         .annotate(
             count=Count("pk"),
             oldest_at=Min("failed_at"),
             replaying=Count("pk", filter=Q(state=DeadLetter.State.REPLAYING)),
         )
     )
-    groups: dict[tuple[int, str], Failing] = {}
+    speaking = speaking_groups(actor, {row["group_id"] for row in rows if row["group_id"]})
+    homeless = {row["flow_id"] for row in rows if row["group_id"] not in speaking}
+    names = {one.flow_id: one.flow.name for one in speaking.values()}
+    names |= names_of_flows(homeless) if homeless else {}
+    groups: dict[tuple[int, int | None], Failing] = {}
     for row in rows:
-        key = (row["flow_id"], row["error_root_type"])
-        group = groups.setdefault(
-            key, Failing(flow_id=key[0], flow=row["flow__name"], error_type=key[1], oldest_at=row["oldest_at"])
+        group = speaking.get(row["group_id"])
+        key = (row["flow_id"], group.pk if group else None)
+        found = groups.setdefault(
+            key, Failing(flow_id=key[0], flow=names[key[0]], group=group, oldest_at=row["oldest_at"])
         )
-        group.waiting += row["count"]
-        group.replaying += row["replaying"]
-        group.oldest_at = min(group.oldest_at, row["oldest_at"])
+        found.parts.add(row["group_id"])
+        found.waiting += row["count"]
+        found.replaying += row["replaying"]
+        found.oldest_at = min(found.oldest_at, row["oldest_at"])
         if row["hour"] is not None:
-            group.hours[max(0, spark_position(row["hour"], now))] += row["count"]
-    found = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
-    _add_samples(actor, environment, found[:SHOWN_GROUPS])
-    return found
+            found.hours[max(0, spark_position(row["hour"], now))] += row["count"]
+    ordered = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
+    _add_samples(actor, environment, ordered[:SHOWN_GROUPS])
+    return ordered
 
 
 def spark_position(at: datetime, now: datetime) -> int:
@@ -136,24 +153,12 @@ def spark_position(at: datetime, now: datetime) -> int:
 
 
 def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
-    """Give each group its newest letter, whose words stand for the group."""
-    if not groups:
-        return
-    wanted = reduce(or_, (Q(flow_id=group.flow_id, error_root_type=group.error_type) for group in groups))
-    # The keys alone are sorted, then the few rows are read: 50,000 waiting letters with their stacks are 80 MB.
-    newest = (
-        waiting_letters(actor, environment)
-        .filter(wanted)
-        .order_by("flow_id", "error_root_type", "-id")
-        .distinct("flow_id", "error_root_type")
-        .values_list("pk", flat=True)
-    )
-    samples = {
-        (letter.flow_id, letter.error_root_type): letter
-        for letter in waiting_letters(actor, environment).filter(pk__in=list(newest))
-    }
+    """Give each group its newest letter: the end of its index, for a group's letters are many."""
+    newest = newest_waiting({part for group in groups for part in group.parts if part})
+    letters = waiting_letters(actor, environment).in_bulk(list(newest.values())) if groups else {}
     for group in groups:
-        group.sample = samples.get((group.flow_id, group.error_type))
+        found = max((newest[part] for part in group.parts if part in newest), default=None)
+        group.sample = letters.get(found) if found else None
 
 
 def _step_of(field: str, step: timedelta) -> Func:

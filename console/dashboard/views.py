@@ -62,9 +62,7 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
     return {
         "verdict": verdict,
         "oldest_name": name_of(oldest.keys, oldest.message_id or str(oldest.pk)).title if oldest else "",
-        "groups": [
-            (group, _spark(group, changed, now), _letters_url(group)) for group in groups[: queries.SHOWN_GROUPS]
-        ],
+        "groups": [(group, _spark(group, changed, now), _group_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
         "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
         "agents": queries.seen_agents(actor, environment, now=now, most=8),
         "chart": line_chart(
@@ -96,10 +94,11 @@ def _spark(group: queries.Failing, changed: Sequence[Change], now: datetime) -> 
     return spark(group.hours, bad=[count > 0 for count in group.hours], label=label, marks=marks)
 
 
-def _letters_url(group: queries.Failing) -> str:
-    """Return the address of the dead letters that this group counts."""
-    q = f"flow:{quoted(group.flow)}" + (f" class:{quoted(group.error_type)}" if group.error_type else "")
-    return f"{reverse('dead-letters')}?{urlencode({'q': q})}"
+def _group_url(group: queries.Failing) -> str:
+    """Return the address of the failure group, of its flow's letters while they have none."""
+    if group.group is not None:
+        return reverse("group", args=[group.group.reference])
+    return f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(group.flow)}'})}"
 
 
 def _series(rates: Sequence[queries.Rate]) -> list[Series]:

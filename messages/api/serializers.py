@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from console.audit.models import AuditEntry
 from console.identity.models import Agent
 from messages.changes.present import state_of
+from messages.groups.reference import reference_of
 from messages.models import Change, Connection, DeadLetter, Event, Flow, Message, Replay, System
 
 
@@ -27,6 +29,17 @@ class Label(serializers.CharField):
         super().__init__(source=f"get_{source}_display", read_only=True)
 
 
+@extend_schema_field(str)
+class Group(serializers.Field[Any, Any, Any, Any]):
+    """The reference of its failure group, null without one."""
+
+    def __init__(self) -> None:
+        super().__init__(source="group_id", read_only=True)
+
+    def to_representation(self, value: int) -> str:
+        return reference_of(value)
+
+
 class MessageOut(serializers.ModelSerializer[Message]):
     environment = serializers.SlugField(source="environment.slug")
     flow = serializers.CharField(source="flow.name")
@@ -38,6 +51,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
         help_text="What the batch that first named it said; lists are in this order."
     )
     started_at = serializers.DateTimeField(source="began_at", help_text="Its earliest event, whenever that came.")
+    group = Group()
 
     class Meta:
         model = Message
@@ -58,6 +72,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
             "keys",
             "error_type",
             "error_message",
+            "group",
         )
 
 
@@ -115,6 +130,7 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
     trace_id = TraceId(allow_null=True)
     keys = serializers.DictField(child=serializers.CharField())
     previous = serializers.UUIDField(source="previous_id", allow_null=True)
+    group = Group()
     masked = serializers.DictField(
         child=serializers.IntegerField(), help_text="Masking rule id → values it replaced before this was stored."
     )
@@ -155,6 +171,7 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
             "masked",
             "content_masked",
             "previous",
+            "group",
         )
 
 

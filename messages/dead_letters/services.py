@@ -18,6 +18,7 @@ from messages.access import check_can_operate
 from messages.dead_letters.gone import RESTORABLE, reopen_returned
 from messages.dead_letters.items import NewDeadLetter
 from messages.dead_letters.masking import mask_letters
+from messages.groups.letters import count_letters, home_letters
 from messages.ingest import messages_sql
 from messages.ingest.catalog import flow_id_for, system_id_for
 from messages.ingest.masking import as_json
@@ -68,6 +69,7 @@ COLUMNS = {
     "payload_on": "date",
     "masked": "jsonb",
     "content_masked": "bool",
+    "group_id": "int8",
 }
 INSERT = (
     f"INSERT INTO messaging_deadletter ({', '.join(COLUMNS)}) "  # noqa: S608  names and types are constants
@@ -150,14 +152,22 @@ def _put(
     now: datetime,
 ) -> list[NewDeadLetter]:
     """Write these letters and what follows from them, inside the caller's transaction; return those that are new."""
-    stored = _insert([rows[letter.id] for letter in sorted(letters, key=lambda letter: letter.identity)])
+    known = set(
+        DeadLetter.objects.filter(identity__in=[letter.identity for letter in letters]).values_list(
+            "identity", flat=True
+        )
+    )
+    new = sorted((one for one in letters if one.identity not in known), key=lambda one: one.identity)
+    homes = home_letters(environment_id, new, {letter.id: rows[letter.id][3] for letter in new}, now)
+    stored = _insert([(*rows[letter.id], homes[letter.id].group_id) for letter in new])
     fresh = [letter for letter in letters if letter.id in stored]
     copy_payloads([payloads[letter.id] for letter in fresh if letter.id in payloads])
     if len(fresh) < len(letters):
         reopen_returned([letter.identity for letter in letters if letter.id not in stored])
-    _mark_messages(environment_id, fresh, {letter.id: rows[letter.id][3] for letter in fresh}, now)
+    first_seen = _mark_messages(environment_id, fresh, {letter.id: rows[letter.id][3] for letter in fresh}, now)
     for letter, replay in _out_of_replays(environment_id, fresh):
         _link_to_replay(letter, replay, now)
+    count_letters(fresh, homes, first_seen, now)
     return fresh
 
 
@@ -248,7 +258,8 @@ def _insert(rows: list[tuple[Any, ...]]) -> set[UUID]:
 
 def _mark_messages(
     environment_id: int, fresh: Sequence[NewDeadLetter], flows: Mapping[UUID, object], now: datetime
-) -> None:
+) -> dict[UUID, datetime]:
+    """Set the letters' messages dead; return when each was first seen."""
     deaths: dict[UUID, tuple[object, ...]] = {}
     first_seen: dict[UUID, datetime] = {}
     oldest = now - accepted_age(environment_id)
@@ -268,6 +279,7 @@ def _mark_messages(
             # The letter may be older than metadata gets; its message's row must not lie in a day that retention lets go.
             first_seen[letter.message_uid] = max(letter.first_failed_at or letter.failed_at, oldest)
     messages_sql.mark_dead(environment_id, deaths, first_seen, now)
+    return first_seen
 
 
 def _out_of_replays(environment_id: int, letters: Sequence[NewDeadLetter]) -> Iterator[tuple[NewDeadLetter, Replay]]:

@@ -25,6 +25,7 @@ from messages.changes.queries import changes_before
 from messages.dead_letters.gone import RESTORABLE
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
+from messages.groups.reference import reference_of
 from messages.journeys.bodies import bodies_of
 from messages.journeys.present import (
     fall_of,
@@ -141,7 +142,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "letter": letter,
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
         "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
-        "similar_url": f"{reverse('dead-letters')}?{urlencode({'q': _similar(letter)})}",
+        "similar_url": _similar(letter),
         "may_operate": can_operate(actor, letter.flow),
         "hindrance": hindrance_of(letter),
         "replays": replays,
@@ -196,10 +197,13 @@ def _suspects(actor: Actor, letter: DeadLetter, systems: set[str]) -> list[dict[
 
 
 def _similar(letter: DeadLetter) -> str:
-    """Return the query that finds letters of the same flow and error."""
-    return f"flow:{quoted(letter.flow.name)}" + (
+    """Return the address of its failure group; of the letters of the same flow and error before the sweep gave it one."""
+    if letter.group_id is not None:
+        return reverse("group", args=[reference_of(letter.group_id)])
+    q = f"flow:{quoted(letter.flow.name)}" + (
         f" class:{quoted(letter.error_root_type)}" if letter.error_root_type else ""
     )
+    return f"{reverse('dead-letters')}?{urlencode({'q': q})}"
 
 
 def _proof_system(replay: Replay | None, steps: Any) -> str:

@@ -3,6 +3,7 @@
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
 from messages.models.dead_letters import DeadLetter, Replay
+from messages.models.groups import FailureGroup, GroupHour, GroupNote, GroupRule
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
@@ -27,8 +28,12 @@ __all__ = [
     "DataKey",
     "DeadLetter",
     "Event",
+    "FailureGroup",
     "Flow",
     "FlowRule",
+    "GroupHour",
+    "GroupNote",
+    "GroupRule",
     "IngestReject",
     "KeyRule",
     "LedgerEntry",

@@ -82,6 +82,9 @@ class DeadLetter(models.Model):
     previous = models.ForeignKey(
         "self", models.SET_NULL, null=True, related_name="later"
     )  # the death before a replay that failed again
+    group = models.ForeignKey(
+        "messaging.FailureGroup", models.PROTECT, null=True, related_name="+", db_index=False
+    )  # by its own fingerprint, whatever that group was merged into; null: stored before there were groups
 
     class Meta:
         ordering = ["-id"]
@@ -115,6 +118,14 @@ class DeadLetter(models.Model):
             GinIndex(fields=["keys"], name="dead_letter_by_key", opclasses=["jsonb_path_ops"]),
             Index(fields=["message_id"], name="dead_letter_by_message_id"),
             Index(fields=["correlation_id"], name="dead_letter_by_correlation", condition=~Q(correlation_id="")),
+            Index(fields=["group", "-id"], name="dead_letter_by_group"),
+            Index(  # the figures of groups: what waits is counted from the index alone
+                fields=["group", "-id"],
+                include=["state", "failed_at"],
+                name="dead_letter_waits_in_group",
+                condition=Q(state__in=["open", "replaying"]),
+            ),
+            Index(fields=["id"], name="dead_letter_ungrouped", condition=Q(group__isnull=True)),
         ]
 
     def __str__(self) -> str:

@@ -100,6 +100,9 @@ class Message(models.Model):
     keys = models.JSONField()
     error_type = models.TextField(null=True)
     error_message = models.TextField(null=True)
+    group = models.ForeignKey(
+        "messaging.FailureGroup", models.DO_NOTHING, null=True, related_name="+", db_constraint=False
+    )  # of its first failure; given by a sweep, or by its dead letter
 
     class Meta:
         managed = False

@@ -15,6 +15,7 @@ from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_flows, visible_hours, visible_systems
 from messages.models import DeadLetter
 from messages.search.fields import TARGETS, Field, Kind, fields_of
+from messages.search.groups import named_groups
 from messages.search.keys import known_keys
 from messages.search.query import value_text
 from messages.search.scan import Token, clean, token_before
@@ -63,8 +64,7 @@ def complete(
 
 def _fields(actor: Actor, environments: Sequence[Environment], target: str, written: str) -> list[Completion]:
     """Return the fields, then the business keys, whose name begins with what is written; then those that contain it."""
-    known = [field for field in TARGETS[target] if field.kind is not Kind.LATER]
-    items = [Completion(text=f"{field.name}:", label=field.name, what=field.what) for field in known]
+    items = [Completion(text=f"{field.name}:", label=field.name, what=field.what) for field in TARGETS[target]]
     if target != "changes":
         keys = sorted(known_keys(actor, environments) - set(fields_of(target)))
         items += [Completion(text=f"{_key(name)}:", label=name, what="business key") for name in keys]
@@ -88,6 +88,12 @@ def _values(actor: Actor, environments: Sequence[Environment], target: str, toke
         return []
     if field.choices or field.examples:
         return _fitting([_value(field, one, field.what) for one in (*field.choices, *field.examples)], token.written)
+    if field.name == "group":
+        found = named_groups(actor, environments, token.written, most=MOST)
+        return [
+            Completion(text=f"{one.reference} ", label=f"{one.reference} {one.heading[:60]}", what=one.state)
+            for one in found
+        ]
     rows = NAMES.get((target, field.name)) or NAMES.get(("", field.name))
     if rows is None:
         return []

@@ -202,13 +202,6 @@ def named(column: str, model: Any) -> Condition:
     return condition
 
 
-def later(words: str) -> Condition:
-    def condition(leaf: Leaf, scope: Scope) -> Q:
-        raise Refused(leaf, words, part="field")
-
-    return condition
-
-
 def _any(conditions: Any) -> Q:
     found = NOTHING
     for condition in conditions:

@@ -22,7 +22,6 @@ class Kind(Enum):
     TIME = "a time"
     AGE = "a span, such as 1h"
     DURATION = "a span, such as 2s"
-    LATER = "not yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,7 @@ STATES = tuple(DeadLetter.State.values)
 RESOLUTIONS = tuple(DeadLetter.Resolution.values)
 AGE = Field(name="age", kind=Kind.AGE, what="how long ago", examples=(">1h", "<15min", ">1d"))
 AT = Field(name="at", kind=Kind.TIME, what="when", examples=("[now-1h TO now]", "[now-1d TO now]", "now/d"))
-GROUP = Field(name="group", kind=Kind.LATER, what="failure group")
+GROUP = Field(name="group", kind=Kind.ID, what="failure group")
 FLOW = Field(name="flow", kind=Kind.NAME, what="the route it takes")
 SYSTEM = Field(name="system", kind=Kind.NAME, what="an application that touched it")
 AGENT = Field(name="agent", kind=Kind.NAME, what="who reported it")

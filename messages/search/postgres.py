@@ -22,7 +22,6 @@ from messages.search.conditions import (
     Scope,
     bounds_of,
     lasting,
-    later,
     named,
     one_of,
     time_of,
@@ -33,6 +32,7 @@ from messages.search.conditions import (
     words_in,
 )
 from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest, others_with
+from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
 
@@ -206,7 +206,7 @@ def _common(time_field: str) -> dict[str, Condition]:
         "flow": named("flow_id", Flow),
         "at": time_of(time_field),
         "age": time_of(time_field),
-        "group": later("failure groups are not there yet"),
+        "group": of_group,
     }
 
 
@@ -226,6 +226,7 @@ EVENTS = Target(
         "duration": lasting("duration_us", _microseconds),
         "name": words_in("name"),
         "span": whole("span_id"),
+        "group": event_of_group,
     },
 )
 DEAD_LETTERS = Target(

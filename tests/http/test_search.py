@@ -93,7 +93,9 @@ def test_completions_offer_fields_words_names_and_key_names_and_no_values_of_key
     assert labels(key, "kind:m", of="changes")[0] == "maintenance"
     assert labels(key, "order_no:47") == labels(key, "customer_no:") == labels(key, "key.order_no:") == []
     assert labels(key, '"some wo') == labels(key, "flow:zzz") == []
-    assert labels(key, "group") == []
+    assert labels(key, "group") == ["group"]
+    assert [one.partition(" ")[2] for one in labels(key, "group:Time")] == ["ErpTimeout: erp did not answer, timed out"]
+    assert len(labels(key, "group:", of="dead-letters")) == 3
 
 
 def test_a_completion_replaces_the_token_before_the_cursor_and_quotes_what_needs_it():

@@ -17,6 +17,8 @@ LISTS = [
     "/dead-letters/",
     "/topology/",
     "/figures/",
+    "/groups/",
+    "/groups/rules/",
     "/flows/",
     "/changes/",
     "/connections/",
@@ -90,5 +92,5 @@ def objects() -> list[str]:
     assert agent
     return [
         f"/messages/{message.id}/", f"/dead-letters/{letter.pk}/", f"/flows/{flow.pk}/", f"/connections/{connection.pk}/",
-        f"/agents/{agent.pk}/", f"/j/{TRACE}",
+        f"/agents/{agent.pk}/", f"/j/{TRACE}", f"/groups/G-{letter.group_id}/",
     ]  # fmt: skip

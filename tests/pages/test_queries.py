@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.identity.models import Role
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
@@ -29,6 +30,9 @@ BASELINE = {
     "/topology/?system=shop&window=7d": 12,
     "/figures/": 11,
     "/figures/?flow=flow-1&window=30d": 16,
+    "/groups/": 14,
+    "/groups/?show=all": 14,
+    "/groups/rules/": 9,
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,
@@ -63,6 +67,7 @@ def fill(count: int) -> None:
         add_schema(
             environment(), NewSchema(name=f"{number} {count}", format="avro", definition='"int"', ids=[1]), by=ROOT
         )
+        add_rule(environment(), NewGroupRule(name=f"{number} {count}", step=f"erp-{number}"), by=ROOT)
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
     changes = [

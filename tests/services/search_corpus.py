@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from messages.groups.sweep import sweep_groups
 from tests.factories import agent_key, event, letter, push
 
 
@@ -47,3 +48,4 @@ def fill() -> None:
     )  # fmt: skip
     dead.pop("error")
     assert push("/ingest/v1/dead-letters", [dead], key=agent_key("harvester")).json()["accepted"] == 1
+    sweep_groups()

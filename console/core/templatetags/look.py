@@ -112,7 +112,7 @@ def count_capped(count: int, cap: int = words.COUNT_CAP) -> str:
 def state_chip(kind: str, state: str, text: str = "") -> SafeString:
     """{% state_chip "replay" replay.state %}, or with words of its own: … text="processed, proved by erp".
 
-    kind  message, dead_letter, resolution, replay, outcome, agent, connection, change, check (words.CHIPS); others raise.
+    kind  message, dead_letter, resolution, replay, outcome, agent, connection, change, group, failure, check (words.CHIPS); others raise.
     """
     chip = words.chip_of(kind, str(state))
     return format_html('<span class="chip {}">{}</span>', chip.look, text or chip.words)

@@ -1,0 +1,185 @@
+"""What REST says of failure groups and their rules, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from messages.api.base import Reason
+from messages.groups.classes import CLASSES
+from messages.groups.present import action_of, reach_said
+from messages.groups.states import STATES
+from messages.models import DeadLetter, FailureGroup
+
+
+class GroupOut(serializers.Serializer[Any]):
+    """A failure group. Figures are of a few seconds ago; `waiting` is letters and failed messages without one."""
+
+    reference = serializers.CharField(help_text="G-<number>: the same for ever; `group:G-204` in `q`.")
+    environment = serializers.SlugField(source="environment.slug")
+    flow = serializers.CharField(source="flow.name")
+    flow_id = serializers.IntegerField()
+    heading = serializers.CharField()
+    step = serializers.CharField(help_text="The system that failed.")
+    error_type = serializers.CharField()
+    message = serializers.CharField(help_text="Without its values.")
+    destination = serializers.CharField()
+    state = serializers.ChoiceField(choices=STATES)
+    state_at = serializers.DateTimeField()
+    failure_class = serializers.ChoiceField(choices=list(CLASSES))
+    action = serializers.SerializerMethodField(help_text="What is usually done first.")
+    owner = serializers.CharField(source="owner.username", allow_null=True, default=None)
+    runbook_url = serializers.CharField(help_text="Its own; empty: that of its rule or flow.")
+    first_seen_at = serializers.DateTimeField()
+    last_seen_at = serializers.DateTimeField()
+    oldest_at = serializers.DateTimeField(allow_null=True)
+    waiting = serializers.IntegerField()
+    letters = serializers.IntegerField()
+    replaying = serializers.IntegerField()
+    failed_messages = serializers.IntegerField(source="failed")
+    customers = serializers.IntegerField()
+    documents = serializers.IntegerField()
+    amounts = serializers.DictField(child=serializers.CharField(), help_text="By currency; empty name: not told.")
+    at_least = serializers.BooleanField(source="capped", help_text="More waits than was looked at.")
+    reach = serializers.SerializerMethodField(help_text="In words.")
+    spread = serializers.CharField(help_text="poison, outage, some, or empty.")
+    spread_words = serializers.CharField()
+    merged_into = serializers.CharField(source="merged_into.reference", allow_null=True, default=None)
+    by_hand = serializers.BooleanField()
+    rule = serializers.IntegerField(source="rule_id", allow_null=True)
+
+    def get_action(self, group: FailureGroup) -> str:
+        return action_of(group)
+
+    def get_reach(self, group: FailureGroup) -> str:
+        return reach_said(group)
+
+
+class NoteOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField(source="pk")
+    at = serializers.DateTimeField()
+    author = serializers.CharField()
+    text = serializers.CharField()
+
+
+class OneGroupOut(GroupOut):
+    """With what a page says of it: failures by hour, notes, what it speaks for, who may own it."""
+
+    runbook = serializers.CharField()
+    hours = serializers.ListField(child=serializers.IntegerField(), help_text="Of the last 24, the oldest first.")
+    notes = NoteOut(many=True)
+    speaks_for = serializers.ListField(child=serializers.CharField())
+    owners = serializers.ListField(child=serializers.CharField())
+
+
+class MaybeReason(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=1000, allow_blank=True, default="")
+
+
+class AssignIn(MaybeReason):
+    owner = serializers.CharField(max_length=150, allow_blank=True, help_text="A user's name; empty: nobody.")
+
+
+class RunbookIn(serializers.Serializer[Any]):
+    runbook_url = serializers.CharField(max_length=200, allow_blank=True)
+
+
+class NoteIn(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=4_000)
+
+
+class MergeIn(Reason):
+    """The groups that this one speaks for from then on."""
+
+    groups = serializers.ListField(child=serializers.CharField(max_length=24), min_length=1, max_length=50)
+
+
+class SplitIn(Reason):
+    """Either letters and a name for them, or the part by which all are told apart."""
+
+    letters = serializers.ListField(child=serializers.UUIDField(), max_length=500, default=list)
+    name = serializers.CharField(max_length=200, allow_blank=True, default="")
+    by = serializers.CharField(
+        max_length=80, allow_blank=True, default="", help_text="queue, broker, reason, key.<name>."
+    )
+
+
+class SplitOut(serializers.Serializer[Any]):
+    """The new group, or the rule that tells them apart."""
+
+    group = GroupOut(allow_null=True)
+    rule = serializers.IntegerField(allow_null=True)
+
+
+class GroupRuleIn(serializers.Serializer[Any]):
+    """Which failures (all that is given must fit) and by which parts they belong together; docs/groups.md."""
+
+    name = serializers.CharField(max_length=120)
+    flow = serializers.CharField(max_length=200, allow_blank=True, default="")
+    step = serializers.CharField(max_length=120, allow_blank=True, default="")
+    error_type = serializers.CharField(max_length=300, allow_blank=True, default="")
+    words = serializers.CharField(max_length=310, allow_blank=True, default="")
+    destination = serializers.CharField(max_length=300, allow_blank=True, default="")
+    reason = serializers.ChoiceField(choices=["", *DeadLetter.ReasonCode.values], default="")
+    parts = serializers.ListField(child=serializers.CharField(max_length=80), max_length=8, default=list)
+    failure_class = serializers.ChoiceField(choices=["", *CLASSES], default="")
+    runbook_url = serializers.CharField(max_length=200, allow_blank=True, default="")
+
+
+class NewGroupRuleIn(GroupRuleIn):
+    environment = serializers.SlugField()
+
+
+class GroupRulePreviewIn(NewGroupRuleIn):
+    instead_of = serializers.IntegerField(
+        required=False, min_value=1, help_text="Id of the rule that it would replace."
+    )
+
+
+class GroupRuleOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField(source="pk")
+    environment = serializers.SlugField(source="environment.slug")
+    position = serializers.IntegerField()
+    name = serializers.CharField()
+    flow = serializers.CharField()
+    step = serializers.CharField()
+    error_type = serializers.CharField()
+    words = serializers.CharField()
+    destination = serializers.CharField()
+    reason = serializers.CharField()
+    parts = serializers.ListField(child=serializers.CharField())
+    failure_class = serializers.CharField()
+    runbook_url = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    created_by = serializers.CharField()
+
+
+class WayOut(serializers.Serializer[Any]):
+    before = serializers.CharField(source="before.reference", allow_null=True, default=None)
+    after = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class GroupRulePreviewOut(serializers.Serializer[Any]):
+    """What a rule would do to the last seven days."""
+
+    looked_at = serializers.IntegerField(help_text="Letters, the newest.")
+    at_least = serializers.BooleanField(source="capped", help_text="More came than was looked at.")
+    letters = serializers.IntegerField(help_text="That fit it.")
+    messages = serializers.IntegerField(help_text="Without a letter, in groups that fit it.")
+    moved = serializers.IntegerField(help_text="Letters that would be in another group.")
+    ways = WayOut(many=True)
+
+
+class MoveGroupRuleIn(Reason):
+    to = serializers.IntegerField(min_value=1, max_value=1000, help_text="Place in the order, from 1.")
+
+
+class ApplyIn(Reason):
+    environment = serializers.SlugField()
+
+
+class AppliedOut(serializers.Serializer[Any]):
+    moved = serializers.IntegerField()
+    more = serializers.BooleanField(help_text="More wait than it had time for; the older ones stay.")

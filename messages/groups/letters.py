@@ -1,0 +1,98 @@
+"""Dead letters as they are stored: which group each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from messages.dead_letters.items import NewDeadLetter
+from messages.groups.assign import (
+    Home,
+    Seen,
+    count_in_hours,
+    find_homes,
+    group_messages,
+    names_of_flows,
+    rules_of,
+    tell_failed,
+)
+from messages.groups.fingerprint import Failure
+from messages.ingest import clean
+from messages.ingest.messages_sql import run
+
+OF_MESSAGES = """
+SELECT m.id, g.id, coalesce(g.merged_into_id, g.id) FROM messaging_failuregroup g
+JOIN messaging_message m ON m.group_id = g.id AND m.flow_id = g.flow_id
+WHERE m.id = ANY(%b) ORDER BY g.id FOR KEY SHARE OF g
+"""
+
+
+def home_letters(
+    environment_id: int, letters: Sequence[NewDeadLetter], flows: Mapping[UUID, int], now: datetime
+) -> dict[UUID, Home]:
+    """Return {letter id: its group}, inside of the caller's transaction and before the letters are written.
+
+    A letter that says nothing of its error (SQS tells no reason) belongs to the group of its message, when an event told more.
+    """
+    if not letters:
+        return {}
+    rules = rules_of(environment_id)
+    names = names_of_flows(flows.values()) if any(rule.flow for rule in rules) else {}
+    told = _of_their_messages([letter for letter in letters if _is_silent(letter)], flows)
+    others = [letter for letter in letters if letter.id not in told]
+    seen = [
+        Seen(failure=failure_of(one, flows[one.id], names.get(flows[one.id], "")), at=one.failed_at) for one in others
+    ]
+    homes = find_homes(environment_id, seen, rules, now, column="letters")
+    return told | {letter.id: home for letter, home in zip(others, homes, strict=True)}
+
+
+def failure_of(letter: NewDeadLetter, flow_id: int, flow: str) -> Failure:
+    texts = letter.texts
+    return Failure(
+        flow_id=flow_id,
+        flow=flow,
+        step=clean.text(letter.item.system, 120),
+        error_type=texts["error_root_type"],
+        message=texts["error_message"] or texts["reason"],
+        destination=texts["origin"] or texts["queue"],
+        reason=letter.item.reason_code,
+        queue=texts["queue"],
+        broker=texts["broker"],
+        keys=letter.keys,
+    )
+
+
+def _is_silent(letter: NewDeadLetter) -> bool:
+    texts = letter.texts
+    return letter.message_uid is not None and not (
+        texts["error_type"] or texts["error_root_type"] or texts["error_message"]
+    )
+
+
+def _of_their_messages(letters: Iterable[NewDeadLetter], flows: Mapping[UUID, int]) -> dict[UUID, Home]:
+    by_message: dict[Any, list[UUID]] = {}
+    for letter in letters:
+        by_message.setdefault(letter.message_uid, []).append(letter.id)
+    if not by_message:
+        return {}
+    found = run(
+        OF_MESSAGES,
+        [
+            list(by_message),
+        ],
+    ).fetchall()
+    return {pk: Home(group, speaks_for) for uid, group, speaks_for in found for pk in by_message[uid]}
+
+
+def count_letters(
+    letters: Sequence[NewDeadLetter], homes: Mapping[UUID, Home], first_seen: Mapping[UUID, datetime], now: datetime
+) -> None:
+    """Count letters that were written, tell resolved groups that they failed again, and give their messages the same group."""
+    group_messages(
+        {letter.message_uid: homes[letter.id].group_id for letter in letters if letter.message_uid}, first_seen
+    )
+    tell_failed((homes[letter.id] for letter in letters), now)
+    count_in_hours(((homes[letter.id].group_id, letter.failed_at) for letter in letters), column="letters")

@@ -1,0 +1,82 @@
+"""Failure groups as pages and REST say them. No I/O; the caller brings the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from console.core.charts import Chart, Mark, Series, Spark, line_chart, spark
+from console.core.words import age_words
+from messages.groups.classes import CLASSES
+from messages.groups.figures import amount_words, reach_words
+from messages.groups.states import WORDS
+from messages.models import FailureGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A group as a row of the list."""
+
+    group: FailureGroup
+    spark: Spark
+    reach: str
+    amounts: str
+
+
+def reach_said(group: FailureGroup) -> str:
+    """Return "181 orders of 63 customers, €74,912", "nothing waits" when that is so."""
+    if not group.waiting:
+        return "nothing waits"
+    return reach_words(
+        waiting=group.waiting,
+        customers=group.customers,
+        documents=group.documents,
+        amounts=group.amounts,
+        word=group.word,
+        capped=group.capped,
+    )
+
+
+def line_of(group: FailureGroup, hours: Sequence[int]) -> Line:
+    label = f"failed by hour, last {len(hours)} hours: {sum(hours)}"
+    return Line(
+        group=group,
+        spark=spark(hours, bad=[count > 0 for count in hours], label=label),
+        reach=reach_said(group),
+        amounts=amount_words(group.amounts),
+    )
+
+
+def trend_chart(hours: Sequence[int], marks: Sequence[Mark], *, now: datetime) -> Chart:
+    """Return the failures by hour with what changed meanwhile."""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    instants = [this_hour - timedelta(hours=len(hours) - 1 - at) for at in range(len(hours))]
+    series = Series(name="failed", look="bad", values=list(hours), area=True)
+    return line_chart(instants, [series], label=f"Failures an hour, last {len(hours)} hours", marks=marks)
+
+
+def sentence_of(group: FailureGroup, *, now: datetime) -> str:
+    """Return what a tired person needs first: how much, since when, whether it still comes."""
+    waits = reach_said(group)
+    told = f"{waits[:1].upper()}{waits[1:]}"
+    if group.waiting and group.oldest_at:
+        told += f", the oldest for {age_words(now - group.oldest_at, long=True)}"
+    quiet = now - group.last_seen_at
+    last = (
+        "it still fails" if quiet < timedelta(minutes=5) else f"the last one failed {age_words(quiet, long=True)} ago"
+    )
+    return f"{told}; {last}."
+
+
+def words_of_state(group: FailureGroup) -> str:
+    return WORDS[group.state]
+
+
+def action_of(group: FailureGroup) -> str:
+    """Return what is usually done first about failures of this class."""
+    return CLASSES[group.failure_class].action
+
+
+def meaning_of(group: FailureGroup) -> str:
+    return CLASSES[group.failure_class].words

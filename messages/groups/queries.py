@@ -1,0 +1,217 @@
+"""Reads of failure groups: the list in order of reach, one group with what a page says of it, who may own it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Count, Min, Q, Sum
+
+from console.audit.models import AuditEntry
+from console.core.errors import Invalid
+from console.core.paging import Page, decode_numbers_cursor, encode_cursor
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import possible_owners, visible_dead_letters, visible_group_rules, visible_groups, visible_systems
+from messages.groups.classes import CLASSES
+from messages.groups.refresh import hours_of
+from messages.groups.states import STATES
+from messages.ingest.messages_sql import run
+from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
+
+TABS = ("failing", "resolved", "all")
+MOST_SHOWN = 100
+FAILING = (Q(letters__gt=0) | Q(failed__gt=0)) & ~Q(state="resolved")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a list of groups is narrowed to; empty is everything. owner: a user's name, or "none"."""
+
+    show: str = "failing"
+    flow: str = ""
+    state: str = ""
+    failure_class: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """causes  that fail now.   escalating  of them.   waiting  letters and messages.   largest  the one that reaches furthest."""
+
+    causes: int
+    flows: int
+    escalating: int
+    waiting: int
+    oldest_at: datetime | None
+    largest: FailureGroup | None
+
+
+def check_filter(only: Filter) -> None:
+    """Raise Invalid for a word that no group can have."""
+    for name, value, words in (
+        ("show", only.show, TABS),
+        ("state", only.state, ("", *STATES)),
+        ("class", only.failure_class, ("", *CLASSES)),
+    ):
+        if value not in words:
+            raise Invalid(f"{name} is one of {', '.join(one for one in words if one)}, not “{value[:40]}”")
+
+
+def find_groups(
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    only: Filter | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[FailureGroup]:
+    """Return groups, what reaches furthest first; what was merged into another is not there. Raises Invalid, InvalidCursor.
+
+    Keyset over (blast, id). A group whose figures change between two pages may be in both or, seldom, in none.
+    """
+    only = only or Filter()
+    check_filter(only)
+    rows = visible_groups(actor).filter(environment__in=environments, merged_into=None)
+    if only.show == "failing":
+        rows = rows.filter(FAILING)
+    elif only.show == "resolved":
+        rows = rows.filter(state="resolved")
+    if only.flow:
+        rows = rows.filter(flow__name=only.flow)
+    if only.state:
+        rows = rows.filter(state=only.state)
+    if only.failure_class:
+        rows = rows.filter(failure_class=only.failure_class)
+    if only.owner:
+        rows = rows.filter(owner=None) if only.owner == "none" else rows.filter(owner__username=only.owner)
+    if cursor:
+        blast, pk = decode_numbers_cursor(cursor, 2)
+        rows = rows.filter(blast__lte=blast).filter(Q(blast__lt=blast) | Q(blast=blast, pk__lt=pk))
+    found = list(rows.order_by("-blast", "-id")[: limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], encode_cursor(last.blast, last.pk) if last else None)
+
+
+def verdict_of(actor: Actor, environment: Environment) -> Verdict:
+    """Return the numbers of the first sentence; two queries."""
+    failing = visible_groups(actor).filter(FAILING, environment=environment, merged_into=None).order_by()
+    counted = failing.aggregate(
+        causes=Count("pk"),
+        flows=Count("flow", distinct=True),
+        escalating=Count("pk", filter=Q(state="escalating")),
+        letters=Sum("letters"),
+        failed=Sum("failed"),
+        oldest_at=Min("oldest_at"),
+    )
+    largest = failing.order_by("-blast", "-id").first() if counted["causes"] else None
+    return Verdict(
+        causes=counted["causes"],
+        flows=counted["flows"],
+        escalating=counted["escalating"],
+        waiting=(counted["letters"] or 0) + (counted["failed"] or 0),
+        oldest_at=counted["oldest_at"],
+        largest=largest,
+    )
+
+
+def count_failing(actor: Actor, environment: Environment) -> int:
+    """Return how many causes fail now."""
+    return visible_groups(actor).filter(FAILING, environment=environment, merged_into=None).order_by().count()
+
+
+def trends_of(groups: Sequence[FailureGroup], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
+    """Return {group: failures by hour}, oldest first, with those of what is merged into it; two queries."""
+    parts = {group.pk: [group.pk] for group in groups}
+    for pk, target in FailureGroup.objects.filter(merged_into__in=list(parts)).values_list("pk", "merged_into_id"):
+        parts[target].append(pk)
+    return hours_of(parts, now, back=back)
+
+
+def whole_of(group: FailureGroup) -> list[FailureGroup]:
+    """Return what was merged into a group."""
+    return list(FailureGroup.objects.filter(merged_into=group).order_by("pk")[:MOST_SHOWN])
+
+
+def history_of_group(group: FailureGroup) -> list[AuditEntry]:
+    """Return what was done to a group, newest first."""
+    return list(
+        AuditEntry.objects.filter(object_kind="failuregroup", object_id=str(group.pk)).order_by("-id")[:MOST_SHOWN]
+    )
+
+
+def notes_of(group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> list[GroupNote]:
+    """Return the notes of a group and of what was merged into it, newest first."""
+    return list(GroupNote.objects.filter(group__in=[group.pk, *(one.pk for one in parts)])[:MOST_SHOWN])
+
+
+def longest_waiting(actor: Actor, group: FailureGroup, *, most: int) -> list[UUID]:
+    """Return the letters of a group that are open, those that were harvested first first."""
+    mine = Q(group=group) | Q(group__merged_into=group)
+    letters = visible_dead_letters(actor).filter(mine, state=DeadLetter.State.OPEN)
+    return list(letters.order_by("pk").values_list("pk", flat=True)[:most])
+
+
+def sample_of(actor: Actor, group: FailureGroup) -> DeadLetter | None:
+    """Return the newest letter of a group, whose error stands for all."""
+    return visible_dead_letters(actor).filter(group=group).order_by("-pk").first()
+
+
+def owners_of(group: FailureGroup) -> list[str]:
+    """Return the names of those who may own a group."""
+    return list(possible_owners(group.flow).values_list("username", flat=True)[:MOST_SHOWN])
+
+
+def owner_names(actor: Actor, environment: Environment) -> list[str]:
+    """Return who owns groups that the actor sees."""
+    groups = visible_groups(actor).filter(environment=environment, owner__isnull=False).order_by()
+    return sorted(set(groups.values_list("owner__username", flat=True)[:1000]))
+
+
+def others_of_flow(actor: Actor, group: FailureGroup) -> list[FailureGroup]:
+    """Return groups that this one could be merged into or take in, what reaches furthest first."""
+    groups = visible_groups(actor).filter(flow=group.flow_id, merged_into=None).exclude(pk=group.pk)
+    return list(groups.order_by("-blast", "-id")[:MOST_SHOWN])
+
+
+def runbook_of(group: FailureGroup) -> str:
+    """Return the group's runbook, else that of its rule, else that of its flow."""
+    rule = GroupRule.objects.filter(pk=group.rule_id).first() if group.rule_id and not group.runbook_url else None
+    return group.runbook_url or (rule.runbook_url if rule else "") or group.flow.runbook_url
+
+
+def systems_of(actor: Actor, group: FailureGroup) -> list[str]:
+    """Return the names of systems whose changes may explain a group: where it failed."""
+    return list(
+        visible_systems(actor).filter(environment=group.environment, name=group.step).values_list("name", flat=True)
+    )
+
+
+def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRule, int]]:
+    """Return the grouping rules in the order they are tried, each with how many groups it made that fail now."""
+    rules = visible_group_rules(actor).filter(environment=environment)
+    groups = visible_groups(actor).filter(FAILING, rule__in=rules, merged_into=None).order_by()
+    counts = dict(groups.values_list("rule_id").annotate(Count("pk")))
+    return [(rule, counts.get(rule.pk, 0)) for rule in rules.order_by("position", "id")]
+
+
+NEWEST = """
+SELECT g.id, d.id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
+    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND state IN ('open', 'replaying') ORDER BY id DESC LIMIT 1
+) d
+"""
+
+
+def newest_waiting(pks: Collection[int]) -> dict[int, UUID]:
+    """Return {group: its newest letter that waits}, each from the end of its index."""
+    return dict(run(NEWEST, [sorted(pks)]).fetchall()) if pks else {}
+
+
+def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGroup]:
+    """Return {group: the group that speaks for it, itself when it was not merged}, of those that the actor may see."""
+    found = visible_groups(actor).in_bulk(sorted(pks)) if pks else {}
+    missing = {one.merged_into_id for one in found.values() if one.merged_into_id} - set(found)
+    known = found | (visible_groups(actor).in_bulk(sorted(pk for pk in missing if pk)) if missing else {})
+    return {pk: known.get(one.merged_into_id or pk, one) for pk, one in found.items()}

@@ -1,0 +1,189 @@
+"""The figures of groups, brought up to date every few seconds: what waits, whom it touches, whether it grows.
+
+Compared, not counted along: what waits is read from an index of what waits, and a group whose figures say something else is read anew.
+So nobody who closes or opens a letter has to think of groups, and whatever was missed is right a moment later.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, Sum
+
+from messages.groups.assign import move
+from messages.groups.figures import blast_of, reach_of, spread_of
+from messages.groups.fingerprint import in_common
+from messages.groups.states import next_state, trend_of
+from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupMinute
+from messages.models.stream import MessageStatus, Operation, Outcome
+
+MOST_READ = 5_000  # newest letters, and as many messages, of a group whose keys are looked at
+SAMPLE = 50  # of them whose words make the title
+AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
+STANDS = timedelta(hours=24)  # a failed message without a dead letter counts for a day: nobody can close it
+LATELY = timedelta(hours=3)  # in which one message failing is told from all failing
+AGAIN = timedelta(seconds=30)  # a group with failed messages is read so often: they may have been delivered meanwhile
+
+WAITING = """
+SELECT coalesce(g.merged_into_id, g.id), sum(w.count), sum(w.replaying), min(w.oldest), max(w.latest), max(w.newest)
+FROM (
+    SELECT group_id, count(*) AS count, count(*) FILTER (WHERE state = 'replaying') AS replaying, min(failed_at) AS oldest,
+           max(failed_at) AS latest, max(id::text) AS newest
+    FROM messaging_deadletter WHERE state IN ('open', 'replaying') AND group_id IS NOT NULL GROUP BY group_id
+) w JOIN messaging_failuregroup g ON g.id = w.group_id GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Letters of a group that are open or being replayed."""
+
+    count: int = 0
+    replaying: int = 0
+    oldest_at: datetime | None = None
+    latest_at: datetime | None = None
+    newest: UUID | None = None
+
+
+NONE = Waiting()
+
+
+def refresh_groups(*, now: datetime | None = None) -> int:
+    """Read anew the groups whose figures are not those of what waits; return how many. Twice at once does the work twice, no harm."""
+    now = now or datetime.now(UTC)
+    waiting, failing = _waiting(), _failing(now)
+    due = [group for group in _candidates(waiting, failing) if _is_due(group, waiting, failing, now)]
+    due.sort(key=lambda group: group.figures_at or group.first_seen_at)
+    _read_anew(due[:AT_ONCE], waiting, now)
+    return len(due)
+
+
+def _waiting() -> dict[int, Waiting]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return {row[0]: Waiting(int(row[1]), int(row[2]), row[3], row[4], UUID(row[5])) for row in cursor.fetchall()}
+
+
+def _failing(now: datetime) -> set[int]:
+    """Return the groups, as they are merged, in which a message without a letter failed within a day."""
+    rows = GroupHour.objects.filter(hour__gt=now - STANDS - timedelta(hours=1), messages__gt=0)
+    found = set(rows.values_list("group_id", "group__merged_into_id").distinct())
+    return {merged or pk for pk, merged in found}
+
+
+def _candidates(waiting: Collection[int], failing: Collection[int]) -> list[FailureGroup]:
+    said = Q(letters__gt=0) | Q(failed__gt=0) | Q(state="escalating") | Q(figures_at=None)
+    wanted = said | Q(pk__in=[*waiting, *failing])
+    return list(FailureGroup.objects.filter(wanted, merged_into=None))
+
+
+def _is_due(group: FailureGroup, waiting: dict[int, Waiting], failing: Collection[int], now: datetime) -> bool:
+    is_now = waiting.get(group.pk, NONE)
+    if group.figures_at is None:
+        return True
+    if (group.letters, group.replaying, group.newest) != (is_now.count, is_now.replaying, is_now.newest):
+        return True
+    watched = group.pk in failing or group.failed or group.state == "escalating"
+    return bool(watched) and group.figures_at < now - AGAIN
+
+
+def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now: datetime) -> None:
+    if not groups:
+        return
+    parts: dict[int, list[int]] = {group.pk: [group.pk] for group in groups}
+    for pk, target in FailureGroup.objects.filter(merged_into__in=list(parts)).values_list("pk", "merged_into_id"):
+        parts[target].append(pk)
+    passed = _passed({group.flow_id for group in groups}, now)
+    hours = hours_of(parts, now)
+    for group in groups:
+        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), passed.get(group.flow_id), hours[group.pk], now)
+
+
+def _passed(flows: Collection[int], now: datetime) -> dict[int, int]:
+    """Return {flow: messages processed without an error lately}, of flows that events tell of at all."""
+    rows = RollupMinute.objects.filter(minute__gte=now - LATELY, flow_id__in=flows)
+    good = Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)
+    return {flow: count or 0 for flow, count in rows.values_list("flow_id").annotate(count=Sum("count", filter=good))}
+
+
+def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
+    """Return {group: failures by hour}, oldest of `back` hours first, the one that runs last. parts: {group: [it and what is merged into it]}"""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    since = this_hour - timedelta(hours=back - 1)
+    owner = {part: pk for pk, several in parts.items() for part in several}
+    found = {pk: [0] * back for pk in parts}
+    rows = GroupHour.objects.filter(group_id__in=list(owner), hour__gte=since)
+    for part, hour, letters, messages in rows.values_list("group_id", "hour").annotate(Sum("letters"), Sum("messages")):
+        at = min(back - 1, (hour - since) // timedelta(hours=1))
+        found[owner[part]][at] += letters + messages
+    return found
+
+
+def _refresh(
+    group: FailureGroup, parts: Sequence[int], letters: Waiting, passed: int | None, hours: Sequence[int], now: datetime
+) -> None:
+    # One group at a time, each by its index in order: newest first.
+    rows: list[tuple[Any, ...]] = []
+    for part in parts:
+        found = DeadLetter.objects.filter(group_id=part, state__in=["open", "replaying"]).order_by("-id")
+        rows += found.values_list("keys", "error_message", "reason")[:MOST_READ] if letters.count else []
+    messages = _standing(parts, now)
+    reach = reach_of([*(row[0] for row in rows), *(row[0] for row in messages)])
+    failed = len(messages)
+    waiting = letters.count + failed
+    customers, documents = len(reach.customers), len(reach.documents)
+    oldest = min((at for at in (letters.oldest_at, *(row[2] for row in messages)) if at), default=None)
+    latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
+    spread = spread_of(reach.documents, failed=sum(hours[-int(LATELY / timedelta(hours=1)) :]), passed=passed)
+    said = [row[1] or row[2] for row in rows[:SAMPLE]] + [row[1] or "" for row in messages[:SAMPLE]]
+    figures = {
+        "letters": letters.count,
+        "replaying": letters.replaying,
+        "failed": failed,
+        "customers": customers,
+        "documents": documents,
+        "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
+        "word": reach.word[:64],
+        "capped": len(rows) < letters.count or failed >= MOST_READ,
+        "oldest_at": oldest,
+        "last_seen_at": latest,
+        "spread": spread.kind if waiting else "",
+        "spread_words": spread.words if waiting else "",
+        "blast": blast_of(customers=customers, documents=documents, waiting=waiting),
+        "newest": letters.newest,
+        "figures_at": now,
+    }
+    if said and not group.name:
+        figures["title"] = in_common(said)
+    FailureGroup.objects.filter(pk=group.pk).update(**figures)
+    age = (now - group.first_seen_at) / timedelta(hours=1)
+    happening = trend_of(hours, age_hours=age)
+    if happening and next_state(group.state, happening):
+        action = "group.escalated" if happening == "grow" else "group.calmed"
+        move(group.pk, group.state, happening, action, now, failures=hours[-1])
+
+
+def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:
+    """Return (keys, error, when) of messages that failed within a day, stand so and have no dead letter; the newest 5,000."""
+    since = now - STANDS
+    found: dict[UUID, tuple[Any, ...]] = defaultdict(tuple)
+    for part in parts:
+        rows = Message.objects.filter(
+            group_id=part,
+            status=MessageStatus.FAILED,
+            first_seen_at__gte=since,
+            first_seen_on__gte=since.date() - timedelta(days=4),
+        )
+        rows = rows.exclude(Exists(DeadLetter.objects.filter(message_uid=OuterRef("id"))))
+        # Ordered as the index is, backwards: the newest, without reading the others.
+        for pk, *row in rows.order_by("-first_seen_at", "-id").values_list("id", "keys", "error_message", "failed_at")[
+            :MOST_READ
+        ]:
+            found[pk] = tuple(row)
+    return list(found.values())[:MOST_READ]

@@ -1,0 +1,263 @@
+"""Operators' grouping rules: every write, and the preview of one over the last seven days before it is saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max, Sum
+
+from console.audit.services import record_audit
+from console.core.errors import Conflict, Invalid
+from console.core.ids import uuid7_floor
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import check_can_group, visible_dead_letters, visible_groups
+from messages.groups.assign import as_rule
+from messages.groups.classes import CLASSES
+from messages.groups.fingerprint import Failure, fingerprint_of
+from messages.groups.rules import MOST_PARTS, Placed, Rule, is_part, place
+from messages.groups.services import check_reason, check_url
+from messages.groups.sweep import failure_of_row
+from messages.models import DeadLetter, FailureGroup, GroupHour, GroupRule
+
+MOST_RULES = 100  # in one environment: each costs time on every failure
+LOOKED_BACK = timedelta(days=7)
+LOOKED_AT = 10_000  # newest letters of the seven days
+SHOWN = 20
+TEXTS = {"name": 120, "flow": 200, "step": 120, "error_type": 300, "words": 310, "destination": 300, "reason": 20}
+MATCHERS = ("flow", "step", "error_type", "words", "destination", "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGroupRule:
+    """What an operator says of a rule. Patterns have * and ?; an empty one fits everything; no parts: one group a flow."""
+
+    name: str
+    flow: str = ""
+    step: str = ""
+    error_type: str = ""
+    words: str = ""
+    destination: str = ""
+    reason: str = ""
+    parts: tuple[str, ...] = ()
+    failure_class: str = ""
+    runbook_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """So many letters of one group would be in another."""
+
+    before: FailureGroup | None
+    after: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulePreview:
+    """What a rule would do to the last seven days. letters that fit it, messages without a letter in groups that fit it.
+
+    ways    the most frequent first.   moved  letters that would be in another group.   capped  more came than was looked at.
+    """
+
+    looked_at: int
+    letters: int
+    messages: int
+    moved: int
+    ways: tuple[Way, ...]
+    capped: bool
+
+
+def check_said(said: NewGroupRule) -> NewGroupRule:
+    """Return a rule trimmed; raises Invalid, in words, for one that cannot be."""
+    said = replace(said, **{name: getattr(said, name).replace("\x00", "").strip() for name in TEXTS})
+    for name, most in TEXTS.items():
+        if len(getattr(said, name)) > most:
+            raise Invalid(f"{name.replace('_', ' ')} has at most {most} characters")
+    if not said.name:
+        raise Invalid("give the rule a name: its groups are called by it")
+    if not any(getattr(said, name) for name in MATCHERS):
+        raise Invalid("say which failures the rule is for: a rule for everything would hide every other cause")
+    if said.reason and said.reason not in DeadLetter.ReasonCode.values:
+        raise Invalid(f"reason is one of {', '.join(DeadLetter.ReasonCode.values)}")
+    if said.failure_class and said.failure_class not in CLASSES:
+        raise Invalid(f"class is one of {', '.join(CLASSES)}")
+    if len(said.parts) > MOST_PARTS or not all(is_part(one) for one in said.parts):
+        raise Invalid(
+            f"at most {MOST_PARTS} parts: step, error_type, message, destination, queue, broker, reason, key.<name>"
+        )
+    return replace(said, parts=tuple(dict.fromkeys(said.parts)), runbook_url=check_url(said.runbook_url))
+
+
+def _columns(said: NewGroupRule) -> dict[str, Any]:
+    return {name: getattr(said, name) for name in (*TEXTS, "failure_class", "runbook_url")} | {
+        "parts": list(said.parts)
+    }
+
+
+@transaction.atomic
+def add_rule(environment: Environment, said: NewGroupRule, *, by: Actor) -> GroupRule:
+    """Append a rule: what fails from then on is grouped by it. Raises Forbidden, Invalid, Conflict."""
+    check_can_group(by, environment)
+    said = check_said(said)
+    rules = GroupRule.objects.filter(environment=environment)
+    if rules.count() >= MOST_RULES:
+        raise Invalid(f"{environment.slug} has {MOST_RULES} grouping rules, and more are not taken")
+    last = rules.aggregate(last=Max("position"))["last"] or 0
+    try:
+        with transaction.atomic():
+            made = GroupRule.objects.create(
+                environment=environment, position=last + 1, created_by=by.name, **_columns(said)
+            )
+    except IntegrityError as error:
+        raise Conflict(f"there is a grouping rule “{said.name}” already") from error
+    _audit(by, "group_rule.added", made)
+    return made
+
+
+@transaction.atomic
+def change_rule(rule: GroupRule, said: NewGroupRule, *, by: Actor) -> GroupRule:
+    """Replace what a rule says. Raises Forbidden, Invalid, Conflict."""
+    check_can_group(by, rule.environment)
+    columns = _columns(check_said(said))
+    changed = sorted(name for name, value in columns.items() if getattr(rule, name) != value)
+    try:
+        with transaction.atomic():
+            GroupRule.objects.filter(pk=rule.pk).update(**columns)
+    except IntegrityError as error:
+        raise Conflict(f"there is a grouping rule “{columns['name']}” already") from error
+    rule.refresh_from_db()
+    _audit(by, "group_rule.changed", rule, details={"changed": changed})
+    return rule
+
+
+@transaction.atomic
+def remove_rule(rule: GroupRule, *, by: Actor, reason: str) -> None:
+    """Remove a rule; its groups stay, and what comes goes by the next rule that fits. Raises Forbidden, Invalid."""
+    check_can_group(by, rule.environment)
+    _audit(by, "group_rule.removed", rule, reason=check_reason(reason))
+    rule.delete()
+
+
+@transaction.atomic
+def move_rule(rule: GroupRule, *, to: int, by: Actor, reason: str) -> None:
+    """Put a rule in a place of the order, counted from 1; beyond the ends is at them. Raises Forbidden, Invalid."""
+    check_can_group(by, rule.environment)
+    reason = check_reason(reason)
+    # Locked in one order, so that two operators who move at the same time wait instead of losing one move.
+    rules = list(
+        GroupRule.objects.select_for_update().filter(environment=rule.environment_id).order_by("position", "id")
+    )
+    moved = next((one for one in rules if one.pk == rule.pk), None)
+    if moved is None:
+        return
+    rules.remove(moved)
+    rules.insert(max(0, to - 1), moved)
+    for position, one in enumerate(rules, 1):
+        if one.position != position:
+            GroupRule.objects.filter(pk=one.pk).update(position=position)
+    _audit(by, "group_rule.moved", rule, reason=reason, details={"to": rules.index(moved) + 1})
+
+
+def place_of(rule: GroupRule) -> int:
+    """Return the place of a rule in the order, from 1."""
+    earlier = GroupRule.objects.filter(environment=rule.environment_id)
+    return (
+        earlier.filter(position__lt=rule.position).count()
+        + earlier.filter(position=rule.position, pk__lt=rule.pk).count()
+        + 1
+    )
+
+
+def preview_rule(
+    environment: Environment, said: NewGroupRule, *, by: Actor, instead_of: GroupRule | None = None
+) -> RulePreview:
+    """Return what a rule would do to the letters of the last seven days that the actor may see; nothing is written.
+
+    A new rule is tried after all others, a changed one in its place. Raises Forbidden, Invalid.
+    """
+    check_can_group(by, environment)
+    draft = _draft(check_said(said), instead_of)
+    rows = list(GroupRule.objects.filter(environment=environment).order_by("position", "id"))
+    rules = [draft if instead_of is not None and row.pk == instead_of.pk else as_rule(row) for row in rows]
+    rules += [] if instead_of is not None else [draft]
+    since = datetime.now(UTC) - LOOKED_BACK
+    letters = visible_dead_letters(by).filter(environment=environment, pk__gte=uuid7_floor(since)).order_by("-pk")
+    found = list(letters.defer("error_stack", "route").select_related("flow", "system")[: LOOKED_AT + 1])
+    fitting, ways = 0, Counter[tuple[int | None, str]]()
+    groups = {
+        one.pk: one
+        for one in visible_groups(by).filter(pk__in={row.group_id for row in found[:LOOKED_AT] if row.group_id})
+    }
+    for row in found[:LOOKED_AT]:
+        failure = failure_of_row(row)
+        placed = place(failure, rules)
+        if placed.rule is not draft:
+            continue
+        fitting += 1
+        if (before := groups.get(row.group_id or 0)) is None or not _is_there(before, placed, environment.pk):
+            ways[(row.group_id, _called(placed))] += 1
+    return RulePreview(
+        looked_at=min(len(found), LOOKED_AT),
+        letters=fitting,
+        messages=_messages(by, environment, rules, draft, since),
+        moved=sum(ways.values()),
+        ways=tuple(
+            Way(before=groups.get(before or 0), after=after, count=count)
+            for (before, after), count in ways.most_common(SHOWN)
+        ),
+        capped=len(found) > LOOKED_AT,
+    )
+
+
+def _draft(said: NewGroupRule, instead_of: GroupRule | None) -> Rule:
+    texts = {name: getattr(said, name) for name in TEXTS}
+    return Rule(id=instead_of.pk if instead_of else 0, parts=said.parts, failure_class=said.failure_class, **texts)
+
+
+def _is_there(group: FailureGroup, placed: Placed, environment_id: int) -> bool:
+    return group.fingerprint == fingerprint_of(environment_id, group.flow_id, placed.parts)
+
+
+def _called(placed: Placed) -> str:
+    parts = placed.parts
+    told = (
+        parts.step,
+        parts.error_type.rpartition(".")[2],
+        parts.message,
+        parts.destination,
+        *(value for _, value in parts.more),
+    )
+    return placed.name or ", ".join(one for one in told if one) or "the usual group"
+
+
+def _messages(by: Actor, environment: Environment, rules: Sequence[Rule], draft: Rule, since: datetime) -> int:
+    """Return how many messages without a letter failed in groups that the rule would be for: told from the groups, not from each."""
+    counts = dict(
+        GroupHour.objects.filter(hour__gte=since, messages__gt=0).values_list("group_id").annotate(Sum("messages"))
+    )
+    groups = visible_groups(by).filter(environment=environment, pk__in=list(counts))
+    return sum(counts[group.pk] for group in groups if place(_as_failure(group), rules).rule is draft)
+
+
+def _as_failure(group: FailureGroup) -> Failure:
+    return Failure(
+        flow_id=group.flow_id,
+        flow=group.flow.name,
+        step=group.step,
+        error_type=group.error_type,
+        message=group.title or group.message,
+        destination=group.destination,
+    )
+
+
+def _audit(by: Actor, action: str, rule: GroupRule, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
+    said = {name: getattr(rule, name) for name in MATCHERS if getattr(rule, name)} | {"parts": ", ".join(rule.parts)}
+    record_audit(
+        by, action, rule, environment=rule.environment, label=rule.name, reason=reason, details=details or said
+    )

@@ -1,0 +1,213 @@
+"""REST of failure groups: what the pages do, with curl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from console.audit.models import AuditEntry
+from console.identity.models import Role, Team
+from messages.groups.refresh import refresh_groups
+from messages.models import DeadLetter, FailureGroup, Flow, Message
+from tests.factories import api_key, environment, person, stored_letter
+
+pytestmark = pytest.mark.django_db
+
+
+class Api:
+    """One key's view of /api/v1/."""
+
+    def __init__(self, name: str = "root", role: Role = Role.OPERATOR, team: str = "Order team") -> None:
+        self.key = api_key(person(name, role, team=team))
+
+    def __call__(self, method: str, path: str, body: Any = None) -> Any:
+        call = getattr(Client(raise_request_exception=False), method)
+        more = {"data": body, "content_type": "application/json"} if body is not None else {}
+        return call(f"/api/v1/{path}", HTTP_AUTHORIZATION=f"Bearer {self.key}", **more)
+
+
+def three_letters() -> tuple[FailureGroup, FailureGroup]:
+    for number in range(2):
+        error = {"type": "ErpTimeout", "message": f"erp did not answer order {number}", "stack": ""}
+        stored_letter(error=error, keys={"order_no": str(number), "customer_no": str(number)})
+    stored_letter(
+        error={"type": "ValueError", "message": "vat_number is required", "stack": ""}, keys={"order_no": "9"}
+    )
+    refresh_groups()
+    large, small = FailureGroup.objects.order_by("-blast")
+    return large, small
+
+
+def test_groups_are_listed_filtered_and_paged():
+    large, small = three_letters()
+    api = Api()
+
+    first = api("get", "groups?limit=1").json()
+    second = Client().get(first["next"], HTTP_AUTHORIZATION=f"Bearer {api.key}").json()
+
+    assert [one["reference"] for one in first["results"] + second["results"]] == [large.reference, small.reference]
+    assert second["next"] is None
+    told = first["results"][0]
+    assert (told["reach"], told["state"], told["failure_class"], told["waiting"], told["environment"]) == (
+        "2 orders of 2 customers", "open", "transient", 2, "production",
+    )  # fmt: skip
+    assert [one["reference"] for one in api("get", "groups?class=data").json()["results"]] == [small.reference]
+    assert [one["reference"] for one in api("get", f"groups?q=group:{small.reference}").json()["results"]] == [
+        small.reference
+    ]
+    for wrong in ("state=x", "class=x", "show=x", "limit=0", "cursor=x", "owner=%00&state=x"):
+        assert api("get", f"groups?{wrong}").status_code == 400, wrong
+
+
+def test_one_group_says_its_hours_notes_runbook_and_owners():
+    large, _ = three_letters()
+    Flow.objects.update(runbook_url="https://wiki.example/flow")
+    api = Api("member")
+    assert api("post", f"groups/{large.reference}/notes", {"text": "ask the ERP team"}).status_code == 201
+    assert api("put", f"groups/{large.reference}/runbook", {"runbook_url": ""}).status_code == 200
+
+    told = api("get", f"groups/{large.reference.lower()}").json()
+
+    assert sum(told["hours"]) == 2
+    assert [note["text"] for note in told["notes"]] == ["ask the ERP team"]
+    assert (told["runbook"], told["owners"], told["speaks_for"]) == ("https://wiki.example/flow", ["member"], [])
+    assert told["action"].startswith("Wait until")
+    assert api("get", f"groups/{large.reference}/notes").json()["results"][0]["author"] == "member"
+
+
+def test_a_runbook_acknowledges_assigns_resolves_and_reopens():
+    large, _ = three_letters()
+    api = Api("member")
+    path = f"groups/{large.reference}"
+
+    assert api("post", f"{path}/acknowledge", {}).json()["owner"] == "member"
+    assert api("post", f"{path}/acknowledge", {}).json()["code"] == "group_state"
+    assert api("post", f"{path}/assign", {"owner": ""}).json()["owner"] is None
+    assert api("post", f"{path}/assign", {"owner": "nobody"}).status_code == 404
+    assert api("post", f"{path}/resolve", {}).status_code == 400
+    assert api("post", f"{path}/resolve", {"reason": "over"}).json()["state"] == "resolved"
+    assert api("post", f"{path}/reopen", {"reason": "not over"}).json()["state"] == "open"
+    assert api("get", "groups?show=resolved").json()["results"] == []
+    assert set(AuditEntry.objects.values_list("via", flat=True)) >= {"api"}
+
+
+def test_groups_are_merged_taken_apart_and_split():
+    large, small = three_letters()
+    api = Api()
+
+    merged = api("post", f"groups/{large.reference}/merge", {"groups": [small.reference], "reason": "one trouble"})
+    assert merged.status_code == 200
+    assert len(api("get", f"dead-letters?q=group:{large.reference}").json()["results"]) == 3
+    assert api("get", f"groups/{small.reference}").json()["merged_into"] == large.reference
+    assert api("post", f"groups/{small.reference}/acknowledge", {}).status_code == 409
+    assert api("post", f"groups/{small.reference}/apart", {"reason": "two troubles"}).json()["merged_into"] is None
+    assert api("post", f"groups/{small.reference}/apart", {"reason": "again"}).status_code == 409
+
+    letter = str(DeadLetter.objects.filter(group=large).first().pk)
+    made = api(
+        "post", f"groups/{large.reference}/split", {"letters": [letter], "name": "This one", "reason": "odd"}
+    ).json()
+    assert api("get", f"dead-letters/{letter}").json()["group"] == made["group"]["reference"]
+    assert (
+        api("post", f"groups/{large.reference}/split", {"letters": [letter], "name": "x", "reason": "odd"}).status_code
+        == 400
+    )
+    by_queue = api("post", f"groups/{large.reference}/split", {"by": "queue", "reason": "two queues"})
+    assert (by_queue.status_code, by_queue.json()["group"]) == (201, None)
+    assert api("post", f"groups/{large.reference}/split", {"by": "flow", "reason": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize("groups", [[], ["G-99999"], ["self"]])
+def test_what_cannot_be_merged_is_refused(groups: list[str]):
+    large, _ = three_letters()
+    wrong = {"groups": [large.reference if one == "self" else one for one in groups], "reason": "x"}
+
+    assert Api()("post", f"groups/{large.reference}/merge", wrong).status_code in {400, 404}
+
+
+def test_groups_of_two_flows_are_not_merged():
+    large, _ = three_letters()
+    other = stored_letter(origin="invoices")
+
+    answer = Api()("post", f"groups/{large.reference}/merge", {"groups": [f"G-{other.group_id}"], "reason": "x"})
+
+    assert answer.status_code == 400
+    assert "of another flow" in answer.json()["detail"]
+
+
+def test_rules_are_added_previewed_moved_changed_applied_and_removed():
+    three_letters()
+    api = Api()
+    said = {"environment": "production", "name": "ERP", "step": "erp", "parts": ["step", "reason"]}
+
+    preview = api("post", "rules/groups/preview", said).json()
+    assert (
+        preview["letters"],
+        preview["moved"],
+        preview["looked_at"],
+        sum(way["count"] for way in preview["ways"]),
+    ) == (3, 3, 3, 3)
+    assert {way["after"] for way in preview["ways"]} == {"ERP: erp, delivery_limit"}
+    first = api("post", "rules/groups", said).json()
+    assert api("post", "rules/groups", said).status_code == 409
+    second = api("post", "rules/groups", said | {"name": "Timeouts", "error_type": "*Timeout"}).json()
+    assert api("post", f"rules/groups/{second['id']}/move", {"to": 1, "reason": "more exact"}).status_code == 204
+    assert [one["name"] for one in api("get", "rules/groups").json()["results"]] == ["Timeouts", "ERP"]
+    again = {"instead_of": first["id"], **said}
+    assert api("post", "rules/groups/preview", again).json()["letters"] == 1
+    changed = api("put", f"rules/groups/{first['id']}", {"name": "ERP", "step": "erp"}).json()
+    assert (changed["parts"], api("get", f"rules/groups/{first['id']}").json()["id"]) == ([], first["id"])
+
+    applied = api("post", "rules/groups/apply", {"environment": "production", "reason": "cleaner"}).json()
+
+    assert applied == {"moved": 3, "more": False}
+    assert set(DeadLetter.objects.values_list("group__name", flat=True)) == {"ERP", "Timeouts: erp, delivery_limit"}
+    assert set(Message.objects.values_list("group_id", flat=True)) == set(
+        DeadLetter.objects.values_list("group_id", flat=True)
+    )
+    assert api("post", "rules/groups/apply", {"environment": "production", "reason": "again"}).json()["moved"] == 0
+    assert api("delete", f"rules/groups/{first['id']}", {"reason": "over"}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"step": ""}, {"parts": ["flow"]}, {"parts": ["key."]}, {"failure_class": "x"}, {"reason": "x"}, {"name": ""},
+     {"runbook_url": "ftp://x"}, {"parts": ["key.a"] * 9}, {"words": "x" * 400}],
+)  # fmt: skip
+def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, Any]):
+    environment()
+
+    answer = Api()("post", "rules/groups", {"environment": "production", "name": "x", "step": "erp"} | wrong)
+
+    assert answer.status_code == 400
+
+
+def test_a_stranger_sees_nothing_and_a_viewer_changes_nothing():
+    large, small = three_letters()
+    Flow.objects.update(team=Team.objects.create(name="ERP team"))
+    stranger, viewer = Api("stranger"), Api("viewer", Role.VIEWER, team="ERP team")
+    path = f"groups/{large.reference}"
+    said = {
+        "reason": "x",
+        "text": "x",
+        "owner": "",
+        "groups": [small.reference],
+        "by": "queue",
+        "runbook_url": "",
+        "environment": "production",
+    }
+
+    assert stranger("get", "groups").json()["results"] == []
+    assert stranger("get", path).status_code == 404
+    assert len(viewer("get", "groups").json()["results"]) == 2
+    assert viewer("get", path).json()["owners"] == []
+    for action in ("acknowledge", "resolve", "reopen", "assign", "notes", "merge", "apart", "split"):
+        assert stranger("post", f"{path}/{action}", said).status_code == 404, action
+        assert viewer("post", f"{path}/{action}", said).status_code == 403, action
+    assert viewer("put", f"{path}/runbook", said).status_code == 403
+    assert viewer("post", "rules/groups/apply", said).status_code == 403
+    assert viewer("post", "rules/groups", said | {"name": "x", "step": "x", "reason": ""}).status_code == 403
+    assert viewer("get", "rules/groups").status_code == 200
+    assert stranger("post", "rules/groups/apply", said).json() == {"moved": 0, "more": False}

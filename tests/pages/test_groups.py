@@ -1,0 +1,319 @@
+"""The pages of failures: the list in order of reach, one group with its actions, rights, and the rules with their preview."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from console.audit.models import AuditEntry
+from console.identity.models import Role, Team
+from messages.groups.refresh import refresh_groups
+from messages.groups.sweep import sweep_groups
+from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
+from tests.factories import agent_key, environment, event, memory_connection, push, stored_letter
+from tests.pages.people import signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+
+
+def fails(number: int, message: str = "", **changes: Any) -> DeadLetter:
+    said = message or f"erp did not answer order {number} in 30 s"
+    keys = {"order_no": f"47-{number}", "customer_no": str(number), "amount": "100", "currency": "EUR"}
+    return stored_letter(**{"error": {"type": "ErpTimeout", "message": said, "stack": ""}, "keys": keys} | changes)
+
+
+def two_groups() -> tuple[FailureGroup, FailureGroup]:
+    small = fails(1, "vat_number is required")
+    large, *_ = [fails(number) for number in range(3)]
+    refresh_groups()
+    return FailureGroup.objects.get(pk=large.group_id), FailureGroup.objects.get(pk=small.group_id)
+
+
+def test_the_list_says_one_sentence_and_shows_what_reaches_furthest_first():
+    large, small = two_groups()
+    client = signed_in()
+
+    page = client.get("/groups/")
+
+    text = text_of(page)
+    assert (
+        "2 causes in 1 flow. The one that reaches furthest: ErpTimeout: erp did not answer order … in 30 s , 3 orders of 3 customers, €300."
+        in text
+    )
+    assert text.index(large.reference) < text.index(small.reference)
+    assert [line.group.pk for line in page.context["lines"]] == [large.pk, small.pk]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", 2), ("?class=transient", 2), ("?class=data", 0), ("?state=open", 2), ("?state=acknowledged", 0), ("?owner=none", 2),
+        ("?owner=member", 0), ("?flow=erp.orders", 2), ("?flow=nope", 0), ("?show=resolved", 0), ("?show=all", 2),
+    ],
+)  # fmt: skip
+def test_filters_are_in_the_address(query: str, expected: int):
+    two_groups()
+
+    assert len(signed_in().get(f"/groups/{query}").context["lines"]) == expected
+
+
+def test_a_filter_that_cannot_be_says_so_and_an_empty_list_says_what_stands_here():
+    client = signed_in()
+
+    assert client.get("/groups/?state=nonsense").status_code == 400
+    assert client.get("/groups/?cursor=junk").status_code == 400
+    assert "Nothing is failing" in text_of(client.get("/groups/"))
+    assert "No failure was resolved yet" in text_of(client.get("/groups/?show=resolved"))
+    assert "Nothing matches" in text_of(client.get("/groups/?class=data"))
+
+
+def test_pages_of_the_list_are_complete_when_groups_tie():
+    for number in range(7):
+        fails(1, "tied", origin=f"flow-{number}")
+    from messages.groups.queries import find_groups
+    from tests.factories import ROOT
+
+    seen, cursor = [], None
+    while True:
+        page = find_groups(ROOT, environments=[environment()], limit=3, cursor=cursor)
+        seen += [one.pk for one in page.rows]
+        if (cursor := page.next) is None:
+            break
+
+    assert len(seen) == len(set(seen)) == 7
+
+
+def test_the_page_of_a_group_says_what_it_is_what_to_do_and_shows_its_letters():
+    large, small = two_groups()
+    change = {"id": "erp-2", "kind": "deployment", "title": "ERP 2", "systems": ["erp"], "version": "2"}
+    push("/ingest/v1/changes", [change], key=agent_key())
+
+    page = signed_in().get(f"/groups/{large.reference}/")
+
+    text = text_of(page)
+    assert "3 orders of 3 customers, €300, the oldest for" in text
+    assert "Wait until the destination answers again, then replay." in text
+    assert "erp 2" in text
+    assert [letter.group_id for letter, _, _ in page.context["rows"]] == [large.pk] * 3
+    assert "Select all 3 that match" in text
+    assert signed_in("again").get(f"/groups/{small.pk}/").status_code == 200
+
+
+def test_all_that_match_leads_to_the_selection_of_exactly_them():
+    large, _ = two_groups()
+    memory_connection()
+    client = signed_in()
+
+    answer = client.get(f"/groups/{large.reference}/letters/")
+
+    asked = parse_qs(urlsplit(answer["Location"]).query)
+    assert answer.status_code == 302
+    assert set(asked["id"]) == {str(pk) for pk in DeadLetter.objects.filter(group=large).values_list("pk", flat=True)}
+    assert "Send 3 dead letters again" in text_of(client.get(answer["Location"]))
+
+
+def test_it_is_acknowledged_resolved_and_reopened_with_reasons_in_the_history():
+    large, _ = two_groups()
+    client = signed_in("member", Role.OPERATOR)
+    path = f"/groups/{large.reference}/"
+
+    assert client.post(f"{path}acknowledge/").status_code == 303
+    assert FailureGroup.objects.get(pk=large.pk).owner.username == "member"
+    refused = client.post(f"{path}resolve/", {"reason": " "})
+    assert refused.status_code == 422
+    assert "say why" in text_of(refused)
+    assert client.post(f"{path}resolve/", {"reason": "the ERP is back"}).status_code == 303
+    assert client.post(f"{path}acknowledge/").status_code == 422
+    assert client.post(f"{path}reopen/", {"reason": "it was not"}).status_code == 303
+
+    assert FailureGroup.objects.get(pk=large.pk).state == "open"
+    assert [one.action for one in AuditEntry.objects.filter(object_kind="failuregroup").order_by("id")] == [
+        "group.acknowledged", "group.resolved", "group.reopened",
+    ]  # fmt: skip
+    assert "the ERP is back" in text_of(client.get(path))
+
+
+def test_it_is_given_to_an_operator_noted_and_has_a_runbook():
+    large, _ = two_groups()
+    client = signed_in("member", Role.OPERATOR)
+    signed_in("watcher", Role.VIEWER)
+    path = f"/groups/{large.reference}/"
+
+    assert client.post(f"{path}assign/", {"owner": "member"}).status_code == 303
+    assert client.post(f"{path}assign/", {"owner": "watcher"}).status_code == 404
+    assert client.post(f"{path}note/", {"text": "<b>ask</b> the ERP team first"}).status_code == 303
+    assert client.post(f"{path}note/", {"text": ""}).status_code == 422
+    assert client.post(f"{path}runbook/", {"runbook_url": "javascript:alert(1)"}).status_code == 422
+    assert client.post(f"{path}runbook/", {"runbook_url": "https://wiki.example/erp"}).status_code == 303
+
+    page = client.get(path)
+    assert "&lt;b&gt;ask&lt;/b&gt; the ERP team first" in page.content.decode()
+    assert 'href="https://wiki.example/erp"' in page.content.decode()
+    assert GroupNote.objects.get().author == "member"
+
+
+def test_merged_groups_speak_with_one_voice_and_are_taken_apart_again():
+    large, small = two_groups()
+    client = signed_in()
+
+    assert (
+        client.post(f"/groups/{small.reference}/merge/", {"into": large.reference, "reason": "one trouble"}).status_code
+        == 303
+    )
+    refresh_groups()
+    assert [line.group.pk for line in client.get("/groups/").context["lines"]] == [large.pk]
+    assert len(client.get(f"/groups/{large.reference}/").context["rows"]) == 4
+    assert f"{large.reference} speaks for it" in text_of(client.get(f"/groups/{small.reference}/"))
+    assert fails(9, "vat_number is required").group_id == small.pk
+
+    assert client.post(f"/groups/{small.reference}/apart/", {"reason": "it was not"}).status_code == 303
+    refresh_groups()
+
+    assert {line.group.pk: line.group.letters for line in client.get("/groups/").context["lines"]} == {
+        large.pk: 3,
+        small.pk: 2,
+    }
+
+
+def test_ticked_letters_are_taken_out_under_a_name_of_their_own():
+    large, _ = two_groups()
+    client = signed_in()
+    first, second = DeadLetter.objects.filter(group=large).order_by("id")[:2]
+    path = f"/groups/{large.reference}/split/"
+    assert "Take 2 letters out" in text_of(client.get(path, {"id": [first.pk, second.pk]}))
+
+    assert client.post(path, {"id": [first.pk], "name": "", "reason": "x"}).status_code == 422
+    done = client.post(path, {"id": [first.pk, second.pk], "name": "The blue ones", "reason": "another trouble"})
+
+    made = FailureGroup.objects.get(name="The blue ones")
+    assert done["Location"] == f"/groups/{made.reference}/"
+    assert DeadLetter.objects.filter(group=made).count() == 2
+    refresh_groups()
+    assert (FailureGroup.objects.get(pk=made.pk).letters, FailureGroup.objects.get(pk=large.pk).letters) == (2, 1)
+    assert "another trouble" in text_of(client.get(f"/groups/{made.reference}/"))
+
+
+def test_a_group_is_split_by_a_business_key_and_what_comes_follows():
+    for number, country in enumerate(("DE", "FR", "DE")):
+        fails(number, keys={"order_no": str(number), "country": country})
+    whole = FailureGroup.objects.get()
+    client = signed_in()
+    assert client.post(f"/groups/{whole.reference}/split/", {"part": "message", "reason": "x"}).status_code == 422
+
+    done = client.post(f"/groups/{whole.reference}/split/", {"part": "key.country", "reason": "France has another ERP"})
+
+    assert done.status_code == 303
+    assert sorted(DeadLetter.objects.values_list("keys__country", "group__name")) == [
+        ("DE", f"{whole.reference} by key.country: erp, ErpTimeout, erp.orders, DE")] * 2 + [
+        ("FR", f"{whole.reference} by key.country: erp, ErpTimeout, erp.orders, FR"),
+    ]  # fmt: skip
+    assert fails(9, keys={"order_no": "9", "country": "FR"}).group.name.endswith("FR")
+
+
+def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
+    two_groups()
+    client = signed_in("member", Role.OPERATOR)
+    said = {"name": "ERP is away", "step": "erp", "failure_class": "throttled"}
+
+    preview = text_of(client.post("/groups/rules/new/?do=preview", said))
+    assert "It fits 4 dead letters; 4 would be in another group." in preview
+    assert not GroupRule.objects.exists()
+    assert client.post("/groups/rules/new/", said | {"step": ""}).status_code == 422
+    assert client.post("/groups/rules/new/", said).status_code == 303
+    assert (
+        client.post(
+            "/groups/rules/new/", said | {"name": "Second", "parts": ["step", "queue"], "keys": "country"}
+        ).status_code
+        == 303
+    )
+    rule = GroupRule.objects.get(name="ERP is away")
+    assert fails(5).group.name == "ERP is away"
+    assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "down", "reason": "x"}).status_code == 303
+    assert [one.name for one in GroupRule.objects.order_by("position")] == ["Second", "ERP is away"]
+    assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "up", "reason": "x"}).status_code == 303
+    assert client.post("/groups/rules/apply/", {"reason": ""}).status_code == 422
+
+    assert client.post("/groups/rules/apply/", {"reason": "one trouble"}).status_code == 303
+
+    group = FailureGroup.objects.get(name="ERP is away")
+    assert set(DeadLetter.objects.values_list("group_id", flat=True)) == {group.pk}
+    assert group.failure_class == "throttled"
+    assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "remove", "reason": "over"}).status_code == 303
+    assert FailureGroup.objects.get(pk=group.pk).rule is None
+
+
+def test_a_rule_keeps_what_it_says_in_its_editor():
+    client = signed_in()
+    client.post("/groups/rules/new/", {"name": "A", "words": "<x>", "parts": ["step", "queue"], "keys": "country"})
+    rule = GroupRule.objects.get()
+
+    page = client.get(f"/groups/rules/{rule.pk}/").content.decode()
+
+    assert "&lt;x&gt;" in page
+    assert page.count("checked") == 2
+    assert rule.parts == ["step", "queue", "key.country"]
+    assert client.post(f"/groups/rules/{rule.pk}/", {"name": "B", "words": "y"}).status_code == 303
+    assert GroupRule.objects.get().name == "B"
+
+
+def test_another_teams_group_is_not_there_and_a_viewer_may_only_look():
+    large, small = two_groups()
+    Flow.objects.update(team=Team.objects.create(name="ERP team"))
+    stranger, viewer = signed_in("stranger", Role.ADMINISTRATOR), signed_in("viewer", Role.VIEWER, team="ERP team")
+
+    assert stranger.get("/groups/").context["lines"] == []
+    assert "Nothing is failing" in text_of(stranger.get("/groups/"))
+    for path in ("", "letters/", "split/"):
+        assert stranger.get(f"/groups/{large.reference}/{path}").status_code == 404
+    assert stranger.post(f"/groups/{large.reference}/acknowledge/").status_code == 404
+    assert len(viewer.get("/groups/").context["lines"]) == 2
+    assert "You may look" in text_of(viewer.get(f"/groups/{large.reference}/"))
+    for path in ("acknowledge", "resolve", "note", "assign", "runbook", "merge", "apart", "split"):
+        said = {"reason": "x", "text": "x", "into": small.reference, "part": "queue"}
+        assert viewer.post(f"/groups/{large.reference}/{path}/", said).status_code == 403, path
+    assert viewer.get("/groups/rules/new/").status_code == 403
+    assert viewer.post("/groups/rules/apply/", {"reason": "x"}).status_code == 403
+    assert "You may look" in text_of(viewer.get("/groups/rules/"))
+    assert not AuditEntry.objects.filter(object_kind="failuregroup").exists()
+
+
+def test_a_preview_counts_only_what_its_reader_may_see():
+    two_groups()
+    Flow.objects.update(team=Team.objects.create(name="ERP team"))
+
+    shown = text_of(
+        signed_in("stranger", Role.OPERATOR).post("/groups/rules/new/?do=preview", {"name": "x", "step": "*"})
+    )
+
+    assert "It fits 0 dead letters" in shown
+
+
+@pytest.mark.parametrize("reference", ["G-0", "G-99999999", "x", "G-" + "9" * 40, "-1", "%00"])
+def test_a_reference_that_nothing_has_is_not_there(reference: str):
+    assert signed_in().get(f"/groups/{reference}/").status_code == 404
+
+
+def test_hostile_texts_of_failures_are_shown_as_text():
+    attack = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    found = fails(1, attack, system=attack, queue=attack)
+    refresh_groups()
+    client = signed_in()
+
+    for path in ("/groups/", f"/groups/G-{found.group_id}/", "/", f"/groups/G-{found.group_id}/split/?id={found.pk}"):
+        assert "<script>alert" not in client.get(path).content.decode()
+        assert "<img src=x" not in client.get(path).content.decode()
+
+
+def test_failed_messages_without_letters_are_a_group_with_a_way_to_them():
+    error = {"type": "E", "message": "no", "stack": ""}
+    push("/ingest/v1/events", [event(system="erp", operation="process", outcome="error", error=error)], key=agent_key())
+    sweep_groups()
+    client = signed_in()
+    group = FailureGroup.objects.get()
+
+    text = text_of(client.get(f"/groups/{group.reference}/"))
+
+    assert "1 failed message without a letter" in text
+    assert len(client.get("/messages/", {"q": f"group:{group.reference} status:failed"}).context["rows"]) == 1

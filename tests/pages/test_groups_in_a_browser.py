@@ -1,0 +1,112 @@
+"""Failures in Chromium: walked by keyboard alone, a rule's preview while it is written, nothing that overflows or that axe finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect
+
+from messages.groups.refresh import refresh_groups
+from messages.groups.ruling import NewGroupRule, add_rule
+from messages.groups.services import add_note, merge_groups
+from messages.models import DeadLetter, FailureGroup
+from tests.factories import ROOT, agent_key, environment, memory_connection, push, stored_letter
+from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async
+
+__all__ = ["browser", "unsafe_async"]
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+
+def failures() -> FailureGroup:
+    """Three orders that the ERP did not answer, and one that lacks a number."""
+    memory_connection()
+    for number in (1, 2, 3):
+        error = {
+            "type": "java.net.SocketTimeoutException",
+            "message": "erp.example:8443 did not answer in 30 s",
+            "stack": "",
+        }
+        keys = {"order_no": f"4711-22{number}", "customer_no": f"10{number}", "amount": "503.00", "currency": "EUR"}
+        stored_letter(error=error, keys=keys)
+    stored_letter(
+        error={"type": "ValueError", "message": "'vat_number' is required", "stack": ""}, keys={"invoice_no": "9001"}
+    )
+    change = {"id": "1", "kind": "deployment", "title": "ERP 4.2.1", "systems": ["erp"], "version": "4.2.1"}
+    push("/ingest/v1/changes", [change], key=agent_key())
+    refresh_groups()
+    return FailureGroup.objects.order_by("-blast")[0]
+
+
+def test_the_keyboard_walks_from_the_list_of_causes_to_a_replay_of_two_ticked_letters(
+    browser: Browser, live_server: Any
+):
+    group = failures()
+    page = sign_in(browser, live_server.url)
+    page.goto(live_server.url)
+    expect(page.locator("h1")).to_contain_text("failing")
+    page.keyboard.press("g")
+    page.keyboard.press("x")
+    expect(page.locator(".verdict")).to_contain_text("2 causes in 1 flow.")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("SocketTimeoutException: erp.example:8443 did not answer in 30 s")
+
+    page.keyboard.press("a")
+    expect(page.locator("#acknowledge-reason")).to_be_focused()
+    page.keyboard.type("asking the ERP team")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("acknowledged")
+    assert FailureGroup.objects.get(pk=group.pk).state == "acknowledged"
+
+    for key in "jxjx":
+        page.keyboard.press(key)
+    expect(page.locator("[data-pick-count]")).to_have_text("2 selected")
+    page.keyboard.press("r")
+    expect(page.locator("h1")).to_have_text("Send 2 dead letters again, in production")
+
+
+def test_a_rule_shows_what_it_would_do_while_it_is_written(browser: Browser, live_server: Any):
+    failures()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/groups/rules/new/")
+
+    page.locator("[name=name]").fill("ERP is away")
+    page.locator("[name=step]").fill("erp")
+
+    expect(page.locator("#group-rule-preview")).to_contain_text("It fits 4 dead letters; 4 would be in another group.")
+    page.locator("[name=words]").fill("nothing says this")
+    expect(page.locator("#group-rule-preview")).to_contain_text("It fits 0 dead letters")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_failures_fit_a_phone_and_a_desk_and_axe_finds_nothing(
+    browser: Browser, live_server: Any, scheme: str
+):
+    group = failures()
+    small = FailureGroup.objects.order_by("blast")[0]
+    add_note(group, "The ERP team knows.\nCall them first.", by=ROOT)
+    rule = add_rule(
+        environment(), NewGroupRule(name="ERP is away", step="erp*", words="did not answer", parts=("queue",)), by=ROOT
+    )
+    letter = DeadLetter.objects.filter(group=group).first()
+    pages = [
+        "/groups/", "/groups/?show=resolved", "/groups/?class=data", "/groups/?state=x", f"/groups/{group.reference}/",
+        f"/groups/{group.reference}/split/", f"/groups/{group.reference}/split/?id={letter.pk}", "/groups/rules/",
+        "/groups/rules/new/", f"/groups/rules/{rule.pk}/", f"/groups/{small.reference}/",
+    ]  # fmt: skip
+    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    found: dict[str, Any] = {}
+    for path in pages:
+        if path.endswith(f"{small.reference}/"):
+            merge_groups(group, [small], by=ROOT, reason="one trouble")
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(live_server.url + path)
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found[f"{path} {width}"] = "overflows"
+        for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
+            found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+
+    assert found == {}

@@ -1,0 +1,293 @@
+"""Failures find their groups: letters as they are stored, messages by the sweep, figures by the refresh. On the real PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from console.audit.models import AuditEntry
+from messages.groups.refresh import refresh_groups
+from messages.groups.sweep import sweep_groups
+from messages.models import DeadLetter, FailureGroup, GroupHour, Message
+from tests.factories import agent_key, event, letter, push, stored_letter
+
+pytestmark = pytest.mark.django_db
+
+
+def timeout(number: int, **changes: Any) -> dict[str, Any]:
+    said = {"error": {"type": "ErpTimeout", "message": f"erp did not answer order {number} in 30 s"}}
+    return letter(
+        **said | {"keys": {"order_no": f"47-{number}", "customer_no": str(number % 2), "amount": "10"}} | changes
+    )
+
+
+def push_letters(*letters: dict[str, Any]) -> list[DeadLetter]:
+    before = set(DeadLetter.objects.values_list("pk", flat=True))
+    answer = push("/ingest/v1/dead-letters", list(letters), key=agent_key("harvester"))
+    assert answer.status_code == 200, answer.content
+    return list(DeadLetter.objects.exclude(pk__in=before).order_by("id"))
+
+
+def failed_event(number: int, **changes: Any) -> dict[str, Any]:
+    error = {"type": "ErpTimeout", "message": f"erp did not answer order {number} in 30 s", "stack": ""}
+    return event(
+        system="erp", operation="process", outcome="error", error=error, destination="erp.orders",
+        message_id=f"failed-message-{number}-long-enough", keys={"order_no": f"47-{number}"}, **changes,
+    )  # fmt: skip
+
+
+def test_letters_of_one_cause_come_into_one_group_in_the_transaction_that_stores_them():
+    first, second, other = push_letters(
+        timeout(1), timeout(2), timeout(3, error={"type": "ValueError", "message": "vat"})
+    )
+
+    assert first.group_id == second.group_id != other.group_id
+    group = FailureGroup.objects.get(pk=first.group_id)
+    assert (group.heading, group.failure_class, group.state, group.letters, group.customers, group.documents) == (
+        "ErpTimeout: erp did not answer order … in 30 s", "transient", "open", 2, 2, 2,
+    )  # fmt: skip
+    assert group.reference == f"G-{group.pk}"
+    assert sum(GroupHour.objects.filter(group=group).values_list("letters", flat=True)) == 2
+    assert {row.group_id for row in Message.objects.filter(id__in=[first.message_uid, second.message_uid])} == {
+        group.pk
+    }
+
+
+def test_the_same_death_delivered_again_counts_once_and_makes_no_group():
+    one = timeout(1)
+    push_letters(one)
+    counts = list(GroupHour.objects.values_list("letters", flat=True))
+
+    push_letters(one, one | {"error": {"type": "Other", "message": "told otherwise"}})
+
+    assert FailureGroup.objects.count() == 1
+    assert list(GroupHour.objects.values_list("letters", flat=True)) == counts == [1]
+
+
+def test_what_fails_again_comes_back_to_its_resolved_group_as_regressed():
+    (first,) = push_letters(timeout(1))
+    FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+
+    (later,) = push_letters(timeout(2))
+
+    assert later.group_id == first.group_id
+    assert FailureGroup.objects.get().state == "regressed"
+    assert AuditEntry.objects.get(action="group.regressed").object_id == str(first.group_id)
+
+
+def test_a_letter_that_says_nothing_belongs_to_the_group_of_its_message():
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    silent = letter(
+        message_id="failed-message-1-long-enough", origin="erp.orders", reason="", error={"type": "", "message": ""}
+    )
+
+    (stored,) = push_letters(silent)
+
+    assert stored.group_id == FailureGroup.objects.get().pk
+
+
+def test_failed_messages_without_a_letter_are_swept_into_the_same_groups():
+    (dead,) = push_letters(timeout(1))
+    push("/ingest/v1/events", [failed_event(2), failed_event(3)], key=agent_key())
+
+    assert sweep_groups() == 2
+    assert sweep_groups() == 0
+
+    group = FailureGroup.objects.get()
+    assert (
+        set(Message.objects.exclude(failed_at=None).values_list("group_id", flat=True)) == {dead.group_id} == {group.pk}
+    )
+    assert sum(GroupHour.objects.values_list("messages", flat=True)) == 2
+    assert group.last_seen_at >= group.first_seen_at
+
+
+def test_a_root_exception_is_read_from_the_stack_of_the_event():
+    stack = "java.lang.RuntimeException: x\n\tat a.b\nCaused by: java.net.SocketTimeoutException: no\n"
+    error = {"type": "java.lang.RuntimeException", "message": "x", "stack": stack}
+    push("/ingest/v1/events", [failed_event(1) | {"error": error}], key=agent_key())
+
+    sweep_groups()
+
+    assert FailureGroup.objects.get().heading == "SocketTimeoutException: x"
+
+
+def test_letters_from_before_there_were_groups_are_given_one_and_regress_nothing():
+    push_letters(*(timeout(number) for number in range(7)))
+    DeadLetter.objects.update(group=None)
+    GroupHour.objects.all().delete()
+    FailureGroup.objects.update(state="resolved")
+
+    assert sweep_groups() == 7
+
+    assert DeadLetter.objects.filter(group=None).count() == 0
+    assert sum(GroupHour.objects.values_list("letters", flat=True)) == 7
+    assert FailureGroup.objects.get().state == "resolved"
+
+
+def test_a_message_that_failed_after_its_group_was_resolved_regresses_it_and_an_older_one_does_not():
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    now = datetime.now(UTC)
+    FailureGroup.objects.update(state="resolved", state_at=now - timedelta(seconds=30))
+    push("/ingest/v1/events", [failed_event(2)], key=agent_key())  # failed a minute ago
+    sweep_groups()
+    assert FailureGroup.objects.get().state == "resolved"
+
+    push("/ingest/v1/events", [failed_event(3, occurred_at=now.isoformat())], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().state == "regressed"
+
+
+def test_the_figures_follow_what_waits_and_whom_it_touches():
+    letters = push_letters(*(timeout(number) for number in range(4)))
+    push("/ingest/v1/events", [failed_event(9)], key=agent_key())
+    sweep_groups()
+    DeadLetter.objects.filter(pk=letters[0].pk).update(state="replaying")
+
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert (group.letters, group.replaying, group.failed, group.customers, group.documents, group.word, group.amounts) == (
+        4, 1, 1, 2, 5, "order", {"": "40"},
+    )  # fmt: skip
+    assert group.oldest_at == min(one.failed_at for one in [*letters, *Message.objects.exclude(failed_at=None)])
+    assert refresh_groups(now=datetime.now(UTC) + timedelta(seconds=1)) == 0
+
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=datetime.now(UTC))
+    Message.objects.update(status=1)
+    refresh_groups(now=datetime.now(UTC) + timedelta(minutes=1))
+
+    group = FailureGroup.objects.get()
+    assert (group.waiting, group.blast, group.oldest_at, group.spread_words, group.title) == (
+        0, 0, None, "", "erp did not answer order … in 30 s",
+    )  # fmt: skip
+
+
+def test_a_title_keeps_the_values_that_all_of_them_share():
+    push_letters(timeout(1, error={"type": "E", "message": "erp:8443 did not answer in 30 s"}))
+    push_letters(timeout(2, error={"type": "E", "message": "erp:8443 did not answer in 30 s"}))
+    refresh_groups()
+    assert FailureGroup.objects.get().title == "erp:8443 did not answer in 30 s"
+
+    push_letters(timeout(3, error={"type": "E", "message": "erp:8444 did not answer in 30 s"}))
+    refresh_groups()
+
+    assert FailureGroup.objects.get().title == "… did not answer in 30 s"
+
+
+def test_a_group_that_grows_escalates_even_when_somebody_took_it_and_calms_when_nothing_comes():
+    now = datetime.now(UTC)
+    push_letters(*(timeout(number) for number in range(12)))
+    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9), state="acknowledged")
+    GroupHour.objects.update(hour=now.replace(minute=0, second=0, microsecond=0))
+
+    refresh_groups()
+    assert FailureGroup.objects.get().state == "escalating"
+    refresh_groups(now=now + timedelta(hours=4))
+
+    assert FailureGroup.objects.get().state == "open"
+    assert list(AuditEntry.objects.filter(object_kind="failuregroup").order_by("id").values_list("action", flat=True)) == [
+        "group.escalated", "group.calmed",
+    ]  # fmt: skip
+
+
+def test_masked_values_are_masked_in_title_and_fingerprint():
+    from messages.masking.services import NewRule, add_masking_rule
+    from tests.factories import ROOT, environment
+
+    add_masking_rule(environment(), NewRule(kind="regex", expression=r"\b4111[0-9]{12}\b"), by=ROOT)
+    stored_letter(error={"type": "CardRefused", "message": "card 4111111111111111 refused"})
+
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert "4111" not in f"{group.title} {group.message} {group.heading}"
+    assert "•••" in group.title
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        ("SELECT * FROM messaging_deadletter WHERE group_id = 1 ORDER BY id DESC LIMIT 51", "dead_letter_by_group"),
+        ("SELECT group_id, min(failed_at) FROM messaging_deadletter WHERE state IN ('open', 'replaying') GROUP BY group_id", "dead_letter_waits_in_group"),
+        ("SELECT id FROM messaging_deadletter WHERE group_id IS NULL ORDER BY id LIMIT 500", "dead_letter_ungrouped"),
+        ("SELECT id FROM messaging_message_default WHERE group_id = 1 ORDER BY first_seen_at DESC, id DESC LIMIT 51", "group_id_first_seen_at"),
+        ("SELECT id FROM messaging_message_default WHERE failed_at IS NOT NULL AND group_id IS NULL ORDER BY first_seen_at LIMIT 5", "first_seen_at_idx"),
+        ("SELECT id FROM messaging_failuregroup WHERE environment_id = 1 AND merged_into_id IS NULL ORDER BY blast DESC, id DESC LIMIT 51", "group_by_blast"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_groups_is_served_by_an_index(sql: str, index: str):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
+        cursor.execute(f"EXPLAIN {sql}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    assert index in plan
+    assert "Sort" not in plan
+
+
+def test_events_never_write_the_group_of_a_message_so_that_its_updates_stay_in_their_page(no_dead_rows: None):
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    group, before = Message.objects.get().group_id, updates()
+
+    push("/ingest/v1/events", [failed_event(1, id="another one")], key=agent_key())
+
+    assert Message.objects.get().group_id == group is not None
+    assert [after - known for after, known in zip(updates(), before, strict=True)] == [1, 1]
+
+
+def updates() -> tuple[int, int]:
+    """Return (updates, those of them that touched no index) of messages in this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(pg_stat_get_xact_tuples_updated(c.oid)), sum(pg_stat_get_xact_tuples_hot_updated(c.oid)) "
+            "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'messaging_message'::regclass"
+        )
+        return cursor.fetchone()
+
+
+def test_a_group_is_asked_for_in_every_list_by_those_who_see_its_flow_and_offered_by_what_it_says():
+    from console.identity.models import Role, Team
+    from messages.models import Flow
+    from messages.search.complete import complete
+    from messages.search.parse import parse_query
+    from messages.search.queries import find_dead_letters, find_events, find_messages
+    from messages.search.query import BadQuery
+    from tests.factories import ROOT, actor, environment, person
+
+    push_letters(timeout(1), timeout(2))
+    push("/ingest/v1/events", [failed_event(3), event()], key=agent_key())
+    sweep_groups()
+    group = FailureGroup.objects.get()
+    here, asked = [environment()], parse_query(f"group:{group.reference}")
+
+    def counts(who: Any) -> list[int]:
+        finders = (find_messages, find_events, find_dead_letters)
+        return [len(find(who, environments=here, query=asked).rows) for find in finders]
+
+    assert counts(ROOT) == [3, 1, 2]
+    assert len(find_events(ROOT, environments=here, query=parse_query(f"NOT group:{group.reference}")).rows) == 1
+    assert [one.text for one in complete(ROOT, here, "messages", "group:g").items] == [f"{group.reference} "]
+    assert [one.label[:20] for one in complete(ROOT, here, "messages", "group:answ").items] == [f"{group} "[:20]]
+    Flow.objects.update(team=Team.objects.create(name="ERP team"))
+    stranger = actor(person("stranger", Role.OPERATOR))
+    assert counts(stranger) == [0, 0, 0]
+    assert complete(stranger, here, "messages", "group:g").items == []
+    for wrong in ("group:x", "group:G-1*", "group:>3", "group:G-0"):
+        with pytest.raises(BadQuery):
+            find_messages(ROOT, environments=here, query=parse_query(wrong))
+
+
+def test_counts_by_hour_are_let_go_after_400_days():
+    from messages.groups.retention import expire_hours
+
+    push_letters(timeout(1))
+    GroupHour.objects.update(hour=datetime.now(UTC) - timedelta(days=401))
+
+    assert expire_hours() == 1
+    assert not GroupHour.objects.exists()

@@ -1,0 +1,225 @@
+"""Several agents, sweeps and operators at the same group at once: real transactions, and the guards shown at work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from console.audit.models import AuditEntry
+from console.core.errors import ConsoleError
+from messages.groups import services, sweep
+from messages.groups.queries import find_groups
+from messages.groups.sweep import sweep_groups
+from messages.models import DeadLetter, FailureGroup, GroupHour, Message
+from messages.search.parse import parse_query
+from messages.search.queries import find_dead_letters
+from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+def at_once(*jobs: Callable[[], object]) -> list[object]:
+    """Run jobs in threads that begin together; return what each returned or raised."""
+    start, results = threading.Barrier(len(jobs)), [None] * len(jobs)  # type: list[object]
+
+    def run(number: int, job: Callable[[], object]) -> None:
+        try:
+            start.wait(20)
+            results[number] = job()
+        except ConsoleError as error:
+            results[number] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=one) for one in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # a transaction sees one state of the others
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    done = threading.Event()
+    for _ in range(200):
+        if condition():
+            return
+        done.wait(0.05)
+    raise AssertionError("it did not happen within ten seconds")
+
+
+def one(number: int, **changes: Any) -> dict[str, Any]:
+    return letter(error={"type": "ErpTimeout", "message": f"no answer to {number}", "stack": ""}, **changes)
+
+
+def total(column: str) -> int:
+    return sum(GroupHour.objects.values_list(column, flat=True))
+
+
+def test_two_agents_that_bring_the_first_letters_of_a_group_make_one():
+    keys = [agent_key(f"harvester {number}") for number in range(6)]
+
+    def bring(key: str) -> Callable[[], object]:
+        letters = [one(number) for number in range(5)] + [
+            letter(error={"type": f"E{n}", "message": "x"}) for n in "abc"
+        ]
+        return lambda: push("/ingest/v1/dead-letters", letters, key=key).json()["accepted"]
+
+    assert at_once(*(bring(key) for key in keys)) == [8] * 6
+
+    assert FailureGroup.objects.count() == 4
+    assert DeadLetter.objects.filter(group=None).count() == 0
+    assert total("letters") == DeadLetter.objects.count() == 48
+
+
+def held(work: Callable[[], object], meanwhile: Callable[[], object]) -> tuple[bool, list[object]]:
+    """Do `work` in an open transaction, start `meanwhile`, and commit once that waits or is done. Returns whether it waited."""
+    results: list[object] = []
+
+    def other() -> None:
+        try:
+            results.append(meanwhile())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=other)
+    with transaction.atomic():
+        work()
+        thread.start()
+        until(lambda: waits_for_a_lock() or not thread.is_alive())
+        waited = thread.is_alive()
+    thread.join(30)
+    return waited, results
+
+
+def test_who_resolves_waits_for_a_letter_that_is_being_stored_and_resolves_it_too():
+    stored_letter(error=one(1)["error"])
+    group, key = FailureGroup.objects.get(), agent_key("harvester")
+
+    waited, _ = held(
+        lambda: push("/ingest/v1/dead-letters", [one(2)], key=key),
+        lambda: services.change_state(FailureGroup.objects.get(pk=group.pk), "resolve", by=ROOT, reason="over"),
+    )
+
+    assert waited
+    assert FailureGroup.objects.get().state == "resolved"
+    assert not AuditEntry.objects.filter(action="group.regressed").exists()
+
+
+def test_a_letter_that_comes_while_somebody_resolves_waits_and_regresses_the_group():
+    stored_letter(error=one(1)["error"])
+    group, key = FailureGroup.objects.get(), agent_key("harvester")
+
+    waited, answers = held(
+        lambda: services.change_state(group, "resolve", by=ROOT, reason="over"),
+        lambda: push("/ingest/v1/dead-letters", [one(2)], key=key).json()["accepted"],
+    )
+
+    assert (waited, answers) == (True, [1])
+    assert FailureGroup.objects.get().state == "regressed"
+
+
+def test_without_the_lock_a_letter_would_slip_past_who_resolves(monkeypatch: pytest.MonkeyPatch):
+    """The negative control: an update alone neither waits for the letter nor makes it wait."""
+    stored_letter(error=one(1)["error"])
+    group, key = FailureGroup.objects.get(), agent_key("harvester")
+
+    waited, _ = held(
+        lambda: push("/ingest/v1/dead-letters", [one(2)], key=key),
+        lambda: FailureGroup.objects.filter(pk=group.pk).update(state="resolved", state_at=datetime.now(UTC)),
+    )
+
+    assert not waited
+
+
+def test_letters_that_arrive_while_their_group_is_merged_all_belong_to_the_whole():
+    first, second = (
+        stored_letter(error=one(1)["error"]),
+        stored_letter(error={"type": "Other", "message": "x", "stack": ""}),
+    )
+    keys = [agent_key(f"harvester {number}") for number in range(4)]
+    target, source = FailureGroup.objects.get(pk=second.group_id), FailureGroup.objects.get(pk=first.group_id)
+
+    def bring(key: str) -> Callable[[], object]:
+        return lambda: [push("/ingest/v1/dead-letters", [one(n)], key=key).json()["accepted"] for n in range(6)]
+
+    results = at_once(
+        *(bring(key) for key in keys), lambda: services.merge_groups(target, [source], by=ROOT, reason="one trouble")
+    )
+
+    assert results[:4] == [[1] * 6] * 4
+    found = find_dead_letters(
+        ROOT, environments=[environment()], query=parse_query(f"group:{target.reference}"), limit=100
+    )
+    assert len(found.rows) == 26 == total("letters")
+    assert [row.pk for row in find_groups(ROOT, environments=[environment()]).rows] == [target.pk]
+
+
+def test_of_two_operators_who_acknowledge_one_is_told_that_the_other_was_faster():
+    stored_letter(error=one(1)["error"])
+    group = FailureGroup.objects.get()
+
+    results = at_once(*[lambda: services.change_state(group, "acknowledge", by=ROOT)] * 2)
+
+    assert sorted(type(result).__name__ for result in results) == ["FailureGroup", "GroupState"]
+    assert AuditEntry.objects.filter(action="group.acknowledged").count() == 1
+
+
+def test_two_groups_merged_into_each_other_at_once_leave_one():
+    pks = [stored_letter(error={"type": kind, "message": "x", "stack": ""}).group_id for kind in ("A", "B")]
+    a, b = FailureGroup.objects.get(pk=pks[0]), FailureGroup.objects.get(pk=pks[1])
+
+    results = at_once(
+        lambda: services.merge_groups(a, [b], by=ROOT, reason="x"),
+        lambda: services.merge_groups(b, [a], by=ROOT, reason="x"),
+    )
+
+    assert sorted(type(result).__name__ for result in results) == ["FailureGroup", "GroupState"]
+    assert FailureGroup.objects.filter(merged_into=None).count() == 1
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_two_sweeps_at_once_count_each_message_once(guarded: bool, monkeypatch: pytest.MonkeyPatch):
+    """Also without the advisory lock, which only spares work: the update takes what has no group, and counts what it took."""
+    events = [
+        event(
+            system="erp",
+            operation="process",
+            outcome="error",
+            error={"type": "E", "message": "no", "stack": ""},
+            destination="x",
+        )
+        for _ in range(120)
+    ]
+    push("/ingest/v1/events", events, key=agent_key())
+    if not guarded:
+        monkeypatch.setattr(sweep, "LOCK", None)
+        real = sweep._until_done
+
+        def unguarded(chunk: Callable[[datetime], int], most: int) -> int:
+            with transaction.atomic():
+                return chunk(datetime.now(UTC))
+
+        assert real is not unguarded
+        monkeypatch.setattr(sweep, "_until_done", unguarded)
+
+    at_once(sweep_groups, sweep_groups, sweep_groups)
+    sweep_groups()
+
+    assert Message.objects.filter(group=None).count() == 0
+    assert total("messages") == 120
+    assert FailureGroup.objects.count() == 1
