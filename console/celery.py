@@ -51,6 +51,12 @@ app.conf.beat_schedule = {
         "schedule": 600.0,
         "options": {"expires": 600},
     },
+    "look-at-subscriptions": {
+        "task": "messaging.look_at_subscriptions",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "send-mails": {"task": "messaging.send_mails", "schedule": 10.0, "options": {"expires": 10}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.
     "retention": {"task": "messaging.retention", "schedule": 900.0, "options": {"expires": 600}},

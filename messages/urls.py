@@ -19,6 +19,8 @@ from messages.journeys import views as journeys
 from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.retention import views as retention
+from messages.saved import tabs as saved_tabs
+from messages.saved import views as saved
 from messages.schemas import views as schema
 from messages.search import views as search
 from messages.search.completing import completions
@@ -39,6 +41,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")
         for action in letters.ACTIONS
     ),
+    path("saved-searches/", saved.saved_searches, name="saved-searches"),
+    path("saved-searches/counts", saved_tabs.counts, name="saved-search-counts"),
+    path("saved-searches/new/", saved.new, name="saved-search-new"),
+    path("saved-searches/<int:pk>/", saved.one, name="saved-search"),
+    path("saved-searches/<int:pk>/open/", saved.open_list, name="saved-search-open"),
+    path("saved-searches/<int:pk>/remove/", saved.remove, name="saved-search-remove"),
+    path("saved-searches/<int:pk>/subscribe/", saved.tell_me, name="saved-search-subscribe"),
+    path("saved-searches/<int:pk>/unsubscribe/", saved.stop_telling, name="saved-search-unsubscribe"),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
     path("connections/", catalog.connections, name="connections"),

@@ -179,6 +179,18 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "failed": _chip("bad", "failed"),
         "unknown": _chip("warn", "unknown"),
     },
+    "subscription": {
+        "new": _chip("idle", "not looked yet"),
+        "calm": _chip("good", "calm"),
+        "raised": _chip("warn", "raised"),
+        "broken": _chip("bad", "broken"),
+        "stopped": _chip("idle", "stopped"),
+    },
+    "mail": {
+        "waiting": _chip("move", "on its way"),
+        "sent": _chip("good", "sent"),
+        "given_up": _chip("bad", "not sent"),
+    },
     "check": {
         "yes": _chip("good", "yes"),
         "no": _chip("bad", "no"),

@@ -17,6 +17,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("overview", "Overview", "house"),
     ("messages", "Messages", "panels-top-left"),
     ("dead-letters", "Dead letters", "package-x"),
+    ("saved-searches", "Saved searches", "bookmark"),
     None,
     ("flows", "Flows", "route"),
     ("changes", "Changes", "git-commit-horizontal"),

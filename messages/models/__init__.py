@@ -7,6 +7,7 @@ from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEn
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
+from messages.models.saved import OutboxMail, SavedSearch, Subscription
 from messages.models.schemas import Schema
 from messages.models.stream import (
     Event,
@@ -38,6 +39,7 @@ __all__ = [
     "MaskingRule",
     "Message",
     "MessageStatus",
+    "OutboxMail",
     "Payload",
     "QueueReading",
     "Replay",
@@ -45,7 +47,9 @@ __all__ = [
     "RetentionRun",
     "RollupHour",
     "RollupMinute",
+    "SavedSearch",
     "Schema",
+    "Subscription",
     "System",
     "TraceLink",
 ]

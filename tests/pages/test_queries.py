@@ -9,22 +9,24 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console.identity.models import Role
+from console.identity.models import Role, Team
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Message
+from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
-from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
+from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
 
 # Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
 BASELINE = {
     "/": 17,
-    "/messages/": 9,
-    "/dead-letters/": 9,
-    "/dead-letters/?state=all": 9,
+    "/messages/": 10,
+    "/dead-letters/": 10,
+    "/dead-letters/?state=all": 10,
+    "/saved-searches/": 9,
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,
@@ -41,7 +43,8 @@ BASELINE = {
 
 
 def fill(count: int) -> None:
-    events = []
+    events, saver = [], actor(person(f"saver {count}", Role.OPERATOR))
+    team = Team.objects.get(name="Order team")
     for number in range(count):
         keys = {"order_no": f"47{number}-{count}"}
         common = {"destination": f"flow-{number}", "keys": keys, "message_id": f"a long message id {number} {count}"}
@@ -56,6 +59,7 @@ def fill(count: int) -> None:
         agent_key(f"agent {number} {count}")
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)
+        save_search(environment(), "messages", NewSearch(name=f"{number} {count}", q="", team_id=team.pk), by=saver)
         add_schema(
             environment(), NewSchema(name=f"{number} {count}", format="avro", definition='"int"', ids=[1]), by=ROOT
         )
