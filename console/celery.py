@@ -56,6 +56,13 @@ app.conf.beat_schedule = {
         "schedule": 15.0,
         "options": {"expires": 15},
     },
+    "reconcile": {"task": "messaging.reconcile", "schedule": 5.0, "options": {"expires": 5}},
+    "run-checks": {"task": "messaging.run_checks", "schedule": 15.0, "options": {"expires": 15}},
+    "sweep-reconciliations": {
+        "task": "messaging.sweep_reconciliations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "send-mails": {"task": "messaging.send_mails", "schedule": 10.0, "options": {"expires": 10}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.

@@ -43,6 +43,31 @@ def look_at_subscriptions() -> None:
     assessing.look_at_subscriptions()
 
 
+@shared_task(name="messaging.reconcile")
+def reconcile() -> None:
+    """Compare the lists that wait. May run twice at once, and die anywhere: the claim decides."""
+    from messages.reconcile import evaluating
+
+    evaluating.reconcile()
+
+
+@shared_task(name="messaging.sweep_reconciliations")
+def sweep_reconciliations() -> None:
+    """Delete the rows of removed reconciliations and of lists that were replaced. May run twice at once."""
+    from messages.reconcile import evaluating
+
+    evaluating.sweep_removed()
+    evaluating.sweep_replaced_lines()
+
+
+@shared_task(name="messaging.run_checks")
+def run_checks() -> None:
+    """Look at reconciliation checks that are due. May run twice at once: the claim decides."""
+    from messages.reconcile import checking
+
+    checking.run_checks()
+
+
 @shared_task(name="messaging.send_mails")
 def send_mails() -> None:
     """Send what waits in the outbox. May run twice at once: the claim decides."""

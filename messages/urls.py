@@ -18,6 +18,8 @@ from messages.ingest.heartbeat import heartbeat
 from messages.journeys import views as journeys
 from messages.mappings import views as mapping
 from messages.masking import views as masking
+from messages.reconcile import views as reconcile
+from messages.reconcile import views_checks as reconcile_checks
 from messages.retention import views as retention
 from messages.saved import tabs as saved_tabs
 from messages.saved import views as saved
@@ -49,6 +51,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("saved-searches/<int:pk>/remove/", saved.remove, name="saved-search-remove"),
     path("saved-searches/<int:pk>/subscribe/", saved.tell_me, name="saved-search-subscribe"),
     path("saved-searches/<int:pk>/unsubscribe/", saved.stop_telling, name="saved-search-unsubscribe"),
+    path("reconciliations/", reconcile.reconciliations, name="reconciliations"),
+    path("reconciliations/new/", reconcile.new, name="reconciliation-new"),
+    path("reconciliations/checks/", reconcile_checks.checks, name="reconciliation-checks"),
+    path("reconciliations/checks/new/", reconcile_checks.new, name="reconciliation-check-new"),
+    path("reconciliations/checks/<int:pk>/", reconcile_checks.one, name="reconciliation-check"),
+    path("reconciliations/checks/<int:pk>/remove/", reconcile_checks.remove, name="reconciliation-check-remove"),
+    path("reconciliations/<uuid:pk>/", reconcile.reconciliation, name="reconciliation"),
+    path("reconciliations/<uuid:pk>/list/", reconcile.receive, name="reconciliation-list"),
+    path("reconciliations/<uuid:pk>/csv", reconcile.csv, name="reconciliation-csv"),
+    path("reconciliations/<uuid:pk>/compare/", reconcile.act, {"action": "compare"}, name="reconciliation-compare"),
+    path("reconciliations/<uuid:pk>/cancel/", reconcile.act, {"action": "cancel"}, name="reconciliation-cancel"),
+    path("reconciliations/<uuid:pk>/remove/", reconcile.remove, name="reconciliation-remove"),
+    path("reconciliations/<uuid:pk>/<slug:slug>/", reconcile.keys, name="reconciliation-keys"),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
     path("connections/", catalog.connections, name="connections"),

@@ -186,6 +186,15 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "broken": _chip("bad", "broken"),
         "stopped": _chip("idle", "stopped"),
     },
+    "reconciliation": {
+        "waiting": _chip("warn", "waits for its list"),
+        "receiving": _chip("move", "the list is coming"),
+        "queued": _chip("move", "waits for a worker"),
+        "running": _chip("move", "being compared"),
+        "done": _chip("good", "compared"),
+        "cancelled": _chip("idle", "cancelled"),
+        "failed": _chip("bad", "failed"),
+    },
     "mail": {
         "waiting": _chip("move", "on its way"),
         "sent": _chip("good", "sent"),

@@ -18,6 +18,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("messages", "Messages", "panels-top-left"),
     ("dead-letters", "Dead letters", "package-x"),
     ("saved-searches", "Saved searches", "bookmark"),
+    ("reconciliations", "Reconcile", "list-checks"),
     None,
     ("flows", "Flows", "route"),
     ("changes", "Changes", "git-commit-horizontal"),

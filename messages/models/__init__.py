@@ -6,6 +6,7 @@ from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
+from messages.models.reconcile import ReconciledKey, Reconciliation, ReconciliationCheck
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.saved import OutboxMail, SavedSearch, Subscription
 from messages.models.schemas import Schema
@@ -42,6 +43,9 @@ __all__ = [
     "OutboxMail",
     "Payload",
     "QueueReading",
+    "ReconciledKey",
+    "Reconciliation",
+    "ReconciliationCheck",
     "Replay",
     "RetentionPolicy",
     "RetentionRun",
