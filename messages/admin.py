@@ -13,6 +13,9 @@ from messages.models import (
     KeyRule,
     LegalHold,
     Mapping,
+    OutboxMail,
+    Reconciliation,
+    ReconciliationCheck,
     Replay,
     RetentionPolicy,
     RetentionRun,
@@ -36,3 +39,6 @@ admin.site.register(Change, window(show=("started_at", "kind", "title", "outcome
 admin.site.register(LegalHold, window(show=("placed_at", "environment", "flow", "placed_by", "reason")))
 admin.site.register(RetentionPolicy, window(show=("environment", "payload_days", "metadata_days", "changed_by")))
 admin.site.register(RetentionRun, window(show=("started_at", "state", "finished_at")))
+admin.site.register(OutboxMail, window("body", show=("created_at", "about", "state", "attempt", "answer")))
+admin.site.register(Reconciliation, window(show=("created_at", "name", "flow", "state", "listed", "never", "failed")))
+admin.site.register(ReconciliationCheck, window(show=("name", "flow", "state", "due_at", "owner")))

@@ -16,6 +16,7 @@ from messages.models import Flow, Reconciliation, ReconciliationCheck
 from messages.reconcile.access import check_can_own, check_can_reconcile
 from messages.reconcile.calendar import due_after
 from messages.reconcile.services import RESTING, NewReconciliation, begin_reconciliation, check_names, receive_list
+from messages.retention.policies import hold_of_flow
 from messages.saved.calendars import clock_text, working_time
 
 MOST_CHECKS = 100  # of one flow
@@ -124,7 +125,7 @@ def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
     due_at = row.due_at if row.waiting_for_id is None else _due_after(row, row.due_at)
     known = Reconciliation.objects.filter(of_check=row, until=due_at, removed_at=None, state__in=RESTING)
     one = known.select_related("flow__team", "environment").order_by("-pk").first()
-    if one is not None:
+    if one is not None and (one.list_attempt is None or hold_of_flow(check.flow) is None):
         return one
     said = NewReconciliation(
         name=f"{row.name}, {due_at:%Y-%m-%d}"[:120],

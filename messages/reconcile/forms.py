@@ -62,7 +62,8 @@ class ReconciliationForm(ListForm):
 
     def __init__(self, data: Any = None, files: Any = None, *, flows: Sequence[str], flow: str = ""):
         now = timezone.now().astimezone(UTC).replace(second=0, microsecond=0)
-        initial = {"flow": flow, "since": now - timedelta(hours=24), "until": now, "key_name": "order_no"}
+        until = now + timedelta(minutes=1)  # what comes in this minute is in it
+        initial = {"flow": flow, "since": until - timedelta(hours=24), "until": until, "key_name": "order_no"}
         super().__init__(data, files, initial=initial)
         _offer(self, flows)
 

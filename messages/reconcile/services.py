@@ -20,6 +20,7 @@ from messages.models import Flow, Reconciliation, ReconciliationCheck
 from messages.reconcile.access import check_can_reconcile
 from messages.reconcile.lists import ListReader
 from messages.reconcile.steps import steps_of
+from messages.retention.policies import hold_of_flow
 
 log = structlog.get_logger(__name__)
 State = Reconciliation.State
@@ -34,6 +35,12 @@ class ListBusy(Conflict):
     """This reconciliation is receiving a list or being compared: wait until it is done, or cancel it."""
 
     code = "reconciliation_busy"
+
+
+class ListOnHold(Conflict):
+    """The flow is on legal hold: its lists are neither removed nor replaced; begin another reconciliation."""
+
+    code = "list_on_hold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +93,10 @@ def receive_list(one: Reconciliation, chunks: Iterable[bytes], *, column: str = 
     """Store a list, in the place of an earlier one, and queue the comparison. A list is taken whole or not at all.
 
     chunks  bytes as they come: one key a line, or a CSV whose header names the column.
-    Raises Forbidden, ListBusy, Invalid, ListTooLarge.
+    Raises Forbidden, ListBusy, ListOnHold, Invalid, ListTooLarge.
     """
     check_can_reconcile(by, one)
+    _check_no_hold(one)
     attempt = _open_upload(one)
     reader = ListReader(key_name=one.key_name, column=column)
     try:
@@ -100,6 +108,11 @@ def receive_list(one: Reconciliation, chunks: Iterable[bytes], *, column: str = 
         _fail_upload(one.pk, attempt, reader, error)
         raise
     return _close_upload(one, attempt, reader, by)
+
+
+def _check_no_hold(one: Reconciliation) -> None:
+    if one.list_attempt is not None and hold_of_flow(one.flow) is not None:
+        raise ListOnHold(f"{one.flow.name} is on legal hold: its lists stay as they are; begin another reconciliation")
 
 
 def _open_upload(one: Reconciliation) -> int:
@@ -231,8 +244,9 @@ def cancel_reconciliation(one: Reconciliation, *, by: Actor) -> Reconciliation:
 
 @transaction.atomic
 def remove_reconciliation(one: Reconciliation, *, by: Actor, reason: str = "") -> None:
-    """Remove a reconciliation and its list: gone for everybody at once, its rows follow in the worker. Raises Forbidden."""
+    """Remove a reconciliation and its list: gone for everybody at once, its rows follow in the worker. Raises Forbidden, ListOnHold."""
     check_can_reconcile(by, one)
+    _check_no_hold(one)
     now = datetime.now(UTC)
     Reconciliation.objects.filter(pk=one.pk, removed_at=None).update(
         removed_at=now, lease_until=now, attempt=F("attempt") + 1

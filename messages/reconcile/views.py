@@ -119,19 +119,20 @@ def _context(request: PageRequest, one: Reconciliation) -> dict[str, Any]:
 def receive(request: PageRequest, pk: UUID) -> HttpResponse:
     """Another list in the place of the one that there is."""
     one = get_visible_reconciliation(request.actor, pk)
-    form = ListForm(request.POST, request.FILES)
+    form, status = ListForm(request.POST, request.FILES), 422
     if form.is_valid():
         try:
             receive_list(one, form.chunks(), column=form.cleaned_data["column"], by=request.actor)
         except ConsoleError as refusal:
             form.add_error(None, str(refusal))
+            status = 403 if refusal.status == 403 else 422
         else:
             flash.success(request, "The list is here and being compared.")
             return seen(reverse("reconciliation", args=[pk]))
     context = _context(request, get_visible_reconciliation(request.actor, pk))
     if context["form"] is None:
         context["refusal"] = "; ".join(str(one) for one in form.non_field_errors())
-    return render(request, PAGE, context | {"form": form if context["may_operate"] else None}, status=422)
+    return render(request, PAGE, context | {"form": form if context["may_operate"] else None}, status=status)
 
 
 ACTIONS = {"compare": (compare_again, "It is compared again."), "cancel": (cancel_reconciliation, "It is cancelled.")}
@@ -156,7 +157,11 @@ def act(request: PageRequest, pk: UUID, action: str) -> HttpResponse:
 @page
 def remove(request: PageRequest, pk: UUID) -> HttpResponse:
     one = get_visible_reconciliation(request.actor, pk)
-    remove_reconciliation(one, by=request.actor, reason=request.POST.get("reason", ""))
+    try:
+        remove_reconciliation(one, by=request.actor, reason=request.POST.get("reason", ""))
+    except ConsoleError as refusal:
+        status = 403 if refusal.status == 403 else 422
+        return render(request, PAGE, _context(request, one) | {"refusal": str(refusal)}, status=status)
     flash.success(request, f"“{one.name}” and its list are removed.")
     return seen(reverse("reconciliations"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -13,7 +14,9 @@ from console.identity.models import Role, Team
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Message
+from messages.models import Flow, Message
+from messages.reconcile.check_services import NewCheck, add_check
+from messages.reconcile.services import NewReconciliation, begin_reconciliation
 from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
 from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
@@ -27,6 +30,8 @@ BASELINE = {
     "/dead-letters/": 10,
     "/dead-letters/?state=all": 10,
     "/saved-searches/": 9,
+    "/reconciliations/": 8,
+    "/reconciliations/checks/": 8,
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,
@@ -44,6 +49,8 @@ BASELINE = {
 
 def fill(count: int) -> None:
     events, saver = [], actor(person(f"saver {count}", Role.OPERATOR))
+    now = datetime.now(UTC)
+    period = NewReconciliation(name="", key_name="order_no", since=now - timedelta(hours=1), until=now)
     team = Team.objects.get(name="Order team")
     for number in range(count):
         keys = {"order_no": f"47{number}-{count}"}
@@ -60,6 +67,10 @@ def fill(count: int) -> None:
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)
         save_search(environment(), "messages", NewSearch(name=f"{number} {count}", q="", team_id=team.pk), by=saver)
+        flow = Flow.objects.filter(environment=environment()).first()
+        assert flow
+        begin_reconciliation(flow, period, by=ROOT)
+        add_check(flow, NewCheck(name=f"{number} {count}", key_name="order_no", minute=0), by=saver)
         add_schema(
             environment(), NewSchema(name=f"{number} {count}", format="avro", definition='"int"', ids=[1]), by=ROOT
         )
