@@ -18,12 +18,12 @@ from django.db.models import F
 from psycopg.errors import QueryCanceled
 
 from messages.models import Reconciliation
-from messages.reconcile.services import STEP_LEASE, State
+from messages.reconcile.services import STEP_LEASE, State, tell_worker
 from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, Step, steps_of
 
 log = structlog.get_logger(__name__)
-BUDGET_S = 60.0  # a step may take as long again before the task is killed
-STEP_S = 55
+BUDGET_S = 15.0  # no step begins after it: a task is killed after two minutes
+STEP_S = 100
 MOST_DEATHS = 5  # of workers over one comparison: then it says so instead of going on for ever
 CHUNK = 50_000
 TABLES = ("messaging_reconciliation_line", "messaging_reconciliation_seen", "messaging_reconciled_key")
@@ -119,9 +119,10 @@ def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
 
 
 def _release(one: Reconciliation) -> None:
-    """Let another worker go on at once: our time is up."""
+    """Let another worker go on at once when our time is up before the work is done."""
     mine = Reconciliation.objects.filter(pk=one.pk, attempt=one.attempt, state=State.RUNNING)
-    mine.update(state=State.QUEUED, lease_until=datetime.now(UTC))
+    if mine.update(state=State.QUEUED, lease_until=datetime.now(UTC)):
+        tell_worker()
 
 
 def _fail(one: Reconciliation, why: str) -> None:

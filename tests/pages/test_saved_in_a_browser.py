@@ -16,7 +16,7 @@ from messages.reconcile.checking import run_checks
 from messages.reconcile.evaluating import reconcile
 from messages.saved.assessing import look_at_subscriptions
 from messages.saved.services import NewSearch, Wish, save_search, subscribe
-from tests.factories import environment, stored_letter
+from tests.factories import environment, memory_connection, stored_letter
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 from tests.services.reconciling import compared, flow, message, operator
 
@@ -50,6 +50,7 @@ def test_the_keyboard_saves_a_search_opens_its_tab_and_subscribes(browser: Brows
 
 
 def test_the_keyboard_pastes_a_list_watches_it_and_ticks_a_failed_key(browser: Browser, live_server: Any):  # noqa: F811
+    memory_connection()
     letter = stored_letter(origin="orders", keys={"order_no": "1"})
     page = sign_in(browser, live_server.url)
     page.goto(f"{live_server.url}/reconciliations/new/?flow=orders")
@@ -104,9 +105,7 @@ def estate() -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(
-    browser: Browser, live_server: Any, scheme: str, tmp_path: Any
-):
+def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):  # noqa: F811
     paths = estate()
     page = sign_in(browser, live_server.url, color_scheme=scheme)
     complaints: list[str] = []
