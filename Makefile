@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test check engines venv bench bench-ingest bench-search bench-harvest bench-replay clean help
+.PHONY: run test check engines venv bench bench-ingest bench-search bench-harvest bench-replay bench-reconcile clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -10,7 +10,7 @@ help:
 	@echo "make test           install what tests need and run everything"
 	@echo "make check          lint, types, contracts, migrations, deployment audit"
 	@echo "make engines        install the brokers and the browser that tests use"
-	@echo "make bench          every benchmark;  make bench-ingest, -search, -harvest, -replay  only one"
+	@echo "make bench          every benchmark;  make bench-ingest, -search, -harvest, -replay, -reconcile  only one"
 
 venv: .venv/runtime.stamp
 
@@ -45,7 +45,7 @@ check: .venv/dev.stamp
 test: engines check
 	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
-bench: bench-ingest bench-search bench-harvest bench-replay
+bench: bench-ingest bench-search bench-harvest bench-replay bench-reconcile
 
 bench-ingest: .venv/runtime.stamp
 	@$(PYTHON) -m benchmarks.ingest
@@ -58,6 +58,9 @@ bench-harvest: .venv/dev.stamp
 
 bench-replay: .venv/dev.stamp
 	@$(PYTHON) -m benchmarks.replay
+
+bench-reconcile: .venv/runtime.stamp
+	@$(PYTHON) -m benchmarks.reconcile
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis test-results

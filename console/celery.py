@@ -53,6 +53,19 @@ app.conf.beat_schedule = {
     },
     "fold-latency": {"task": "messaging.fold_latency", "schedule": 600.0, "options": {"expires": 300}},
     "group-failures": {"task": "messaging.group_failures", "schedule": 5.0, "options": {"expires": 5}},
+    "look-at-subscriptions": {
+        "task": "messaging.look_at_subscriptions",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "reconcile": {"task": "messaging.reconcile", "schedule": 5.0, "options": {"expires": 5}},
+    "run-checks": {"task": "messaging.run_checks", "schedule": 15.0, "options": {"expires": 15}},
+    "sweep-reconciliations": {
+        "task": "messaging.sweep_reconciliations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "send-mails": {"task": "messaging.send_mails", "schedule": 10.0, "options": {"expires": 10}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.
     "retention": {"task": "messaging.retention", "schedule": 900.0, "options": {"expires": 600}},

@@ -175,6 +175,18 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # ingest reads its own body with its own caps
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
+MAIL = CONFIG.mail_server
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend" if MAIL else "django.core.mail.backends.dummy.EmailBackend"
+)
+if MAIL:
+    EMAIL_HOST, EMAIL_PORT = MAIL.host, MAIL.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.user, MAIL.password
+    EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.starttls, MAIL.tls
+    DEFAULT_FROM_EMAIL = SERVER_EMAIL = MAIL.sender
+EMAIL_TIMEOUT = 10
+CONSOLE_URL = CONFIG.url
+
 LANGUAGE_CODE = "en"
 USE_I18N = False
 TIME_ZONE = "UTC"
@@ -244,6 +256,10 @@ SPECTACULAR_SETTINGS = {
         "ReplayStateEnum": "messages.models.Replay.State",
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",
+        "SubscriptionStateEnum": "messages.models.Subscription.State",
+        "OutboxMailStateEnum": "messages.models.OutboxMail.State",
+        "ReconciliationStateEnum": "messages.models.Reconciliation.State",
+        "ReconciliationCheckStateEnum": "messages.models.ReconciliationCheck.State",
     },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

@@ -22,17 +22,60 @@ def retention() -> None:
 
 @shared_task(name="messaging.expire_ledger")
 def expire_ledger() -> None:
-    """Forget batches answered more than a week ago, readings of clocks that no journey uses, of queues, old counts of masking rules."""
+    """Forget batches answered more than a week ago, readings of clocks that no journey uses, of queues, old counts of masking rules, old mails."""
     from messages.catalog import queues
     from messages.groups import retention as groups
     from messages.ingest import clocks, writer
     from messages.masking import hits
+    from messages.saved import outbox
 
+    outbox.expire_mails()
     writer.expire_ledger()
     clocks.expire_readings()
     queues.expire_queue_readings()
     hits.expire_hits()
     groups.expire_hours()
+
+
+@shared_task(name="messaging.look_at_subscriptions")
+def look_at_subscriptions() -> None:
+    """Look at the saved searches that people want to be told of. May run twice at once: the claim decides."""
+    from messages.saved import assessing
+
+    assessing.look_at_subscriptions()
+
+
+@shared_task(name="messaging.reconcile")
+def reconcile() -> None:
+    """Compare the lists that wait. May run twice at once, and die anywhere: the claim decides."""
+    from messages.reconcile import evaluating
+
+    evaluating.reconcile()
+
+
+@shared_task(name="messaging.sweep_reconciliations")
+def sweep_reconciliations() -> None:
+    """Delete the rows of removed reconciliations and of lists that were replaced. May run twice at once."""
+    from messages.reconcile import evaluating
+
+    evaluating.sweep_removed()
+    evaluating.sweep_replaced_lines()
+
+
+@shared_task(name="messaging.run_checks")
+def run_checks() -> None:
+    """Look at reconciliation checks that are due. May run twice at once: the claim decides."""
+    from messages.reconcile import checking
+
+    checking.run_checks()
+
+
+@shared_task(name="messaging.send_mails")
+def send_mails() -> None:
+    """Send what waits in the outbox. May run twice at once: the claim decides."""
+    from messages.saved import outbox
+
+    outbox.send_mails()
 
 
 @shared_task(name="messaging.attach_exceptions")

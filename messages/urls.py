@@ -25,7 +25,11 @@ from messages.journeys import views as journeys
 from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
+from messages.reconcile import views as reconcile
+from messages.reconcile import views_checks as reconcile_checks
 from messages.retention import views as retention
+from messages.saved import tabs as saved_tabs
+from messages.saved import views as saved
 from messages.schemas import views as schema
 from messages.search import views as search
 from messages.search.completing import completions
@@ -62,6 +66,27 @@ urlpatterns: list[URLPattern | URLResolver] = [
         path(f"groups/<str:reference>/{action}/", groups.act, {"action": action}, name=f"group-{action}")
         for action in groups.ACTIONS
     ),
+    path("saved-searches/", saved.saved_searches, name="saved-searches"),
+    path("saved-searches/counts", saved_tabs.counts, name="saved-search-counts"),
+    path("saved-searches/new/", saved.new, name="saved-search-new"),
+    path("saved-searches/<int:pk>/", saved.one, name="saved-search"),
+    path("saved-searches/<int:pk>/open/", saved.open_list, name="saved-search-open"),
+    path("saved-searches/<int:pk>/remove/", saved.remove, name="saved-search-remove"),
+    path("saved-searches/<int:pk>/subscribe/", saved.tell_me, name="saved-search-subscribe"),
+    path("saved-searches/<int:pk>/unsubscribe/", saved.stop_telling, name="saved-search-unsubscribe"),
+    path("reconciliations/", reconcile.reconciliations, name="reconciliations"),
+    path("reconciliations/new/", reconcile.new, name="reconciliation-new"),
+    path("reconciliations/checks/", reconcile_checks.checks, name="reconciliation-checks"),
+    path("reconciliations/checks/new/", reconcile_checks.new, name="reconciliation-check-new"),
+    path("reconciliations/checks/<int:pk>/", reconcile_checks.one, name="reconciliation-check"),
+    path("reconciliations/checks/<int:pk>/remove/", reconcile_checks.remove, name="reconciliation-check-remove"),
+    path("reconciliations/<uuid:pk>/", reconcile.reconciliation, name="reconciliation"),
+    path("reconciliations/<uuid:pk>/list/", reconcile.receive, name="reconciliation-list"),
+    path("reconciliations/<uuid:pk>/csv", reconcile.csv, name="reconciliation-csv"),
+    path("reconciliations/<uuid:pk>/compare/", reconcile.act, {"action": "compare"}, name="reconciliation-compare"),
+    path("reconciliations/<uuid:pk>/cancel/", reconcile.act, {"action": "cancel"}, name="reconciliation-cancel"),
+    path("reconciliations/<uuid:pk>/remove/", reconcile.remove, name="reconciliation-remove"),
+    path("reconciliations/<uuid:pk>/<slug:slug>/", reconcile.keys, name="reconciliation-keys"),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
     path("topology/", topology.topology, name="topology"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.core.errors import ConfigurationError
+from console.core.mail import MailServer, parse_mail_url
 
 WEB_THREADS = 4  # of each web process
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -124,8 +125,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="EMAIL_URL",
-        default="none: mail goes to the log",
-        meaning="smtp://user:password@host:port (smtp+tls, smtp+ssl). Nothing sends mail yet.",
+        default="none: no mail is sent",
+        meaning="smtp://user:password@host:port?from=address (smtp+tls, smtp+ssl). Without it a mail is given up, and its page says why.",
     ),
     Setting(
         name="WAYBILL_DEMO_RABBITMQ_URL",
@@ -165,7 +166,7 @@ class Config:
     kafka_brokers: str | None
     kafka_properties: Path | None
     elasticsearch_url: str | None
-    email_url: str | None
+    mail_server: MailServer | None
     demo: bool
     multiprocess_metrics: Path | None
     demo_rabbitmq_url: str | None
@@ -302,7 +303,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         kafka_brokers=text["WAYBILL_KAFKA_BROKERS"],
         kafka_properties=Path(text["WAYBILL_KAFKA_PROPERTIES"]) if text["WAYBILL_KAFKA_PROPERTIES"] else None,
         elasticsearch_url=text["ELASTICSEARCH_URL"],
-        email_url=text["EMAIL_URL"],
+        mail_server=parse_mail_url(text["EMAIL_URL"], console_host=host) if text["EMAIL_URL"] else None,
         demo=_flag(environ, "DEMO", True),
         multiprocess_metrics=Path(text["PROMETHEUS_MULTIPROC_DIR"]) if text["PROMETHEUS_MULTIPROC_DIR"] else None,
         demo_rabbitmq_url=text["WAYBILL_DEMO_RABBITMQ_URL"],

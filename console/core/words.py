@@ -212,6 +212,27 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "poison": _chip("bad", "poison"),
         "unknown": _chip("idle", "not known"),
     },
+    "subscription": {
+        "new": _chip("idle", "not looked yet"),
+        "calm": _chip("good", "calm"),
+        "raised": _chip("warn", "raised"),
+        "broken": _chip("bad", "broken"),
+        "stopped": _chip("idle", "stopped"),
+    },
+    "reconciliation": {
+        "waiting": _chip("warn", "waits for its list"),
+        "receiving": _chip("move", "the list is coming"),
+        "queued": _chip("move", "waits for a worker"),
+        "running": _chip("move", "being compared"),
+        "done": _chip("good", "compared"),
+        "cancelled": _chip("idle", "cancelled"),
+        "failed": _chip("bad", "failed"),
+    },
+    "mail": {
+        "waiting": _chip("move", "on its way"),
+        "sent": _chip("good", "sent"),
+        "given_up": _chip("bad", "not sent"),
+    },
     "check": {
         "yes": _chip("good", "yes"),
         "no": _chip("bad", "no"),

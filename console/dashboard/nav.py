@@ -18,6 +18,8 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("groups", "Failures", "text-align-start"),
     ("messages", "Messages", "panels-top-left"),
     ("dead-letters", "Dead letters", "package-x"),
+    ("saved-searches", "Saved searches", "bookmark"),
+    ("reconciliations", "Reconcile", "list-checks"),
     None,
     ("topology", "Topology", "workflow"),
     ("flows", "Flows", "route"),

@@ -47,6 +47,7 @@ from messages.payloads.render import render_stack
 from messages.replay.hints import hints_of
 from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
+from messages.saved.tabs import saved_tabs
 from messages.search.asking import MOST_ASKED, Asked, asked_of
 from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
@@ -84,6 +85,7 @@ def dead_letters(request: PageRequest) -> HttpResponse:
     except (BadQuery, BadWindow) as error:
         problem = error
     context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
+    context |= saved_tabs(request, "dead-letters", asked)
     return render_page(
         request, "messaging/dead_letters.html", "messaging/_dead_letters.html", context, status=400 if problem else 200
     )

@@ -24,7 +24,7 @@ FROM messaging_rollup_minute WHERE operation = 4 GROUP BY 1, flow_id, bucket;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("messaging", "0021_failure_groups")]
+    dependencies = [("messaging", "0023_reconcile")]
 
     operations = [
         migrations.RunSQL(TABLE, "DROP TABLE messaging_rollup_latency CASCADE"),

@@ -7,7 +7,9 @@ from messages.models.groups import FailureGroup, GroupHour, GroupNote, GroupRule
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
+from messages.models.reconcile import ReconciledKey, Reconciliation, ReconciliationCheck
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
+from messages.models.saved import OutboxMail, SavedSearch, Subscription
 from messages.models.schemas import Schema
 from messages.models.stream import (
     Event,
@@ -44,15 +46,21 @@ __all__ = [
     "MaskingRule",
     "Message",
     "MessageStatus",
+    "OutboxMail",
     "Payload",
     "QueueReading",
+    "ReconciledKey",
+    "Reconciliation",
+    "ReconciliationCheck",
     "Replay",
     "RetentionPolicy",
     "RetentionRun",
     "RollupHour",
     "RollupLatency",
     "RollupMinute",
+    "SavedSearch",
     "Schema",
+    "Subscription",
     "System",
     "TraceLink",
 ]

@@ -16,6 +16,7 @@ class RetentionPolicy(models.Model):
     letter_days = models.PositiveSmallIntegerField()  # after closing
     settled_reject_days = models.PositiveSmallIntegerField()
     waiting_reject_days = models.PositiveSmallIntegerField()
+    reconciliation_days = models.PositiveSmallIntegerField(default=30, db_default=30)
     changed_at = models.DateTimeField()
     changed_by = models.CharField(max_length=150)
 

@@ -15,7 +15,7 @@ from messages.access import visible_flows
 from messages.models import Flow
 from messages.retention import rows_of_their_own
 from messages.retention.policies import read_terms
-from messages.retention.rules import LETTERS, PAYLOADS, REJECTS, Policy, Terms, goings_of, is_due
+from messages.retention.rules import LETTERS, PAYLOADS, RECONCILIATIONS, REJECTS, Policy, Terms, goings_of, is_due
 from messages.retention.run import FEW, WRITTEN_ANEW
 from messages.retention.tables import Part, condition, find_parts, measured
 
@@ -242,6 +242,7 @@ def _rows_of_their_own(terms: Sequence[Terms], sums: _Sums, now: datetime) -> No
             for kind, table, counted in (
                 (LETTERS, "messaging_deadletter", rows_of_their_own.count_letters),
                 (REJECTS, "messaging_ingestreject", rows_of_their_own.count_rejects),
+                (RECONCILIATIONS, "messaging_reconciliation", rows_of_their_own.count_reconciliations),
             ):
                 rows, size = counted(cursor, one, now)
                 if rows:

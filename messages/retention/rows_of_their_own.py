@@ -29,6 +29,13 @@ WHERE i.environment_id = %s AND (i.settled_at < %s OR (i.settled_at IS NULL AND 
 """
 
 
+# A list of keys is the customer's business data: it goes with what became of its keys, the newest of its days being that of the list.
+RECONCILIATIONS = """
+SELECT {what} FROM messaging_reconciliation c
+WHERE c.environment_id = %s AND coalesce(c.received_at, c.created_at) < %s AND c.removed_at IS NULL AND c.flow_id <> ALL(%s)
+"""
+
+
 def _before(now: datetime, days: int) -> datetime:
     return now - GRACE - timedelta(days=days)
 
@@ -40,6 +47,10 @@ def _letters(terms: Terms, now: datetime) -> list[Any]:
 def _rejects(terms: Terms, now: datetime) -> list[Any]:
     settled, waiting = terms.policy.settled_reject_days, terms.policy.waiting_reject_days
     return [terms.environment_id, _before(now, settled), _before(now, waiting), sorted(terms.held_flows)]
+
+
+def _reconciliations(terms: Terms, now: datetime) -> list[Any]:
+    return [terms.environment_id, _before(now, terms.policy.reconciliation_days), sorted(terms.held_flows)]
 
 
 def is_open(terms: Terms) -> bool:
@@ -78,6 +89,33 @@ def count_rejects(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[i
     )
     rows, size_bytes = cursor.fetchone()
     return int(rows), int(size_bytes)
+
+
+def count_reconciliations(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[int, int]:
+    if not is_open(terms):
+        return 0, 0
+    cursor.execute(
+        RECONCILIATIONS.format(what="count(*), coalesce(sum(100 * (c.lines + c.listed + c.unlisted)), 0)"),
+        _reconciliations(terms, now),
+    )
+    rows, size_bytes = cursor.fetchone()
+    return int(rows), int(size_bytes)
+
+
+def delete_reconciliations(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[str, int, int]:
+    """Remove up to 500 reconciliations that are due: gone for everybody; the worker deletes their rows within minutes."""
+    if not is_open(terms):
+        return "messaging_reconciliation", 0, 0
+    what = "c.id, 100 * (c.lines + c.listed + c.unlisted)"
+    cursor.execute(
+        RECONCILIATIONS.format(what=what) + f"LIMIT {CHUNK} FOR UPDATE OF c SKIP LOCKED", _reconciliations(terms, now)
+    )
+    found = cursor.fetchall()
+    cursor.execute(
+        "UPDATE messaging_reconciliation SET removed_at = %s, lease_until = %s, attempt = attempt + 1 WHERE id = ANY(%s)",
+        [now, now, [pk for pk, _ in found]],
+    )
+    return "messaging_reconciliation", len(found), sum(size for _, size in found)
 
 
 def delete_letters(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[str, int, int]:

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from console.core.errors import Invalid
 
 PAYLOADS, METADATA, ROLLUPS, LETTERS, REJECTS = "payloads", "metadata", "rollups", "dead letters", "refused items"
+RECONCILIATIONS = "reconciliations"  # small beside the others: their bytes are not projected
 KINDS = (PAYLOADS, METADATA, ROLLUPS, LETTERS, REJECTS)
 # Requests that straddle midnight and clocks of several nodes: a day is not touched in the first hour that it could be.
 GRACE = timedelta(hours=1)
@@ -36,6 +37,7 @@ class Policy:
     letter_days: int = 30
     settled_reject_days: int = 14
     waiting_reject_days: int = 90
+    reconciliation_days: int = 30
 
     def days(self, kind: str) -> int:
         """Return the days of a kind that is partitioned by day."""
@@ -71,6 +73,12 @@ BOUNDS: dict[str, Bound] = {
     ),
     "waiting_reject_days": Bound(
         least=1, most=400, label="Refused items, waiting", meaning="that nobody settled, from the day they came"
+    ),
+    "reconciliation_days": Bound(
+        least=1,
+        most=400,
+        label="Reconciliations",
+        meaning="lists of keys and what became of them, from the day of the list",
     ),
 }
 assert list(BOUNDS) == [one.name for one in fields(Policy)]

@@ -134,7 +134,11 @@ class Run:
             self.left.append({"table": table, "day": day, "because": why})
 
     def _rows_of_their_own(self) -> None:
-        for what in (rows_of_their_own.delete_letters, rows_of_their_own.delete_rejects):
+        for what in (
+            rows_of_their_own.delete_letters,
+            rows_of_their_own.delete_rejects,
+            rows_of_their_own.delete_reconciliations,
+        ):
             for terms in read_terms(now=self.now):
                 with self._leaving(what.__name__, terms.slug):
                     while True:

@@ -12,6 +12,7 @@ from console.core.render import render_page
 from console.identity.pages import PageRequest, asked_text, page
 from messages.catalog.queries import flow_names
 from messages.models import Message
+from messages.saved.tabs import saved_tabs
 from messages.search.asking import MOST_ASKED, Asked, asked_of
 from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
@@ -43,6 +44,7 @@ def messages(request: PageRequest) -> HttpResponse:
     except (BadQuery, BadWindow) as error:
         problem = error
     context = _context(request, found, asked, own_time=own_time) | problem_context(request, problem)
+    context |= saved_tabs(request, "messages", asked)
     return render_page(
         request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200
     )

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console.identity.models import Role
+from console.identity.models import Role, Team
 from messages.groups.ruling import NewGroupRule, add_rule
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Message
+from messages.models import Flow, Message
+from messages.reconcile.check_services import NewCheck, add_check
+from messages.reconcile.services import NewReconciliation, begin_reconciliation
+from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
-from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
+from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
 
 # Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
 BASELINE = {
     "/": 18,
-    "/messages/": 9,
-    "/dead-letters/": 9,
-    "/dead-letters/?state=all": 9,
+    "/messages/": 10,
+    "/dead-letters/": 10,
+    "/dead-letters/?state=all": 10,
     "/topology/": 12,
     "/topology/?system=shop&window=7d": 12,
     "/figures/": 11,
@@ -33,6 +37,9 @@ BASELINE = {
     "/groups/": 14,
     "/groups/?show=all": 14,
     "/groups/rules/": 9,
+    "/saved-searches/": 9,
+    "/reconciliations/": 8,
+    "/reconciliations/checks/": 8,
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,
@@ -49,7 +56,10 @@ BASELINE = {
 
 
 def fill(count: int) -> None:
-    events = []
+    events, saver = [], actor(person(f"saver {count}", Role.OPERATOR))
+    now = datetime.now(UTC)
+    period = NewReconciliation(name="", key_name="order_no", since=now - timedelta(hours=1), until=now)
+    team = Team.objects.get(name="Order team")
     for number in range(count):
         keys = {"order_no": f"47{number}-{count}"}
         common = {"destination": f"flow-{number}", "keys": keys, "message_id": f"a long message id {number} {count}"}
@@ -64,6 +74,11 @@ def fill(count: int) -> None:
         agent_key(f"agent {number} {count}")
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)
+        save_search(environment(), "messages", NewSearch(name=f"{number} {count}", q="", team_id=team.pk), by=saver)
+        flow = Flow.objects.filter(environment=environment()).first()
+        assert flow
+        begin_reconciliation(flow, period, by=ROOT)
+        add_check(flow, NewCheck(name=f"{number} {count}", key_name="order_no", minute=0), by=saver)
         add_schema(
             environment(), NewSchema(name=f"{number} {count}", format="avro", definition='"int"', ids=[1]), by=ROOT
         )

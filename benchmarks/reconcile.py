@@ -1,0 +1,139 @@
+"""`make bench-reconcile`: a list of a million keys against a million messages of one flow, beside bare SQL joins in the same run.
+
+The list is read as an upload is, in parts of some 50 KB, and compared as the worker does. The bare join is the same FULL JOIN of list and
+messages, counted and written nowhere. The last line is one JSON object: seconds of each, ratio = receive and compare ÷ the bare join,
+page_ms the slowest first and deep page of a set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from console.engines import start_engines
+
+ROOT = Path(__file__).resolve().parent.parent
+MESSAGES = """
+INSERT INTO messaging_message (first_seen_on, id, environment_id, flow_id, message_id, first_seen_at, last_seen_at, status, event_count, keys)
+SELECT %(day)s, gen_random_uuid(), %(environment)s, %(flow)s, 'message-' || n, %(at)s + n * interval '1 ms', %(at)s,
+       (ARRAY[1,1,1,1,1,1,1,2,3,0])[1 + n %% 10], 2,
+       jsonb_build_object('order_no', 'A-' || n, 'customer_no', 'C-' || n %% 1000)
+FROM generate_series(1, %(count)s) n
+"""
+BARE = """
+SELECT count(*), count(l.key), count(m.key) FROM (SELECT key, count(*) FROM bare_list GROUP BY key) l FULL JOIN (
+    SELECT keys ->> 'order_no' AS key, count(*), max(status) FROM messaging_message
+    WHERE flow_id = %s AND first_seen_on = %s GROUP BY 1) m ON m.key = l.key
+"""
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--keys", type=int, default=1_000_000)
+    given = ask.parse_args()
+    data = Path(tempfile.mkdtemp(prefix="waybill-bench-"))
+    data.chmod(0o711)
+    engines = None
+    try:
+        engines = start_engines(data)
+        os.environ |= {
+            "WAYBILL_DATA": str(data), "WAYBILL_ADMIN_PASSWORD": "bench-Secret-12", "WAYBILL_LOG_LEVEL": "WARNING",
+            "DATABASE_URL": engines.database_url or "", "REDIS_URL": engines.redis_url or "", "DJANGO_SETTINGS_MODULE": "console.settings",
+        }  # fmt: skip
+        subprocess.run([sys.executable, "manage.py", "prepare"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        import django
+
+        django.setup()
+        _measure(given.keys)
+    finally:
+        if engines is not None:
+            engines.stop()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def parts(keys: int) -> Iterator[bytes]:
+    """A list whose keys half of the messages have: the other half of the list never came, every tenth key stands there twice."""
+    for first in range(0, keys, 5_000):
+        numbers = range(first, min(first + 5_000, keys))
+        yield b"".join([b"A-%d\n" % (keys // 2 + number - (number % 10 == 9)) for number in numbers])
+
+
+def _measure(keys: int) -> None:
+    from django.db import connection
+
+    from console.identity.actor import COMMAND
+    from console.identity.models import Environment
+    from messages.models import Flow
+    from messages.reconcile.evaluating import reconcile
+    from messages.reconcile.queries import find_keys
+    from messages.reconcile.services import NewReconciliation, begin_reconciliation, receive_list
+    from messages.reconcile.sets import SETS
+
+    environment = Environment.objects.get(slug="production")
+    flow = Flow.objects.create(environment=environment, name="bench")
+    at = datetime.now(UTC) - timedelta(hours=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(
+            MESSAGES, {"day": at.date(), "at": at, "environment": environment.pk, "flow": flow.pk, "count": keys}
+        )
+        cursor.execute("ANALYZE messaging_message")
+        cursor.execute("CREATE TABLE bare_list (key text)")
+        cursor.execute(
+            "INSERT INTO bare_list SELECT 'A-' || n FROM generate_series(%s, %s) n", [keys // 2, keys * 3 // 2]
+        )
+        cursor.execute("SET work_mem = '64MB'")
+        started = time.perf_counter()
+        cursor.execute(BARE, [flow.pk, at.date()])
+        bare_s = time.perf_counter() - started
+    said = NewReconciliation(name="bench", key_name="order_no", since=at, until=at + timedelta(days=1))
+    one = begin_reconciliation(flow, said, by=COMMAND)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    receive_list(one, parts(keys), by=COMMAND)
+    received_s = time.perf_counter() - started
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    started = time.perf_counter()
+    reconcile()
+    compared_s = time.perf_counter() - started
+    one.refresh_from_db()
+    page_ms = 0.0
+    for key_set in SETS.values():
+        cursor_text = None
+        for _ in range(3):
+            started = time.perf_counter()
+            page = find_keys(one, key_set, cursor=cursor_text)
+            page_ms = max(page_ms, (time.perf_counter() - started) * 1000)
+            cursor_text = page.next
+            if cursor_text is None:
+                break
+    print(f"{one.state}: {one.lines:,} lines, {one.listed:,} keys, {one.messages:,} messages")
+    print(
+        f"  arrived {one.arrived:,}, never seen {one.never:,}, not on the list {one.unlisted:,}, failed {one.failed:,}"
+    )
+    print(f"bare join      {bare_s:6.1f} s")
+    print(f"receive list   {received_s:6.1f} s   memory +{grown_mb:.0f} MB")
+    print(f"compare        {compared_s:6.1f} s")
+    print(f"page of a set  {page_ms:6.1f} ms at worst")
+    figures = {
+        "bare_s": bare_s,
+        "received_s": received_s,
+        "compared_s": compared_s,
+        "ratio": (received_s + compared_s) / bare_s,
+        "page_ms": page_ms,
+    }
+    print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

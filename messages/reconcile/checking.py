@@ -1,0 +1,185 @@
+"""Scheduled checks: due at a time of day on working days. Did the list come, and did every key of it reach its receiver?
+
+An occurrence is decided once: the row is claimed like a subscription, its list is compared again at the time that it is due, and the end
+of that comparison, or the want of a list, is the verdict. A verdict that is bad is told each time, a good one when it was bad before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.urls import reverse
+
+from console.audit.services import record_audit
+from console.core.errors import Conflict
+from console.identity.actor import SYSTEM, actor_of
+from messages.models import Reconciliation, ReconciliationCheck
+from messages.reconcile.access import visible_checks
+from messages.reconcile.calendar import due_after
+from messages.reconcile.services import RESTING, ListBusy, State, queue_again
+from messages.saved.outbox import queue_mail
+
+log = structlog.get_logger(__name__)
+LEASE = timedelta(minutes=1)
+SOON = timedelta(seconds=15)  # a comparison that is under way is looked at again so often
+PATIENCE = timedelta(hours=2)  # for a comparison to end; then its check says that it did not
+BUDGET_S = 30.0
+Check = ReconciliationCheck.State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a look decided. state None: not yet; waiting_for is then the comparison that decides."""
+
+    state: str | None
+    problem: str = ""
+    decided: Reconciliation | None = None
+    waiting_for: Reconciliation | None = None
+
+
+def run_checks(*, now: datetime | None = None, budget_s: float = BUDGET_S) -> int:
+    """Look at every check that is due, for at most so many seconds; return how many occurrences were decided."""
+    decided, until = 0, time.monotonic() + budget_s
+    while time.monotonic() < until and (check := claim(now or datetime.now(UTC))) is not None:
+        at = now or datetime.now(UTC)
+        decided += settle(check, look_at(check, at), at)
+    return decided
+
+
+def claim(now: datetime) -> ReconciliationCheck | None:
+    """Take the check that is due longest, None when none is."""
+    with transaction.atomic():
+        due = ReconciliationCheck.objects.filter(next_look_at__lte=now).order_by("next_look_at", "pk")
+        pk = due.select_for_update(skip_locked=True).values_list("pk", flat=True).first()
+        if pk is None:
+            return None
+        ReconciliationCheck.objects.filter(pk=pk).update(attempt=F("attempt") + 1, next_look_at=now + LEASE)
+    rows = ReconciliationCheck.objects.select_related("environment", "flow__team", "owner", "waiting_for")
+    return rows.filter(pk=pk).first()
+
+
+def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
+    """Return what is known of the occurrence that is due; starts the comparison that decides it, once."""
+    owner = check.owner
+    if not owner.is_active:
+        return Outcome(state=Check.STOPPED, problem="its owner's account is switched off")
+    if not visible_checks(actor_of(owner, via="system")).filter(pk=check.pk).exists():
+        return Outcome(
+            state=Check.STOPPED, problem="its owner may not see this flow any more: their rights have changed"
+        )
+    one = check.waiting_for
+    if one is None or one.removed_at is not None:
+        return _begin(check)
+    if one.state == State.DONE:
+        return _verdict(one)
+    if one.state in RESTING:
+        words = one.problem or f"it was {one.state}"
+        return Outcome(state=Check.RAISED, problem=f"the comparison did not end: {words}", decided=one)
+    if now - check.due_at > PATIENCE:
+        return Outcome(state=Check.RAISED, problem="the comparison did not end in two hours", decided=one)
+    return Outcome(state=None, waiting_for=one)
+
+
+def _begin(check: ReconciliationCheck) -> Outcome:
+    """Have the list of this occurrence compared with what has come until now; without a list the verdict is there at once."""
+    since = check.due_at - timedelta(hours=check.hours)
+    lists = Reconciliation.objects.filter(of_check=check, removed_at=None, list_attempt__isnull=False)
+    one = lists.filter(until__gt=since, until__lte=check.due_at).order_by("-received_at").first()
+    if one is None:
+        return Outcome(state=Check.RAISED, problem=f"no list had come by {check.due_at:%H:%M} UTC")
+    try:
+        queue_again(one)
+    except ListBusy:  # being compared, or a newer list is coming: its end decides
+        pass
+    except Conflict:
+        return Outcome(state=Check.RAISED, problem="its list is gone")
+    return Outcome(state=None, waiting_for=one)
+
+
+def _verdict(one: Reconciliation) -> Outcome:
+    wrong = [f"{one.never:,} of {one.listed:,} keys were never seen"] if one.never else []
+    wrong += [f"{one.failed:,} failed"] if one.failed else []
+    wrong += [f"{one.bad_lines:,} lines of the list cannot be read"] if one.bad_lines else []
+    return Outcome(state=Check.RAISED if wrong else Check.CALM, problem=", ".join(wrong), decided=one)
+
+
+@transaction.atomic
+def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
+    """Write what a look decided, and the mail that tells it; return whether the occurrence is decided. Nothing if the claim is lost."""
+    mine = ReconciliationCheck.objects.select_for_update(of=("self",)).filter(
+        pk=check.pk, attempt=check.attempt, next_look_at__isnull=False
+    )
+    row = mine.first()
+    if row is None:
+        return False
+    if outcome.state is None:
+        row.waiting_for, row.next_look_at = outcome.waiting_for, now + SOON
+        row.save(update_fields=["waiting_for", "next_look_at"])
+        return False
+    changed = outcome.state != row.state
+    if outcome.state != Check.CALM or (changed and row.state == Check.RAISED):
+        _tell(check, row, outcome)
+        row.told_at = now
+    if outcome.state == Check.STOPPED:
+        _audit_stop(check, outcome.problem)
+    row.state_since = now if changed else row.state_since
+    row.state, row.problem, row.checked_at, row.waiting_for = outcome.state, outcome.problem[:500], now, None
+    due_at = due_after(max(now, row.due_at), minute=row.minute, days=row.days, time_zone=row.time_zone)
+    row.next_look_at = None if outcome.state == Check.STOPPED else due_at
+    row.due_at = due_at
+    row.save(
+        update_fields=[
+            "state", "state_since", "problem", "checked_at", "waiting_for", "due_at", "next_look_at", "told_at",
+        ]
+    )  # fmt: skip
+    return True
+
+
+def _tell(check: ReconciliationCheck, row: ReconciliationCheck, outcome: Outcome) -> None:
+    """Write the mail of this occurrence: counts and links, never a key. Who may not see the flow any more is told no name of it."""
+    said = outcome.problem or "every key of the list arrived and nothing failed"
+    subject = f"[{check.environment.name}] {check.name}: {said}"
+    lines = [f"“{check.name}” in {check.environment.name}, due {row.due_at:%Y-%m-%d %H:%M} UTC: {said}."]
+    if outcome.state == Check.STOPPED:
+        subject = f"[{check.environment.name}] {check.name}: this check has stopped"
+    else:
+        slug = check.environment.slug
+        if outcome.decided is not None:
+            lines += ["", f"Reconciliation: {_link(reverse('reconciliation', args=[outcome.decided.pk]), slug)}"]
+        lines += ["", f"Change or end this check: {_link(reverse('reconciliation-check', args=[check.pk]), slug)}"]
+    queue_mail(
+        about_of(check.pk),
+        f"{about_of(check.pk)}:{row.due_at.isoformat()}",
+        to=check.owner.email if check.owner.is_active else "",
+        subject=subject,
+        body="\n".join(lines) + "\n",
+    )
+
+
+def _link(path: str, slug: str) -> str:
+    return f"{settings.CONSOLE_URL}{path}?{urlencode({'environment': slug})}"
+
+
+def _audit_stop(check: ReconciliationCheck, problem: str) -> None:
+    log.info("check_stopped", check=check.pk, reason=problem)
+    record_audit(
+        SYSTEM,
+        "reconciliation_check.stopped",
+        check,
+        environment=check.environment,
+        team_id=check.flow.team_id,
+        label=check.name,
+        reason=problem,
+    )
+
+
+def about_of(pk: int) -> str:
+    """Return by what the outbox knows the mails of a check."""
+    return f"reconciliation-check:{pk}"

@@ -1,0 +1,183 @@
+"""Comparing a list with a flow's messages, step by step. The row is the queue: a claim leases it, and every step ends under the claim's attempt.
+
+A worker that dies leaves whole steps behind, and the next goes on after the last of them. Cancelling counts the attempt up: the step in
+hand finds that at its end and undoes itself.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import F
+from psycopg.errors import QueryCanceled
+
+from messages.models import Reconciliation
+from messages.reconcile.services import STEP_LEASE, State, tell_worker
+from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, Step, steps_of
+
+log = structlog.get_logger(__name__)
+BUDGET_S = 15.0  # no step begins after it: a task is killed after two minutes
+STEP_S = 100
+MOST_DEATHS = 5  # of workers over one comparison: then it says so instead of going on for ever
+CHUNK = 50_000
+TABLES = ("messaging_reconciliation_line", "messaging_reconciliation_seen", "messaging_reconciled_key")
+
+
+class Lost(Exception):
+    """The claim does not hold any more: cancelled, removed, or taken for dead."""
+
+
+def reconcile(*, budget_s: float = BUDGET_S) -> int:
+    """Compare what is queued, for at most so many seconds; return how many steps were done. May run twice at once."""
+    done, until = 0, time.monotonic() + budget_s
+    end_dead_uploads()
+    while time.monotonic() < until and (one := claim()) is not None:
+        try:
+            while one.steps_done < one.steps and time.monotonic() < until:
+                do_step(one)
+                done += 1
+            _release(one)
+        except Lost:
+            log.info("reconciliation_lost", reconciliation=str(one.pk), attempt=one.attempt)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled):
+                raise
+            _fail(one, f"a step took longer than {STEP_S} s: compare a shorter period")
+    return done
+
+
+def claim() -> Reconciliation | None:
+    """Take the reconciliation that is due longest; one that keeps killing its workers is ended in words."""
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        due = Reconciliation.objects.filter(
+            state__in=[State.QUEUED, State.RUNNING], lease_until__lte=now, removed_at=None
+        )
+        one = due.order_by("lease_until", "pk").select_for_update(skip_locked=True).first()
+        if one is None:
+            return None
+        one.deaths += one.state == State.RUNNING  # its lease ended, and nobody released it
+        Reconciliation.objects.filter(pk=one.pk).update(
+            state=State.RUNNING, attempt=F("attempt") + 1, lease_until=now + STEP_LEASE, deaths=one.deaths
+        )
+        one.attempt += 1
+    if one.deaths > MOST_DEATHS:
+        _fail(one, "its workers died again and again: see their log")
+        return claim()
+    return one
+
+
+def do_step(one: Reconciliation) -> None:
+    """Do the next step and write that it is done, in one transaction; raises Lost."""
+    step = steps_of(one.since, one.until)[one.steps_done]
+    with transaction.atomic(), connection.cursor() as cursor:
+        # memory of a hash table; what does not fit goes to disk. Default 4 MB: the join of a million keys in 15 parts instead of none.
+        cursor.execute(f"SET LOCAL statement_timeout = '{STEP_S}s'; SET LOCAL work_mem = '64MB'")
+        columns = _count_day(cursor, one, step) if isinstance(step, date) else _join(cursor, one)
+        columns |= {"steps_done": one.steps_done + 1, "lease_until": datetime.now(UTC) + STEP_LEASE}
+        if step == JOIN:
+            columns |= {"state": State.DONE, "lease_until": None, "evaluated_at": datetime.now(UTC)}
+        mine = Reconciliation.objects.filter(pk=one.pk, attempt=one.attempt, state=State.RUNNING, removed_at=None)
+        if not mine.update(**columns):
+            raise Lost
+    one.steps_done += 1
+
+
+def _count_day(cursor: CursorWrapper, one: Reconciliation, day: Step) -> dict[str, Any]:
+    if one.steps_done == 0:
+        cursor.execute("DELETE FROM messaging_reconciliation_seen WHERE reconciliation_id = %s", [one.pk])
+    parameters: dict[str, Any] = {
+        "pk": one.pk,
+        "key": one.key_name,
+        "day": day,
+        "environment": one.environment_id,
+        "flow": one.flow_id,
+        "since": one.since,
+        "until": one.until,
+    }
+    cursor.execute(SEEN, parameters)
+    return {}
+
+
+def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
+    """Join list and messages into the outcome of each key, in the place of that of the last comparison; return the counts."""
+    cursor.execute("DELETE FROM messaging_reconciled_key WHERE reconciliation_id = %s", [one.pk])
+    parameters = {"pk": one.pk, "list": one.list_attempt}
+    cursor.execute(JOINED, parameters)
+    counts: dict[str, Any] = {}
+    for question in (COUNTED, MESSAGES):
+        cursor.execute(question, parameters)
+        counts |= dict(zip([column[0] for column in cursor.description or ()], cursor.fetchone(), strict=True))
+    cursor.execute("DELETE FROM messaging_reconciliation_seen WHERE reconciliation_id = %s", [one.pk])
+    return counts
+
+
+def _release(one: Reconciliation) -> None:
+    """Let another worker go on at once when our time is up before the work is done."""
+    mine = Reconciliation.objects.filter(pk=one.pk, attempt=one.attempt, state=State.RUNNING)
+    if mine.update(state=State.QUEUED, lease_until=datetime.now(UTC)):
+        tell_worker()
+
+
+def _fail(one: Reconciliation, why: str) -> None:
+    mine = Reconciliation.objects.filter(pk=one.pk, attempt=one.attempt, state=State.RUNNING)
+    mine.update(state=State.FAILED, lease_until=None, problem=why)
+
+
+def end_dead_uploads() -> int:
+    """Say of uploads whose process has died that their list did not come whole; return how many."""
+    dead = Reconciliation.objects.filter(state=State.RECEIVING, lease_until__lte=datetime.now(UTC))
+    return dead.update(
+        state=State.FAILED, lease_until=None, attempt=F("attempt") + 1, problem="the list did not come whole"
+    )
+
+
+# what is not needed any more ----------------------------------------------------------------------------------------------
+def sweep_removed(*, budget_s: float = 20.0) -> int:
+    """Delete the rows of removed reconciliations, then these, and the lines of lists that were replaced; return how many rows went."""
+    gone, until = 0, time.monotonic() + budget_s
+    for pk in Reconciliation.objects.filter(removed_at__isnull=False).values_list("pk", flat=True)[:100]:
+        while time.monotonic() < until:
+            rows = delete_rows(pk)
+            gone += rows
+            if not rows:
+                Reconciliation.objects.filter(pk=pk, removed_at__isnull=False).delete()
+                break
+    return gone
+
+
+def delete_rows(pk: UUID, *, most: int = CHUNK) -> int:
+    """Delete up to so many rows of one reconciliation in one short transaction; return how many."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(
+                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE reconciliation_id = %s LIMIT %s))",  # noqa: S608
+                [pk, most],
+            )
+            if cursor.rowcount:
+                return int(cursor.rowcount)
+    return 0
+
+
+REPLACED = """
+DELETE FROM messaging_reconciliation_line WHERE ctid = ANY(ARRAY(
+    SELECT l.ctid FROM messaging_reconciliation r, LATERAL (
+        SELECT ctid FROM messaging_reconciliation_line
+        WHERE reconciliation_id = r.id AND attempt < coalesce(r.list_attempt, 2147483647)
+        UNION ALL
+        SELECT ctid FROM messaging_reconciliation_line WHERE reconciliation_id = r.id AND attempt > r.list_attempt
+    ) l WHERE r.state <> 'receiving' LIMIT %s))
+"""
+
+
+def sweep_replaced_lines(*, most: int = CHUNK) -> int:
+    """Delete lines of uploads that died or were replaced by a later list; return how many."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(REPLACED, [most])
+        return int(cursor.rowcount)

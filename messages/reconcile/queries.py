@@ -1,0 +1,110 @@
+"""Reads of reconciliations: the list, the keys of a set page by page, the letters behind failed keys, checks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q, QuerySet
+
+from console.core.paging import InvalidCursor, Page, decode_number_cursor, decode_uuid_cursor, encode_cursor
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters
+from messages.models import DeadLetter, ReconciledKey, Reconciliation, ReconciliationCheck
+from messages.reconcile.access import visible_checks, visible_reconciliations
+from messages.reconcile.sets import KeySet
+
+EXPORTED = 5_000  # keys a query of the CSV
+
+
+def find_reconciliations(
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    check: ReconciliationCheck | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Reconciliation]:
+    """Return reconciliations, the newest first. Raises InvalidCursor."""
+    rows = visible_reconciliations(actor).filter(environment__in=environments)
+    if check is not None:
+        rows = rows.filter(of_check=check)
+    if cursor:
+        rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
+    found = list(rows.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def find_checks(
+    actor: Actor, *, environments: Sequence[Environment], limit: int = 50, cursor: str | None = None
+) -> Page[ReconciliationCheck]:
+    """Return scheduled checks, the newest first. Raises InvalidCursor."""
+    rows = visible_checks(actor).filter(environment__in=environments)
+    if cursor:
+        rows = rows.filter(pk__lt=decode_number_cursor(cursor))
+    found = list(rows.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def keys_of_set(one: Reconciliation, key_set: KeySet) -> QuerySet[ReconciledKey]:
+    """Return the keys of a set in its order, by kind and key; the caller has checked that the reconciliation may be seen."""
+    first, last = key_set.kinds
+    rows = ReconciledKey.objects.filter(reconciliation_id=one.pk, kind__gte=first, kind__lte=last)
+    if key_set.twice:
+        rows = rows.filter(messages__gt=1, listed__gt=0)
+    if key_set.repeated:
+        rows = rows.filter(listed__gt=1)
+    return rows.order_by("reconciliation_id", "kind", "key")
+
+
+def find_keys(
+    one: Reconciliation, key_set: KeySet, *, limit: int = 50, cursor: str | None = None
+) -> Page[ReconciledKey]:
+    """Return a page of the keys of a set. Raises InvalidCursor."""
+    rows = keys_of_set(one, key_set)
+    if cursor:
+        rows = _after(rows, *_position(cursor))
+    found = list(rows[: limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], encode_cursor(last.kind, last.key) if last is not None else None)
+
+
+def _after(rows: QuerySet[ReconciledKey], kind: int, key: str) -> QuerySet[ReconciledKey]:
+    # The first bound is implied by the second; it is there so that the index is entered where the page begins.
+    return rows.filter(kind__gte=kind).filter(Q(kind__gt=kind) | Q(kind=kind, key__gt=key))
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    try:
+        data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        kind, key = msgspec.json.decode(data, type=tuple[str, str])
+        if "\x00" in key:
+            raise ValueError("no key has that")
+        return min(9, max(0, int(kind[:2]))), key
+    except (UnicodeError, binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise InvalidCursor("this cursor was not made here: start again without one") from error
+
+
+def every_key(one: Reconciliation, key_set: KeySet | None = None) -> Iterator[ReconciledKey]:
+    """Yield the keys of a set, or of all, in bounded memory: one query for each 5,000."""
+    whole = key_set or KeySet(slug="", label="", meaning="", kinds=(1, 5))
+    rows = keys_of_set(one, whole)
+    page = list(rows[:EXPORTED])
+    while page:
+        yield from page
+        if len(page) < EXPORTED:
+            return
+        page = list(_after(rows, page[-1].kind, page[-1].key)[:EXPORTED])
+
+
+def letters_of_keys(actor: Actor, keys: Sequence[ReconciledKey]) -> dict[UUID, DeadLetter]:
+    """Return the newest dead letter of each message behind these keys, by the message, of those that the actor may see; one query."""
+    messages = [one.message_uid for one in keys if one.message_uid is not None]
+    if not messages:
+        return {}
+    rows = visible_dead_letters(actor).filter(message_uid__in=messages).order_by("pk")
+    return {letter.message_uid: letter for letter in rows if letter.message_uid is not None}

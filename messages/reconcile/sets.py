@@ -1,0 +1,102 @@
+"""The sets of a reconciliation: what each means in words, and how its counts add up. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.core.errors import NotFound
+
+PROCESSED, FAILED, MOVING, NEVER, UNLISTED = 1, 2, 3, 4, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySet:
+    """A set of keys with an address. kinds: the first and last kind in it; twice, repeated: only those."""
+
+    slug: str
+    label: str
+    meaning: str
+    kinds: tuple[int, int]
+    twice: bool = False
+    repeated: bool = False
+
+
+SETS: dict[str, KeySet] = {
+    one.slug: one
+    for one in (
+        KeySet(
+            slug="arrived",
+            label="Arrived",
+            meaning="keys of the list that at least one message of the flow carries, first seen in the period: processed, failed and on the way together",
+            kinds=(PROCESSED, MOVING),
+        ),
+        KeySet(
+            slug="processed",
+            label="Processed",
+            meaning="arrived, and at least one of their messages is delivered, whatever became of others",
+            kinds=(PROCESSED, PROCESSED),
+        ),
+        KeySet(
+            slug="failed",
+            label="Failed",
+            meaning="arrived, none of their messages is delivered, and at least one failed or is dead",
+            kinds=(FAILED, FAILED),
+        ),
+        KeySet(
+            slug="on-the-way",
+            label="On the way",
+            meaning="arrived, and their messages are neither delivered nor failed yet",
+            kinds=(MOVING, MOVING),
+        ),
+        KeySet(
+            slug="never-seen",
+            label="Never seen",
+            meaning="keys of the list that no message of the flow carries in the period",
+            kinds=(NEVER, NEVER),
+        ),
+        KeySet(
+            slug="twice",
+            label="Came twice",
+            meaning="arrived with more than one message; they are counted above as well",
+            kinds=(PROCESSED, MOVING),
+            twice=True,
+        ),
+        KeySet(
+            slug="repeated",
+            label="Twice on the list",
+            meaning="keys that the list says more than once; each is one key above",
+            kinds=(PROCESSED, NEVER),
+            repeated=True,
+        ),
+        KeySet(
+            slug="not-on-the-list",
+            label="Not on the list",
+            meaning="keys of the flow's messages of the period that the list does not have",
+            kinds=(UNLISTED, UNLISTED),
+        ),
+    )
+}
+
+
+def set_named(slug: str) -> KeySet:
+    """Return a set by its address; raises NotFound."""
+    if slug not in SETS:
+        raise NotFound("there is no such set of keys")
+    return SETS[slug]
+
+
+def safe_cell(value: object) -> str:
+    """Return a cell that no spreadsheet takes for a formula: one that begins with = + - @, a tab or a line end gets an apostrophe."""
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+
+
+def csv_line(cells: list[object]) -> str:
+    """Return one line of a CSV (RFC 4180), every cell that needs it in quotes, with its end."""
+    return ",".join(_cell(safe_cell(one)) for one in cells) + "\r\n"
+
+
+def _cell(text: str) -> str:
+    if any(one in text for one in ',"\r\n;'):
+        return '"' + text.replace('"', '""') + '"'
+    return text

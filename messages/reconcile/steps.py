@@ -1,0 +1,57 @@
+"""The steps of a comparison. Pure but for the SQL that it writes down.
+
+First each day's messages of the flow are counted by key (`seen`), then the list and what was seen are joined in one statement.
+A step is a transaction: done whole under the claim's attempt, or not at all.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+A_DAY_OFF = timedelta(days=4)  # a message's partition may be some days from when it was first seen
+JOIN = "join"
+Step = date | str
+
+# best: the rank of the message that decides (3 delivered, 2 failed or dead, 1 on the way) and its id. One row a key; messages
+# without the key are one row, with none.
+SEEN = """
+INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
+SELECT %(pk)s, nullif(m.keys ->> %(key)s, ''), count(*),
+       max((CASE m.status WHEN 1 THEN '3' WHEN 2 THEN '2' WHEN 3 THEN '2' ELSE '1' END) || m.id::text COLLATE "C")
+FROM messaging_message m
+WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s
+  AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s
+GROUP BY 2
+"""
+# kind: 4 - rank is 1 processed, 2 failed, 3 on the way; 4 never seen, 5 not on the list
+JOINED = """
+INSERT INTO messaging_reconciled_key (reconciliation_id, kind, key, listed, line, messages, message_uid)
+SELECT %(pk)s, CASE WHEN l.key IS NULL THEN 5 WHEN s.key IS NULL THEN 4 ELSE 4 - left(s.best, 1)::int END,
+       coalesce(l.key, s.key), coalesce(l.listed, 0), l.line, coalesce(s.messages, 0), substr(s.best, 2)::uuid
+FROM (
+    SELECT key, count(*)::int AS listed, min(line) AS line FROM messaging_reconciliation_line
+    WHERE reconciliation_id = %(pk)s AND attempt = %(list)s GROUP BY key
+) l FULL JOIN (
+    SELECT key, sum(messages)::int AS messages, max(best) AS best FROM messaging_reconciliation_seen
+    WHERE reconciliation_id = %(pk)s AND key IS NOT NULL GROUP BY key
+) s ON s.key = l.key
+ORDER BY 2, 3
+"""
+COUNTED = """
+SELECT count(*) FILTER (WHERE kind = 1) AS processed, count(*) FILTER (WHERE kind = 2) AS failed,
+       count(*) FILTER (WHERE kind = 3) AS moving, count(*) FILTER (WHERE kind = 4) AS never,
+       count(*) FILTER (WHERE kind = 5) AS unlisted, count(*) FILTER (WHERE kind < 5) AS listed,
+       count(*) FILTER (WHERE kind < 4 AND messages > 1) AS twice,
+       coalesce(sum(listed - 1) FILTER (WHERE kind < 5), 0)::bigint AS repeated
+FROM messaging_reconciled_key WHERE reconciliation_id = %(pk)s
+"""
+MESSAGES = """
+SELECT coalesce(sum(messages), 0)::bigint AS messages, coalesce(sum(messages) FILTER (WHERE key IS NULL), 0)::bigint AS without_key
+FROM messaging_reconciliation_seen WHERE reconciliation_id = %(pk)s
+"""
+
+
+def steps_of(since: datetime, until: datetime) -> list[Step]:
+    """Return the days whose messages are counted, and the join."""
+    first, last = (since - A_DAY_OFF).date(), (until + A_DAY_OFF).date()
+    return [*(first + timedelta(days=number) for number in range((last - first).days + 1)), JOIN]

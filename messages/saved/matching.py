@@ -1,0 +1,145 @@
+"""What a saved search finds now, with the rights of whoever asks: its count, capped, and its first rows. Bounded in time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
+from django.urls import reverse
+from psycopg.errors import QueryCanceled
+
+from console.core.errors import Unavailable
+from console.core.ids import uuid7_floor
+from console.core.words import COUNT_CAP
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters, visible_messages
+from messages.models import DeadLetter, Message, SavedSearch
+from messages.search.conditions import Scope
+from messages.search.naming import name_of
+from messages.search.parse import parse_query
+from messages.search.postgres import DEAD_LETTERS, MESSAGES, to_q
+from messages.search.queries import bounds
+from messages.search.query import Query
+from messages.search.window import EARLIEST, Window, parse_window
+
+SHOWN = 10
+A_DAY_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
+
+
+class TooSlow(Unavailable):
+    """A search took longer than it may, and was given up: narrow it down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row as a mail or a page names it: `path` leads to it."""
+
+    title: str
+    path: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """count: up to 10,001. fingerprint: changes when the count or the first rows do."""
+
+    count: int
+    rows: list[Row]
+
+    @property
+    def fingerprint(self) -> str:
+        told = "|".join([str(self.count), *(row.path for row in self.rows)])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let each statement take at most so long; raises TooSlow."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise TooSlow(f"the search took longer than {seconds:g} s and was given up: narrow it down") from error
+        raise
+
+
+def count_matches(actor: Actor, search: SavedSearch, *, seconds: float = 1.0) -> int:
+    """Return how many rows the search finds, up to 10,001. Raises BadQuery, BadWindow, TooSlow."""
+    rows = _rows(actor, search)
+    with within(seconds):
+        return _count(rows)
+
+
+def find_matches(actor: Actor, search: SavedSearch, *, since: datetime | None = None, seconds: float = 5.0) -> Found:
+    """Return what the search finds, the newest rows first; raises BadQuery, BadWindow, TooSlow.
+
+    since  only what came since then, instead of the window of the search: messages by when they were first seen, dead letters
+    by when they came here.
+    """
+    rows = _rows(actor, search, since=since)
+    order = "-pk" if search.of == SavedSearch.Of.DEAD_LETTERS else "-first_seen_at"
+    with within(seconds):
+        first = [_row(one) for one in rows.order_by(order, "-id")[:SHOWN]]
+        return Found(count=_count(rows) if len(first) == SHOWN else len(first), rows=first)
+
+
+def check_asked(actor: Actor, environment: Environment, of: str, q: str, window: str) -> None:
+    """Raise BadQuery or BadWindow for what the list could not be asked."""
+    _rows(actor, SavedSearch(environment=environment, of=of, q=q, window=window))
+
+
+def _rows(actor: Actor, search: SavedSearch, *, since: datetime | None = None) -> QuerySet[Any]:
+    query, now = parse_query(search.q), datetime.now(UTC)
+    window = parse_window(search.window, now=now) if search.window else None
+    if search.of == SavedSearch.Of.DEAD_LETTERS:
+        return _letters(actor, search.environment, query, window, now, since)
+    if since is not None:
+        window = Window(since=since, until=parse_window(None, now=now).until)
+    return _messages(actor, search.environment, query, window, now)
+
+
+def _letters(
+    actor: Actor, environment: Environment, query: Query, window: Window | None, now: datetime, since: datetime | None
+) -> QuerySet[Any]:
+    scope = Scope(actor=actor, environments=[environment], now=now, since=EARLIEST)
+    rows = visible_dead_letters(actor).filter(to_q(query, DEAD_LETTERS, scope), environment=environment)
+    if since is not None:
+        return rows.filter(pk__gte=uuid7_floor(since))
+    return rows.filter(failed_at__gte=window.since, failed_at__lt=window.until) if window else rows
+
+
+def _messages(
+    actor: Actor, environment: Environment, query: Query, window: Window | None, now: datetime
+) -> QuerySet[Any]:
+    since, until = bounds(window, query, MESSAGES, now=now)
+    scope = Scope(actor=actor, environments=[environment], now=now, since=since)
+    return visible_messages(actor).filter(
+        to_q(query, MESSAGES, scope),
+        environment=environment,
+        first_seen_at__gte=since,
+        first_seen_at__lt=until,
+        first_seen_on__gte=(since - A_DAY_OFF).date(),
+        first_seen_on__lte=(until + A_DAY_OFF).date(),
+    )
+
+
+def _count(rows: QuerySet[Any]) -> int:
+    return rows.order_by()[: COUNT_CAP + 1].values("id").count()
+
+
+def _row(one: Message | DeadLetter) -> Row:
+    if isinstance(one, DeadLetter):
+        title = name_of(one.keys, one.message_id or str(one.pk)).title
+        return Row(title=title, path=reverse("dead-letter", args=[one.pk]), at=one.failed_at)
+    return Row(
+        title=name_of(one.keys, one.message_id).title, path=reverse("message", args=[one.id]), at=one.first_seen_at
+    )

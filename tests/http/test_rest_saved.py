@@ -1,0 +1,122 @@
+"""REST of saved searches and subscriptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from console.identity.models import Role, Team
+from messages.models import SavedSearch
+from messages.saved.assessing import look_at_subscriptions
+from tests.factories import environment, stored_letter
+from tests.http.test_rest_administration import Caller
+
+pytestmark = pytest.mark.django_db
+WANTED = {"environment": "production", "of": "dead-letters", "name": "Stuck", "q": "status:waiting"}
+
+
+def test_a_search_is_saved_read_with_its_count_changed_listed_and_removed():
+    stored_letter()
+    ada = Caller("ada", Role.OPERATOR)
+
+    made = ada("post", "saved-searches", WANTED)
+    one = f"saved-searches/{made.json()['id']}"
+    changed = ada("put", one, {"name": "Open", "q": "status:open", "window": "7d", "team": Team.objects.get().pk})
+    listed = ada("get", "saved-searches?of=dead-letters&limit=1").json()
+
+    assert (made.status_code, made.json()["count"], made.json()["owner"]) == (201, 1, "ada")
+    assert made.json()["page"] == "/dead-letters/?q=status%3Awaiting&state=all"
+    assert (changed.status_code, changed.json()["name"], changed.json()["window"]) == (200, "Open", "7d")
+    assert [row["name"] for row in listed["results"]] == ["Open"]
+    assert ada("get", "saved-searches?of=messages").json()["results"] == []
+    assert ada("delete", one).status_code == 204
+    assert ada("get", one).status_code == 404
+
+
+def test_a_subscription_says_when_it_matched_was_told_and_looks_next():
+    ada = Caller("ada", Role.OPERATOR)
+    environment()
+    one = f"saved-searches/{ada('post', 'saved-searches', WANTED).json()['id']}/subscription"
+    assert ada("get", one).status_code == 404
+
+    put = ada(
+        "put", one, {"when": "silent", "minutes": 30, "begins": "08:00", "ends": "18:00", "time_zone": "Europe/Berlin"}
+    )
+    assert (put.status_code, put.json()["state"], put.json()["begins"]) == (200, "new", "08:00")
+    ada("put", one, {"when": "matches", "digest_minutes": 60})
+    stored_letter()
+    look_at_subscriptions()
+    told = ada("get", one).json()
+
+    assert (told["state"], told["count"], told["minutes"]) == ("raised", 1, None)
+    assert told["last_matched_at"]
+    assert told["told_at"]
+    assert told["next_look_at"] > told["told_at"]
+    assert [(mail["state"], mail["answer"]) for mail in told["mails"]] == [
+        ("given_up", "its receiver has no mail address")
+    ]
+    assert ada("delete", one).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"q": "stauts:dead"}, 400, "bad_query"),
+        ({"window": "soon"}, 400, "bad_window"),
+        ({"of": "events"}, 400, "invalid"),
+        ({"name": "\x00 "}, 400, "invalid"),
+        ({"team": 999}, 404, "not_found"),
+        ({"team": 10**30}, 404, "not_found"),
+        ({"environment": "elsewhere"}, 404, "not_found"),
+    ],
+)
+def test_a_search_that_cannot_be_is_a_problem(changes: dict[str, Any], status: int, code: str):
+    environment()
+    answer = Caller("ada", Role.OPERATOR)("post", "saved-searches", WANTED | changes)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not SavedSearch.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"when": "x"},
+        {"when": "silent"},
+        {"when": "matches", "days": [9]},
+        {"when": "matches", "begins": "25:00"},
+        {"when": "silent", "minutes": 10**20},
+        [],
+    ],
+)
+def test_a_wish_that_cannot_be_is_a_problem(body: Any):
+    environment()
+    ada = Caller("ada", Role.OPERATOR)
+    one = f"saved-searches/{ada('post', 'saved-searches', WANTED).json()['id']}/subscription"
+
+    assert ada("put", one, body).status_code == 400
+
+
+def test_rights_are_those_of_pages():
+    environment()
+    ada = Caller("ada", Role.OPERATOR)
+    made = ada("post", "saved-searches", WANTED | {"team": Team.objects.get().pk}).json()
+    private = ada("post", "saved-searches", WANTED | {"name": "Mine"}).json()
+    mate, stranger = Caller("mate", Role.VIEWER), Caller("stranger", Role.ADMINISTRATOR, team="Others")
+    one = f"saved-searches/{made['id']}"
+
+    assert mate("get", one).status_code == 200
+    assert mate("put", one, {"name": "x", "q": ""}).status_code == 403
+    assert mate("delete", one).status_code == 403
+    for who, address in [
+        (stranger, one),
+        (mate, f"saved-searches/{private['id']}"),
+        (mate, "saved-searches/x"),
+        (mate, "saved-searches/" + "9" * 30),
+    ]:
+        assert who("get", address).status_code == 404
+        assert who("put", address, {"name": "x", "q": ""}).status_code == 404
+        assert who("delete", address).status_code == 404
+        assert who("put", f"{address}/subscription", {"when": "matches"}).status_code == 404
+    assert stranger("get", "saved-searches").json()["results"] == []
