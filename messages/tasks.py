@@ -65,3 +65,19 @@ def settle_replays(minutes: int) -> None:
     from messages.replay import proofs
 
     proofs.settle_replays(within=timedelta(minutes=minutes))
+
+
+@shared_task(name="messaging.index_search")
+def index_search() -> None:
+    """Tell the search back end what changed. May run twice at once: claims share the work."""
+    from messages.search.elastic import work
+
+    work.index()
+
+
+@shared_task(name="messaging.keep_search")
+def keep_search() -> None:
+    """Build what is missing of the search back end's index, and let go what retention let go. May run twice at once, and die anywhere."""
+    from messages.search.elastic import work
+
+    work.keep()

@@ -8,6 +8,7 @@ from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.schemas import Schema
+from messages.models.search import SearchChange, SearchGeneration, Unindexed
 from messages.models.stream import (
     Event,
     LoggedException,
@@ -46,6 +47,9 @@ __all__ = [
     "RollupHour",
     "RollupMinute",
     "Schema",
+    "SearchChange",
+    "SearchGeneration",
     "System",
     "TraceLink",
+    "Unindexed",
 ]

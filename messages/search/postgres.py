@@ -35,8 +35,8 @@ from messages.search.conditions import (
 from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest, others_with
 from messages.search.keys import known_keys
 from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.words import NUMBERS, key_of
 
-NUMBERS = ("order_no", "invoice_no", "customer_no", "shipment_no")  # what a bare word is looked for in
 A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
 
@@ -97,11 +97,6 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
     return _with_key(target, scope, {name: leaf.value})
-
-
-def key_of(field: str) -> str:
-    """Return the business key that a field means: `key.status` is the key status, where status alone is the field."""
-    return field[4:] if field.lower().startswith("key.") and len(field) > 4 else field
 
 
 def _check_is_key(leaf: Leaf, target: Target, scope: Scope) -> None:
@@ -175,6 +170,9 @@ def _span(span: timedelta) -> timedelta:
 
 
 TOOK = ExpressionWrapper(F("last_seen_at") - Coalesce("started_at", "first_seen_at"), output_field=DurationField())
+PAYLOAD = later(
+    "payload text is searched by Elasticsearch alone: set ELASTICSEARCH_URL, and allow the search of payloads on the flow's page"
+)
 STANDS: dict[str, Q] = {
     "waiting": Q(state__in=["open", "replaying"]),
     **{state: Q(state=state) for state in STATES},
@@ -228,6 +226,7 @@ DEAD_LETTERS = Target(
         "reason": words_in("reason", "reason_code"),
         "error": words_in("error_message", "error_type", "error_root_type"),
         "class": words_in("error_root_type"),
+        "payload": PAYLOAD,
     },
 )
 MESSAGES = Target(
@@ -242,6 +241,7 @@ MESSAGES = Target(
         "duration": lasting(TOOK, _span),
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
         "reason": _died(DEAD_LETTERS.fields["reason"]),
+        "payload": PAYLOAD,
     },
 )
 
