@@ -280,9 +280,12 @@ def test_rights_are_inside_the_question(lists: Lists):
 
 def test_a_message_is_not_found_by_an_event_or_a_letter_that_the_reader_may_not_see(lists: Lists):
     common = {"message_id": "a message of two flows", "keys": {"order_no": "1"}}
-    for one in ({}, {"destination": "payroll", "system": "hr", "operation": "process"}):  # its flow is that of the first
+    for one in (
+        {},
+        {"destination": "payroll", "system": "hr", "operation": "process"},
+    ):  # its flow is that of the first
         push("/ingest/v1/events", [event(**common, **one)], key=agent_key())
-    stored_letter(message_id="a message of two flows", origin="payroll", reason="salary is negative")
+    stored_letter(message_id="a message of two flows", origin="payroll", reason="salary is negative", body="{}")
     Flow.objects.filter(name="payroll").update(team=Team.objects.create(name="Payroll team"))
     mate, owner = actor(person("mate", Role.OPERATOR)), actor(person("owner", Role.VIEWER, team="Payroll team"))
     asked = ("system:hr", "destination:payroll", "reason:salary", "order_no:1 -system:hr", "order_no:1")
