@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
+from django.db.models.functions import Now
 
 
 class SearchChange(models.Model):
@@ -26,7 +27,7 @@ class SearchChange(models.Model):
     ids = ArrayField(models.UUIDField())
     first_on = models.DateField(null=True)  # of messages: their days, so that only these partitions are read
     last_on = models.DateField(null=True)
-    changed_at = models.DateTimeField(db_default=models.functions.Now())
+    changed_at = models.DateTimeField(db_default=Now())
     not_before = models.DateTimeField(null=True)  # leased, or refused for now: nobody takes it before
     attempt = models.IntegerField(db_default=0)  # how often a worker took it: the fence of its deletion
 

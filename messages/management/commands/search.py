@@ -89,5 +89,5 @@ def lines_of(status: Status) -> list[str]:
         lines.append(
             f"{one.environment}: {one.state}, {one.documents:,} documents when built{left}, {one.refused} refused"
         )
-        lines += [f"  refused last: {one.latest_refusal}"] if one.latest_refusal else []
+        lines += [f"  refused last: {one.latest_refused}, {one.latest_refusal}"] if one.latest_refusal else []
     return lines

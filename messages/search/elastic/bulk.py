@@ -53,7 +53,7 @@ def send(items: Iterable[Item]) -> Outcome:
             outcome.again |= {item.id for item in some}
             continue
         try:
-            answer = client().bulk(operations=lines)
+            answer = client().bulk(operations=lines)  # type: ignore[arg-type]
         except FAULTS as fault:
             outcome.add(Outcome(again={item.id for item in some}, why=words_of(fault)))
         else:

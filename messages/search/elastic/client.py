@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 from elastic_transport import ApiError as TransportApiError
@@ -11,13 +12,13 @@ from elasticsearch import ApiError, Elasticsearch
 
 SEARCH_S = 2.0  # after it a page is answered by PostgreSQL
 WORK_S = 30.0  # of a worker's request
-FAULTS = (ApiError, TransportApiError, TransportError)
+FAULTS = (ApiError, TransportApiError, TransportError, OSError)  # the last: a certificate file that is none
 
 
 @cache
 def client() -> Elasticsearch:
     """Return the client of this process; it retries nothing, for its callers know better when to."""
-    more = {"ca_certs": str(settings.ELASTICSEARCH_CA)} if settings.ELASTICSEARCH_CA else {}
+    more: dict[str, Any] = {"ca_certs": str(settings.ELASTICSEARCH_CA)} if settings.ELASTICSEARCH_CA else {}
     if settings.ELASTICSEARCH_API_KEY:
         more["api_key"] = settings.ELASTICSEARCH_API_KEY
     return Elasticsearch(

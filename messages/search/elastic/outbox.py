@@ -101,7 +101,7 @@ def claim_changes(most: int = MOST_ROWS) -> list[Change]:
     """Take the oldest rows that nobody has, for a minute; whoever dies with them lets them go by dying."""
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [LEASE_S, most])
-        return [Change(*row) for row in cursor.fetchall()]
+        return [Change(*row) for row in sorted(cursor.fetchall())]
 
 
 def next_version() -> int:

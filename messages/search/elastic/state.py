@@ -54,6 +54,7 @@ class Standing:
     since: datetime | None
     refused: int
     latest_refusal: str
+    latest_refused: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +94,8 @@ def _standing(environment: Environment) -> Standing:
         state=state,
         documents=shown.documents if shown else 0,
         days_left=building.days_left if building else None,
-        since=(building.started_at if building else live.went_live_at) if shown and (building or live) else None,
+        since=building.started_at if building else live.went_live_at if live else None,
         refused=refused.count(),
-        latest_refusal=f"{SearchChange.Kind(latest.kind).label.lower()} {latest.object_id}: {latest.reason}"
-        if latest
-        else "",
+        latest_refusal=latest.reason if latest else "",
+        latest_refused=f"{SearchChange.Kind(latest.kind).label.lower()} {latest.object_id}" if latest else "",
     )

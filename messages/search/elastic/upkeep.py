@@ -18,6 +18,7 @@ from messages.retention.rules import last_due
 from messages.search.elastic.bulk import Item, send
 from messages.search.elastic.client import client
 from messages.search.elastic.names import alias_of, indices_of, parts_of
+from messages.search.elastic.old_texts import read_again_what_lost_its_text
 from messages.search.elastic.outbox import next_version
 from messages.search.elastic.rebuild import (
     Filling,
@@ -60,6 +61,7 @@ def keep_up() -> None:
         if generation.state == State.LIVE:
             point_alias(alias, generation)
         let_go(alias, generation)
+        read_again_what_lost_its_text(alias, generation)
     delete_strangers()
 
 
