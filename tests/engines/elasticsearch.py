@@ -66,8 +66,9 @@ class Elasticsearch:
         if self.process is None:
             return
         with self.client() as client:
-            for name in client.indices.get(index=f"{prefix}-*", allow_no_indices=True):
-                client.indices.delete(index=name)
+            names = list(client.indices.get(index=f"{prefix}-*", allow_no_indices=True))
+            if names:
+                client.indices.delete(index=names)
             client.options(ignore_status=404).indices.delete_index_template(name=prefix)
 
     def start(self) -> None:

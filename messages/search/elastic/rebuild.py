@@ -82,8 +82,8 @@ class Filling:
         """Fill until everything is there, or for about so long; return whether everything is."""
         until = None if budget_s is None else time.monotonic() + budget_s
         self._move()
-        put_template()
         try:
+            put_template()
             while not self.generation.filled:
                 if until is not None and time.monotonic() > until:
                     return False

@@ -72,7 +72,7 @@ def search_status(environments: Sequence[Environment] | None = None) -> Status:
     chosen = list(Environment.objects.all() if environments is None else environments)
     oldest = oldest_change()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM (SELECT 1 FROM messaging_searchchange LIMIT %s) some", [COUNTED_TO])
+        cursor.execute("SELECT count(*) FROM (SELECT 1 FROM messaging_searchchange LIMIT %s) counted", [COUNTED_TO])
         waiting = int(cursor.fetchone()[0])
     return Status(
         configured=bool(settings.ELASTICSEARCH_URLS),

@@ -66,8 +66,8 @@ def keep_up() -> None:
 
 
 def _delete(alias: str, generation: SearchGeneration) -> None:
-    for name in _indices(indices_of(alias, generation.pk)):
-        client().indices.delete(index=name, ignore_unavailable=True)
+    if names := _indices(indices_of(alias, generation.pk)):
+        client().indices.delete(index=names, ignore_unavailable=True)
     generation.delete()
 
 
