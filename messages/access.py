@@ -240,6 +240,11 @@ def can_read_payload(actor: Actor, flow: Flow) -> bool:
     return actor.has_role(flow.environment_id, flow.team_id, Role.OPERATOR)
 
 
+def flows_to_narrow_to(actor: Actor) -> QuerySet[Flow] | None:
+    """Return the flows that a search of another back end is narrowed to; None for who sees every one."""
+    return None if actor.is_superuser else visible_flows(actor)
+
+
 def readable_flows(actor: Actor) -> QuerySet[Flow]:
     """Return the flows whose bodies and headers the actor may read."""
     return _flows_of(actor, Role.OPERATOR)

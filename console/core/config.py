@@ -326,7 +326,9 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     if key and len(key) < 32:
         raise ConfigurationError("WAYBILL_SECRET_KEY must have at least 32 characters")
     if text["ELASTICSEARCH_API_KEY"] and "@" in (text["ELASTICSEARCH_URL"] or ""):
-        raise ConfigurationError("ELASTICSEARCH_API_KEY takes the place of a user in ELASTICSEARCH_URL: give one of them")
+        raise ConfigurationError(
+            "ELASTICSEARCH_API_KEY takes the place of a user in ELASTICSEARCH_URL: give one of them"
+        )
     data = Path(text["WAYBILL_DATA"] or ".waybill").expanduser()
     return Config(
         data=data if data.is_absolute() else ROOT / data,

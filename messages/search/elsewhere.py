@@ -19,7 +19,7 @@ from django.db.models import Model
 from console.core.paging import Page, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
-from messages.access import readable_flows, visible_flows
+from messages.access import flows_to_narrow_to, readable_flows
 from messages.models import Flow, System
 from messages.search.backends import get_backend
 from messages.search.base import Away, Hit, Question, SearchBackend, Unsuited
@@ -94,7 +94,8 @@ def question_of(
     limit: int,
 ) -> Question:
     """Return a question with the reader's rights in it. Raises Unsuited for a reader of more flows than a question holds."""
-    flows = None if actor.is_superuser else _ids(visible_flows(actor), environments)
+    seen = flows_to_narrow_to(actor)
+    flows = None if seen is None else _ids(seen, environments)
     read_flows: list[int] = []
     if asks_for_payload(query, target):
         read_flows = _ids(readable_flows(actor).filter(payload_search=True), environments)

@@ -17,7 +17,6 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 
-from console.core.errors import Conflict
 from console.core.ids import uuid7
 from console.identity.models import Environment
 from messages.models import DeadLetter, SearchGeneration
@@ -37,10 +36,8 @@ State = SearchGeneration.State
 Progress = Callable[[SearchGeneration], None]
 
 
-class RebuildElsewhere(Conflict):
+class RebuildElsewhere(Exception):
     """Another process fills this index now."""
-
-    code = "search_rebuild_running"
 
 
 def put_template() -> None:
