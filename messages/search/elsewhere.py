@@ -26,7 +26,7 @@ from messages.search.base import Away, Hit, Question, SearchBackend, Unsuited
 from messages.search.conditions import ids_named
 from messages.search.fields import fields_of
 from messages.search.postgres import Target, is_exact
-from messages.search.query import EVERYTHING, Leaf, Node, Query, Refused, leaves_of, without
+from messages.search.query import EVERYTHING, Leaf, Node, Query, SearchAway, leaves_of, without
 
 M = TypeVar("M", bound=Model)
 NAMED: dict[str, Any] = {"flow": Flow, "system": System, "agent": Agent}
@@ -34,7 +34,6 @@ INDEXED = {"messages": {"flow", "at", "age"}, "dead-letters": {"status", "flow",
 MOST_FLOWS = 10_000  # in one question
 MOST_TURNS = 5  # pages of hits none of which PostgreSQL has: it let them go, and the index will
 PAYLOAD = "payload"
-NOT_HERE = "payload text is searched by Elasticsearch alone"
 
 
 def backend_for(query: Query, target: Target) -> SearchBackend | None:
@@ -75,10 +74,13 @@ def for_postgresql(query: Query, target: Target) -> Query:
 
 
 def check_postgresql_can(query: Query, target: Target, why: str) -> None:
-    """Raise BadQuery when only the other back end could have answered, with the words why it did not."""
+    """Raise SearchAway when only the other back end could have answered, with the words why it did not."""
     for leaf in leaves_of(query.root):
         if _name(leaf, target) == PAYLOAD:
-            raise query.refusal(Refused(leaf, f"{NOT_HERE}, and it cannot answer now: {why}", part="field"))
+            column = leaf.place.field_start + 1 if leaf.place else None
+            raise SearchAway(
+                f"payload text is searched by Elasticsearch alone, and it cannot answer now: {why}", column
+            )
 
 
 def question_of(

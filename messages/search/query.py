@@ -35,6 +35,14 @@ class BadQuery(Invalid):
         return {name: value for name, value in found.items() if value}
 
 
+class SearchAway(BadQuery):
+    """Only the back end that does not answer now can answer this query: it asks for words of payloads."""
+
+    status = 503
+    code = "search_away"
+    again = "Yes, in a minute."
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a leaf stands in the reader's text: offsets from 0 of its value and of its field's name, -1 without a field."""

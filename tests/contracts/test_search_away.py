@@ -185,7 +185,7 @@ def test_words_of_payloads_are_found_where_their_flow_allows_it_by_those_who_may
 def test_a_payload_is_searched_by_no_one_else(built: Any, operator: Client):
     with StubElastic(status=503) as stub, pointed_at(stub.url, configured):
         answer = rest("payload:fox -error:x")
-    assert (answer.status_code, answer.json()["code"], answer.json()["column"]) == (400, "bad_query", 1)
+    assert (answer.status_code, answer.json()["code"], answer.json()["column"]) == (503, "search_away", 1)
     assert (
         "payload text is searched by Elasticsearch alone, and it cannot answer now: it answered 503"
         in answer.json()["detail"]
