@@ -60,5 +60,5 @@ app.conf.beat_schedule = {
 if settings.SEARCH_BACKEND == "elasticsearch":
     app.conf.beat_schedule |= {
         "index-search": {"task": "messaging.index_search", "schedule": 1.0, "options": {"expires": 2}},
-        "keep-search": {"task": "messaging.keep_search", "schedule": 60.0, "options": {"expires": 60}},
+        "keep-search": {"task": "messaging.keep_search", "schedule": 15.0, "options": {"expires": 15}},
     }

@@ -77,7 +77,7 @@ def test_a_rebuild_says_how_far_it_is_and_leaves_one_generation(noted: None):
     assert {name.split("-g")[1].split("-")[0] for name in indices()} == {str(SearchGeneration.objects.get().pk)}
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 6])
+@pytest.mark.parametrize("chunk", [1, 5])
 def test_killed_after_any_chunk_it_goes_on_where_it_was(noted: None, chunk: int):
     send_events(35)
     told: list[int] = []

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from messages.models import SearchChange, SearchGeneration
 
-LEASE_S = 60
+LEASE_S = 30
 MOST_ROWS = 10  # taken at once: at most ten thousand documents
 TRIGGERS = {
     "search_message_made": ("INSERT", "messaging_message", "NEW", "messaging_note_messages"),
@@ -98,7 +98,7 @@ RETURNING id, attempt, kind, environment_id, ids, first_on, last_on
 
 
 def claim_changes(most: int = MOST_ROWS) -> list[Change]:
-    """Take the oldest rows that nobody has, for a minute; whoever dies with them lets them go by dying."""
+    """Take the oldest rows that nobody has, for half a minute; whoever dies with them lets them go by dying."""
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [LEASE_S, most])
         return [Change(*row) for row in sorted(cursor.fetchall())]
