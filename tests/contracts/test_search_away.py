@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from messages.search.elastic.client import client
 from messages.search.elastic.indexing import index_changes
 from messages.search.elastic.outbox import attach
 from messages.search.elastic.upkeep import build_what_is_missing
+from tests.engines.kafka import _certificate
 from tests.engines.stub_elastic import StubElastic, pointed_at
 from tests.factories import agent_key, api_key, event, letter, person, push
 from tests.pages.people import signed_in
@@ -99,6 +102,24 @@ def test_unreachable_says_nothing_of_its_address(built: Any, operator: Client):
 
     assert "because it cannot be reached" in page
     assert not any("sesame" in text or "127.0.0.1:9" in text for text in (page, answer["Waybill-Search"]))
+
+
+def test_the_line_is_over_tls_and_with_the_login_that_was_set(
+    built: Any, operator: Client, settings: Any, tmp_path: Path
+):
+    authority = tmp_path / "authority.pem"
+    with StubElastic(certificate=_certificate(authority)) as stub:
+        with pointed_at(stub.url, settings):
+            assert "because its certificate is not trusted" in operator.get(ASKED).content.decode()
+        get_backend("elasticsearch").breaker.worked()  # type: ignore[union-attr]
+        settings.ELASTICSEARCH_CA = authority
+        with pointed_at(stub.url.replace("//", "//console:pass%40word@"), settings):
+            assert found(rest("error:timed")) == []
+        settings.ELASTICSEARCH_API_KEY = "id-and-key"
+        with pointed_at(stub.url, settings):
+            assert found(rest("error:timed")) == []
+
+    assert stub.logins == ["Basic " + base64.b64encode(b"console:pass@word").decode(), "ApiKey id-and-key"]
 
 
 def test_behind_it_is_not_asked_until_it_has_caught_up(built: Any, operator: Client):
