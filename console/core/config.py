@@ -325,9 +325,15 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     key = text["WAYBILL_SECRET_KEY"]
     if key and len(key) < 32:
         raise ConfigurationError("WAYBILL_SECRET_KEY must have at least 32 characters")
-    if text["ELASTICSEARCH_API_KEY"] and "@" in (text["ELASTICSEARCH_URL"] or ""):
+    elasticsearch = _elasticsearch_urls(text["ELASTICSEARCH_URL"] or "")
+    if text["ELASTICSEARCH_API_KEY"] and any("@" in url for url in elasticsearch):
         raise ConfigurationError(
             "ELASTICSEARCH_API_KEY takes the place of a user in ELASTICSEARCH_URL: give one of them"
+        )
+    authority = Path(text["ELASTICSEARCH_CA"]) if text["ELASTICSEARCH_CA"] else None
+    if authority and (not authority.is_file() or any(not url.startswith("https:") for url in elasticsearch)):
+        raise ConfigurationError(
+            "ELASTICSEARCH_CA is a file with certificates, for https addresses in ELASTICSEARCH_URL"
         )
     data = Path(text["WAYBILL_DATA"] or ".waybill").expanduser()
     return Config(
@@ -348,9 +354,9 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         prepared_statements=_flag(environ, "WAYBILL_PREPARED_STATEMENTS", True),
         kafka_brokers=text["WAYBILL_KAFKA_BROKERS"],
         kafka_properties=Path(text["WAYBILL_KAFKA_PROPERTIES"]) if text["WAYBILL_KAFKA_PROPERTIES"] else None,
-        elasticsearch_urls=_elasticsearch_urls(text["ELASTICSEARCH_URL"] or ""),
+        elasticsearch_urls=elasticsearch,
         elasticsearch_api_key=text["ELASTICSEARCH_API_KEY"],
-        elasticsearch_ca=Path(text["ELASTICSEARCH_CA"]) if text["ELASTICSEARCH_CA"] else None,
+        elasticsearch_ca=authority,
         elasticsearch_prefix=_index_prefix(text["ELASTICSEARCH_PREFIX"] or "waybill"),
         email_url=text["EMAIL_URL"],
         demo=_flag(environ, "DEMO", True),

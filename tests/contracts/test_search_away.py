@@ -119,6 +119,7 @@ def test_the_line_is_over_tls_and_with_the_login_that_was_set(
         with pointed_at(stub.url, settings):
             assert found(rest("error:timed")) == []
 
+    settings.ELASTICSEARCH_CA = settings.ELASTICSEARCH_API_KEY = None
     assert stub.logins == ["Basic " + base64.b64encode(b"console:pass@word").decode(), "ApiKey id-and-key"]
 
 

@@ -270,7 +270,10 @@ def test_addresses_that_are_none_are_refused_without_being_repeated(url: str):
 TWO_LOGINS = {"ELASTICSEARCH_API_KEY": "k", "ELASTICSEARCH_URL": "http://u:p@es"}
 
 
-@pytest.mark.parametrize("more", [*({"ELASTICSEARCH_PREFIX": one} for one in ("Way", "-x", "a*")), TWO_LOGINS])
+@pytest.mark.parametrize(
+    "more",
+    [*({"ELASTICSEARCH_PREFIX": one} for one in ("Way", "-x", "a*")), {"ELASTICSEARCH_CA": "/nowhere"}, TWO_LOGINS],
+)
 def test_settings_that_do_not_fit_are_refused(more: dict[str, str]):
     with pytest.raises(ConfigurationError):
         load_config(more)
