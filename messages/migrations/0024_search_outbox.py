@@ -174,5 +174,10 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.AddField(
+            model_name="maskingrule",
+            name="found_as",
+            field=models.CharField(blank=True, db_default="", default="", max_length=64),
+        ),
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
     ]

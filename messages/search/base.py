@@ -28,6 +28,7 @@ class Question:
     flows         ids of the flows that the reader may see in these environments; None is every one.
     read_flows    those whose payloads the reader may read; None is every one.
     named         ids of what a leaf of a field of names (flow, system, agent) means.
+    hashed        what a value of a business key stands as where it was masked: (name, value) → keyed hashes.
     after         the last row of the page before: (time, id) of messages, (None, id) of dead letters.
     """
 
@@ -37,6 +38,7 @@ class Question:
     flows: Sequence[int] | None
     read_flows: Sequence[int] | None
     named: Callable[[str, Leaf], Sequence[int]]
+    hashed: Callable[[str, str], Sequence[str]]
     now: datetime
     since: datetime | None
     until: datetime | None

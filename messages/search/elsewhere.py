@@ -19,7 +19,8 @@ from django.db.models import Model
 from console.core.paging import Page, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
-from messages.access import flows_to_narrow_to, readable_flows
+from messages.access import flows_to_narrow_to, readable_flows, where_hashes_are_tried
+from messages.masking.queries import hashes_of
 from messages.models import Flow, System
 from messages.search.backends import get_backend
 from messages.search.base import Away, Hit, Question, SearchBackend, Unsuited
@@ -108,6 +109,7 @@ def question_of(
         flows=flows,
         read_flows=read_flows,
         named=partial(_named, environments),
+        hashed=partial(hashes_of, where_hashes_are_tried(actor, environments)),
         now=now,
         since=since,
         until=until,

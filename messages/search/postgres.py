@@ -12,7 +12,8 @@ from django.db.models.functions import Coalesce
 
 from console.core.ids import uuid7_floor
 from console.identity.models import Agent
-from messages.access import visible_dead_letters, visible_events
+from messages.access import visible_dead_letters, visible_events, where_hashes_are_tried
+from messages.masking.queries import hashes_of
 from messages.models import Flow, Message, System
 from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.search.conditions import (
@@ -96,7 +97,10 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
         return Q(keys__has_key=name)
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
-    return _with_key(target, scope, {name: leaf.value})
+    found = _with_key(target, scope, {name: leaf.value})
+    for hashed in hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value):
+        found |= _with_key(target, scope, {name: hashed})
+    return found
 
 
 def _check_is_key(leaf: Leaf, target: Target, scope: Scope) -> None:

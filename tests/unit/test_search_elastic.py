@@ -45,7 +45,8 @@ ID = UUID("9eb43137-0000-7000-8000-000000000001")
 
 def question(q: str | Query, **more: Any) -> Question:
     known: dict[str, Any] = {
-        "target": "messages", "environments": [], "flows": None, "read_flows": [], "named": lambda field, leaf: [7], "now": NOW,
+        "target": "messages", "environments": [], "flows": None, "read_flows": [], "named": lambda field, leaf: [7], "hashed": lambda name, value: [],
+        "now": NOW,
         "since": None, "until": None, "after": None, "limit": 51,
     }  # fmt: skip
     return Question(query=parse_query(q) if isinstance(q, str) else q, **(known | more))
@@ -62,7 +63,7 @@ def asked(q: str, **more: Any) -> Any:
         ("-*", {"bool": {"must_not": [{"match_all": {}}]}}),
         ("status:dead", {"term": {"status": 3}}),
         ("flow:orders", {"terms": {"flow": [7]}}),
-        ("order_no:4711", {"term": {"keys": "8:order_no=4711"}}),
+        ("order_no:4711", {"terms": {"keys": ["8:order_no=4711"]}}),
         ("order_no:*", {"term": {"key_names": "order_no"}}),
         ("class:a*b", None),
         ('class:"a*b?\\\\"', {"bool": {"should": [{"wildcard": {"error_type": {"value": "*A\\*B\\?\\\\*"}}}], "minimum_should_match": 1}}),

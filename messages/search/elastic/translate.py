@@ -78,16 +78,19 @@ def _leaf(leaf: Leaf, question: Question) -> Clause:
         return _free_text(leaf, question)
     field = fields_of(question.target).get(leaf.field.lower())
     if field is None:
-        return _by_key(leaf)
+        return _by_key(leaf, question)
     asking = FIELDS[question.target].get(field.name)
     if asking is None:
         raise Unsuited(f"{field.name} is not in the index")
     return asking(leaf, question)
 
 
-def _by_key(leaf: Leaf) -> Clause:
+def _by_key(leaf: Leaf, question: Question) -> Clause:
     name = key_of(str(leaf.field))
-    return {"term": {"key_names": name}} if isinstance(leaf, Exists) else _has_key(name, _value(leaf))
+    if isinstance(leaf, Exists):
+        return {"term": {"key_names": name}}
+    values = [_value(leaf), *question.hashed(name, _value(leaf))]
+    return {"terms": {"keys": [key_term(name, value) for value in values]}}
 
 
 def _has_key(name: str, value: str) -> Clause:
