@@ -16,6 +16,7 @@ from django.db import connection, connections, transaction
 
 from messages.dead_letters.services import discard_dead_letter
 from messages.models import DeadLetter, Message, SearchChange, SearchGeneration, Unindexed
+from messages.search.elastic import work
 from messages.search.elastic.bulk import send
 from messages.search.elastic.client import client
 from messages.search.elastic.documents import MAPPING, SETTINGS
@@ -136,6 +137,24 @@ def test_nothing_is_lost_while_it_is_away(elasticsearch: Any, noted: None):
     assert not SearchChange.objects.exists()
     assert len(documents(term={"kind": "message"})) == 20
     assert [one["id"] for one in documents(term={"kind": "letter"})] == [str(letter.pk)]
+
+
+def test_a_day_behind_the_outbox_is_thrown_away_and_the_index_is_built_anew(elasticsearch: Any, noted: None):
+    environment()
+    build_what_is_missing(budget_s=20)
+    send_events(5)
+    SearchChange.objects.update(changed_at=datetime.now(UTC) - timedelta(hours=25))
+
+    with pointed_at("http://127.0.0.1:9", configured):
+        work.keep()
+        send_events(5, "f")
+        index_changes()
+        assert not SearchChange.objects.exists()  # nothing is kept for an index that is not there
+        assert set(SearchGeneration.objects.values_list("state", flat=True)) == {"retiring"}
+
+    work.keep()
+    assert len(documents(term={"kind": "message"})) == 10
+    assert set(SearchGeneration.objects.values_list("state", flat=True)) == {"live"}
 
 
 def test_items_that_it_refuses_for_now_wait_alone(noted: None, settings: Any):

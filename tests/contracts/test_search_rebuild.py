@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -13,8 +13,9 @@ from django.conf import settings as configured
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from messages.models import Message, SearchChange, SearchGeneration
-from messages.search.elastic import rebuild, upkeep
+from messages.ingest.partitions import create_partitions, partition_name
+from messages.models import Flow, Message, SearchChange, SearchGeneration
+from messages.search.elastic import rebuild
 from messages.search.elastic.client import client
 from messages.search.elastic.indexing import generations_of, index_changes
 from messages.search.elastic.names import alias_of, index_of_message
@@ -198,25 +199,54 @@ def test_status_says_how_it_stands(noted: None):
         rebuilt()
 
 
-def test_indices_of_days_that_retention_let_go_are_deleted_and_held_days_lose_what_is_gone(
-    noted: None, monkeypatch: pytest.MonkeyPatch
-):
-    messages = send_events(6)
+def test_indices_of_days_that_retention_let_go_are_deleted_and_held_days_lose_what_is_gone(noted: None):
+    day = send_events(6)[0].first_seen_on
     build_what_is_missing(budget_s=20)
     [(alias, generation)] = generations_of({environment().pk})[environment().pk]
-    today = index_of_message(alias, generation.pk, messages[0].first_seen_on.toordinal(), 1)
-    monkeypatch.setattr(upkeep, "is_past_its_time", lambda where, day: day <= messages[0].first_seen_on)
+    index, later = index_of_message(alias, generation.pk, day.toordinal(), 1), datetime.now(UTC) + timedelta(days=60)
 
     with connection.cursor() as cursor:  # as a run beside a legal hold leaves it
         cursor.execute("DELETE FROM messaging_message WHERE message_id < 'e00002'")
-    keep_up()
+    keep_up(later)
     assert searched() == stored()
     assert len(stored()) == 4
 
-    monkeypatch.setattr(upkeep, "days_with_messages", lambda: [date(2020, 1, 1)])
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {partition_name('messaging_message', day)}")
+    try:
+        keep_up()
+        assert index in indices()  # nothing is due by the policy
+        keep_up(later)
+        assert index not in indices()
+        assert searched() == set()
+    finally:
+        create_partitions()
+
+
+def test_words_of_a_payload_leave_with_the_payload_and_with_the_permission(noted: None):
+    Flow.objects.create(environment=environment(), name="orders", payload_search=True)
+    for name in ("p1", "p2"):
+        send_events(1, name, payload={"content_type": "text/plain", "body": "a quick fox"})
+    build_what_is_missing(budget_s=20)
+
+    def with_words() -> int:
+        index_changes()
+        return len(documents(nested={"path": "payload", "query": {"match": {"payload.text": "fox"}}}))
+
+    assert with_words() == 2
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM messaging_payload WHERE id IN (SELECT id FROM messaging_event WHERE message_id LIKE 'p1%')"
+        )
     keep_up()
-    assert today not in indices()
-    assert searched() == set()
+    assert with_words() == 2  # not due: retention has not asked
+    keep_up(datetime.now(UTC) + timedelta(days=20))
+    assert with_words() == 1
+
+    Flow.objects.update(payload_search=False)
+    keep_up()
+    assert with_words() == 0
+    assert searched() == stored()
 
 
 def test_an_index_that_a_late_request_made_again_is_deleted_and_a_strangers_is_not(noted: None):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +21,9 @@ MOST_DAYS = 1_200
 Clause = dict[str, Any]
 
 
-def read_again_what_lost_its_text(alias: str, generation: SearchGeneration) -> int:
+def read_again_what_lost_its_text(alias: str, generation: SearchGeneration, now: datetime) -> int:
     """Have messages read again whose payloads were to go; return how many. Dead letters keep theirs until they go themselves."""
-    conditions = [*_not_allowed(), *_let_go(alias, generation)]
+    conditions = [*_not_allowed(), *_let_go(alias, generation, now)]
     if not conditions:
         return 0
     asked = {"bool": {"should": conditions, "minimum_should_match": 1}}
@@ -54,8 +54,7 @@ def _not_allowed() -> Iterator[Clause]:
     }
 
 
-def _let_go(alias: str, generation: SearchGeneration) -> Iterator[Clause]:
-    now = datetime.now(UTC)
+def _let_go(alias: str, generation: SearchGeneration, now: datetime) -> Iterator[Clause]:
     terms = [one for one in read_terms(now=now) if one.environment_id == generation.environment_id]
     for day in _days(alias, generation):
         for going in goings_of(PAYLOADS, day, terms, now=now)[0]:

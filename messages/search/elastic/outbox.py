@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from messages.models import SearchChange, SearchGeneration
 
 LEASE_S = 30
+HOPELESS = timedelta(hours=24)
 MOST_ROWS = 10  # taken at once: at most ten thousand documents
 TRIGGERS = {
     "search_message_made": ("INSERT", "messaging_message", "NEW", "messaging_note_messages"),
@@ -77,6 +78,17 @@ def detach() -> bool:
         cursor.execute("SET LOCAL lock_timeout = '2s'")
         for name, (_, table, _, _) in TRIGGERS.items():
             cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+        cursor.execute("DELETE FROM messaging_searchchange")
+        _forget_what_was_built()
+    return True
+
+
+def give_up_when_hopeless(now: datetime) -> bool:
+    """Throw the outbox away when it is a day behind: to build the index anew is cheaper by then, and the disk is not to fill."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        oldest = oldest_change()
+        if oldest is None or now - oldest < HOPELESS:
+            return False
         cursor.execute("DELETE FROM messaging_searchchange")
         _forget_what_was_built()
     return True

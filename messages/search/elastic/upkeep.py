@@ -27,6 +27,7 @@ from messages.search.elastic.rebuild import (
     days_with_messages,
     go_live,
     point_alias,
+    put_template,
 )
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ def build_what_is_missing(*, budget_s: float) -> None:
     for environment in Environment.objects.all():
         generations = SearchGeneration.objects.filter(environment=environment)
         if not generations.filter(state__in=[State.BUILDING, State.LIVE]).exists():
+            put_template()  # raises while it is away: nothing is begun that could not be filled
             begin_generation(environment)
         building = generations.filter(state=State.BUILDING).select_related("environment").first()
         if building is None:
@@ -50,8 +52,9 @@ def build_what_is_missing(*, budget_s: float) -> None:
             continue
 
 
-def keep_up() -> None:
+def keep_up(now: datetime | None = None) -> None:
     """Have aliases lead to indices made since, delete generations that retired, and let go what retention let go."""
+    now = now or datetime.now(UTC)
     for generation in SearchGeneration.objects.select_related("environment"):
         environment = generation.environment
         alias = alias_of(settings.ELASTICSEARCH_PREFIX, environment.pk, environment.slug)
@@ -60,8 +63,8 @@ def keep_up() -> None:
             continue
         if generation.state == State.LIVE:
             point_alias(alias, generation)
-        let_go(alias, generation)
-        read_again_what_lost_its_text(alias, generation)
+        let_go(alias, generation, now)
+        read_again_what_lost_its_text(alias, generation, now)
     delete_strangers()
 
 
@@ -86,7 +89,7 @@ def _indices(pattern: str) -> list[str]:
     return sorted(name for name in found if parts_of(name) is not None)
 
 
-def let_go(alias: str, generation: SearchGeneration) -> None:
+def let_go(alias: str, generation: SearchGeneration, now: datetime) -> None:
     """Delete indices of messages all of whose days are gone; of days that some rows were let go of, delete those."""
     days = set(days_with_messages())
     for name in _indices(indices_of(alias, generation.pk)):
@@ -94,17 +97,17 @@ def let_go(alias: str, generation: SearchGeneration) -> None:
         if parts is None or parts[2] != "messages":
             continue
         covered = [parts[3] + timedelta(days=number) for number in range(generation.days_per_index)]
-        if is_past_its_time(generation.environment, covered[-1]) and not days & set(covered):
+        if is_past_its_time(generation.environment, covered[-1], now) and not days & set(covered):
             client().indices.delete(index=name, ignore_unavailable=True)
             log.info("search_index_let_go", index=name)
-        elif is_past_its_time(generation.environment, covered[0]):
+        elif is_past_its_time(generation.environment, covered[0], now):
             for gone in _gone(name):
                 send(Item(index=name, id=pk, version=next_version(), document=None) for pk in gone)
 
 
-def is_past_its_time(environment: Environment, day: date) -> bool:
+def is_past_its_time(environment: Environment, day: date, now: datetime) -> bool:
     """Whether retention may have let rows of this day go: then ingest makes no new ones of it either."""
-    return day <= last_due(datetime.now(UTC), policy_of(environment).metadata_days)
+    return day <= last_due(now, policy_of(environment).metadata_days)
 
 
 def _gone(index: str) -> Iterator[list[UUID]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import structlog
 from django.conf import settings
 from django.db import OperationalError
@@ -9,7 +11,7 @@ from django.db import OperationalError
 from messages.search.base import Away
 from messages.search.elastic.client import FAULTS, words_of
 from messages.search.elastic.indexing import index_changes
-from messages.search.elastic.outbox import attach, detach
+from messages.search.elastic.outbox import attach, detach, give_up_when_hopeless
 from messages.search.elastic.upkeep import build_what_is_missing, keep_up
 
 log = structlog.get_logger(__name__)
@@ -37,6 +39,8 @@ def keep() -> None:
     if settings.SEARCH_BACKEND != "elasticsearch":
         return
     note_changes_or_not()
+    if give_up_when_hopeless(datetime.now(UTC)):
+        log.error("search_index_given_up", back_end="elasticsearch", reason="a day behind: it is built anew")
     try:
         build_what_is_missing(budget_s=BUILDING_S)
         keep_up()
