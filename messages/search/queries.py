@@ -154,13 +154,13 @@ def _timed(
 
     def fetch(hits: list[Hit]) -> dict[UUID, M]:
         times = [hit.at for hit in hits]
-        found = _between(rows.filter(id__in=[hit.id for hit in hits]), target, min(times), max(times))
+        found = _between(rows.filter(id__in=[hit.id for hit in hits]), target, min(times), max(times), upto="lte")
         return {row.id: row for row in found}  # type: ignore[attr-defined]
 
     page, note = _elsewhere(query, target, question, fetch)
     if page is not None:
         return page
-    rows = _between(rows.filter(condition), target, since, until).filter(**{f"{field}__lt": until})
+    rows = _between(rows.filter(condition), target, since, until)
     if after:
         at, identity = after
         # The first bound is implied by the second; it is there so that partitions prune.
@@ -173,10 +173,13 @@ def _timed(
     return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None, note=note)
 
 
-def _between(rows: QuerySet[M], target: Target, since: datetime, until: datetime) -> QuerySet[M]:
-    """Return the rows of these times, both included, so that partitions prune."""
+def _between(rows: QuerySet[M], target: Target, since: datetime, until: datetime, *, upto: str = "lt") -> QuerySet[M]:
+    """Return the rows of these times, in few partitions; upto: lt, or lte to have those of `until` as well.
+
+    No bound twice: PostgreSQL takes each for a part of the rows of its own, and then sorts what it need not.
+    """
     field = target.time_field
-    rows = rows.filter(**{f"{field}__gte": since, f"{field}__lte": until})
+    rows = rows.filter(**{f"{field}__gte": since, f"{field}__{upto}": until})
     if (
         field == "first_seen_at"
     ):  # the partition column of messages: a message's day may be a little before its first event
