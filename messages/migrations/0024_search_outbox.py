@@ -113,6 +113,7 @@ class Migration(migrations.Migration):
                 ("messages_filled", models.BooleanField(default=False)),
                 ("filled", models.BooleanField(default=False)),
                 ("documents", models.BigIntegerField(default=0)),
+                ("compared_run", models.BigIntegerField(null=True)),
                 ("lease_until", models.DateTimeField(null=True)),
                 ("leased_by", models.UUIDField(null=True)),
                 (

@@ -63,6 +63,9 @@ class SearchGeneration(models.Model):
     messages_filled = models.BooleanField(default=False)
     filled = models.BooleanField(default=False)
     documents = models.BigIntegerField(default=0)
+    compared_run = models.BigIntegerField(
+        null=True
+    )  # the run of retention after which held days were compared; 0: before any
     lease_until = models.DateTimeField(null=True)  # who fills it
     leased_by: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
 

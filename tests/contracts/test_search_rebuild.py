@@ -15,6 +15,7 @@ from django.db import connection
 
 from messages.ingest.partitions import create_partitions, partition_name
 from messages.models import Flow, Message, SearchChange, SearchGeneration
+from messages.search.base import Away
 from messages.search.elastic import rebuild
 from messages.search.elastic.client import client
 from messages.search.elastic.indexing import generations_of, index_changes
@@ -260,6 +261,20 @@ def test_an_index_that_a_late_request_made_again_is_deleted_and_a_strangers_is_n
 
     assert mine not in indices()
     assert other in indices()
+
+
+def test_two_consoles_under_one_prefix_do_not_take_each_others_indices(noted: None):
+    send_events(3)
+    rebuilt()
+    before = indices()
+    client().indices.put_index_template(
+        name=configured.ELASTICSEARCH_PREFIX, index_patterns=["none-*"], meta={"console": "another"}
+    )
+
+    for does in (keep_up, lambda: rebuilt("--anew")):
+        with pytest.raises((Away, CommandError), match="another console uses its names"):
+            does()
+    assert indices() == before
 
 
 def test_a_new_day_comes_under_the_alias(noted: None):

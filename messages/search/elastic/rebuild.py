@@ -7,6 +7,7 @@ an older state from a newer one, so that filling and changes may overtake each o
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +22,7 @@ from console.core.ids import uuid7
 from console.identity.models import Environment
 from messages.models import DeadLetter, SearchGeneration
 from messages.retention.policies import policy_of
+from messages.search.base import Away
 from messages.search.elastic.bulk import Outcome, raise_if_away, send
 from messages.search.elastic.client import client
 from messages.search.elastic.documents import MAPPING, SETTINGS
@@ -41,14 +43,29 @@ class RebuildElsewhere(Exception):
 
 
 def put_template() -> None:
-    """Tell Elasticsearch what our indices look like; whatever index of ours is made later has this mapping."""
-    prefix = settings.ELASTICSEARCH_PREFIX
+    """Tell Elasticsearch what our indices look like; whatever index of ours is made later has this mapping.
+
+    Raises Away when these names are another console's: each would take the other's indices for its own left-overs.
+    """
+    prefix, mine = settings.ELASTICSEARCH_PREFIX, _console()
+    found = client().options(ignore_status=404).indices.get_index_template(name=prefix)
+    for one in found.get("index_templates", []):
+        if (owner := one["index_template"].get("_meta", {}).get("console")) not in (None, mine):
+            log.error("search_names_taken", prefix=prefix, owner=owner)
+            raise Away(f"another console uses its names {prefix}-…: set ELASTICSEARCH_PREFIX")
     client().indices.put_index_template(
         name=prefix,
         index_patterns=[f"{prefix}-e*-g*"],
         priority=500 + len(prefix),  # of two consoles whose names begin alike the longer one's counts
         template={"settings": SETTINGS, "mappings": MAPPING},
+        meta={"console": mine},
     )
+
+
+def _console() -> str:
+    """Return what tells this console's database from another's."""
+    first = Environment.objects.order_by("pk").values_list("created_at", flat=True).first()
+    return hashlib.sha256(str(first and first.timestamp()).encode()).hexdigest()[:16]
 
 
 def begin_generation(environment: Environment, *, anew: bool = False) -> SearchGeneration:

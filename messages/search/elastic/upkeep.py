@@ -13,7 +13,7 @@ from django.db import connection
 
 from console.identity.models import Environment
 from messages.models import SearchGeneration
-from messages.retention.policies import policy_of
+from messages.retention.policies import last_finished, policy_of
 from messages.retention.rules import last_due
 from messages.search.elastic.bulk import Item, send
 from messages.search.elastic.client import client
@@ -55,6 +55,7 @@ def build_what_is_missing(*, budget_s: float) -> None:
 def keep_up(now: datetime | None = None) -> None:
     """Have aliases lead to indices made since, delete generations that retired, and let go what retention let go."""
     now = now or datetime.now(UTC)
+    put_template()
     for generation in SearchGeneration.objects.select_related("environment"):
         environment = generation.environment
         alias = alias_of(settings.ELASTICSEARCH_PREFIX, environment.pk, environment.slug)
@@ -90,8 +91,9 @@ def _indices(pattern: str) -> list[str]:
 
 
 def let_go(alias: str, generation: SearchGeneration, now: datetime) -> None:
-    """Delete indices of messages all of whose days are gone; of days that some rows were let go of, delete those."""
-    days = set(days_with_messages())
+    """Delete indices of messages all of whose days are gone; of days that some rows were let go of, after each run, delete those."""
+    days, run = set(days_with_messages()), last_finished()
+    last = run.pk if run else 0
     for name in _indices(indices_of(alias, generation.pk)):
         parts = parts_of(name)
         if parts is None or parts[2] != "messages":
@@ -100,9 +102,10 @@ def let_go(alias: str, generation: SearchGeneration, now: datetime) -> None:
         if is_past_its_time(generation.environment, covered[-1], now) and not days & set(covered):
             client().indices.delete(index=name, ignore_unavailable=True)
             log.info("search_index_let_go", index=name)
-        elif is_past_its_time(generation.environment, covered[0], now):
+        elif generation.compared_run != last and is_past_its_time(generation.environment, covered[0], now):
             for gone in _gone(name):
                 send(Item(index=name, id=pk, version=next_version(), document=None) for pk in gone)
+    SearchGeneration.objects.filter(pk=generation.pk).update(compared_run=last)
 
 
 def is_past_its_time(environment: Environment, day: date, now: datetime) -> bool:
