@@ -6,6 +6,7 @@ import warnings
 
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
+from django.conf import settings
 
 # It warns of pickle under root; tasks here are JSON, and nothing else is accepted.
 warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -71,3 +72,8 @@ app.conf.beat_schedule = {
     "retention": {"task": "messaging.retention", "schedule": 900.0, "options": {"expires": 600}},
     "expire-ledger": {"task": "messaging.expire_ledger", "schedule": 3600.0, "options": {"expires": 600}},
 }
+if settings.SEARCH_BACKEND == "elasticsearch":
+    app.conf.beat_schedule |= {
+        "index-search": {"task": "messaging.index_search", "schedule": 1.0, "options": {"expires": 2}},
+        "keep-search": {"task": "messaging.keep_search", "schedule": 15.0, "options": {"expires": 15}},
+    }

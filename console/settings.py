@@ -271,3 +271,7 @@ AGENT_EVENTS_PER_S, AGENT_BYTES_PER_S = CONFIG.agent_events_per_s, CONFIG.agent_
 DISK_PATHS = CONFIG.disk_paths
 DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
 CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own
+ELASTICSEARCH_URLS, ELASTICSEARCH_API_KEY = CONFIG.elasticsearch_urls, CONFIG.elasticsearch_api_key
+ELASTICSEARCH_CA, ELASTICSEARCH_PREFIX = CONFIG.elasticsearch_ca, CONFIG.elasticsearch_prefix
+SEARCH_BACKEND = "elasticsearch" if ELASTICSEARCH_URLS else "postgresql"
+CONSOLE_SEARCH_BACKENDS: dict[str, str] = {}  # kind → dotted path of a search back end of the operator's own

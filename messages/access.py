@@ -291,6 +291,21 @@ def can_read_payload(actor: Actor, flow: Flow) -> bool:
     return actor.has_role(flow.environment_id, flow.team_id, Role.OPERATOR)
 
 
+def where_hashes_are_tried(actor: Actor, environments: Collection[Environment]) -> list[Environment]:
+    """Return the environments in which the actor may find messages by the hash of a masked value: as an operator there."""
+    return [one for one in environments if actor.has_role(one.pk, None, Role.OPERATOR)]
+
+
+def flows_to_narrow_to(actor: Actor) -> QuerySet[Flow] | None:
+    """Return the flows that a search of another back end is narrowed to; None for who sees every one."""
+    return None if actor.is_superuser else visible_flows(actor)
+
+
+def readable_flows(actor: Actor) -> QuerySet[Flow]:
+    """Return the flows whose bodies and headers the actor may read."""
+    return _flows_of(actor, Role.OPERATOR)
+
+
 def teams_to_give_to(actor: Actor, environment: Environment) -> QuerySet[Team]:
     """Return the teams that this actor may make the owner of a flow there."""
     teams = Team.objects.all()

@@ -127,3 +127,19 @@ def group_failures() -> None:
 
     sweep.sweep_groups()
     refresh.refresh_groups()
+
+
+@shared_task(name="messaging.index_search")
+def index_search() -> None:
+    """Tell the search back end what changed. May run twice at once: claims share the work."""
+    from messages.search.elastic import work
+
+    work.index()
+
+
+@shared_task(name="messaging.keep_search")
+def keep_search() -> None:
+    """Build what is missing of the search back end's index, and let go what retention let go. May run twice at once, and die anywhere."""
+    from messages.search.elastic import work
+
+    work.keep()

@@ -158,6 +158,25 @@ def kafka() -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="session")
+def elasticsearch_engine() -> Iterator[Any]:
+    """A private Elasticsearch of one node."""
+    from tests.engines.elasticsearch import INSTALLED, Elasticsearch
+
+    need(INSTALLED.exists() and shutil.which("java") is not None, "Elasticsearch")
+    with Elasticsearch() as engine:
+        yield engine
+
+
+@pytest.fixture
+def elasticsearch(elasticsearch_engine: Any, settings: Any) -> Iterator[Any]:
+    """The console configured with it, under names of this test alone."""
+    from tests.engines.elasticsearch import configured
+
+    with configured(elasticsearch_engine, settings):
+        yield elasticsearch_engine
+
+
+@pytest.fixture(scope="session")
 def localstack() -> Iterator[str]:
     """The address of a private SQS and SNS; it takes any credentials."""
     from tests.engines.localstack import PYTHON, LocalStack

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from console.core.errors import ConfigurationError
 from console.core.mail import MailServer, parse_mail_url
@@ -121,7 +123,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="ELASTICSEARCH_URL",
         default="none: PostgreSQL searches",
-        meaning="Optional search back end. Read and reserved; nothing uses it yet.",
+        meaning="Optional search back end: http(s)://user:password@host:9200 of an Elasticsearch 8 or 9, several comma-separated. "
+        "Set it for every process.",
+    ),
+    Setting(name="ELASTICSEARCH_API_KEY", default="none", meaning="API key for it, in place of user and password."),
+    Setting(
+        name="ELASTICSEARCH_CA",
+        default="the system's",
+        meaning="File with the PEM certificates that its https address is checked against.",
+    ),
+    Setting(
+        name="ELASTICSEARCH_PREFIX",
+        default="waybill",
+        meaning="Beginning of the names of its indices and aliases: another one for each console that shares a cluster.",
     ),
     Setting(
         name="EMAIL_URL",
@@ -165,7 +179,10 @@ class Config:
     prepared_statements: bool
     kafka_brokers: str | None
     kafka_properties: Path | None
-    elasticsearch_url: str | None
+    elasticsearch_urls: tuple[str, ...]
+    elasticsearch_api_key: str | None
+    elasticsearch_ca: Path | None
+    elasticsearch_prefix: str
     mail_server: MailServer | None
     demo: bool
     multiprocess_metrics: Path | None
@@ -270,6 +287,32 @@ def _flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
     return default if text == "" else text in {"1", "true", "yes"}
 
 
+def _elasticsearch_urls(text: str) -> tuple[str, ...]:
+    """Return the addresses, each with its port; the refusal does not repeat them, for they may hold a password."""
+    urls = []
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        try:
+            parts = urlsplit(part)
+            port = parts.port or 9200
+        except ValueError:
+            parts, port = urlsplit(""), 0
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigurationError(
+                "ELASTICSEARCH_URL must be http(s)://host:port, or several of them with commas between"
+            )
+        place = parts.netloc if parts.port else f"{parts.netloc.rstrip(':')}:{port}"
+        urls.append(f"{parts.scheme}://{place}{parts.path.rstrip('/')}")
+    return tuple(urls)
+
+
+def _index_prefix(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,59}", text):
+        raise ConfigurationError(
+            "ELASTICSEARCH_PREFIX has at most 60 small letters, digits and _ . -, and begins with a letter or digit"
+        )
+    return text
+
+
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Return the checked configuration; raises ConfigurationError in one sentence that names the variable."""
     text = {name: environ.get(name, "").strip() or None for name in NAMES}
@@ -283,6 +326,16 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     key = text["WAYBILL_SECRET_KEY"]
     if key and len(key) < 32:
         raise ConfigurationError("WAYBILL_SECRET_KEY must have at least 32 characters")
+    elasticsearch = _elasticsearch_urls(text["ELASTICSEARCH_URL"] or "")
+    if text["ELASTICSEARCH_API_KEY"] and any("@" in url for url in elasticsearch):
+        raise ConfigurationError(
+            "ELASTICSEARCH_API_KEY takes the place of a user in ELASTICSEARCH_URL: give one of them"
+        )
+    authority = Path(text["ELASTICSEARCH_CA"]) if text["ELASTICSEARCH_CA"] else None
+    if authority and (not authority.is_file() or any(not url.startswith("https:") for url in elasticsearch)):
+        raise ConfigurationError(
+            "ELASTICSEARCH_CA is a file with certificates, for https addresses in ELASTICSEARCH_URL"
+        )
     data = Path(text["WAYBILL_DATA"] or ".waybill").expanduser()
     return Config(
         data=data if data.is_absolute() else ROOT / data,
@@ -302,7 +355,10 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         prepared_statements=_flag(environ, "WAYBILL_PREPARED_STATEMENTS", True),
         kafka_brokers=text["WAYBILL_KAFKA_BROKERS"],
         kafka_properties=Path(text["WAYBILL_KAFKA_PROPERTIES"]) if text["WAYBILL_KAFKA_PROPERTIES"] else None,
-        elasticsearch_url=text["ELASTICSEARCH_URL"],
+        elasticsearch_urls=elasticsearch,
+        elasticsearch_api_key=text["ELASTICSEARCH_API_KEY"],
+        elasticsearch_ca=authority,
+        elasticsearch_prefix=_index_prefix(text["ELASTICSEARCH_PREFIX"] or "waybill"),
         mail_server=parse_mail_url(text["EMAIL_URL"], console_host=host) if text["EMAIL_URL"] else None,
         demo=_flag(environ, "DEMO", True),
         multiprocess_metrics=Path(text["PROMETHEUS_MULTIPROC_DIR"]) if text["PROMETHEUS_MULTIPROC_DIR"] else None,

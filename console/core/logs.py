@@ -42,6 +42,7 @@ def logging_config(level: str) -> None:
                 "django.request": {"level": "ERROR"},
                 "axes": {"level": "WARNING"},
                 "pika": {"level": "WARNING"},
+                "elastic_transport": {"level": "ERROR"},  # a line a request; what fails is logged by who asked
             },
         }
     )

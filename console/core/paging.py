@@ -31,10 +31,15 @@ class InvalidLimit(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Rows in order, and the cursor of the next page (None at the end)."""
+    """Rows in order, and the cursor of the next page (None at the end).
+
+    by    what found them.   note  why it was not what the administrator configured, a sentence; "" when it was.
+    """
 
     rows: list[T]
     next: str | None
+    by: str = "postgresql"
+    note: str = ""
 
 
 def encode_cursor(*position: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
+from django.conf import settings
 from django.db.models import Count, Min
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -19,6 +20,7 @@ from messages.models import DeadLetter, IngestReject, Replay
 from messages.retention.policies import last_finished
 from messages.retention.rules import METADATA, PAYLOADS, ROLLUPS
 from messages.retention.sizes import bytes_by_day, measured_parts
+from messages.search.elastic.state import search_status
 
 
 class StateCollector(Collector):
@@ -60,6 +62,7 @@ class StateCollector(Collector):
         yield from agent_gauges(now)
         yield from queue_gauges(now)
         yield from retention_gauges(now)
+        yield from search_gauges()
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -118,3 +121,25 @@ def retention_gauges(now: datetime) -> Iterator[Metric]:
         for kind in (PAYLOADS, METADATA, ROLLUPS):
             stored.add_metric([slug, kind], sum(bytes_by_day(parts, pk, kind).values()))
     yield from (run, oldest, stored)
+
+
+def search_gauges() -> Iterator[Metric]:
+    """How far the optional search back end is behind, and what it refused; without one nothing but the names."""
+    behind = GaugeMetricFamily(
+        "waybill_search_behind_seconds", "Age of the oldest change that the search index has not."
+    )
+    ready = GaugeMetricFamily(
+        "waybill_search_ready",
+        "1 when the index of an environment is there to be asked, else 0.",
+        labels=["environment"],
+    )
+    refused = GaugeMetricFamily(
+        "waybill_search_refused", "Documents that the index refused for what they are.", labels=["environment"]
+    )
+    if settings.SEARCH_BACKEND != "postgresql":
+        status = search_status()
+        behind.add_metric([], status.behind_s)
+        for one in status.environments:
+            ready.add_metric([one.environment], float(one.state in ("live", "rebuilding")))
+            refused.add_metric([one.environment], one.refused)
+    yield from (behind, ready, refused)

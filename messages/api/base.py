@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
@@ -93,8 +94,14 @@ class View(APIView):
         }
 
     def page(self, page: Page[Any], serializer: type[serializers.BaseSerializer[Any]]) -> Response:
-        """Return {"results", "next"}: `next` is the address of the following page, null at the end."""
-        return Response({"results": serializer(page.rows, many=True).data, "next": self._next(page.next)})
+        """Return {"results", "next"}: `next` is the address of the following page, null at the end.
+
+        Where another search back end is configured, the header Waybill-Search says which one answered, and why it was not that one.
+        """
+        response = Response({"results": serializer(page.rows, many=True).data, "next": self._next(page.next)})
+        if settings.SEARCH_BACKEND != "postgresql":
+            response["Waybill-Search"] = page.by + (f'; degraded="{page.note}"' if page.note else "")
+        return response
 
     def _next(self, cursor: str | None) -> str | None:
         if cursor is None:

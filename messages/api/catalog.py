@@ -34,6 +34,9 @@ class FlowIn(serializers.Serializer[Any]):
     runbook_url = serializers.URLField(allow_blank=True, max_length=200, required=False)
     description = serializers.CharField(allow_blank=True, max_length=4000, required=False)
     receiver_is_idempotent = serializers.BooleanField(required=False)
+    payload_search = serializers.BooleanField(
+        required=False, help_text="Whether Elasticsearch, where it is configured, may index the words of its payloads."
+    )
     payload_days = serializers.IntegerField(
         allow_null=True,
         required=False,
@@ -107,7 +110,14 @@ class OneFlow(View):
                 raise Invalid("you can give a flow only to a team that you administer, by its name")
         kept = {
             name: getattr(flow, name)
-            for name in ("criticality", "runbook_url", "description", "receiver_is_idempotent", "payload_days")
+            for name in (
+                "criticality",
+                "runbook_url",
+                "description",
+                "receiver_is_idempotent",
+                "payload_days",
+                "payload_search",
+            )
         }
         change_flow(flow, FlowChange(team=team, **(kept | asked)), by=self.actor)
         return Response(out.FlowOut(flow).data)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
@@ -13,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_limit
+from console.identity.models import Environment
 from messages.access import get_visible_reject
 from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, uuid_or_404, validated
 from messages.api.views import PAGE_PARAMETERS
@@ -20,6 +22,7 @@ from messages.ingest.gate import disk_words
 from messages.ingest.mending import dismiss, read_refused, resubmit
 from messages.ingest.watch import find_rejects, intake_of, reject_counts, rows_in_default
 from messages.models import IngestReject
+from messages.search.elastic.state import search_status
 
 
 class RejectOut(serializers.ModelSerializer[IngestReject]):
@@ -71,6 +74,18 @@ class AgentIntakeOut(serializers.Serializer[Any]):
     rejected = serializers.IntegerField()
 
 
+class SearchIndexOut(serializers.Serializer[Any]):
+    """How the index of the optional search back end stands."""
+
+    state = serializers.ChoiceField(choices=["live", "rebuilding", "building", "missing"])
+    documents = serializers.IntegerField(help_text="Of what is being built, else when it was built.")
+    behind_s = serializers.FloatField(help_text="Above 60, PostgreSQL answers searches until it has caught up.")
+    refused = serializers.IntegerField(
+        help_text="Documents that it refused for what they are: PostgreSQL alone finds them."
+    )
+    latest_refusal = serializers.CharField()
+
+
 class IntakeOut(serializers.Serializer[Any]):
     """How ingest does in one environment, over the last 15 minutes."""
 
@@ -86,6 +101,7 @@ class IntakeOut(serializers.Serializer[Any]):
     refused_waiting = serializers.DictField(child=serializers.IntegerField(), help_text="By code.")
     rows_in_default = serializers.DictField(child=serializers.IntegerField(), help_text="By table, up to 1,001.")
     alarm = serializers.CharField(help_text="What a person must know of the disk; empty while there is room.")
+    search = SearchIndexOut(allow_null=True, help_text="Null where PostgreSQL alone searches.")
 
 
 REJECTS = inline_serializer(
@@ -111,9 +127,17 @@ class Ingest(View):
                 "refused_waiting": refused,
                 "rows_in_default": misplaced,
                 "alarm": disk,
+                "search": _search_index(environment),
             }
             answer.append(asdict(intake_of(environment, now=now)) | more)
         return Response(IntakeOut(answer, many=True).data)
+
+
+def _search_index(environment: Environment) -> dict[str, Any] | None:
+    if settings.SEARCH_BACKEND == "postgresql":
+        return None
+    status = search_status([environment])
+    return asdict(status.environments[0]) | {"behind_s": status.behind_s}
 
 
 class Rejects(View):

@@ -38,6 +38,7 @@ class MaskingRuleOut(serializers.Serializer[Any]):
     expression = serializers.CharField(source="rule.expression")
     keep_last = serializers.IntegerField(source="rule.keep_last")
     drop_unreadable = serializers.BooleanField(source="rule.drop_unreadable")
+    found_as = serializers.CharField(source="rule.found_as")
     created_at = serializers.DateTimeField(source="rule.created_at")
     created_by = serializers.CharField(source="rule.created_by")
     masked_24h = serializers.IntegerField(source="masked", help_text="Values it replaced.")
@@ -53,6 +54,12 @@ class MaskingDraftIn(serializers.Serializer[Any]):
     expression = serializers.CharField(max_length=500, trim_whitespace=False)
     keep_last = serializers.IntegerField(min_value=0, max_value=8, default=0)
     drop_unreadable = serializers.BooleanField(default=True)
+    found_as = serializers.CharField(
+        max_length=64,
+        allow_blank=True,
+        default="",
+        help_text="Business key that the value's keyed hash becomes; empty: none.",
+    )
 
 
 class MaskingRuleIn(MaskingDraftIn):

@@ -232,6 +232,7 @@ class FlowOut(serializers.ModelSerializer[Flow]):
             "description",
             "receiver_is_idempotent",
             "payload_days",
+            "payload_search",
             "found_by_itself",
         )
 

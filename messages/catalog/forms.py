@@ -27,6 +27,7 @@ class FlowForm(forms.Form):
     runbook_url = forms.URLField(required=False, label="Runbook", assume_scheme="https", max_length=200)
     description = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
     receiver_is_idempotent = forms.BooleanField(required=False)
+    payload_search = forms.BooleanField(required=False)
     payload_days = forms.IntegerField(
         required=False,
         label="Days of payloads",
@@ -35,7 +36,14 @@ class FlowForm(forms.Form):
     )
 
     def __init__(self, data: Any, *, flow: Flow, teams: Iterable[Team]) -> None:
-        names = ("criticality", "runbook_url", "description", "receiver_is_idempotent", "payload_days")
+        names = (
+            "criticality",
+            "runbook_url",
+            "description",
+            "receiver_is_idempotent",
+            "payload_days",
+            "payload_search",
+        )
         initial = {name: getattr(flow, name) for name in names} | {"team": str(flow.team_id or "")}
         super().__init__(data, initial=initial)
         self.by_id = {str(team.pk): team for team in [*([flow.team] if flow.team else []), *teams]}

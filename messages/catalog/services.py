@@ -45,6 +45,7 @@ class FlowChange:
     description: str
     receiver_is_idempotent: bool
     payload_days: int | None = None  # None: those of the environment's policy
+    payload_search: bool = False  # Elasticsearch, where it is configured, may index the words of its payloads
 
 
 @transaction.atomic
@@ -56,7 +57,15 @@ def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
         raise Forbidden(f"you can give a flow only to a team that you administer, and {change.team} is not one")
     if change.payload_days is not None:
         check_payload_days(change.payload_days)
-    names = ("team", "criticality", "runbook_url", "description", "receiver_is_idempotent", "payload_days")
+    names = (
+        "team",
+        "criticality",
+        "runbook_url",
+        "description",
+        "receiver_is_idempotent",
+        "payload_days",
+        "payload_search",
+    )
     changed = {name: getattr(change, name) for name in names if getattr(flow, name) != getattr(change, name)}
     if changed:
         for name, value in changed.items():

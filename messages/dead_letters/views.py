@@ -87,7 +87,11 @@ def dead_letters(request: PageRequest) -> HttpResponse:
     context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
     context |= saved_tabs(request, "dead-letters", asked)
     return render_page(
-        request, "messaging/dead_letters.html", "messaging/_dead_letters.html", context, status=400 if problem else 200
+        request,
+        "messaging/dead_letters.html",
+        "messaging/_dead_letters.html",
+        context,
+        status=problem.status if problem else 200,
     )
 
 

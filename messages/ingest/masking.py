@@ -59,7 +59,7 @@ def keys_after_masking(
 ) -> dict[str, str]:
     """Return business keys as ingest finds them, later ones winning, without those that masking touched.
 
-    A key with the mark in it would tie all masked messages together.
+    A key with the mark in it would tie all masked messages together; a keyed hash, where a rule asks for it, ties those of one value.
     """
     found = keys_of_body(body, keys)
     look = Work(work.rules, work.budget)  # what these hold was counted where it is stored
@@ -68,7 +68,8 @@ def keys_after_masking(
     for name, value in list((named or {}).items())[: clean.MOST_KEYS]:
         if (text := clean.key_value(work.value(value, name))) is not None:
             found[clean.text(name, 64)] = text
-    return {name: text for name, text in list(found.items())[: clean.MOST_KEYS] if MARK not in text}
+    kept = {name: text for name, text in list(found.items())[: clean.MOST_KEYS] if MARK not in text}
+    return kept | {clean.text(name, 64): text for name, text in work.hashes.items()}
 
 
 def mask_exception(exception: NewException, work: Work) -> NewException:

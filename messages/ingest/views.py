@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages as flash
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -22,6 +23,7 @@ from messages.ingest.watch import LATELY, find_rejects, intake_of, reject_counts
 from messages.models import IngestReject
 from messages.payloads.seal import PayloadUnreadable
 from messages.retention.policies import alarm
+from messages.search.elastic.state import search_status
 
 SHOWN = 50
 MOST_SHOWN = 500_000  # characters that a form holds without harm; larger items are mended over REST
@@ -40,6 +42,7 @@ def ingest(request: PageRequest) -> HttpResponse:
         "waiting": sum(count for _, _, count in counts),
         "misplaced": rows_in_default(),
         "retention_alarm": alarm(request.environment, now=timezone.now()),
+        "search": search_status([request.environment]) if settings.SEARCH_BACKEND != "postgresql" else None,
     }
     return render_page(request, "messaging/ingest.html", "messaging/_ingest.html", context)
 

@@ -32,6 +32,11 @@ class MaskingForm(forms.Form):
         help_text="4 leaves •••1111 of a card number; never more than half of the value.",
     )  # fmt: skip
     drop_unreadable = forms.BooleanField(required=False, initial=True)
+    found_as = forms.CharField(
+        required=False, max_length=64, label="Found by, as a business key",
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": "customer.vat", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="A keyed hash of the value is kept, so that who knows the value finds the message: customer.vat:DE123. Empty: none is.",
+    )  # fmt: skip
     headers = forms.CharField(
         required=False, max_length=20_000, label="Sample headers",
         widget=forms.Textarea(
@@ -58,6 +63,7 @@ class MaskingForm(forms.Form):
             expression=said["expression"],
             keep_last=said["keep_last"] or 0,
             drop_unreadable=said["drop_unreadable"],
+            found_as=said["found_as"],
         )
 
     def sample_headers(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,8 +11,10 @@ from django.db.models import Sum
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import get_visible_flow_named, visible_masking_rules
+from messages.masking.hashes import key_of_environment, keyed_hash
 from messages.masking.rules import Rule
 from messages.models import Flow, MaskingHit, MaskingRule
+from messages.payloads.master import master_keys
 
 DAY = timedelta(hours=24)
 
@@ -34,7 +36,21 @@ def as_rule(row: MaskingRule) -> Rule:
         expression=row.expression,
         keep_last=row.keep_last,
         drop=row.drop_unreadable,
+        found_as=row.found_as,
+        hash_key=key_of_environment(master_keys()[0], row.environment_id) if row.found_as else b"",
     )
+
+
+def hashes_of(environments: Sequence[Environment], name: str, value: str) -> list[str]:
+    """Return what a value that was masked in these environments stands as among the business keys of this name.
+
+    After a change of the master key those under the one before it as well, as long as that is kept.
+    """
+    if not environments:
+        return []
+    found = MaskingRule.objects.filter(environment__in=environments, found_as=name).order_by()
+    where = sorted(set(found.values_list("environment_id", flat=True)))
+    return [keyed_hash(key_of_environment(key, pk), name, value) for pk in where for key in master_keys()]
 
 
 def masking_lines(actor: Actor, environment: Environment, *, now: datetime) -> list[RuleLine]:

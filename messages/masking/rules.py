@@ -13,7 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ import msgspec
 import re2
 
 from console.core.errors import Unavailable
+from messages.masking.hashes import keyed_hash
 from messages.masking.paths import LONGEST, BadExpression, Path, parse_json_path, parse_xpath
 
 MARK = "•••"
@@ -33,7 +34,10 @@ BUDGET_S = 3.0  # CPU time that all rules together may take for one batch; 20 Mi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule as its row says it. flow_id None: every flow. keep_last: characters left at the end. drop: see docs/masking.md."""
+    """One rule as its row says it. flow_id None: every flow. keep_last: characters left at the end. drop: see docs/masking.md.
+
+    found_as  business key that the keyed hash of what it replaces becomes, "" for none; under hash_key.
+    """
 
     id: int
     flow_id: int | None
@@ -41,6 +45,8 @@ class Rule:
     expression: str
     keep_last: int = 0
     drop: bool = True
+    found_as: str = ""
+    hash_key: bytes = field(default=b"", repr=False)
 
 
 ANCHOR = re.compile(r"(?<!\[)\^|\$|\\A|\\z")
@@ -193,6 +199,7 @@ class Work:
         self.budget = budget
         self.counts: Counter[int] = Counter()  # rule id → values replaced
         self.in_payload: Counter[int] = Counter()  # those of counts that lie in the payload
+        self.hashes: dict[str, str] = {}  # name it is found by → keyed hash of the first value of that name
         self.dropped: Counter[int] = Counter()  # rule id → bodies and texts not stored because it could not be applied
 
     def masked(self, rule: Rule, value: object) -> str:
@@ -202,6 +209,8 @@ class Work:
         """
         self.counts[rule.id] += 1
         text = bytes(value).decode() if isinstance(value, msgspec.Raw) else value
+        if rule.found_as and isinstance(text, str) and text.strip():
+            self.hashes.setdefault(rule.found_as, keyed_hash(rule.hash_key, rule.found_as, text))
         if rule.keep_last and isinstance(text, str) and len(text := text.strip()) >= 2 * rule.keep_last:
             return MARK + text[-rule.keep_last :]
         return MARK

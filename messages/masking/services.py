@@ -34,6 +34,7 @@ class NewRule:
     expression: str
     keep_last: int = 0
     drop_unreadable: bool = True
+    found_as: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ def check_rule(rule: NewRule) -> None:
     check_expression(rule.kind, rule.expression)
     if not 0 <= rule.keep_last <= MOST_KEPT:
         raise Invalid(f"between 0 and {MOST_KEPT} characters can be kept")
+    if rule.found_as != rule.found_as.strip() or "\x00" in rule.found_as or len(rule.found_as) > 64:
+        raise Invalid("the name that a hash is found by has at most 64 characters, and no space around them")
 
 
 @transaction.atomic
@@ -74,6 +77,7 @@ def add_masking_rule(environment: Environment, rule: NewRule, *, by: Actor) -> M
                 expression=rule.expression,
                 keep_last=rule.keep_last,
                 drop_unreadable=rule.drop_unreadable,
+                found_as=rule.found_as,
                 created_by=by.name,
             )
     except IntegrityError as error:
@@ -120,7 +124,8 @@ def _reason(reason: str) -> str:
 def _audit(
     by: Actor, action: str, rule: MaskingRule, *, reason: str = "", details: dict[str, Any] | None = None
 ) -> None:
-    said = {"keep_last": rule.keep_last, "drop_unreadable": rule.drop_unreadable}
+    said: dict[str, Any] = {"keep_last": rule.keep_last, "drop_unreadable": rule.drop_unreadable}
+    said |= {"found_as": rule.found_as} if rule.found_as else {}
     record_audit(
         by,
         action,

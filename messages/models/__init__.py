@@ -11,6 +11,7 @@ from messages.models.reconcile import ReconciledKey, Reconciliation, Reconciliat
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.saved import OutboxMail, SavedSearch, Subscription
 from messages.models.schemas import Schema
+from messages.models.search import SearchChange, SearchGeneration, Unindexed
 from messages.models.stream import (
     Event,
     LoggedException,
@@ -60,7 +61,10 @@ __all__ = [
     "RollupMinute",
     "SavedSearch",
     "Schema",
+    "SearchChange",
+    "SearchGeneration",
     "Subscription",
     "System",
     "TraceLink",
+    "Unindexed",
 ]

@@ -42,6 +42,7 @@ class Flow(models.Model):
     description = models.TextField(blank=True)
     receiver_is_idempotent = models.BooleanField(default=False)  # an interrupted replay may be sent again by itself
     payload_days = models.PositiveSmallIntegerField(null=True)  # null: those of the environment's retention policy
+    payload_search = models.BooleanField(default=False, db_default=False)  # an optional back end may index its bodies
     found_by_itself = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -22,6 +22,9 @@ class MaskingRule(models.Model):
     expression = models.CharField(max_length=500)
     keep_last = models.PositiveSmallIntegerField(default=0)  # characters that stay at the end of what is replaced
     drop_unreadable = models.BooleanField(default=True)  # a body it cannot be applied to is not stored
+    found_as = models.CharField(
+        max_length=64, blank=True, default="", db_default=""
+    )  # business key that its hash becomes
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=150)
 

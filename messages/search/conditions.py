@@ -192,12 +192,24 @@ def named(column: str, model: Any) -> Condition:
     def condition(leaf: Leaf, scope: Scope) -> Q:
         if isinstance(leaf, Exists):
             return Q(**{f"{column}__isnull": False})
-        value, rows = value_of(leaf), model.objects.filter(environment__in=scope.environments).order_by()
-        lookup = "name__istartswith" if isinstance(leaf, Prefix) else "name__iexact"
-        ids = list(rows.filter(**{lookup: value}).values_list("pk", flat=True)[:500])
-        if not ids and isinstance(leaf, Term):  # flow:orders finds "orders: shop → erp"
-            ids = list(rows.filter(name__icontains=value).values_list("pk", flat=True)[:500])
-        return Q(**{f"{column}__in": ids})
+        return Q(**{f"{column}__in": ids_named(model, leaf, scope.environments)})
+
+    return condition
+
+
+def ids_named(model: Any, leaf: Leaf, environments: Sequence[Environment]) -> list[int]:
+    """Return at most 500 ids of a catalogue's rows that a leaf names."""
+    value, rows = value_of(leaf), model.objects.filter(environment__in=environments).order_by()
+    lookup = "name__istartswith" if isinstance(leaf, Prefix) else "name__iexact"
+    ids = list(rows.filter(**{lookup: value}).values_list("pk", flat=True)[:500])
+    if not ids and isinstance(leaf, Term):  # flow:orders finds "orders: shop → erp"
+        ids = list(rows.filter(name__icontains=value).values_list("pk", flat=True)[:500])
+    return ids
+
+
+def later(words: str) -> Condition:
+    def condition(leaf: Leaf, scope: Scope) -> Q:
+        raise Refused(leaf, words, part="field")
 
     return condition
 

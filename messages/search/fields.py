@@ -22,6 +22,7 @@ class Kind(Enum):
     TIME = "a time"
     AGE = "a span, such as 1h"
     DURATION = "a span, such as 2s"
+    WORDS = "whole words of a body, in their order"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ IDS = (
     Field(name="trace", kind=Kind.ID, what="trace id", also=("trace_id",)),
     Field(name="correlation", kind=Kind.WHOLE, what="correlation id", also=("correlation_id",)),
 )
+PAYLOAD = Field(name="payload", kind=Kind.WORDS, what="words of its body")
 REASON = Field(name="reason", kind=Kind.TEXT, what="why it died", examples=tuple(DeadLetter.ReasonCode.values))
 
 TARGETS: dict[str, tuple[Field, ...]] = {
@@ -60,7 +62,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         Field(name="status", kind=Kind.CHOICE, what="where it stands", choices=tuple(MessageStatus.labels)),
         FLOW, SYSTEM, DESTINATION, ERROR, CLASS, REASON, AGE, AT,
         Field(name="duration", kind=Kind.DURATION, what="from first to last event", examples=(">2s", ">1min")),
-        AGENT, *IDS, GROUP,
+        AGENT, *IDS, PAYLOAD, GROUP,
     ),
     "events": (
         Field(name="status", kind=Kind.CHOICE, what="how it went", choices=tuple(Outcome.labels), also=("outcome",)),
@@ -77,7 +79,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         FLOW, SYSTEM, REASON, ERROR, CLASS,
         Field(name="destination", kind=Kind.TEXT, what="where it was to go", also=("origin",)),
         Field(name="queue", kind=Kind.TEXT, what="where it was found dead"),
-        AGE, AT, AGENT, Field(name="broker", kind=Kind.WHOLE, what="name of the broker"), *IDS, GROUP,
+        AGE, AT, AGENT, Field(name="broker", kind=Kind.WHOLE, what="name of the broker"), *IDS, PAYLOAD, GROUP,
     ),
     "changes": (
         Field(name="kind", kind=Kind.CHOICE, what="what it is", choices=tuple(Change.Kind.values)),

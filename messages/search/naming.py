@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from messages.masking.hashes import is_hash
+
 FIRST = ("order_no", "invoice_no", "shipment_no", "customer_no")
 SUFFIXES = ("_no", "_id", "_number", "_nr")
 
@@ -21,6 +23,7 @@ class Name:
 
 def name_of(keys: Mapping[str, str], fallback: str, *, what: str = "Message") -> Name:
     """Return the name of a message with these business keys; without any it is called by `fallback`, its id."""
+    keys = {name: value for name, value in keys.items() if not is_hash(str(value))}
     if not keys:
         return Name(title=f"{what} {fallback}", word=what, number=fallback, tags=())
     ordered = sorted(keys, key=lambda name: (_rank(name), name))

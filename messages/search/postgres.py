@@ -12,7 +12,8 @@ from django.db.models.functions import Coalesce
 
 from console.core.ids import uuid7_floor
 from console.identity.models import Agent
-from messages.access import visible_dead_letters, visible_events
+from messages.access import visible_dead_letters, visible_events, where_hashes_are_tried
+from messages.masking.queries import hashes_of
 from messages.models import Flow, Message, System
 from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.search.conditions import (
@@ -35,8 +36,8 @@ from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.words import NUMBERS, key_of
 
-NUMBERS = ("order_no", "invoice_no", "customer_no", "shipment_no")  # what a bare word is looked for in
 A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
 
@@ -99,12 +100,10 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
         return Q(keys__has_key=name)
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
-    return _with_key(target, scope, {name: leaf.value})
-
-
-def key_of(field: str) -> str:
-    """Return the business key that a field means: `key.status` is the key status, where status alone is the field."""
-    return field[4:] if field.lower().startswith("key.") and len(field) > 4 else field
+    found = _with_key(target, scope, {name: leaf.value})
+    for hashed in hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value):
+        found |= _with_key(target, scope, {name: hashed})
+    return found
 
 
 def _check_is_key(leaf: Leaf, target: Target, scope: Scope) -> None:
@@ -190,6 +189,9 @@ STATUSES = {
     label: Q(status=value) & EVER_FAILED if value in (MessageStatus.FAILED, MessageStatus.DEAD) else Q(status=value)
     for value, label in MessageStatus.choices
 }
+PAYLOAD = later(
+    "payload text is searched by Elasticsearch alone: set ELASTICSEARCH_URL, and allow the search of payloads on the flow's page"
+)
 STANDS: dict[str, Q] = {
     "waiting": Q(state__in=["open", "replaying"]),
     **{state: Q(state=state) for state in STATES},
@@ -244,6 +246,7 @@ DEAD_LETTERS = Target(
         "reason": words_in("reason", "reason_code"),
         "error": words_in("error_message", "error_type", "error_root_type"),
         "class": words_in("error_root_type"),
+        "payload": PAYLOAD,
     },
 )
 MESSAGES = Target(
@@ -259,6 +262,7 @@ MESSAGES = Target(
         "duration": lasting(TOOK, _span),
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
         "reason": _died(DEAD_LETTERS.fields["reason"]),
+        "payload": PAYLOAD,
     },
 )
 

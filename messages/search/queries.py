@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db.models import DateTimeField, ExpressionWrapper, F, Func, Model, Q, QuerySet
 
@@ -14,7 +15,16 @@ from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
+from messages.search.base import Away, Hit, Question, Unsuited
 from messages.search.conditions import Scope
+from messages.search.elsewhere import (
+    backend_for,
+    check_postgresql_can,
+    for_postgresql,
+    page_of,
+    question_of,
+    words_of_degradation,
+)
 from messages.search.postgres import (
     DEAD_LETTERS,
     EVENTS,
@@ -77,14 +87,46 @@ def find_dead_letters(
     rows = visible_dead_letters(actor).filter(environment__in=environments)
     now = datetime.now(UTC)
     scope = Scope(actor=actor, environments=environments, now=now, since=EARLIEST)
-    rows = rows.filter(to_q(query, DEAD_LETTERS, scope))
+    condition = to_q(for_postgresql(query, DEAD_LETTERS), DEAD_LETTERS, scope)
+    before = decode_uuid_cursor(cursor) if cursor else None
+
+    def question() -> Question:
+        since, until = (window.since, window.until) if window else (None, None)
+        after = (None, before) if before else None
+        return question_of(
+            query, DEAD_LETTERS, actor, environments, now=now, since=since, until=until, after=after, limit=limit
+        )
+
+    def fetch(hits: list[Hit]) -> dict[UUID, DeadLetter]:
+        return rows.in_bulk([hit.id for hit in hits])
+
+    page, note = _elsewhere(query, DEAD_LETTERS, question, fetch)
+    if page is not None:
+        return page
+    rows = rows.filter(condition)
     if window is not None:
         rows = rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
-    if cursor:
-        rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
+    if before:
+        rows = rows.filter(pk__lt=before)
     found = list(rows.order_by(*_newest_first(query, DEAD_LETTERS))[: limit + 1])
     more = len(found) > limit
-    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if more else None)
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if more else None, note=note)
+
+
+def _elsewhere(
+    query: Query, target: Target, question: Callable[[], Question], fetch: Callable[[list[Hit]], dict[UUID, M]]
+) -> tuple[Page[M] | None, str]:
+    """Return (the page of another back end, None when PostgreSQL is to answer; why it stands in, "" when it does not)."""
+    backend, why, note = backend_for(query, target), "it is not asked", ""
+    if backend is not None:
+        try:
+            return page_of(backend, question(), fetch), ""
+        except Unsuited as unsuited:
+            why = str(unsuited)
+        except Away as away:
+            why, note = str(away), words_of_degradation(away)
+    check_postgresql_can(query, target, why)
+    return None, note
 
 
 def _timed(
@@ -101,24 +143,48 @@ def _timed(
     now, field = datetime.now(UTC), target.time_field
     since, until = bounds(window, query, target, now=now)
     scope = Scope(actor=actor, environments=environments, now=now, since=since)
-    rows = rows.filter(to_q(query, target, scope), environment__in=environments)
-    latest = until
-    if cursor:
-        latest, identity = decode_time_cursor(cursor)
-        rows = rows.filter(Q(**{f"{field}__lt": latest}) | Q(**{field: latest, "id__lt": identity}))
-    # Implied by the cursor's own condition; it is there so that partitions prune.
-    rows = rows.filter(**{f"{field}__gte": since, f"{field}__lte" if cursor else f"{field}__lt": latest})
+    condition = to_q(for_postgresql(query, target), target, scope)
+    after = decode_time_cursor(cursor) if cursor else None
+    rows = rows.filter(environment__in=environments)
+
+    def question() -> Question:
+        return question_of(
+            query, target, actor, environments, now=now, since=since, until=until, after=after, limit=limit
+        )
+
+    def fetch(hits: list[Hit]) -> dict[UUID, M]:
+        times = [hit.at for hit in hits]
+        found = _between(rows.filter(id__in=[hit.id for hit in hits]), target, min(times), max(times), upto="lte")
+        return {row.id: row for row in found}  # type: ignore[attr-defined]
+
+    page, note = _elsewhere(query, target, question, fetch)
+    if page is not None:
+        return page
+    latest = after[0] if after else until
+    rows = _between(rows.filter(condition), target, since, latest, upto="lte" if after else "lt")
+    if after:
+        at, identity = after
+        rows = rows.filter(Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity}))
+    found: list[Any] = list(rows.order_by(*_newest_first(query, target))[: limit + 1])
+    more = len(found) > limit
+    last = found[limit - 1] if more else None
+    return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None, note=note)
+
+
+def _between(rows: QuerySet[M], target: Target, since: datetime, until: datetime, *, upto: str = "lt") -> QuerySet[M]:
+    """Return the rows of these times, in few partitions; upto: lt, or lte to have those of `until` as well.
+
+    No bound twice: PostgreSQL takes each for a part of the rows of its own, and then sorts what it need not.
+    """
+    field = target.time_field
+    rows = rows.filter(**{f"{field}__gte": since, f"{field}__{upto}": until})
     if (
         field == "first_seen_at"
     ):  # the partition column of messages: a message's day may be a little before its first event
         rows = rows.filter(
-            first_seen_on__gte=(since - timedelta(days=4)).date(),
-            first_seen_on__lte=(latest + timedelta(days=4)).date(),
+            first_seen_on__gte=(since - timedelta(days=4)).date(), first_seen_on__lte=(until + timedelta(days=4)).date()
         )
-    found: list[Any] = list(rows.order_by(*_newest_first(query, target))[: limit + 1])
-    more = len(found) > limit
-    last = found[limit - 1] if more else None
-    return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None)
+    return rows
 
 
 def has_own_time(query: Query, target: Target) -> bool:

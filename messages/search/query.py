@@ -7,7 +7,7 @@ when it means the same by its form; where it stood in the text (`place`) does no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -33,6 +33,14 @@ class BadQuery(Invalid):
     def more(self) -> dict[str, Any]:
         found = {"column": self.column, "suggestion": self.suggestion}
         return {name: value for name, value in found.items() if value}
+
+
+class SearchAway(BadQuery):
+    """Only the back end that does not answer now can answer this query: it asks for words of payloads."""
+
+    status = 503
+    code = "search_away"
+    again = "Yes, in a minute."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,17 @@ def leaves_of(node: Node) -> Iterator[Leaf]:
         yield from leaves_of(node.of)
     else:
         yield node
+
+
+def without(node: Node, unwanted: Callable[[Node], bool]) -> Node:
+    """Return a tree in which everything stands for each unwanted leaf."""
+    if isinstance(node, And):
+        return all_of(*(without(part, unwanted) for part in node.parts))
+    if isinstance(node, Or):
+        return Or(tuple(without(part, unwanted) for part in node.parts))
+    if isinstance(node, Not):
+        return Not(without(node.of, unwanted))
+    return EVERYTHING if unwanted(node) else node
 
 
 def depth_of(node: Node) -> int:

@@ -46,7 +46,11 @@ def messages(request: PageRequest) -> HttpResponse:
     context = _context(request, found, asked, own_time=own_time) | problem_context(request, problem)
     context |= saved_tabs(request, "messages", asked)
     return render_page(
-        request, "messaging/messages.html", "messaging/_messages.html", context, status=400 if problem else 200
+        request,
+        "messaging/messages.html",
+        "messaging/_messages.html",
+        context,
+        status=problem.status if problem else 200,
     )
 
 
@@ -102,6 +106,7 @@ def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) 
     suggestion = getattr(problem, "suggestion", "")
     return {
         "problem": words[:1].upper() + words[1:] + ".",
+        "away": problem.status == 503,
         "column": column,
         "before": q[:at] if at is not None else q,
         "hit": (q[at : at + 1].strip() or "\u00a0") if at is not None else "",

@@ -180,7 +180,7 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
     words |= {"age": "<1h", "at": "now/d", "duration": ">1s"}
 
     for name in target.fields:
-        if name != "group":
+        if name not in ("group", "payload"):
             q = to_q(parse_query(f"{name}:{words.get(name, 'x')}"), target, scope)
             assert rows.filter(q).count() + rows.filter(~q).count() == rows.count(), name
             assert rows.filter(~(q | Q(pk__in=[]))).count() == rows.filter(~q).count(), name

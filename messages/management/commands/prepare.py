@@ -21,6 +21,7 @@ from console.identity.models import User
 from console.identity.passwords import check_password
 from messages.catalog.services import ensure_environment
 from messages.ingest.partitions import create_partitions
+from messages.search.elastic.work import note_changes_or_not
 
 
 class Command(BaseCommand):
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", interactive=False, verbosity=0)
         create_partitions()
+        note_changes_or_not()
         self._build_static_files()
         self.stdout.write(json.dumps(self._first_administrator()))
 

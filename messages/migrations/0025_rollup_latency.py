@@ -24,7 +24,7 @@ FROM messaging_rollup_minute WHERE operation = 4 GROUP BY 1, flow_id, bucket;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("messaging", "0023_reconcile")]
+    dependencies = [("messaging", "0024_search_outbox")]
 
     operations = [
         migrations.RunSQL(TABLE, "DROP TABLE messaging_rollup_latency CASCADE"),

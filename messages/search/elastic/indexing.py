@@ -1,0 +1,146 @@
+"""From the outbox into the index: what changed is read as it is now, and written into every generation that is kept."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from console.identity.models import Environment
+from messages.models import SearchChange, SearchGeneration, Unindexed
+from messages.search.elastic.bulk import Item, Outcome, send
+from messages.search.elastic.documents import document_of_letter, document_of_message
+from messages.search.elastic.names import alias_of, index_of_letter, index_of_message
+from messages.search.elastic.outbox import Change, claim_changes, next_version, settle_changes
+from messages.search.elastic.reading import AT_ONCE, read_letters, read_messages
+from messages.search.elastic.texts import searchable_flows
+
+log = structlog.get_logger(__name__)
+AWAY_S = 5.0
+MESSAGE, LETTER = SearchChange.Kind.MESSAGE, SearchChange.Kind.LETTER
+
+
+def index_changes(*, budget_s: float = 40.0) -> int:
+    """Empty the outbox, for at most so long; return how many documents were written or found newer. Several at once share the work."""
+    until, written = time.monotonic() + budget_s, 0
+    while time.monotonic() < until and (changes := claim_changes()):
+        outcome = _index(changes)
+        _note_refused(changes, outcome)
+        settle_changes(changes, outcome.again, wait_s=AWAY_S if not outcome.done else None)
+        written += len(outcome.done)
+        if outcome.again:
+            log.warning("search_index_behind", waiting=len(outcome.again), reason=outcome.why)
+            break
+    return written
+
+
+def _index(changes: Sequence[Change]) -> Outcome:
+    """Write what these rows name; the version is taken here, after the claim and before the first read."""
+    version, outcome = next_version(), Outcome()
+    generations = generations_of({change.environment_id for change in changes})
+    searchable = searchable_flows()
+    for (kind, environment_id), some in _grouped(changes).items():
+        kept = generations.get(environment_id, [])
+        ids = sorted({one for change in some for one in change.ids})
+        if not kept:
+            outcome.done |= set(ids)  # whoever starts a generation reads what was committed before
+            continue
+        for start in range(0, len(ids), AT_ONCE):
+            part = ids[start : start + AT_ONCE]
+            if outcome.again:
+                outcome.again |= set(part)
+            elif kind == MESSAGE:
+                outcome.add(_messages(environment_id, part, _days(some), kept, version, searchable))
+            else:
+                outcome.add(_letters(environment_id, part, kept, version, searchable))
+    return outcome
+
+
+def _grouped(changes: Sequence[Change]) -> dict[tuple[int, int], list[Change]]:
+    grouped: dict[tuple[int, int], list[Change]] = defaultdict(list)
+    for change in changes:
+        grouped[change.kind, change.environment_id].append(change)
+    return grouped
+
+
+def _days(changes: Sequence[Change]) -> tuple[date, date]:
+    return (
+        min(change.first_on for change in changes if change.first_on),
+        max(change.last_on for change in changes if change.last_on),
+    )
+
+
+Kept = Sequence[tuple[str, SearchGeneration]]
+
+
+def generations_of(environments: set[int]) -> dict[int, list[tuple[str, SearchGeneration]]]:
+    """Return {environment: [(alias, generation)]} of what is live or being built."""
+    slugs = dict(Environment.objects.filter(pk__in=environments).values_list("pk", "slug"))
+    found: dict[int, list[tuple[str, SearchGeneration]]] = defaultdict(list)
+    rows = SearchGeneration.objects.filter(environment__in=environments)
+    for one in rows.exclude(state=SearchGeneration.State.RETIRING):
+        alias = alias_of(settings.ELASTICSEARCH_PREFIX, one.environment_id, slugs[one.environment_id])
+        found[one.environment_id].append((alias, one))
+    return found
+
+
+def _messages(
+    environment_id: int, ids: list[UUID], days: tuple[date, date], kept: Kept, version: int, searchable: frozenset[int]
+) -> Outcome:
+    """Messages that are not there any more went with their day, and their index goes with it: see upkeep."""
+    outcome = send(message_items(environment_id, ids, days, kept, version, searchable))
+    outcome.done |= set(ids) - outcome.again - outcome.refused.keys()
+    return outcome
+
+
+def message_items(
+    environment_id: int, ids: list[UUID], days: tuple[date, date], kept: Kept, version: int, searchable: frozenset[int]
+) -> Iterator[Item]:
+    for row in read_messages(environment_id, ids, *days, searchable):
+        document = document_of_message(row)
+        for alias, one in kept:
+            index = index_of_message(alias, one.pk, row.day, one.days_per_index)
+            yield Item(index=index, id=row.id, version=version, document=document)
+
+
+def _letters(environment_id: int, ids: list[UUID], kept: Kept, version: int, searchable: frozenset[int]) -> Outcome:
+    return send(letter_items(environment_id, ids, kept, version, searchable))
+
+
+def letter_items(
+    environment_id: int, ids: list[UUID], kept: Kept, version: int, searchable: frozenset[int]
+) -> Iterator[Item]:
+    """Yield these letters; those that retention let go are deleted."""
+    rows = {row.id: document_of_letter(row) for row in read_letters(environment_id, ids, searchable)}
+    for pk in ids:
+        for alias, one in kept:
+            yield Item(index=index_of_letter(alias, one.pk, pk), id=pk, version=version, document=rows.get(pk))
+
+
+def _note_refused(changes: Sequence[Change], outcome: Outcome) -> None:
+    """Set aside what is refused for what it is, and forget refusals of what was taken since."""
+    if outcome.done:
+        Unindexed.objects.filter(object_id__in=list(outcome.done)).delete()
+    for (kind, environment_id), some in _grouped(changes).items():
+        ids = {one for change in some for one in change.ids}
+        set_aside(environment_id, kind, {pk: why for pk, why in outcome.refused.items() if pk in ids})
+
+
+def set_aside(environment_id: int, kind: int, refused: Mapping[UUID, str]) -> None:
+    """Remember what was refused and why, so that it is shown and not sent again until it changes."""
+    if not refused:
+        return
+    now = datetime.now(UTC)
+    rows = [
+        Unindexed(environment_id=environment_id, kind=kind, object_id=pk, reason=reason, refused_at=now)
+        for pk, reason in sorted(refused.items())
+    ]
+    Unindexed.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["kind", "object_id"], update_fields=["reason", "refused_at"]
+    )
+    log.error("not_indexed", documents=len(rows), reason=rows[0].reason)

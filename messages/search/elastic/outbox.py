@@ -1,0 +1,157 @@
+"""The outbox: which messages and dead letters changed. Triggers write it, in the transaction of the change; a worker empties it.
+
+The triggers are there only while a back end is configured. They fire once a statement, so that a batch of 500 events is one row, and they
+see every write, whoever makes it. A worker takes rows under a lease, reads what the rows of PostgreSQL are now, and deletes what it
+took under the attempt that it took it at. The version of a document is taken after the claim and before the read: whoever has a
+higher version read later than the change was committed, so that the highest one is never an old state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from messages.models import SearchChange, SearchGeneration
+
+LEASE_S = 30
+HOPELESS = timedelta(hours=24)
+MOST_ROWS = 10  # taken at once: at most ten thousand documents
+TRIGGERS = {
+    "search_message_made": ("INSERT", "messaging_message", "NEW", "messaging_note_messages"),
+    "search_message_changed": ("UPDATE", "messaging_message", "NEW", "messaging_note_messages"),
+    "search_letter_made": ("INSERT", "messaging_deadletter", "NEW", "messaging_note_letters"),
+    "search_letter_changed": ("UPDATE", "messaging_deadletter", "NEW", "messaging_note_letters"),
+    "search_letter_gone": ("DELETE", "messaging_deadletter", "OLD", "messaging_note_letters"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the outbox as it was taken."""
+
+    pk: int
+    attempt: int
+    kind: int
+    environment_id: int
+    ids: list[UUID]
+    first_on: date | None
+    last_on: date | None
+
+
+def _attached() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_trigger WHERE tgname = ANY(%s) AND NOT tgisinternal AND tgparentid = 0",
+            [list(TRIGGERS)],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def attach() -> bool:
+    """Note changes from now on; return whether that is new. Then whatever was built has missed some, and is to be built again.
+
+    Making a trigger waits for the writers under way and holds up new ones meanwhile: for two seconds at most, else it raises.
+    """
+    if _attached() == len(TRIGGERS):
+        return False
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        for name, (event, table, rows, function) in TRIGGERS.items():
+            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+            cursor.execute(
+                f"CREATE TRIGGER {name} AFTER {event} ON {table} REFERENCING {rows} TABLE AS changed "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+            )
+        _forget_what_was_built()
+    return True
+
+
+def detach() -> bool:
+    """Note no more changes; return whether any were noted until now."""
+    if _attached() == 0:
+        return False
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        for name, (_, table, _, _) in TRIGGERS.items():
+            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+        cursor.execute("DELETE FROM messaging_searchchange")
+        _forget_what_was_built()
+    return True
+
+
+def give_up_when_hopeless(now: datetime) -> bool:
+    """Throw the outbox away when it is a day behind: to build the index anew is cheaper by then, and the disk is not to fill."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        oldest = oldest_change()
+        if oldest is None or now - oldest < HOPELESS:
+            return False
+        cursor.execute("DELETE FROM messaging_searchchange")
+        _forget_what_was_built()
+    return True
+
+
+def _forget_what_was_built() -> None:
+    SearchGeneration.objects.exclude(state=SearchGeneration.State.RETIRING).update(
+        state=SearchGeneration.State.RETIRING, lease_until=None, leased_by=None
+    )
+
+
+CLAIM = """
+UPDATE messaging_searchchange SET not_before = now() + make_interval(secs => %s), attempt = attempt + 1
+WHERE id IN (
+    SELECT id FROM messaging_searchchange WHERE not_before IS NULL OR not_before < now()
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING id, attempt, kind, environment_id, ids, first_on, last_on
+"""
+
+
+def claim_changes(most: int = MOST_ROWS) -> list[Change]:
+    """Take the oldest rows that nobody has, for half a minute; whoever dies with them lets them go by dying."""
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [LEASE_S, most])
+        return [Change(*row) for row in sorted(cursor.fetchall())]
+
+
+def next_version() -> int:
+    """Return a version above every one before. Take it after the claim and before the read of what it is given to."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('messaging_search_version')")
+        return int(cursor.fetchone()[0])
+
+
+def settle_changes(changes: Sequence[Change], left: Collection[UUID] = (), *, wait_s: float | None = None) -> None:
+    """Forget what was done; keep the rest of `left` for a later turn. Rows that another took meanwhile stay as they are.
+
+    wait_s  until that turn; None: longer with each attempt, a minute at most.
+    """
+    with transaction.atomic():
+        for change in changes:
+            mine = SearchChange.objects.filter(pk=change.pk, attempt=change.attempt)
+            rest = [one for one in change.ids if one in left]
+            if rest:
+                wait = min(60.0, 2.0**change.attempt) if wait_s is None else wait_s
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "UPDATE messaging_searchchange SET ids = %s, not_before = now() + make_interval(secs => %s) "
+                        "WHERE id = %s AND attempt = %s",
+                        [rest, wait, change.pk, change.attempt],
+                    )
+            else:
+                mine.delete()
+
+
+def oldest_change() -> datetime | None:
+    """Return since when something waits; None when nothing does."""
+    return SearchChange.objects.order_by("pk").values_list("changed_at", flat=True).first()
+
+
+def add_changes(
+    kind: SearchChange.Kind, environment_id: int, ids: Sequence[UUID], days: tuple[date, date] | None
+) -> None:
+    """Have these read and indexed again."""
+    first, last = days if days else (None, None)
+    SearchChange.objects.create(kind=kind, environment_id=environment_id, ids=list(ids), first_on=first, last_on=last)
