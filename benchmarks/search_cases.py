@@ -250,7 +250,7 @@ class _Cases:
         def service(_: None) -> object:
             now = datetime.now(UTC)
             found = overview.find_failing(self.actor, self.environment, now=now)
-            overview.message_rates(self.actor, self.environment, window="24h", now=now)
+            overview.recent_figures(self.actor, self.environment, window="24h", now=now)
             return overview.verdict_of(self.actor, self.environment, found)
 
         return Case(

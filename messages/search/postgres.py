@@ -23,6 +23,7 @@ from messages.search.conditions import (
     Scope,
     bounds_of,
     lasting,
+    later,
     named,
     one_of,
     time_of,
