@@ -73,11 +73,11 @@ class OneGroupOut(GroupOut):
     owners = serializers.ListField(child=serializers.CharField())
 
 
-class MaybeReason(serializers.Serializer[Any]):
+class GroupReason(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000, allow_blank=True, default="")
 
 
-class AssignIn(MaybeReason):
+class AssignIn(GroupReason):
     owner = serializers.CharField(max_length=150, allow_blank=True, help_text="A user's name; empty: nobody.")
 
 

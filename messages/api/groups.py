@@ -23,7 +23,7 @@ from messages.api.group_serializers import (
     GroupRuleOut,
     GroupRulePreviewIn,
     GroupRulePreviewOut,
-    MaybeReason,
+    GroupReason,
     MergeIn,
     MoveGroupRuleIn,
     NewGroupRuleIn,
@@ -118,10 +118,10 @@ class OneGroup(_One):
 
 
 class AcknowledgeGroup(_One):
-    @extend_schema(operation_id="acknowledge_group", request=MaybeReason, responses={200: GroupOut, **CONFLICTS})
+    @extend_schema(operation_id="acknowledge_group", request=GroupReason, responses={200: GroupOut, **CONFLICTS})
     def post(self, request: Request, reference: str) -> Response:
         """Say that you are on it; a group without an owner becomes yours."""
-        reason = validated(MaybeReason, request.data)["reason"]
+        reason = validated(GroupReason, request.data)["reason"]
         return Response(GroupOut(change_state(self.group(reference), "acknowledge", by=self.actor, reason=reason)).data)
 
 

@@ -30,7 +30,7 @@ class EvidenceOut(serializers.Serializer[Any]):
     )
 
 
-class FiguresOut(serializers.Serializer[Any]):
+class SpreadOut(serializers.Serializer[Any]):
     median_us = serializers.IntegerField()
     longest_us = serializers.IntegerField()
 
@@ -45,9 +45,9 @@ class HopOut(serializers.Serializer[Any]):
     failed = serializers.IntegerField()
     batches = serializers.IntegerField(help_text="Of the messages, how many came in a batch receive.")
     attempts = serializers.IntegerField(help_text="The most that one message needed.")
-    queue = FiguresOut()
-    processing = FiguresOut()
-    retry = FiguresOut(help_text="Between the attempts.")
+    queue = SpreadOut()
+    processing = SpreadOut()
+    retry = SpreadOut(help_text="Between the attempts.")
 
 
 class FoldOut(serializers.Serializer[Any]):
@@ -61,8 +61,8 @@ class FoldOut(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     start_us = serializers.IntegerField()
     end_us = serializers.IntegerField()
-    took = FiguresOut()
-    queue = FiguresOut(allow_null=True)
+    took = SpreadOut()
+    queue = SpreadOut(allow_null=True)
     ties = serializers.ListField(child=serializers.CharField())
 
 
