@@ -12,7 +12,7 @@ from messages.changes import views as changes
 from messages.compare.views import compare
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
-from messages.different.views import different
+from messages.different.views import different, different_in_group
 from messages.figures import views as figures
 from messages.groups import views as groups
 from messages.groups import views_rules as grouping
@@ -61,6 +61,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("groups/rules/<int:pk>/change/", grouping.act, name="group-rule-change"),
     path("groups/<str:reference>/", groups.group, name="group"),
     path("groups/<str:reference>/letters/", groups.letters, name="group-letters"),
+    path("groups/<str:reference>/different/", different_in_group, name="group-different"),
     path("groups/<str:reference>/split/", split, name="group-split"),
     *(
         path(f"groups/<str:reference>/{action}/", groups.act, {"action": action}, name=f"group-{action}")

@@ -1,4 +1,4 @@
-"""What is different about failed messages, in REST. `different_response` serves groups as well: see messages/different/services.py."""
+"""What is different about failed messages, in REST: letters like one, and those of a failure group."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from messages.access import get_visible_dead_letter
+from messages.access import get_visible_dead_letter, get_visible_group
 from messages.api.base import PROBLEMS, View, uuid_or_404
 from messages.different.found import Differences
-from messages.different.queries import letters_like, window_of
+from messages.different.queries import letters_like, letters_of_group, messages_of_group, window_of, window_of_group
 from messages.different.services import find_differences
 from messages.different.traits import in_words
 
@@ -75,3 +75,14 @@ class LettersLikeThis(View):
         return different_response(
             find_differences(self.actor, letter.flow, letters_like(self.actor, letter, window), window)
         )
+
+
+class DifferentInGroup(View):
+    @extend_schema(operation_id="read_what_is_different_in_group", responses={200: DifferencesOut, **PROBLEMS})
+    def get(self, request: Request, reference: str) -> Response:
+        """What failed messages of a group have and delivered ones of its flow do not; audited when bodies were read."""
+        group = get_visible_group(self.actor, reference)
+        window = window_of_group(group, now=datetime.now(UTC))
+        letters = letters_of_group(self.actor, group, window)
+        failed = messages_of_group(self.actor, group, window)
+        return different_response(find_differences(self.actor, group.flow, letters, window, failed))

@@ -68,6 +68,7 @@ urlpatterns = [
     path("replays/<str:pk>/mark-processed", actions.MarkProcessed.as_view()),
     path("groups", groups.Groups.as_view()),
     path("groups/<str:reference>", groups.OneGroup.as_view()),
+    path("groups/<str:reference>/different", different.DifferentInGroup.as_view()),
     path("groups/<str:reference>/acknowledge", groups.AcknowledgeGroup.as_view()),
     path("groups/<str:reference>/resolve", groups.ResolveGroup.as_view()),
     path("groups/<str:reference>/reopen", groups.ReopenGroup.as_view()),

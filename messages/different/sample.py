@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from console.identity.actor import Actor
 from messages.access import visible_events
 from messages.journeys.gather import any_of
-from messages.models import DeadLetter, Event, Flow, MessageStatus
+from messages.models import DeadLetter, Event, Flow, Message, MessageStatus
 from messages.search.window import Window
 
 MOST_FAILED, MOST_DELIVERED = 200, 400
@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
 ) AS found"""
 
 
-class Delivered(NamedTuple):
+class OneMessage(NamedTuple):
     id: UUID
     at: datetime
 
@@ -90,7 +90,17 @@ def failed_sample(
     return list(visible.filter(any_of(DeadLetter, "id", chosen), flow=flow).order_by("id"))
 
 
-def delivered_sample(flow: Flow, window: Window) -> list[Delivered]:
+def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter]) -> list[OneMessage]:
+    """Return messages that failed and have none of these letters, as many as 200 leave room for, from all over them."""
+    room = MOST_FAILED - len(letters)
+    if rows is None or room <= 0:
+        return []
+    known = {letter.message_uid for letter in letters}
+    found = rows.order_by("first_seen_at", "id").values_list("id", "first_seen_at")[:MOST_LOOKED]
+    return spread([OneMessage(*one) for one in found if one[0] not in known], room)
+
+
+def delivered_sample(flow: Flow, window: Window) -> list[OneMessage]:
     """Return at most 400 messages of this flow that were delivered in the window and never failed."""
     values: dict[str, Any] = {
         "slices": SLICES, "of_a_slice": MOST_DELIVERED, "walked": WALKED, "environment": flow.environment_id, "flow": flow.pk,
@@ -100,9 +110,9 @@ def delivered_sample(flow: Flow, window: Window) -> list[Delivered]:
     with connection.cursor() as cursor:
         cursor.execute(DELIVERED, values)
         found = cursor.fetchall()
-    slices: dict[int, list[Delivered]] = {}
+    slices: dict[int, list[OneMessage]] = {}
     for number, pk, at in found:
-        slices.setdefault(number, []).append(Delivered(pk, at))
+        slices.setdefault(number, []).append(OneMessage(pk, at))
     in_turn = (one for round_ in zip_longest(*slices.values()) for one in round_ if one is not None)
     return list(islice(in_turn, MOST_DELIVERED))
 
@@ -136,8 +146,8 @@ def of_letters(letters: Iterable[DeadLetter], events: dict[UUID, list[Event]]) -
     return sampled
 
 
-def of_messages(messages: Iterable[Delivered], events: dict[UUID, list[Event]]) -> list[Sampled]:
-    """Return delivered messages with the first body that an event of theirs brought."""
+def of_messages(messages: Iterable[OneMessage], events: dict[UUID, list[Event]]) -> list[Sampled]:
+    """Return messages with the first body that an event of theirs brought."""
     sampled = []
     for message in messages:
         own = events.get(message.id, [])

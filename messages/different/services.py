@@ -24,15 +24,17 @@ from messages.different.about import about, add_headers
 from messages.different.features import Features, features_of, text_value
 from messages.different.found import Differences
 from messages.different.sample import (
+    OneMessage,
     Sampled,
     delivered_sample,
     events_of,
+    failed_messages,
     failed_sample,
     of_letters,
     of_messages,
 )
 from messages.different.traits import MOST_TESTED, differences_of
-from messages.models import DeadLetter, Flow, Payload, Schema
+from messages.models import DeadLetter, Flow, Message, Payload, Schema
 from messages.payloads.master import open_text, seal_text
 from messages.payloads.queries import AUDITED_EVERY, stored_contents
 from messages.payloads.readable import readable
@@ -49,31 +51,48 @@ AUDITED = "payloads.sampled"
 
 
 def find_differences(
-    actor: Actor, flow: Flow, failed_letters: QuerySet[DeadLetter] | Collection[UUID], window: Window
+    actor: Actor,
+    flow: Flow,
+    failed_letters: QuerySet[DeadLetter] | Collection[UUID],
+    window: Window,
+    failed: QuerySet[Message] | None = None,
 ) -> Differences:
-    """Return what these failed letters have and delivered messages of the same flow and window do not.
+    """Return what these failed messages have and delivered messages of the same flow and window do not.
 
     failed_letters  a queryset that starts at access.visible_dead_letters, or ids; others than of this flow are left out.
+    failed          messages of this flow without a letter; a queryset that starts at access.visible_messages.
     Raises          NotFound for a flow that the actor may not see. Without the right to its payloads nothing of bodies and headers is read.
     """
     flow = get_visible_flow(actor, flow.pk)
     letters = failed_sample(failed_letters, flow, visible_dead_letters(actor))
+    others = failed_messages(failed, letters)
     with_bodies = can_read_payload(actor, flow)
-    name = _name(flow, letters, window, with_bodies=with_bodies)
+    name = _name(
+        flow, [*(letter.pk for letter in letters), *(one.id for one in others)], window, with_bodies=with_bodies
+    )
     found = _kept(name)
     if found is None:
-        found = _find(actor, flow, letters, window, with_bodies=with_bodies)
+        found = _find(actor, flow, letters, others, window, with_bodies=with_bodies)
         _keep(name, found)
     if found.bodies_failed or found.bodies_delivered:
         _audit(actor, flow, found)
     return found
 
 
-def _find(actor: Actor, flow: Flow, letters: Sequence[DeadLetter], window: Window, *, with_bodies: bool) -> Differences:
-    died = {letter.message_uid for letter in letters if letter.message_uid}
+def _find(
+    actor: Actor,
+    flow: Flow,
+    letters: Sequence[DeadLetter],
+    others: Sequence[OneMessage],
+    window: Window,
+    *,
+    with_bodies: bool,
+) -> Differences:
+    died = {letter.message_uid for letter in letters if letter.message_uid} | {one.id for one in others}
     delivered = [one for one in delivered_sample(flow, window) if one.id not in died]
     events = events_of(actor, died | {one.id for one in delivered}, window)
-    failed_ones, delivered_ones = of_letters(letters, events), of_messages(delivered, events)
+    failed_ones = [*of_letters(letters, events), *of_messages(others, events)]
+    delivered_ones = of_messages(delivered, events)
     everyone = [*failed_ones, *delivered_ones]
     sizes = _sizes(flow, everyone)
     alike = not any(
@@ -176,14 +195,14 @@ def _audit(actor: Actor, flow: Flow, found: Differences) -> None:
         record_audit(actor, AUDITED, flow, environment=flow.environment, team_id=flow.team_id, details=details)
 
 
-def _name(flow: Flow, letters: Sequence[DeadLetter], window: Window, *, with_bodies: bool) -> str:
+def _name(flow: Flow, failed: Sequence[UUID], window: Window, *, with_bodies: bool) -> str:
     """Return the name under which an answer is kept: who has the same rights and asks the same has the same answer."""
     asked = [
         flow.pk,
         with_bodies,
         _minutes(window.since),
         _minutes(window.until),
-        [letter.pk.hex for letter in letters],
+        [pk.hex for pk in failed],
     ]
     return "different:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 

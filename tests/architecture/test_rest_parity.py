@@ -51,6 +51,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "dead-letters/<uuid:pk>/mark-processed/": [f"POST replays/{ID}/mark-processed"],
     "groups/": ["GET groups"],
     "groups/<str:reference>/": ["GET groups/G-1", "GET groups/G-1/notes", "GET dead-letters", "GET changes", "GET audit"],
+    "groups/<str:reference>/different/": ["GET groups/G-1/different"],
     "groups/<str:reference>/letters/": ["GET dead-letters"],
     "groups/<str:reference>/acknowledge/": ["POST groups/G-1/acknowledge"],
     "groups/<str:reference>/resolve/": ["POST groups/G-1/resolve"],

@@ -18,8 +18,9 @@ from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.different import sample, services
 from messages.different.services import find_differences
+from messages.groups.sweep import sweep_groups
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import DeadLetter, Flow, Message
+from messages.models import DeadLetter, FailureGroup, Flow, Message
 from messages.schemas.services import NewSchema, add_schema
 from messages.search.window import Window
 from tests.factories import ROOT, actor, agent_key, api_key, environment, event, letter, person, push
@@ -363,3 +364,21 @@ def test_without_anything_delivered_it_says_that_there_is_nothing_to_compare_wit
     page = signed_in("olga", Role.OPERATOR).get(f"/dead-letters/{DeadLetter.objects.latest('id').pk}/different/")
 
     assert "there is nothing to compare with" in text_of(page)
+
+
+def test_a_group_shows_what_is_different_about_its_letters_and_about_failed_messages_that_have_none():
+    fill()
+    DeadLetter.objects.filter(pk__in=list(DeadLetter.objects.values_list("pk", flat=True)[:10])).delete()
+    sweep_groups()
+    [group] = FailureGroup.objects.all()
+    mate, stranger = person("mate", Role.OPERATOR), person("stranger", Role.OPERATOR, slug="elsewhere")
+
+    page = signed_in(mate).get(f"/groups/{group.reference}/different/")
+    told = ask(f"groups/{group.reference}/different", key=api_key(mate)).json()
+
+    assert "customer.vat is missing" in text_of(page)
+    assert (told["failed"], told["delivered"], told["with_bodies"]) == (30, 60, True)
+    assert any(one["place"] == "customer.vat" for one in told["differences"])
+    assert f"/groups/{group.reference}/different/" in signed_in(mate).get(f"/groups/{group.reference}/").content.decode()
+    assert ask(f"groups/{group.reference}/different", key=api_key(stranger)).status_code == 404
+    assert signed_in(stranger).get(f"/groups/{group.reference}/different/").status_code == 404
