@@ -88,3 +88,20 @@ def test_the_rest_documentation_opens_in_the_browser(visitor: Page):
 
     assert answer is not None
     assert answer.status == 200
+
+
+@pytest.mark.browser
+def test_the_map_and_the_charts_of_the_estate_come_with_the_bundle_that_set_up_wrote(visitor: Page, demo: Product):
+    loaded: list[str] = []
+    visitor.on("response", lambda answer: loaded.append(answer.url) if "/vega/" in answer.url else None)
+
+    visitor.goto("/topology/?environment=demo")
+    expect(visitor.locator("svg.map a.box")).to_have_count(5)
+    assert loaded == []
+    visitor.goto("/figures/?environment=demo&window=1h")
+    if not visitor.locator("html.js").count():
+        expect(visitor.locator(".plain svg.chart").first).to_be_visible()
+        return
+    expect(visitor.locator("[data-figures][data-drawn]")).to_have_count(1, timeout=20_000)
+
+    assert re.search(r"/static/vega/vega\.[0-9a-f]{12}\.js$", loaded[0])
