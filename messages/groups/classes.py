@@ -81,12 +81,13 @@ _TYPES = (
     ),
     (
         "configuration",
-        "classnotfound nosuchmethod nosuchbean beancreation configuration undefinedtable filenotfound nosuchkey notfound",
+        "classnotfound nosuchmethod nosuchbean beancreation configuration undefinedtable filenotfound queuenotfound "
+        "topicnotfound hostnotfound nosuchkey",
     ),
     (
         "data",
         "validat constraint illegalargument valueerror integrity duplicatekey dataexception numberformat keyerror "
-        "nullpointer typeerror arithmetic invalid badaddress business assert",
+        "nullpointer typeerror arithmetic invalid badaddress business assert notfound",
     ),
 )
 # In the message, small.

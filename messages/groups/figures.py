@@ -138,5 +138,5 @@ def spread_of(documents: Mapping[str, int], *, failed: int, passed: int | None) 
     percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
     return Spread(
         kind="some",
-        words=f"{percent} of the flow failed this way in the last hours, {passed:,} passed: something in these messages is the trouble.",
+        words=f"{percent} of the flow failed this way in the last hours, {passed:,} passed: neither one message alone nor everything.",
     )

@@ -152,6 +152,7 @@ def _refresh(
         "word": reach.word[:64],
         "capped": len(rows) < letters.count or failed >= MOST_READ,
         "oldest_at": oldest,
+        "first_seen_at": min(group.first_seen_at, oldest or group.first_seen_at),
         "last_seen_at": latest,
         "spread": spread.kind if waiting else "",
         "spread_words": spread.words if waiting else "",

@@ -172,13 +172,16 @@ def _messages(now: datetime) -> int:
 def _tell(rows: Sequence[Row], homes: Mapping[UUID, Home], now: datetime) -> None:
     """Count messages that were given a group, and say so to groups that had been resolved before they failed."""
     latest: dict[int, datetime] = {}
+    first: dict[int, datetime] = {}
     for row in rows:
         group = homes[row.id].speaks_for
         latest[group] = max(row.failed_at, latest.get(group, row.failed_at))
+        first[group] = min(row.failed_at, first.get(group, row.failed_at))
     since = dict(FailureGroup.objects.filter(pk__in=latest).values_list("pk", "state_at"))
     tell_failed([Home(pk, pk) for pk, at in latest.items() if at > since[pk]], now)
     for pk, at in sorted(latest.items()):
         FailureGroup.objects.filter(pk=pk, last_seen_at__lt=at).update(last_seen_at=at)
+        FailureGroup.objects.filter(pk=pk, first_seen_at__gt=first[pk]).update(first_seen_at=first[pk])
     count_in_hours(((homes[row.id].group_id, row.failed_at) for row in rows), column="messages")
 
 

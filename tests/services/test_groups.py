@@ -167,6 +167,19 @@ def test_the_figures_follow_what_waits_and_whom_it_touches():
     )  # fmt: skip
 
 
+def test_what_failed_earlier_and_comes_later_makes_its_group_older():
+    now = datetime.now(UTC)
+    push_letters(timeout(1, failed_at=now.isoformat()))
+    push_letters(timeout(2, failed_at=(now - timedelta(hours=3)).isoformat()))
+
+    refresh_groups()
+    assert FailureGroup.objects.get().first_seen_at == now - timedelta(hours=3)
+    push("/ingest/v1/events", [failed_event(3, occurred_at=(now - timedelta(hours=5)).isoformat())], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().first_seen_at == now - timedelta(hours=5)
+
+
 def test_a_title_keeps_the_values_that_all_of_them_share():
     push_letters(timeout(1, error={"type": "E", "message": "erp:8443 did not answer in 30 s"}))
     push_letters(timeout(2, error={"type": "E", "message": "erp:8443 did not answer in 30 s"}))

@@ -108,6 +108,8 @@ def test_a_fingerprint_is_the_same_for_the_same_cause_and_differs_in_each_part()
         ({"error_type": "AccessDeniedException"}, "authentication"),
         ({"error_type": "java.lang.OutOfMemoryError"}, "poison"),
         ({"error_type": "TooManyRequests"}, "throttled"),
+        ({"error_type": "ArticleNotFound", "message": "article LAMP is not in the master data"}, "data"),
+        ({"error_type": "java.lang.ClassNotFoundException"}, "configuration"),
         ({"error_type": "HttpError", "message": "HTTP 503 Service Unavailable"}, "transient"),
         ({"error_type": "HttpError", "message": "status: 401"}, "authentication"),
         ({"error_type": "HttpError", "message": "the ERP returned 422"}, "data"),
