@@ -55,11 +55,11 @@ def reconcile() -> None:
 
 @shared_task(name="messaging.sweep_reconciliations")
 def sweep_reconciliations() -> None:
-    """Delete the rows of removed reconciliations and of lists that were replaced. May run twice at once."""
+    """Delete the rows of removed reconciliations, of replaced lists and of comparisons that are over. May run twice at once."""
     from messages.reconcile import evaluating
 
     evaluating.sweep_removed()
-    evaluating.sweep_replaced_lines()
+    evaluating.sweep_leftovers()
 
 
 @shared_task(name="messaging.run_checks")

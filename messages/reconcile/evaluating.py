@@ -114,7 +114,6 @@ def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
     for question in (COUNTED, MESSAGES):
         cursor.execute(question, parameters)
         counts |= dict(zip([column[0] for column in cursor.description or ()], cursor.fetchone(), strict=True))
-    cursor.execute("DELETE FROM messaging_reconciliation_seen WHERE reconciliation_id = %s", [one.pk])
     return counts
 
 
@@ -176,8 +175,21 @@ DELETE FROM messaging_reconciliation_line WHERE ctid = ANY(ARRAY(
 """
 
 
-def sweep_replaced_lines(*, most: int = CHUNK) -> int:
-    """Delete lines of uploads that died or were replaced by a later list; return how many."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(REPLACED, [most])
-        return int(cursor.rowcount)
+COMPARED = """
+DELETE FROM messaging_reconciliation_seen WHERE ctid = ANY(ARRAY(
+    SELECT s.ctid FROM messaging_reconciliation r JOIN messaging_reconciliation_seen s ON s.reconciliation_id = r.id
+    WHERE r.state IN ('done', 'cancelled', 'failed') LIMIT %s))
+"""
+
+
+def sweep_leftovers(*, budget_s: float = 20.0) -> int:
+    """Delete lines of uploads that died or were replaced, and counts of comparisons that are over; return how many rows went."""
+    gone, until = 0, time.monotonic() + budget_s
+    for statement in (REPLACED, COMPARED):
+        rows = CHUNK
+        while rows == CHUNK and time.monotonic() < until:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(statement, [CHUNK])
+                rows = int(cursor.rowcount)
+                gone += rows
+    return gone

@@ -11,10 +11,13 @@ from messages.models import SavedSearch, Subscription
 
 
 def visible_saved_searches(actor: Actor) -> QuerySet[SavedSearch]:
-    """Return the actor's own saved searches and those shared with their teams, in the environments where they hold a role."""
+    """Return the actor's own saved searches and those shared with their teams, in the environments where they hold a role.
+
+    An administrator of everything sees what is shared with any team, and nobody's own: it would stand above their lists.
+    """
     searches = SavedSearch.objects.select_related("environment", "team", "owner")
     if actor.is_superuser:
-        return searches
+        return searches.filter(Q(owner_id=actor.user_id) | Q(team_id__isnull=False))
     own = Q(pk__in=[])
     for environment_id, teams in actor.grants.items():
         own |= Q(environment_id=environment_id) & (Q(owner_id=actor.user_id) | Q(team_id__in=list(teams)))

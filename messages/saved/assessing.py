@@ -48,7 +48,10 @@ def look_at_subscriptions(*, now: datetime | None = None, budget_s: float = BUDG
     told, until = 0, time.monotonic() + budget_s
     while time.monotonic() < until and (subscription := claim(now or datetime.now(UTC))) is not None:
         at = now or datetime.now(UTC)
-        told += settle(subscription, look_at(subscription, at), at)
+        try:
+            told += settle(subscription, look_at(subscription, at), at)
+        except Exception:  # those behind it have their turn; it is looked at again when its lease ends
+            log.exception("subscription_not_looked_at", subscription=subscription.pk)
     return told
 
 

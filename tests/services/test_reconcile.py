@@ -21,7 +21,7 @@ from console.identity.models import Role, Team
 from messages.models import Flow, Message, MessageStatus, ReconciledKey, Reconciliation
 from messages.reconcile import evaluating, services
 from messages.reconcile.access import get_visible_reconciliation, visible_reconciliations
-from messages.reconcile.evaluating import claim, delete_rows, do_step, reconcile, sweep_removed, sweep_replaced_lines
+from messages.reconcile.evaluating import claim, delete_rows, do_step, reconcile, sweep_leftovers, sweep_removed
 from messages.reconcile.export import csv_of
 from messages.reconcile.lists import ListTooLarge
 from messages.reconcile.queries import every_key, find_keys, letters_of_keys
@@ -168,7 +168,7 @@ def test_a_list_is_taken_whole_or_not_at_all_and_what_was_compared_before_stays(
     assert (one.state, one.problem, one.processed) == ("failed", "the list did not come whole", 1)
     assert keys_in(one, "processed") == ["1"]
     assert rows_in("reconciliation_line") > 1
-    sweep_replaced_lines()
+    sweep_leftovers()
     assert rows_in("reconciliation_line") == 1
     monkeypatch.setattr("messages.reconcile.lists.MOST_KEYS", 3)
     with pytest.raises(ListTooLarge):
@@ -199,7 +199,7 @@ def test_another_list_takes_the_place_of_the_first():
 
     one.refresh_from_db()
     assert (one.listed, one.processed, one.never) == (2, 1, 1)
-    assert sweep_replaced_lines() == 1
+    assert sweep_leftovers() == 2  # the first line, and the count of the message
     assert keys_in(one, "never-seen") == ["3"]
 
 
@@ -213,6 +213,7 @@ def test_comparing_again_sees_what_has_come_meanwhile():
 
     one.refresh_from_db()
     assert (one.never, one.processed) == (0, 1)
+    assert sweep_leftovers() == 1
     assert rows_in("reconciliation_seen") == 0
 
 
@@ -338,6 +339,7 @@ def test_several_workers_at_once_compare_each_list_once(committed: None):
     assert failed == []
     found = set(Reconciliation.objects.values_list("state", "processed", "never", "messages", "deaths"))
     assert found == {("done", 1, 1, 1, 0)}
+    sweep_leftovers()
     assert rows_in("reconciliation_seen") == 0
     for one in Reconciliation.objects.all():
         while delete_rows(one.pk):
@@ -352,7 +354,7 @@ def test_removed_is_gone_for_everybody_and_its_rows_follow():
 
     with pytest.raises(NotFound):
         get_visible_reconciliation(operator(), one.pk)
-    assert sweep_removed() == 4  # two lines, two keys
+    assert sweep_removed() == 5  # two lines, two keys, a count
     assert not Reconciliation.objects.exists()
     assert (rows_in("reconciliation_line"), rows_in("reconciled_key")) == (0, 0)
     assert AuditEntry.objects.get(action="reconciliation.removed").reason == "not needed"

@@ -92,6 +92,37 @@ def test_an_administrator_of_the_team_changes_what_is_shared_with_it_and_a_chang
         change_search(search, NewSearch(name="x", q=""), by=actor(user))
 
 
+def test_an_administrator_of_everything_sees_what_is_shared_and_nobodys_own():
+    user, root = ada(), person("root")
+    root.is_superuser = True
+    root.save(update_fields=["is_superuser"])
+    saved(user, name="Mine")
+    shared = saved(user, name="Ours", team_id=Team.objects.get(name="Order team").pk)
+
+    assert list(visible_saved_searches(actor(root))) == [shared]
+    remove_search(shared, by=actor(root))
+
+
+def test_a_search_that_breaks_a_look_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch):
+    user = ada()
+    for name in ("a", "b"):
+        subscribe(saved(user, name=name), Wish(when="matches"), by=actor(user))
+    stored_letter()
+    find = assessing.find_matches
+
+    def breaking(reader: Any, search: SavedSearch, **more: Any) -> Any:
+        if search.name == "a":
+            raise RuntimeError("a fault of ours")
+        return find(reader, search, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(assessing, "find_matches", breaking)
+        assert look() == 1
+
+    assert look(2) == 1  # and it is looked at again
+    assert subjects() == ["[production] b: 1 dead letter", "[production] a: 1 dead letter"]
+
+
 def test_nobody_shares_with_a_team_that_is_not_theirs():
     user, others = ada(), Team.objects.create(name="Others")
 
@@ -156,6 +187,17 @@ def test_it_counts_what_its_reader_may_see_and_a_query_that_no_longer_parses_is_
 
     assert count_of(actor(user), search).count is None
     assert "the query cannot be read: dead letters have no stauts" in count_of(actor(user), search).problem
+
+
+@pytest.mark.parametrize("of", ["messages", DEAD])
+def test_rows_come_newest_first_for_several_keys_as_for_one_field(of: str):
+    user = ada()
+    for number in (1, 2, 3):
+        stored_letter(keys={"order_no": str(number)}, origin="orders")
+    for q in ("order_no:(1 OR 2 OR 3)", "flow:orders"):
+        found = find_matches(actor(user), saved(user, name=q, q=q, of=of))
+
+        assert (found.count, [row.title for row in found.rows]) == (3, ["Order 3", "Order 2", "Order 1"])
 
 
 def test_searches_that_take_too_long_are_given_up_and_the_rest_is_not_counted(monkeypatch: pytest.MonkeyPatch):
