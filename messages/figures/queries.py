@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, DateTimeField, F, Func, Q, QuerySet, Sum, Value
@@ -12,10 +12,11 @@ from django.db.models import Count, DateTimeField, F, Func, Q, QuerySet, Sum, Va
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_hours, visible_latencies, visible_minutes, visible_replays
+from messages.access import visible_flows, visible_hours, visible_latencies, visible_minutes, visible_replays
+from messages.figures.kept import SETTLED, Counted, kept
 from messages.figures.percentiles import merged, percentile
 from messages.figures.ranges import HOUR, Range
-from messages.models import Flow
+from messages.models import Flow, RollupMinute
 from messages.models.stream import Operation, Outcome
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -75,7 +76,32 @@ def joined(steps: Sequence[Step]) -> Step:
 
 
 def _by_minute(actor: Actor, environment: Environment, span: Range, flow: Flow | None, steps: list[Step]) -> None:
-    rows = _of(visible_minutes(actor), environment, flow).filter(minute__gte=span.since, minute__lt=span.until)
+    flows = None if actor.is_superuser else _flows_seen(actor, environment)
+    settled = span.since + (datetime.now(UTC) - SETTLED - span.since) // span.step * span.step
+    settled = max(span.since, min(span.until, settled))
+    counts = _count(environment, span, flow, flows, settled, span.until)
+    if settled > span.since:
+        asked = [environment.pk, flow and flow.pk, flows, span.since, settled, span.step]
+        counts += kept(asked, lambda: _count(environment, span, flow, flows, span.since, settled))
+    for one in counts:
+        step = steps[span.position(one.at)]
+        step.delivered += one.delivered
+        step.failed += one.failed
+        if one.processed:
+            step.buckets[one.bucket] = one.processed
+
+
+def _flows_seen(actor: Actor, environment: Environment) -> list[int]:
+    return list(visible_flows(actor).filter(environment=environment).order_by("pk").values_list("pk", flat=True))
+
+
+def _count(
+    environment: Environment, span: Range, flow: Flow | None, flows: list[int] | None, since: datetime, until: datetime
+) -> list[Counted]:
+    """Return the counts of these minutes by step and bucket, of `flows` alone when they are given."""
+    rows = _of(RollupMinute.objects.all(), environment, flow).filter(minute__gte=since, minute__lt=until)
+    if flows is not None:
+        rows = rows.filter(flow_id__in=flows)
     counted = (
         rows.annotate(step=_step_of("minute", span))
         .values_list("step", "bucket")
@@ -85,12 +111,7 @@ def _by_minute(actor: Actor, environment: Environment, span: Range, flow: Flow |
             processed=Sum("count", filter=PROCESSED),
         )
     )
-    for at, bucket, delivered, failed, processed in counted:
-        step = steps[span.position(at)]
-        step.delivered += delivered or 0
-        step.failed += failed or 0
-        if processed:
-            step.buckets[bucket] = int(processed)
+    return [Counted(at, bucket, *(int(one or 0) for one in sums)) for at, bucket, *sums in counted]
 
 
 def _by_hour(actor: Actor, environment: Environment, span: Range, flow: Flow | None, steps: list[Step]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -333,3 +334,24 @@ def test_figures_of_a_range_that_a_caller_made_have_its_steps():
 
     assert [step.at.minute for step in found.steps] == [0, 15, 30, 45]
     assert found.total.latency_ms("p95") is None
+
+
+def test_what_is_hours_old_is_kept_for_a_minute_and_not_for_who_sees_other_flows(monkeypatch: pytest.MonkeyPatch):
+    stored: dict[str, bytes] = {}
+    own = SimpleNamespace(get=stored.get, set=lambda name, value, seconds: stored.update({name: value}))
+    monkeypatch.setattr("messages.figures.kept.cache", own)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    span = Range(since=now - timedelta(hours=6), until=now - timedelta(hours=3), step=timedelta(minutes=15))
+    at = (now - timedelta(hours=4)).isoformat()
+    push("/ingest/v1/events", [event(operation="process", occurred_at=at)], key=agent_key())
+
+    def delivered(who: Any) -> int:
+        return read_figures(who, environment(), span).total.delivered
+
+    before = delivered(ROOT)
+    push("/ingest/v1/events", [event(operation="process", occurred_at=at, destination="another")], key=agent_key())
+    others = actor(person("others", Role.VIEWER))
+    during = delivered(ROOT), delivered(others)
+    stored.clear()
+
+    assert (before, during, delivered(ROOT)) == (1, (1, 2), 2)
