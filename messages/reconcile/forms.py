@@ -35,7 +35,7 @@ class ListForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         said = super().clean() or {}
         if bool(said.get("keys", "").strip()) == bool(said.get("file")):
-            raise forms.ValidationError("paste the keys or choose a file: one of the two")
+            raise forms.ValidationError("paste the keys or choose a file: one of the two, a file of at most 128 MiB")
         return said
 
     def chunks(self) -> Iterator[bytes]:

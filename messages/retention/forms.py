@@ -1,4 +1,4 @@
-"""The form of a policy: six numbers of days. Bounds are the rules'; whether somebody may save is decided by the service."""
+"""The form of a policy: a number of days for each kind. Bounds are the rules'; whether somebody may save is decided by the service."""
 
 from __future__ import annotations
 

@@ -84,6 +84,19 @@ def test_a_csv_is_uploaded_and_comes_back_as_a_csv():
     assert client.get(f"{page}csv?set=nonsense").status_code == 404
 
 
+def test_a_file_that_is_too_large_is_not_kept_and_the_form_says_how_large_it_may_be(monkeypatch: pytest.MonkeyPatch):
+    flow()
+    client = signed_in("ada", Role.OPERATOR)
+    monkeypatch.setattr("console.core.uploads.MOST_BYTES", 200_000)
+    taken = SimpleUploadedFile("orders.csv", b"1\n" * 90_000)
+    large = SimpleUploadedFile("orders.csv", b"1\n" * 2_000_000)
+
+    answer = client.post(NEW, said(keys="", file=large))
+
+    assert (answer.status_code, "a file of at most 128 MiB" in text_of(answer)) == (422, True)
+    assert client.post(NEW, said(keys="", file=taken)).status_code == 303
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

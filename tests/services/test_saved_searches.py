@@ -14,6 +14,7 @@ from django.test import override_settings
 from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid, NotFound
 from console.identity.models import Membership, Role, Team, User
+from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Flow, OutboxMail, SavedSearch, Subscription
 from messages.saved import assessing
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
@@ -234,6 +235,18 @@ def test_it_tells_once_when_it_matches_with_links_and_no_payload_and_once_when_i
     assert (look(20), look(22)) == (1, 0)
     assert subjects()[1] == "[production] Stuck: it matches nothing any more"
     assert Subscription.objects.get().state == "calm"
+
+
+def test_what_a_masking_rule_replaced_stands_in_no_mail():
+    user = ada()
+    add_masking_rule(environment(), NewRule(kind="regex", expression="4[0-9]{15}"), by=ROOT)
+    subscribe(saved(user, q="status:waiting"), Wish(when="matches"), by=actor(user))
+    stored_letter(keys={"card_no": "4111111111111111"}, body='{"card_no": "4111111111111111"}')
+
+    assert look(1) == 1
+
+    mail = OutboxMail.objects.get()
+    assert "4111111111111111" not in mail.subject + mail.body
 
 
 def test_news_come_at_most_once_in_the_digest_interval_and_not_without_news():
