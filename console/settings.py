@@ -262,7 +262,12 @@ SPECTACULAR_SETTINGS = {
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",
         "GroupStateEnum": "messages.groups.states.STATES",
-        "SearchIndexStateEnum": [("live", "live"), ("rebuilding", "rebuilding"), ("building", "building"), ("missing", "missing")],
+        "SearchIndexStateEnum": [
+            ("live", "live"),
+            ("rebuilding", "rebuilding"),
+            ("building", "building"),
+            ("missing", "missing"),
+        ],
         "SubscriptionStateEnum": "messages.models.Subscription.State",
         "OutboxMailStateEnum": "messages.models.OutboxMail.State",
         "ReconciliationStateEnum": "messages.models.Reconciliation.State",
