@@ -1,0 +1,125 @@
+"""Reconciliations as they are read: by whom, page by page, as a CSV, by an index."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from console.core.errors import Forbidden, Invalid
+from console.identity.models import Role, Team
+from messages.models import Flow, ReconciledKey
+from messages.reconcile.access import visible_reconciliations
+from messages.reconcile.export import csv_of
+from messages.reconcile.queries import find_keys, letters_of_keys
+from messages.reconcile.services import (
+    NewReconciliation,
+    begin_reconciliation,
+    cancel_reconciliation,
+    compare_again,
+    receive_list,
+    remove_reconciliation,
+)
+from messages.reconcile.sets import SETS
+from tests.factories import actor, person, stored_letter
+from tests.services.reconciling import begun, compared, flow, message, operator
+
+pytestmark = pytest.mark.django_db
+
+
+def test_viewers_look_operators_compare_and_strangers_see_nothing():
+    team = Team.objects.create(name="Order team")
+    of = flow(team=team)
+    one = compared("1\n", of=of)
+    viewer, stranger = (
+        actor(person("viewer", Role.VIEWER)),
+        actor(person("stranger", Role.ADMINISTRATOR, team="Others")),
+    )
+    elsewhere = actor(person("elsewhere", Role.ADMINISTRATOR, slug="staging"))
+
+    assert [visible_reconciliations(who).count() for who in (viewer, stranger, elsewhere)] == [1, 0, 0]
+    for do in (compare_again, cancel_reconciliation, remove_reconciliation):
+        with pytest.raises(Forbidden):
+            do(one, by=viewer)
+    with pytest.raises(Forbidden):
+        receive_list(one, [b"1\n"], by=viewer)
+    now = datetime.now(UTC)
+    with pytest.raises(Forbidden):
+        begin_reconciliation(
+            of, NewReconciliation(name="", key_name="x", since=now, until=now + timedelta(hours=1)), by=viewer
+        )
+    one.refresh_from_db()
+    assert one.state == "done"
+    assert Flow.objects.get(pk=of.pk).team == team
+
+
+def test_the_letters_behind_failed_keys_are_those_that_the_reader_may_see():
+    letter = stored_letter(origin="orders", keys={"order_no": "1"})
+    one = compared("1\n", of=letter.flow)
+    rows = find_keys(one, SETS["failed"]).rows
+    Flow.objects.update(team=Team.objects.create(name="Others"))
+
+    assert [row.key for row in rows] == ["1"]
+    assert letters_of_keys(actor(person("root", Role.VIEWER, team="Others")), rows) == {letter.message_uid: letter}
+    assert letters_of_keys(operator(), rows) == {}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"key_name": " "},
+        {"key_name": "x" * 65},
+        {"key_name": "a\x00b"},
+        {"name": "x" * 121},
+        {"until": datetime(2020, 1, 1, tzinfo=UTC)},
+        {"since": datetime(2020, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_what_cannot_be_compared_is_refused(said: dict[str, Any]):
+    with pytest.raises(Invalid):
+        begun(**said)
+
+
+def test_pages_of_a_set_walk_through_every_key_once_and_the_csv_has_them_all_without_formulas():
+    for key in ("=1+1", "b", "b", "-5"):
+        message(key)
+    listed = [f"key {number:03d}" for number in range(60)]
+    one = compared("\n".join(["=1+1", "b", "-5", '"a,""b"""', *listed]))
+
+    walked, cursor = [], None
+    while True:
+        page = find_keys(one, SETS["never-seen"], limit=7, cursor=cursor)
+        walked += [row.key for row in page.rows]
+        cursor = page.next
+        if cursor is None:
+            break
+    text = b"".join(csv_of(one, None).streaming_content).decode()  # type: ignore[arg-type]
+
+    assert walked == ['a,"b"', *listed]
+    lines = text.split("\r\n")
+    assert lines[0] == "order_no,outcome,times_on_list,line,messages,message_id"
+    assert len(lines) == 1 + 64 + 1
+    assert lines[1].startswith("'-5,processed,1,3,1,")
+    assert lines[2].startswith("'=1+1,processed,1,1,1,")
+    assert '"a,""b""",never seen,1,4,0,' in text
+    with pytest.raises(Invalid):
+        find_keys(one, SETS["twice"], cursor="nonsense")
+
+
+def test_pages_and_sets_are_served_by_their_index():
+    one = compared("".join(f"{number}\n" for number in range(5000)))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE messaging_reconciled_key")
+    for slug, index in (
+        ("never-seen", "reconciled_key_by_kind"),
+        ("arrived", "reconciled_key_by_kind"),
+        ("twice", "reconciled_key_twice"),
+    ):
+        first, last = SETS[slug].kinds
+        rows = ReconciledKey.objects.filter(reconciliation_id=one.pk, kind__gte=first, kind__lte=last)
+        rows = rows.filter(messages__gt=1, listed__gt=0) if SETS[slug].twice else rows
+        plan = rows.order_by("reconciliation_id", "kind", "key")[:51].explain()
+        assert index in plan, plan
+        assert "Sort" not in plan, plan
