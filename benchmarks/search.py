@@ -159,12 +159,17 @@ def _stored(database_url: str, data: Path, messages: int) -> Stored:
         return msgspec.json.decode(kept.read_bytes(), type=Stored)
     from console.identity.keys import create_agent_key
     from console.identity.models import Environment
+    from messages.groups.refresh import refresh_groups
+    from messages.groups.sweep import sweep_groups
     from messages.ingest.partitions import ensure_partitions
 
     environment = Environment.objects.get(slug="production")
     agent, _ = create_agent_key("bench", environment, by="bench")
     ensure_partitions({(datetime.now(UTC) - timedelta(days=day)).date() for day in range(-1, DAYS + 2)})
     stored = fill(database_url, messages, environment=environment.pk, agent=agent.pk)
+    while sweep_groups():
+        pass
+    refresh_groups()
     kept.write_bytes(msgspec.json.encode(stored))
     return stored
 

@@ -17,6 +17,9 @@ from console.dashboard import overview
 from console.identity.actor import Actor, actor_of
 from console.identity.models import Environment, Membership, Role, Team, User
 from messages.catalog.queries import find_flows
+from messages.figures.queries import read_figures
+from messages.figures.ranges import range_of
+from messages.groups.queries import find_groups, trends_of, verdict_of
 from messages.journeys.queries import journey_of_trace
 from messages.models import Flow, Message
 from messages.search.parse import parse_query
@@ -32,8 +35,9 @@ ROW = (
 SINCE = "AND m.first_seen_at >= %s AND m.first_seen_on BETWEEN %s AND %s "  # a partition is a day
 NEWEST = "ORDER BY m.first_seen_at DESC, m.id DESC LIMIT 51"
 LETTER = (
-    "SELECT d.*, f.name, s.name FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id LEFT JOIN messaging_system s ON s.id = d.system_id "
-    "WHERE d.environment_id = %s AND d.flow_id = ANY(%s) "
+    "SELECT d.*, f.name, t.name, s.name, e.slug FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id "
+    "JOIN identity_environment e ON e.id = d.environment_id LEFT JOIN identity_team t ON t.id = f.team_id "
+    "LEFT JOIN messaging_system s ON s.id = d.system_id WHERE d.environment_id = %s AND d.flow_id = ANY(%s) "
 )
 EVENT = (
     "SELECT e.*, f.name, s.name FROM messaging_event e JOIN messaging_flow f ON f.id = e.flow_id JOIN messaging_system s ON s.id = e.system_id "
@@ -86,7 +90,10 @@ class _Cases:
             self._messages("error words, 30 days", lambda: 'error:"deadlock detected"', self._words(days=30), days=30),
             self._messages("error words, none has them", lambda: "error:nobodysaidthis", self._words(days=30), days=30),
             self._letters(),
+            self._groups(),
+            self._group(),
             self._flows(),
+            self._figures(),
             self._overview(),
         ]  # fmt: skip
 
@@ -170,7 +177,7 @@ class _Cases:
         return more + SINCE, [f"%{words}%", f"%{words}%", words, *keys, *self._since(1)]
 
     def _journey(self) -> Case:
-        """Ties by trace, message id and order number; bare, a statement each, plus its dead letters."""
+        """Ties by trace, link, message id and order number; bare, a statement for each thing that the page shows."""
 
         def value() -> Any:
             first = self.stored.at(self._any())
@@ -178,17 +185,24 @@ class _Cases:
             return ours.order_by("first_seen_at").first()
 
         def bare(found: Message) -> list[tuple[str, list[Any]]]:
-            near = [found.first_seen_at - timedelta(days=3), found.first_seen_at + timedelta(days=3)]
+            near = [found.first_seen_at - timedelta(days=3), found.first_seen_at + timedelta(days=30)]
             number = [
                 found.first_seen_on - timedelta(days=1),
                 found.first_seen_on + timedelta(days=1),
                 found.keys["order_no"],
             ]
             of_order = "SELECT id FROM messaging_message WHERE first_seen_on BETWEEN %s AND %s AND keys @> jsonb_build_object('order_no', %s)"
+            of_events = "SELECT id FROM messaging_event WHERE occurred_at BETWEEN %s AND %s AND trace_id = %s"
             return [
                 (EVENT + "AND e.trace_id = %s ", [*self.rights, found.trace_id]),
+                ("SELECT * FROM messaging_trace_link WHERE environment_id = %s AND occurred_at BETWEEN %s AND %s AND (trace_id = %s OR linked_trace_id = %s)",
+                 [self.environment.pk, *near, found.trace_id, found.trace_id]),
                 (EVENT + f"AND e.occurred_at BETWEEN %s AND %s AND e.message_uid IN ({of_order})", [*self.rights, *near, *number]),
                 (LETTER + "AND (d.trace_id = %s OR d.message_uid = %s)", [*self.rights, found.trace_id, found.id]),
+                (f"SELECT * FROM messaging_logged_exception WHERE occurred_at BETWEEN %s AND %s AND event_id IN ({of_events})",
+                 [*near, *near, found.trace_id]),
+                ("SELECT * FROM messaging_change WHERE environment_id = %s AND started_at BETWEEN %s AND %s ORDER BY started_at",
+                 [self.environment.pk, *near]),
             ]  # fmt: skip
 
         def service(found: Message) -> object:
@@ -235,12 +249,86 @@ class _Cases:
             page=lambda _: "/flows/",
         )
 
+    def _groups(self) -> Case:
+        """The list of failures: what fails now, with the failures by hour of each."""
+        groups = (
+            "SELECT g.*, f.name, t.name, u.username FROM messaging_failuregroup g JOIN messaging_flow f ON f.id = g.flow_id "
+            "LEFT JOIN identity_team t ON t.id = f.team_id LEFT JOIN identity_user u ON u.id = g.owner_id WHERE g.environment_id = %s "
+            "AND g.flow_id = ANY(%s) AND g.merged_into_id IS NULL AND (g.letters > 0 OR g.failed > 0) AND g.state <> 'resolved' "
+            "ORDER BY g.blast DESC, g.id DESC LIMIT 51"
+        )
+        hours = (
+            "SELECT * FROM messaging_grouphour WHERE group_id = ANY(SELECT id FROM ("
+            + groups
+            + ") shown) AND hour > %s"
+        )
+        whole = groups.replace(
+            "g.*, f.name, t.name, u.username",
+            "count(*), count(DISTINCT g.flow_id), sum(g.letters), sum(g.failed), min(g.oldest_at)",
+        )
+        whole = whole.split(" ORDER BY")[0]
+
+        def service(_: None) -> object:
+            found = find_groups(self.actor, environments=[self.environment])
+            if len(found.rows) < PAGE:
+                raise SystemExit(f"failures: {len(found.rows)} groups")
+            return trends_of(found.rows, datetime.now(UTC)), verdict_of(self.actor, self.environment)
+
+        return Case(
+            name="failures", value=lambda: None, service=service, page=lambda _: "/groups/",
+            bare=lambda _: [
+                (groups, self.rights), (hours, [*self.rights, self.now - timedelta(days=1)]), (whole, self.rights),
+            ],
+        )  # fmt: skip
+
+    def _group(self) -> Case:
+        """Letters of one failure that wait, newest first."""
+        groups = list(find_groups(self.actor, environments=[self.environment]).rows)
+        return Case(
+            name="letters of a failure", value=lambda: self.chance.choice(groups), page=lambda group: f"/groups/{group.reference}/",
+            bare=lambda group: [
+                ("SELECT id FROM messaging_failuregroup WHERE environment_id = %s AND flow_id = ANY(%s) AND (id = %s OR merged_into_id = %s)",
+                 [*self.rights, group.pk, group.pk]),
+                (LETTER + "AND d.group_id = %s AND d.state IN ('open', 'replaying') ORDER BY d.id DESC LIMIT 51", [*self.rights, group.pk]),
+            ],
+            service=lambda group: find_dead_letters(
+                self.actor, environments=[self.environment], query=parse_query(f"group:{group.reference} status:waiting"),
+            ),
+        )  # fmt: skip
+
+    def _figures(self) -> Case:
+        """Throughput, failures and latency of 30 days, by three hours."""
+        since = self.now - timedelta(days=30)
+        counts = (
+            "SELECT date_bin('3 h', hour, '2000-01-01'), sum(count) FILTER (WHERE operation = 4 AND outcome <> 2), sum(count) FILTER (WHERE outcome = 2) "
+            "FROM messaging_rollup_hour WHERE environment_id = %s AND flow_id = ANY(%s) AND hour >= %s GROUP BY 1"
+        )
+        latency = (
+            "SELECT date_bin('3 h', hour, '2000-01-01'), bucket, sum(count) FROM messaging_rollup_latency "
+            "WHERE environment_id = %s AND flow_id = ANY(%s) AND hour >= %s GROUP BY 1, 2"
+        )
+        young = (
+            "SELECT date_bin('3 h', minute, '2000-01-01'), bucket, sum(count) FROM messaging_rollup_minute "
+            "WHERE environment_id = %s AND flow_id = ANY(%s) AND operation = 4 AND minute >= %s GROUP BY 1, 2"
+        )
+
+        def service(_: None) -> object:
+            now = datetime.now(UTC)
+            return read_figures(self.actor, self.environment, range_of(parse_window("30d", now=now), now=now))
+
+        return Case(
+            name="figures of 30 days", value=lambda: None, service=service, page=lambda _: "/figures/?window=30d",
+            bare=lambda _: [
+                (counts, [*self.rights, since]), (latency, [*self.rights, since]), (young, [*self.rights, self.now - timedelta(hours=3)]),
+            ],
+        )  # fmt: skip
+
     def _overview(self) -> Case:
-        """Bare: the groups that wait by hour, and the last day of minutes."""
+        """Bare: the letters that wait by group and hour, and the last day of minutes."""
         since = self.now - timedelta(days=1)
         groups = (
-            "SELECT flow_id, error_root_type, date_trunc('hour', failed_at), count(*), min(failed_at) FROM messaging_deadletter "
-            "WHERE environment_id = %s AND flow_id = ANY(%s) AND state IN ('open', 'replaying') GROUP BY 1, 2, 3"
+            "SELECT group_id, date_trunc('hour', failed_at), count(*), min(failed_at) FROM messaging_deadletter "
+            "WHERE environment_id = %s AND flow_id = ANY(%s) AND state IN ('open', 'replaying') GROUP BY 1, 2"
         )
         rates = (
             "SELECT date_bin('15 min', minute, '2000-01-01'), sum(count) FILTER (WHERE operation = 4 AND outcome <> 2), sum(count) FILTER (WHERE outcome = 2) "

@@ -22,8 +22,8 @@ SELECT (at AT TIME ZONE 'UTC')::date, md5('m' || n)::uuid, %(environment)s, (%(f
        'msg-' || md5('i' || n), md5('t' || n)::uuid, at, at, at + interval '2 s', CASE WHEN n %% 200 = 0 THEN 3 WHEN failed THEN 2 ELSE 1 END,
        at + interval '2 s', CASE WHEN failed THEN at + interval '2 s' END, 2,
        jsonb_build_object('order_no', (4000000 + n / 2)::text, 'customer_no', 'C' || (n * 7919 %% 20000)),
-       CASE WHEN failed THEN (%(errors)s::text[])[1 + n / 50 %% cardinality(%(errors)s::text[])] END,
-       CASE WHEN failed THEN (%(words)s::text[])[1 + n / 50 %% cardinality(%(words)s::text[])] || n END
+       CASE WHEN failed THEN (%(errors)s::text[])[1 + abs(hashint8(n)) %% cardinality(%(errors)s::text[])] END,
+       CASE WHEN failed THEN (%(words)s::text[])[1 + abs(hashint8(n)) %% cardinality(%(words)s::text[])] || n END
 FROM (SELECT n, n %% 50 = 0 AS failed, %(since)s::timestamptz + n * interval '1 s' * %(step)s AS at
       FROM generate_series(%(first)s::int8, %(last)s::int8) n) made
 """
@@ -60,6 +60,11 @@ HOURS = """
 INSERT INTO messaging_rollup_hour (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count)
 SELECT date_trunc('hour', occurred_at), flow_id, system_id, destination, operation, outcome, environment_id, 0, count(*)
 FROM messaging_event GROUP BY 1, 2, 3, 4, 5, 6, 7
+"""
+LATENCY = """
+INSERT INTO messaging_rollup_latency (hour, environment_id, flow_id, bucket, count)
+SELECT date_trunc('hour', occurred_at), environment_id, flow_id, least(24, floor(log(2, 1 + duration_us / 1000)) + 1), count(*)
+FROM messaging_event WHERE operation = 4 GROUP BY 1, 2, 3, 4
 """
 ERRORS = {
     "ConnectTimeout": "connection to the server timed out after 30000 ms, attempt ",
@@ -119,6 +124,7 @@ def fill(database_url: str, messages: int, *, environment: int, agent: int) -> S
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(LETTERS, given)
             connection.execute(HOURS)
+            connection.execute(LATENCY)
             connection.execute(MINUTES, [MINUTE_DAYS])
             connection.execute("VACUUM (ANALYZE)")
     print(f"  filled after {time.monotonic() - started:.0f} s", file=sys.stderr)
