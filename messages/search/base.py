@@ -27,7 +27,7 @@ class Question:
     target        messages or dead-letters.   since, until  of the list's time, until excluded; None is open.
     flows         ids of the flows that the reader may see in these environments; None is every one.
     read_flows    those whose payloads the reader may read; None is every one.
-    named         ids of what a leaf of a field of names (flow, system, agent) means.
+    named         ids of what a leaf of a field of names (flow, system, agent, group) means.
     hashed        what a value of a business key stands as where it was masked: (name, value) → keyed hashes.
     after         the last row of the page before: (time, id) of messages, (None, id) of dead letters.
     """

@@ -26,6 +26,7 @@ from messages.search.backends import get_backend
 from messages.search.base import Away, Hit, Question, SearchBackend, Unsuited
 from messages.search.conditions import ids_named
 from messages.search.fields import fields_of
+from messages.search.groups import groups_called
 from messages.search.postgres import Target, is_exact
 from messages.search.query import EVERYTHING, Leaf, Node, Query, SearchAway, leaves_of, without
 
@@ -108,7 +109,7 @@ def question_of(
         environments=environments,
         flows=flows,
         read_flows=read_flows,
-        named=partial(_named, environments),
+        named=partial(_named, actor, environments),
         hashed=partial(hashes_of, where_hashes_are_tried(actor, environments)),
         now=now,
         since=since,
@@ -118,7 +119,9 @@ def question_of(
     )
 
 
-def _named(environments: Sequence[Environment], field: str, leaf: Leaf) -> list[int]:
+def _named(actor: Actor, environments: Sequence[Environment], field: str, leaf: Leaf) -> list[int]:
+    if field == "group":
+        return groups_called(leaf, actor, environments)
     return ids_named(NAMED[field], leaf, environments)
 
 

@@ -20,15 +20,21 @@ def of_group(leaf: Leaf, scope: Scope) -> Q:
     """Return the condition over messages and dead letters, which know their group: one group is one place in an index."""
     if isinstance(leaf, Exists):
         return Q(group__isnull=False)
+    pks = groups_called(leaf, scope.actor, scope.environments)
+    if not pks:
+        return NOTHING
+    return Q(group_id=pks[0]) if len(pks) == 1 else Q(group_id__in=pks)
+
+
+def groups_called(leaf: Leaf, actor: Actor, environments: Sequence[Environment]) -> list[int]:
+    """Return the id of the group of this reference and of what was merged into it; none when the actor may not see it. Raises Refused."""
     value = value_of(leaf)
     number = number_of(value)
     if isinstance(leaf, Prefix) or number is None:
         raise Refused(leaf, f"a failure group is called by its reference, such as G-204, not “{value[:40]}”")
-    groups = visible_groups(scope.actor).filter(environment__in=scope.environments).order_by()
-    pks = list(groups.filter(Q(pk=number) | Q(merged_into=number)).values_list("pk", flat=True))
-    if number not in pks:
-        return NOTHING
-    return Q(group_id=number) if len(pks) == 1 else Q(group_id__in=sorted(pks))
+    groups = visible_groups(actor).filter(environment__in=environments).order_by()
+    pks = sorted(groups.filter(Q(pk=number) | Q(merged_into=number)).values_list("pk", flat=True))
+    return pks if number in pks else []
 
 
 def event_of_group(leaf: Leaf, scope: Scope) -> Q:

@@ -34,7 +34,7 @@ MAPPING: dict[str, Any] = {
         "message_id": _LOOKED_FOR,
         "correlation": _LOOKED_FOR,
         "trace": _LOOKED_FOR,
-        "group": _TERM,  # of failure groups
+        "group": _LOOKED_FOR,  # its own: what that was merged into is asked for with it
         "keys": _LOOKED_FOR,
         "key_names": _LOOKED_FOR,
         "system": _LOOKED_FOR,
@@ -109,6 +109,7 @@ class MessageRow:
     began_at: datetime
     last_seen_at: datetime
     status: int
+    group: int | None = None
     keys: Mapping[str, str]
     error_type: str | None
     error_message: str | None
@@ -138,6 +139,7 @@ class LetterRow:
     message_id: str
     correlation: str
     trace: UUID | None
+    group: int | None = None
     keys: Mapping[str, str]
     texts: list[Text] = field(default_factory=list)
 
@@ -151,6 +153,7 @@ def document_of_message(row: MessageRow) -> dict[str, Any]:
             "duration_us": (row.last_seen_at - row.began_at) // MICROSECOND,
             "flow": row.flow,
             "status": row.status,
+            "group": row.group,
             "message_id": row.message_id,
             "correlation": row.correlation,
             "trace": str(row.trace) if row.trace else None,
@@ -175,6 +178,7 @@ def document_of_letter(row: LetterRow) -> dict[str, Any]:
             "system": row.system,
             "agent": row.agent,
             "state": row.state,
+            "group": row.group,
             "resolution": row.resolution,
             "broker": row.broker,
             "message_id": row.message_id,

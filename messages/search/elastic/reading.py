@@ -20,7 +20,7 @@ AROUND = timedelta(hours=1)
 
 MESSAGES = """
 SELECT id, environment_id, first_seen_on, flow_id, message_id, correlation_id, trace_id, first_seen_at,
-  coalesce(started_at, first_seen_at), last_seen_at, status, keys::text, error_type, error_message
+  coalesce(started_at, first_seen_at), last_seen_at, status, keys::text, error_type, error_message, group_id
 FROM messaging_message WHERE id = ANY(%b) AND first_seen_on BETWEEN %b AND %b AND environment_id = %b
 """
 TOUCHED = """
@@ -70,6 +70,7 @@ def read_messages(
             keys=msgspec.json.decode(row[11]),
             error_type=row[12],
             error_message=row[13],
+            group=row[14],
             touched=touched[row[0]],
             died=died[row[0]],
             texts=texts.get(row[0], []),
@@ -103,6 +104,7 @@ def read_letters(environment_id: int, ids: Sequence[UUID], searchable: frozenset
             message_id=one.message_id,
             correlation=one.correlation_id,
             trace=one.trace_id,
+            group=one.group_id,
             keys=one.keys,
             texts=texts.get(one.pk, []),
         )

@@ -209,6 +209,7 @@ COMMON: dict[str, Asking] = {
     "trace": uuid_in("trace"),
     "correlation": whole("correlation"),
     "flow": named("flow", "flow"),
+    "group": named("group", "group"),
     "at": _at,
     "age": _at,
     "payload": _payload,
