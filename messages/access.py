@@ -297,7 +297,7 @@ def where_hashes_are_tried(actor: Actor, environments: Collection[Environment]) 
 
 
 def flows_to_narrow_to(actor: Actor) -> QuerySet[Flow] | None:
-    """Return the flows that a search of another back end is narrowed to; None for who sees every one."""
+    """Return the flows that a question of many rows is narrowed to; None for who sees every one."""
     return None if actor.is_superuser else visible_flows(actor)
 
 

@@ -186,7 +186,7 @@ def test_a_terminal_that_is_closed_stops_everything(tmp_path):
 
         runner.send_signal(signal.SIGHUP)
 
-        runner.wait(timeout=40)
+        runner.wait(timeout=90)
         wait_until(lambda: not processes_of(data), seconds=3, what="no process left")
     finally:
         product.stop()
