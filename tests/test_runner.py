@@ -169,7 +169,7 @@ def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path
         wait_until(lambda: not processes_of(data), seconds=3, what=f"no process, interrupted at {moment}")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_terminal_that_is_closed_stops_everything(tmp_path):
     data = tmp_path / "data"
     product = Product(data, demo=False)
