@@ -10,9 +10,11 @@ import pytest
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.groups.refresh import refresh_groups
+from messages.groups.regroup import split_by, take_out
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
-from tests.factories import agent_key, environment, event, memory_connection, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
 from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -210,6 +212,34 @@ def test_a_group_is_split_by_a_business_key_and_what_comes_follows():
         ("FR", f"{whole.reference} by key.country: erp, ErpTimeout, erp.orders, FR"),
     ]  # fmt: skip
     assert fails(9, keys={"order_no": "9", "country": "FR"}).group.name.endswith("FR")
+
+
+def test_a_split_takes_no_other_cause_of_the_flow():
+    """A group of letters whose system and error nobody told is split: the patterns of its rule fit what is empty, not everything."""
+    large, small = two_groups()
+    silent = fails(7, "", system="", reason="", error={"type": "", "message": ""})
+    assert (silent.group.step, silent.group.error_type, silent.group.message) == ("", "", "")
+
+    split_by(silent.group, "queue", by=ROOT, reason="another owner")
+
+    assert fails(8).group_id == large.pk
+    assert fails(9, "vat_number is required").group_id == small.pk
+    assert DeadLetter.objects.get(pk=silent.pk).group.name.startswith(f"{silent.group.reference} by queue")
+
+
+def test_a_group_that_a_rule_or_a_hand_made_is_not_split_by_a_rule_that_would_take_more():
+    large, _ = two_groups()
+    add_rule(environment(), NewGroupRule(name="ERP is away", words="did not answer"), by=ROOT)
+    ruled = fails(7).group
+    by_hand = take_out(large, [DeadLetter.objects.filter(group=large)[0].pk], "The blue one", by=ROOT, reason="x")
+    client = signed_in()
+
+    for group, words in ((ruled, "add queue to what that rule groups by"), (by_hand, "rules leave it alone")):
+        answer = client.post(f"/groups/{group.reference}/split/", {"part": "queue", "reason": "x"})
+
+        assert answer.status_code == 422
+        assert words in text_of(answer)
+    assert GroupRule.objects.count() == 1
 
 
 def test_a_rule_is_previewed_saved_ordered_applied_and_removed():

@@ -10,9 +10,11 @@ from django.db import connection
 
 from console.audit.models import AuditEntry
 from messages.groups.refresh import refresh_groups
+from messages.groups.regroup import place_waiting
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
-from tests.factories import agent_key, event, letter, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +90,26 @@ def test_a_letter_that_says_nothing_belongs_to_the_group_of_its_message():
     (stored,) = push_letters(silent)
 
     assert stored.group_id == FailureGroup.objects.get().pk
+
+
+def test_a_letter_that_says_nothing_stays_with_its_message_when_rules_are_applied_to_what_waits():
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    silent = letter(
+        message_id="failed-message-1-long-enough", origin="erp.orders", reason="", error={"type": "", "message": ""}
+    )
+    (stored,) = push_letters(silent)
+    alone = letter(
+        message_id="nobody-told-of-this-one", origin="erp.orders", reason="", error={"type": "", "message": ""}
+    )
+    (lone,) = push_letters(alone)
+    add_rule(environment(), NewGroupRule(name="silent", destination="erp.*", words="="), by=ROOT)
+
+    moved, _ = place_waiting(environment(), by=ROOT, reason="x")
+
+    assert moved == 1
+    assert DeadLetter.objects.get(pk=stored.pk).group_id == stored.group_id
+    assert DeadLetter.objects.get(pk=lone.pk).group.name == "silent"
 
 
 def test_failed_messages_without_a_letter_are_swept_into_the_same_groups():
