@@ -156,6 +156,22 @@ def test_it_is_given_to_an_operator_noted_and_has_a_runbook():
     assert GroupNote.objects.get().author == "member"
 
 
+def test_letters_of_resolved_groups_are_said_to_wait_and_nobody_calls_them_failing():
+    large, small = two_groups()
+    client = signed_in()
+
+    client.post(f"/groups/{large.reference}/resolve/", {"reason": "over"})
+
+    assert "1 cause in 1 flow." in text_of(client.get("/groups/"))
+    assert "3 dead letters of resolved causes still wait." in text_of(client.get("/groups/"))
+    overview = text_of(client.get("/"))
+    assert "1 flow is failing. 4 messages wait for a person" in overview
+    assert f"1 failed in {small.flow.name}" in overview
+    client.post(f"/groups/{small.reference}/resolve/", {"reason": "over"})
+    assert "Nothing is failing. 4 dead letters of resolved causes still wait." in text_of(client.get("/groups/"))
+    assert "Every cause is resolved. 4 messages still wait for a person" in text_of(client.get("/"))
+
+
 def test_merged_groups_speak_with_one_voice_and_are_taken_apart_again():
     large, small = two_groups()
     client = signed_in()
@@ -307,6 +323,26 @@ def test_another_teams_group_is_not_there_and_a_viewer_may_only_look():
     assert viewer.post("/groups/rules/apply/", {"reason": "x"}).status_code == 403
     assert "You may look" in text_of(viewer.get("/groups/rules/"))
     assert not AuditEntry.objects.filter(object_kind="failuregroup").exists()
+
+
+def test_a_preview_leaves_out_what_was_taken_out_by_hand_as_rules_do():
+    large, _ = two_groups()
+    take_out(large, [DeadLetter.objects.filter(group=large)[0].pk], "The blue one", by=ROOT, reason="x")
+
+    shown = text_of(signed_in().post("/groups/rules/new/?do=preview", {"name": "x", "step": "erp"}))
+
+    assert "It fits 3 dead letters; 3 would be in another group." in shown
+
+
+def test_a_group_whose_letters_are_those_of_what_was_merged_into_it_shows_their_newest():
+    large, small = two_groups()
+    client = signed_in()
+    DeadLetter.objects.filter(group=small).delete()
+    client.post(f"/groups/{large.reference}/merge/", {"into": small.reference, "reason": "x"})
+
+    page = client.get(f"/groups/{small.reference}/")
+
+    assert page.context["sample"] == DeadLetter.objects.filter(group=large).latest("pk")
 
 
 def test_a_preview_counts_only_what_its_reader_may_see():
