@@ -195,6 +195,21 @@ def test_merged_groups_speak_with_one_voice_and_are_taken_apart_again():
     }
 
 
+def test_a_resolved_group_that_failed_while_another_spoke_for_it_is_regressed_when_it_is_taken_apart():
+    large, small = two_groups()
+    client = signed_in()
+    client.post(f"/groups/{small.reference}/resolve/", {"reason": "over"})
+    client.post(f"/groups/{small.reference}/merge/", {"into": large.reference, "reason": "one trouble"})
+    client.post(f"/groups/{small.reference}/apart/", {"reason": "it was not"})
+    assert FailureGroup.objects.get(pk=small.pk).state == "resolved"
+    client.post(f"/groups/{small.reference}/merge/", {"into": large.reference, "reason": "one trouble"})
+    fails(9, "vat_number is required")
+
+    client.post(f"/groups/{small.reference}/apart/", {"reason": "it was not"})
+
+    assert FailureGroup.objects.get(pk=small.pk).state == "regressed"
+
+
 def test_ticked_letters_are_taken_out_under_a_name_of_their_own():
     large, _ = two_groups()
     client = signed_in()

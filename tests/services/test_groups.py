@@ -12,6 +12,7 @@ from console.audit.models import AuditEntry
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
 from messages.groups.ruling import NewGroupRule, add_rule
+from messages.groups.services import change_state
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
@@ -228,6 +229,21 @@ def test_a_group_that_grows_escalates_even_when_somebody_took_it_and_calms_when_
     assert list(AuditEntry.objects.filter(object_kind="failuregroup").order_by("id").values_list("action", flat=True)) == [
         "group.escalated", "group.calmed",
     ]  # fmt: skip
+
+
+def test_who_takes_a_group_that_escalated_keeps_it_until_its_failures_have_doubled():
+    now = datetime.now(UTC)
+    push_letters(*(timeout(number) for number in range(12)))
+    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9))
+    GroupHour.objects.update(hour=now.replace(minute=0, second=0, microsecond=0))
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert change_state(group, "acknowledge", by=ROOT).state == "acknowledged"
+
+    for more, state in ((1, "acknowledged"), (12, "escalating")):
+        push_letters(*(timeout(100 * more + number) for number in range(more)))
+        refresh_groups()
+        assert FailureGroup.objects.get().state == state
 
 
 def test_masked_values_are_masked_in_title_and_fingerprint():
