@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from console.audit.models import AuditEntry
 from console.audit.services import record_audit
 from console.identity.actor import Actor
-from messages.access import can_read_payload, get_visible_flow, visible_dead_letters, visible_flows
+from messages.access import can_read_payload, get_visible_flow, rights_in, visible_dead_letters, visible_flows
 from messages.compare.lines import Work
 from messages.different.about import about, add_headers
 from messages.different.features import Features, features_of, text_value
@@ -218,12 +218,10 @@ def _audit(actor: Actor, flow: Flow, found: Differences) -> None:
 
 def _name(actor: Actor, flow: Flow, failed: Sequence[UUID], window: Window, *, with_bodies: bool) -> str:
     """Return the name under which an answer is kept: who has the same rights and asks the same has the same answer."""
-    grants = actor.grants.get(flow.environment_id, {})
     asked = [
         flow.pk,
         with_bodies,
-        # events of its messages may be of other flows, which others do not see
-        "all" if actor.is_superuser else sorted((team, int(role)) for team, role in grants.items()),
+        rights_in(actor, flow.environment_id),  # events of its messages may be of other flows, which others do not see
         _minutes(window.since),
         _minutes(window.until),
         [pk.hex for pk in failed],

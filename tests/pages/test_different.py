@@ -51,7 +51,8 @@ def order(number: int, *, vat: bool, **more: Any) -> str:
 
 def fill(failed: int = 30, delivered: int = 60, *, flow: str = FLOW, first: int = 0, **more: Any) -> None:
     """Orders of one flow: those that failed have no VAT number and came from version 2.4 of the shop."""
-    at = datetime.now(UTC) - timedelta(hours=2)
+    # early in an hour: all of them are of one, or the hour itself would be what is different
+    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10)
     events, letters = [], []
     for number in range(failed + delivered):
         ok = number >= failed
