@@ -291,6 +291,13 @@ def can_read_payload(actor: Actor, flow: Flow) -> bool:
     return actor.has_role(flow.environment_id, flow.team_id, Role.OPERATOR)
 
 
+def rights_in(actor: Actor, environment_id: int) -> list[tuple[int, int]] | None:
+    """Return what decides which flows and payloads an actor may see there, None for all: who has the same may share a kept answer."""
+    if actor.is_superuser:
+        return None
+    return sorted((team, int(role)) for team, role in actor.grants.get(environment_id, {}).items())
+
+
 def where_hashes_are_tried(actor: Actor, environments: Collection[Environment]) -> list[Environment]:
     """Return the environments in which the actor may find messages by the hash of a masked value: as an operator there."""
     return [one for one in environments if actor.has_role(one.pk, None, Role.OPERATOR)]

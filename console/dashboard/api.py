@@ -58,7 +58,7 @@ class OverviewOut(serializers.Serializer[Any]):
 
     environment = serializers.SlugField()
     has_data = serializers.BooleanField(help_text="Whether anything ever arrived that the key may see.")
-    flows_failing = serializers.IntegerField()
+    flows_failing = serializers.IntegerField(help_text="With letters that wait of a cause that nobody resolved.")
     waiting = serializers.IntegerField()
     replaying = serializers.IntegerField()
     oldest = out.DeadLetterOut(allow_null=True)

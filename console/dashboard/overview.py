@@ -50,10 +50,18 @@ class Failing:
     def error_type(self) -> str:
         return self.group.error_type if self.group else ""
 
+    @property
+    def is_resolved(self) -> bool:
+        """Whether somebody said that it is over; its letters wait all the same."""
+        return self.group is not None and self.group.state == "resolved"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The first sentence: how many flows fail, how many letters wait for a person and how many are being replayed, the oldest, the largest group."""
+    """The first sentence: how many flows fail, how many letters wait for a person and how many are being replayed, the oldest, the largest group.
+
+    What is resolved fails no more: its letters wait, and its flow is not among `flows`, nor it the largest.
+    """
 
     flows: int
     waiting: int
@@ -107,7 +115,7 @@ def count_waiting(actor: Actor, environment: Environment) -> int:
 
 
 def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
-    """Return every failure group that has letters waiting, the largest first; the first eight with a sample.
+    """Return every failure group that has letters waiting, the largest first, resolved ones last; the first eight with a sample.
 
     Counted as it is now, not from the groups' figures, which a worker brings up to date.
     """
@@ -141,7 +149,7 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
         found.oldest_at = min(found.oldest_at, row["oldest_at"])
         if row["hour"] is not None:
             found.hours[max(0, spark_position(row["hour"], now))] += row["count"]
-    ordered = sorted(groups.values(), key=lambda group: (-group.waiting, group.oldest_at))
+    ordered = sorted(groups.values(), key=lambda group: (group.is_resolved, -group.waiting, group.oldest_at))
     _add_samples(actor, environment, ordered[:SHOWN_GROUPS])
     return ordered
 
@@ -170,12 +178,13 @@ def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]
     """Return the numbers of the first sentence, from the groups already read and one look for the oldest letter."""
     open_letters = waiting_letters(actor, environment).filter(state=DeadLetter.State.OPEN)
     oldest = open_letters.order_by("failed_at", "id").first() if groups else None
+    failing = [group for group in groups if not group.is_resolved]
     return Verdict(
-        flows=len({group.flow_id for group in groups}),
+        flows=len({group.flow_id for group in failing}),
         waiting=sum(group.waiting - group.replaying for group in groups),
         replaying=sum(group.replaying for group in groups),
         oldest=oldest,
-        largest=groups[0] if groups else None,
+        largest=failing[0] if failing else None,
     )
 
 

@@ -14,6 +14,7 @@ class Differences:
 
     failed, delivered                messages that were looked at.
     bodies_failed, bodies_delivered  of them, how many bodies were read; with_bodies: whether this reader may have them read.
+    read_of                          ids of the flows whose bodies were read: a message may pass through several.
     left_out                         bodies that were too large, unreadable, withheld by a masking rule, or not read in time.
     cut                              not every place was looked at.
     """
@@ -26,6 +27,7 @@ class Differences:
     with_bodies: bool
     bodies_failed: int = 0
     bodies_delivered: int = 0
+    read_of: list[int] = field(default_factory=list)
     left_out: int = 0
     cut: bool = False
     of_messages: list[Difference] = field(default_factory=list)

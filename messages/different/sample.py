@@ -27,6 +27,7 @@ READ = (
     "id",
     "occurred_at",
     "message_uid",
+    "flow_id",
     "operation",
     "destination",
     "attributes",
@@ -56,18 +57,30 @@ class OneMessage(NamedTuple):
     at: datetime
 
 
+class Body(NamedTuple):
+    """Where a body is stored, where it was going, and the flow that says who may read it and how it is masked.
+
+    An event's flow is that of its own destination: an exchange's may be another team's than that of the queue behind it.
+    """
+
+    id: UUID
+    day: date
+    destinations: tuple[str, ...]
+    flow_id: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Sampled:
     """One message of the sample.
 
-    body         (row id, the day it was stored on, where it was going), None when no body came.
+    body         None when no body came.
     from_letter  whether it is the dead letter's: then it is what the sender's event brought, with headers of the broker's own.
     """
 
     uid: UUID | None
     at: datetime
     events: list[Any] = field(default_factory=list)
-    body: tuple[UUID, date, tuple[str, ...]] | None = None
+    body: Body | None = None
     from_letter: bool = False
 
 
@@ -133,34 +146,43 @@ def events_of(actor: Actor, uids: Collection[UUID], window: Window) -> dict[UUID
     return found
 
 
-def of_letters(letters: Iterable[DeadLetter], events: dict[UUID, list[Event]]) -> list[Sampled]:
-    """Return failed messages; the body is the first that an event brought, as of delivered ones, else that of the letter."""
+def of_letters(
+    letters: Iterable[DeadLetter], events: dict[UUID, list[Event]], readable: Collection[int]
+) -> list[Sampled]:
+    """Return failed messages; the body is the first that an event brought, as of delivered ones, else that of the letter.
+
+    readable  ids of the flows whose bodies may be read: theirs come before others.
+    """
     sampled = []
     for letter in letters:
         own = events.get(letter.message_uid, []) if letter.message_uid else []
         at = own[0].occurred_at if own else letter.first_failed_at or letter.failed_at
-        one = Sampled(uid=letter.message_uid, at=at, events=own, body=_first_body(own))
+        one = Sampled(uid=letter.message_uid, at=at, events=own, body=_first_body(own, readable))
         if one.body is None and letter.payload_on:
-            one.body, one.from_letter = (letter.pk, letter.payload_on, _named(letter.origin, letter.queue)), True
+            one.body = Body(letter.pk, letter.payload_on, _named(letter.origin, letter.queue), letter.flow_id)
+            one.from_letter = True
         sampled.append(one)
     return sampled
 
 
-def of_messages(messages: Iterable[OneMessage], events: dict[UUID, list[Event]]) -> list[Sampled]:
+def of_messages(
+    messages: Iterable[OneMessage], events: dict[UUID, list[Event]], readable: Collection[int]
+) -> list[Sampled]:
     """Return messages with the first body that an event of theirs brought."""
     sampled = []
     for message in messages:
         own = events.get(message.id, [])
         at = own[0].occurred_at if own else message.at
-        sampled.append(Sampled(uid=message.id, at=at, events=own, body=_first_body(own)))
+        sampled.append(Sampled(uid=message.id, at=at, events=own, body=_first_body(own, readable)))
     return sampled
 
 
-def _first_body(events: Sequence[Event]) -> tuple[UUID, date, tuple[str, ...]] | None:
-    for event in events:
-        if event.payload_on:
-            return event.id, event.payload_on, _named(event.destination)
-    return None
+def _first_body(events: Sequence[Event], readable: Collection[int]) -> Body | None:
+    brought = [one for one in events if one.payload_on]
+    event = next((one for one in brought if one.flow_id in readable), brought[0] if brought else None)
+    if event is None or event.payload_on is None:
+        return None
+    return Body(event.id, event.payload_on, _named(event.destination), event.flow_id)
 
 
 def _named(*destinations: str | None) -> tuple[str, ...]:

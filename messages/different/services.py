@@ -18,12 +18,13 @@ from redis.exceptions import RedisError
 from console.audit.models import AuditEntry
 from console.audit.services import record_audit
 from console.identity.actor import Actor
-from messages.access import can_read_payload, get_visible_flow, visible_dead_letters
+from messages.access import can_read_payload, get_visible_flow, rights_in, visible_dead_letters, visible_flows
 from messages.compare.lines import Work
 from messages.different.about import about, add_headers
 from messages.different.features import Features, features_of, text_value
 from messages.different.found import Differences
 from messages.different.sample import (
+    Body,
     OneMessage,
     Sampled,
     delivered_sample,
@@ -34,7 +35,7 @@ from messages.different.sample import (
     of_messages,
 )
 from messages.different.traits import MOST_TESTED, differences_of
-from messages.models import DeadLetter, Flow, Message, Payload, Schema
+from messages.models import DeadLetter, Event, Flow, Message, Payload, Schema
 from messages.payloads.master import open_text, seal_text
 from messages.payloads.queries import AUDITED_EVERY, stored_contents
 from messages.payloads.readable import readable
@@ -67,9 +68,8 @@ def find_differences(
     letters = failed_sample(failed_letters, flow, visible_dead_letters(actor))
     others = failed_messages(failed, letters)
     with_bodies = can_read_payload(actor, flow)
-    name = _name(
-        flow, [*(letter.pk for letter in letters), *(one.id for one in others)], window, with_bodies=with_bodies
-    )
+    ids = [*(letter.pk for letter in letters), *(one.id for one in others)]
+    name = _name(actor, flow, ids, window, with_bodies=with_bodies)
     found = _kept(name)
     if found is None:
         found = _find(actor, flow, letters, others, window, with_bodies=with_bodies)
@@ -91,8 +91,9 @@ def _find(
     died = {letter.message_uid for letter in letters if letter.message_uid} | {one.id for one in others}
     delivered = [one for one in delivered_sample(flow, window) if one.id not in died]
     events = events_of(actor, died | {one.id for one in delivered}, window)
-    failed_ones = [*of_letters(letters, events), *of_messages(others, events)]
-    delivered_ones = of_messages(delivered, events)
+    readers = _read_flows(actor, flow, events)
+    failed_ones = [*of_letters(letters, events, readers), *of_messages(others, events, readers)]
+    delivered_ones = of_messages(delivered, events, readers)
     everyone = [*failed_ones, *delivered_ones]
     sizes = _sizes(flow, everyone)
     alike = not any(
@@ -108,11 +109,19 @@ def _find(
     if with_bodies:
         until = time.monotonic() + READ_S
         # by turns, so that a budget that ends leaves both sides with some
-        one, other, left_out = _bodies(flow, failed_ones, delivered_ones, sizes, until, headers=alike)
+        one, other, left_out = _bodies(readers, failed_ones, delivered_ones, sizes, until, headers=alike)
         found.bodies_failed, found.bodies_delivered, found.left_out = len(one), len(other), left_out
+        found.read_of = sorted({one.body.flow_id for one in everyone if one.body and one.body.flow_id in readers})
         found.of_bodies = differences_of(one, other, work)
     found.cut = work.spent
     return found
+
+
+def _read_flows(actor: Actor, flow: Flow, events: Mapping[UUID, Sequence[Event]]) -> dict[int, Flow]:
+    """Return the flows of these events, and this one, whose payloads the actor may read: a message passes through several."""
+    passed = {event.flow_id for several in events.values() for event in several} | {flow.pk}
+    flows = visible_flows(actor).filter(pk__in=passed, environment=flow.environment_id)
+    return {one.pk: one for one in flows if can_read_payload(actor, one)}
 
 
 Sizes = Mapping[UUID, tuple[int, str]]  # row id → (bytes, content type)
@@ -121,8 +130,8 @@ Sizes = Mapping[UUID, tuple[int, str]]  # row id → (bytes, content type)
 def _sizes(flow: Flow, sample: Sequence[Sampled]) -> Sizes:
     places = [one.body for one in sample if one.body]
     rows = Payload.objects.filter(
-        id__in=[pk for pk, _, _ in places],
-        stored_on__in={day for _, day, _ in places},
+        id__in=[place.id for place in places],
+        stored_on__in={place.day for place in places},
         environment_id=flow.environment_id,
     )
     return {pk: (size, kind) for pk, size, kind in rows.values_list("id", "size_bytes", "content_type")}
@@ -131,45 +140,55 @@ def _sizes(flow: Flow, sample: Sequence[Sampled]) -> Sizes:
 def _abouts(sample: Sequence[Sampled], sizes: Sizes) -> list[Features]:
     found = []
     for one in sample:
-        size, kind = sizes.get(one.body[0], (None, "")) if one.body else (None, "")
+        size, kind = sizes.get(one.body.id, (None, "")) if one.body else (None, "")
         found.append(about(one.events, at=one.at, size_bytes=size, content_type=kind))
     return found
 
 
 def _bodies(
-    flow: Flow, failed: Sequence[Sampled], delivered: Sequence[Sampled], sizes: Sizes, until: float, *, headers: bool
+    flows: Mapping[int, Flow],
+    failed: Sequence[Sampled],
+    delivered: Sequence[Sampled],
+    sizes: Sizes,
+    until: float,
+    *,
+    headers: bool,
 ) -> tuple[list[Features], list[Features], int]:
     """Return (features of failed bodies, of delivered ones, how many bodies were too large, unreadable, or came too late)."""
     sides: tuple[list[Features], list[Features]] = [], []
-    queues = [[one for one in side if one.body and one.body[0] in sizes] for side in (failed, delivered)]
+    queues = [
+        [one.body for one in side if one.body and one.body.id in sizes and one.body.flow_id in flows]
+        for side in (failed, delivered)
+    ]
     there = len(queues[0]) + len(queues[1])
-    schemas = lru_cache(maxsize=1)(partial(schemas_for_reading, flow.environment_id))
+    environment_id = next(iter(flows.values())).environment_id
+    schemas = lru_cache(maxsize=1)(partial(schemas_for_reading, environment_id))
     for at in range(0, max(map(len, queues), default=0), AT_ONCE):
         for side, queue in zip(sides, queues, strict=True):
             if time.monotonic() < until:
-                small = [one for one in queue[at : at + AT_ONCE] if one.body and sizes[one.body[0]][0] <= LARGEST_BYTES]
-                side.extend(_read(flow, small, sizes, until, schemas, headers=headers))
+                small = [body for body in queue[at : at + AT_ONCE] if sizes[body.id][0] <= LARGEST_BYTES]
+                side.extend(_read(flows, environment_id, small, sizes, until, schemas, headers=headers))
     return *sides, there - len(sides[0]) - len(sides[1])
 
 
 def _read(
-    flow: Flow,
-    sample: Sequence[Sampled],
+    flows: Mapping[int, Flow],
+    environment_id: int,
+    bodies: Sequence[Body],
     sizes: Sizes,
     until: float,
     schemas: Callable[[], Sequence[Schema]],
     *,
     headers: bool,
 ) -> list[Features]:
-    places = {one.body[0]: one.body for one in sample if one.body}
-    contents = stored_contents(flow.environment_id, {pk: day for pk, day, _ in places.values()})
+    contents = stored_contents(environment_id, {body.id: body.day for body in bodies})
     found = []
-    for pk, (_, _, destinations) in places.items():
-        content = contents.get(pk)
+    for place in bodies:
+        content = contents.get(place.id)
         if not isinstance(content, Content) or time.monotonic() > until:
             continue
         shown = readable(
-            flow, content.body, sizes[pk][1], content.headers, content.properties, destinations,
+            flows[place.flow_id], content.body, sizes[place.id][1], content.headers, content.properties, place.destinations,
             mask_again=True, schemas=schemas,
         )  # fmt: skip
         if shown.withheld or len(shown.body) > 4 * LARGEST_BYTES:
@@ -185,21 +204,24 @@ def _read(
 
 
 def _audit(actor: Actor, flow: Flow, found: Differences) -> None:
-    """Write one entry for the look at many bodies, the first within an hour, as for a look at one."""
-    since = datetime.now(UTC) - AUDITED_EVERY
-    mine = AuditEntry.objects.filter(
-        object_kind="flow", object_id=str(flow.pk), action=AUDITED, actor=actor.name, at__gte=since
-    )
-    if not mine.exists():
-        details = {"failed": found.bodies_failed, "delivered": found.bodies_delivered}
-        record_audit(actor, AUDITED, flow, environment=flow.environment, team_id=flow.team_id, details=details)
+    """Write one entry for the look at many bodies, the first within an hour, as for a look at one; one of each flow that they are of."""
+    flows = visible_flows(actor).filter(pk__in=[flow.pk, *found.read_of]).order_by("pk")
+    said = AuditEntry.objects.filter(
+        object_kind="flow", action=AUDITED, actor=actor.name, at__gte=datetime.now(UTC) - AUDITED_EVERY
+    ).values_list("object_id", flat=True)
+    known = set(said.filter(object_id__in=[str(one.pk) for one in flows]))
+    details = {"failed": found.bodies_failed, "delivered": found.bodies_delivered}
+    for one in flows:
+        if str(one.pk) not in known:
+            record_audit(actor, AUDITED, one, environment=one.environment, team_id=one.team_id, details=details)
 
 
-def _name(flow: Flow, failed: Sequence[UUID], window: Window, *, with_bodies: bool) -> str:
+def _name(actor: Actor, flow: Flow, failed: Sequence[UUID], window: Window, *, with_bodies: bool) -> str:
     """Return the name under which an answer is kept: who has the same rights and asks the same has the same answer."""
     asked = [
         flow.pk,
         with_bodies,
+        rights_in(actor, flow.environment_id),  # events of its messages may be of other flows, which others do not see
         _minutes(window.since),
         _minutes(window.until),
         [pk.hex for pk in failed],

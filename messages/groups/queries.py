@@ -23,7 +23,9 @@ from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
-FAILING = (Q(letters__gt=0) | Q(failed__gt=0)) & ~Q(state="resolved")
+WAITS = Q(letters__gt=0) | Q(failed__gt=0)
+UNRESOLVED = ~Q(state="resolved")
+FAILING = WAITS & UNRESOLVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +41,16 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """causes  that fail now.   escalating  of them.   waiting  letters and messages.   largest  the one that reaches furthest."""
+    """causes  that fail now.   escalating  of them.   waiting  letters and messages.   largest  the one that reaches furthest.
+
+    left  letters of resolved groups that wait: resolving changes no letter.
+    """
 
     causes: int
     flows: int
     escalating: int
     waiting: int
+    left: int
     oldest_at: datetime | None
     largest: FailureGroup | None
 
@@ -97,21 +103,23 @@ def find_groups(
 
 def verdict_of(actor: Actor, environment: Environment) -> Verdict:
     """Return the numbers of the first sentence; two queries."""
-    failing = visible_groups(actor).filter(FAILING, environment=environment, merged_into=None).order_by()
-    counted = failing.aggregate(
-        causes=Count("pk"),
-        flows=Count("flow", distinct=True),
+    standing = visible_groups(actor).filter(WAITS, environment=environment, merged_into=None).order_by()
+    counted = standing.aggregate(
+        causes=Count("pk", filter=UNRESOLVED),
+        flows=Count("flow", distinct=True, filter=UNRESOLVED),
         escalating=Count("pk", filter=Q(state="escalating")),
-        letters=Sum("letters"),
-        failed=Sum("failed"),
-        oldest_at=Min("oldest_at"),
+        waiting_letters=Sum("letters", filter=UNRESOLVED),
+        waiting_messages=Sum("failed", filter=UNRESOLVED),
+        left=Sum("letters", filter=~UNRESOLVED),
+        oldest_at=Min("oldest_at", filter=UNRESOLVED),
     )
-    largest = failing.order_by("-blast", "-id").first() if counted["causes"] else None
+    largest = standing.filter(UNRESOLVED).order_by("-blast", "-id").first() if counted["causes"] else None
     return Verdict(
         causes=counted["causes"],
         flows=counted["flows"],
         escalating=counted["escalating"],
-        waiting=(counted["letters"] or 0) + (counted["failed"] or 0),
+        waiting=(counted["waiting_letters"] or 0) + (counted["waiting_messages"] or 0),
+        left=counted["left"] or 0,
         oldest_at=counted["oldest_at"],
         largest=largest,
     )
@@ -155,8 +163,9 @@ def longest_waiting(actor: Actor, group: FailureGroup, *, most: int) -> list[UUI
 
 
 def sample_of(actor: Actor, group: FailureGroup) -> DeadLetter | None:
-    """Return the newest letter of a group, whose error stands for all."""
-    return visible_dead_letters(actor).filter(group=group).order_by("-pk").first()
+    """Return the newest letter of a group, else of what was merged into it, whose error stands for all."""
+    letters = visible_dead_letters(actor).order_by("-pk")
+    return letters.filter(group=group).first() or letters.filter(group__merged_into=group).first()
 
 
 def owners_of(group: FailureGroup) -> list[str]:

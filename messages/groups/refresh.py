@@ -16,10 +16,11 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, Sum
 
+from console.audit.models import AuditEntry
 from messages.groups.assign import move
 from messages.groups.figures import blast_of, reach_of, spread_of
 from messages.groups.fingerprint import in_common
-from messages.groups.states import next_state, trend_of
+from messages.groups.states import GROWN_TIMES, next_state, trend_of
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupMinute
 from messages.models.stream import MessageStatus, Operation, Outcome
 
@@ -28,6 +29,7 @@ SAMPLE = 50  # of them whose words make the title
 AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
 STANDS = timedelta(hours=24)  # a failed message without a dead letter counts for a day: nobody can close it
 LATELY = timedelta(hours=3)  # in which one message failing is told from all failing
+ESCALATED = "group.escalated"
 AGAIN = timedelta(seconds=30)  # a group with failed messages is read so often: they may have been delivered meanwhile
 
 WAITING = """
@@ -165,9 +167,23 @@ def _refresh(
     FailureGroup.objects.filter(pk=group.pk).update(**figures)
     age = (now - group.first_seen_at) / timedelta(hours=1)
     happening = trend_of(hours, age_hours=age)
-    if happening and next_state(group.state, happening):
-        action = "group.escalated" if happening == "grow" else "group.calmed"
+    if (
+        happening
+        and next_state(group.state, happening)
+        and not (happening == "grow" and _is_known(group, hours[-1], now))
+    ):
+        action = ESCALATED if happening == "grow" else "group.calmed"
         move(group.pk, group.state, happening, action, now, failures=hours[-1])
+
+
+def _is_known(group: FailureGroup, failures: int, now: datetime) -> bool:
+    """Whether the group escalated in this hour and has not doubled since: who took it then is not told the same again."""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    told = AuditEntry.objects.filter(
+        object_kind="failuregroup", object_id=str(group.pk), action=ESCALATED, at__gte=this_hour
+    )
+    last = told.order_by("-id").first()
+    return last is not None and failures <= GROWN_TIMES * int(last.details.get("failures") or 0)
 
 
 def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -16,7 +16,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import check_can_group, check_can_operate, operated_flows
 from messages.groups.assign import count_in_hours, group_messages
-from messages.groups.fingerprint import VERSION, in_common
+from messages.groups.fingerprint import VERSION, Parts, fingerprint_of, in_common, normal
 from messages.groups.rules import EXACT, USUAL, is_part
 from messages.groups.services import audit, check_reason, fresh, lock_whole
 from messages.groups.sweep import home_rows
@@ -81,13 +81,18 @@ def split_by(group: FailureGroup, part: str, *, by: Actor, reason: str) -> Group
     reason = check_reason(reason)
     if not is_part(part) or part in USUAL:
         raise Invalid("a group is split by queue, broker, reason or key.<name>")
+    if group.by_hand:
+        raise Invalid(f"{group.reference} was taken out by hand, and rules leave it alone: tick letters to take out")
+    if not _is_usual(group):
+        # its row does not say which failures it is for: a rule made from it would take other causes of the flow, too
+        raise Invalid(f"{group.reference} comes of a grouping rule: add {part} to what that rule groups by instead")
     said = NewGroupRule(
         name=f"{group.reference} by {part}"[:120],
         flow=_exactly(group.flow.name),
         step=_exactly(group.step),
         error_type=_exactly(group.error_type),
         destination=_exactly(group.destination),
-        words=f"{EXACT}{group.message}" if group.message else "",
+        words=f"{EXACT}{group.message}",
         parts=(*USUAL, part),
         failure_class=group.failure_class,
     )
@@ -99,8 +104,14 @@ def split_by(group: FailureGroup, part: str, *, by: Actor, reason: str) -> Group
     return rule
 
 
+def _is_usual(group: FailureGroup) -> bool:
+    """Whether a group's failures belong together by the usual four parts, so that its row says all of them."""
+    parts = Parts(step=group.step, error_type=group.error_type, message=group.message, destination=group.destination)
+    return group.fingerprint == fingerprint_of(group.environment_id, group.flow_id, parts)
+
+
 def _exactly(text: str) -> str:
-    return text.replace("*", "?")
+    return text.replace("*", "?") or EXACT
 
 
 def place_waiting(
@@ -151,13 +162,29 @@ def _audit_placed(environment: Environment, by: Actor, reason: str, moved: int) 
 
 @transaction.atomic
 def _place(ids: Collection[UUID]) -> int:
-    letters = _locked(Q(pk__in=ids), Q(state__in=WAITING))
+    letters = _told_by_themselves(_locked(Q(pk__in=ids), Q(state__in=WAITING)))
     homes = home_rows(letters, datetime.now(UTC))
     going = [one for one in letters if homes[one.pk].group_id != one.group_id]
     touched = {one.group_id or 0 for one in going} | {homes[one.pk].group_id for one in going}
     _move(going, {one.pk: homes[one.pk].group_id for one in going})
     FailureGroup.objects.filter(pk__in=touched).update(figures_at=None)
     return len(going)
+
+
+def _told_by_themselves(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Leave out letters that say nothing of their error and are in the group of their message, of which an event told more."""
+    silent = [one for one in letters if one.message_uid and not (one.error_root_type or one.error_message)]
+    groups = FailureGroup.objects.in_bulk({one.group_id for one in silent if one.group_id})
+    told = {
+        one.pk
+        for one in silent
+        if (group := groups.get(one.group_id or 0)) and group.rule_id is None and _says_more(group, one)
+    }
+    return [one for one in letters if one.pk not in told]
+
+
+def _says_more(group: FailureGroup, letter: DeadLetter) -> bool:
+    return bool(group.error_type) or (bool(group.message) and group.message != normal(letter.reason))
 
 
 def _locked(*conditions: Q) -> list[DeadLetter]:

@@ -20,7 +20,7 @@ PARTS = {
     "reason": "why the broker put it aside",
 }
 USUAL = ("step", "error_type", "message", "destination")
-EXACT = "="  # before words: the message without its values is exactly this
+EXACT = "="  # before words: the message without its values is exactly this. Alone, also as a pattern: there is nothing
 KEY = "key."  # key.country: the value of a business key
 MOST_PARTS = 8
 
@@ -80,6 +80,8 @@ def _says(words: str, message: str) -> bool:
 
 
 def _like(pattern: str, text: str) -> bool:
+    if pattern == EXACT:
+        return not text
     return not pattern or _compiled(pattern)(text)
 
 

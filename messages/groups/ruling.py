@@ -197,10 +197,11 @@ def preview_rule(
     for row in found[:LOOKED_AT]:
         failure = failure_of_row(row)
         placed = place(failure, rules)
-        if placed.rule is not draft:
-            continue
+        before = groups.get(row.group_id or 0)
+        if placed.rule is not draft or (before is not None and before.by_hand):
+            continue  # what was taken out by hand stays so, whatever rules say
         fitting += 1
-        if (before := groups.get(row.group_id or 0)) is None or not _is_there(before, placed, environment.pk):
+        if before is None or not _is_there(before, placed, environment.pk):
             ways[(row.group_id, _called(placed))] += 1
     return RulePreview(
         looked_at=min(len(found), LOOKED_AT),
@@ -241,7 +242,7 @@ def _messages(by: Actor, environment: Environment, rules: Sequence[Rule], draft:
     counts = dict(
         GroupHour.objects.filter(hour__gte=since, messages__gt=0).values_list("group_id").annotate(Sum("messages"))
     )
-    groups = visible_groups(by).filter(environment=environment, pk__in=list(counts))
+    groups = visible_groups(by).filter(environment=environment, pk__in=list(counts), by_hand=False)
     return sum(counts[group.pk] for group in groups if place(_as_failure(group), rules).rule is draft)
 
 

@@ -7,7 +7,7 @@ failure that is being stored refers to its group and is wholly before or wholly 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -17,13 +17,16 @@ from django.db.models import Q
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid, NotFound
+from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from messages.access import check_can_operate, possible_owners
-from messages.groups.states import BY_PEOPLE, joined_state, next_state
-from messages.models import FailureGroup, GroupNote
+from messages.groups.assign import move
+from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_before
+from messages.models import DeadLetter, FailureGroup, GroupNote, Message
 
 LONGEST_NOTE = 4_000
 MOST_MERGED = 50
+LATE = timedelta(days=4)  # between a message's first event and its failure
 DONE = {"acknowledge": "group.acknowledged", "resolve": "group.resolved", "reopen": "group.reopened"}
 
 
@@ -125,7 +128,10 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
 
 
 def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
-    """Let a merged group speak for itself again, in the state that it had. Raises Forbidden, Invalid, GroupState."""
+    """Let a merged group speak for itself again, in the state that it had, regressed when it was resolved and failed meanwhile.
+
+    Raises Forbidden, Invalid, GroupState.
+    """
     check_can_operate(by, group.flow)
     reason = check_reason(reason)
     with transaction.atomic():
@@ -140,7 +146,18 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         FailureGroup.objects.filter(pk=target.pk).update(figures_at=None)
         audit(by, "group.taken_apart", now, reason=reason, details={"was in": target.reference})
         audit(by, "group.taken_apart", target, reason=reason, details={"without": now.reference})
+        if now.state in states_before("fail") and _failed_since(now):
+            move(now.pk, now.state, "fail", "group.regressed", datetime.now(UTC))
     return fresh(group)
+
+
+def _failed_since(group: FailureGroup) -> bool:
+    """Whether a letter came, or a message failed, since the group is in its state: another group was told of it."""
+    since = group.state_at
+    messages = Message.objects.filter(
+        group=group, failed_at__gt=since, first_seen_at__gt=since - LATE, first_seen_on__gte=(since - LATE).date()
+    )
+    return DeadLetter.objects.filter(group=group, pk__gte=uuid7_floor(since)).exists() or messages.exists()
 
 
 def lock_whole(group: FailureGroup) -> FailureGroup:

@@ -16,10 +16,11 @@ from django.test.utils import CaptureQueriesContext
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from console.audit.models import AuditEntry
-from console.identity.models import Role, Team, User
+from console.identity.models import Membership, Role, Team, User
 from messages.different import sample, services
 from messages.different.services import find_differences
 from messages.groups.sweep import sweep_groups
+from messages.ingest import catalog
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import DeadLetter, FailureGroup, Flow, Message, MessageStatus
 from messages.schemas.services import NewSchema, add_schema
@@ -50,7 +51,8 @@ def order(number: int, *, vat: bool, **more: Any) -> str:
 
 def fill(failed: int = 30, delivered: int = 60, *, flow: str = FLOW, first: int = 0, **more: Any) -> None:
     """Orders of one flow: those that failed have no VAT number and came from version 2.4 of the shop."""
-    at = datetime.now(UTC) - timedelta(hours=2)
+    # early in an hour: all of them are of one, or the hour itself would be what is different
+    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10)
     events, letters = [], []
     for number in range(failed + delivered):
         ok = number >= failed
@@ -145,7 +147,7 @@ def test_what_is_kept_is_sealed_and_spares_the_bodies(nothing_is_kept: dict[str,
     assert b"vat" not in token
     monkeypatch.setattr(services, "stored_contents", None)  # would raise
 
-    again = find_differences(ROOT, Flow.objects.get(), DeadLetter.objects.all(), window())
+    again = found_by("otto")
 
     assert said(again) == said(first)
 
@@ -155,6 +157,69 @@ def test_a_viewer_never_gets_what_is_kept_for_operators():
     found_by()
 
     assert "customer.vat is missing" not in said(found_by("vera", Role.VIEWER))
+
+
+def through_an_exchange() -> Flow:
+    """Orders that another team's shop sends to its exchange, with their bodies, and the ERP takes from a queue; returns the flow of the exchange."""
+    at = datetime.now(UTC) - timedelta(hours=2)
+    events, letters = [], []
+    for number in range(90):
+        ok, uid = number >= 30, f"order {number} by way of an exchange"
+        sent = {"message_id": uid, "destination": "shop.exchange", "occurred_at": at.isoformat()}
+        events.append(
+            event(
+                **sent, attributes={"shop.secret": "in the shop" if ok else "abroad"},
+                payload={"content_type": "application/json", "body": order(number, vat=ok, card="none" if ok else "4111 1111 1111 1111")},
+            )
+        )  # fmt: skip
+        taken = {"message_id": uid, "destination": FLOW, "system": "erp", "operation": "process"}
+        if ok:
+            events.append(event(**taken, occurred_at=(at + timedelta(seconds=1)).isoformat()))
+        else:
+            letters.append(letter(message_id=uid, origin=FLOW, failed_at=(at + timedelta(seconds=1)).isoformat()))
+    push("/ingest/v1/events", events, key=agent_key())
+    push("/ingest/v1/dead-letters", letters, key=agent_key("harvester"))
+    Message.objects.update(flow=Flow.objects.get(name=FLOW))  # the receiver's event came first
+    shop = Flow.objects.get(name="shop.exchange")
+    Flow.objects.filter(pk=shop.pk).update(team=Team.objects.create(name="Shop"))
+    shop.refresh_from_db()
+    return shop
+
+
+def test_bodies_of_another_teams_flow_are_read_with_the_right_to_that_flow_and_never_told_from_what_is_kept():
+    shop = through_an_exchange()
+    everything = find_differences(ROOT, Flow.objects.get(name=FLOW), DeadLetter.objects.all(), window())
+    assert "customer.vat is missing" in said(everything)
+    assert "shop.secret is abroad" in repr(everything)
+
+    found = found_by()  # an operator of the queue's flow; the exchange's is not theirs to see
+
+    assert (found.bodies_delivered, "customer.vat is missing" in said(found)) == (0, False)
+    assert "shop.secret" not in repr(found)
+    audited = AuditEntry.objects.filter(action="payloads.sampled", object_id=str(shop.pk))
+    assert [one.team_id for one in audited] == [shop.team_id]
+
+
+def test_who_only_looks_at_another_teams_flow_gets_what_is_known_without_its_bodies():
+    shop = through_an_exchange()
+    olga = person("olga", Role.OPERATOR)
+    Membership.objects.create(user=olga, team=shop.team, environment=environment(), role=Role.VIEWER)
+
+    found = find_differences(actor(olga), Flow.objects.get(name=FLOW), DeadLetter.objects.all(), window())
+
+    assert "shop.secret is abroad" in repr(found)
+    assert (found.bodies_delivered, "customer.vat is missing" in said(found)) == (0, False)
+
+
+def test_bodies_are_masked_by_the_rules_of_the_flow_that_they_came_by():
+    shop = through_an_exchange()
+    add_masking_rule(environment(), NewRule(kind="json_path", expression="$.card", flow=shop.name), by=ROOT)
+    catalog.forget()  # rules are at most 3 s old
+
+    found = find_differences(ROOT, Flow.objects.get(name=FLOW), DeadLetter.objects.all(), window())
+
+    assert found.bodies_delivered == 60
+    assert "4111" not in repr(found)
 
 
 def test_masked_values_compare_as_masked_also_those_that_came_before_their_rule():

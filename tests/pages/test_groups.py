@@ -10,9 +10,11 @@ import pytest
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.groups.refresh import refresh_groups
+from messages.groups.regroup import split_by, take_out
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
-from tests.factories import agent_key, environment, event, memory_connection, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
 from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -154,6 +156,22 @@ def test_it_is_given_to_an_operator_noted_and_has_a_runbook():
     assert GroupNote.objects.get().author == "member"
 
 
+def test_letters_of_resolved_groups_are_said_to_wait_and_nobody_calls_them_failing():
+    large, small = two_groups()
+    client = signed_in()
+
+    client.post(f"/groups/{large.reference}/resolve/", {"reason": "over"})
+
+    assert "1 cause in 1 flow." in text_of(client.get("/groups/"))
+    assert "3 dead letters of resolved causes still wait." in text_of(client.get("/groups/"))
+    overview = text_of(client.get("/"))
+    assert "1 flow is failing. 4 messages wait for a person" in overview
+    assert f"1 failed in {small.flow.name}" in overview
+    client.post(f"/groups/{small.reference}/resolve/", {"reason": "over"})
+    assert "Nothing is failing. 4 dead letters of resolved causes still wait." in text_of(client.get("/groups/"))
+    assert "Every cause is resolved. 4 messages still wait for a person" in text_of(client.get("/"))
+
+
 def test_merged_groups_speak_with_one_voice_and_are_taken_apart_again():
     large, small = two_groups()
     client = signed_in()
@@ -175,6 +193,21 @@ def test_merged_groups_speak_with_one_voice_and_are_taken_apart_again():
         large.pk: 3,
         small.pk: 2,
     }
+
+
+def test_a_resolved_group_that_failed_while_another_spoke_for_it_is_regressed_when_it_is_taken_apart():
+    large, small = two_groups()
+    client = signed_in()
+    client.post(f"/groups/{small.reference}/resolve/", {"reason": "over"})
+    client.post(f"/groups/{small.reference}/merge/", {"into": large.reference, "reason": "one trouble"})
+    client.post(f"/groups/{small.reference}/apart/", {"reason": "it was not"})
+    assert FailureGroup.objects.get(pk=small.pk).state == "resolved"
+    client.post(f"/groups/{small.reference}/merge/", {"into": large.reference, "reason": "one trouble"})
+    fails(9, "vat_number is required")
+
+    client.post(f"/groups/{small.reference}/apart/", {"reason": "it was not"})
+
+    assert FailureGroup.objects.get(pk=small.pk).state == "regressed"
 
 
 def test_ticked_letters_are_taken_out_under_a_name_of_their_own():
@@ -210,6 +243,34 @@ def test_a_group_is_split_by_a_business_key_and_what_comes_follows():
         ("FR", f"{whole.reference} by key.country: erp, ErpTimeout, erp.orders, FR"),
     ]  # fmt: skip
     assert fails(9, keys={"order_no": "9", "country": "FR"}).group.name.endswith("FR")
+
+
+def test_a_split_takes_no_other_cause_of_the_flow():
+    """A group of letters whose system and error nobody told is split: the patterns of its rule fit what is empty, not everything."""
+    large, small = two_groups()
+    silent = fails(7, "", system="", reason="", error={"type": "", "message": ""})
+    assert (silent.group.step, silent.group.error_type, silent.group.message) == ("", "", "")
+
+    split_by(silent.group, "queue", by=ROOT, reason="another owner")
+
+    assert fails(8).group_id == large.pk
+    assert fails(9, "vat_number is required").group_id == small.pk
+    assert DeadLetter.objects.get(pk=silent.pk).group.name.startswith(f"{silent.group.reference} by queue")
+
+
+def test_a_group_that_a_rule_or_a_hand_made_is_not_split_by_a_rule_that_would_take_more():
+    large, _ = two_groups()
+    add_rule(environment(), NewGroupRule(name="ERP is away", words="did not answer"), by=ROOT)
+    ruled = fails(7).group
+    by_hand = take_out(large, [DeadLetter.objects.filter(group=large)[0].pk], "The blue one", by=ROOT, reason="x")
+    client = signed_in()
+
+    for group, words in ((ruled, "add queue to what that rule groups by"), (by_hand, "rules leave it alone")):
+        answer = client.post(f"/groups/{group.reference}/split/", {"part": "queue", "reason": "x"})
+
+        assert answer.status_code == 422
+        assert words in text_of(answer)
+    assert GroupRule.objects.count() == 1
 
 
 def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
@@ -277,6 +338,26 @@ def test_another_teams_group_is_not_there_and_a_viewer_may_only_look():
     assert viewer.post("/groups/rules/apply/", {"reason": "x"}).status_code == 403
     assert "You may look" in text_of(viewer.get("/groups/rules/"))
     assert not AuditEntry.objects.filter(object_kind="failuregroup").exists()
+
+
+def test_a_preview_leaves_out_what_was_taken_out_by_hand_as_rules_do():
+    large, _ = two_groups()
+    take_out(large, [DeadLetter.objects.filter(group=large)[0].pk], "The blue one", by=ROOT, reason="x")
+
+    shown = text_of(signed_in().post("/groups/rules/new/?do=preview", {"name": "x", "step": "erp"}))
+
+    assert "It fits 3 dead letters; 3 would be in another group." in shown
+
+
+def test_a_group_whose_letters_are_those_of_what_was_merged_into_it_shows_their_newest():
+    large, small = two_groups()
+    client = signed_in()
+    DeadLetter.objects.filter(group=small).delete()
+    client.post(f"/groups/{large.reference}/merge/", {"into": small.reference, "reason": "x"})
+
+    page = client.get(f"/groups/{small.reference}/")
+
+    assert page.context["sample"] == DeadLetter.objects.filter(group=large).latest("pk")
 
 
 def test_a_preview_counts_only_what_its_reader_may_see():
