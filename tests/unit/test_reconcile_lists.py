@@ -35,6 +35,9 @@ def read(data: bytes | str, *, column: str = "", size: int = 7) -> tuple[list[tu
         ('id,name\n1,"a, b"\n2,"say ""x"""\n', "name", ["a, b", 'say "x"']),
         ("id\tname\n1\ta,b;c\n", "name", ["a,b;c"]),
         ('"4711"\n"a,b"\n', "", ["4711", "a,b"]),
+        ("id\torder_no\tland\n\t4711\tDE\n", "", ["4711"]),  # an empty first cell is a cell
+        ("\torder_no\tland\n0\t4711\tDE\n1\t4712\t\n", "", ["4711", "4712"]),  # and an unnamed first column a column
+        ("\t4711\t\n4712\t\n\u00a0\t\n", "", ["4711", "4712"]),
         ("größe\n→\n=1+1\n-5\n", "", ["größe", "→", "=1+1", "-5"]),
         ("order_no\norder_no\n", "", ["order_no"]),  # the second is a key that is called so
     ],
