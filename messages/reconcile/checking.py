@@ -24,7 +24,7 @@ from messages.models import Reconciliation, ReconciliationCheck
 from messages.reconcile.access import visible_checks
 from messages.reconcile.calendar import due_after
 from messages.reconcile.services import RESTING, ListBusy, State, queue_again
-from messages.saved.outbox import queue_mail
+from messages.saved.outbox import queue_mail, withdraw_mails
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=1)
@@ -127,6 +127,8 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
         row.save(update_fields=["waiting_for", "next_look_at"])
         return False
     changed = outcome.state != row.state
+    if outcome.state == Check.STOPPED:
+        withdraw_mails(about_of(row.pk), outcome.problem)
     if outcome.state != Check.CALM or (changed and row.state == Check.RAISED):
         _tell(check, row, outcome)
         row.told_at = now
