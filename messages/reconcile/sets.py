@@ -64,7 +64,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="repeated",
             label="Twice on the list",
-            meaning="keys that the list says more than once; each is one key above",
+            meaning="keys that the list says more than once; each is one key above, and what is counted are the lines that say it again",
             kinds=(PROCESSED, NEVER),
             repeated=True,
         ),
