@@ -301,6 +301,13 @@ def test_rights_that_were_removed_stop_it_and_it_says_so_without_what_it_looks_f
     assert AuditEntry.objects.filter(action="subscription.stopped").count() == 1
 
 
+@override_settings(SEARCH_BACKEND="elasticsearch")
+@pytest.mark.parametrize("of", ["messages", DEAD])
+def test_words_of_payloads_are_refused_in_words_that_are_true_with_elasticsearch(of: str):
+    with pytest.raises(BadQuery, match="a search for words of payloads cannot be saved: only Elasticsearch finds them"):
+        saved(ada(), q="flow:orders payload:refused", of=of)
+
+
 def waiting_mail(user: User) -> SavedSearch:
     """Return a search whose mail waits: its server was away."""
     search = saved(user, q="order_no:4711", of="messages")
