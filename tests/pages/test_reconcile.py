@@ -155,6 +155,7 @@ def test_it_is_compared_again_cancelled_given_another_list_and_removed():
     assert client.post(f"{page}list/", {"keys": "", "column": ""}).status_code == 422
     assert client.post(f"{page}list/", {"keys": "9\n"}).status_code == 303
     reconcile()
+    assert f"{page}csv" in client.get(page, HTTP_HX_REQUEST="true").content.decode()  # there without a reload
     assert "1 key = 0 arrived + 1 never seen" in text_of(client.get(page)).replace("1 keys", "1 key")
     assert client.post(f"{page}remove/").status_code == 303
     assert client.get(page).status_code == 404
