@@ -125,9 +125,16 @@ def test_chunks_make_no_difference(data: str, size: int):
     assert whole(max(3, size)) == whole(10_000)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+49", "-5", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+49", "-5", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff20SUM(A1)"]
+)
 def test_no_cell_is_a_formula(text: str):
     assert safe_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_no_separator_makes_a_cell_that_begins_with_a_formula(separator: str):
+    assert csv_line([f"x{separator}=1+1"]) == f'"x{separator}=1+1"\r\n'
 
 
 @given(
