@@ -107,9 +107,16 @@ def _begin(check: ReconciliationCheck) -> Outcome:
 
 
 def _verdict(one: Reconciliation) -> Outcome:
-    wrong = [f"{one.never:,} of {one.listed:,} keys were never seen"] if one.never else []
+    wrong = [f"{one.never:,} of {one.listed:,} keys never seen"] if one.never else []
     wrong += [f"{one.failed:,} failed"] if one.failed else []
-    wrong += [f"{one.bad_lines:,} lines of the list cannot be read"] if one.bad_lines else []
+    wrong += (
+        [f"{one.moving:,} still on the way"] if one.moving else []
+    )  # nobody has said that they reached their receiver
+    wrong += (
+        [f"{one.bad_lines:,} line{'' if one.bad_lines == 1 else 's'} of the list cannot be read"]
+        if one.bad_lines
+        else []
+    )
     return Outcome(state=Check.RAISED if wrong else Check.CALM, problem=", ".join(wrong), decided=one)
 
 
@@ -149,7 +156,7 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
 
 def _tell(check: ReconciliationCheck, row: ReconciliationCheck, outcome: Outcome) -> None:
     """Write the mail of this occurrence: counts and links, never a key. Who may not see the flow any more is told no name of it."""
-    said = outcome.problem or "every key of the list arrived and nothing failed"
+    said = outcome.problem or "every key of the list was processed"
     subject = f"[{check.environment.name}] {check.name}: {said}"
     lines = [f"“{check.name}” in {check.environment.name}, due {row.due_at:%Y-%m-%d %H:%M} UTC: {said}."]
     if outcome.state == Check.STOPPED:
