@@ -6,7 +6,6 @@ Numbers stay as they were written (1284.50 is not 1284.5: a receiver may care), 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,19 +14,29 @@ from typing import Any
 from lxml import etree
 
 from console.core.nesting import deeper_than
+from console.core.tables import rows_of_csv
 
 MOST_BYTES = 4 * 1024 * 1024
 MOST_LINES = 60_000
 MOST_DEPTH = 64
+MOST_PREFIXES = 100
 HEX_BYTES = 32 * 1024
 SHORTEST_LINE = 16
 STEP = "  "
 
 
 class Number(str):
-    """A JSON number as it was written."""
+    """A JSON number as it was written: 4711 is not the text "4711", in lists and objects neither."""
 
     __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +155,18 @@ def _xml(body: bytes) -> Any:
         raise _NotThis from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise _NotThis  # entities are compared as they were written, never expanded
+    if _most_prefixes(root) > MOST_PREFIXES:
+        raise _NotThis
     return root
+
+
+def _most_prefixes(root: Any) -> int:
+    """Return how many namespaces one place of the document knows at most: each element is asked for all of its own."""
+    most = known = 0
+    for event, _ in etree.iterwalk(root, events=("start-ns", "end-ns")):
+        known += 1 if event == "start-ns" else -1
+        most = max(most, known)
+    return most
 
 
 def _xml_lines(root: Any, depth: int) -> Iterator[str]:
@@ -155,9 +175,10 @@ def _xml_lines(root: Any, depth: int) -> Iterator[str]:
     if not isinstance(root.tag, str):
         yield f"{indent}{etree.tostring(root, encoding='unicode', with_tail=False)}"
         return
-    name = _name(root, root.tag)
-    declared = [(f"xmlns:{p}" if p else "xmlns", uri) for p, uri in root.nsmap.items() if _is_new(root, p, uri)]
-    named = sorted(declared, key=lambda one: one[0]) + sorted((_name(root, at), value) for at, value in root.items())
+    known, above = root.nsmap, _namespaces_above(root)
+    declared = [(f"xmlns:{p}" if p else "xmlns", uri) for p, uri in known.items() if above.get(p) != uri]
+    named = sorted(declared, key=lambda one: one[0]) + sorted((_name(known, at), value) for at, value in root.items())
+    name = _name(known, root.tag)
     attributes = "".join(f" {at}={json.dumps(value, ensure_ascii=False)}" for at, value in named)
     text = (root.text or "").strip()
     if len(root) == 0:
@@ -173,27 +194,23 @@ def _xml_lines(root: Any, depth: int) -> Iterator[str]:
     yield f"{indent}</{name}>"
 
 
-def _is_new(element: Any, prefix: str | None, uri: str) -> bool:
+def _namespaces_above(element: Any) -> dict[str | None, str]:
     above = element.getparent()
-    return above is None or above.nsmap.get(prefix) != uri
+    return {} if above is None else above.nsmap
 
 
-def _name(element: Any, tag: str) -> str:
+def _name(known: dict[str | None, str], tag: str) -> str:
     """Return a tag or attribute with the prefix that the document gives its namespace."""
     if not tag.startswith("{"):
         return tag
     uri, _, local = tag[1:].partition("}")
-    prefix = next((known for known, of in element.nsmap.items() if of == uri), None)
+    prefix = next((one for one, of in known.items() if of == uri), None)
     return f"{prefix}:{local}" if prefix else local
 
 
 def _csv_lines(text: str) -> Iterator[str]:
     try:
-        dialect: Any = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
-    try:
-        for row in csv.reader(io.StringIO(text), dialect):
+        for row in rows_of_csv(text):
             yield " │ ".join(cell.strip().replace("\n", "⏎") for cell in row)
     except csv.Error as error:
         raise _NotThis from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
+from console.core.tables import rows_of_csv
 from messages.compare.canonical import canonical
 from messages.compare.changes import joined, type_of
 from messages.masking.rules import MARK
@@ -159,11 +159,7 @@ def _local(tag: str) -> str:
 
 def _csv(found: Features, body: bytes) -> None:
     whole = body.decode("utf-8-sig", "replace")
-    try:
-        dialect: Any = csv.Sniffer().sniff(whole[:4096], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
-    rows = csv.reader(io.StringIO(whole), dialect)
+    rows = rows_of_csv(whole)
     try:
         names = next(rows, [])
         found.add("columns", "", _number(len(names)))

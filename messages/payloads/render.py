@@ -6,9 +6,9 @@ Pygments escapes what it prints; nothing of a body ever reaches a page as markup
 from __future__ import annotations
 
 import csv
-import io
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 from django.utils.html import escape
@@ -21,6 +21,7 @@ from pygments.lexers import JavaLexer, JsonLexer, PythonTracebackLexer, TextLexe
 from pygments.lexers.special import OutputLexer
 
 from console.core.nesting import deeper_than
+from console.core.tables import rows_of_csv
 
 SHOWN_BYTES = 256 * 1024
 SHOWN_LINES = 5_000
@@ -98,11 +99,7 @@ def _pretty_xml(body: bytes) -> str | None:
 
 def _aligned_csv(text: str) -> str | None:
     try:
-        dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
-    try:
-        rows = list(csv.reader(io.StringIO(text), dialect))[:SHOWN_LINES]
+        rows = list(islice(rows_of_csv(text), SHOWN_LINES))
     except csv.Error:
         return None
     if not rows or len(rows[0]) < 2:

@@ -24,7 +24,7 @@ from messages.models import Reconciliation, ReconciliationCheck
 from messages.reconcile.access import visible_checks
 from messages.reconcile.calendar import due_after
 from messages.reconcile.services import RESTING, ListBusy, State, queue_again
-from messages.saved.outbox import queue_mail
+from messages.saved.outbox import queue_mail, withdraw_mails
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=1)
@@ -107,9 +107,16 @@ def _begin(check: ReconciliationCheck) -> Outcome:
 
 
 def _verdict(one: Reconciliation) -> Outcome:
-    wrong = [f"{one.never:,} of {one.listed:,} keys were never seen"] if one.never else []
+    wrong = [f"{one.never:,} of {one.listed:,} keys never seen"] if one.never else []
     wrong += [f"{one.failed:,} failed"] if one.failed else []
-    wrong += [f"{one.bad_lines:,} lines of the list cannot be read"] if one.bad_lines else []
+    wrong += (
+        [f"{one.moving:,} still on the way"] if one.moving else []
+    )  # nobody has said that they reached their receiver
+    wrong += (
+        [f"{one.bad_lines:,} line{'' if one.bad_lines == 1 else 's'} of the list cannot be read"]
+        if one.bad_lines
+        else []
+    )
     return Outcome(state=Check.RAISED if wrong else Check.CALM, problem=", ".join(wrong), decided=one)
 
 
@@ -127,6 +134,8 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
         row.save(update_fields=["waiting_for", "next_look_at"])
         return False
     changed = outcome.state != row.state
+    if outcome.state == Check.STOPPED:
+        withdraw_mails(about_of(row.pk), outcome.problem)
     if outcome.state != Check.CALM or (changed and row.state == Check.RAISED):
         _tell(check, row, outcome)
         row.told_at = now
@@ -147,7 +156,7 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
 
 def _tell(check: ReconciliationCheck, row: ReconciliationCheck, outcome: Outcome) -> None:
     """Write the mail of this occurrence: counts and links, never a key. Who may not see the flow any more is told no name of it."""
-    said = outcome.problem or "every key of the list arrived and nothing failed"
+    said = outcome.problem or "every key of the list was processed"
     subject = f"[{check.environment.name}] {check.name}: {said}"
     lines = [f"“{check.name}” in {check.environment.name}, due {row.due_at:%Y-%m-%d %H:%M} UTC: {said}."]
     if outcome.state == Check.STOPPED:

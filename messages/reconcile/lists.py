@@ -18,6 +18,7 @@ KEY_BYTES = 256  # a message's key is no longer, see messages.ingest.clean
 LINE_BYTES = 64 * 1024
 BAD_KEPT = 100
 DELIMITERS = "\t;,"
+LINE_ENDS = " \r\n"
 
 
 class ListTooLarge(ConsoleError):
@@ -86,18 +87,19 @@ class ListReader:
         if raw is None:
             return self._is_bad(f"it has more than {LINE_BYTES // 1024} KiB")
         try:
-            text = raw.decode().strip()
+            text = raw.decode().strip(LINE_ENDS)  # no tab: before a line's first cell it is an empty one
         except UnicodeDecodeError:
             return self._is_bad("it is not UTF-8")
-        if not text.strip(DELIMITERS + " "):
+        if all(one in DELIMITERS or one.isspace() for one in text):
             self.blank += 1
             return None
-        cells = self._cells(text)
         if self._place is None:
-            if self._is_header(cells or []):
-                self._delimiter = _delimiter_of(text) if len(cells or []) > 1 else ""
+            header = self._cells(text) or []
+            if self._is_header(header):
+                self._delimiter = _delimiter_of(text) if len(header) > 1 else ""
                 return None
             self._place = -1
+        cells = self._cells(text if self._delimiter else text.strip())
         if cells is None:
             return self._is_bad("a quotation mark is not closed")
         return self._of_cells(cells)

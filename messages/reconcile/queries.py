@@ -106,5 +106,6 @@ def letters_of_keys(actor: Actor, keys: Sequence[ReconciledKey]) -> dict[UUID, D
     messages = [one.message_uid for one in keys if one.message_uid is not None]
     if not messages:
         return {}
-    rows = visible_dead_letters(actor).filter(message_uid__in=messages).order_by("pk")
-    return {letter.message_uid: letter for letter in rows if letter.message_uid is not None}
+    rows = visible_dead_letters(actor).filter(message_uid__in=messages)
+    newest = rows.order_by("message_uid", "-pk").distinct("message_uid")  # one may have died thousands of times
+    return {letter.message_uid: letter for letter in newest if letter.message_uid is not None}

@@ -27,6 +27,7 @@ State = Reconciliation.State
 RECEIVING_LEASE = timedelta(minutes=10)  # between two parts of a list; after that its upload is taken for dead
 COPIED = 20_000  # lines a transaction
 LONGEST = timedelta(days=92)
+YEARS = (1970, 9998)
 STEP_LEASE = timedelta(seconds=150)  # a worker's task is killed after two minutes
 RESTING = (State.WAITING, State.DONE, State.CANCELLED, State.FAILED)
 
@@ -61,6 +62,10 @@ def begin_reconciliation(
     key_name, name = check_names(said.key_name, said.name)
     if said.until <= said.since:
         raise Invalid("the period ends after it begins")
+    if (
+        said.since.year < YEARS[0] or said.until.year > YEARS[1]
+    ):  # days around it are looked at as well, and calendars end
+        raise Invalid(f"a period lies between the years {YEARS[0]} and {YEARS[1]}")
     if said.until - said.since > LONGEST:
         raise Invalid(f"a period has at most {LONGEST.days} days")
     made = Reconciliation(

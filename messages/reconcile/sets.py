@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.core.errors import NotFound
 
+FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 PROCESSED, FAILED, MOVING, NEVER, UNLISTED = 1, 2, 3, 4, 5
 
 
@@ -64,7 +65,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="repeated",
             label="Twice on the list",
-            meaning="keys that the list says more than once; each is one key above",
+            meaning="keys that the list says more than once; each is one key above, and what is counted are the lines that say it again",
             kinds=(PROCESSED, NEVER),
             repeated=True,
         ),
@@ -86,9 +87,12 @@ def set_named(slug: str) -> KeySet:
 
 
 def safe_cell(value: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula: one that begins with = + - @, a tab or a line end gets an apostrophe."""
+    """Return a cell that no spreadsheet takes for a formula: one that begins with = + - @, a tab or a line end gets an apostrophe.
+
+    So do their full-width forms, which spreadsheets of East Asian locales read alike.
+    """
     text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+    return f"'{text}" if text[:1] and text[0] in FORMULA else text
 
 
 def csv_line(cells: list[object]) -> str:
@@ -97,6 +101,6 @@ def csv_line(cells: list[object]) -> str:
 
 
 def _cell(text: str) -> str:
-    if any(one in text for one in ',"\r\n;'):
+    if any(one in text for one in ',"\r\n;\t'):
         return '"' + text.replace('"', '""') + '"'
     return text

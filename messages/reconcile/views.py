@@ -19,7 +19,8 @@ from messages.access import can_operate, get_visible_flow_named
 from messages.catalog.queries import flow_names
 from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
-from messages.models import DeadLetter, Reconciliation
+from messages.journeys.views_links import KEY_NAME
+from messages.models import DeadLetter, ReconciledKey, Reconciliation
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
 from messages.reconcile.forms import ListForm, ReconciliationForm
@@ -181,16 +182,26 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
         may_tick = (
             letter is not None and letter.state == DeadLetter.State.OPEN and can_operate(request.actor, letter.flow)
         )
-        rows.append((row, letter, may_tick))
+        rows.append((row, _address(one, row), letter, may_tick))
     context = {
         "one": one,
         "set": key_set,
         "count": getattr(one, NUMBERS[slug]),
         "page": found,
         "rows": rows,
-        "tickable": any(may_tick for _, _, may_tick in rows),
+        "tickable": any(may_tick for *_, may_tick in rows),
     }
     return render_page(request, "messaging/reconciliation_keys.html", "messaging/_reconciliation_keys.html", context)
+
+
+def _address(one: Reconciliation, row: ReconciledKey) -> str:
+    """Return where a key leads: to its messages, or to the one that decided where no deep link can name it; "" for one never seen."""
+    if row.message_uid is None:
+        return ""
+    as_path = row.key.isprintable() and not {".", ".."} & set(row.key.split("/"))
+    if row.messages > 1 and as_path and KEY_NAME.fullmatch(one.key_name):
+        return reverse("k", args=[one.key_name, row.key])
+    return reverse("message", args=[row.message_uid])
 
 
 @require_safe

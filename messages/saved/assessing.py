@@ -19,9 +19,9 @@ from console.audit.services import record_audit
 from console.identity.actor import SYSTEM, Actor, actor_of
 from messages.models import Subscription
 from messages.saved.access import visible_saved_searches
-from messages.saved.judge import BROKEN, CALM, NEW, RAISED, STOPPED, Known, judge
+from messages.saved.judge import BROKEN, CALM, RAISED, STOPPED, Known, judge
 from messages.saved.matching import Found, TooSlow, find_matches
-from messages.saved.outbox import queue_mail
+from messages.saved.outbox import queue_mail, withdraw_mails
 from messages.saved.words import calendar_of, letter_of
 from messages.search.query import BadQuery
 from messages.search.window import BadWindow
@@ -116,7 +116,7 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
         fingerprint=row.fingerprint,
         digest_minutes=row.digest_minutes,
     )
-    telling = judge(known, state, fingerprint, now=now).telling if state != NEW else ""
+    telling = judge(known, state, fingerprint, now=now).telling if look.state is not None else ""
     row.problem = look.problem[:500]
     row.state_since = now if state != row.state else row.state_since
     row.state, row.last_looked_at = state, now
@@ -124,6 +124,8 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
     if look.found is not None:
         row.count = look.found.count
         row.last_matched_at = now if look.found.count else row.last_matched_at
+    if state == STOPPED:
+        withdraw_mails(about_of(row.pk), look.problem)
     if telling:
         row.told, row.told_at, row.told_count, row.fingerprint = state, now, row.told_count + 1, fingerprint
         letter = letter_of(subscription, telling, look.found, look.problem, base=settings.CONSOLE_URL)

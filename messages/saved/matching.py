@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Func, QuerySet
 from django.urls import reverse
@@ -22,11 +23,12 @@ from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_messages
 from messages.models import DeadLetter, Message, SavedSearch
 from messages.search.conditions import Scope
+from messages.search.elsewhere import asks_for_payload
 from messages.search.naming import name_of
 from messages.search.parse import parse_query
-from messages.search.postgres import DEAD_LETTERS, MESSAGES, names_several, to_q
+from messages.search.postgres import DEAD_LETTERS, MESSAGES, Target, names_several, to_q
 from messages.search.queries import bounds
-from messages.search.query import Query
+from messages.search.query import BadQuery, Query
 from messages.search.window import EARLIEST, Window, parse_window
 
 SHOWN = 10
@@ -109,12 +111,21 @@ def check_asked(actor: Actor, environment: Environment, of: str, q: str, window:
 
 def _rows(actor: Actor, search: SavedSearch, *, since: datetime | None = None) -> QuerySet[Any]:
     query, now = parse_query(search.q), datetime.now(UTC)
+    _check_it_can_be_kept(query, DEAD_LETTERS if search.of == SavedSearch.Of.DEAD_LETTERS else MESSAGES)
     window = parse_window(search.window, now=now) if search.window else None
     if search.of == SavedSearch.Of.DEAD_LETTERS:
         return _letters(actor, search.environment, query, window, now, since)
     if since is not None:
         window = Window(since=since, until=parse_window(None, now=now).until)
     return _messages(actor, search.environment, query, window, now)
+
+
+def _check_it_can_be_kept(query: Query, target: Target) -> None:
+    """Raise BadQuery for what the list finds in Elasticsearch alone: what is kept is counted, and told of, from PostgreSQL."""
+    if settings.SEARCH_BACKEND != "postgresql" and asks_for_payload(query, target):
+        raise BadQuery(
+            "a search for words of payloads cannot be saved: only Elasticsearch finds them, and it may be away or behind"
+        )
 
 
 def _letters(

@@ -126,6 +126,20 @@ def _mark(mail: OutboxMail, **columns: object) -> None:
     OutboxMail.objects.filter(pk=mail.pk, attempt=mail.attempt, state=OutboxMail.State.WAITING).update(**columns)
 
 
+def withdraw_mails(about: str, why: str) -> int:
+    """Send no mail of this subscription or check that still waits, in the transaction of what ended it; return how many.
+
+    One that a worker has in hand at this moment may go all the same.
+    """
+    waiting = OutboxMail.objects.filter(about=about, state=OutboxMail.State.WAITING)
+    return waiting.update(
+        state=OutboxMail.State.GIVEN_UP,
+        answer=f"not sent: {why}"[:500],
+        next_try_at=None,
+        finished_at=datetime.now(UTC),
+    )
+
+
 def answer_of(error: Exception) -> str:
     """Return what a mail server, or the way to it, said, in one line; never a login."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):

@@ -22,8 +22,10 @@ from messages.saved.access import (
     own_subscriptions,
     teams_to_share_with,
 )
+from messages.saved.assessing import about_of
 from messages.saved.calendars import DAY_MINUTES, working_time
 from messages.saved.matching import check_asked
+from messages.saved.outbox import withdraw_mails
 
 MOST_SEARCHES = 200  # of one person in one environment
 LONGEST_SILENCE = 7 * 24 * 60  # minutes of working time
@@ -97,6 +99,8 @@ def remove_search(search: SavedSearch, *, by: Actor, reason: str = "") -> None:
     """Remove a saved search and every subscription to it, audited. Raises Forbidden."""
     check_can_change_saved_search(by, search)
     _audit(by, "saved_search.removed", search, reason=reason.replace("\x00", "").strip()[:1000])
+    for pk in Subscription.objects.filter(search=search).values_list("pk", flat=True):
+        withdraw_mails(about_of(pk), "the saved search is removed")
     search.delete()
 
 
@@ -149,6 +153,7 @@ def unsubscribe(search: SavedSearch, *, by: Actor) -> None:
     if found is None:
         raise NotFound("you are not subscribed to this saved search")
     _audit_subscription(by, "subscription.removed", found, search)
+    withdraw_mails(about_of(found.pk), "the subscription has ended")
     found.delete()
 
 

@@ -96,7 +96,13 @@ def test_the_map_and_the_charts_of_the_estate_come_with_the_bundle_that_set_up_w
     visitor.on("response", lambda answer: loaded.append(answer.url) if "/vega/" in answer.url else None)
 
     visitor.goto("/topology/?environment=demo")
-    for system in ("shop", "order-service", "erp", "billing", "shipping"):  # and waybill, when a letter was replayed before
+    for system in (
+        "shop",
+        "order-service",
+        "erp",
+        "billing",
+        "shipping",
+    ):  # and waybill, when a letter was replayed before
         expect(visitor.locator("svg.map a.box", has_text=system).first).to_be_attached()
     assert loaded == []
     visitor.goto("/figures/?environment=demo&window=1h")

@@ -235,6 +235,8 @@ def test_words_of_a_payload_leave_with_the_payload_and_with_the_permission(noted
         return len(documents(nested={"path": "payload", "query": {"match": {"payload.text": "fox"}}}))
 
     assert with_words() == 2
+    letter = stored_letter(origin="orders", body="a quick wolf")
+    wolves = {"path": "payload", "query": {"match": {"payload.text": "wolf"}}}
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM messaging_payload WHERE id IN (SELECT id FROM messaging_event WHERE message_id LIKE 'p1%')"
@@ -243,11 +245,13 @@ def test_words_of_a_payload_leave_with_the_payload_and_with_the_permission(noted
     assert with_words() == 2  # not due: retention has not asked
     keep_up(datetime.now(UTC) + timedelta(days=20))
     assert with_words() == 1
+    assert {one["kind"] for one in documents(nested=wolves)} == {"letter"}
 
     Flow.objects.update(payload_search=False)
     keep_up()
     assert with_words() == 0
-    assert searched() == stored()
+    assert documents(nested=wolves) == []
+    assert searched() == stored() | {str(letter.pk)}
 
 
 def test_an_index_that_a_late_request_made_again_is_deleted_and_a_strangers_is_not(noted: None):

@@ -212,3 +212,19 @@ def test_a_check_is_added_read_changed_given_its_list_and_removed():
     assert ada("post", "reconciliation-checks", wanted | {"due": "7 o'c"}).status_code == 400
     assert ada("delete", one).status_code == 204
     assert ada("get", one).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        {"since": "0001-01-01T00:00:00Z", "until": "0001-01-02T00:00:00Z"},
+        {"since": "9999-12-30T00:00:00Z", "until": "9999-12-31T00:00:00Z"},
+    ],
+)
+def test_a_period_where_calendars_end_is_refused_before_its_list_comes(period: dict[str, str]):
+    flow()
+
+    answer = Caller("ada", Role.OPERATOR)("post", "reconciliations", WANTED | period | {"keys": ["1"]})
+
+    assert (answer.status_code, answer.json()["detail"]) == (400, "a period lies between the years 1970 and 9998")
+    assert not Reconciliation.objects.exists()

@@ -155,6 +155,7 @@ def test_it_is_compared_again_cancelled_given_another_list_and_removed():
     assert client.post(f"{page}list/", {"keys": "", "column": ""}).status_code == 422
     assert client.post(f"{page}list/", {"keys": "9\n"}).status_code == 303
     reconcile()
+    assert f"{page}csv" in client.get(page, HTTP_HX_REQUEST="true").content.decode()  # there without a reload
     assert "1 key = 0 arrived + 1 never seen" in text_of(client.get(page)).replace("1 keys", "1 key")
     assert client.post(f"{page}remove/").status_code == 303
     assert client.get(page).status_code == 404
@@ -222,3 +223,34 @@ def test_pages_make_as_many_queries_for_many_rows_as_for_few(django_assert_max_n
     for path in ("/reconciliations/", f"/reconciliations/{one.pk}/never-seen/", f"/reconciliations/{one.pk}/failed/"):
         with django_assert_max_num_queries(9):
             assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key_name", "key"),
+    [
+        ("order_no", "47\n11"),
+        ("order/no", "4711"),
+        ("Auftrag Nr.", "4711"),
+        ("order_no", "a/b?c#d"),
+        ("order_no", ".."),
+    ],
+)
+def test_keys_that_no_deep_link_can_name_lead_to_their_message(key_name: str, key: str):
+    first, second = message(key, key_name=key_name), message(key, key_name=key_name)
+    one = compared("other", key_name=key_name)
+
+    client = signed_in("viewer", Role.VIEWER)
+    page = client.get(f"/reconciliations/{one.pk}/not-on-the-list/")
+
+    assert page.status_code == 200
+    address = html.unescape(page.content.decode()).partition('class="wide"><a href="')[2].partition('"')[0]
+    assert client.get(address).status_code == 200
+    assert str(max(first, second)) in address or (address.startswith("/k/") and ".." not in address)
+
+
+def test_lines_that_say_a_key_again_are_counted_as_lines():
+    one = compared("1\n1\n1\n1\n")
+
+    page = text_of(signed_in("viewer", Role.VIEWER).get(f"/reconciliations/{one.pk}/repeated/"))
+
+    assert "Twice on the list: 3 lines" in page

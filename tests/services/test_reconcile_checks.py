@@ -13,7 +13,7 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid
 from console.identity.models import Membership, Role, User
-from messages.models import OutboxMail, Reconciliation, ReconciliationCheck
+from messages.models import MessageStatus, OutboxMail, Reconciliation, ReconciliationCheck
 from messages.reconcile.calendar import due_after
 from messages.reconcile.check_services import NewCheck, add_check, change_check, receive_list_of_check, remove_check
 from messages.reconcile.checking import claim, look_at, run_checks, settle
@@ -95,13 +95,24 @@ def test_a_list_that_came_is_compared_again_when_it_is_due_and_what_is_missing_i
     assert (received.never, received.processed) == (0, 2)
 
 
+def test_keys_that_nobody_processed_yet_are_no_proof_and_raise_it():
+    one = check()
+    message("1")
+    message("2", MessageStatus.MOVING)
+    receive_list_of_check(one, [b"1\n2\n"], by=operator())
+
+    assert on_due(one) == 1
+
+    assert (one.state, one.problem) == ("raised", "1 still on the way")
+
+
 def test_failed_and_missing_keys_raise_it_and_the_next_good_day_is_told_once():
     one = check()
     receive_list_of_check(one, [b"1\n2\na,b\n"], by=operator())
 
     assert on_due(one) == 1
     assert one.state == "raised"
-    assert one.problem == "2 of 2 keys were never seen, 1 lines of the list cannot be read"
+    assert one.problem == "2 of 2 keys never seen, 1 line of the list cannot be read"
     mail = OutboxMail.objects.get()
     assert f"/reconciliations/{Reconciliation.objects.get().pk}/?environment=production" in mail.body
     assert mail.to == "ada@example.com"
@@ -111,7 +122,7 @@ def test_failed_and_missing_keys_raise_it_and_the_next_good_day_is_told_once():
         receive_list_of_check(one, [b"3\n"], by=operator())
     assert on_due(one) == 1
     assert (one.state, len(subjects())) == ("calm", 2)
-    assert subjects()[1].endswith("every key of the list arrived and nothing failed")
+    assert subjects()[1].endswith("every key of the list was processed")
 
 
 def test_a_list_sent_again_takes_the_place_of_the_first_of_that_day():

@@ -23,7 +23,7 @@ from messages.reconcile.services import (
     remove_reconciliation,
 )
 from messages.reconcile.sets import SETS
-from tests.factories import actor, person, stored_letter
+from tests.factories import ROOT, actor, person, stored_letter
 from tests.services.reconciling import begun, compared, flow, message, operator
 
 pytestmark = pytest.mark.django_db
@@ -123,3 +123,15 @@ def test_pages_and_sets_are_served_by_their_index():
         plan = rows.order_by("reconciliation_id", "kind", "key")[:51].explain()
         assert index in plan, plan
         assert "Sort" not in plan, plan
+
+
+def test_of_a_message_that_died_again_and_again_the_newest_letter_alone_is_read(django_assert_num_queries: Any):
+    first, second = (stored_letter(message_id="m-1", origin="orders", keys={"order_no": "1"}) for _ in range(2))
+    one = compared("1\n", of=first.flow)
+
+    rows = find_keys(one, SETS["failed"]).rows
+    with django_assert_num_queries(1) as captured:
+        found = letters_of_keys(ROOT, rows)
+
+    assert list(found.values()) == [second]
+    assert "DISTINCT ON" in captured[0]["sql"]

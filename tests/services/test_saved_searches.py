@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.test import override_settings
 
 from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -204,3 +205,10 @@ def test_searches_that_take_too_long_are_given_up_and_the_rest_is_not_counted(mo
     found = counts_of(actor(user), searches)
 
     assert {one.count for one in found.values()} == {None}
+
+
+@override_settings(SEARCH_BACKEND="elasticsearch")
+@pytest.mark.parametrize("of", ["messages", DEAD])
+def test_words_of_payloads_are_refused_in_words_that_are_true_with_elasticsearch(of: str):
+    with pytest.raises(BadQuery, match="a search for words of payloads cannot be saved: only Elasticsearch finds them"):
+        saved(ada(), q="flow:orders payload:refused", of=of)

@@ -17,10 +17,12 @@ from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Flow, OutboxMail, SavedSearch, Subscription
 from messages.saved import assessing
 from messages.saved.assessing import claim, look_at, look_at_subscriptions, settle
+from messages.saved.matching import TooSlow
 from messages.saved.services import (
     NewSearch,
     Wish,
     change_search,
+    remove_search,
     subscribe,
     unsubscribe,
 )
@@ -293,3 +295,45 @@ def test_a_look_has_an_end(monkeypatch: pytest.MonkeyPatch):
 
     assert assessing.look_at_subscriptions(budget_s=0) == 0
     assert Subscription.objects.get().attempt == 0
+
+
+def waiting_mail(user: User) -> SavedSearch:
+    """Return a search whose mail waits: its server was away."""
+    search = saved(user, q="order_no:4711", of="messages")
+    subscribe(search, Wish(when="matches"), by=actor(user))
+    push("/ingest/v1/events", [event(destination="orders", keys={"order_no": "4711"})], key=agent_key())
+    assert look(1) == 1
+    OutboxMail.objects.update(state="waiting", next_try_at=datetime.now(UTC), finished_at=None, answer="")
+    return search
+
+
+@pytest.mark.parametrize("end", ["rights", "unsubscribed", "removed"])
+def test_a_mail_that_still_waits_when_its_subscription_ends_is_not_sent(end: str):
+    user = ada()
+    search = waiting_mail(user)
+    if end == "rights":
+        Membership.objects.filter(user=user).delete()
+        look(10)
+    elif end == "unsubscribed":
+        unsubscribe(search, by=actor(user))
+    else:
+        remove_search(search, by=actor(user))
+
+    mail = OutboxMail.objects.get(body__contains="4711")
+    assert (mail.state, mail.next_try_at) == ("given_up", None)
+    assert mail.answer.startswith("not sent: ")
+
+
+def test_a_look_that_cannot_say_tells_nothing(monkeypatch: pytest.MonkeyPatch):
+    user = ada()
+    letter = stored_letter()
+    subscribe(saved(user), Wish(when="matches"), by=actor(user))
+    assert look(1) == 1
+    letter.delete()
+    assert look(3) == 0  # calm again, and not told yet: two mails in five minutes would be a storm
+
+    def too_slow(*_: object, **__: object) -> None:
+        raise TooSlow("the search took longer than 5 s and was given up: narrow it down")
+
+    monkeypatch.setattr("messages.saved.assessing.find_matches", too_slow)
+    assert look(20) == 0  # it told "it matches nothing any more", with nothing seen

@@ -35,6 +35,9 @@ def read(data: bytes | str, *, column: str = "", size: int = 7) -> tuple[list[tu
         ('id,name\n1,"a, b"\n2,"say ""x"""\n', "name", ["a, b", 'say "x"']),
         ("id\tname\n1\ta,b;c\n", "name", ["a,b;c"]),
         ('"4711"\n"a,b"\n', "", ["4711", "a,b"]),
+        ("id\torder_no\tland\n\t4711\tDE\n", "", ["4711"]),  # an empty first cell is a cell
+        ("\torder_no\tland\n0\t4711\tDE\n1\t4712\t\n", "", ["4711", "4712"]),  # and an unnamed first column a column
+        ("\t4711\t\n4712\t\n\u00a0\t\n", "", ["4711", "4712"]),
         ("größe\n→\n=1+1\n-5\n", "", ["größe", "→", "=1+1", "-5"]),
         ("order_no\norder_no\n", "", ["order_no"]),  # the second is a key that is called so
     ],
@@ -122,9 +125,16 @@ def test_chunks_make_no_difference(data: str, size: int):
     assert whole(max(3, size)) == whole(10_000)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+49", "-5", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+49", "-5", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff20SUM(A1)"]
+)
 def test_no_cell_is_a_formula(text: str):
     assert safe_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_no_separator_makes_a_cell_that_begins_with_a_formula(separator: str):
+    assert csv_line([f"x{separator}=1+1"]) == f'"x{separator}=1+1"\r\n'
 
 
 @given(

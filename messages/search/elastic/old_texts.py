@@ -22,14 +22,32 @@ Clause = dict[str, Any]
 
 
 def read_again_what_lost_its_text(alias: str, generation: SearchGeneration, now: datetime) -> int:
-    """Have messages read again whose payloads were to go; return how many. Dead letters keep theirs until they go themselves."""
-    conditions = [*_not_allowed(), *_let_go(alias, generation, now)]
-    if not conditions:
-        return 0
+    """Have rows read again whose words were to go; return how many. When payloads are let go, dead letters keep theirs until they go
+    themselves.
+    """
+    lost: dict[tuple[str, SearchChange.Kind], list[Clause]] = {
+        ("message", SearchChange.Kind.MESSAGE): [*_not_allowed(), *_let_go(alias, generation, now)],
+        ("letter", SearchChange.Kind.LETTER): [*_not_allowed()],
+    }
+    count = 0
+    for (word, kind), conditions in lost.items():
+        for index, ids in _with_words(alias, generation, word, conditions).items():
+            parts = parts_of(index)
+            if parts is None:
+                continue
+            last = parts[3] + timedelta(days=generation.days_per_index - 1)
+            days = (parts[3], last) if kind == SearchChange.Kind.MESSAGE else None
+            add_changes(kind, generation.environment_id, sorted(ids), days)
+            count += len(ids)
+    return count
+
+
+def _with_words(alias: str, generation: SearchGeneration, kind: str, conditions: list[Clause]) -> dict[str, list[UUID]]:
+    """Return {index: ids of documents} of a kind with words of which one of these conditions holds."""
     asked = {"bool": {"should": conditions, "minimum_should_match": 1}}
     found = client().search(
         index=indices_of(alias, generation.pk),
-        query={"bool": {"filter": [{"term": {"kind": "message"}}, {"nested": {"path": "payload", "query": asked}}]}},
+        query={"bool": {"filter": [{"term": {"kind": kind}}, {"nested": {"path": "payload", "query": asked}}]}},
         size=AT_ONCE,
         source=False,
         track_total_hits=False,
@@ -37,12 +55,7 @@ def read_again_what_lost_its_text(alias: str, generation: SearchGeneration, now:
     by_index: dict[str, list[UUID]] = {}
     for hit in found["hits"]["hits"]:
         by_index.setdefault(hit["_index"], []).append(UUID(hit["_id"]))
-    for index, ids in by_index.items():
-        parts = parts_of(index)
-        if parts is not None:
-            last = parts[3] + timedelta(days=generation.days_per_index - 1)
-            add_changes(SearchChange.Kind.MESSAGE, generation.environment_id, sorted(ids), (parts[3], last))
-    return sum(len(ids) for ids in by_index.values())
+    return by_index
 
 
 def _not_allowed() -> Iterator[Clause]:
