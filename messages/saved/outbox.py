@@ -69,12 +69,22 @@ def send_mails(*, budget_s: float = BUDGET_S) -> int:
     """Send what is due, one mail after the other, for at most so many seconds; return how many were sent. May run twice at once."""
     sent, until = 0, time.monotonic() + budget_s
     backend: BaseEmailBackend | None = None
-    while time.monotonic() < until and (mail := _claim()) is not None:
-        backend = backend or get_connection()
-        sent += _send(mail, backend)
-    if backend is not None:
-        backend.close()
+    try:
+        while time.monotonic() < until and (mail := _claim()) is not None:
+            backend = backend or get_connection()
+            sent += _send(mail, backend)
+    finally:
+        if backend is not None:
+            _close(backend)
     return sent
+
+
+def _close(backend: BaseEmailBackend) -> None:
+    """End the connection; what a server answers to that is no matter of a mail."""
+    try:
+        backend.close()
+    except Exception as error:  # noqa: BLE001  the mails before it are marked, and those after it get a connection of their own
+        log.warning("mail_server_not_left", answer=answer_of(error))
 
 
 def _claim() -> OutboxMail | None:
@@ -99,9 +109,10 @@ def _send(mail: OutboxMail, backend: BaseEmailBackend) -> bool:
         headers={"Message-ID": f"<{mail.pk}@{host}>", "Auto-Submitted": "auto-generated"},
     )
     try:
+        backend.open()  # else it is closed within the sending, and what the server says to that would be the mail's answer
         backend.send_messages([message])
     except Exception as error:  # noqa: BLE001  a mail that cannot be must not keep those behind it waiting
-        backend.close()  # the connection may be broken: the next mail gets one of its own
+        _close(backend)  # the connection may be broken: the next mail gets one of its own
         answer, final = answer_of(error), is_final(error)
         log.warning("mail_not_sent", mail=str(mail.pk), attempt=mail.attempt, answer=answer)
         _mark_failed(mail, answer, final=final)

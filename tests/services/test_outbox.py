@@ -25,6 +25,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.to_data = self.to_rcpt = ""
+        self.to_quit = "221 bye"
 
     async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
         if self.to_rcpt:
@@ -37,6 +38,9 @@ class Mailbox:
             return self.to_data
         self.taken.append(envelope.content)
         return "250 taken"
+
+    async def handle_QUIT(self, server: SMTP, session: Any, envelope: Any) -> str:
+        return self.to_quit
 
 
 def free_port() -> int:
@@ -101,6 +105,16 @@ def test_a_server_that_is_away_is_tried_again_with_patience_and_given_up_after_a
     row = OutboxMail.objects.get()
     assert (row.state, row.attempt) == ("given_up", len(BACKOFF) + 1)
     assert row.answer.startswith("given up after 8 tries: the mail server did not answer")
+
+
+@pytest.mark.parametrize("to_data", ["", "451 greylisted, come back"])
+def test_what_a_server_answers_at_the_end_loses_no_mark(mailbox: Mailbox, to_data: str):
+    mailbox.to_data, mailbox.to_quit = to_data, "221 " + "x" * 9_000
+    queued()
+
+    assert send_mails() == (0 if to_data else 1)
+
+    assert OutboxMail.objects.get().answer == ("451: greylisted, come back" if to_data else "taken by the mail server")
 
 
 def test_not_now_is_tried_again_and_goes_when_the_server_takes_it(mailbox: Mailbox):
