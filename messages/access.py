@@ -54,6 +54,13 @@ def visible_flows(actor: Actor) -> QuerySet[Flow]:
     return flows.filter(own)
 
 
+def seen_flow_ids(actor: Actor, environment: Environment) -> list[int] | None:
+    """Return the ids of the flows that the actor may see there, in order; None for all: for whoever keeps an answer for others."""
+    if actor.is_superuser:
+        return None
+    return list(visible_flows(actor).filter(environment=environment).order_by("pk").values_list("pk", flat=True))
+
+
 def _flows_of(actor: Actor, least: Role) -> QuerySet[Flow]:
     """Return the flows over which the actor holds this role or a higher one."""
     if actor.is_superuser:

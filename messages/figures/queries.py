@@ -12,7 +12,7 @@ from django.db.models import Count, DateTimeField, F, Func, Q, QuerySet, Sum, Va
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_flows, visible_hours, visible_latencies, visible_minutes, visible_replays
+from messages.access import seen_flow_ids, visible_hours, visible_latencies, visible_minutes, visible_replays
 from messages.figures.kept import SETTLED, Counted, kept
 from messages.figures.percentiles import merged, percentile
 from messages.figures.ranges import HOUR, Range
@@ -76,7 +76,7 @@ def joined(steps: Sequence[Step]) -> Step:
 
 
 def _by_minute(actor: Actor, environment: Environment, span: Range, flow: Flow | None, steps: list[Step]) -> None:
-    flows = None if actor.is_superuser else _flows_seen(actor, environment)
+    flows = seen_flow_ids(actor, environment)
     settled = span.since + (datetime.now(UTC) - SETTLED - span.since) // span.step * span.step
     settled = max(span.since, min(span.until, settled))
     counts = _count(environment, span, flow, flows, settled, span.until)
@@ -89,10 +89,6 @@ def _by_minute(actor: Actor, environment: Environment, span: Range, flow: Flow |
         step.failed += one.failed
         if one.processed:
             step.buckets[one.bucket] = one.processed
-
-
-def _flows_seen(actor: Actor, environment: Environment) -> list[int]:
-    return list(visible_flows(actor).filter(environment=environment).order_by("pk").values_list("pk", flat=True))
 
 
 def _count(
