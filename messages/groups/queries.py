@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
@@ -16,10 +16,12 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import possible_owners, visible_dead_letters, visible_group_rules, visible_groups, visible_systems
 from messages.groups.classes import CLASSES
+from messages.groups.reference import number_of
 from messages.groups.refresh import hours_of
 from messages.groups.states import STATES
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
+from messages.search import lookups  # noqa: F401  registers `holds`
 
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
@@ -30,8 +32,12 @@ FAILING = WAITS & UNRESOLVED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What a list of groups is narrowed to; empty is everything. owner: a user's name, or "none"."""
+    """What a list of groups is narrowed to; empty is everything. owner: a user's name, or "none".
 
+    q  a reference, which finds that group whatever `show` says, or words of a heading or an exception.
+    """
+
+    q: str = ""
     show: str = "failing"
     flow: str = ""
     state: str = ""
@@ -74,17 +80,15 @@ def find_groups(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[FailureGroup]:
-    """Return groups, what reaches furthest first; what was merged into another is not there. Raises Invalid, InvalidCursor.
+    """Return groups, what reaches furthest first; what was merged into another is there by its reference alone. Raises Invalid, InvalidCursor.
 
     Keyset over (blast, id). A group whose figures change between two pages may be in both or, seldom, in none.
     """
     only = only or Filter()
     check_filter(only)
-    rows = visible_groups(actor).filter(environment__in=environments, merged_into=None)
-    if only.show == "failing":
-        rows = rows.filter(FAILING)
-    elif only.show == "resolved":
-        rows = rows.filter(state="resolved")
+    rows = visible_groups(actor).filter(environment__in=environments)
+    number = number_of(only.q.removeprefix("group:"))
+    rows = rows.filter(pk=number) if number is not None else _shown(rows.filter(merged_into=None), only)
     if only.flow:
         rows = rows.filter(flow__name=only.flow)
     if only.state:
@@ -99,6 +103,14 @@ def find_groups(
     found = list(rows.order_by("-blast", "-id")[: limit + 1])
     last = found[limit - 1] if len(found) > limit else None
     return Page(found[:limit], encode_cursor(last.blast, last.pk) if last else None)
+
+
+def _shown(rows: QuerySet[FailureGroup], only: Filter) -> QuerySet[FailureGroup]:
+    if only.q:
+        rows = rows.filter(Q(title__holds=only.q) | Q(name__holds=only.q) | Q(error_type__holds=only.q))
+    if only.show == "failing":
+        return rows.filter(FAILING)
+    return rows.filter(state="resolved") if only.show == "resolved" else rows
 
 
 def verdict_of(actor: Actor, environment: Environment) -> Verdict:

@@ -57,6 +57,17 @@ def test_groups_are_listed_filtered_and_paged():
     assert [one["reference"] for one in api("get", f"groups?q=group:{small.reference}").json()["results"]] == [
         small.reference
     ]
+    environment("staging")
+    for q, found in (
+        (small.reference, [small]),
+        (large.error_type.upper(), [large]),
+        ("nobody said this", []),
+        ("G-99999", []),
+    ):
+        assert [one["reference"] for one in api("get", f"groups?q={q}").json()["results"]] == [
+            one.reference for one in found
+        ], q
+    assert api("get", f"groups?q={small.reference}&environment=staging").status_code == 404
     for wrong in ("state=x", "class=x", "show=x", "limit=0", "cursor=x", "owner=%00&state=x"):
         assert api("get", f"groups?{wrong}").status_code == 400, wrong
 
