@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from console.core.errors import NotFound
 
@@ -84,6 +85,11 @@ def set_named(slug: str) -> KeySet:
     if slug not in SETS:
         raise NotFound("there is no such set of keys")
     return SETS[slug]
+
+
+def query_of(one: Any, key_set: KeySet) -> str:
+    """Return what to search for in messages or dead letters: what decided about each key of this set of a reconciliation."""
+    return f"reconciled:{one.pk}.{key_set.slug}"
 
 
 def safe_cell(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages as flash
@@ -33,7 +34,7 @@ from messages.reconcile.services import (
     receive_list,
     remove_reconciliation,
 )
-from messages.reconcile.sets import SETS, KeySet, set_named
+from messages.reconcile.sets import SETS, KeySet, query_of, set_named
 from messages.search.keys import known_keys
 
 PAGE, PART = "messaging/reconciliation.html", "messaging/_reconciliation.html"
@@ -190,8 +191,14 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
         "page": found,
         "rows": rows,
         "tickable": any(may_tick for *_, may_tick in rows),
+        "messages_url": _search("messages", query_of(one, key_set)) if slug != "never-seen" else "",
+        "letters_url": _search("dead-letters", query_of(one, key_set)) if letters else "",
     }
     return render_page(request, "messaging/reconciliation_keys.html", "messaging/_reconciliation_keys.html", context)
+
+
+def _search(name: str, q: str) -> str:
+    return f"{reverse(name)}?{urlencode({'q': q})}"
 
 
 def _address(one: Reconciliation, row: ReconciledKey) -> str:

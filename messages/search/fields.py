@@ -42,6 +42,7 @@ RESOLUTIONS = tuple(DeadLetter.Resolution.values)
 AGE = Field(name="age", kind=Kind.AGE, what="how long ago", examples=(">1h", "<15min", ">1d"))
 AT = Field(name="at", kind=Kind.TIME, what="when", examples=("[now-1h TO now]", "[now-1d TO now]", "now/d"))
 GROUP = Field(name="group", kind=Kind.ID, what="failure group")
+RECONCILED = Field(name="reconciled", kind=Kind.ID, what="a set of a reconciliation")
 FLOW = Field(name="flow", kind=Kind.NAME, what="the route it takes")
 SYSTEM = Field(name="system", kind=Kind.NAME, what="an application that touched it")
 AGENT = Field(name="agent", kind=Kind.NAME, what="who reported it")
@@ -62,7 +63,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         Field(name="status", kind=Kind.CHOICE, what="where it stands", choices=tuple(MessageStatus.labels)),
         FLOW, SYSTEM, DESTINATION, ERROR, CLASS, REASON, AGE, AT,
         Field(name="duration", kind=Kind.DURATION, what="from first to last event", examples=(">2s", ">1min")),
-        AGENT, *IDS, PAYLOAD, GROUP,
+        AGENT, *IDS, PAYLOAD, GROUP, RECONCILED,
     ),
     "events": (
         Field(name="status", kind=Kind.CHOICE, what="how it went", choices=tuple(Outcome.labels), also=("outcome",)),
@@ -79,7 +80,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         FLOW, SYSTEM, REASON, ERROR, CLASS,
         Field(name="destination", kind=Kind.TEXT, what="where it was to go", also=("origin",)),
         Field(name="queue", kind=Kind.TEXT, what="where it was found dead"),
-        AGE, AT, AGENT, Field(name="broker", kind=Kind.WHOLE, what="name of the broker"), *IDS, PAYLOAD, GROUP,
+        AGE, AT, AGENT, Field(name="broker", kind=Kind.WHOLE, what="name of the broker"), *IDS, PAYLOAD, GROUP, RECONCILED,
     ),
     "changes": (
         Field(name="kind", kind=Kind.CHOICE, what="what it is", choices=tuple(Change.Kind.values)),

@@ -37,6 +37,7 @@ from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.reconciled import of_set
 from messages.search.words import NUMBERS, key_of
 
 A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
@@ -248,6 +249,7 @@ DEAD_LETTERS = Target(
         "error": words_in("error_message", "error_type", "error_root_type"),
         "class": words_in("error_root_type"),
         "payload": PAYLOAD,
+        "reconciled": of_set("message_uid"),
     },
 )
 MESSAGES = Target(
@@ -264,6 +266,7 @@ MESSAGES = Target(
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
         "reason": _died(DEAD_LETTERS.fields["reason"]),
         "payload": PAYLOAD,
+        "reconciled": of_set("id"),
     },
 )
 

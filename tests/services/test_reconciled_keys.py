@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
 from console.core.errors import Forbidden, Invalid
+from console.identity.actor import Actor
 from console.identity.models import Role, Team
 from messages.models import Flow, ReconciledKey
 from messages.reconcile.access import visible_reconciliations
@@ -22,8 +24,11 @@ from messages.reconcile.services import (
     receive_list,
     remove_reconciliation,
 )
-from messages.reconcile.sets import SETS
-from tests.factories import ROOT, actor, person, stored_letter
+from messages.reconcile.sets import SETS, query_of
+from messages.search.parse import parse_query
+from messages.search.queries import find_dead_letters, find_messages
+from messages.search.query import BadQuery
+from tests.factories import ROOT, actor, environment, person, stored_letter
 from tests.services.reconciling import begun, compared, flow, message, operator
 
 pytestmark = pytest.mark.django_db
@@ -135,3 +140,25 @@ def test_of_a_message_that_died_again_and_again_the_newest_letter_alone_is_read(
 
     assert list(found.values()) == [second]
     assert "DISTINCT ON" in captured[0]["sql"]
+
+
+def test_a_set_is_a_search_for_the_messages_that_decided_and_for_their_letters():
+    letter = stored_letter(message_id="m-1", origin="orders", keys={"order_no": "1"})
+    delivered = message("2", of=letter.flow)
+    one = compared("1\n2\n3\n", of=letter.flow)
+
+    def found(slug: str, who: Actor = ROOT) -> set[UUID]:
+        query = parse_query(query_of(one, SETS[slug]))
+        return {row.id for row in find_messages(who, environments=[environment()], query=query).rows}
+
+    failed = parse_query(query_of(one, SETS["failed"]) + " status:waiting")
+    letters = find_dead_letters(ROOT, environments=[environment()], query=failed).rows
+    Flow.objects.update(team=Team.objects.create(name="Others"))
+
+    assert (found("failed"), found("processed"), found("never-seen")) == ({letter.message_uid}, {delivered}, set())
+    assert found("arrived") == {letter.message_uid, delivered}
+    assert letters == [letter]
+    assert found("arrived", operator()) == set()
+    for wrong in ("reconciled:7", f"reconciled:{one.pk}", f"reconciled:{one.pk}.nothing", f"reconciled:{one.pk}.fail*"):
+        with pytest.raises(BadQuery, match="called as its page says"):
+            find_messages(ROOT, environments=[environment()], query=parse_query(wrong))

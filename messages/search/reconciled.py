@@ -1,0 +1,35 @@
+"""`reconciled:<id>.failed`: the messages behind a set of a reconciliation, of each key the one that decided. Its page gives the query."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from django.db.models import Q
+
+from messages.reconcile.access import visible_reconciliations
+from messages.reconcile.queries import keys_of_set
+from messages.reconcile.sets import SETS
+from messages.search.conditions import NOTHING, Condition, Scope, value_of
+from messages.search.query import Leaf, Refused, Term
+
+VALUE = re.compile(r"([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\.([a-z-]{1,20})", re.ASCII)
+
+
+def of_set(column: str) -> Condition:
+    """Return a condition over the id of a message in this column."""
+
+    def condition(leaf: Leaf, scope: Scope) -> Q:
+        found = VALUE.fullmatch(value_of(leaf).lower()) if isinstance(leaf, Term) else None
+        if found is None or found[2] not in SETS:
+            raise Refused(
+                leaf,
+                "a set of a reconciliation is called as its page says: its id, a dot and the set, such as ….failed",
+            )
+        one = visible_reconciliations(scope.actor).filter(pk=UUID(found[1]), environment__in=scope.environments).first()
+        if one is None:
+            return NOTHING
+        keys = keys_of_set(one, SETS[found[2]]).filter(message_uid__isnull=False)
+        return Q(**{f"{column}__in": keys.order_by().values("message_uid")})
+
+    return condition
