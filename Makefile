@@ -43,7 +43,7 @@ check: .venv/dev.stamp
 	$(PYTHON) -m tests.deployment
 
 test: engines check
-	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0 --durations 40 --durations-min 5
 
 bench: bench-ingest bench-search bench-harvest bench-replay bench-reconcile
 

@@ -169,6 +169,11 @@ def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path
         wait_until(lambda: not processes_of(data), seconds=3, what=f"no process, interrupted at {moment}")
 
 
+def heeds_hangups() -> None:
+    """Undo a nohup that the tests themselves were started under: the runner keeps to one."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.timeout(240)
 def test_a_terminal_that_is_closed_stops_everything(tmp_path):
     data = tmp_path / "data"
@@ -176,6 +181,7 @@ def test_a_terminal_that_is_closed_stops_everything(tmp_path):
     product.log = tmp_path / "log"
     runner = subprocess.Popen(
         [sys.executable, "-m", "console.runner"], cwd=ROOT, env=product.environ, start_new_session=True,
+        preexec_fn=heeds_hangups,  # noqa: PLW1509
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     product.process = runner

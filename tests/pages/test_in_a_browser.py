@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 from django.db import connection, connections
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from console.core.bundles import write_bundles
 from console.identity.models import Role
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
@@ -19,6 +22,7 @@ from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Change, Connection, Message, Replay
 from messages.replay.proofs import settle_replays
 from messages.schemas.services import NewSchema, add_schema
+from tests.conftest import empty_unmanaged
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 from tests.product import wait_until
 
@@ -41,10 +45,7 @@ def browser(chromium: str, live_server: Any) -> Iterator[Browser]:
         browser.close()
         connections.close_all()  # those of Playwright's loop are not those of the thread outside it
     wait_until(lambda: other_sessions() == 0, seconds=10, what="the live server's threads to leave the database")
-    with connection.cursor() as cursor:  # the flush between tests knows managed tables only
-        cursor.execute(
-            "TRUNCATE messaging_event, messaging_message, messaging_payload, messaging_trace_link, messaging_rollup_minute, messaging_rollup_hour"
-        )
+    empty_unmanaged()
 
 
 def other_sessions() -> int:
@@ -248,6 +249,7 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
     schema = add_schema(environment(), NewSchema(name="Orders", format="avro", definition=orders, ids=[42]), by=ROOT)
     framed = {"body": None, "body_base64": "AAAAACoINDcxMQ==", "content_type": "application/octet-stream"}
     encoded = stored_letter(message_id=MESSAGE, trace_id=TRACE, **framed)
+    write_bundles(Path(settings.CONFIG.data))  # as set-up does
     paths = [
         *PATHS,
         f"/connections/{Connection.objects.get().pk}/",
