@@ -21,6 +21,7 @@ from messages.search.query import BadQuery, Node, Not, Query, Term, all_of, any_
 from messages.search.times import NotATime, moment_of, span_of
 from messages.search.window import EARLIEST
 from tests.factories import ROOT, actor, agent_key, environment, event, person, push, stored_letter
+from tests.services.reconciling import compared
 from tests.services.search_corpus import fill
 
 NOW = datetime(2026, 11, 26, 10, 30, 20, tzinfo=UTC)
@@ -177,7 +178,7 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
         "status": (target.name == "dead-letters" and "open") or (target.name == "events" and "ok") or "failed",
         "operation": "send",
     }
-    words |= {"age": "<1h", "at": "now/d", "duration": ">1s"}
+    words |= {"age": "<1h", "at": "now/d", "duration": ">1s", "reconciled": f"{compared('1').pk}.arrived"}
 
     for name in target.fields:
         if name not in ("group", "payload"):
