@@ -16,7 +16,7 @@ from messages.connectors.activemq.jolokia import Jolokia
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, CanHint, Found
 from tests.conftest import need
 from tests.contracts.test_activemq import fresh, outgoing, publish, reject
-from tests.product import free_port
+from tests.product import free_port, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -103,6 +103,8 @@ def test_artemis_names_the_queues_to_which_addresses_dead_letter(artemis: Any, a
     mine = f"{queue}.dlq"
     publish(artemis, outgoing(queue), outgoing(mine))
 
+    # The broker counts a message a moment after it took it.
+    wait_until(lambda: found(address)[mine].waiting == 1, seconds=10, what="the letter to be counted")
     queues = found(address)
 
     assert queues["DLQ"].why.endswith("sends its dead letters there")
