@@ -117,9 +117,9 @@ def main() -> None:
 def _measure(database_url: str, target: Target, web: int, batches: int) -> None:
     send_all(target, build_bodies(0, 16, 0))  # caches, partitions, flows
     narrow, wide = build_bodies(1_000, batches, 0), build_bodies(1_000_000, batches, 1024)
-    # Each kind beside its raw one, so that neither pays for what another left to be written to the disk.
-    raw_narrow, ours_narrow = raw_copy(database_url, narrow, with_payload=False), send_all(target, narrow)
-    raw_wide, ours_wide = raw_copy(database_url, wide, with_payload=True), send_all(target, wide)
+    raw_narrow = raw_copy(database_url, narrow, with_payload=False)
+    raw_wide = raw_copy(database_url, wide, with_payload=True)
+    ours_wide, ours_narrow = send_all(target, wide), send_all(target, narrow)
     few_most = send_all(target, build_bodies(2_000_000, 2 * batches, 1024, FEW))
     few_half = send_at(target, build_bodies(3_000_000, 2 * batches, 1024, FEW), rate=few_most.per_s / 2)
     stored = 2 * batches + 4 * batches * FEW // SPANS
