@@ -17,16 +17,13 @@ from django.db.models import Model, Q, QuerySet
 from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer, visible_environments
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role, Team, User
-from messages.groups.reference import number_of
+from console.identity.models import Environment, Role, Team
 from messages.models import (
     Change,
     Connection,
     DeadLetter,
     Event,
-    FailureGroup,
     Flow,
-    GroupRule,
     IngestReject,
     LegalHold,
     Mapping,
@@ -73,79 +70,43 @@ def _flows_of(actor: Actor, least: Role) -> QuerySet[Flow]:
     return Flow.objects.filter(own)
 
 
-def _of_visible_flows(rows: QuerySet[M], actor: Actor) -> QuerySet[M]:
+def of_visible_flows(rows: QuerySet[M], actor: Actor) -> QuerySet[M]:
+    """Return those of these rows, which have an environment and a flow, whose flow the actor may see."""
     if actor.is_superuser:
         return rows
     return rows.filter(environment_id__in=list(actor.grants), flow_id__in=visible_flows(actor).order_by().values("pk"))
 
 
 def visible_messages(actor: Actor) -> QuerySet[Message]:
-    return _of_visible_flows(Message.objects.all(), actor)
+    return of_visible_flows(Message.objects.all(), actor)
 
 
 def visible_events(actor: Actor) -> QuerySet[Event]:
-    return _of_visible_flows(Event.objects.all(), actor)
+    return of_visible_flows(Event.objects.all(), actor)
 
 
 def visible_minutes(actor: Actor) -> QuerySet[RollupMinute]:
     """Return the counts by minute of the flows that the actor may see."""
-    return _of_visible_flows(RollupMinute.objects.all(), actor)
+    return of_visible_flows(RollupMinute.objects.all(), actor)
 
 
 def visible_hours(actor: Actor) -> QuerySet[RollupHour]:
     """Return the counts by hour of the flows that the actor may see."""
-    return _of_visible_flows(RollupHour.objects.all(), actor)
+    return of_visible_flows(RollupHour.objects.all(), actor)
 
 
 def visible_latencies(actor: Actor) -> QuerySet[RollupLatency]:
     """Return the latency buckets by hour of the flows that the actor may see."""
-    return _of_visible_flows(RollupLatency.objects.all(), actor)
+    return of_visible_flows(RollupLatency.objects.all(), actor)
 
 
 def visible_dead_letters(actor: Actor) -> QuerySet[DeadLetter]:
-    return _of_visible_flows(DeadLetter.objects.select_related("flow__team", "system", "environment"), actor)
-
-
-def visible_groups(actor: Actor) -> QuerySet[FailureGroup]:
-    """Return the failure groups of the flows that the actor may see: a group is of one flow."""
-    return _of_visible_flows(FailureGroup.objects.select_related("flow__team", "environment", "owner"), actor)
-
-
-def get_visible_group(actor: Actor, reference: str) -> FailureGroup:
-    return _get(visible_groups(actor), "failure group", pk=number_of(reference) or 0)
-
-
-def visible_group_rules(actor: Actor) -> QuerySet[GroupRule]:
-    """Return the grouping rules of the actor's environments."""
-    rules = GroupRule.objects.select_related("environment")
-    return rules if actor.is_superuser else rules.filter(environment_id__in=list(actor.grants))
-
-
-def get_visible_group_rule(actor: Actor, pk: int) -> GroupRule:
-    return _get(visible_group_rules(actor), "grouping rule", pk=pk)
+    return of_visible_flows(DeadLetter.objects.select_related("flow__team", "system", "environment"), actor)
 
 
 def operated_flows(actor: Actor, environment: Environment) -> QuerySet[Flow]:
     """Return the flows of an environment whose dead letters the actor may act on."""
     return _flows_of(actor, Role.OPERATOR).filter(environment=environment)
-
-
-def can_group(actor: Actor, environment: Environment) -> bool:
-    """Whether the actor may say which failures belong together there: its operators."""
-    return actor.has_role(environment.pk, None, Role.OPERATOR)
-
-
-def check_can_group(actor: Actor, environment: Environment) -> None:
-    if not can_group(actor, environment):
-        raise Forbidden(f"only operators of {environment.slug} change its grouping rules; you may look")
-
-
-def possible_owners(flow: Flow) -> QuerySet[User]:
-    """Return who may own a failure of this flow: its operators, by name."""
-    held = Q(memberships__environment=flow.environment_id, memberships__role__gte=Role.OPERATOR)
-    if flow.team_id is not None:
-        held &= Q(memberships__team=flow.team_id)
-    return User.objects.filter(Q(is_superuser=True) | held, is_active=True).order_by("username").distinct()
 
 
 def visible_replays(actor: Actor) -> QuerySet[Replay]:
@@ -180,7 +141,7 @@ def visible_rejects(actor: Actor) -> QuerySet[IngestReject]:
 
 
 def get_visible_reject(actor: Actor, pk: UUID) -> IngestReject:
-    return _get(visible_rejects(actor), "refused item", pk=pk)
+    return get_one(visible_rejects(actor), "refused item", pk=pk)
 
 
 def check_can_operate_rejects(actor: Actor, reject: IngestReject) -> None:
@@ -200,7 +161,7 @@ def visible_masking_rules(actor: Actor) -> QuerySet[MaskingRule]:
 
 
 def get_visible_masking_rule(actor: Actor, pk: int) -> MaskingRule:
-    return _get(visible_masking_rules(actor), "masking rule", pk=pk)
+    return get_one(visible_masking_rules(actor), "masking rule", pk=pk)
 
 
 def visible_mappings(actor: Actor) -> QuerySet[Mapping]:
@@ -210,7 +171,7 @@ def visible_mappings(actor: Actor) -> QuerySet[Mapping]:
 
 
 def get_visible_mapping(actor: Actor, pk: int) -> Mapping:
-    return _get(visible_mappings(actor), "mapping", pk=pk)
+    return get_one(visible_mappings(actor), "mapping", pk=pk)
 
 
 def visible_schemas(actor: Actor) -> QuerySet[Schema]:
@@ -220,10 +181,10 @@ def visible_schemas(actor: Actor) -> QuerySet[Schema]:
 
 
 def get_visible_schema(actor: Actor, pk: int) -> Schema:
-    return _get(visible_schemas(actor), "schema", pk=pk)
+    return get_one(visible_schemas(actor), "schema", pk=pk)
 
 
-def _get(rows: QuerySet[M], what: str, **by: Any) -> M:
+def get_one(rows: QuerySet[M], what: str, **by: Any) -> M:
     found = rows.filter(**by).first()
     if found is None:
         raise NotFound(f"there is no such {what} that you may see")
@@ -231,23 +192,23 @@ def _get(rows: QuerySet[M], what: str, **by: Any) -> M:
 
 
 def get_visible_flow(actor: Actor, pk: int) -> Flow:
-    return _get(visible_flows(actor), "flow", pk=pk)
+    return get_one(visible_flows(actor), "flow", pk=pk)
 
 
 def get_visible_flow_named(actor: Actor, environment: Environment, name: str) -> Flow:
-    return _get(visible_flows(actor), "flow", environment=environment, name=name.replace("\x00", ""))
+    return get_one(visible_flows(actor), "flow", environment=environment, name=name.replace("\x00", ""))
 
 
 def get_visible_message(actor: Actor, pk: UUID) -> Message:
-    return _get(visible_messages(actor), "message", id=pk)
+    return get_one(visible_messages(actor), "message", id=pk)
 
 
 def get_visible_event(actor: Actor, pk: UUID) -> Event:
-    return _get(visible_events(actor), "event", id=pk)
+    return get_one(visible_events(actor), "event", id=pk)
 
 
 def get_visible_dead_letter(actor: Actor, pk: UUID) -> DeadLetter:
-    return _get(visible_dead_letters(actor), "dead letter", pk=pk)
+    return get_one(visible_dead_letters(actor), "dead letter", pk=pk)
 
 
 def visible_holds(actor: Actor) -> QuerySet[LegalHold]:
@@ -260,15 +221,15 @@ def visible_holds(actor: Actor) -> QuerySet[LegalHold]:
 
 
 def get_visible_hold(actor: Actor, pk: int) -> LegalHold:
-    return _get(visible_holds(actor), "legal hold", pk=pk)
+    return get_one(visible_holds(actor), "legal hold", pk=pk)
 
 
 def get_visible_system(actor: Actor, pk: int) -> System:
-    return _get(visible_systems(actor), "system", pk=pk)
+    return get_one(visible_systems(actor), "system", pk=pk)
 
 
 def get_visible_connection(actor: Actor, pk: int) -> Connection:
-    return _get(visible_connections(actor), "connection", pk=pk)
+    return get_one(visible_connections(actor), "connection", pk=pk)
 
 
 def can_redrive(actor: Actor, connection: Connection) -> bool:
@@ -381,7 +342,7 @@ def without_hidden_flows(actor: Actor, changes: Iterable[Change]) -> list[Change
 
 
 def get_visible_change(actor: Actor, pk: UUID) -> Change:
-    return without_hidden_flows(actor, [_get(visible_changes(actor), "change", pk=pk)])[0]
+    return without_hidden_flows(actor, [get_one(visible_changes(actor), "change", pk=pk)])[0]
 
 
 def can_operate_change(actor: Actor, change: Change) -> bool:

@@ -10,12 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from messages.access import get_visible_dead_letter, get_visible_group
+from messages.access import get_visible_dead_letter
 from messages.api.base import PROBLEMS, View, uuid_or_404
 from messages.different.found import Differences
 from messages.different.queries import letters_like, letters_of_group, messages_of_group, window_of, window_of_group
 from messages.different.services import find_differences
 from messages.different.traits import in_words
+from messages.groups.access import get_visible_group
 
 
 class DifferenceOut(serializers.Serializer[Any]):

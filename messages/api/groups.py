@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
-from messages.access import can_operate, get_visible_group, get_visible_group_rule
+from messages.access import can_operate
 from messages.api.base import CONFLICTS, PROBLEMS, Problem, Reason, View, number_or_404, validated
 from messages.api.group_serializers import (
     AppliedOut,
@@ -35,6 +35,7 @@ from messages.api.group_serializers import (
     SplitOut,
 )
 from messages.api.views import PAGE_PARAMETERS
+from messages.groups.access import get_visible_group, get_visible_group_rule
 from messages.groups.queries import (
     TABS,
     Filter,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,11 @@ from functools import lru_cache, partial
 from uuid import UUID
 
 import msgspec
-from django.core.cache import cache
 from django.db.models import QuerySet
-from redis.exceptions import RedisError
 
 from console.audit.models import AuditEntry
 from console.audit.services import record_audit
+from console.core.kept import keep, kept
 from console.identity.actor import Actor
 from messages.access import can_read_payload, get_visible_flow, rights_in, visible_dead_letters, visible_flows
 from messages.compare.lines import Work
@@ -43,7 +41,6 @@ from messages.payloads.seal import Content
 from messages.schemas.queries import schemas_for_reading
 from messages.search.window import Window
 
-log = logging.getLogger(__name__)
 KEPT_S = 300
 READ_S = 4.0  # seconds in which bodies are opened and read; what is left then is not in the sample
 LARGEST_BYTES = 256 * 1024
@@ -70,10 +67,10 @@ def find_differences(
     with_bodies = can_read_payload(actor, flow)
     ids = [*(letter.pk for letter in letters), *(one.id for one in others)]
     name = _name(actor, flow, ids, window, with_bodies=with_bodies)
-    found = _kept(name)
+    found = _known(name)
     if found is None:
         found = _find(actor, flow, letters, others, window, with_bodies=with_bodies)
-        _keep(name, found)
+        keep(name, seal_text(msgspec.json.encode(found).decode()), KEPT_S)
     if found.bodies_failed or found.bodies_delivered:
         _audit(actor, flow, found)
     return found
@@ -233,19 +230,8 @@ def _minutes(at: datetime) -> int:
     return int(at.timestamp()) // int(timedelta(minutes=5).total_seconds())
 
 
-def _kept(name: str) -> Differences | None:
-    """Return an answer that is kept; it has words of payloads in it, so it is sealed. A dead Redis costs time, no answer."""
-    try:
-        token = cache.get(name)
-    except (RedisError, OSError):
-        log.warning("different: the cache does not answer")
-        return None
-    text = open_text(token) if isinstance(token, bytes) else None
+def _known(name: str) -> Differences | None:
+    """Return an answer that is kept; it has words of payloads in it, so it is sealed."""
+    token = kept(name)
+    text = open_text(token) if token is not None else None
     return msgspec.json.decode(text, type=Differences) if text is not None else None
-
-
-def _keep(name: str, found: Differences) -> None:
-    try:
-        cache.set(name, seal_text(msgspec.json.encode(found).decode()), KEPT_S)
-    except (RedisError, OSError):
-        log.warning("different: the cache does not answer")

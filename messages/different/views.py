@@ -12,9 +12,10 @@ from django.views.decorators.http import require_safe
 
 from console.core.render import render_page
 from console.identity.pages import PageRequest, page
-from messages.access import get_visible_dead_letter, get_visible_group
+from messages.access import get_visible_dead_letter
 from messages.different.queries import letters_like, letters_of_group, messages_of_group, window_of, window_of_group
 from messages.different.services import find_differences
+from messages.groups.access import get_visible_group
 
 
 @require_safe

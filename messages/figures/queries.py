@@ -13,9 +13,9 @@ from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import seen_flow_ids, visible_hours, visible_latencies, visible_minutes, visible_replays
-from messages.figures.kept import SETTLED, Counted, kept
 from messages.figures.percentiles import merged, percentile
 from messages.figures.ranges import HOUR, Range
+from messages.figures.settled import SETTLED, Counted, counted_once
 from messages.models import Flow, RollupMinute
 from messages.models.stream import Operation, Outcome
 
@@ -82,7 +82,7 @@ def _by_minute(actor: Actor, environment: Environment, span: Range, flow: Flow |
     counts = _count(environment, span, flow, flows, settled, span.until)
     if settled > span.since:
         asked = [environment.pk, flow and flow.pk, flows, span.since, settled, span.step]
-        counts += kept(asked, lambda: _count(environment, span, flow, flows, span.since, settled))
+        counts += counted_once(asked, lambda: _count(environment, span, flow, flows, span.since, settled))
     for one in counts:
         step = steps[span.position(one.at)]
         step.delivered += one.delivered

@@ -14,7 +14,8 @@ from console.core.errors import Invalid
 from console.core.paging import Page, decode_numbers_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import possible_owners, visible_dead_letters, visible_group_rules, visible_groups, visible_systems
+from messages.access import visible_dead_letters, visible_systems
+from messages.groups.access import possible_owners, visible_group_rules, visible_groups
 from messages.groups.classes import CLASSES
 from messages.groups.reference import number_of
 from messages.groups.refresh import hours_of

@@ -14,7 +14,8 @@ from console.core.errors import Invalid
 from console.core.ids import derived_uuid
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import check_can_group, check_can_operate, operated_flows
+from messages.access import check_can_operate, operated_flows
+from messages.groups.access import check_can_group
 from messages.groups.assign import count_in_hours, group_messages
 from messages.groups.fingerprint import VERSION, Parts, fingerprint_of, in_common, normal
 from messages.groups.rules import EXACT, USUAL, is_part

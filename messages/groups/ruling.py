@@ -16,7 +16,8 @@ from console.core.errors import Conflict, Invalid
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import check_can_group, visible_dead_letters, visible_groups
+from messages.access import visible_dead_letters
+from messages.groups.access import check_can_group, visible_groups
 from messages.groups.assign import as_rule
 from messages.groups.classes import CLASSES
 from messages.groups.fingerprint import Failure, fingerprint_of

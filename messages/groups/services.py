@@ -19,7 +19,8 @@ from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid, NotFound
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
-from messages.access import check_can_operate, possible_owners
+from messages.access import check_can_operate
+from messages.groups.access import possible_owners
 from messages.groups.assign import move
 from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_before
 from messages.models import DeadLetter, FailureGroup, GroupNote, Message

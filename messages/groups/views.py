@@ -18,10 +18,11 @@ from console.core.errors import ConsoleError, Forbidden, Invalid, NotFound
 from console.core.paging import Page
 from console.core.render import render_page, wants_part
 from console.identity.pages import PageRequest, asked_text, page
-from messages.access import can_operate, get_visible_group
+from messages.access import can_operate
 from messages.catalog.views import seen
 from messages.changes.present import did, label_of, marks_of, suspects_of
 from messages.changes.queries import changes_before, changes_between
+from messages.groups.access import get_visible_group
 from messages.groups.classes import CLASSES
 from messages.groups.present import action_of, line_of, meaning_of, reach_said, sentence_of, trend_chart, words_of_state
 from messages.groups.queries import (

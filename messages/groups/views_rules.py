@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
 from console.identity.pages import PageRequest, page
-from messages.access import can_group, check_can_group, get_visible_group_rule
 from messages.catalog.views import seen
+from messages.groups.access import can_group, check_can_group, get_visible_group_rule
 from messages.groups.forms import GroupRuleForm
 from messages.groups.queries import rules_in_order
 from messages.groups.regroup import place_waiting

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_http_methods
 
 from console.core.errors import ConsoleError, Forbidden, Invalid
 from console.identity.pages import PageRequest, page
-from messages.access import check_can_operate, get_visible_group
+from messages.access import check_can_operate
 from messages.catalog.views import seen
 from messages.dead_letters.queries import find_selected
+from messages.groups.access import get_visible_group
 from messages.groups.regroup import split_by, take_out
 from messages.models import FailureGroup
 from messages.search.naming import name_of

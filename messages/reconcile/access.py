@@ -6,25 +6,20 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from console.core.errors import Forbidden, NotFound
+from console.core.errors import Forbidden
 from console.identity.actor import Actor
-from messages.access import can_operate, visible_flows
+from messages.access import can_operate, get_one, of_visible_flows
 from messages.models import Reconciliation, ReconciliationCheck
 
 
 def visible_reconciliations(actor: Actor) -> QuerySet[Reconciliation]:
     """Return the reconciliations of the flows that the actor may see: business keys are metadata, as in the list of messages."""
     rows = Reconciliation.objects.select_related("environment", "flow__team", "of_check").filter(removed_at=None)
-    if actor.is_superuser:
-        return rows
-    return rows.filter(environment_id__in=list(actor.grants), flow_id__in=visible_flows(actor).order_by().values("pk"))
+    return of_visible_flows(rows, actor)
 
 
 def get_visible_reconciliation(actor: Actor, pk: UUID) -> Reconciliation:
-    found = visible_reconciliations(actor).filter(pk=pk).first()
-    if found is None:
-        raise NotFound("there is no such reconciliation that you may see")
-    return found
+    return get_one(visible_reconciliations(actor), "reconciliation", pk=pk)
 
 
 def check_can_reconcile(actor: Actor, one: Reconciliation | ReconciliationCheck) -> None:
@@ -37,16 +32,11 @@ def check_can_reconcile(actor: Actor, one: Reconciliation | ReconciliationCheck)
 def visible_checks(actor: Actor) -> QuerySet[ReconciliationCheck]:
     """Return the scheduled checks of the flows that the actor may see."""
     rows = ReconciliationCheck.objects.select_related("environment", "flow__team", "owner", "waiting_for")
-    if actor.is_superuser:
-        return rows
-    return rows.filter(environment_id__in=list(actor.grants), flow_id__in=visible_flows(actor).order_by().values("pk"))
+    return of_visible_flows(rows, actor)
 
 
 def get_visible_check(actor: Actor, pk: int) -> ReconciliationCheck:
-    found = visible_checks(actor).filter(pk=pk).first()
-    if found is None:
-        raise NotFound("there is no such check that you may see")
-    return found
+    return get_one(visible_checks(actor), "check", pk=pk)
 
 
 def check_can_own(actor: Actor) -> int:

@@ -6,15 +6,13 @@ of that comparison, or the want of a list, is the verdict. A verdict that is bad
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.urls import reverse
 
 from console.audit.services import record_audit
@@ -24,10 +22,10 @@ from messages.models import Reconciliation, ReconciliationCheck
 from messages.reconcile.access import visible_checks
 from messages.reconcile.calendar import due_after
 from messages.reconcile.services import RESTING, ListBusy, State, queue_again
+from messages.saved.due import claim_due, look_at_due
 from messages.saved.outbox import queue_mail, withdraw_mails
 
 log = structlog.get_logger(__name__)
-LEASE = timedelta(minutes=1)
 SOON = timedelta(seconds=15)  # a comparison that is under way is looked at again so often
 PATIENCE = timedelta(hours=2)  # for a comparison to end; then its check says that it did not
 BUDGET_S = 30.0
@@ -46,26 +44,13 @@ class Outcome:
 
 def run_checks(*, now: datetime | None = None, budget_s: float = BUDGET_S) -> int:
     """Look at every check that is due, for at most so many seconds; return how many occurrences were decided."""
-    decided, until = 0, time.monotonic() + budget_s
-    while time.monotonic() < until and (check := claim(now or datetime.now(UTC))) is not None:
-        at = now or datetime.now(UTC)
-        try:
-            decided += settle(check, look_at(check, at), at)
-        except Exception:  # those behind it have their turn; it is looked at again when its lease ends
-            log.exception("check_not_looked_at", check=check.pk)
-    return decided
+    return look_at_due(claim, lambda one, at: settle(one, look_at(one, at), at), now=now, budget_s=budget_s)
 
 
 def claim(now: datetime) -> ReconciliationCheck | None:
     """Take the check that is due longest, None when none is."""
-    with transaction.atomic():
-        due = ReconciliationCheck.objects.filter(next_look_at__lte=now).order_by("next_look_at", "pk")
-        pk = due.select_for_update(skip_locked=True).values_list("pk", flat=True).first()
-        if pk is None:
-            return None
-        ReconciliationCheck.objects.filter(pk=pk).update(attempt=F("attempt") + 1, next_look_at=now + LEASE)
     rows = ReconciliationCheck.objects.select_related("environment", "flow__team", "owner", "waiting_for")
-    return rows.filter(pk=pk).first()
+    return claim_due(rows, now)
 
 
 def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
@@ -107,16 +92,15 @@ def _begin(check: ReconciliationCheck) -> Outcome:
 
 
 def _verdict(one: Reconciliation) -> Outcome:
-    wrong = [f"{one.never:,} of {one.listed:,} keys never seen"] if one.never else []
-    wrong += [f"{one.failed:,} failed"] if one.failed else []
-    wrong += (
-        [f"{one.moving:,} still on the way"] if one.moving else []
-    )  # nobody has said that they reached their receiver
-    wrong += (
-        [f"{one.bad_lines:,} line{'' if one.bad_lines == 1 else 's'} of the list cannot be read"]
-        if one.bad_lines
-        else []
-    )
+    wrong = []
+    if one.never:
+        wrong.append(f"{one.never:,} of {one.listed:,} keys never seen")
+    if one.failed:
+        wrong.append(f"{one.failed:,} failed")
+    if one.moving:  # nobody has said that they reached their receiver
+        wrong.append(f"{one.moving:,} still on the way")
+    if one.bad_lines:
+        wrong.append(f"{one.bad_lines:,} line{'' if one.bad_lines == 1 else 's'} of the list cannot be read")
     return Outcome(state=Check.RAISED if wrong else Check.CALM, problem=", ".join(wrong), decided=one)
 
 

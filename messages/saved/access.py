@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.db.models import Q, QuerySet
 
-from console.core.errors import Forbidden, NotFound
+from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, Team
+from messages.access import get_one
 from messages.models import SavedSearch, Subscription
 
 
@@ -25,10 +26,7 @@ def visible_saved_searches(actor: Actor) -> QuerySet[SavedSearch]:
 
 
 def get_visible_saved_search(actor: Actor, pk: int) -> SavedSearch:
-    found = visible_saved_searches(actor).filter(pk=pk).first()
-    if found is None:
-        raise NotFound("there is no such saved search that you may see")
-    return found
+    return get_one(visible_saved_searches(actor), "saved search", pk=pk)
 
 
 def can_change_saved_search(actor: Actor, search: SavedSearch) -> bool:

@@ -1,24 +1,19 @@
-"""Looking at subscriptions: claim one that is due, look with its owner's rights as they are now, write what it means and the mail.
-
-The row is the queue: a claim moves `next_look_at` on by a lease and counts `attempt`, and what a look found is written only under
-that attempt. So two beats at once tell once, and what a dead worker claimed is due again when its lease ends.
-"""
+"""Looking at subscriptions: claim one that is due, look with its owner's rights as they are now, write what it means and the mail."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from console.audit.services import record_audit
 from console.identity.actor import SYSTEM, Actor, actor_of
 from messages.models import Subscription
 from messages.saved.access import visible_saved_searches
+from messages.saved.due import claim_due, look_at_due
 from messages.saved.judge import BROKEN, CALM, RAISED, STOPPED, Known, judge
 from messages.saved.matching import Found, TooSlow, find_matches
 from messages.saved.outbox import queue_mail, withdraw_mails
@@ -27,7 +22,6 @@ from messages.search.query import BadQuery
 from messages.search.window import BadWindow
 
 log = structlog.get_logger(__name__)
-LEASE = timedelta(minutes=1)
 EVERY = timedelta(minutes=1)
 SLOW_EVERY = timedelta(minutes=10)  # a search that was given up, or cannot be read
 BUDGET_S = 40.0
@@ -45,25 +39,12 @@ class Look:
 
 def look_at_subscriptions(*, now: datetime | None = None, budget_s: float = BUDGET_S) -> int:
     """Look at every subscription that is due, for at most so many seconds; return how many mails were written."""
-    told, until = 0, time.monotonic() + budget_s
-    while time.monotonic() < until and (subscription := claim(now or datetime.now(UTC))) is not None:
-        at = now or datetime.now(UTC)
-        try:
-            told += settle(subscription, look_at(subscription, at), at)
-        except Exception:  # those behind it have their turn; it is looked at again when its lease ends
-            log.exception("subscription_not_looked_at", subscription=subscription.pk)
-    return told
+    return look_at_due(claim, lambda one, at: settle(one, look_at(one, at), at), now=now, budget_s=budget_s)
 
 
 def claim(now: datetime) -> Subscription | None:
     """Take the subscription that is due longest, None when none is."""
-    with transaction.atomic():
-        due = Subscription.objects.filter(next_look_at__lte=now).order_by("next_look_at", "pk")
-        pk = due.select_for_update(skip_locked=True).values_list("pk", flat=True).first()
-        if pk is None:
-            return None
-        Subscription.objects.filter(pk=pk).update(attempt=F("attempt") + 1, next_look_at=now + LEASE)
-    return Subscription.objects.select_related("search__environment", "search__team", "owner").filter(pk=pk).first()
+    return claim_due(Subscription.objects.select_related("search__environment", "search__team", "owner"), now)
 
 
 def look_at(subscription: Subscription, now: datetime) -> Look:

@@ -9,7 +9,8 @@ from django.db.models.functions import Cast
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_groups, visible_messages
+from messages.access import visible_messages
+from messages.groups.access import visible_groups
 from messages.groups.reference import number_of
 from messages.models import FailureGroup
 from messages.search.conditions import NOTHING, Scope, value_of

@@ -38,7 +38,7 @@ def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A cache of the test's own, so that no other test's answer is met; returns what is in it."""
     kept: dict[str, Any] = {}
     own = SimpleNamespace(get=kept.get, set=lambda name, value, timeout: kept.update({name: value}))
-    monkeypatch.setattr(services, "cache", own)
+    monkeypatch.setattr("console.core.kept.cache", own)
     return kept
 
 
@@ -363,7 +363,7 @@ def test_a_dead_redis_costs_time_and_no_answer(monkeypatch: pytest.MonkeyPatch):
     def dead(*_: Any) -> None:
         raise RedisConnectionError("no")
 
-    monkeypatch.setattr(services, "cache", SimpleNamespace(get=dead, set=dead))
+    monkeypatch.setattr("console.core.kept.cache", SimpleNamespace(get=dead, set=dead))
 
     assert "customer.vat is missing" in said(found_by())
 

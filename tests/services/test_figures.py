@@ -339,7 +339,7 @@ def test_figures_of_a_range_that_a_caller_made_have_its_steps():
 def test_what_is_hours_old_is_kept_for_a_minute_and_not_for_who_sees_other_flows(monkeypatch: pytest.MonkeyPatch):
     stored: dict[str, bytes] = {}
     own = SimpleNamespace(get=stored.get, set=lambda name, value, seconds: stored.update({name: value}))
-    monkeypatch.setattr("messages.figures.kept.cache", own)
+    monkeypatch.setattr("console.core.kept.cache", own)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     span = Range(since=now - timedelta(hours=6), until=now - timedelta(hours=3), step=timedelta(minutes=15))
     at = (now - timedelta(hours=4)).isoformat()

@@ -10,11 +10,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-import structlog
-from django.core.cache import cache
-from redis.exceptions import RedisError
 
-log = structlog.get_logger(__name__)
+from console.core.kept import keep, kept
+
 SETTLED = timedelta(hours=2)
 KEPT_S = 60
 
@@ -29,19 +27,14 @@ class Counted(msgspec.Struct, array_like=True):
     processed: int
 
 
-def kept(asked: Sequence[object], read: Callable[[], list[Counted]]) -> list[Counted]:
-    """Return what `read` returned for the same question within the last minute, else what it returns now. A dead Redis costs time alone.
+def counted_once(asked: Sequence[object], read: Callable[[], list[Counted]]) -> list[Counted]:
+    """Return what `read` returned for the same question within the last minute, else what it returns now.
 
     asked  everything that the answer depends on, the reader's flows among it: rights are part of the question.
     """
     name = "figures:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
-    try:
-        known = cache.get(name)
-        if isinstance(known, bytes):
-            return msgspec.msgpack.decode(known, type=list[Counted])
-        counts = read()
-        cache.set(name, msgspec.msgpack.encode(counts), KEPT_S)
-    except (RedisError, OSError):
-        log.warning("cache_does_not_answer")
-        return read()
+    if (known := kept(name)) is not None:
+        return msgspec.msgpack.decode(known, type=list[Counted])
+    counts = read()
+    keep(name, msgspec.msgpack.encode(counts), KEPT_S)
     return counts
