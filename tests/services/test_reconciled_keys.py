@@ -159,6 +159,8 @@ def test_a_set_is_a_search_for_the_messages_that_decided_and_for_their_letters()
     assert found("arrived") == {letter.message_uid, delivered}
     assert letters == [letter]
     assert found("arrived", operator()) == set()
+    remove_reconciliation(one, by=ROOT)
+    assert found("arrived") == set()
     for wrong in ("reconciled:7", f"reconciled:{one.pk}", f"reconciled:{one.pk}.nothing", f"reconciled:{one.pk}.fail*"):
         with pytest.raises(BadQuery, match="called as its page says"):
             find_messages(ROOT, environments=[environment()], query=parse_query(wrong))

@@ -284,3 +284,12 @@ def test_spans():
 
 def test_a_term_that_a_page_adds_means_itself_whatever_it_holds():
     assert parse_query("a OR b").also(Term("flow", 'x" OR *')).text == '(a OR b) flow:"x\\" OR *"'
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("q", ["error:x", "class:x", "status:failed", "status:dead", "words"])
+def test_what_only_failed_messages_have_leads_to_their_index(q: str):
+    with CaptureQueriesContext(connection) as asked:
+        find_messages(ROOT, environments=[environment()], query=parse_query(q))
+
+    assert '"failed_at" IS NOT NULL' in asked[-1]["sql"]

@@ -337,3 +337,20 @@ def test_a_look_that_cannot_say_tells_nothing(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr("messages.saved.assessing.find_matches", too_slow)
     assert look(20) == 0  # it told "it matches nothing any more", with nothing seen
+
+
+def test_one_look_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch):
+    user, find = ada(), assessing.find_matches
+    stored_letter()
+    for name in ("Broken", "Stuck"):
+        subscribe(saved(user, name=name), Wish(when="matches"), by=actor(user))
+
+    def fails_for_one(who: Any, search: SavedSearch, **more: Any) -> Any:
+        if search.name == "Broken":
+            raise RuntimeError("nobody thought of this")
+        return find(who, search, **more)
+
+    monkeypatch.setattr("messages.saved.assessing.find_matches", fails_for_one)
+
+    assert look(1) == 1
+    assert [subject.split("] ")[1].split(":")[0] for subject in subjects()] == ["Stuck"]
