@@ -31,8 +31,6 @@ from messages.models import (
     Message,
     Replay,
     RollupHour,
-    RollupLatency,
-    RollupMinute,
     Schema,
     System,
 )
@@ -85,19 +83,9 @@ def visible_events(actor: Actor) -> QuerySet[Event]:
     return of_visible_flows(Event.objects.all(), actor)
 
 
-def visible_minutes(actor: Actor) -> QuerySet[RollupMinute]:
-    """Return the counts by minute of the flows that the actor may see."""
-    return of_visible_flows(RollupMinute.objects.all(), actor)
-
-
 def visible_hours(actor: Actor) -> QuerySet[RollupHour]:
     """Return the counts by hour of the flows that the actor may see."""
     return of_visible_flows(RollupHour.objects.all(), actor)
-
-
-def visible_latencies(actor: Actor) -> QuerySet[RollupLatency]:
-    """Return the latency buckets by hour of the flows that the actor may see."""
-    return of_visible_flows(RollupLatency.objects.all(), actor)
 
 
 def visible_dead_letters(actor: Actor) -> QuerySet[DeadLetter]:

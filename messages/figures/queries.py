@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, DateTimeField, F, Func, Q, QuerySet, Sum, Value
 
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import seen_flow_ids, visible_hours, visible_latencies, visible_minutes, visible_replays
+from messages.access import seen_flow_ids, visible_replays
 from messages.figures.percentiles import merged, percentile
-from messages.figures.ranges import HOUR, Range
+from messages.figures.ranges import Range
 from messages.figures.settled import SETTLED, Counted, counted_once
-from messages.models import Flow, RollupMinute
+from messages.models import Flow, RollupHour, RollupLatency, RollupMinute
 from messages.models.stream import Operation, Outcome
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-JUST_NOW = 2 * HOUR  # so young hours are read from the minutes: the task that folds them may not have run yet
 
 PROCESSED = Q(operation=Operation.PROCESS)
 FAILED = Q(outcome=Outcome.ERROR)
+STOOD = {"delivered": Sum("count", filter=PROCESSED & ~FAILED), "failed": Sum("count", filter=FAILED)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,13 +51,26 @@ class Figures:
 
 
 def read_figures(actor: Actor, environment: Environment, span: Range, *, flow: Flow | None = None) -> Figures:
-    """Return what went through one flow, or through all that the actor may see, step by step; two queries, four by the hour.
+    """Return what went through one flow, or through all that the actor may see, step by step.
 
+    flow       one that the caller has fetched for this actor; None for every one that they may see.
     delivered  events of receivers that processed and did not fail.   failed  events that failed, of senders and receivers.
+    The last hours are read from the minutes each time: the task that folds them into hours may not have run yet.
     """
     steps = [Step(at=at) for at in span.steps]
-    read = _by_hour if span.by_hour else _by_minute
-    read(actor, environment, span, flow, steps)
+    flows = seen_flow_ids(actor, environment) if flow is None else None
+    asked = Asked(environment.pk, flow.pk if flow else None, flows, span.step, span.since)
+    settled = max(span.since, min(span.until, _hour_of(datetime.now(UTC)) - SETTLED))
+    counts = _of_minutes(asked, settled, span.until)
+    if settled > span.since:
+        read = _of_hours if span.by_hour else _of_minutes
+        counts += counted_once((*asked, settled, read.__name__), lambda: read(asked, span.since, settled))
+    for one in counts:
+        step = steps[span.position(one.at)]
+        step.delivered += one.delivered
+        step.failed += one.failed
+        if one.processed:
+            step.buckets[one.bucket] = step.buckets.get(one.bucket, 0) + one.processed
     for at, count in _replays(actor, environment, span, flow):
         if 0 <= (position := span.position(at)) < len(steps):
             steps[position].replays += count
@@ -75,72 +88,45 @@ def joined(steps: Sequence[Step]) -> Step:
     )
 
 
-def _by_minute(actor: Actor, environment: Environment, span: Range, flow: Flow | None, steps: list[Step]) -> None:
-    flows = seen_flow_ids(actor, environment)
-    settled = span.since + (datetime.now(UTC) - SETTLED - span.since) // span.step * span.step
-    settled = max(span.since, min(span.until, settled))
-    counts = _count(environment, span, flow, flows, settled, span.until)
-    if settled > span.since:
-        asked = [environment.pk, flow and flow.pk, flows, span.since, settled, span.step]
-        counts += counted_once(asked, lambda: _count(environment, span, flow, flows, span.since, settled))
-    for one in counts:
-        step = steps[span.position(one.at)]
-        step.delivered += one.delivered
-        step.failed += one.failed
-        if one.processed:
-            step.buckets[one.bucket] = one.processed
+class Asked(NamedTuple):
+    """What is counted. flow: None for all. flows: the ids of those that the reader may see, None for all. Steps begin at `origin`."""
+
+    environment: int
+    flow: int | None
+    flows: list[int] | None
+    step: timedelta
+    origin: datetime
+
+    def of(self, rows: QuerySet[Any], column: str, since: datetime, until: datetime) -> QuerySet[Any]:
+        """Return these rows of a rollup with the step that their time falls into; since ≤ time < until."""
+        rows = rows.filter(**{f"{column}__gte": since, f"{column}__lt": until}, environment=self.environment)
+        if self.flow is not None:
+            rows = rows.filter(flow=self.flow)
+        if self.flows is not None:
+            rows = rows.filter(flow_id__in=self.flows)
+        return rows.annotate(step=_step_of(column, self.step, self.origin))
 
 
-def _count(
-    environment: Environment, span: Range, flow: Flow | None, flows: list[int] | None, since: datetime, until: datetime
-) -> list[Counted]:
-    """Return the counts of these minutes by step and bucket, of `flows` alone when they are given."""
-    rows = _of(RollupMinute.objects.all(), environment, flow).filter(minute__gte=since, minute__lt=until)
-    if flows is not None:
-        rows = rows.filter(flow_id__in=flows)
-    counted = (
-        rows.annotate(step=_step_of("minute", span))
-        .values_list("step", "bucket")
-        .annotate(
-            delivered=Sum("count", filter=PROCESSED & ~FAILED),
-            failed=Sum("count", filter=FAILED),
-            processed=Sum("count", filter=PROCESSED),
-        )
-    )
+def _of_minutes(asked: Asked, since: datetime, until: datetime) -> list[Counted]:
+    rows = asked.of(RollupMinute.objects.all(), "minute", since, until).values_list("step", "bucket")
+    counted = rows.annotate(**STOOD, processed=Sum("count", filter=PROCESSED))
     return [Counted(at, bucket, *(int(one or 0) for one in sums)) for at, bucket, *sums in counted]
 
 
-def _by_hour(actor: Actor, environment: Environment, span: Range, flow: Flow | None, steps: list[Step]) -> None:
-    rows = _of(visible_hours(actor), environment, flow).filter(hour__gte=span.since, hour__lt=span.until)
-    counted = (
-        rows.annotate(step=_step_of("hour", span))
-        .values_list("step")
-        .annotate(delivered=Sum("count", filter=PROCESSED & ~FAILED), failed=Sum("count", filter=FAILED))
-    )
-    for at, delivered, failed in counted:
-        step = steps[span.position(at)]
-        step.delivered, step.failed = delivered or 0, failed or 0
-    young = max(span.since, min(span.until, _hour_of(datetime.now(span.since.tzinfo)) - JUST_NOW))
-    folded = _of(visible_latencies(actor), environment, flow).filter(hour__gte=span.since, hour__lt=young)
-    minutes = _of(visible_minutes(actor), environment, flow).filter(PROCESSED, minute__gte=young, minute__lt=span.until)
-    for found, column in ((folded, "hour"), (minutes, "minute")):
-        by_bucket = found.annotate(step=_step_of(column, span)).values_list("step", "bucket").annotate(Sum("count"))
-        for at, bucket, count in by_bucket:
-            buckets = steps[span.position(at)].buckets
-            buckets[bucket] = buckets.get(bucket, 0) + int(count)
+def _of_hours(asked: Asked, since: datetime, until: datetime) -> list[Counted]:
+    """Return the same from two tables: outcomes of all events, and latency buckets of those that were processed."""
+    outcomes = asked.of(RollupHour.objects.all(), "hour", since, until).values_list("step").annotate(**STOOD)
+    latency = asked.of(RollupLatency.objects.all(), "hour", since, until).values_list("step", "bucket")
+    found = [Counted(at, 0, int(delivered or 0), int(failed or 0), 0) for at, delivered, failed in outcomes]
+    return found + [Counted(at, bucket, 0, 0, int(count)) for at, bucket, count in latency.annotate(Sum("count"))]
 
 
 def _hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-def _of(rows: QuerySet[Any], environment: Environment, flow: Flow | None) -> QuerySet[Any]:
-    rows = rows.filter(environment=environment)
-    return rows.filter(flow=flow) if flow else rows
-
-
-def _step_of(column: str, span: Range) -> Func:
-    return Func(Value(span.step), F(column), Value(span.since), function="date_bin", output_field=DateTimeField())
+def _step_of(column: str, step: timedelta, origin: datetime) -> Func:
+    return Func(Value(step), F(column), Value(origin), function="date_bin", output_field=DateTimeField())
 
 
 def _replays(actor: Actor, environment: Environment, span: Range, flow: Flow | None) -> list[tuple[datetime, int]]:
@@ -150,7 +136,12 @@ def _replays(actor: Actor, environment: Environment, span: Range, flow: Flow | N
     )
     if flow:
         rows = rows.filter(dead_letter__flow=flow)
-    counted = rows.select_related(None).order_by().annotate(step=_step_of("created_at", span)).values_list("step")
+    counted = (
+        rows.select_related(None)
+        .order_by()
+        .annotate(step=_step_of("created_at", span.step, span.since))
+        .values_list("step")
+    )
     return list(counted.annotate(Count("pk")))
 
 

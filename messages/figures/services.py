@@ -35,7 +35,9 @@ def fold_latency(now: datetime | None = None) -> None:
     now = now or datetime.now(UTC)
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     _fold(_start(this_hour), this_hour + HOUR)
-    again = this_hour - (int(now.timestamp() // RUNS_EVERY.total_seconds()) % LOOKS_BACK_HOURS) * HOUR
+    # The last hour of the turn's number: in as many turns as there are numbers each hour of the week comes once.
+    turn, number = now.timestamp() // RUNS_EVERY.total_seconds(), now.timestamp() // HOUR.total_seconds()
+    again = this_hour - int((number - turn) % LOOKS_BACK_HOURS) * HOUR
     _fold(again, again + HOUR)
 
 

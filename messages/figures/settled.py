@@ -1,4 +1,4 @@
-"""Counts of minutes that are hours old, kept for a minute. A busy estate writes 400,000 rows of them a day, and its overview looks every few seconds.
+"""Counts that are hours old, kept for a minute. A busy estate writes 400,000 rows of minutes a day, and its overview looks every few seconds.
 
 What an agent reports hours late is in within that minute; the last two hours are always read anew.
 """

@@ -198,16 +198,18 @@ def test_after_a_pause_it_catches_up():
     assert sum(folded().values()) == 2
 
 
-def test_what_comes_days_late_is_in_within_a_week_of_runs():
+@pytest.mark.parametrize("started", [0, 5 * HOUR, 9 * HOUR + 7 * MINUTE, 14 * HOUR, 21 * HOUR])
+def test_what_comes_days_late_is_in_within_a_day_and_a_bit(started: timedelta | int):
+    """Whenever that is: each hour of the week has its turn once in 28 hours of runs."""
     pushed(*order(30 * MINUTE))
     fold_latency()
-    pushed(*order(2 * DAY))
-    now = datetime.now(UTC)
+    pushed(*order(2 * DAY), *order(5 * DAY))
+    begins = datetime.now(UTC) + (started or timedelta(0))
 
     for run in range(7 * 24):
-        fold_latency(now + run * 10 * MINUTE)
+        fold_latency(begins + run * 10 * MINUTE)
 
-    assert sum(folded().values()) == 2
+    assert sum(folded().values()) == 3
 
 
 def test_an_older_count_never_replaces_a_newer_one():
