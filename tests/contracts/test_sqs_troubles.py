@@ -229,7 +229,7 @@ def test_what_a_broker_does_with_a_message_has_one_meaning(clerk: tuple[Address,
     address, desk = clerk
     desk.steps += [step]
 
-    [published] = publish(address, "a", timeout_s=2)
+    [published] = publish(address, "a", timeout_s=2 if step is is_silent else 20)  # a busy machine is slow to connect
 
     assert (published.result, bool(published.detail), len(desk.seen)) == (result, True, 1)  # nobody asks twice
 
