@@ -120,6 +120,22 @@ def settle_replays(minutes: int) -> None:
     proofs.settle_replays(within=timedelta(minutes=minutes))
 
 
+@shared_task(name="messaging.advance_plans")
+def advance_plans() -> None:
+    """Begin, advance and finish the plans that are due. May run twice at once, and die anywhere: the plan's row decides."""
+    from messages.plans import advance
+
+    advance.advance_plans()
+
+
+@shared_task(name="messaging.advance_plan")
+def advance_plan(pk: int) -> None:
+    """Hand items of one plan to the workers. May run twice at once: the plan's row decides."""
+    from messages.plans import advance
+
+    advance.advance_plan(pk)
+
+
 @shared_task(name="messaging.group_failures")
 def group_failures() -> None:
     """Give a group to what failed and has none, then bring the figures of groups up to date. May run twice at once."""

@@ -7,6 +7,7 @@ from messages.models.groups import FailureGroup, GroupHour, GroupNote, GroupRule
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
+from messages.models.plans import Plan, PlanItem, ReplayStop
 from messages.models.reconcile import ReconciledKey, Reconciliation, ReconciliationCheck
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.saved import OutboxMail, SavedSearch, Subscription
@@ -49,11 +50,14 @@ __all__ = [
     "MessageStatus",
     "OutboxMail",
     "Payload",
+    "Plan",
+    "PlanItem",
     "QueueReading",
     "ReconciledKey",
     "Reconciliation",
     "ReconciliationCheck",
     "Replay",
+    "ReplayStop",
     "RetentionPolicy",
     "RetentionRun",
     "RollupHour",

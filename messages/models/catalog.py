@@ -41,6 +41,19 @@ class Flow(models.Model):
     runbook_url = models.URLField(blank=True)
     description = models.TextField(blank=True)
     receiver_is_idempotent = models.BooleanField(default=False)  # an interrupted replay may be sent again by itself
+    replay_allowed = models.BooleanField(default=True, db_default=True)
+    replay_days = models.PositiveSmallIntegerField(
+        null=True
+    )  # older dead letters are left out of plans; null: none is too old
+    most_replays = models.PositiveSmallIntegerField(default=5, db_default=5)  # of one message, all its deaths together
+    replay_rate = models.FloatField(null=True)  # most that plans send a second; null: what each plan says
+    approve_above = models.PositiveIntegerField(
+        null=True
+    )  # larger plans need a second person; 0: every plan; null: none
+    order_key = models.CharField(max_length=64, blank=True, default="", db_default="")  # its messages keep their order
+    supersede_key = models.CharField(
+        max_length=64, blank=True, default="", db_default=""
+    )  # a newer one replaces older ones
     payload_days = models.PositiveSmallIntegerField(null=True)  # null: those of the environment's retention policy
     payload_search = models.BooleanField(default=False, db_default=False)  # an optional back end may index its bodies
     found_by_itself = models.BooleanField(default=False)

@@ -146,6 +146,7 @@ class Replay(models.Model):
         FAILED_AGAIN = "failed_again"
         REFUSED = "refused"
         UNKNOWN = "unknown"
+        WITHDRAWN = "withdrawn"  # taken back before it left
 
     class Expiry(models.TextChoices):
         DROP = "drop"
@@ -166,6 +167,7 @@ class Replay(models.Model):
     requested_by = models.CharField(max_length=150)
     reason = models.TextField()
     expiry = models.CharField(max_length=4, choices=Expiry.choices, blank=True, default="", db_default="")
+    plan = models.ForeignKey("messaging.Plan", models.PROTECT, null=True, related_name="+", db_index=False)
     trace_id: models.UUIDField[UUID, UUID] = models.UUIDField(default=uuid7)  # fresh trace of the replay's own send
     span_id = models.CharField(max_length=16)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -192,6 +194,7 @@ class Replay(models.Model):
                         "failed_again",
                         "refused",
                         "unknown",
+                        "withdrawn",
                     ]
                 ),
             ),
@@ -214,4 +217,5 @@ class Replay(models.Model):
             Index(fields=["connection", "id"], name="replay_due", condition=Q(state__in=["queued", "sending"])),
             Index(fields=["id"], name="replay_awaiting_proof", condition=Q(state__in=["sent", "confirmed", "unknown"])),
             Index(fields=["trace_id"], name="replay_by_trace"),
+            Index(fields=["plan", "id"], name="replay_by_plan", condition=Q(plan__isnull=False)),
         ]

@@ -9,8 +9,8 @@ from messages.connectors.base import Published
 MOST_ATTEMPTS = 10  # one that ends every worker is not sent for ever
 
 TRANSITIONS: dict[str, frozenset[str]] = {
-    # claimed by a worker
-    "queued": frozenset({"sending"}),
+    # claimed by a worker; or its plan is stopped: withdrawn, or unknown when an attempt before may have left
+    "queued": frozenset({"sending", "withdrawn", "unknown"}),
     # what the broker said, or that nobody said anything; back to queued when it was surely not sent
     "sending": frozenset({"sending", "queued", "confirmed", "sent", "refused", "unknown", "processed", "failed_again"}),
     "sent": frozenset({"confirmed", "processed", "failed_again"}),
@@ -20,6 +20,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "processed": frozenset(),
     "failed_again": frozenset(),
     "refused": frozenset(),
+    "withdrawn": frozenset(),
 }
 
 IN_FLIGHT = frozenset({"queued", "sending", "sent", "confirmed"})
@@ -35,6 +36,7 @@ WORDS = {
     "failed_again": "died again: see the later dead letter",
     "refused": "the broker or endpoint will not take it",
     "unknown": "may or may not have been sent",
+    "withdrawn": "taken back before it was sent",
 }
 
 

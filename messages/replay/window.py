@@ -56,13 +56,19 @@ class Claimed(msgspec.Struct, frozen=True):
     dead_letter: Letter
 
 
+# Of the row r: neither its plan nor anybody who stopped replays holds it.
+LET = """
+      (r.plan_id IS NULL OR EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id AND p.state IN ('running', 'finished')))
+  AND NOT EXISTS (SELECT 1 FROM messaging_replaystop s WHERE s.environment_id = r.environment_id AND (s.flow_id IS NULL OR EXISTS (
+          SELECT 1 FROM messaging_deadletter d WHERE d.id = r.dead_letter_id AND d.flow_id = s.flow_id)))
+"""
 # Of the row r: may be sent now. What a worker lost is sent again by itself only where the receiver is idempotent.
-DUE = """(
-      (r.state = 'queued' AND (r.not_before IS NULL OR r.not_before <= now()))
+DUE = f"""(
+      {LET} AND ((r.state = 'queued' AND (r.not_before IS NULL OR r.not_before <= now()))
    OR (r.state = 'sending' AND r.lease_until < now() AND r.attempt < %b AND EXISTS (
           SELECT 1 FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id
-          WHERE d.id = r.dead_letter_id AND f.receiver_is_idempotent)))
-"""
+          WHERE d.id = r.dead_letter_id AND f.receiver_is_idempotent))))
+"""  # noqa: S608  constants of ours
 CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT r.id, r.dead_letter_id FROM messaging_replay r

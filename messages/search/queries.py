@@ -84,10 +84,9 @@ def find_dead_letters(
 
     Raises BadQuery, InvalidCursor.
     """
-    rows = visible_dead_letters(actor).filter(environment__in=environments)
     now = datetime.now(UTC)
-    scope = Scope(actor=actor, environments=environments, now=now, since=EARLIEST)
-    condition = to_q(for_postgresql(query, DEAD_LETTERS), DEAD_LETTERS, scope)
+    rows = visible_dead_letters(actor).filter(environment__in=environments)
+    matching = matching_letters(actor, environments=environments, query=query, window=window, now=now)
     before = decode_uuid_cursor(cursor) if cursor else None
 
     def question() -> Question:
@@ -103,14 +102,20 @@ def find_dead_letters(
     page, note = _elsewhere(query, DEAD_LETTERS, question, fetch)
     if page is not None:
         return page
-    rows = rows.filter(condition)
-    if window is not None:
-        rows = rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
-    if before:
-        rows = rows.filter(pk__lt=before)
+    rows = matching.filter(pk__lt=before) if before else matching
     found = list(rows.order_by(*_newest_first(query, DEAD_LETTERS))[: limit + 1])
     more = len(found) > limit
     return Page(found[:limit], encode_cursor(found[limit - 1].pk) if more else None, note=note)
+
+
+def matching_letters(
+    actor: Actor, *, environments: Sequence[Environment], query: Query, window: Window | None, now: datetime
+) -> QuerySet[DeadLetter]:
+    """Return every dead letter that PostgreSQL finds for this, in no order: the same as the pages of find_dead_letters. Raises BadQuery."""
+    scope = Scope(actor=actor, environments=environments, now=now, since=EARLIEST)
+    condition = to_q(for_postgresql(query, DEAD_LETTERS), DEAD_LETTERS, scope)
+    rows = visible_dead_letters(actor).filter(condition, environment__in=environments)
+    return rows if window is None else rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
 
 
 def _elsewhere(

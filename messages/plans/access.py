@@ -1,0 +1,59 @@
+"""Who may see plans and act on them: whoever sees, or operates, every flow of theirs."""
+
+from __future__ import annotations
+
+import re
+
+from django.db.models import QuerySet
+
+from console.core.errors import Forbidden
+from console.identity.actor import Actor
+from console.identity.models import Environment, Role
+from messages.access import get_one, operated_flows, visible_flows
+from messages.models import Flow, Plan, ReplayStop
+
+REFERENCE = re.compile(r"(?:p-?)?([1-9]\d{0,17})", re.ASCII | re.IGNORECASE)
+
+
+def number_of(text: str) -> int | None:
+    """Return the plan's number in `P-12`, `p12` or `12`, None for what is no reference."""
+    match = REFERENCE.fullmatch(text.strip())
+    return int(match[1]) if match else None
+
+
+def visible_plans(actor: Actor) -> QuerySet[Plan]:
+    """Return the plans all of whose flows the actor may see."""
+    plans = Plan.objects.select_related("environment", "group", "connection", "created_by_user")
+    if actor.is_superuser:
+        return plans
+    seen = list(visible_flows(actor).order_by().values_list("pk", flat=True))
+    return plans.filter(environment_id__in=list(actor.grants), flow_ids__contained_by=seen)
+
+
+def get_visible_plan(actor: Actor, reference: str) -> Plan:
+    return get_one(visible_plans(actor), "plan", pk=number_of(reference) or 0)
+
+
+def can_operate_plan(actor: Actor, plan: Plan) -> bool:
+    """Whether the actor operates the flow of everything that the plan sends."""
+    if actor.is_superuser:
+        return True
+    operated = operated_flows(actor, plan.environment).order_by().values_list("pk", flat=True)
+    return actor.has_role(plan.environment_id, None, Role.OPERATOR) and set(plan.sent_flow_ids) <= set(operated)
+
+
+def check_can_operate_plan(actor: Actor, plan: Plan) -> None:
+    if not can_operate_plan(actor, plan):
+        raise Forbidden("only operators of every flow in this plan may do this")
+
+
+def visible_stops(actor: Actor, environment: Environment) -> QuerySet[ReplayStop]:
+    """Return what stops replays in this environment: whoever is a member should know, so that nothing stands still unexplained."""
+    stops = ReplayStop.objects.filter(environment=environment).select_related("flow", "environment")
+    return stops if actor.is_superuser or environment.pk in actor.grants else stops.none()
+
+
+def check_can_stop(actor: Actor, environment: Environment, flow: Flow | None) -> None:
+    """A flow is stopped by its operators, an environment by any of its operators: stopping must be easy at three in the morning."""
+    if not actor.has_role(environment.pk, flow.team_id if flow else None, Role.OPERATOR):
+        raise Forbidden(f"only operators of {flow or environment.slug} may do this")

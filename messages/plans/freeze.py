@@ -1,0 +1,125 @@
+"""Freezing a selection: which letters, in which order, and which are left out with why, in one statement.
+
+The statement sees one moment: a letter that comes, dies or is taken after it is not part of the plan, or is found when its turn comes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from console.identity.actor import Actor
+from messages.access import operated_flows
+from messages.models import DeadLetter, Plan
+from messages.plans.states import HOLDING
+
+MOST_ITEMS = 1_000_000
+
+# Reads of the letter d of flow f over connection c. The first that holds is told; reasons.py has the words.
+WHY = """
+CASE
+    WHEN NOT (d.flow_id = ANY(%(operated)s)) THEN 'not_yours'
+    WHEN d.state = 'closed' THEN 'closed'
+    WHEN d.state <> 'open' THEN 'under_way'
+    WHEN EXISTS (SELECT 1 FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id
+                 WHERE i.dead_letter_id = d.id AND i.left_out = '' AND p.id <> %(plan)s AND p.state = ANY(%(holding)s)) THEN 'in_plan'
+    WHEN NOT f.replay_allowed THEN 'flow_forbids'
+    WHEN d.failed_at < now() - make_interval(days => f.replay_days) THEN 'expired'
+    WHEN d.size_bytes IS NULL OR d.payload_on IS NULL THEN 'no_payload'
+    WHEN d.content_masked THEN 'masked'
+    WHEN d.origin = '' AND %(destination)s = '' THEN 'no_origin'
+    WHEN c.id IS NULL THEN 'no_connection'
+    WHEN c.approved_at IS NULL THEN 'not_approved'
+    WHEN (d.previous_id IS NOT NULL OR EXISTS (SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id)) AND (
+        WITH RECURSIVE deaths (id, previous_id, depth) AS (
+            SELECT d.id, d.previous_id, 1
+            UNION ALL SELECT o.id, o.previous_id, n.depth + 1 FROM deaths n JOIN messaging_deadletter o ON o.id = n.previous_id
+            WHERE n.depth < 1000)
+        SELECT count(*) FROM deaths JOIN messaging_replay r ON r.dead_letter_id = deaths.id AND r.state <> 'withdrawn'
+    ) >= f.most_replays THEN 'attempt_cap'
+    WHEN d.message_uid IS NOT NULL AND EXISTS (
+        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid AND e.occurred_at > d.failed_at
+        AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL) THEN 'processed'
+    WHEN f.supersede_key <> '' AND d.keys ? f.supersede_key AND EXISTS (
+        SELECT 1 FROM messaging_message m WHERE m.flow_id = d.flow_id AND m.status = 1
+        AND m.keys @> jsonb_build_object(f.supersede_key, d.keys -> f.supersede_key)
+        AND m.first_seen_at > coalesce(d.first_failed_at, d.failed_at)
+        AND m.first_seen_on >= (coalesce(d.first_failed_at, d.failed_at) - interval '4 days')::date
+        AND m.id IS DISTINCT FROM d.message_uid) THEN 'superseded'
+    ELSE ''
+END
+"""
+# The id of an item's replay: a UUID of version 7 whose random part begins with the ordinal, so that they sort in the order of sending.
+REPLAY_ID = """
+(lpad(to_hex((extract(epoch FROM now()) * 1000)::int8), 12, '0') || '7' || lpad(to_hex(ordinal >> 20 & 4095), 3, '0')
+ || '8' || substr(lpad(to_hex(ordinal & 1048575), 5, '0'), 1, 5) || substr(md5(random()::text), 1, 10))::uuid
+"""
+FREEZE = f"""
+WITH chosen AS MATERIALIZED (
+    SELECT d.id, coalesce(d.first_failed_at, d.failed_at) AS at, coalesce(d.keys ->> %(order_key)s, '') AS key, {WHY} AS why
+    FROM messaging_deadletter d
+    JOIN messaging_flow f ON f.id = d.flow_id
+    LEFT JOIN messaging_connection c ON CASE WHEN %(connection)s::int8 IS NULL
+        THEN c.environment_id = d.environment_id AND c.name = d.broker ELSE c.id = %(connection)s END
+    WHERE d.environment_id = %(environment)s AND d.id IN ({{selection}})
+), ranked AS (
+    SELECT *, row_number() OVER (ORDER BY why <> '', at, id) AS ordinal FROM chosen
+)
+INSERT INTO messaging_planitem (plan_id, ordinal, dead_letter_id, key, left_out, detail, replay_id)
+SELECT %(plan)s, ordinal, id, key, why, '', {REPLAY_ID} FROM ranked
+"""  # noqa: S608  constants of ours
+
+FIGURES = """
+SELECT i.left_out, count(*), coalesce(sum(d.size_bytes), 0), min(d.failed_at), max(d.failed_at),
+       array_agg(DISTINCT d.flow_id), count(DISTINCT nullif(i.key, ''))
+FROM messaging_planitem i JOIN messaging_deadletter d ON d.id = i.dead_letter_id WHERE i.plan_id = %s GROUP BY i.left_out
+"""
+DESTINATIONS = """
+SELECT d.broker, CASE WHEN %s = '' THEN d.origin ELSE %s END AS destination, count(*)
+FROM messaging_planitem i JOIN messaging_deadletter d ON d.id = i.dead_letter_id
+WHERE i.plan_id = %s AND i.left_out = '' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 20
+"""
+
+
+def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> None:
+    """Write the plan's items and what is known of them onto the plan, which the caller saves. Inside the caller's transaction.
+
+    selection  letters that `by` may see in the plan's environment; its order means nothing.
+    figures    {"selected", "size_bytes", "oldest", "newest", "keys", "left_out": {reason: items}, "destinations": [{"broker",
+               "destination", "items"}]}; size, ages and keys are of what is sent.
+    """
+    sql, params = selection.order_by().values("pk").query.sql_with_params()
+    names = {f"s{at}": value for at, value in enumerate(params)}
+    left = iter(names)
+    inner = re.sub(r"%([s%])", lambda found: f"%({next(left)})s" if found[1] == "s" else "%%", sql)
+    asked: dict[str, Any] = {
+        "plan": plan.pk,
+        "environment": plan.environment_id,
+        "operated": list(operated_flows(by, plan.environment).values_list("pk", flat=True)),
+        "holding": sorted(HOLDING),
+        "destination": plan.destination,
+        "connection": plan.connection_id,
+        "order_key": plan.order_key,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FREEZE.replace("{selection}", inner), asked | names)
+        cursor.execute(FIGURES, [plan.pk])
+        of_reason: list[Any] = cursor.fetchall()
+        cursor.execute(DESTINATIONS, [plan.destination, plan.destination, plan.pk])
+        destinations = cursor.fetchall()
+    sent: Any = next((row for row in of_reason if not row[0]), ("", 0, 0, None, None, [], 0))
+    plan.items_count = sent[1]
+    plan.sent_flow_ids = sorted(sent[5])
+    plan.flow_ids = sorted({flow for row in of_reason for flow in row[5]})
+    plan.figures = {
+        "selected": sum(row[1] for row in of_reason),
+        "size_bytes": int(sent[2]),
+        "oldest": sent[3].isoformat() if sent[3] else None,
+        "newest": sent[4].isoformat() if sent[4] else None,
+        "keys": sent[6],
+        "left_out": {row[0]: row[1] for row in of_reason if row[0]},
+        "destinations": [{"broker": b, "destination": d, "items": n} for b, d, n in destinations],
+    }

@@ -1,0 +1,54 @@
+"""What a plan is made of: all that match a query, a failure group, ticked rows, or a list of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
+
+from console.core.errors import Invalid
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_dead_letters
+from messages.groups.queries import whole_of
+from messages.models import DeadLetter, FailureGroup, Plan
+from messages.plans.freeze import MOST_ITEMS
+from messages.search.elsewhere import check_postgresql_can
+from messages.search.postgres import DEAD_LETTERS
+from messages.search.queries import matching_letters
+from messages.search.query import Query
+from messages.search.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """q: the query as people wrote it, shown on the plan; `query` is what is asked, with the filters of the page."""
+
+    source: Plan.Source
+    q: str = ""
+    query: Query = field(default_factory=Query)
+    window: Window | None = None
+    group: FailureGroup | None = None
+    ids: Sequence[UUID] = ()
+
+
+def letters_of(selection: Selection, *, actor: Actor, environment: Environment) -> QuerySet[DeadLetter]:
+    """Return the letters that the actor may see there, in no order. Raises BadQuery, Invalid."""
+    if selection.source == Plan.Source.QUERY:
+        check_postgresql_can(selection.query, DEAD_LETTERS, "plans are made by PostgreSQL")
+        return matching_letters(
+            actor, environments=[environment], query=selection.query, window=selection.window, now=datetime.now(UTC)
+        )
+    letters = visible_dead_letters(actor).filter(environment=environment)
+    if selection.source == Plan.Source.GROUP:
+        if selection.group is None:
+            raise Invalid("say which failure group: its reference, such as G-204")
+        parts = [group.pk for group in whole_of(selection.group)]
+        return letters.filter(group_id__in=parts, state__in=[DeadLetter.State.OPEN, DeadLetter.State.REPLAYING])
+    if not selection.ids or len(selection.ids) > MOST_ITEMS:
+        raise Invalid(f"name 1 to {MOST_ITEMS:,} dead letters")
+    return letters.filter(pk__in=RawSQL("SELECT unnest(%s::uuid[])", [list(selection.ids)]))

@@ -1,0 +1,327 @@
+"""What people do to plans: make one, change it, have it approved, start, pause, resume, stop it. Each is audited; advance.py executes.
+
+Every change of state is one conditional update under the plan's row lock, so that of two who press at once one is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import connection, transaction
+
+from console.audit.services import record_audit
+from console.core.errors import Conflict, Forbidden, Invalid
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages import tasks
+from messages.dead_letters.services import check_reason
+from messages.models import Flow, Plan
+from messages.plans.access import check_can_operate_plan
+from messages.plans.checksum import check_checksum, checksum_of
+from messages.plans.freeze import freeze_items
+from messages.plans.queries import counts_of, total_of
+from messages.plans.selection import Selection, letters_of
+from messages.plans.states import BEGUN, next_state
+from messages.plans.waves import DEFAULT, parse_waves, wave_ends
+from messages.replay.outgoing import check_expiry
+
+LASTS = timedelta(hours=24)
+UNDO_S = 10
+
+
+class PlanState(Conflict):
+    """The plan is not in a state in which this can be done: look at it again."""
+
+    code = "plan_state"
+
+
+class ApprovalNeeded(Conflict):
+    """A second person must approve this plan before it is started."""
+
+    code = "approval_needed"
+
+
+class OwnPlan(Forbidden):
+    """Nobody approves a plan of their own."""
+
+    code = "own_plan"
+
+
+class NothingToSend(Conflict):
+    """Every dead letter of the plan is left out: its page says why."""
+
+    code = "nothing_to_send"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a plan is executed. rate_per_s: None as fast as the broker takes them. waits_for None: what its receivers report."""
+
+    destination: str = ""
+    expiry: str = ""
+    order_key: str | None = None  # None: that of its flow
+    steps: tuple[str, ...] = field(default=DEFAULT)
+    rate_per_s: float | None = 10.0
+    concurrency: int = 2000
+    waits_for: str | None = None
+    wave_wait_s: int = 600
+    stop_failed_percent: float = 5.0
+    stop_latency_times: float | None = 4.0
+
+
+def check_options(options: Options) -> Options:
+    """Raise Invalid, in words, for what cannot be meant."""
+    check_expiry(options.expiry)
+    parse_waves(options.steps)
+    if options.rate_per_s is not None and not 0.01 <= options.rate_per_s <= 100_000:
+        raise Invalid("a rate is 0.01 to 100,000 a second")
+    if not 1 <= options.concurrency <= 100_000:
+        raise Invalid("between 1 and 100,000 may be on their way at once")
+    if options.waits_for not in (None, *Plan.WaitsFor.values):
+        raise Invalid("a wave waits for processed or for confirmed")
+    if not 5 <= options.wave_wait_s <= 86_400:
+        raise Invalid("a wave waits 5 s to a day")
+    if not 0 <= options.stop_failed_percent <= 100:
+        raise Invalid("a plan stops itself at 0 to 100 % failed again")
+    if options.stop_latency_times is not None and not 1 <= options.stop_latency_times <= 1000:
+        raise Invalid("a plan stops itself when the receiver takes 1 to 1,000 times as long as usual")
+    return options
+
+
+@transaction.atomic
+def create_plan(
+    selection: Selection,
+    *,
+    environment: Environment,
+    by: Actor,
+    reason: str,
+    ticket: str = "",
+    options: Options | None = None,
+) -> Plan:
+    """Freeze a selection into a draft. Raises BadQuery, Invalid, ReasonMissing, Forbidden.
+
+    What cannot be sent, or is not the actor's to send, is an item too, left out with its reason.
+    """
+    options = check_options(options or Options())
+    letters = letters_of(selection, actor=by, environment=environment)
+    now = datetime.now(UTC)
+    plan = Plan(
+        environment=environment,
+        created_by=by.name,
+        created_by_user_id=by.user_id,
+        expires_at=now + LASTS,
+        source=selection.source,
+        q=selection.q,
+        group=selection.group,
+        reason=check_reason(reason),
+        ticket=ticket.replace("\x00", "").strip()[:100],
+        state_at=now,
+        state_by=by.name,
+        destination=options.destination.replace("\x00", "").strip()[:300],
+        expiry=options.expiry,
+        order_key=options.order_key if options.order_key is not None else _usual_order(letters),
+        steps=parse_waves(options.steps),
+        rate_per_s=options.rate_per_s,
+        concurrency=options.concurrency,
+        wave_wait_s=options.wave_wait_s,
+        stop_failed_percent=options.stop_failed_percent,
+        stop_latency_times=options.stop_latency_times,
+    )
+    plan.save()
+    freeze_items(plan, letters, by=by)
+    plan.wave_ends = wave_ends(plan.steps, plan.items_count)
+    plan.waits_for = options.waits_for or Plan.WaitsFor.PROCESSED
+    seal_plan(plan)
+    audit(
+        by,
+        "plan.created",
+        plan,
+        reason=plan.reason,
+        details={"items": plan.items_count, "left_out": plan.figures["left_out"]},
+    )
+    return plan
+
+
+def _usual_order(letters: Any) -> str:
+    """Return the order key of the selection's flows; the first by name when several have one."""
+    flows = Flow.objects.filter(pk__in=letters.order_by().values("flow_id").distinct()).exclude(order_key="")
+    return flows.order_by("name").values_list("order_key", flat=True).first() or ""
+
+
+def seal_plan(plan: Plan) -> None:
+    """Give the plan the checksum of what it says now, and say whether a second person is needed; saves it."""
+    plan.checksum = checksum_of(plan)
+    plan.approval_why = why_approval(plan)
+    plan.save()
+
+
+def why_approval(plan: Plan) -> str:
+    """Return why a second person is needed, in words; "" when none is."""
+    flows = Flow.objects.filter(
+        pk__in=plan.sent_flow_ids, approve_above__isnull=False, approve_above__lt=plan.items_count
+    )
+    flow = flows.order_by("approve_above", "name").first()
+    if flow is None:
+        return ""
+    return f"{flow.name} asks for a second person for " + (
+        f"more than {flow.approve_above} messages" if flow.approve_above else "every plan"
+    )
+
+
+def request_approval(plan: Plan, *, by: Actor) -> Plan:
+    """Ask for a second person. Raises Forbidden, PlanState, NothingToSend."""
+    _check_something(plan)
+    return move(plan, "request", by=by)
+
+
+def approve_plan(plan: Plan, *, by: Actor, checksum: str, reason: str = "") -> Plan:
+    """Approve exactly what this checksum stands for. Raises Forbidden, OwnPlan, PlanState, PlanChanged."""
+    if by.user_id is None or by.user_id == plan.created_by_user_id or by.name == plan.created_by:
+        raise OwnPlan("nobody approves their own plan: ask another operator")
+    if checksum != plan.checksum:
+        raise PlanState(f"{plan.reference} was changed since you looked: look at it again")
+    check_checksum(plan)
+    approval = {
+        "approved_by": by.name,
+        "approved_by_user_id": by.user_id,
+        "approved_at": datetime.now(UTC),
+        "approved_checksum": checksum,
+    }
+    return move(plan, "approve", by=by, why=reason, same={"checksum": checksum}, **approval)
+
+
+def refuse_plan(plan: Plan, *, by: Actor, reason: str) -> Plan:
+    """Send a plan back to its author. Raises Forbidden, PlanState, ReasonMissing."""
+    return move(plan, "refuse", by=by, why=check_reason(reason))
+
+
+def start_plan(plan: Plan, *, by: Actor, at: datetime | None = None, undo_s: int = 0) -> Plan:
+    """Begin at that time, or in undo_s seconds, which can be taken back. Raises Forbidden, PlanState, ApprovalNeeded, NothingToSend, PlanChanged."""
+    _check_something(plan)
+    check_checksum(plan)
+    if plan.approval_why and (plan.approved_at is None or plan.approved_checksum != plan.checksum):
+        raise ApprovalNeeded(f"{plan.approval_why}: ask for approval first")
+    now = datetime.now(UTC)
+    begins_at = at or now + timedelta(seconds=undo_s)
+    if at is not None and at < now - timedelta(minutes=1):
+        raise Invalid("a plan begins now or later, not in the past")
+    if begins_at > plan.expires_at:
+        raise Invalid(f"{plan.reference} expires before it would begin: make it again closer to the time")
+    moved = move(plan, "start", by=by, begins_at=begins_at)
+    if begins_at <= now:
+        transaction.on_commit(partial(tell_plan, plan.pk))
+    return moved
+
+
+def undo_start(plan: Plan, *, by: Actor) -> Plan:
+    """Take a start back before anything was sent. Raises Forbidden, PlanState when it has begun."""
+    return move(plan, "undo_approved" if plan.approved_at else "undo", by=by, begins_at=None)
+
+
+def pause_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
+    """Send nothing more until somebody resumes it; what workers have already is sent. Raises Forbidden, PlanState."""
+    return move(plan, "pause", by=by, why=reason)
+
+
+def resume_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
+    """Go on where it stopped. What failed until now no longer counts against its bounds: the person has seen it."""
+    forgiven = total_of(counts_of(plan))
+    resumed = move(plan, "resume", by=by, why=reason, allowance_at=None, wave_released_at=None, forgiven=forgiven)
+    transaction.on_commit(partial(tell_plan, plan.pk))
+    return resumed
+
+
+@transaction.atomic
+def end_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
+    """Give a plan up: cancelled when nothing was sent, else stopped; what has not left is taken back. Raises Forbidden, PlanState."""
+    ended = move(plan, "stop" if plan.state in BEGUN else "cancel", by=by, why=reason, finished_at=datetime.now(UTC))
+    withdraw(ended)
+    return ended
+
+
+# What an attempt may have brought to the broker is unknown, not withdrawn.
+WITHDRAW = """
+WITH back AS (
+    UPDATE messaging_replay SET state = CASE WHEN attempt = 0 THEN 'withdrawn' ELSE 'unknown' END, finished_at = CASE WHEN attempt = 0 THEN now() END,
+           not_before = NULL, detail = 'its plan was stopped before it was sent'
+    WHERE plan_id = %s AND state = 'queued' RETURNING dead_letter_id, state
+)
+UPDATE messaging_deadletter d SET state = 'open' FROM back WHERE d.id = back.dead_letter_id AND back.state = 'withdrawn' AND d.state = 'replaying'
+"""
+
+
+def withdraw(plan: Plan) -> None:
+    """Take back what no worker has: its letters are open again."""
+    with connection.cursor() as cursor:
+        cursor.execute(WITHDRAW, [plan.pk])
+
+
+@transaction.atomic
+def move(
+    plan: Plan, happening: str, *, by: Actor, why: str = "", same: dict[str, Any] | None = None, **values: Any
+) -> Plan:
+    """Change the plan's state, once, and audit it; return the plan as it is then. Raises Forbidden, PlanState.
+
+    same  values that the row must still have.
+    """
+    check_can_operate_plan(by, plan)
+    now = Plan.objects.select_for_update().get(pk=plan.pk)
+    after = next_state(now.state, happening)
+    if after is None or any(getattr(now, name) != value for name, value in (same or {}).items()):
+        raise PlanState(
+            f"{plan.reference} is {now.state.replace('_', ' ')}: somebody was faster, or this cannot be done now"
+        )
+    why = why.replace("\x00", "").strip()[:1000]
+    values |= {"state": after, "state_at": datetime.now(UTC), "state_by": by.name, "why": why}
+    Plan.objects.filter(pk=plan.pk).update(**values)
+    plan.refresh_from_db()
+    audit(by, f"plan.{DONE[happening]}", plan, reason=why, details={"was": now.state})
+    return plan
+
+
+DONE = {
+    "request": "approval_requested",
+    "approve": "approved",
+    "refuse": "refused",
+    "change": "changed",
+    "start": "started",
+    "begin": "begun",
+    "undo": "start_undone",
+    "undo_approved": "start_undone",
+    "pause": "paused",
+    "resume": "resumed",
+    "abort": "aborted",
+    "finish": "finished",
+    "stop": "stopped",
+    "cancel": "cancelled",
+    "expire": "expired",
+}
+
+
+def audit(by: Actor, action: str, plan: Plan, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
+    teams = set(Flow.objects.filter(pk__in=plan.sent_flow_ids).values_list("team_id", flat=True))
+    record_audit(
+        by,
+        action,
+        plan,
+        environment=plan.environment,
+        team_id=next(iter(teams)) if len(teams) == 1 else None,
+        reason=reason,
+        details={"checksum": plan.checksum, **(details or {})},
+    )
+
+
+def _check_something(plan: Plan) -> None:
+    if not plan.items_count:
+        raise NothingToSend(f"{plan.reference} sends nothing: every dead letter in it is left out")
+
+
+def tell_plan(pk: int) -> None:
+    """Say "look" to a worker; when the broker is away the next beat does."""
+    try:
+        tasks.advance_plan.delay(pk)
+    except Exception:  # noqa: BLE001  any broker failure means the same: the beat will
+        return
