@@ -18,7 +18,6 @@ KEY_BYTES = 256  # a message's key is no longer, see messages.ingest.clean
 LINE_BYTES = 64 * 1024
 BAD_KEPT = 100
 DELIMITERS = "\t;,"
-LINE_ENDS = " \r\n"
 
 
 class ListTooLarge(ConsoleError):
@@ -64,7 +63,7 @@ class ListReader:
     def _split(self, chunks: Iterable[bytes]) -> Iterator[bytes | None]:
         """Yield lines without their end, None for one that is too long: its rest is skipped, not kept."""
         rest, skipping = b"", False
-        for part in chunks:
+        for part in _with_one_line_end(chunks):
             chunk = part if self._bytes else self._without_mark(part)
             self._bytes += len(chunk)
             if self._bytes > MOST_BYTES:
@@ -87,7 +86,7 @@ class ListReader:
         if raw is None:
             return self._is_bad(f"it has more than {LINE_BYTES // 1024} KiB")
         try:
-            text = raw.decode().strip(LINE_ENDS)  # no tab: before a line's first cell it is an empty one
+            text = raw.decode().strip(" ")  # no tab: before a line's first cell it is an empty one
         except UnicodeDecodeError:
             return self._is_bad("it is not UTF-8")
         if all(one in DELIMITERS or one.isspace() for one in text):
@@ -148,6 +147,16 @@ class ListReader:
         if len(self.bad) < BAD_KEPT:
             self.bad.append({"line": self._number, "why": why})
         return None
+
+
+def _with_one_line_end(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    r"""Yield the chunks with \n for \r\n and for \r alone, which older spreadsheets write."""
+    held = b""
+    for part in chunks:
+        chunk = held + part
+        held = b"\r" if chunk.endswith(b"\r") else b""  # its \n may be the first of the next chunk
+        yield chunk.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    yield held.replace(b"\r", b"\n")
 
 
 def _delimiter_of(text: str) -> str:

@@ -46,7 +46,10 @@ def parse_window(text: str | None, *, now: datetime, since: str | None = None, u
     if since:
         return Window(since=_time(since, "since"), until=end, text="")
     written = (text or DEFAULT).strip()
-    return Window(since=now - parse_span(written), until=end, text=written)
+    span = parse_span(written)
+    if not span:
+        raise BadWindow(f"“{written[:30]}” is no time at all: ask for a minute or more")
+    return Window(since=now - span, until=end, text=written)
 
 
 def _time(text: str, name: str) -> datetime:

@@ -59,3 +59,9 @@ def test_every_range_is_drawn_in_1_to_400_steps_or_refused_in_words(since, until
     assert steps[-1] + span.step == span.until
     assert [span.position(at) for at in steps] == list(range(len(steps)))
     assert span.by_hour or span.until - span.since <= timedelta(hours=49)
+
+
+@pytest.mark.parametrize("text", ["0h", "0d", "00s"])
+def test_a_window_of_no_time_is_refused_in_words(text):
+    with pytest.raises(BadWindow, match="no time at all"):
+        parse_window(text, now=NOW)
