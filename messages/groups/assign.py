@@ -160,15 +160,19 @@ def count_in_hours(
         )
 
 
-def tell_failed(homes: Iterable[Home], now: datetime) -> None:
-    """Say of resolved groups that they failed again. Call it after the failures' rows are written: their reference to the group holds
-    off whoever resolves it meanwhile, so that no failure is between the two.
+def tell_failed(failures: Iterable[tuple[int, datetime]], now: datetime) -> None:
+    """Say of groups that were resolved before they failed that they failed again. Call it after the failures' rows are written: their
+    reference to the group holds off whoever resolves it meanwhile, so that no failure is between the two.
+
+    failures  (the group that speaks, when it failed): what failed before the group was resolved and was harvested after is no news.
     """
-    groups = sorted({home.speaks_for for home in homes})
-    before = states_before("fail")
-    resolved = FailureGroup.objects.filter(pk__in=groups, state__in=before).order_by("pk").values_list("pk", "state")
-    for pk, state in list(resolved) if groups else ():
-        move(pk, state, "fail", "group.regressed", now)
+    latest: dict[int, datetime] = {}
+    for pk, at in failures:
+        latest[pk] = max(at, latest.get(pk, at))
+    resolved = FailureGroup.objects.filter(pk__in=latest, state__in=states_before("fail")).order_by("pk")
+    for pk, state, since in list(resolved.values_list("pk", "state", "state_at")) if latest else ():
+        if latest[pk] > since:
+            move(pk, state, "fail", "group.regressed", now)
 
 
 def move(pk: int, state: str, happening: str, action: str, now: datetime, **details: Any) -> bool:

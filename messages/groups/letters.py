@@ -94,5 +94,5 @@ def count_letters(
     group_messages(
         {letter.message_uid: homes[letter.id].group_id for letter in letters if letter.message_uid}, first_seen
     )
-    tell_failed((homes[letter.id] for letter in letters), now)
+    tell_failed(((homes[letter.id].speaks_for, letter.failed_at) for letter in letters), now)
     count_in_hours(((homes[letter.id].group_id, letter.failed_at) for letter in letters), column="letters")

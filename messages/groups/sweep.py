@@ -177,8 +177,7 @@ def _tell(rows: Sequence[Row], homes: Mapping[UUID, Home], now: datetime) -> Non
         group = homes[row.id].speaks_for
         latest[group] = max(row.failed_at, latest.get(group, row.failed_at))
         first[group] = min(row.failed_at, first.get(group, row.failed_at))
-    since = dict(FailureGroup.objects.filter(pk__in=latest).values_list("pk", "state_at"))
-    tell_failed([Home(pk, pk) for pk, at in latest.items() if at > since[pk]], now)
+    tell_failed(latest.items(), now)
     for pk, at in sorted(latest.items()):
         FailureGroup.objects.filter(pk=pk, last_seen_at__lt=at).update(last_seen_at=at)
         FailureGroup.objects.filter(pk=pk, first_seen_at__gt=first[pk]).update(first_seen_at=first[pk])

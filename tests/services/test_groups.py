@@ -81,6 +81,18 @@ def test_what_fails_again_comes_back_to_its_resolved_group_as_regressed():
     assert AuditEntry.objects.get(action="group.regressed").object_id == str(first.group_id)
 
 
+def test_what_died_before_its_group_was_resolved_and_was_harvested_after_is_no_news():
+    push_letters(timeout(1))
+    now = datetime.now(UTC)
+    FailureGroup.objects.update(state="resolved", state_at=now - timedelta(minutes=5))
+
+    push_letters(timeout(2) | {"failed_at": (now - timedelta(minutes=6)).isoformat()})
+    assert FailureGroup.objects.get().state == "resolved"
+
+    push_letters(timeout(3) | {"failed_at": (now - timedelta(minutes=4)).isoformat()})
+    assert FailureGroup.objects.get().state == "regressed"
+
+
 def test_a_letter_that_says_nothing_belongs_to_the_group_of_its_message():
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
