@@ -37,11 +37,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_configure() -> None:
-    """The in-memory connector is there. Pages of the test client name static files as they are in the tree; the hashed ones are
-    tested with the whole product.
+    """The in-memory connector is there. Tasks are told to the tests' Redis, as a web process does; no worker reads them. Pages of the
+    test client name static files as they are in the tree; the hashed ones are tested with the whole product.
     """
     from django.conf import settings
 
+    from console.celery import app
+
+    app.set_default()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 

@@ -7,7 +7,9 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery import Celery
 from django.db import connection, connections
+from kombu.exceptions import OperationalError
 
 from console.audit.models import AuditEntry
 from console.core.errors import Forbidden
@@ -489,3 +491,16 @@ def test_a_batch_of_letters_keeps_working_when_json_is_odd():
     answer = push("/ingest/v1/dead-letters", json.dumps([letter(body='{"a":')]).encode(), key=agent_key())
 
     assert answer.json()["accepted"] == 1
+
+
+def test_whoever_asks_for_a_replay_is_not_held_up_by_a_dead_broker_of_tasks(monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
+    dead = Celery("dead", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    dead.config_from_object("django.conf:settings", namespace="CELERY")
+    dead.conf.broker_url = "redis://127.0.0.1:1/0"
+
+    with pytest.raises(OperationalError):
+        dead.send_task("messaging.send_replays", [1])
+
+    assert slept == []
