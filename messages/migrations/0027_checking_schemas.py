@@ -1,4 +1,4 @@
-"""Schemas that check bodies, beside those that read them: JSON Schema and XSD."""
+"""Schemas that check bodies, beside those that read them: JSON Schema and XSD. And room for the reason no_connection, of 13 letters."""
 
 from django.db import migrations, models
 
@@ -9,6 +9,9 @@ class Migration(migrations.Migration):
     dependencies = [("messaging", "0026_plans")]
 
     operations = [
+        migrations.AlterField(
+            model_name="planitem", name="left_out", field=models.CharField(blank=True, max_length=20)
+        ),
         migrations.AlterField(
             model_name="schema", name="format", field=models.CharField(choices=FORMATS, max_length=10)
         ),

@@ -17,6 +17,7 @@ from typing import Any
 import jsonpatch
 import msgspec
 import zstandard
+from jsonpointer import resolve_pointer
 
 from console.core.nesting import deeper_than
 from messages.masking.bodies import charset_of
@@ -42,7 +43,7 @@ from messages.programs.runner import ProgramFailed, Runner
 
 MOST_DEPTH = 64
 LARGEST_RESULT = 8 * 1024 * 1024
-PLACES = 2_000_000  # values of one document: `copy` doubles it with each operation
+MOST_COPIED = 200_000  # values that all `copy` of a patch may make: 40 of them can make a billion
 
 
 class EditFailed(Exception):
@@ -187,26 +188,31 @@ def _written(tree: Any) -> bytes:
 
 
 def _patched(patch: bytes, body: bytes) -> bytes:
-    tree = before = _tree(body)
+    before = _tree(body)
     if before is None or isinstance(before, str | bool | msgspec.Raw):
         raise _NotThis("its body is JSON, but neither an object nor a list")
-    tree = deepcopy(before)
+    tree, room = deepcopy(before), MOST_COPIED
     for at, operation in enumerate(_tree(patch), 1):
+        words = f"operation {at} ({operation.get('op')}) does not fit"
         try:
-            tree = jsonpatch.JsonPatch([operation]).apply(tree, in_place=True)
+            if operation.get("op") == "copy":
+                room -= _places(resolve_pointer(tree, operation["from"]), room)
+            if room > 0:
+                tree = jsonpatch.JsonPatch([operation]).apply(tree, in_place=True)
         except Exception as error:
+            if operation.get("op") == "test":
+                raise _NotThis(f"{words}: the value is another") from error
             said = " ".join(str(error).split())[:300]
-            name = str(operation.get("op"))
-            words = f"operation {at} ({name}) does not fit: {'the value is another' if name == 'test' else 'there is no such place'}"
-            raise _NotThis(words, f"{words}: {said}") from error
-        if operation.get("op") == "copy" and _places(tree) > PLACES:
+            raise _NotThis(f"{words}: there is no such place", f"{words}: {said}") from error
+        if room <= 0:
             raise _NotThis(f"operation {at} makes it too large")
     return body if tree == before else _written(tree)
 
 
-def _places(tree: Any) -> int:
+def _places(tree: Any, most: int) -> int:
+    """Return how many values a tree holds, counted up to `most`."""
     count, waiting = 0, [tree]
-    while waiting and count <= PLACES:
+    while waiting and count < most:
         one = waiting.pop()
         count += 1
         if isinstance(one, dict | list):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 from django.db import connection
 
 from console.identity.actor import Actor
@@ -169,9 +168,3 @@ def _rows(before: Readable, after: Readable) -> Rows:
     left = canonical(before.body, before.content_type, cut=before.cut).lines
     right = canonical(after.body, after.content_type, cut=after.cut).lines
     return rows_of(left, right, common_lines(left, right, Work(left=STEPS)))
-
-
-def as_json(edits: Edits) -> list[Any]:
-    """Return edits as REST tells them."""
-    decoded: list[Any] = msgspec.json.decode(msgspec.json.encode(edits))
-    return decoded
