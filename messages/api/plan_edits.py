@@ -88,6 +88,7 @@ class PreviewedOut(serializers.Serializer[Any]):
 
     ordinal = serializers.IntegerField(source="item.ordinal")
     dead_letter = serializers.UUIDField(source="letter.pk")
+    tried = serializers.BooleanField(help_text="False: the messages before it took too long.")
     missing = serializers.CharField(help_text="Why its body is not there.")
     failed = serializers.CharField(help_text="Why the edits do not fit it: it would be refused.")
     hidden = serializers.CharField(help_text="Why its diff is not shown.")

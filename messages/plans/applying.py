@@ -71,38 +71,31 @@ class _Message:
 
 def apply_edits(edits: Edits, content: Content, content_type: str, runner: Runner) -> Content:
     """Return the content as it is sent, the same object when nothing changes; raises EditFailed."""
-    layers: Sequence[str] = ()
+    layers: Sequence[str] | None = None
     message = _Message(content.body, [dict(one) for one in content.headers], content_type)
     for number, step in enumerate(edits, 1):
         try:
-            if not layers and not isinstance(step, SetHeader | RemoveHeader | Body) and message.body is content.body:
-                layers, message.body = _unpacked(content)
+            if layers is None and not isinstance(step, SetHeader | RemoveHeader):
+                layers, message.body = _unpacked(content, whole=isinstance(step, Body))
             _apply(step, message, runner)
         except _NotThis as failure:
             place = f"step {number} ({kind_of(step)})"
             raise EditFailed(f"{place}: {failure.words}"[:400], f"{place}: {failure.detail}"[:1000]) from failure
-    body = message.body
-    if layers or any(isinstance(step, Body) for step in edits):
-        body = _packed(body, layers or _layers_of(content), content)
-    changed = Content(body, message.headers, content.properties)
+    changed = Content(_packed(message.body, layers or (), content), message.headers, content.properties)
     return content if changed == content else changed
 
 
-def _unpacked(content: Content) -> tuple[Sequence[str], bytes]:
+def _unpacked(content: Content, *, whole: bool) -> tuple[Sequence[str], bytes]:
+    """Return (how the body is packed, the body in it). whole: it is replaced, whatever it is."""
     try:
         plain = unpack(content.body, declared_encoding(content.headers, content.properties))
     except Packed as error:
+        if whole:
+            return (), content.body
         raise _NotThis(str(error)) from error
-    if plain.cut or len(plain.body) > MOST_BYTES:
+    if not whole and (plain.cut or len(plain.body) > MOST_BYTES):
         raise _NotThis(f"its body is larger than {MOST_BYTES // 1024 // 1024} MiB")
     return plain.layers, plain.body if plain.layers else content.body
-
-
-def _layers_of(content: Content) -> Sequence[str]:
-    try:
-        return unpack(content.body, declared_encoding(content.headers, content.properties), most=1).layers
-    except Packed:
-        return ()
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

@@ -5,6 +5,7 @@ It is a sample: what is not in it may fail when its turn comes, and is refused t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,7 @@ from messages.schemas.queries import schemas_for_checking
 SAMPLE = 20
 LOOKED_AT = 60  # items from which the sample is chosen
 MOST_WALKED = 50_000
+WITHIN_S = 10.0  # a hostile program takes two seconds for each message
 STEPS = 1_000_000  # of comparing one body: a third of a second
 
 # One of each kind before a second of any. Of a plan of many items every so manieth is looked at.
@@ -51,6 +53,7 @@ SELECT dead_letter_id, payload_on, flow_id, origin, content_type, error_root_typ
 class Previewed:
     """One message of the sample.
 
+    tried     False: what came before it took too long.
     missing   why it cannot be shown at all, "" when it can.     failed   why the edits do not fit it.   hidden: why its diff is not shown.
     rows      line by line, before and after.  headers  name by name.  same: nothing changes.
     checked   names of the schemas that it was checked by.  wrong_before, wrong_after: what they find.
@@ -58,6 +61,7 @@ class Previewed:
 
     item: PlanItem
     letter: DeadLetter
+    tried: bool = True
     missing: str = ""
     failed: str = ""
     hidden: str = ""
@@ -73,8 +77,14 @@ def preview_edits(plan: Plan, edits: Edits, *, by: Actor) -> list[Previewed]:
     """Return what these edits make of a sample of the plan's messages. Raises Forbidden. Each body counts as read, and is audited."""
     check_can_read_plan_payloads(by, plan)
     schemas = schemas_for_checking(plan.environment_id)
+    until, found = time.monotonic() + WITHIN_S, []
     with Runner(checks=True) as runner:
-        return [_previewed(plan, item, edits, schemas, runner, by) for item in sample_of(plan)]
+        for item in sample_of(plan):
+            if time.monotonic() < until:
+                found.append(_previewed(plan, item, edits, schemas, runner, by))
+            else:
+                found.append(Previewed(item=item, letter=item.dead_letter, tried=False))
+    return found
 
 
 def sample_of(plan: Plan, most: int = SAMPLE) -> list[PlanItem]:

@@ -40,10 +40,10 @@ def edit(request: PageRequest, reference: str) -> HttpResponse:
     """What a plan changes in its messages. do=preview shows diffs and saves nothing, do=more adds a step to write."""
     plan = get_visible_plan(request.actor, reference)
     check_can_read_plan_payloads(request.actor, plan)
-    kept = opened_edits(plan)
+    kept, closed = _kept(plan)
     editor = _editor(request, plan, kept)
     if request.method != "POST":
-        return _page(request, _context(request, plan, slots_of(kept, editor), editor))
+        return _page(request, _context(request, plan, slots_of(kept, editor), editor) | closed)
     slots = slots_from(request.POST)
     editor = editor_from(request.POST, editor) if editor else None
     context = _context(request, plan, slots, editor)
@@ -65,6 +65,14 @@ def edit(request: PageRequest, reference: str) -> HttpResponse:
         return _page(request, context | {"refusal": str(refusal)}, status=422)
     flash.success(request, f"The edits of {plan.reference} are saved. Nothing is sent until it is started.")
     return seen(reverse("plan-edit", args=[plan.reference]))
+
+
+def _kept(plan: Plan) -> tuple[Edits, dict[str, str]]:
+    """Return the plan's edits, and what the page says when they cannot be opened: they can be written anew."""
+    try:
+        return opened_edits(plan), {}
+    except PayloadUnreadable as error:
+        return (), {"refusal": str(error)}
 
 
 def _page(request: PageRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
@@ -145,9 +153,9 @@ def redirect(request: PageRequest, reference: str) -> HttpResponse:
     except ConsoleError as refusal:
         if isinstance(refusal, Forbidden | NotFound):
             raise
-        kept = opened_edits(plan)
+        kept, closed = _kept(plan)
         editor = _editor(request, plan, kept)
-        context = _context(request, plan, slots_of(kept, editor), editor)
+        context = _context(request, plan, slots_of(kept, editor), editor) | closed
         said = {"redirect_refusal": str(refusal), "destination": destination, "connection": connection_id}
         return _page(request, context | said, status=422)
     where = f"to {destination.strip()}" if destination.strip() else "where they came from"

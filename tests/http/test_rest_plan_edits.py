@@ -105,3 +105,39 @@ def test_only_who_may_read_the_payloads_sees_or_changes_edits():
 
     assert [viewer(*call).status_code for call in calls] == [403] * 6
     assert [stranger(*call).status_code for call in calls] == [404] * 6
+
+
+XSD = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="a" type="xs:int"/></xs:schema>'
+
+
+@pytest.mark.parametrize(
+    ("kind", "definition", "good", "bad", "words"),
+    [
+        ("json", '{"required": ["a"]}', '{"a": 1}', "{}", "$: 'a' is a required property"),
+        ("xsd", XSD, "<a>1</a>", "<a>x</a>", "line 1: Element 'a': 'x' is not a valid value"),
+    ],
+)
+def test_a_schema_that_checks_is_tried_and_added(kind: str, definition: str, good: str, bad: str, words: str):
+    environment()
+    admin = Caller("admin", Role.ADMINISTRATOR)
+    said = {"environment": "production", "format": kind, "definition": definition}
+    fits = admin("post", "schemas/preview", said | {"sample": good}).json()
+    not_so = admin("post", "schemas/preview", said | {"sample": bad}).json()
+    homeless = admin("post", "schemas", said | {"name": "Orders"})
+    broken = admin("post", "schemas", said | {"name": "Orders", "destination": "*", "definition": "<"})
+    made = admin("post", "schemas", said | {"name": "Orders", "destination": "erp.*"})
+    letter = stored_letter(body=bad, content_type="text/plain")
+    memory_connection()
+    plan = plan_of([letter])
+    shown = admin("post", f"plans/{plan.reference}/preview", {"edits": [{"kind": "body", "text": good}]}).json()[
+        "results"
+    ][0]
+
+    assert (fits["json"], fits["steps"], fits["problem"]) == (good, ["It is as the schema says"], "")
+    assert words in not_so["problem"]
+    assert "is for a destination" in homeless.json()["detail"]
+    assert broken.json()["code"] == "bad_schema"
+    assert made.status_code == 201, made.content
+    assert words in shown["wrong_before"][0]
+    assert (shown["checked"], shown["wrong_after"]) == (["Orders"], [])
+    assert admin("get", f"dead-letters/{letter.pk}/payload").status_code == 200

@@ -177,3 +177,11 @@ def test_a_letter_without_a_reason_is_not_made_a_plan_of(page: Client):
     assert answer.status_code == 422
     assert not Plan.objects.exists()
     assert start_plan
+
+
+def test_edits_that_cannot_be_opened_are_told_and_written_anew(page: Client):
+    plan = set_edits(plan_of([stored_letter()]), MENDED, by=ROOT)
+    Plan.objects.filter(pk=plan.pk).update(edits=bytes(plan.edits)[:8] + b"x" * 40)
+    assert "cannot be opened" in text_of(page.get(address(plan)))
+    page.post(address(plan), {"kind": "jq", "name": "", "text": ".a = 1", "type": "string"})
+    assert [type(one).__name__ for one in opened_edits(Plan.objects.get())] == ["Jq"]

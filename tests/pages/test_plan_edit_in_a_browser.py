@@ -46,8 +46,8 @@ def test_the_keyboard_edits_one_message_and_many(browser: Browser, live_server: 
     memory_connection()
     page = sign_in(browser, live_server.url)
     page.goto(f"{live_server.url}/dead-letters/{letter.pk}/")
-    page.locator("#edit summary").focus()
-    page.keyboard.press("Enter")
+    page.keyboard.press("e")
+    expect(page.locator("#edit-reason")).to_be_focused()
     page.keyboard.type("a typing error")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("Change this message before it is sent")
@@ -79,6 +79,11 @@ def test_the_page_fits_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser
     one = plan_of(DeadLetter.objects.order_by("pk")[:1])
     page = sign_in(browser, live_server.url, color_scheme=scheme)
     found: dict[str, Any] = {}
+    if folder := os.environ.get("SHOTS"):
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(f"{live_server.url}/dead-letters/{one.items.get().dead_letter_id}/")
+            page.screenshot(path=f"{folder}/letter-{scheme}-{width}.png")
     for name, plan in (("many", many), ("one", one)):
         for width in (390, 920, 1440):
             page.set_viewport_size({"width": width, "height": 900})

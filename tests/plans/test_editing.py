@@ -137,6 +137,15 @@ def test_edits_void_an_approval_and_change_the_checksum(line):
     assert plan.approved_at is None
 
 
+def test_who_looked_before_it_was_edited_does_not_start_it(line):
+    plan = plan_of(letters(2))
+    seen = Plan.objects.get(pk=plan.pk)
+    set_edits(plan, MENDED, by=ROOT)
+    with pytest.raises(PlanState):
+        start_plan(seen, by=ROOT)
+    assert Plan.objects.get().state == "draft"
+
+
 def test_a_plan_that_has_started_is_not_changed(line):
     plan = plan_of(letters(2))
     start_plan(plan, by=ROOT, undo_s=60)
@@ -244,6 +253,24 @@ def test_a_preview_does_not_show_what_masking_hides_when_it_is_read(line):
     assert moved.rows is None
     assert SECRET not in repr((moved, failing))
     assert failing.failed == "step 1 (jq): it cannot be applied to this body"
+
+
+def test_a_preview_ends_in_time_and_says_what_was_not_tried(line, monkeypatch):
+    monkeypatch.setattr("messages.plans.preview.WITHIN_S", 0.0)
+    shown = preview_edits(plan_of(letters(2)), MENDED, by=ROOT)
+    assert [(one.tried, one.rows) for one in shown] == [(False, None)] * 2
+
+
+def test_a_window_edits_in_time_and_leaves_the_rest_for_later(line, monkeypatch):
+    monkeypatch.setattr("messages.plans.sent_edits.WITHIN_S", -1.0)
+    plan = set_edits(plan_of(letters(1)), MENDED, by=ROOT)
+    begin(plan)
+    send_due(line.pk)
+    replay = Replay.objects.get(plan=plan)
+    assert (replay.state, replay.detail) == (
+        "queued",
+        "nothing was sent: the edits of its plan took too long for one window",
+    )
 
 
 def test_the_sample_is_of_every_kind_that_there_is():
