@@ -92,9 +92,11 @@ class Runner:
 
     def _read(self, child: subprocess.Popen[bytes], size: int, until: float) -> bytes:
         assert child.stdout is not None
+        ready = select.poll()  # select() takes no descriptor over 1,023
+        ready.register(child.stdout, select.POLLIN)
         data = bytearray()
         while len(data) < size:
-            if not select.select([child.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
                 raise EOFError
             chunk = child.stdout.read(size - len(data))
             if not chunk:
