@@ -11,6 +11,7 @@ import msgspec
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -126,7 +127,9 @@ def lines_of(row: Row) -> list[str]:
 
 
 def _said(request: Request) -> Edits | None:
-    """Return the edits of a request, None when it has none; raises BadEdits."""
+    """Return the edits of a request, None when it has none; raises BadEdits, UnsupportedMediaType."""
+    if (kind := request.content_type or "") and not kind.startswith("application/json"):
+        raise UnsupportedMediaType(kind)  # its stream may have been read already
     body = request.body
     if len(body) > LARGEST_EDITS + 1024:
         raise BadEdits(f"all edits together have at most {LARGEST_EDITS // 1024} KiB")

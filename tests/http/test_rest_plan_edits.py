@@ -76,6 +76,18 @@ def test_what_cannot_be_an_edit_is_told_with_its_step(body: object, words: str):
     assert words in answer.json()["detail"]
 
 
+def test_edits_are_json_and_nothing_else_and_none_is_a_preview_of_those_there_are():
+    memory_connection()
+    plan = plan_of([stored_letter()])
+    operator = Caller("op", Role.OPERATOR)
+    path = f"/api/v1/plans/{plan.reference}"
+    sent = Client(raise_request_exception=False)
+
+    assert sent.post(f"{path}/preview", {"edits": "[]"}, **operator.headers).status_code == 415
+    assert sent.put(f"{path}/edits", "a=b", content_type="application/x-www-form-urlencoded", **operator.headers).status_code == 415  # fmt: skip
+    assert sent.post(f"{path}/preview", b"", content_type="", **operator.headers).json()["results"][0]["same"] is True
+
+
 def test_a_plan_is_redirected_over_an_approved_connection():
     line = memory_connection()
     stored_letter(origin="", broker="nobody")
