@@ -25,6 +25,7 @@ from messages.journeys import views as journeys
 from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
+from messages.plans import views_edits as plan_edits
 from messages.reconcile import views as reconcile
 from messages.reconcile import views_checks as reconcile_checks
 from messages.retention import views as retention
@@ -49,6 +50,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead-letters/<uuid:pk>/", letters.dead_letter, name="dead-letter"),
     path("dead-letters/<uuid:pk>/different/", different, name="dead-letter-different"),
     path("dead-letters/<uuid:pk>/hints/", letters.hints, name="dead-letter-hints"),
+    path("dead-letters/<uuid:pk>/edit/", plan_edits.edit_letter, name="dead-letter-edit"),
+    path("plans/<str:reference>/edit/", plan_edits.edit, name="plan-edit"),
+    path("plans/<str:reference>/edit/destination/", plan_edits.redirect, name="plan-redirect"),
     *(
         path(f"dead-letters/<uuid:pk>/{action}/", letters.act, {"action": action}, name=f"dead-letter-{action}")
         for action in letters.ACTIONS

@@ -73,6 +73,7 @@ def forget_everything() -> None:
     """Drop what a process remembers of committed rows."""
     from messages.ingest import catalog, clocks, http, writer
     from messages.payloads import services as payloads
+    from messages.plans import sent_edits
     from messages.replay import lines
     from messages.retention import policies, sizes
 
@@ -81,6 +82,7 @@ def forget_everything() -> None:
     http._agents.clear()
     payloads._open_keys.clear()
     lines.close_lines()
+    sent_edits.sending_runner().close()
     policies.forget()
     sizes.forget()
     writer._days_known = (0.0, set())

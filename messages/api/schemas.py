@@ -52,7 +52,7 @@ class SchemaTextIn(serializers.Serializer[Any]):
     definition = serializers.CharField(
         max_length=LARGEST_TEXT,
         trim_whitespace=False,
-        help_text="Avro's JSON, .proto source, a FileDescriptorSet in base64, or what a schema registry answers.",
+        help_text="Avro's JSON, .proto source, a FileDescriptorSet in base64, a JSON Schema, an XSD, or what a schema registry answers.",
     )
     message = serializers.CharField(max_length=300, allow_blank=True, default="")
 
@@ -72,7 +72,7 @@ class SchemaIn(SchemaChangeIn):
 
 
 class SchemaSampleIn(SchemaTextIn):
-    """A schema and a body in hex or base64 to try it on. Nothing of it is kept."""
+    """A schema and a body to try it on, in hex or base64; for json and xsd as text. Nothing of it is kept."""
 
     environment = serializers.SlugField()
     sample = serializers.CharField(max_length=SAMPLE_CHARACTERS)

@@ -190,13 +190,20 @@ class DeadLetterAloneOut(DeadLetterOut):
 class ReplayOut(serializers.ModelSerializer[Replay]):
     dead_letter = serializers.UUIDField(source="dead_letter_id")
     connection = serializers.CharField(source="connection.name")
+    plan = serializers.SerializerMethodField(
+        help_text="That sent it, null for none; its edits are at plans/<reference>/edits."
+    )
     trace_id = TraceId()
+
+    def get_plan(self, replay: Replay) -> str | None:
+        return f"P-{replay.plan_id}" if replay.plan_id else None
 
     class Meta:
         model = Replay
         fields = (
             "id",
             "dead_letter",
+            "plan",
             "connection",
             "destination",
             "state",

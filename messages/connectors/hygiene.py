@@ -15,7 +15,7 @@ from messages.connectors.base import Header
 # Of families that reach us through others, and what is stamped afresh.
 OTHERS = (
     "cloudpubsubdeadlettersource*", "deadletterreason", "deadlettererrordescription", "_amq_orig_*",
-    "replay-id", "replay-of", "replay-attempt", "replay-by", "traceparent", "tracestate", "b3", "x-b3-*", "awstraceheader", "x-amzn-trace-id",
+    "replay-id", "replay-of", "replay-attempt", "replay-by", "replay-edited", "traceparent", "tracestate", "b3", "x-b3-*", "awstraceheader", "x-amzn-trace-id",
 )  # fmt: skip
 
 
@@ -38,14 +38,24 @@ def _is_stripped(name: str) -> bool:
 
 
 def stamp_headers(
-    headers: Iterable[Header], *, replay_id: str, replay_of: str, attempt: int, by: str, traceparent: str
+    headers: Iterable[Header],
+    *,
+    replay_id: str,
+    replay_of: str,
+    attempt: int,
+    by: str,
+    traceparent: str,
+    edited: str = "",
 ) -> tuple[Header, ...]:
-    """Return the headers with our marks: who sends this again, of what, for the how-manieth time, in which trace."""
+    """Return the headers with our marks: who sends this again, of what, for the how-manieth time, in which trace.
+
+    edited  mark of the edits that were made to it, "" for none.
+    """
     marks = {
         "replay-id": replay_id,
         "replay-of": replay_of,
         "replay-attempt": str(attempt),
         "replay-by": by,
         "traceparent": traceparent,
-    }
+    } | ({"replay-edited": edited} if edited else {})
     return (*headers, *(Header(name=name, type="string", value=value) for name, value in marks.items()))

@@ -110,7 +110,7 @@ def _tells_all(body: bytes, is_xml: bool) -> bool:
     """Whether every value stands in the body as it is, without escapes, so that what is not found in the whole is in no value."""
     if is_xml:
         return body.isascii() and reads_as_ascii(body) and not any(byte in body for byte in b"&\r\n\t")
-    return b"\\" not in body and _charset(body, "") is not None
+    return b"\\" not in body and charset_of(body, "") is not None
 
 
 def _structured(work: Work) -> list[Rule]:
@@ -141,7 +141,7 @@ def _text(work: Work, body: bytes, content_type: str) -> bytes | None:
     """Return a body that is neither JSON nor XML masked by regular expressions; raises Unreadable when it is no text."""
     if not work.rules.patterns:
         return None
-    charset = _charset(body, content_type)
+    charset = charset_of(body, content_type)
     if charset is None:
         if any(rule.drop for rule, _ in work.rules.patterns):
             raise Unreadable("it is not text")
@@ -153,7 +153,7 @@ def _text(work: Work, body: bytes, content_type: str) -> bytes | None:
 ONE_BYTE = {"iso-8859-1", "iso8859-15", "cp1252", "latin-1"}
 
 
-def _charset(body: bytes, content_type: str) -> str | None:
+def charset_of(body: bytes, content_type: str) -> str | None:
     """Return how the bytes are text: UTF-8, or the one-byte charset that their content type names; None when they are not."""
     if b"\x00" in body:  # UTF-16 passes for UTF-8 with NULs between its letters
         return None

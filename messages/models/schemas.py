@@ -10,7 +10,8 @@ from django.db.models import CheckConstraint, Q, UniqueConstraint
 class Schema(models.Model):
     """A schema that an administrator configured, and the bodies that it applies to.
 
-    definition   Avro's JSON, .proto source, or a FileDescriptorSet in base64, as it was given.
+    format       Avro and Protobuf read bodies; JSON Schema and XSD check them, before a plan sends what it edited.
+    definition   Avro's JSON, .proto source, a FileDescriptorSet in base64, a JSON Schema or an XSD, as it was given.
     compiled     Protobuf: the FileDescriptorSet made of it when it was saved, so that reading compiles nothing.
     fingerprint  Avro: CRC-64-AVRO as 16 hex digits, in the order in which single-object encoding writes it.
     destination  pattern (`*` and `?`) of origins, queues and destinations; "" for any.
@@ -20,6 +21,8 @@ class Schema(models.Model):
     class Format(models.TextChoices):
         AVRO = "avro", "Avro"
         PROTOBUF = "protobuf", "Protobuf"
+        JSON = "json", "JSON Schema"
+        XSD = "xsd", "XSD"
 
     environment = models.ForeignKey("identity.Environment", models.CASCADE, related_name="schemas")
     name = models.CharField(max_length=120)
@@ -38,12 +41,13 @@ class Schema(models.Model):
         ordering = ["name"]
         constraints = [
             UniqueConstraint(name="schema_name_once_per_environment", fields=["environment", "name"]),
-            CheckConstraint(name="schema_format_is_known", condition=Q(format__in=["avro", "protobuf"])),
+            CheckConstraint(name="schema_format_is_known", condition=Q(format__in=["avro", "protobuf", "json", "xsd"])),
             CheckConstraint(name="schema_applies_to_something", condition=~Q(destination="", ids=[])),
             CheckConstraint(
                 name="schema_is_compiled_iff_protobuf",
                 condition=Q(~Q(compiled=b""), format="protobuf", fingerprint="")
-                | Q(~Q(fingerprint=""), format="avro", compiled=b""),
+                | Q(~Q(fingerprint=""), format="avro", compiled=b"")
+                | Q(format__in=["json", "xsd"], fingerprint="", compiled=b""),
             ),
         ]
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role
-from messages.access import get_one, operated_flows, visible_flows
+from messages.access import get_one, operated_flows, readable_flows, visible_flows
 from messages.models import Flow, Plan, ReplayStop
 
 REFERENCE = re.compile(r"(?:p-?)?([1-9]\d{0,17})", re.ASCII | re.IGNORECASE)
@@ -24,6 +24,7 @@ def number_of(text: str) -> int | None:
 def visible_plans(actor: Actor) -> QuerySet[Plan]:
     """Return the plans all of whose flows the actor may see."""
     plans = Plan.objects.select_related("environment", "group", "connection", "created_by_user")
+    plans = plans.defer("edits")  # up to 1 MiB each, for few
     if actor.is_superuser:
         return plans
     seen = list(visible_flows(actor).order_by().values_list("pk", flat=True))
@@ -45,6 +46,17 @@ def can_operate_plan(actor: Actor, plan: Plan) -> bool:
 def check_can_operate_plan(actor: Actor, plan: Plan) -> None:
     if not can_operate_plan(actor, plan):
         raise Forbidden("only operators of every flow in this plan may do this")
+
+
+def can_read_plan_payloads(actor: Actor, plan: Plan) -> bool:
+    """Whether the actor may read the bodies and headers of every flow in the plan: its edits may hold values of them."""
+    readable = readable_flows(actor).filter(environment=plan.environment).order_by().values_list("pk", flat=True)
+    return actor.is_superuser or set(plan.flow_ids) <= set(readable)
+
+
+def check_can_read_plan_payloads(actor: Actor, plan: Plan) -> None:
+    if not can_read_plan_payloads(actor, plan):
+        raise Forbidden("only those who may read the payloads of every flow in this plan may do this")
 
 
 def visible_stops(actor: Actor, environment: Environment) -> QuerySet[ReplayStop]:

@@ -210,7 +210,11 @@ def start_plan(plan: Plan, *, by: Actor, at: datetime | None = None, undo_s: int
         raise Invalid("a plan begins now or later, not in the past")
     if begins_at > plan.expires_at:
         raise Invalid(f"{plan.reference} expires before it would begin: make it again closer to the time")
-    moved = move(plan, "start", by=by, begins_at=begins_at)
+    seen = {
+        "checksum": plan.checksum,
+        "approved_at": plan.approved_at,
+    }  # else somebody edits it between the look and the start
+    moved = move(plan, "start", by=by, same=seen, begins_at=begins_at)
     if begins_at <= now:
         transaction.on_commit(partial(tell_plan, plan.pk))
     return moved

@@ -17,8 +17,11 @@ from messages.payloads.seal import Content
 from messages.replay.window import Claimed
 
 
-def outgoing(replay: Replay | Claimed, content: Content, attempt: int) -> Outgoing:
-    """Return the message as it goes out: dead-letter headers stripped, ours stamped, the rest as it was."""
+def outgoing(replay: Replay | Claimed, content: Content, attempt: int, *, edits: str = "") -> Outgoing:
+    """Return the message as it goes out: dead-letter headers stripped, ours stamped, the rest as it was.
+
+    edits  mark of the edits that made this content, "" when it is the stored one.
+    """
     letter = replay.dead_letter
     headers = stamp_headers(
         strip_headers(from_dicts(content.headers)),
@@ -27,6 +30,7 @@ def outgoing(replay: Replay | Claimed, content: Content, attempt: int) -> Outgoi
         attempt=attempt,
         by=replay.requested_by,
         traceparent=make_traceparent(replay.trace_id.hex, replay.span_id),
+        edited=edits,
     )
     same = replay.destination == letter.origin
     return Outgoing(

@@ -21,6 +21,7 @@ from messages.ingest.model import NewEvent
 from messages.ingest.writer import write_own_events
 from messages.payloads.queries import stored_contents
 from messages.payloads.seal import Content, PayloadUnreadable
+from messages.plans.sent_edits import Editing, NoTimeLeft
 from messages.replay.holds import hold_connection
 from messages.replay.lines import Line, line_to
 from messages.replay.outgoing import header_without_value, outgoing
@@ -100,18 +101,23 @@ def _prepared(window: Sequence[Claimed]) -> dict[UUID, Outgoing | Published]:
     """Return what is sent; whatever cannot be prepared is refused in words, a database in trouble is raised."""
     places = {one.dead_letter.pk: one.dead_letter.payload_on for one in window if one.dead_letter.payload_on}
     contents = stored_contents(window[0].dead_letter.environment_id, places)
-    return {one.pk: _message(one, contents.get(one.dead_letter.pk)) for one in window}
+    editing = Editing({one.plan_id for one in window if one.plan_id})
+    return {one.pk: _message(one, contents.get(one.dead_letter.pk), editing) for one in window}
 
 
-def _message(one: Claimed, content: Content | PayloadUnreadable | None) -> Outgoing | Published:
+def _message(one: Claimed, content: Content | PayloadUnreadable | None, editing: Editing) -> Outgoing | Published:
     detail = "its body is not stored any more" if content is None else str(content)
     if isinstance(content, Content):
         try:
-            message = outgoing(one, content, one.attempt)
+            edited, mark = editing.applied(one.plan_id, content, one.dead_letter.content_type)
+            message = outgoing(one, edited, one.attempt, edits=mark)
             odd = header_without_value(message)
             if odd is None:
                 return message
             detail = f"its header {odd[:100]} is not what its type says"
+        except NoTimeLeft:
+            late = "nothing was sent: the edits of its plan took too long for one window"
+            return Published(id=str(one.pk), result="unavailable", detail=late)
         except Exception as error:  # noqa: BLE001  odd content must end in a state with words, not in a loop
             detail = str(error)
     return Published(id=str(one.pk), result="refused", detail=detail[:500])

@@ -53,6 +53,7 @@ class Claimed(msgspec.Struct, frozen=True):
     created_at: datetime
     expiry: str
     receiver_is_idempotent: bool
+    plan_id: int | None
     dead_letter: Letter
 
 
@@ -85,12 +86,12 @@ UPDATE messaging_replay r
 SET state = 'sending', attempt = r.attempt + 1, lease_until = now() + make_interval(secs => {LEASE_S}),
     sent_at = coalesce(r.sent_at, now()), not_before = NULL
 FROM sized s WHERE r.id = s.replay_id AND coalesce(s.before, 0) < {MOST_BYTES}
-RETURNING r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent,
+RETURNING r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent, r.plan_id,
           s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
           s.content_type, s.payload_on, s.size_bytes, s.route, s.keys
 """  # noqa: S608  constants of ours
 _json = msgspec.json.decode
-OF_CLAIM = 9  # the columns before the letter's
+OF_CLAIM = 10  # the columns before the letter's
 
 
 def claim(connection_id: int, at_once: int) -> list[Claimed]:

@@ -151,10 +151,13 @@ def keys_of(environment_id: int) -> list[tuple[int, date]]:
     return list(DataKey.objects.filter(environment_id=environment_id).order_by("day").values_list("pk", "day"))
 
 
-# Nothing that stays was sealed under the key: neither a refused item nor a payload for which {words} does not hold.
+# Nothing that stays was sealed under the key: neither a refused item, nor the edits of a plan (30 days longer than the plan: plans/sealed.py),
+# nor a payload for which {words} does not hold.
 FREE_KEY = """
 FROM messaging_datakey k WHERE k.id = %s
 AND NOT EXISTS (SELECT 1 FROM messaging_ingestreject i WHERE i.data_key_id = k.id)
+AND NOT EXISTS (SELECT 1 FROM messaging_plan p WHERE p.environment_id = k.environment_id AND substring(p.edits FROM 1 FOR 8) = int8send(k.id)
+                AND (p.state <> ALL('{{finished,stopped,cancelled,expired}}') OR p.state_at > now() - interval '30 days'))
 AND NOT EXISTS (SELECT 1 FROM messaging_payload r WHERE r.stored_on = %s AND r.data_key_id = k.id AND ({words}) IS NOT TRUE)
 """
 

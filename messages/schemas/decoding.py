@@ -17,7 +17,9 @@ from messages.schemas.avro_file import read_file
 from messages.schemas.frames import CONFLUENT, CONTAINER, Frame, frame_of, message_indexes
 from messages.schemas.limits import MOST_DEPTH, BadSchema, Misfit
 
-AVRO, PROTOBUF = FORMATS = ("avro", "protobuf")
+AVRO, PROTOBUF = READS = ("avro", "protobuf")
+JSON_SCHEMA, XSD = CHECKS = ("json", "xsd")
+FORMATS = READS + CHECKS
 MOST_TRIED = 8
 WHERE = "(Settings → Schemas)"
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -67,9 +69,9 @@ def decode(body: bytes, destinations: Sequence[str], schemas: Callable[[], Seque
         return None
     if frame is not None and frame.kind == CONTAINER:
         return _file(body)
-    known = schemas()
+    known = [one for one in schemas() if one.format in READS]
     if frame is None:
-        return _unframed(body, [one for one in known if not one.ids and _is_for(one, destinations)])
+        return _unframed(body, [one for one in known if not one.ids and is_for(one, destinations)])
     if frame.kind == CONFLUENT:
         return _confluent(body, frame, known, destinations)
     fitting = [one for one in known if one.format == AVRO and one.fingerprint == frame.fingerprint]
@@ -111,7 +113,7 @@ def _pattern(destination: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(destination))  # as rules of flows do
 
 
-def _is_for(schema: SchemaRow, destinations: Sequence[str]) -> bool:
+def is_for(schema: SchemaRow, destinations: Sequence[str]) -> bool:
     return bool(schema.destination) and any(_pattern(schema.destination).match(one) for one in destinations if one)
 
 
@@ -119,7 +121,7 @@ def _applies(schema: SchemaRow, frame: Frame, destinations: Sequence[str]) -> bo
     """Whether a schema applies to a framed body: of an id and a pattern, each that it has must fit."""
     if schema.ids and frame.schema_id not in schema.ids:
         return False
-    return _is_for(schema, destinations) if schema.destination else bool(schema.ids)
+    return is_for(schema, destinations) if schema.destination else bool(schema.ids)
 
 
 def _confluent(body: bytes, frame: Frame, known: Sequence[SchemaRow], destinations: Sequence[str]) -> Decoded:

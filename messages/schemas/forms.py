@@ -30,7 +30,7 @@ class SchemaForm(forms.Form):
     format = forms.ChoiceField(choices=Schema.Format.choices)
     definition = forms.CharField(
         max_length=LARGEST_TEXT, strip=False, label="Schema",
-        help_text="Avro’s JSON, .proto source, a FileDescriptorSet in base64, or what the schema registry answers.",
+        help_text="Avro’s JSON, .proto source, a FileDescriptorSet in base64, a JSON Schema, an XSD, or what the schema registry answers.",
         widget=forms.Textarea(attrs={**CODE, "rows": 20, "wrap": "off"}),
     )  # fmt: skip
     message = forms.CharField(
@@ -49,7 +49,7 @@ class SchemaForm(forms.Form):
     )  # fmt: skip
     sample = forms.CharField(
         required=False, max_length=SAMPLE_CHARACTERS, strip=False, label="Sample body, in hex or base64",
-        help_text="Its frame may stand before it, and gzip or zstd around it.",
+        help_text="Its frame may stand before it, and gzip or zstd around it. For a JSON Schema or XSD: as text.",
         widget=forms.Textarea(attrs={**CODE, "rows": 6, "placeholder": "00 00 00 00 2a 0a 34 37 31 31"}),
     )  # fmt: skip
 

@@ -21,3 +21,8 @@ def schemas_of(actor: Actor, environment: Environment) -> QuerySet[Schema]:
 def schemas_for_reading(environment_id: int) -> Sequence[Schema]:
     """Return the schemas of an environment for decoding its bodies, the newest first: of two that fit it is the likelier."""
     return list(Schema.objects.filter(environment_id=environment_id).defer(*HEAVY).order_by("-id"))
+
+
+def schemas_for_checking(environment_id: int) -> Sequence[Schema]:
+    """Return the schemas of an environment with their texts, the newest first: for whoever checks several bodies by them."""
+    return list(Schema.objects.filter(environment_id=environment_id).defer("compiled").order_by("-id"))

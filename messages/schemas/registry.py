@@ -11,7 +11,7 @@ import msgspec
 
 from messages.schemas.limits import BadSchema
 
-FORMATS = {"AVRO": "avro", "PROTOBUF": "protobuf"}
+FORMATS = {"AVRO": "avro", "PROTOBUF": "protobuf", "JSON": "json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def registry_answer(text: str) -> Answer | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     if said.schema_type not in FORMATS:
-        raise BadSchema(f"the registry says it is {said.schema_type[:40]}: only Avro and Protobuf need a schema here")
+        raise BadSchema(f"the registry says it is {said.schema_type[:40]}: Avro, Protobuf and JSON are known")
     if said.references:
         raise BadSchema("it refers to other schemas of the registry: write them into one, or give a FileDescriptorSet")
     return Answer(schema=said.schema, format=FORMATS[said.schema_type], schema_id=max(said.id, 0))

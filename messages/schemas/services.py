@@ -19,8 +19,10 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.models import Schema
 from messages.payloads.unpack import Packed, unpack
+from messages.programs.runner import Runner
 from messages.schemas import avro, protobuf
-from messages.schemas.decoding import AVRO, FORMATS, Undecoded, decode_sample
+from messages.schemas.checking import check_definition, findings_of
+from messages.schemas.decoding import AVRO, CHECKS, FORMATS, Undecoded, decode_sample
 from messages.schemas.limits import LARGEST_SCHEMA, BadSchema
 from messages.schemas.registry import registry_answer
 
@@ -58,7 +60,7 @@ def understood(said: NewSchema) -> NewSchema:
     answer = registry_answer(said.definition)
     if answer is None:
         return said
-    ids = sorted({*said.ids, answer.schema_id} - {0})
+    ids = [] if answer.format in CHECKS else sorted({*said.ids, answer.schema_id} - {0})
     return replace(said, definition=answer.schema, format=answer.format, ids=ids)
 
 
@@ -67,11 +69,13 @@ def check_schema(said: NewSchema) -> None:
     if not said.name.strip() or len(said.name) > 120 or "\x00" in said.name:
         raise Invalid("a name has 1 to 120 characters")
     if said.format not in FORMATS:
-        raise Invalid("a schema is avro or protobuf")
+        raise Invalid(f"a schema is one of {', '.join(FORMATS)}")
     if len(said.destination) > 200 or len(said.message) > 300 or "\x00" in said.destination + said.message:
         raise Invalid("a destination has at most 200 characters, a message's name at most 300")
     if len(said.ids) > MOST_IDS or not all(0 < one <= LARGEST_ID for one in said.ids):
         raise Invalid(f"at most {MOST_IDS} ids, each between 1 and {LARGEST_ID:,}")
+    if said.format in CHECKS and (said.ids or not said.destination.strip()):
+        raise Invalid("a JSON Schema or XSD is for a destination, and has no ids: * is for any")
     if not said.destination.strip() and not said.ids:
         raise Invalid("say which bodies it is for: a destination, the schema's ids in the registry, or both")
 
@@ -90,6 +94,10 @@ def columns_of(said: NewSchema) -> dict[str, Any]:
     }
     if said.format == AVRO:
         return columns | {"message": "", "compiled": b"", "fingerprint": avro.read_schema(definition).fingerprint}
+    if said.format in CHECKS:
+        with Runner(checks=True) as runner:
+            check_definition(said.format, definition, runner)
+        return columns | {"message": "", "compiled": b"", "fingerprint": ""}
     compiled = protobuf.compiled_from(definition)
     message = said.message.strip()
     protobuf.find_message(protobuf.load(compiled), message)
@@ -171,8 +179,10 @@ def preview_schema(environment: Environment, said: NewSchema, sample: str, *, by
     check_can_administer(by, environment)
     said = understood(said)
     if said.format not in FORMATS:
-        raise Invalid("a schema is avro or protobuf")
+        raise Invalid(f"a schema is one of {', '.join(FORMATS)}")
     schema = Schema(environment=environment, **columns_of(replace(said, name=said.name or "this one")))
+    if said.format in CHECKS:
+        return _checked(schema, sample)
     data = sample_bytes(sample)
     try:
         unpacked = unpack(data)
@@ -181,3 +191,11 @@ def preview_schema(environment: Environment, said: NewSchema, sample: str, *, by
         return Preview(problem=str(refusal))
     pretty = msgspec.json.format(done.json, indent=2).decode("utf-8", "replace")
     return Preview(json=pretty, steps=unpacked.layers + done.steps)
+
+
+def _checked(schema: Schema, sample: str) -> Preview:
+    if len(sample) > SAMPLE_CHARACTERS:
+        raise Invalid(f"a sample has at most {SAMPLE_CHARACTERS // 1024} KiB of text")
+    with Runner(checks=True) as runner:
+        wrong = findings_of(schema, sample.encode("utf-8", "replace"), runner)
+    return Preview(problem="; ".join(wrong)) if wrong else Preview(json=sample, steps=("It is as the schema says",))

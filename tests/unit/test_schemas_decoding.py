@@ -214,7 +214,7 @@ def test_what_a_registry_answers_is_understood():
     assert understood(NewSchema(name="a", format="avro", definition=proto)).format == "protobuf"
     assert registry_answer(AVRO) is None
     for bad, words in [
-        ({"schema": "{}", "schemaType": "JSON"}, "the registry says it is JSON"),
+        ({"schema": "{}", "schemaType": "THRIFT"}, "the registry says it is THRIFT"),
         ({"schema": SOURCE, "references": [{"name": "a"}]}, "it refers to other schemas"),
     ]:
         with pytest.raises(BadSchema, match=words):

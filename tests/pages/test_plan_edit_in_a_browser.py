@@ -1,0 +1,100 @@
+"""Editing in Chromium: from a dead letter to a saved edit by keyboard alone; it fits a phone and a desk, and axe finds nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect
+
+from messages.models import DeadLetter, Plan
+from messages.plans.sealed import opened_edits
+from messages.schemas.services import NewSchema, add_schema
+from tests.factories import ROOT, environment, memory_connection, stored_letter
+from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async
+from tests.plans.test_editing import edits, set_edits
+from tests.plans.test_plans import plan_of
+
+__all__ = ["browser", "unsafe_async"]
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+ORDER = {
+    "order_no": "4711",
+    "customer": {"no": 101, "name": "Blue Bikes"},
+    "total": 1284.5,
+    "lines": [{"sku": "B-1", "count": 2}],
+}
+SCHEMA = {"type": "object", "required": ["vat"], "properties": {"vat": {"type": "string", "pattern": "^DE"}}}
+
+
+def orders(count: int) -> Plan:
+    memory_connection()
+    for n in range(count):
+        stored_letter(body=json.dumps(ORDER | {"order_no": f"471{n}"}, indent=2), keys={"order_no": f"471{n}"})
+    add_schema(
+        environment(),
+        NewSchema(name="Order", format="json", definition=json.dumps(SCHEMA), destination="erp.*"),
+        by=ROOT,
+    )
+    return plan_of(DeadLetter.objects.all())
+
+
+def test_the_keyboard_edits_one_message_and_many(browser: Browser, live_server: Any):
+    letter = stored_letter(body='{"order_no": "4711"}')
+    memory_connection()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/dead-letters/{letter.pk}/")
+    page.keyboard.press("e")
+    expect(page.locator("#edit-reason")).to_be_focused()
+    page.keyboard.type("a typing error")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Change this message before it is sent")
+
+    page.locator("#edit-body").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type('{"order_no": "4712"}')
+    page.locator("#edit-body").blur()
+    page.keyboard.press("p")
+    expect(page.locator("#plan-edit-preview .chip")).to_have_text("edited")
+    expect(page.locator("#plan-edit-preview ins")).to_have_text("2")
+    page.keyboard.press("s")
+    expect(page.locator("main, body").first).to_contain_text("Nothing is sent until it is started")
+
+    assert opened_edits(Plan.objects.get())[0].text == '{"order_no": "4712"}'
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):
+    many = orders(3)
+    set_edits(
+        many,
+        edits(
+            {"kind": "jq", "program": '.vat = "DE8" | .customer.name = "Red"'},
+            {"kind": "set_header", "name": "x-mended", "value": "by us"},
+        ),
+        by=ROOT,
+    )
+    one = plan_of(DeadLetter.objects.order_by("pk")[:1])
+    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    found: dict[str, Any] = {}
+    if folder := os.environ.get("SHOTS"):
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(f"{live_server.url}/dead-letters/{one.items.get().dead_letter_id}/")
+            page.screenshot(path=f"{folder}/letter-{scheme}-{width}.png")
+    for name, plan in (("many", many), ("one", one)):
+        for width in (390, 920, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(f"{live_server.url}/plans/{plan.reference}/edit/")
+            page.get_by_role("button", name="Preview").click()
+            expect(page.locator("#plan-edit-preview section")).to_have_count(plan.items_count)
+            if folder := os.environ.get("SHOTS"):
+                page.screenshot(path=f"{folder}/edit-{name}-{scheme}-{width}.png", full_page=True)
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found[f"{name} {width}"] = "overflows"
+        for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
+            found[f"{name} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+
+    assert found == {}
