@@ -127,7 +127,9 @@ def budgets_of(rules: Sequence[AutomaticRule], now: datetime) -> dict[int, Budge
     made = Plan.objects.filter(automatic__in=rules, created_at__gt=now - timedelta(days=1)).order_by()
     made = made.exclude(state__in=("cancelled", "expired"))
     hour = Sum("items_count", filter=Q(created_at__gt=now - timedelta(hours=1)), default=0)
-    used = {pk: (h, d) for pk, h, d in made.values_list("automatic").annotate(hour, Sum("items_count", default=0))}
+    used = {
+        pk: (h, d) for pk, h, d in made.values_list("automatic").annotate(hour=hour, day=Sum("items_count", default=0))
+    }
     return {rule.pk: _budget(rule, *used.get(rule.pk, (0, 0))) for rule in rules}
 
 
