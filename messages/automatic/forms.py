@@ -60,7 +60,8 @@ class AutomaticRuleForm(forms.Form):
 def _initial(rule: AutomaticRule | None, group: str) -> dict[str, Any]:
     usual = rule or AutomaticRule(waits=[5, 15, 60], failure_class="" if group else "transient")
     names = ("name", "failure_class", "success_percent", "per_hour", "per_day", "rate_per_s", "stop_failed_percent")
-    return {name: getattr(usual, name) for name in names} | {
+    values = {name: getattr(usual, name) for name in names}
+    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in values.items()} | {
         "waits": ", ".join(str(one) for one in usual.waits),
         "group": usual.group.reference if usual.group_id and usual.group else group,
     }

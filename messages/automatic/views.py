@@ -98,7 +98,7 @@ def _context(request: PageRequest, rule: AutomaticRule | None, form: AutomaticRu
         context |= {
             "budget": budget_of(rule, timezone.now()),
             "waits": waits_words(rule.waits),
-            "plans": plans_of_rule(request.actor, rule),
+            "plans": [(plan, plan.state.replace("_", " ")) for plan in plans_of_rule(request.actor, rule)],
         }
     return context
 

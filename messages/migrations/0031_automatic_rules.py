@@ -113,14 +113,6 @@ class Migration(migrations.Migration):
                 condition=models.Q(("mail_to_author", True)), fields=["state_at"], name="plan_reporting"
             ),
         ),
-        migrations.AddIndex(
-            model_name="plan",
-            index=models.Index(
-                condition=models.Q(("overdue_told_at", None), ("waits_for", "processed")),
-                fields=["started_at"],
-                name="plan_overdue_untold",
-            ),
-        ),
         migrations.AddConstraint(
             model_name="plan",
             constraint=models.UniqueConstraint(

@@ -134,11 +134,6 @@ class Plan(models.Model):
             ),
             Index(fields=["automatic", "-id"], name="plan_by_rule", condition=Q(automatic__isnull=False)),
             Index(fields=["state_at"], name="plan_reporting", condition=Q(mail_to_author=True)),
-            Index(
-                fields=["started_at"],
-                name="plan_overdue_untold",
-                condition=Q(overdue_told_at=None, waits_for="processed"),
-            ),
         ]
 
     def __str__(self) -> str:

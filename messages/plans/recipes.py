@@ -24,8 +24,8 @@ LOOKED_AT = 20  # newest finished plans of a group
 COUNTED = 1_000  # first items of each
 WORKED_PERCENT = 95.0
 WORKED = """
-SELECT i.plan_id, count(*), count(*) FILTER (WHERE r.state = 'processed' OR r.state = 'confirmed')
-FROM messaging_planitem i LEFT JOIN messaging_replay r ON r.id = i.replay_id
+SELECT i.plan_id, count(*), count(*) FILTER (WHERE r.state = 'processed' OR r.state = 'confirmed' AND p.waits_for = 'confirmed')
+FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id LEFT JOIN messaging_replay r ON r.id = i.replay_id
 WHERE i.plan_id = ANY(%s) AND i.ordinal <= %s AND i.left_out = '' GROUP BY i.plan_id
 """
 
@@ -67,7 +67,7 @@ def recipes_among(plans: Iterable[Plan], worked: set[int]) -> list[Recipe]:
 
 
 def worked_among(plan_ids: Sequence[int]) -> set[int]:
-    """Return the plans of whose first items at least 95 % were processed, or confirmed."""
+    """Return the plans of whose first items at least 95 % were processed, or confirmed where that is what the plan waits for."""
     with connection.cursor() as cursor:
         cursor.execute(WORKED, [list(plan_ids), COUNTED])
         return {plan for plan, items, worked in cursor.fetchall() if 100 * worked >= WORKED_PERCENT * items}

@@ -33,7 +33,7 @@ def test_a_rule_is_written_switched_on_looked_at_and_removed():
     assert ada.post(f"{page}on/", {"reason": " "}).status_code == 422
     ada.post(f"{page}on/", {"reason": "nights"})
     run_rules()
-    assert "It waits. Erp.orders: nothing was processed in the last 15 min." in text_of(ada.get(page))
+    assert "It waits: erp.orders: nothing was processed in the last 15 min." in text_of(ada.get(page))
     assert "nothing was processed" in text_of(ada.get("/replay-rules/"))
     processed(20)
     AutomaticRule.objects.update(next_look_at="2026-01-01T00:00:00Z")

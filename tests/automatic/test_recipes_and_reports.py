@@ -59,10 +59,10 @@ def fixed(by, line, options=FAST, *, proved=True):
 
 def test_what_fixed_a_group_is_told_by_what_was_done_the_most_frequent_first(line, ada):
     fixed(ada, line)
-    slow = Options(rate_per_s=5000, steps=("100%",), destination="erp.orders.v2")
+    slow = Options(rate_per_s=50_000, steps=("100%",), destination="erp.orders.v2")
     for _ in range(2):
         last = fixed(ada, line, slow)
-    failed = plan_of(died(1)[0], ada, Options(rate_per_s=7, steps=("100%",), stop_failed_percent=100))
+    failed = plan_of(died(1)[0], ada, Options(rate_per_s=None, expiry="keep", steps=("100%",), stop_failed_percent=100))
     run_plan(failed, line, proved=False, turns=3)
     fails_again(failed)
     run_plan(failed, line, proved=False, turns=3)
@@ -71,13 +71,13 @@ def test_what_fixed_a_group_is_told_by_what_was_done_the_most_frequent_first(lin
     found = recipes_of(ada, FailureGroup.objects.get())
 
     assert [(one.times, one.items, one.words) for one in found] == [
-        (2, 2, "replay at 5000/s to erp.orders.v2"), (1, 1, "replay as fast as the broker takes them"),
+        (2, 2, "replay at 50000/s to erp.orders.v2"), (1, 1, "replay as fast as the broker takes them"),
     ]  # fmt: skip
     assert found[0].like == last
 
 
 def test_a_recipe_is_a_draft_with_the_same_options_and_edits_of_what_waits_now(line, ada):
-    old = fixed(ada, line, Options(rate_per_s=5000, steps=("2", "100%"), destination="erp.orders.v2", expiry="drop"))
+    old = fixed(ada, line, Options(rate_per_s=50_000, steps=("2", "100%"), destination="erp.orders.v2", expiry="drop"))
     Plan.objects.filter(pk=old.pk).update(edits=b"sealed", edits_sha256="ab" * 32)
     old.refresh_from_db()
     died(3)
@@ -91,7 +91,7 @@ def test_a_recipe_is_a_draft_with_the_same_options_and_edits_of_what_waits_now(l
     assert (made.state, made.items_count, bytes(made.edits)) == ("draft", 3, b"sealed")
     assert (
         made.reason
-        == f"as {old.reference} did: the edits of {old.reference}, replay at 5000/s to erp.orders.v2, expiry: drop"
+        == f"as {old.reference} did: the edits of {old.reference}, replay at 50000/s to erp.orders.v2, expiry: drop"
     )
     start_plan(made, by=ada)  # its checksum is of the edits too
     assert Replay.objects.count() == 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
 import pytest
-from django.db import connections
+from django.db import IntegrityError, connections, transaction
 
 from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid
@@ -335,6 +336,38 @@ def test_what_cannot_be_meant_and_who_may_not_is_refused():
         change_automatic_rule(rule, said, by=viewer)
     with pytest.raises(Forbidden):
         switch_all_off(environment(), by=viewer, reason="x")
+
+
+def test_the_database_refuses_a_second_batch_of_a_rule_while_one_is_under_way(line):
+    died(2)
+    processed(20)
+    rule = look(rule_on())
+    first = Plan.objects.get()
+    second = copy(first)
+    second.pk = None
+
+    with pytest.raises(IntegrityError, match="plan_one_of_a_rule_at_a_time"), transaction.atomic():
+        second.save(force_insert=True)
+    end_plan(first, by=ROOT, reason="over")
+    second.save(force_insert=True)
+    assert rule.plans.count() == 2
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_look_leaves_nothing_and_the_next_one_does_it(line, monkeypatch):
+    died(2)
+    processed(20)
+    rule = rule_on()
+
+    def die(*_, **__):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("messages.automatic.running.start_plan", die)
+        run_rules()
+    assert (Plan.objects.count(), AuditEntry.objects.filter(action="plan.created").count(), run_rules()) == (0, 0, 0)
+    assert run_rules(now=datetime.now(UTC) + timedelta(minutes=2)) == 1, "its lease is over"
+    rule.refresh_from_db()
+    assert rule.is_on
 
 
 @pytest.mark.usefixtures("committed")
