@@ -30,7 +30,7 @@ from messages.groups.classes import CLASSES
 from messages.models import AutomaticRule
 from messages.plans.access import get_visible_plan
 from messages.plans.recipes import plan_like, recipes_of
-from messages.plans.report import report_of
+from messages.plans.report import ask_for_report, report_of
 
 
 class ReplayRuleOut(serializers.Serializer[Any]):
@@ -256,6 +256,7 @@ class PlanReportOut(serializers.Serializer[Any]):
     created_by = serializers.CharField(source="plan.created_by")
     approved_by = serializers.CharField(source="plan.approved_by")
     checksum = serializers.CharField(source="plan.checksum")
+    mail_to_author = serializers.BooleanField(source="plan.mail_to_author")
     selected = serializers.IntegerField()
     items = serializers.IntegerField()
     left_out = ReportLineOut(many=True)
@@ -270,8 +271,19 @@ class PlanReportOut(serializers.Serializer[Any]):
         return dict(report.errors)
 
 
+class ReportMailIn(serializers.Serializer[Any]):
+    mail_to_author = serializers.BooleanField()
+
+
 class PlanReport(View):
     @extend_schema(operation_id="read_plan_report", responses={200: PlanReportOut, **PROBLEMS})
     def get(self, request: Request, reference: str) -> Response:
         """The report of a plan, at this moment: what its mail says."""
         return Response(PlanReportOut(report_of(get_visible_plan(self.actor, reference))).data)
+
+    @extend_schema(operation_id="ask_for_plan_report", request=ReportMailIn, responses={200: PlanReportOut, **PROBLEMS})
+    def put(self, request: Request, reference: str) -> Response:
+        """Have the plan's author told by mail whenever it ends or stops itself, or not. For operators of all its flows."""
+        wanted = validated(ReportMailIn, request.data)["mail_to_author"]
+        plan = ask_for_report(get_visible_plan(self.actor, reference), wanted=wanted, by=self.actor)
+        return Response(PlanReportOut(report_of(plan)).data)

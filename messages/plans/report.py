@@ -9,8 +9,11 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.template.loader import render_to_string
 
+from console.audit.services import record_audit
 from console.core.words import duration_words
+from console.identity.actor import Actor
 from messages.models import Plan
+from messages.plans.access import check_can_operate_plan
 from messages.plans.overdue import overdue_of
 from messages.plans.queries import counts_of, total_of
 from messages.plans.reasons import LEFT_OUT
@@ -113,6 +116,16 @@ def _duration_s(plan: Plan, now: datetime) -> float | None:
         return None
     end = plan.finished_at or (plan.state_at if plan.state == "aborted" else now)
     return max(0.0, (end - plan.started_at).total_seconds())
+
+
+@transaction.atomic
+def ask_for_report(plan: Plan, *, wanted: bool, by: Actor) -> Plan:
+    """Have a plan's author told by mail when it ends or stops itself, or not; what has ended already is told at once. Raises Forbidden."""
+    check_can_operate_plan(by, plan)
+    if Plan.objects.filter(pk=plan.pk, mail_to_author=not wanted).update(mail_to_author=wanted):
+        record_audit(by, "plan.report_asked" if wanted else "plan.report_declined", plan, environment=plan.environment)
+    plan.refresh_from_db()
+    return plan
 
 
 def mail_reports() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core import mail
 
 from console.audit.models import AuditEntry
 from console.core.errors import Forbidden, Invalid, NotFound
@@ -18,6 +19,7 @@ from messages.plans.selection import Selection
 from messages.plans.services import Options, create_plan, end_plan, start_plan
 from messages.replay.sending import send_due
 from messages.replay.services import request_replay
+from messages.saved.outbox import queue_mail, send_mails
 from tests.automatic.failing import died, fails_again, processed, run_plan
 from tests.factories import ROOT, actor, environment, memory_connection, person
 
@@ -126,11 +128,11 @@ def test_items_without_a_proof_for_twelve_minutes_are_overdue_and_the_author_is_
     assert overdue_of(plan, now=later()).count == 2
     assert overdue_by_environment(now=later()) == {"production": 2}
     assert (tell_overdue(now=later(11)), tell_overdue(now=later()), tell_overdue(now=later(99))) == (0, 1, 0)
-    mail = OutboxMail.objects.get()
-    assert (mail.to, mail.subject) == (
+    letter = OutboxMail.objects.get()
+    assert (letter.to, letter.subject) == (
         "ada@example.org", f"[production] {plan.reference}: 2 sent, not confirmed as processed for 12 min",
     )  # fmt: skip
-    assert f"/plans/{plan.reference}/" in mail.body
+    assert f"/plans/{plan.reference}/" in letter.body
     assert AuditEntry.objects.get(action="plan.overdue").details == {"items": 2}
 
 
@@ -180,11 +182,11 @@ def test_a_report_is_mailed_each_time_a_plan_ends_or_stops_itself_to_who_may_see
     Plan.objects.filter(pk=plan.pk).update(mail_to_author=True)
 
     assert (mail_reports(), mail_reports()) == (1, 0)
-    mail = OutboxMail.objects.get()
-    assert (mail.to, mail.subject) == ("ada@example.org", f"[production] {plan.reference} aborted: 3 failed again")
-    assert "3 of 3 failed again: more than 5 %" in mail.body
-    assert "&" not in mail.body
-    assert f'<a href="http://127.0.0.1:8000/plans/{plan.reference}/?environment=production">' in mail.html
+    letter = OutboxMail.objects.get()
+    assert (letter.to, letter.subject) == ("ada@example.org", f"[production] {plan.reference} aborted: 3 failed again")
+    assert "3 of 3 failed again: more than 5 %" in letter.body
+    assert "&" not in letter.body
+    assert f'<a href="http://127.0.0.1:8000/plans/{plan.reference}/?environment=production">' in letter.html
     Flow.objects.update(team=Team.objects.create(name="Payroll"))
     end_plan(plan, by=ROOT, reason="enough")
     assert mail_reports() == 1
@@ -198,7 +200,16 @@ def test_hostile_words_in_a_report_are_text(line, ada):
         mail_to_author=True, reason="<script>alert(1)</script>\r\nBcc: x@example.org"
     )
     mail_reports()
-    mail = OutboxMail.objects.get()
-    assert "<script>" not in mail.html
-    assert "\n" not in mail.subject
-    assert "<script>alert(1)</script>" in mail.body
+    letter = OutboxMail.objects.get()
+    assert "<script>" not in letter.html
+    assert "\n" not in letter.subject
+    assert "<script>alert(1)</script>" in letter.body
+
+
+def test_a_mail_with_html_goes_in_both_forms(settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    queue_mail("plan:1", "plan:1:x", to="ada@example.org", subject="s", body="text", html="<p>html</p>")
+
+    assert send_mails() == 1
+    sent = mail.outbox[-1]
+    assert (sent.body, [tuple(one) for one in sent.alternatives]) == ("text", [("<p>html</p>", "text/html")])

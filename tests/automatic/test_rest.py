@@ -41,6 +41,12 @@ def test_a_rule_is_made_switched_on_acts_is_read_changed_and_removed():
         2,
     )
 
+    asked = ada("put", f"plans/{plan.reference}/report", {"mail_to_author": False})
+    assert (report["mail_to_author"], asked.json()["mail_to_author"]) == (True, False)
+    assert (
+        Caller("vic", Role.VIEWER)("put", f"plans/{plan.reference}/report", {"mail_to_author": True}).status_code == 403
+    )
+
     group = FailureGroup.objects.get().reference
     changed = ada("put", one, {"name": "G only", "group": group, "waits": [1]})
     assert (changed.status_code, changed.json()["group"], changed.json()["failure_class"]) == (200, group, "")
