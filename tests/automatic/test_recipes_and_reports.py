@@ -8,8 +8,10 @@ import pytest
 from django.core import mail
 
 from console.audit.models import AuditEntry
+from console.celery import app
 from console.core.errors import Forbidden, Invalid, NotFound
 from console.identity.models import Role, Team
+from messages import tasks
 from messages.models import DeadLetter, FailureGroup, Flow, OutboxMail, Plan, Replay
 from messages.plans.access import get_visible_plan
 from messages.plans.overdue import overdue_by_environment, overdue_of, tell_overdue
@@ -20,7 +22,7 @@ from messages.plans.services import Options, create_plan, end_plan, start_plan
 from messages.replay.sending import send_due
 from messages.replay.services import request_replay
 from messages.saved.outbox import queue_mail, send_mails
-from tests.automatic.failing import died, fails_again, processed, run_plan
+from tests.automatic.failing import died, fails_again, processed, rule_on, run_plan
 from tests.factories import ROOT, actor, environment, memory_connection, person
 
 pytestmark = pytest.mark.django_db
@@ -213,3 +215,18 @@ def test_a_mail_with_html_goes_in_both_forms(settings):
     assert send_mails() == 1
     sent = mail.outbox[-1]
     assert (sent.body, [tuple(one) for one in sent.alternatives]) == ("text", [("<p>html</p>", "text/html")])
+
+
+def test_the_beats_tasks_act_for_rules_and_tell_of_their_plans(line):
+    died(1)
+    processed(20)
+    rule = rule_on()
+    tasks.replay_automatically()
+    plan = run_plan(Plan.objects.get(), line)
+    tasks.tell_of_plans()
+
+    assert (plan.state, plan.automatic) == ("finished", rule)
+    letter = OutboxMail.objects.get()
+    assert letter.subject == f"[production] {plan.reference} finished: 1 processed"
+    assert "automatic: erp is away" in letter.body
+    assert {"replay-automatically", "tell-of-plans"} <= set(app.conf.beat_schedule)
