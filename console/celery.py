@@ -28,6 +28,12 @@ app.conf.beat_schedule = {
     "heartbeat": {"task": "console.heartbeat", "schedule": 2.0, "options": {"expires": 5}},
     "sweep-replays": {"task": "messaging.sweep_replays", "schedule": 5.0, "options": {"expires": 5}},
     "advance-plans": {"task": "messaging.advance_plans", "schedule": 1.0, "options": {"expires": 1}},
+    "replay-automatically": {
+        "task": "messaging.replay_automatically",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "tell-of-plans": {"task": "messaging.tell_of_plans", "schedule": 30.0, "options": {"expires": 30}},
     # Most proofs come within seconds: the young are looked at often, the old ones, which may be many, once a minute.
     "settle-replays": {
         "task": "messaging.settle_replays",

@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from console.core.readonly import window
 from messages.models import (
+    AutomaticRule,
     Change,
     Connection,
     DeadLetter,
@@ -43,6 +44,7 @@ admin.site.register(RetentionPolicy, window(show=("environment", "payload_days",
 admin.site.register(RetentionRun, window(show=("started_at", "state", "finished_at")))
 admin.site.register(FailureGroup, window(show=("id", "flow", "state", "failure_class", "error_type", "last_seen_at")))
 admin.site.register(GroupRule, window(show=("position", "name", "failure_class", "environment")))
-admin.site.register(OutboxMail, window("body", show=("created_at", "about", "state", "attempt", "answer")))
+admin.site.register(OutboxMail, window("body", "html", show=("created_at", "about", "state", "attempt", "answer")))
 admin.site.register(Reconciliation, window(show=("created_at", "name", "flow", "state", "listed", "never", "failed")))
 admin.site.register(ReconciliationCheck, window(show=("name", "flow", "state", "due_at", "owner")))
+admin.site.register(AutomaticRule, window(show=("name", "environment", "is_on", "author", "switched_at")))

@@ -136,6 +136,23 @@ def advance_plan(pk: int) -> None:
     advance.advance_plan(pk)
 
 
+@shared_task(name="messaging.replay_automatically")
+def replay_automatically() -> None:
+    """Look for the replay rules that are on. May run twice at once, and die anywhere: the rule's row decides."""
+    from messages.automatic import running
+
+    running.run_rules()
+
+
+@shared_task(name="messaging.tell_of_plans")
+def tell_of_plans() -> None:
+    """Write the mails of plans that ended, and of items that wait too long for a proof. May run twice at once."""
+    from messages.plans import overdue, report
+
+    report.mail_reports()
+    overdue.tell_overdue()
+
+
 @shared_task(name="messaging.group_failures")
 def group_failures() -> None:
     """Give a group to what failed and has none, then bring the figures of groups up to date. May run twice at once."""

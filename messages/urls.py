@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from messages.automatic import views as automatic
 from messages.catalog import views as catalog
 from messages.catalog import views_connect as connecting
 from messages.catalog import views_redrive as redriving
@@ -26,6 +27,7 @@ from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.plans import views_edits as plan_edits
+from messages.plans.views_recipes import recipe
 from messages.reconcile import views as reconcile
 from messages.reconcile import views_checks as reconcile_checks
 from messages.retention import views as retention
@@ -67,9 +69,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("groups/<str:reference>/letters/", groups.letters, name="group-letters"),
     path("groups/<str:reference>/different/", different_in_group, name="group-different"),
     path("groups/<str:reference>/split/", split, name="group-split"),
+    path("groups/<str:reference>/recipe/", recipe, name="group-recipe"),
     *(
         path(f"groups/<str:reference>/{action}/", groups.act, {"action": action}, name=f"group-{action}")
         for action in groups.ACTIONS
+    ),
+    path("replay-rules/", automatic.rules, name="replay-rules"),
+    path("replay-rules/new/", automatic.new, name="replay-rule-new"),
+    path("replay-rules/off/", automatic.all_off, name="replay-rules-off"),
+    path("replay-rules/<int:pk>/", automatic.one, name="replay-rule"),
+    *(
+        path(f"replay-rules/<int:pk>/{action}/", automatic.act, {"action": action}, name=f"replay-rule-{action}")
+        for action in ("on", "off", "remove")
     ),
     path("saved-searches/", saved.saved_searches, name="saved-searches"),
     path("saved-searches/counts", saved_tabs.counts, name="saved-search-counts"),

@@ -94,6 +94,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="10",
         meaning="Ingest answers 503 while less than this part of a watched disk is free. 0 watches nothing.",
     ),
+    Setting(
+        name="WAYBILL_OVERDUE_MINUTES",
+        default="12",
+        meaning="A replay that was sent and is not proved to be processed for so many minutes is overdue: counted, and mailed to its plan's author.",
+    ),
     Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
     Setting(
         name="DATABASE_URL",
@@ -173,6 +178,7 @@ class Config:
     agent_bytes_per_s: int
     disk_paths: tuple[Path, ...]
     disk_reserve_percent: int
+    overdue_minutes: int
     log_level: str
     database_url: str | None
     redis_url: str | None
@@ -349,6 +355,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         agent_bytes_per_s=_number(environ, "WAYBILL_AGENT_BYTES_PER_S", 0, 0, 10_000_000_000),
         disk_paths=tuple(Path(p.strip()) for p in (text["WAYBILL_DISK_PATHS"] or "").split(os.pathsep) if p.strip()),
         disk_reserve_percent=_number(environ, "WAYBILL_DISK_RESERVE_PERCENT", 10, 0, 90),
+        overdue_minutes=_number(environ, "WAYBILL_OVERDUE_MINUTES", 12, 1, 10_080),
         log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
         database_url=text["DATABASE_URL"],
         redis_url=text["REDIS_URL"],

@@ -17,6 +17,7 @@ from messages.ingest.clocks import latest_readings
 from messages.ingest.partitions import TABLES
 from messages.ingest.watch import rows_in_default
 from messages.models import DeadLetter, IngestReject, Replay
+from messages.plans.overdue import overdue_by_environment
 from messages.retention.policies import last_finished
 from messages.retention.rules import METADATA, PAYLOADS, ROLLUPS
 from messages.retention.sizes import bytes_by_day, measured_parts
@@ -45,6 +46,13 @@ class StateCollector(Collector):
         replays = GaugeMetricFamily("waybill_replays", "Replays by state.", labels=["state"])
         for state, count in Replay.objects.order_by().values_list("state").annotate(Count("id")):
             replays.add_metric([state], count)
+        overdue = GaugeMetricFamily(
+            "waybill_replays_overdue",
+            "Replays that were sent and are not proved to be processed for too long, counted up to 10,000.",
+            labels=["environment"],
+        )
+        for environment, count in overdue_by_environment(now=now).items():
+            overdue.add_metric([environment], count)
         refused = GaugeMetricFamily(
             "waybill_ingest_refused_waiting", "Refused items that wait for a person.", labels=["environment", "code"]
         )
@@ -58,7 +66,7 @@ class StateCollector(Collector):
         )
         for table, rows in (dict.fromkeys(TABLES, 0) | rows_in_default()).items():
             misplaced.add_metric([table], rows)
-        yield from (waiting, oldest, replays, refused, misplaced)
+        yield from (waiting, oldest, replays, overdue, refused, misplaced)
         yield from agent_gauges(now)
         yield from queue_gauges(now)
         yield from retention_gauges(now)

@@ -19,6 +19,7 @@ from console.core.paging import Page
 from console.core.render import render_page, wants_part
 from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate
+from messages.automatic.queries import rules_of_group
 from messages.catalog.views import seen
 from messages.changes.present import did, label_of, marks_of, suspects_of
 from messages.changes.queries import changes_before, changes_between
@@ -46,6 +47,7 @@ from messages.groups.states import STATES, offered
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, FailureGroup
 from messages.payloads.render import render_stack
+from messages.plans.recipes import recipes_of
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
 from messages.search.query import Query, Term, all_of
@@ -157,6 +159,8 @@ def group_context(request: PageRequest, found: FailureGroup) -> dict[str, Any]:
         "offered": offered(found.state) if may_operate and found.merged_into_id is None else [],
         "owners": owners_of(found) if may_operate else [],
         "others": others_of_flow(actor, found) if may_operate and found.merged_into_id is None else [],
+        "replayed_by": rules_of_group(actor, found),
+        "recipes": recipes_of(actor, found),
         "messages_url": f"{reverse('messages')}?{urlencode({'q': f'group:{found.reference} status:failed'})}",
         "letters_url": f"{reverse('dead-letters')}?{urlencode({'q': f'group:{found.reference}'})}",
     } | _letters(request, found, may_operate=may_operate)

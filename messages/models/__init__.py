@@ -1,5 +1,6 @@
 """The tables of messaging, by topic. Partitioned ones are made in SQL by the first migration and only mapped here."""
 
+from messages.models.automatic import AutomaticRule
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
 from messages.models.dead_letters import DeadLetter, Replay
@@ -26,6 +27,7 @@ from messages.models.stream import (
 )
 
 __all__ = [
+    "AutomaticRule",
     "Change",
     "ClockReading",
     "Connection",

@@ -9,9 +9,10 @@ from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
 from messages.plans.reasons import LEFT_OUT
-from messages.plans.states import STATES
+from messages.plans.states import ENDED, STATES
 
 DEFAULT_RATE = 10.0
+ENDED_STATES = sorted(ENDED)
 
 
 class Plan(models.Model):
@@ -93,6 +94,13 @@ class Plan(models.Model):
     allowance = models.FloatField(default=0)  # items that the rate allows at `allowance_at`
     allowance_at = models.DateTimeField(null=True)
 
+    automatic = models.ForeignKey(
+        "messaging.AutomaticRule", models.SET_NULL, null=True, related_name="plans"
+    )  # the rule that made it
+    mail_to_author = models.BooleanField(default=False, db_default=False)  # a report, whenever it ends or stops itself
+    reported_at = models.DateTimeField(null=True)  # the report was mailed last
+    overdue_told_at = models.DateTimeField(null=True)
+
     class Meta:
         ordering = ["-id"]
         constraints = [
@@ -110,6 +118,11 @@ class Plan(models.Model):
             CheckConstraint(
                 name="plan_begins_when_scheduled", condition=~Q(state="scheduled") | Q(begins_at__isnull=False)
             ),
+            UniqueConstraint(
+                name="plan_one_of_a_rule_at_a_time",
+                fields=["automatic"],
+                condition=Q(automatic__isnull=False) & ~Q(state__in=ENDED_STATES),
+            ),
         ]
         indexes = [
             Index(fields=["environment", "-id"], name="plan_newest"),
@@ -119,6 +132,8 @@ class Plan(models.Model):
                 name="plan_expiring",
                 condition=Q(state__in=["draft", "awaiting_approval", "approved"]),
             ),
+            Index(fields=["automatic", "-id"], name="plan_by_rule", condition=Q(automatic__isnull=False)),
+            Index(fields=["state_at"], name="plan_reporting", condition=Q(mail_to_author=True)),
         ]
 
     def __str__(self) -> str:

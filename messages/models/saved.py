@@ -133,6 +133,7 @@ class OutboxMail(models.Model):
     to = models.CharField(max_length=254, blank=True)
     subject = models.CharField(max_length=200)
     body = models.TextField()
+    html = models.TextField(blank=True, default="", db_default="")  # the same for who reads HTML; empty: text alone
     created_at = models.DateTimeField(auto_now_add=True)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     attempt = models.PositiveSmallIntegerField(default=0)

@@ -7,8 +7,8 @@ import re
 from django.db.models import QuerySet
 
 from console.core.errors import Forbidden
-from console.identity.actor import Actor
-from console.identity.models import Environment, Role
+from console.identity.actor import Actor, actor_of
+from console.identity.models import Environment, Role, User
 from messages.access import get_one, operated_flows, readable_flows, visible_flows
 from messages.models import Flow, Plan, ReplayStop
 
@@ -69,3 +69,8 @@ def check_can_stop(actor: Actor, environment: Environment, flow: Flow | None) ->
     """A flow is stopped by its operators, an environment by any of its operators: stopping must be easy at three in the morning."""
     if not actor.has_role(environment.pk, flow.team_id if flow else None, Role.OPERATOR):
         raise Forbidden(f"only operators of {flow or environment.slug} may do this")
+
+
+def can_see_plan_now(user: User, plan: Plan) -> bool:
+    """Whether a person may be told of a plan at this moment: their rights may have changed since they made it."""
+    return user.is_active and visible_plans(actor_of(user, via="system")).filter(pk=plan.pk).exists()

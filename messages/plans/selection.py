@@ -47,7 +47,7 @@ def letters_of(selection: Selection, *, actor: Actor, environment: Environment) 
     if selection.source == Plan.Source.GROUP:
         if selection.group is None:
             raise Invalid("say which failure group: its reference, such as G-204")
-        parts = [group.pk for group in whole_of(selection.group)]
+        parts = [group.pk for group in (selection.group, *whole_of(selection.group))]
         return letters.filter(group_id__in=parts, state__in=[DeadLetter.State.OPEN, DeadLetter.State.REPLAYING])
     if not selection.ids or len(selection.ids) > MOST_ITEMS:
         raise Invalid(f"name 1 to {MOST_ITEMS:,} dead letters")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMultiAlternatives, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.validators import validate_email
 from django.db import transaction
@@ -31,11 +31,11 @@ NO_ADDRESS = "its receiver has no mail address"
 DUMMY = "django.core.mail.backends.dummy.EmailBackend"
 
 
-def queue_mail(about: str, occurrence: str, *, to: str, subject: str, body: str) -> bool:
+def queue_mail(about: str, occurrence: str, *, to: str, subject: str, body: str, html: str = "") -> bool:
     """Put a mail into the outbox, in the transaction of its news; return False when this occurrence has its mail already.
 
     about       whose news it is, such as "subscription:5".   occurrence  the one thing that happened; unique.
-    subject     one line; body  plain text with links, never a payload.
+    subject     one line; body  plain text with links, never a payload; html  the same as HTML.
     """
     reason = _hindrance(to)
     now = datetime.now(UTC)
@@ -45,6 +45,7 @@ def queue_mail(about: str, occurrence: str, *, to: str, subject: str, body: str)
         to=to,
         subject=" ".join(subject.split())[:200],
         body=body,
+        html=html,
         state=OutboxMail.State.GIVEN_UP if reason else OutboxMail.State.WAITING,
         answer=reason,
         next_try_at=None if reason else now,
@@ -102,12 +103,14 @@ def _claim() -> OutboxMail | None:
 
 def _send(mail: OutboxMail, backend: BaseEmailBackend) -> bool:
     host = urlsplit(settings.CONSOLE_URL).hostname or "localhost"
-    message = EmailMessage(
+    message = EmailMultiAlternatives(
         mail.subject,
         mail.body,
         to=[mail.to],
         headers={"Message-ID": f"<{mail.pk}@{host}>", "Auto-Submitted": "auto-generated"},
     )
+    if mail.html:
+        message.attach_alternative(mail.html, "text/html")
     try:
         backend.open()  # else it is closed within the sending, and what the server says to that would be the mail's answer
         backend.send_messages([message])

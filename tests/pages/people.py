@@ -19,6 +19,7 @@ LISTS = [
     "/figures/",
     "/groups/",
     "/groups/rules/",
+    "/replay-rules/",
     "/flows/",
     "/changes/",
     "/connections/",

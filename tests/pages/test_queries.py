@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.identity.models import Role, Team
+from messages.automatic.services import NewAutomaticRule, add_automatic_rule
 from messages.groups.ruling import NewGroupRule, add_rule
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
@@ -38,6 +39,7 @@ BASELINE = {
     "/groups/": 14,
     "/groups/?show=all": 14,
     "/groups/rules/": 9,
+    "/replay-rules/": 9,
     "/saved-searches/": 9,
     "/reconciliations/": 8,
     "/reconciliations/checks/": 8,
@@ -90,6 +92,8 @@ def fill(count: int) -> None:
             environment(), NewSchema(name=f"{number} {count}", format="avro", definition='"int"', ids=[1]), by=ROOT
         )
         add_rule(environment(), NewGroupRule(name=f"{number} {count}", step=f"erp-{number}"), by=ROOT)
+        replayed = NewAutomaticRule(name=f"{number} {count}", failure_class="transient")
+        add_automatic_rule(environment(), replayed, by=saver)
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
     changes = [

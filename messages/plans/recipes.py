@@ -1,0 +1,115 @@
+"""What fixed a failure group before: its finished plans that worked, by what they did. One of them again is a new draft, never a start.
+
+A plan counts for a group when it was made from it, or from what it speaks for. Plans made of ticked letters or of a query are not told
+apart by their groups, so they are no recipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+from django.db import connection, transaction
+
+from console.core.errors import Invalid
+from console.identity.actor import Actor
+from messages.access import check_can_operate
+from messages.groups.queries import whole_of
+from messages.models import FailureGroup, Plan
+from messages.plans.access import visible_plans
+from messages.plans.selection import Selection
+from messages.plans.services import Options, create_plan, seal_plan
+
+LOOKED_AT = 20  # newest finished plans of a group
+COUNTED = 1_000  # first items of each
+WORKED_PERCENT = 95.0
+WORKED = """
+SELECT i.plan_id, count(*), count(*) FILTER (WHERE r.state = 'processed' OR r.state = 'confirmed' AND p.waits_for = 'confirmed')
+FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id LEFT JOIN messaging_replay r ON r.id = i.replay_id
+WHERE i.plan_id = ANY(%s) AND i.ordinal <= %s AND i.left_out = '' GROUP BY i.plan_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """times: plans that did this and worked.   like: the newest of them.   items: that they sent.   words: what was done."""
+
+    times: int
+    items: int
+    like: Plan
+    words: str
+
+
+def recipes_of(actor: Actor, group: FailureGroup) -> list[Recipe]:
+    """Return what fixed a group before, the most frequent first; of plans that the actor may see."""
+    plans = visible_plans(actor).filter(group__in=parts_of(group), state="finished", items_count__gt=0)
+    newest = list(plans.order_by("-pk")[:LOOKED_AT])
+    return recipes_among(newest, worked_among([plan.pk for plan in newest]) if newest else set())
+
+
+def parts_of(group: FailureGroup) -> list[int]:
+    return [group.pk, *(one.pk for one in whole_of(group))]
+
+
+def recipes_among(plans: Iterable[Plan], worked: set[int]) -> list[Recipe]:
+    """Return the recipes among plans, which are the newest first."""
+    alike: dict[tuple[object, ...], list[Plan]] = {}
+    for plan in plans:
+        if plan.pk in worked:
+            alike.setdefault(
+                (plan.edits_sha256, plan.destination, plan.connection_id, plan.expiry, plan.rate_per_s), []
+            ).append(plan)
+    found = [
+        Recipe(times=len(some), items=sum(one.items_count for one in some), like=some[0], words=words_of(some[0]))
+        for some in alike.values()
+    ]
+    return sorted(found, key=lambda one: -one.times)
+
+
+def worked_among(plan_ids: Sequence[int]) -> set[int]:
+    """Return the plans of whose first items at least 95 % were processed, or confirmed where that is what the plan waits for."""
+    with connection.cursor() as cursor:
+        cursor.execute(WORKED, [list(plan_ids), COUNTED])
+        return {plan for plan, items, worked in cursor.fetchall() if 100 * worked >= WORKED_PERCENT * items}
+
+
+def words_of(plan: Plan) -> str:
+    """Return what a plan did, as one clause: "the edits of P-12, replay at 5/s to erp.orders.v2"."""
+    rate = "as fast as the broker takes them" if plan.rate_per_s is None else f"at {plan.rate_per_s:g}/s"
+    edits = f"the edits of {plan.reference}, " if plan.edits_sha256 else ""
+    where = f" to {plan.destination}" if plan.destination else ""
+    expiry = f", expiry: {plan.expiry}" if plan.expiry else ""
+    return f"{edits}replay {rate}{where}{expiry}"
+
+
+@transaction.atomic
+def plan_like(group: FailureGroup, like: Plan, *, by: Actor, reason: str = "") -> Plan:
+    """Make a draft of what waits in a group now, with the options and edits of a plan that the actor may see.
+
+    reason  without one the plan says of which recipe it is.   Raises as create_plan; Forbidden; Invalid for a plan of another group.
+    """
+    check_can_operate(by, group.flow)
+    if like.group_id not in parts_of(group):
+        raise Invalid(f"{like.reference} was not made from {group.reference}")
+    made = create_plan(
+        Selection(source=Plan.Source.GROUP, group=group),
+        environment=group.environment,
+        by=by,
+        reason=reason.strip() or f"as {like.reference} did: {words_of(like)}",
+        options=options_of(like),
+    )
+    copy_edits(like, made, by=by)
+    return made
+
+
+def options_of(plan: Plan) -> Options:
+    """Return how a plan is executed, as options of a new one."""
+    known = {one.name: getattr(plan, one.name) for one in fields(Options) if hasattr(plan, one.name)}
+    return Options(**known | {"steps": tuple(plan.steps)})
+
+
+def copy_edits(old: Plan, new: Plan, by: Actor) -> None:
+    """Give a draft the edits of another plan, as they are sealed, and its checksum anew."""
+    if old.edits_sha256:
+        new.edits, new.edits_sha256 = old.edits, old.edits_sha256
+        seal_plan(new)

@@ -1,0 +1,26 @@
+"""Mails about plans: by what the outbox knows them, to whom they go, where they lead."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from messages.models import Plan
+from messages.plans.access import can_see_plan_now
+
+
+def about_of(plan: Plan) -> str:
+    """Return by what the outbox knows the mails of a plan."""
+    return f"plan:{plan.pk}"
+
+
+def address_of(plan: Plan) -> str:
+    """Return where a plan is, for a mail."""
+    return f"{settings.CONSOLE_URL}/plans/{plan.reference}/?{urlencode({'environment': plan.environment.slug})}"
+
+
+def author_address(plan: Plan) -> str:
+    """Return the mail address of a plan's author, or of its rule's: "" for who has none, may not sign in, or may not see the plan any more."""
+    user = plan.created_by_user
+    return user.email if user is not None and can_see_plan_now(user, plan) else ""
