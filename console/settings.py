@@ -282,6 +282,7 @@ INGEST_THREADS = WEB_THREADS
 AGENT_EVENTS_PER_S, AGENT_BYTES_PER_S = CONFIG.agent_events_per_s, CONFIG.agent_bytes_per_s
 DISK_PATHS = CONFIG.disk_paths
 DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
+APPROVE_ABOVE = CONFIG.approve_above
 CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own
 ELASTICSEARCH_URLS, ELASTICSEARCH_API_KEY = CONFIG.elasticsearch_urls, CONFIG.elasticsearch_api_key
 ELASTICSEARCH_CA, ELASTICSEARCH_PREFIX = CONFIG.elasticsearch_ca, CONFIG.elasticsearch_prefix

@@ -94,6 +94,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="10",
         meaning="Ingest answers 503 while less than this part of a watched disk is free. 0 watches nothing.",
     ),
+    Setting(
+        name="WAYBILL_APPROVE_ABOVE",
+        default="none: as each flow says",
+        meaning="Replay plans that send more messages than this need a second person, whatever their flows say. 0: every plan.",
+    ),
     Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
     Setting(
         name="DATABASE_URL",
@@ -173,6 +178,7 @@ class Config:
     agent_bytes_per_s: int
     disk_paths: tuple[Path, ...]
     disk_reserve_percent: int
+    approve_above: int | None
     log_level: str
     database_url: str | None
     redis_url: str | None
@@ -349,6 +355,9 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         agent_bytes_per_s=_number(environ, "WAYBILL_AGENT_BYTES_PER_S", 0, 0, 10_000_000_000),
         disk_paths=tuple(Path(p.strip()) for p in (text["WAYBILL_DISK_PATHS"] or "").split(os.pathsep) if p.strip()),
         disk_reserve_percent=_number(environ, "WAYBILL_DISK_RESERVE_PERCENT", 10, 0, 90),
+        approve_above=_number(environ, "WAYBILL_APPROVE_ABOVE", 0, 0, 1_000_000)
+        if text["WAYBILL_APPROVE_ABOVE"]
+        else None,
         log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
         database_url=text["DATABASE_URL"],
         redis_url=text["REDIS_URL"],

@@ -142,7 +142,7 @@ class PlanItem(models.Model):
     ordinal = models.PositiveIntegerField()
     dead_letter = models.ForeignKey("messaging.DeadLetter", models.PROTECT, related_name="plan_items")
     key = models.TextField(blank=True)
-    left_out = models.CharField(max_length=12, blank=True)  # of messages.plans.reasons; "": it is sent
+    left_out = models.CharField(max_length=20, blank=True)  # of messages.plans.reasons; "": it is sent
     detail = models.TextField(blank=True)
     replay_id: models.UUIDField[UUID, UUID] = models.UUIDField()
 
