@@ -10,7 +10,7 @@ from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from messages.models import Flow, Plan
 
-MADE_BY = ("plan.created", "plan.changed", "plan.edited")  # whoever did one of these is an author
+MADE_BY = ("plan.created", "plan.changed", "plan.edited", "plan.redirected")  # whoever did one of these is an author
 
 
 class OwnPlan(Forbidden):
