@@ -258,6 +258,7 @@ SPECTACULAR_SETTINGS = {
     # Two fields of one name with other words each: OpenAPI needs a name for each set.
     "ENUM_NAME_OVERRIDES": {
         "DeadLetterStateEnum": "messages.models.DeadLetter.State",
+        "PlanStateEnum": "messages.plans.states.STATES",
         "ReplayStateEnum": "messages.models.Replay.State",
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from console.core.errors import Invalid
 from console.identity.actor import Actor
-from messages.models import Plan
+from messages.models import Plan, Replay
 from messages.plans.access import can_operate_plan
 from messages.plans.approvals import is_author
 from messages.plans.reasons import LEFT_OUT
@@ -40,7 +40,7 @@ class OptionsIn(serializers.Serializer[Any]):
     destination = serializers.CharField(
         max_length=300, required=False, help_text="Where to, on the same connections; without: each where it came from."
     )
-    expiry = serializers.ChoiceField(choices=["", "drop", "keep"], required=False, help_text="As of a single replay.")
+    expiry = serializers.ChoiceField(choices=Replay.Expiry.choices, required=False, help_text="As of a single replay.")
     order_key = serializers.CharField(
         max_length=64,
         required=False,
@@ -121,7 +121,7 @@ class ApprovalOut(serializers.Serializer[Any]):
 
 
 class LeftOutOut(serializers.Serializer[Any]):
-    reason = serializers.ChoiceField(choices=list(LEFT_OUT))
+    reason = serializers.CharField(help_text=f"One of {', '.join(LEFT_OUT)}.")
     words = serializers.CharField()
     items = serializers.IntegerField()
 
@@ -133,7 +133,7 @@ class WaveOut(serializers.Serializer[Any]):
     counts = serializers.DictField(child=serializers.IntegerField())
 
 
-class PlanLineOut(serializers.ModelSerializer[Plan]):
+class ListedPlanOut(serializers.ModelSerializer[Plan]):
     """A plan as lists have it."""
 
     reference = serializers.CharField()
@@ -189,7 +189,7 @@ class OptionsOut(serializers.ModelSerializer[Plan]):
         )
 
 
-class PlanOut(PlanLineOut):
+class WholePlanOut(ListedPlanOut):
     """A plan and how far it is. `counts` sum to `items`; `items` and what is `left_out` sum to `selected`. "Sent" is never "processed"."""
 
     reference = serializers.CharField(allow_null=True, help_text="Null of a dry run: nothing was kept.")
@@ -215,9 +215,9 @@ class PlanOut(PlanLineOut):
     )
     links = serializers.DictField(child=serializers.CharField())
 
-    class Meta(PlanLineOut.Meta):
+    class Meta(ListedPlanOut.Meta):
         fields = (  # type: ignore[assignment]
-            *PlanLineOut.Meta.fields,
+            *ListedPlanOut.Meta.fields,
             "sentence",
             "dry_run",
             "selected",
@@ -235,9 +235,9 @@ class PlanOut(PlanLineOut):
 
 
 def tell(plan: Plan, *, by: Actor, dry_run: bool = False) -> dict[str, Any]:
-    """Return the plan as PlanOut describes it."""
+    """Return the plan as WholePlanOut describes it."""
     summary = summary_of(plan)
-    said: dict[str, Any] = dict(PlanLineOut(plan).data)
+    said: dict[str, Any] = dict(ListedPlanOut(plan).data)
     said |= {
         "reference": None if dry_run else plan.reference,
         "sentence": f"dry run, nothing is kept: {plan.items_count:,} would be sent, {summary.selected - plan.items_count:,} left out"

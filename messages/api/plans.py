@@ -24,11 +24,11 @@ from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View
 from messages.api.once import IDEMPOTENCY_KEY, answer_once
 from messages.api.plan_serializers import (
     ApproveIn,
+    ListedPlanOut,
     MayReason,
     PlanIn,
-    PlanLineOut,
-    PlanOut,
     StartIn,
+    WholePlanOut,
     of_parameters,
     options_of,
     tell,
@@ -70,7 +70,7 @@ PREFER = OpenApiParameter(
     "was waited; without it, as many wait already as may: ask again after `Retry-After`.",
 )
 FOUND = inline_serializer(
-    "PlanList", {"results": PlanLineOut(many=True), "next": serializers.URLField(allow_null=True)}
+    "PlanList", {"results": ListedPlanOut(many=True), "next": serializers.URLField(allow_null=True)}
 )
 TOLD = CONFLICTS | problems(413, 415, 503)
 NO_REASON = "a dry run"
@@ -96,13 +96,13 @@ class Plans(View):
             limit=parse_limit(asked.get("limit")),
             cursor=asked.get("cursor") or None,
         )
-        return self.page(found, PlanLineOut)
+        return self.page(found, ListedPlanOut)
 
     @extend_schema(
         operation_id="create_plan",
         parameters=[IDEMPOTENCY_KEY, COLUMN],
         request={"application/json": PlanIn, "text/csv": OpenApiTypes.BINARY, "text/plain": OpenApiTypes.BINARY},
-        responses={201: PlanOut, 200: PlanOut, **TOLD},
+        responses={201: WholePlanOut, 200: WholePlanOut, **TOLD},
     )
     def post(self, request: Request) -> Response:
         """Freeze a selection into a plan; nothing is sent until it is started. For operators. A dry run is answered 200.
@@ -216,21 +216,21 @@ class OnPlan(View):
 
 
 class OnePlan(OnPlan):
-    @extend_schema(operation_id="read_plan", parameters=[PREFER], responses={200: PlanOut, **PROBLEMS})
+    @extend_schema(operation_id="read_plan", parameters=[PREFER], responses={200: WholePlanOut, **PROBLEMS})
     def get(self, request: Request, reference: str) -> Response:
         """One plan: what it stands for, and what became of everything in it."""
         return self.waited(reference, Response(tell(self.plan(reference), by=self.actor)))
 
 
 class RequestApproval(OnPlan):
-    @extend_schema(operation_id="request_plan_approval", parameters=[IDEMPOTENCY_KEY], request=None, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="request_plan_approval", parameters=[IDEMPOTENCY_KEY], request=None, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Ask for a second person."""
         return self.act(reference, lambda plan: request_approval(plan, by=self.actor))
 
 
 class ApprovePlan(OnPlan):
-    @extend_schema(operation_id="approve_plan", parameters=[IDEMPOTENCY_KEY], request=ApproveIn, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="approve_plan", parameters=[IDEMPOTENCY_KEY], request=ApproveIn, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Approve exactly what this checksum stands for; never by who made or changed the plan, in the browser or with a key."""
         said = validated(ApproveIn, request.data)
@@ -238,7 +238,7 @@ class ApprovePlan(OnPlan):
 
 
 class RefusePlan(OnPlan):
-    @extend_schema(operation_id="refuse_plan", parameters=[IDEMPOTENCY_KEY], request=Reason, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="refuse_plan", parameters=[IDEMPOTENCY_KEY], request=Reason, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Send it back to its author, with a reason."""
         said = validated(Reason, request.data)
@@ -246,7 +246,7 @@ class RefusePlan(OnPlan):
 
 
 class StartPlan(OnPlan):
-    @extend_schema(operation_id="start_plan", parameters=[IDEMPOTENCY_KEY, PREFER], request=StartIn, responses={202: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="start_plan", parameters=[IDEMPOTENCY_KEY, PREFER], request=StartIn, responses={202: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Accept it for execution, now or at a time. What became of it is told by its address, in `Location`: accepted is not done."""
         said = validated(StartIn, request.data)
@@ -259,14 +259,14 @@ class StartPlan(OnPlan):
 
 
 class UndoStart(OnPlan):
-    @extend_schema(operation_id="undo_plan_start", parameters=[IDEMPOTENCY_KEY], request=None, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="undo_plan_start", parameters=[IDEMPOTENCY_KEY], request=None, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Take a start back before anything was sent."""
         return self.act(reference, lambda plan: undo_start(plan, by=self.actor))
 
 
 class PausePlan(OnPlan):
-    @extend_schema(operation_id="pause_plan", parameters=[IDEMPOTENCY_KEY], request=MayReason, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="pause_plan", parameters=[IDEMPOTENCY_KEY], request=MayReason, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Send nothing more until it is resumed; what a worker has already is sent."""
         said = validated(MayReason, request.data)
@@ -274,7 +274,7 @@ class PausePlan(OnPlan):
 
 
 class ResumePlan(OnPlan):
-    @extend_schema(operation_id="resume_plan", parameters=[IDEMPOTENCY_KEY, PREFER], request=MayReason, responses={202: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="resume_plan", parameters=[IDEMPOTENCY_KEY, PREFER], request=MayReason, responses={202: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Go on where it was paused or stopped itself; what failed until now no longer counts against its bounds."""
         said = validated(MayReason, request.data)
@@ -283,7 +283,7 @@ class ResumePlan(OnPlan):
 
 
 class CancelPlan(OnPlan):
-    @extend_schema(operation_id="cancel_plan", parameters=[IDEMPOTENCY_KEY], request=MayReason, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="cancel_plan", parameters=[IDEMPOTENCY_KEY], request=MayReason, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """Give it up before anything was sent; one that has begun is 409."""
         said = validated(MayReason, request.data)
@@ -297,7 +297,7 @@ class CancelPlan(OnPlan):
 
 
 class StopPlan(OnPlan):
-    @extend_schema(operation_id="stop_plan", parameters=[IDEMPOTENCY_KEY], request=MayReason, responses={200: PlanOut, **CONFLICTS})  # fmt: skip
+    @extend_schema(operation_id="stop_plan", parameters=[IDEMPOTENCY_KEY], request=MayReason, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
     def post(self, request: Request, reference: str) -> Response:
         """End it, whether it has begun or not: what has not left is never sent."""
         said = validated(MayReason, request.data)
