@@ -14,7 +14,6 @@ from django.db import connection, transaction
 
 from console.identity.actor import SYSTEM
 from messages.models import Plan
-from messages.plans.pace import allowed_per_s
 from messages.plans.queries import counts_of, total_of
 from messages.plans.services import move
 from messages.plans.waves import Bounds, is_over, why_abort
@@ -146,7 +145,7 @@ def _release(plan: Plan, counts: dict[int, Counter[str]]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(RELEASE.replace("{held}", HELD if plan.order_key else ""), asked)
         handed, last, connections = cursor.fetchone()
-    plan.allowance, plan.allowance_at = max(0.0, allowance - handed), now
+    plan.allowance, plan.allowance_at = max(0.0, allowance - handed) if plan.rate_per_s else 0.0, now
     if not plan.order_key:
         plan.released_to = last
     plan.save(update_fields=["allowance", "allowance_at", "released_to"])
@@ -157,11 +156,10 @@ def _release(plan: Plan, counts: dict[int, Counter[str]]) -> int:
 
 def _allowance(plan: Plan, now: datetime) -> float:
     """Return how many items the rate allows by now: at most what it allows in a second, and at least one when it is slow."""
-    per_s = allowed_per_s(plan)
-    if per_s is None:
+    if plan.rate_per_s is None:
         return float(MOST_AT_ONCE)
     passed = (now - (plan.allowance_at or now)).total_seconds()
-    return min(max(1.0, per_s), plan.allowance + passed * per_s)
+    return min(max(1.0, plan.rate_per_s), plan.allowance + passed * plan.rate_per_s)
 
 
 def _settle_wave(plan: Plan, counts: dict[int, Counter[str]]) -> None:

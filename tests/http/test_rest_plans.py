@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,14 +18,16 @@ from django.test import Client
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.answers.services import expire_answers
-from messages.models import DeadLetter, Flow, KeptAnswer, Plan, Replay
+from messages.groups.sweep import sweep_groups
+from messages.models import DeadLetter, FailureGroup, Flow, KeptAnswer, Plan, Replay, ReplayStop
 from messages.plans import waiting
 from messages.plans.advance import advance_plan
 from messages.replay.sending import send_due
-from tests.factories import agent_key, letter, memory_connection, push
+from tests.factories import agent_key, api_key, letter, memory_connection, person, push
 from tests.http.test_rest_administration import Caller
 
 pytestmark = pytest.mark.django_db
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 WHY = {"reason": "erp is back"}
 AT_ONCE = {"rate_per_s": None, "waits_for": "confirmed"}
 
@@ -365,3 +371,45 @@ def test_a_wait_ends_when_the_plan_needs_a_person_or_the_time_is_over(line, monk
 )  # fmt: skip
 def test_the_preference_is_read_as_the_rfc_writes_it(header, seconds):
     assert waiting.preferred_wait_s(header) == seconds
+
+
+# the pasted lines ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_lines_of_the_runbook_make_approve_start_and_read_a_plan(committed, live_server, tmp_path):
+    page = (DOCS / "api.md").read_text().partition("## A plan from a runbook")[2].partition("## What a flow says")[0]
+    make, approve, start, stop = re.findall(r"```sh\n(.*?)```", page, re.S)
+    line = memory_connection()
+    letters(2)
+    while sweep_groups():
+        pass
+    Flow.objects.update(approve_above=0)
+    ada, bob = (person(name, Role.OPERATOR) for name in ("ada", "bob"))
+    group = FailureGroup.objects.get().reference
+    environ = {**os.environ, "WAYBILL": live_server.url, "KEY": api_key(ada), "KEY2": api_key(bob)}
+
+    def paste(lines: str, **more: str) -> str:
+        asked = ["sh", "-ec", lines.replace("G-204", group)]
+        return subprocess.run(
+            asked, env=environ | more, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    made = paste(make)
+    plan = Plan.objects.get()
+    assert (made.count('"dry_run":true'), plan.items_count, plan.rate_per_s) == (1, 2, 5)
+    more = {"PLAN": plan.reference, "CHECKSUM": plan.checksum}
+    paste(approve, **more)
+    plan.refresh_from_db()
+    assert (plan.state, plan.approved_by) == ("approved", "bob")
+    first, *rest = start.splitlines(keepends=True)
+    assert "202 Accepted" in paste(first, **more)
+    Plan.objects.update(waits_for="confirmed", rate_per_s=None)
+    run(plan.reference, line)
+    told = paste("".join(rest), **more)
+    assert "Preference-Applied: wait=30" in told
+    assert '"state":"finished"' in told
+    assert len((tmp_path / "plan.csv").read_text().splitlines()) == 3
+    placed, lift = stop.split("curl")[1:]
+    stops = json.loads(paste("curl" + placed))["results"]
+    paste("curl" + lift, STOP=str(stops[0]["id"]))
+    assert not ReplayStop.objects.exists()

@@ -200,8 +200,9 @@ def test_a_letter_that_was_closed_meanwhile_is_not_open_when_its_turn_comes():
         ({"operation": "receive"}, {}),
         ({"occurred_at": (datetime.now(UTC) - timedelta(hours=2)).isoformat()}, {}),
         ({"message_id": "another"}, {}),
+        ({"system": "warehouse"}, {}),
     ],
-    ids=["success", "failed", "only received", "before it died", "another message"],
+    ids=["success", "failed", "only received", "before it died", "another message", "another receiver"],
 )
 def test_only_a_success_of_the_message_after_its_death_is_processing(changes, left_out):
     found = one(failed_at=(timezone.now() - timedelta(hours=1)).isoformat())
@@ -227,6 +228,17 @@ def test_only_a_newer_processed_message_of_the_same_key_and_flow_supersedes(chan
     set_flow(found, supersede_key="order_no")
     processed_since(found, **{"message_id": "the newer one", "keys": {"order_no": "17"}} | changes)
     assert plan_of([found]).figures["left_out"] == left_out
+
+
+def test_a_message_that_came_before_the_older_one_had_failed_is_newer_all_the_same():
+    came, failed = timezone.now() - timedelta(hours=3), timezone.now() - timedelta(hours=1)
+    first = event(message_id="the older one", occurred_at=came.isoformat(), destination="erp.orders")
+    push("/ingest/v1/events", [first], key=agent_key())
+    found = one(message_id="the older one", failed_at=failed.isoformat(), keys={"order_no": "17"})
+    set_flow(found, supersede_key="order_no")
+    between = (came + timedelta(hours=1)).isoformat()
+    processed_since(found, message_id="the newer one", keys={"order_no": "17"}, occurred_at=between)
+    assert plan_of([found]).figures["left_out"] == {"superseded": 1}
 
 
 def test_the_cap_counts_the_replays_of_all_deaths_of_a_message():
