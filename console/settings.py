@@ -259,6 +259,7 @@ SPECTACULAR_SETTINGS = {
     # Two fields of one name with other words each: OpenAPI needs a name for each set.
     "ENUM_NAME_OVERRIDES": {
         "DeadLetterStateEnum": "messages.models.DeadLetter.State",
+        "PlanStateEnum": "messages.plans.states.STATES",
         "ReplayStateEnum": "messages.models.Replay.State",
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",
@@ -284,6 +285,7 @@ AGENT_EVENTS_PER_S, AGENT_BYTES_PER_S = CONFIG.agent_events_per_s, CONFIG.agent_
 DISK_PATHS = CONFIG.disk_paths
 DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
 REPLAY_OVERDUE_MINUTES = CONFIG.overdue_minutes
+APPROVE_ABOVE = CONFIG.approve_above
 CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own
 ELASTICSEARCH_URLS, ELASTICSEARCH_API_KEY = CONFIG.elasticsearch_urls, CONFIG.elasticsearch_api_key
 ELASTICSEARCH_CA, ELASTICSEARCH_PREFIX = CONFIG.elasticsearch_ca, CONFIG.elasticsearch_prefix

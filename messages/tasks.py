@@ -22,7 +22,10 @@ def retention() -> None:
 
 @shared_task(name="messaging.expire_ledger")
 def expire_ledger() -> None:
-    """Forget batches answered more than a week ago, readings of clocks that no journey uses, of queues, old counts of masking rules, old mails."""
+    """Forget batches answered more than a week ago, readings of clocks that no journey uses, of queues, old counts of masking rules, old mails,
+    answers of REST that were kept for a day.
+    """
+    from messages.answers import services as answers
     from messages.catalog import queues
     from messages.groups import retention as groups
     from messages.ingest import clocks, writer
@@ -35,6 +38,7 @@ def expire_ledger() -> None:
     queues.expire_queue_readings()
     hits.expire_hits()
     groups.expire_hours()
+    answers.expire_answers()
 
 
 @shared_task(name="messaging.look_at_subscriptions")

@@ -99,6 +99,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="12",
         meaning="A replay that was sent and is not proved to be processed for so many minutes is overdue: counted, and mailed to its plan's author.",
     ),
+    Setting(
+        name="WAYBILL_APPROVE_ABOVE",
+        default="none: as each flow says",
+        meaning="Replay plans that send more messages than this need a second person, whatever their flows say. 0: every plan.",
+    ),
     Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
     Setting(
         name="DATABASE_URL",
@@ -179,6 +184,7 @@ class Config:
     disk_paths: tuple[Path, ...]
     disk_reserve_percent: int
     overdue_minutes: int
+    approve_above: int | None
     log_level: str
     database_url: str | None
     redis_url: str | None
@@ -356,6 +362,9 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         disk_paths=tuple(Path(p.strip()) for p in (text["WAYBILL_DISK_PATHS"] or "").split(os.pathsep) if p.strip()),
         disk_reserve_percent=_number(environ, "WAYBILL_DISK_RESERVE_PERCENT", 10, 0, 90),
         overdue_minutes=_number(environ, "WAYBILL_OVERDUE_MINUTES", 12, 1, 10_080),
+        approve_above=_number(environ, "WAYBILL_APPROVE_ABOVE", 0, 0, 1_000_000)
+        if text["WAYBILL_APPROVE_ABOVE"]
+        else None,
         log_level=(text["WAYBILL_LOG_LEVEL"] or "INFO").upper(),
         database_url=text["DATABASE_URL"],
         redis_url=text["REDIS_URL"],

@@ -22,6 +22,7 @@ from messages.api import serializers as out
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered, validated
 from messages.api.views import listing, reading
 from messages.catalog.queries import find_rule, flow_rules, key_rules
+from messages.catalog.replaying import NAMES, ReplaySettings
 from messages.catalog.services import FlowChange, add_flow_rule, add_key_rule, change_flow, move_rule, remove_rule
 from messages.models import Flow, FlowRule, KeyRule
 
@@ -41,6 +42,30 @@ class FlowIn(serializers.Serializer[Any]):
         allow_null=True,
         required=False,
         help_text="Days of payloads; null for those of the environment's retention policy.",
+    )
+    replay_allowed = serializers.BooleanField(required=False, help_text="Whether its messages are replayed at all.")
+    replay_days = serializers.IntegerField(
+        allow_null=True, required=False, help_text="Older dead letters are left out of plans; null: none is too old."
+    )
+    most_replays = serializers.IntegerField(
+        required=False, help_text="Of one message, all its deaths together: 1 to 100, usually 5."
+    )
+    replay_rate = serializers.FloatField(
+        allow_null=True, required=False, help_text="Most a second, all running plans together; null: no limit."
+    )
+    approve_above = serializers.IntegerField(
+        allow_null=True,
+        required=False,
+        help_text="Plans of more messages need a second person; 0: every plan; null: none.",
+    )
+    order_key = serializers.CharField(
+        allow_blank=True, max_length=64, required=False, help_text="Business key whose messages keep their order."
+    )
+    supersede_key = serializers.CharField(
+        allow_blank=True,
+        max_length=64,
+        required=False,
+        help_text="Business key of which a newer processed message replaces older ones.",
     )
 
 
@@ -99,7 +124,7 @@ class OneFlow(View):
 
     @extend_schema(operation_id="change_flow", request=FlowIn, responses={200: out.FlowOut, **PROBLEMS})
     def patch(self, request: Request, pk: str) -> Response:
-        """Change owner, criticality, runbook, description, or whether the receiver is idempotent."""
+        """Change owner, criticality, runbook, description, whether the receiver is idempotent, or what it says of replays."""
         flow = get_visible_flow(self.actor, number_or_404(pk))
         asked = validated(FlowIn, request.data)
         team = flow.team
@@ -119,7 +144,8 @@ class OneFlow(View):
                 "payload_search",
             )
         }
-        change_flow(flow, FlowChange(team=team, **(kept | asked)), by=self.actor)
+        replays = ReplaySettings(**{name: asked.pop(name, getattr(flow, name)) for name in NAMES})
+        change_flow(flow, FlowChange(team=team, replays=replays, **(kept | asked)), by=self.actor)
         return Response(out.FlowOut(flow).data)
 
 

@@ -240,6 +240,13 @@ class FlowOut(serializers.ModelSerializer[Flow]):
             "receiver_is_idempotent",
             "payload_days",
             "payload_search",
+            "replay_allowed",
+            "replay_days",
+            "most_replays",
+            "replay_rate",
+            "approve_above",
+            "order_key",
+            "supersede_key",
             "found_by_itself",
         )
 

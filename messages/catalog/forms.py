@@ -10,6 +10,17 @@ from django import forms
 from console.identity.models import Team
 from messages.catalog.connecting import LONGEST_QUEUE, MOST_QUEUES, Wanted, why_not
 from messages.catalog.connections import ConnectionInvalid, check_address, connection_families, harvested_families
+from messages.catalog.replaying import (
+    FASTEST,
+    LONGEST_KEY,
+    MOST_ABOVE,
+    MOST_DAYS,
+    MOST_REPLAYS,
+    NAMES,
+    SLOWEST,
+    USUAL_REPLAYS,
+    ReplaySettings,
+)
 from messages.catalog.services import FlowChange
 from messages.models import Flow
 from messages.retention.rules import BOUNDS
@@ -34,6 +45,21 @@ class FlowForm(forms.Form):
         min_value=BOUNDS["payload_days"].least,
         max_value=BOUNDS["payload_days"].most,
     )
+    replay_forbidden = forms.BooleanField(required=False)  # what a form leaves out is off, and replays are on
+    most_replays = forms.IntegerField(
+        required=False, label="Replays of one message", min_value=1, max_value=MOST_REPLAYS
+    )
+    replay_days = forms.IntegerField(required=False, label="Too old after days", min_value=1, max_value=MOST_DAYS)
+    replay_rate = forms.FloatField(
+        required=False,
+        label="Most a second",
+        min_value=SLOWEST,
+        max_value=FASTEST,
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
+    approve_above = forms.IntegerField(required=False, label="Second person above", min_value=0, max_value=MOST_ABOVE)
+    order_key = forms.CharField(required=False, label="Order by key", max_length=LONGEST_KEY)
+    supersede_key = forms.CharField(required=False, label="Superseded by key", max_length=LONGEST_KEY)
 
     def __init__(self, data: Any, *, flow: Flow, teams: Iterable[Team]) -> None:
         names = (
@@ -43,8 +69,10 @@ class FlowForm(forms.Form):
             "receiver_is_idempotent",
             "payload_days",
             "payload_search",
+            *NAMES,
         )
         initial = {name: getattr(flow, name) for name in names} | {"team": str(flow.team_id or "")}
+        initial["replay_forbidden"] = not initial.pop("replay_allowed")
         super().__init__(data, initial=initial)
         self.by_id = {str(team.pk): team for team in [*([flow.team] if flow.team else []), *teams]}
         team = self.fields["team"]
@@ -53,8 +81,11 @@ class FlowForm(forms.Form):
 
     def change(self) -> FlowChange:
         """Return the validated form as what the service takes."""
-        said = self.cleaned_data
-        return FlowChange(**{**said, "team": self.by_id.get(said["team"])})
+        said = dict(self.cleaned_data)
+        said["replay_allowed"] = not said.pop("replay_forbidden")
+        said["most_replays"] = said["most_replays"] or USUAL_REPLAYS
+        replays = ReplaySettings(**{name: said.pop(name) for name in NAMES})
+        return FlowChange(**{**said, "team": self.by_id.get(said["team"]), "replays": replays})
 
 
 class ConnectionForm(forms.Form):

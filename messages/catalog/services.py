@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -14,6 +14,8 @@ from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment, Team
 from messages.access import can_change_flow, can_give_flow_to
+from messages.catalog.replaying import NAMES as OF_REPLAYS
+from messages.catalog.replaying import ReplaySettings, check_replay_settings
 from messages.models import Flow, FlowRule, KeyRule
 from messages.retention.rules import check_payload_days
 
@@ -46,6 +48,7 @@ class FlowChange:
     receiver_is_idempotent: bool
     payload_days: int | None = None  # None: those of the environment's policy
     payload_search: bool = False  # Elasticsearch, where it is configured, may index the words of its payloads
+    replays: ReplaySettings = field(default_factory=ReplaySettings)
 
 
 @transaction.atomic
@@ -57,6 +60,7 @@ def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
         raise Forbidden(f"you can give a flow only to a team that you administer, and {change.team} is not one")
     if change.payload_days is not None:
         check_payload_days(change.payload_days)
+    replays = check_replay_settings(change.replays)
     names = (
         "team",
         "criticality",
@@ -66,7 +70,8 @@ def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
         "payload_days",
         "payload_search",
     )
-    changed = {name: getattr(change, name) for name in names if getattr(flow, name) != getattr(change, name)}
+    wanted = {name: getattr(change, name) for name in names} | {name: getattr(replays, name) for name in OF_REPLAYS}
+    changed = {name: value for name, value in wanted.items() if getattr(flow, name) != value}
     if changed:
         for name, value in changed.items():
             setattr(flow, name, value)

@@ -44,6 +44,7 @@ from messages.changes.queries import changes_before
 from messages.figures.asking import asked_time
 from messages.figures.views import figures_context
 from messages.models import Connection, Flow
+from messages.plans.stops import stops_of
 from messages.retention.policies import hold_of_flow
 from messages.search.quoting import quoted
 
@@ -120,6 +121,7 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
         "form": form if can_change_flow(request.actor, found) else None,
         "history": object_history("flow", str(found.pk))[:20],
         "hold": hold_of_flow(found),
+        "stops": stops_of(found),
     }
 
 

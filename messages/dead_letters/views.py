@@ -44,7 +44,9 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
+from messages.plans.stops import why_replay_waits
 from messages.replay.hints import hints_of
+from messages.replay.limits import why_flow_forbids
 from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.saved.tabs import saved_tabs
@@ -144,13 +146,16 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
     replays = replays_of(letter)
     replay = replays[0] if replays else None
     known = {step.event.id for step in journey.steps}
+    hindrance = hindrance_of(letter)
     context = {
         "letter": letter,
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
         "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
         "similar_url": _similar(letter),
         "may_operate": can_operate(actor, letter.flow),
-        "hindrance": hindrance_of(letter),
+        "hindrance": hindrance,
+        "flow_hinders": bool(hindrance) and hindrance == why_flow_forbids(letter),
+        "held": why_replay_waits(replay) if replay and replay.state == Replay.State.QUEUED else "",
         "replays": replays,
         "replay": replay,
         "may_expire": may_expire(letter),

@@ -1,5 +1,6 @@
 """The tables of messaging, by topic. Partitioned ones are made in SQL by the first migration and only mapped here."""
 
+from messages.models.answers import KeptAnswer
 from messages.models.automatic import AutomaticRule
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
@@ -41,6 +42,7 @@ __all__ = [
     "GroupNote",
     "GroupRule",
     "IngestReject",
+    "KeptAnswer",
     "KeyRule",
     "LedgerEntry",
     "LegalHold",

@@ -13,13 +13,14 @@ from typing import Any
 from django.db import connection, transaction
 
 from console.audit.services import record_audit
-from console.core.errors import Conflict, Forbidden, Invalid
+from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages import tasks
 from messages.dead_letters.services import check_reason
 from messages.models import Flow, Plan
-from messages.plans.access import check_can_operate_plan
+from messages.plans.access import check_can_operate_plan, check_can_plan
+from messages.plans.approvals import OwnPlan, check_may_approve, why_approval  # noqa: F401  callers of approve_plan know it from here
 from messages.plans.checksum import check_checksum, checksum_of
 from messages.plans.freeze import freeze_items
 from messages.plans.queries import counts_of, total_of
@@ -42,12 +43,6 @@ class ApprovalNeeded(Conflict):
     """A second person must approve this plan before it is started."""
 
     code = "approval_needed"
-
-
-class OwnPlan(Forbidden):
-    """Nobody approves a plan of their own."""
-
-    code = "own_plan"
 
 
 class NothingToSend(Conflict):
@@ -105,6 +100,7 @@ def create_plan(
 
     What cannot be sent, or is not the actor's to send, is an item too, left out with its reason.
     """
+    check_can_plan(by, environment)
     options = check_options(options or Options())
     letters = letters_of(selection, actor=by, environment=environment)
     now = datetime.now(UTC)
@@ -158,29 +154,17 @@ def seal_plan(plan: Plan) -> None:
     plan.save()
 
 
-def why_approval(plan: Plan) -> str:
-    """Return why a second person is needed, in words; "" when none is."""
-    flows = Flow.objects.filter(
-        pk__in=plan.sent_flow_ids, approve_above__isnull=False, approve_above__lt=plan.items_count
-    )
-    flow = flows.order_by("approve_above", "name").first()
-    if flow is None:
-        return ""
-    return f"{flow.name} asks for a second person for " + (
-        f"more than {flow.approve_above} messages" if flow.approve_above else "every plan"
-    )
-
-
 def request_approval(plan: Plan, *, by: Actor) -> Plan:
     """Ask for a second person. Raises Forbidden, PlanState, NothingToSend."""
+    check_can_operate_plan(by, plan)
     _check_something(plan)
     return move(plan, "request", by=by)
 
 
 def approve_plan(plan: Plan, *, by: Actor, checksum: str, reason: str = "") -> Plan:
     """Approve exactly what this checksum stands for. Raises Forbidden, OwnPlan, PlanState, PlanChanged."""
-    if by.user_id is None or by.user_id == plan.created_by_user_id or by.name == plan.created_by:
-        raise OwnPlan("nobody approves their own plan: ask another operator")
+    check_can_operate_plan(by, plan)
+    check_may_approve(by, plan)
     if checksum != plan.checksum:
         raise PlanState(f"{plan.reference} was changed since you looked: look at it again")
     check_checksum(plan)
@@ -200,10 +184,12 @@ def refuse_plan(plan: Plan, *, by: Actor, reason: str) -> Plan:
 
 def start_plan(plan: Plan, *, by: Actor, at: datetime | None = None, undo_s: int = 0) -> Plan:
     """Begin at that time, or in undo_s seconds, which can be taken back. Raises Forbidden, PlanState, ApprovalNeeded, NothingToSend, PlanChanged."""
+    check_can_operate_plan(by, plan)
     _check_something(plan)
     check_checksum(plan)
-    if plan.approval_why and (plan.approved_at is None or plan.approved_checksum != plan.checksum):
-        raise ApprovalNeeded(f"{plan.approval_why}: ask for approval first")
+    needed = why_approval(plan) or plan.approval_why  # it may be asked for since
+    if needed and (plan.approved_at is None or plan.approved_checksum != plan.checksum):
+        raise ApprovalNeeded(f"{needed}: ask for approval first")
     now = datetime.now(UTC)
     begins_at = at or now + timedelta(seconds=undo_s)
     if at is not None and at < now - timedelta(minutes=1):
@@ -213,7 +199,8 @@ def start_plan(plan: Plan, *, by: Actor, at: datetime | None = None, undo_s: int
     seen = {
         "checksum": plan.checksum,
         "approved_at": plan.approved_at,
-    }  # else somebody edits it between the look and the start
+        "approved_checksum": plan.approved_checksum,
+    }  # else what changed since would begin
     moved = move(plan, "start", by=by, same=seen, begins_at=begins_at)
     if begins_at <= now:
         transaction.on_commit(partial(tell_plan, plan.pk))
@@ -241,7 +228,8 @@ def resume_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
 @transaction.atomic
 def end_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     """Give a plan up: cancelled when nothing was sent, else stopped; what has not left is taken back. Raises Forbidden, PlanState."""
-    ended = move(plan, "stop" if plan.state in BEGUN else "cancel", by=by, why=reason, finished_at=datetime.now(UTC))
+    now = Plan.objects.select_for_update().get(pk=plan.pk)  # it may have begun since the caller looked
+    ended = move(plan, "stop" if now.state in BEGUN else "cancel", by=by, why=reason, finished_at=datetime.now(UTC))
     withdraw(ended)
     return ended
 

@@ -16,6 +16,7 @@ from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.status import DELIVERED
 from messages.models import Connection, DeadLetter, Flow, Replay
+from messages.replay.limits import why_flow_forbids
 from messages.replay.outgoing import check_expiry
 from messages.replay.sending import tell_worker
 
@@ -49,6 +50,8 @@ def find_connection(letter: DeadLetter) -> Connection:
 
 def check_replayable(letter: DeadLetter) -> Connection:
     """Return the connection to use; raises ReplayNotAllowed in words when this letter cannot be sent again."""
+    if forbidden := why_flow_forbids(letter):
+        raise ReplayNotAllowed(forbidden)
     if letter.size_bytes is None or letter.payload_on is None:
         raise ReplayNotAllowed("its body did not come with it, so there is nothing to send")
     if letter.content_masked:

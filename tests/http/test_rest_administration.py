@@ -9,8 +9,9 @@ from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.identity.models import Agent, Key, Membership, Role, Team
+from messages.catalog.replaying import NAMES
 from messages.models import Connection, Flow, FlowRule, KeyRule
-from tests.factories import api_key, environment, event, person, push
+from tests.factories import agent_key, api_key, environment, event, person, push
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +101,37 @@ def test_rules_are_added_moved_and_removed():
     assert operator("delete", f"rules/flows/{second.pk}").status_code == 403
     assert elsewhere("delete", f"rules/flows/{second.pk}").status_code == 404
     assert FlowRule.objects.count() == 2
+
+
+def test_what_a_flow_says_of_replays_is_read_and_changed_part_by_part():
+    push("/ingest/v1/events", [event()], key=agent_key())
+    flow = Flow.objects.get()
+    admin, operator = Caller("admin", Role.ADMINISTRATOR), Caller("operator", Role.OPERATOR)
+    told = admin("get", f"flows/{flow.pk}").json()
+    assert {name: told[name] for name in NAMES} == {
+        "replay_allowed": True, "replay_days": None, "most_replays": 5, "replay_rate": None, "approve_above": None, "order_key": "",
+        "supersede_key": "",
+    }  # fmt: skip
+
+    admin("patch", f"flows/{flow.pk}", {"approve_above": 100, "order_key": "order_no"})
+    changed = admin("patch", f"flows/{flow.pk}", {"replay_allowed": False, "replay_rate": 0.5}).json()
+
+    assert [changed[name] for name in ("approve_above", "order_key", "replay_allowed", "replay_rate")] == [
+        100,
+        "order_no",
+        False,
+        0.5,
+    ]
+    assert operator("patch", f"flows/{flow.pk}", {"replay_allowed": True}).status_code == 403
+    for wrong in (
+        {"most_replays": 0},
+        {"replay_days": 0},
+        {"replay_rate": "nan"},
+        {"approve_above": -1},
+        {"replay_rate": 1e9},
+    ):
+        assert admin("patch", f"flows/{flow.pk}", wrong).status_code == 400, wrong
+    assert AuditEntry.objects.filter(action="flow.changed").count() == 2
 
 
 def test_a_flow_is_changed_by_its_administrators_and_given_only_to_a_team_of_theirs():

@@ -41,6 +41,46 @@ def test_an_administrator_changes_a_flow_and_an_operator_may_not():
     }
 
 
+REPLAYS = {
+    "replay_forbidden": "on", "most_replays": "3", "replay_days": "30", "replay_rate": "2.5", "approve_above": "0", "order_key": " order_no ",
+    "supersede_key": "order_no",
+}  # fmt: skip
+
+
+def test_an_administrator_says_how_messages_of_a_flow_are_replayed():
+    journey_of_two()
+    flow = Flow.objects.get()
+    client, said = signed_in(), {"criticality": "normal", "team": ""}
+
+    assert client.post(f"/flows/{flow.pk}/", said | REPLAYS).status_code == 303
+
+    flow.refresh_from_db()
+    assert (flow.replay_allowed, flow.most_replays, flow.replay_days, flow.replay_rate) == (False, 3, 30, 2.5)
+    assert (flow.approve_above, flow.order_key, flow.supersede_key) == (0, "order_no", "order_no")
+    assert AuditEntry.objects.get(action="flow.changed").details == {
+        "replay_allowed": "False", "most_replays": "3", "replay_days": "30", "replay_rate": "2.5", "approve_above": "0", "order_key": "order_no",
+        "supersede_key": "order_no",
+    }  # fmt: skip
+    page = text_of(client.get(f"/flows/{flow.pk}/"))
+    assert "Replays forbidden" in page
+    assert client.post(f"/flows/{flow.pk}/", said).status_code == 303
+    flow.refresh_from_db()
+    assert (flow.replay_allowed, flow.most_replays, flow.replay_days, flow.replay_rate) == (True, 5, None, None)
+    assert (flow.approve_above, flow.order_key, flow.supersede_key) == (None, "", "")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"most_replays": "0"}, {"most_replays": "101"}, {"replay_days": "0"}, {"replay_days": "4000"}, {"replay_rate": "0"}, {"replay_rate": "nan"},
+     {"replay_rate": "inf"}, {"approve_above": "-1"}, {"order_key": "x" * 65}],
+)  # fmt: skip
+def test_a_flow_refuses_settings_of_replays_that_cannot_be_meant(wrong):
+    journey_of_two()
+    flow = Flow.objects.get()
+    assert signed_in().post(f"/flows/{flow.pk}/", {"criticality": "normal", "team": ""} | wrong).status_code == 422
+    assert not AuditEntry.objects.filter(action="flow.changed").exists()
+
+
 def test_rules_are_added_moved_and_removed_and_a_double_one_is_refused():
     environment()
     client = signed_in()

@@ -1,0 +1,36 @@
+"""What a flow says about replays of its messages, where a single dead letter is concerned; freeze.py asks the same of a whole selection."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from messages.models import DeadLetter
+
+# A death that follows a replay knows the one before it; what was taken back before it left was no replay.
+COUNT = """
+WITH RECURSIVE deaths (id, previous_id, depth) AS (
+    SELECT id, previous_id, 1 FROM messaging_deadletter WHERE id = %s
+    UNION ALL SELECT o.id, o.previous_id, n.depth + 1 FROM deaths n JOIN messaging_deadletter o ON o.id = n.previous_id WHERE n.depth < 1000)
+SELECT count(*) FROM deaths JOIN messaging_replay r ON r.dead_letter_id = deaths.id AND r.state <> 'withdrawn'
+"""
+
+
+def replays_of_message(letter: DeadLetter) -> int:
+    """Return how often the message was replayed, all its deaths together."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT, [letter.pk])
+        return int(cursor.fetchone()[0])
+
+
+def why_flow_forbids(letter: DeadLetter) -> str:
+    """Return why the flow does not have this letter replayed, in words; "" when it does."""
+    flow = letter.flow
+    if not flow.replay_allowed:
+        return f"the flow {flow.name} forbids replays: an administrator of it allows them on its page"
+    count = replays_of_message(letter)
+    if count >= flow.most_replays:
+        return (
+            f"its message was replayed {count} times already, and {flow.name} allows {flow.most_replays}: "
+            "find out why it fails again, or have an administrator allow more on the flow's page"
+        )
+    return ""
