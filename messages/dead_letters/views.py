@@ -44,6 +44,8 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
+from messages.plans.asking import plan_all
+from messages.plans.lists import stops_of
 from messages.replay.hints import hints_of
 from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
@@ -86,6 +88,7 @@ def dead_letters(request: PageRequest) -> HttpResponse:
         problem = error
     context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
     context |= saved_tabs(request, "dead-letters", asked)
+    context |= plan_all(request, asked, tab[0], found)
     return render_page(
         request,
         "messaging/dead_letters.html",
@@ -108,6 +111,7 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
             for name, label, _ in TABS
         ],
         "tab": tab,
+        "stops": stops_of(request.actor, request.environment),
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,

@@ -57,3 +57,21 @@ def check_can_stop(actor: Actor, environment: Environment, flow: Flow | None) ->
     """A flow is stopped by its operators, an environment by any of its operators: stopping must be easy at three in the morning."""
     if not actor.has_role(environment.pk, flow.team_id if flow else None, Role.OPERATOR):
         raise Forbidden(f"only operators of {flow or environment.slug} may do this")
+
+
+def can_plan_in(actor: Actor, environment: Environment) -> bool:
+    """Whether the actor may make plans there, and stop replays: whoever operates something in this environment."""
+    return actor.has_role(environment.pk, None, Role.OPERATOR)
+
+
+def check_can_plan_in(actor: Actor, environment: Environment) -> None:
+    if not can_plan_in(actor, environment):
+        raise Forbidden(f"only operators of {environment.slug} make plans; you may look")
+
+
+def get_visible_stop(actor: Actor, environment: Environment, pk: int) -> ReplayStop:
+    return get_one(visible_stops(actor, environment), "stop", pk=pk)
+
+
+def can_stop(actor: Actor, environment: Environment, flow: Flow | None) -> bool:
+    return actor.has_role(environment.pk, flow.team_id if flow else None, Role.OPERATOR)
