@@ -73,10 +73,10 @@ def run_checks() -> None:
 @shared_task(name="messaging.send_mails")
 def send_mails() -> None:
     """Send what waits in the outbox, and the reports of plans that have ended. May run twice at once: the claim decides."""
-    from messages.plans import report
+    from messages.plans import wished
     from messages.saved import outbox
 
-    report.queue_reports()
+    wished.queue_reports()
     outbox.send_mails()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from console.core.errors import Forbidden
+from console.identity.access import visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role
 from messages.access import get_one, operated_flows, visible_flows
@@ -34,6 +36,12 @@ def get_visible_plan(actor: Actor, reference: str) -> Plan:
     return get_one(visible_plans(actor), "plan", pk=number_of(reference) or 0)
 
 
+def check_can_plan(actor: Actor, environment: Environment) -> None:
+    """Plans are made by operators: a viewer's would send nothing."""
+    if not actor.has_role(environment.pk, None, Role.OPERATOR):
+        raise Forbidden(f"only operators of {environment.slug} make plans; you may look")
+
+
 def can_operate_plan(actor: Actor, plan: Plan) -> bool:
     """Whether the actor operates the flow of everything that the plan sends."""
     if actor.is_superuser:
@@ -47,10 +55,22 @@ def check_can_operate_plan(actor: Actor, plan: Plan) -> None:
         raise Forbidden("only operators of every flow in this plan may do this")
 
 
-def visible_stops(actor: Actor, environment: Environment) -> QuerySet[ReplayStop]:
-    """Return what stops replays in this environment: whoever is a member should know, so that nothing stands still unexplained."""
-    stops = ReplayStop.objects.filter(environment=environment).select_related("flow", "environment")
-    return stops if actor.is_superuser or environment.pk in actor.grants else stops.none()
+def visible_stops(actor: Actor, environments: Iterable[Environment]) -> QuerySet[ReplayStop]:
+    """Return what stops replays there: every member should know, so that nothing stands still unexplained; not of flows they may not see."""
+    stops = ReplayStop.objects.filter(environment__in=environments).select_related("flow", "environment")
+    if actor.is_superuser:
+        return stops
+    seen = Q(flow=None) | Q(flow__in=visible_flows(actor).order_by().values("pk"))
+    return stops.filter(seen, environment_id__in=list(actor.grants))
+
+
+def get_visible_stop(actor: Actor, pk: int) -> ReplayStop:
+    return get_one(visible_stops(actor, visible_environments(actor)), "stop of replays", pk=pk)
+
+
+def stoppable_environments(actor: Actor) -> list[Environment]:
+    """Return the environments all of whose replays the actor may stop."""
+    return [one for one in visible_environments(actor) if actor.has_role(one.pk, None, Role.OPERATOR)]
 
 
 def check_can_stop(actor: Actor, environment: Environment, flow: Flow | None) -> None:
@@ -60,17 +80,8 @@ def check_can_stop(actor: Actor, environment: Environment, flow: Flow | None) ->
 
 
 def can_plan_in(actor: Actor, environment: Environment) -> bool:
-    """Whether the actor may make plans there, and stop replays: whoever operates something in this environment."""
+    """Whether the actor may make plans there, and stop all replays: whoever operates something in this environment."""
     return actor.has_role(environment.pk, None, Role.OPERATOR)
-
-
-def check_can_plan_in(actor: Actor, environment: Environment) -> None:
-    if not can_plan_in(actor, environment):
-        raise Forbidden(f"only operators of {environment.slug} make plans; you may look")
-
-
-def get_visible_stop(actor: Actor, environment: Environment, pk: int) -> ReplayStop:
-    return get_one(visible_stops(actor, environment), "stop", pk=pk)
 
 
 def can_stop(actor: Actor, environment: Environment, flow: Flow | None) -> bool:

@@ -10,7 +10,6 @@ from console.core.words import exact_words
 from console.identity.actor import Actor
 from messages.models import Plan
 from messages.plans.access import can_operate_plan
-from messages.plans.report import wish_report
 from messages.plans.services import (
     UNDO_S,
     approve_plan,
@@ -22,6 +21,7 @@ from messages.plans.services import (
     start_plan,
     undo_start,
 )
+from messages.plans.wished import wish_report
 
 Said = Mapping[str, str]
 

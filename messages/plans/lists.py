@@ -45,7 +45,7 @@ def count_running(actor: Actor, environment: Environment) -> int:
 
 def stops_of(actor: Actor, environment: Environment) -> list[ReplayStop]:
     """Return what stops replays there now, the oldest first."""
-    return list(visible_stops(actor, environment)[:20])
+    return list(visible_stops(actor, [environment])[:20])
 
 
 def plans_of_group(actor: Actor, group_id: int, *, most: int = 5) -> list[Plan]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from console.core.errors import Invalid
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters
-from messages.groups.queries import whole_of
 from messages.models import DeadLetter, FailureGroup, Plan
 from messages.plans.freeze import MOST_ITEMS
 from messages.search.elsewhere import check_postgresql_can
@@ -47,8 +46,8 @@ def letters_of(selection: Selection, *, actor: Actor, environment: Environment) 
     if selection.source == Plan.Source.GROUP:
         if selection.group is None:
             raise Invalid("say which failure group: its reference, such as G-204")
-        parts = [group.pk for group in whole_of(selection.group)]
-        return letters.filter(group_id__in=parts, state__in=[DeadLetter.State.OPEN, DeadLetter.State.REPLAYING])
+        own = Q(group=selection.group) | Q(group__merged_into=selection.group)
+        return letters.filter(own, state__in=[DeadLetter.State.OPEN, DeadLetter.State.REPLAYING])
     if not selection.ids or len(selection.ids) > MOST_ITEMS:
         raise Invalid(f"name 1 to {MOST_ITEMS:,} dead letters")
     return letters.filter(pk__in=RawSQL("SELECT unnest(%s::uuid[])", [list(selection.ids)]))

@@ -38,6 +38,7 @@ from messages.plans.present import (
     heading_of,
     is_settled,
     left_out_of,
+    noun_of,
     pieces_of,
     sentence_of,
     tempo_words,
@@ -212,6 +213,7 @@ def items_context(request: PageRequest, found: Plan, progress: Progress) -> dict
         selects.append({"name": "left_out", "label": "Left out because", "value": left_out, "options": why})
     return {
         "plan": found,
+        "noun": noun_of(found, 1).capitalize(),
         "page": rows,
         "items": [(item, evidence_of(item, found)) for item in rows.rows],
         "outcome": outcome,

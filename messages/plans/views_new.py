@@ -10,10 +10,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console.core.errors import ConsoleError, Forbidden, NotFound
+from console.core.errors import ConsoleError, NotFound
 from console.identity.pages import PageRequest, page
 from messages.catalog.views import seen
-from messages.plans.access import can_plan_in
+from messages.plans.access import check_can_plan
 from messages.plans.asking import Wanted, wanted_of
 from messages.plans.forms import PlanForm
 from messages.plans.lists import stops_of
@@ -27,8 +27,7 @@ PAGE = "messaging/plan_new.html"
 def new(request: PageRequest) -> HttpResponse:
     """Say what is chosen and ask why; the post freezes it into a draft. What is chosen stands in the address, for both."""
     wanted = wanted_of(request)
-    if not can_plan_in(request.actor, request.environment):
-        raise Forbidden(f"only operators of {request.environment.name} make plans; you may look")
+    check_can_plan(request.actor, request.environment)
     if request.method != "POST":
         return render(request, PAGE, _context(request, wanted, PlanForm(), secrets.token_urlsafe(12)))
     form, status = PlanForm(request.POST), 422

@@ -41,7 +41,7 @@ def stops(request: PageRequest) -> HttpResponse:
 @page
 def lift(request: PageRequest, pk: int) -> HttpResponse:
     """Let replays go on."""
-    stop = get_visible_stop(request.actor, request.environment, pk)
+    stop = get_visible_stop(request.actor, pk)
     try:
         lift_stop(stop, by=request.actor, reason=request.POST.get("reason", ""))
     except ConsoleError as refusal:

@@ -19,6 +19,8 @@ LISTS = [
     "/figures/",
     "/groups/",
     "/groups/rules/",
+    "/plans/",
+    "/plans/stops/",
     "/flows/",
     "/changes/",
     "/connections/",

@@ -399,9 +399,11 @@ def test_the_live_part_ends_with_the_state_it_was_drawn_in(line: Any):
 
 
 def test_items_held_back_say_behind_which_one(line: Any):
-    plan = begin(plan_of(letters(3, keys={"customer_no": "c1"}), steps=("100%",), order_key="customer_no"))
+    letters(1, keys={"order_no": "first", "customer_no": "c1"})
+    chosen = letters(2, keys={"order_no": "next", "customer_no": "c1"}, failed_at="2026-11-24T10:00:00Z")
+    plan = begin(plan_of(chosen, steps=("100%",), order_key="customer_no"))
     text = text_of(signed_in().get(f"/plans/{plan.reference}/"))
-    assert "held back behind c1, same customer" in text
+    assert text.count("held back behind first, same customer") == 2
 
 
 def test_items_are_paged_and_filtered_and_left_out_ones_are_linked(line: Any):
@@ -500,7 +502,7 @@ def test_the_list_says_how_a_plan_is_made_and_the_rail_counts_those_under_way(li
     begin(plan_of(letters(1)))
     text = text_of(client.get("/plans/"))
     assert "Plans 1" in text
-    assert "Replay 1 message to erp.orders" in text
+    assert "Replay 1 order to erp.orders" in text
 
 
 # stops ---------------------------------------------------------------------------------------------------------------------
@@ -511,7 +513,7 @@ def test_replays_are_stopped_and_let_go_on(line: Any):
     client = signed_in()
     assert client.post("/plans/stops/", {"flow": "", "reason": ""}).status_code == 422
     assert client.post("/plans/stops/", {"flow": "", "reason": "erp is down"}).status_code == 303
-    assert client.post("/plans/stops/", {"flow": "", "reason": "erp is down"}).status_code == 422
+    assert client.post("/plans/stops/", {"flow": "", "reason": "pressed twice"}).status_code == 303
 
     assert "Replays of everything in production are stopped." in text_of(client.get("/dead-letters/"))
     assert "Erp is down." in text_of(client.get("/plans/"))
@@ -523,7 +525,7 @@ def test_replays_are_stopped_and_let_go_on(line: Any):
     assert "stopped" not in text_of(client.get("/dead-letters/"))
     assert [one.action for one in AuditEntry.objects.filter(object_kind="replaystop").order_by("id")] == [
         "replays.stopped",
-        "replays.resumed",
+        "replays.let_go",
     ]
 
 
@@ -574,7 +576,7 @@ def test_who_may_not_see_the_plan_any_more_gets_no_report(line: Any):
     Membership.objects.filter(user__username="leaver").delete()
     Plan.objects.filter(pk=plan.pk).update(state="finished", finished_at=datetime.now(UTC))
 
-    from messages.plans.report import queue_reports
+    from messages.plans.wished import queue_reports
 
     assert queue_reports() == 0
     assert not visible_plans(actor(User.objects.get(username="leaver"))).exists()

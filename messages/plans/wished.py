@@ -56,12 +56,12 @@ def queue_reports(*, now: datetime | None = None) -> int:
 
 
 def _queue(plan: Plan, user: User) -> bool:
-    subject, body = report_of(plan)
+    subject, body = letter_of(plan)
     about, occurrence = f"plan:{plan.pk}", f"plan:{plan.pk}:report:{user.pk}"
     return queue_mail(about, occurrence, to=user.email, subject=subject, body=body)
 
 
-def report_of(plan: Plan) -> tuple[str, str]:
+def letter_of(plan: Plan) -> tuple[str, str]:
     """Return the report's subject and text: counts that add up, and where the items are. Never a payload."""
     total = total_of(counts_of(plan))
     address = settings.CONSOLE_URL.rstrip("/") + reverse("plan", args=[plan.reference])
