@@ -44,7 +44,7 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
-from messages.plans.asking import plan_all
+from messages.plans.asking import letter_address, plan_all
 from messages.plans.lists import stops_of
 from messages.replay.hints import hints_of
 from messages.replay.outgoing import may_expire
@@ -153,6 +153,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
         "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
         "similar_url": _similar(letter),
+        "plan_one_url": letter_address(letter.pk),
         "may_operate": can_operate(actor, letter.flow),
         "hindrance": hindrance_of(letter),
         "replays": replays,

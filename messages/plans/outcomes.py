@@ -10,6 +10,8 @@ from django.db import connection
 
 from console.audit.queries import object_history
 from console.core.charts import Mark, Series, line_chart
+from messages.figures.present import bundle_address
+from messages.figures.vega import outcomes_spec
 from messages.models import Plan
 
 STEPS = 60
@@ -25,7 +27,7 @@ TOLD = {"plan.paused": "paused", "plan.aborted": "stopped itself", "plan.resumed
 
 
 def chart_of(plan: Plan, *, now: datetime) -> dict[str, Any]:
-    """Return {"chart": of parts/chart.html or None before it began, "step_s"}."""
+    """Return {"chart": of parts/chart.html or None before it began, "step_s", and for Vega "bundle" and "data"}."""
     if plan.started_at is None:
         return {"chart": None, "step_s": 0}
     span = max(timedelta(seconds=STEPS), (plan.finished_at or now) - plan.started_at)
@@ -42,4 +44,20 @@ def chart_of(plan: Plan, *, now: datetime) -> dict[str, Any]:
     marks = [Mark(at=one.at, label=TOLD[one.action], kind="act") for one in entries if since <= one.at]
     instants = [since + step * number for number in range(STEPS)]
     label = f"Items sent, processed and failed again, every {step.total_seconds():.0f} s"
-    return {"chart": line_chart(instants, series, label=label, marks=marks), "step_s": int(step.total_seconds())}
+    steps = [{"at": _ms(at), **{what: counts[what][number] for what in LOOKS}} for number, at in enumerate(instants)]
+    return {
+        "chart": line_chart(instants, series, label=label, marks=marks),
+        "step_s": int(step.total_seconds()),
+        "bundle": bundle_address(),
+        "data": {
+            "still": True,  # nothing is chosen in it
+            "step_ms": step // timedelta(milliseconds=1),
+            "steps": steps,
+            "marks": [{"at": _ms(one.at), "until": None, "words": one.label, "url": ""} for one in marks],
+            "charts": {"outcomes": outcomes_spec()},
+        },
+    }
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""How far a plan is, counted at most once a second whoever looks: many readers of a plan of 100,000 items cost what one does."""
+"""How far a plan is, counted at most once a second however many look: many readers of a plan of 100,000 items cost what one does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from console.core.kept import keep, kept
 from messages.models import Plan
 from messages.plans.queries import counts_of, total_of
 
-KEPT_S = 1
+KEPT_S, ITEMS_A_SECOND = 1, 50_000  # counting 100,000 takes 0.15 s: kept three seconds
 RATE_S = 10  # the rate now is that of the last ten seconds
 QUIET_S = 120  # a receiver that is alive proves within seconds; what waits longer is told of
 PACE = """
@@ -43,12 +43,12 @@ _decode = msgspec.json.Decoder(Progress).decode
 
 
 def progress_of(plan: Plan) -> Progress:
-    """Return how far the plan is, at most a second old. Whoever may see the plan may see it."""
+    """Return how far the plan is, at most a second old, of 100,000 items three. Whoever may see the plan may see it."""
     name = f"plan:{plan.pk}:{plan.state}:{plan.wave}"
     if known := kept(name):
         return _decode(known)
     found = _counted(plan)
-    keep(name, msgspec.json.encode(found), KEPT_S)
+    keep(name, msgspec.json.encode(found), KEPT_S + plan.items_count // ITEMS_A_SECOND)
     return found
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
+from console.core.bundles import write_bundles
 from messages.models import DeadLetter, Flow, Plan, Replay
 from messages.plans.advance import advance_plan
 from messages.plans.selection import Selection
@@ -22,6 +25,12 @@ from tests.product import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 ERROR = {"type": "java.net.SocketTimeoutException", "message": "erp.example:8443 did not answer in 30 s", "stack": ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bundle() -> None:
+    """What set-up writes, and the test's server finds as collectstatic would."""
+    write_bundles(Path(settings.CONFIG.data))
 
 
 def orders(count: int) -> list[DeadLetter]:
@@ -143,14 +152,14 @@ def test_a_plan_from_ticked_rows_to_its_proofs_by_two_people_at_the_keyboard(bro
     expect(proof).to_have_attribute(
         "href", f"/j/{rest[0].trace_id.hex}#event-{Replay.objects.get(pk=rest[0].pk).proof_event_id}"
     )
-    expect(author.locator("#plan-chart svg.chart")).to_be_visible()
+    expect(author.locator("#plan-chart [data-figures][data-drawn]")).to_have_count(1, timeout=20_000)
     assert complaints == []
 
 
 def estate() -> list[str]:
     """Plans in the states that look most different; return the addresses."""
     line = memory_connection()
-    chosen = orders(60)
+    chosen = orders(30)
     flow = chosen[0].flow
 
     def plan_of(letters: list[DeadLetter], **options: Any) -> Plan:
@@ -164,32 +173,29 @@ def estate() -> list[str]:
     DeadLetter.objects.filter(pk=chosen[0].pk).update(
         state="closed", resolution="discarded", closed_at=datetime.now(UTC)
     )
-    running = plan_of(chosen[:40], stop_failed_percent=20)
+    running = plan_of(chosen[:15], stop_failed_percent=20)
     start_plan(running, by=ROOT)
     for _ in range(4):
         work(running, line.pk)
-        prove(list(Replay.objects.filter(plan=running, state="confirmed").order_by("pk")[:8]))
+        prove(list(Replay.objects.filter(plan=running, state="confirmed").order_by("pk")[:3]))
     last = Replay.objects.filter(plan=running, state="confirmed").last()
     if last:
         push("/ingest/v1/dead-letters", [letter(replay_id=str(last.pk), error=ERROR)], key=agent_key("harvester"))
     Replay.objects.filter(plan=running, state="confirmed").update(sent_at=datetime.now(UTC) - timedelta(minutes=12))
-    paused = plan_of(chosen[40:45])
+    paused = plan_of(chosen[15:20])
     start_plan(paused, by=ROOT)
     work(paused, line.pk)
     pause_plan(paused, by=ROOT, reason="the ERP team asks to wait")
-    draft = plan_of(chosen[:50], rate_per_s=5.0)
-    soon = plan_of(chosen[50:55])
+    draft = plan_of(chosen[:25], rate_per_s=5.0)
+    soon = plan_of(chosen[25:28])
     start_plan(soon, by=ROOT, at=datetime.now(UTC) + timedelta(hours=1))
-    Flow.objects.filter(pk=flow.pk).update(approve_above=1)
-    waiting = plan_of(chosen[55:])
+    Flow.objects.filter(pk=flow.pk).update(approve_above=0)
+    waiting = plan_of(chosen[28:])
     request_approval(waiting, by=ROOT)
     stop_replays(environment(), flow, by=ROOT, reason="the ERP is being restored from yesterday's backup")
     made = [f"/plans/{one.reference}/" for one in (running, paused, draft, soon, waiting)]
-    return [
-        *made, f"{made[0]}?outcome=failed", f"{made[2]}?left_out=closed", "/plans/", "/plans/?state=expired", "/plans/stops/",
-        f"/plans/new/?of=ticked&id={chosen[59].pk}", "/plans/new/?of=query&q=order_no:nothing", "/dead-letters/?q=system:erp",
-        f"/groups/G-{chosen[5].group_id}/",
-    ]  # fmt: skip
+    asked = f"/plans/new/?of=ticked&id={chosen[29].pk}"
+    return [*made, "/plans/", "/plans/?state=expired", "/plans/stops/", asked, "/dead-letters/?q=system:erp"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
