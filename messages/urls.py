@@ -26,7 +26,10 @@ from messages.journeys import views as journeys
 from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
+from messages.plans import views as plans
 from messages.plans import views_edits as plan_edits
+from messages.plans import views_new as planning
+from messages.plans import views_stops as stops
 from messages.plans.views_recipes import recipe
 from messages.reconcile import views as reconcile
 from messages.reconcile import views_checks as reconcile_checks
@@ -81,6 +84,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"replay-rules/<int:pk>/{action}/", automatic.act, {"action": action}, name=f"replay-rule-{action}")
         for action in ("on", "off", "remove")
+    ),
+    path("plans/", plans.plans, name="plans"),
+    path("plans/new/", planning.new, name="plan-new"),
+    path("plans/stops/", stops.stops, name="plan-stops"),
+    path("plans/stops/<int:pk>/lift/", stops.lift, name="plan-stop-lift"),
+    path("plans/<str:reference>/", plans.plan, name="plan"),
+    path("plans/<str:reference>/now/", plans.now, name="plan-now"),
+    path("plans/<str:reference>/chart/", plans.chart, name="plan-chart"),
+    path("plans/<str:reference>/csv", plans.csv, name="plan-csv"),
+    *(
+        path(f"plans/<str:reference>/{action}/", plans.act, {"action": action}, name=f"plan-{action}")
+        for action in plans.ACTIONS
     ),
     path("saved-searches/", saved.saved_searches, name="saved-searches"),
     path("saved-searches/counts", saved_tabs.counts, name="saved-search-counts"),

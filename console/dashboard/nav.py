@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from console.core.words import count_words
 from console.dashboard.overview import count_waiting
 from console.identity.models import Environment
+from messages.plans.lists import count_running
 
 LINES: tuple[tuple[str, str, str] | None, ...] = (
     # URL name, label, icon; None is a hairline before the next one
@@ -18,6 +19,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
     ("groups", "Failures", "text-align-start"),
     ("messages", "Messages", "panels-top-left"),
     ("dead-letters", "Dead letters", "package-x"),
+    ("plans", "Plans", "refresh-cw"),
     ("saved-searches", "Saved searches", "bookmark"),
     ("reconciliations", "Reconcile", "list-checks"),
     None,
@@ -35,7 +37,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
 
 
 def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict[str, Any]]:
-    """Return the lines of the rail as parts/rail.html draws them; only dead letters that wait are counted, up to 10,000."""
+    """Return the lines of the rail as parts/rail.html draws them; dead letters that wait, up to 10,000, and plans under way are counted."""
     items: list[dict[str, Any]] = []
     rule = False
     for line in LINES:
@@ -50,14 +52,14 @@ def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict
         if name == "demo" and "demo" not in {environment.slug for environment in environments}:
             continue
         current = request.path == url if url == "/" else request.path.startswith(url)
-        count = _waiting(request) if name == "dead-letters" else ""
+        count = COUNTS[name](request) if name in COUNTS else ""
         items.append(
             {
                 "url": url,
                 "icon": icon,
                 "label": label,
                 "count": count,
-                "hot": bool(count),
+                "hot": bool(count) and name == "dead-letters",
                 "rule": rule,
                 "current": current,
             }
@@ -70,3 +72,12 @@ def _waiting(request: HttpRequest) -> str:
     environment = request.environment  # type: ignore[attr-defined]
     count = count_waiting(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
     return count_words(count) if count else ""
+
+
+def _running(request: HttpRequest) -> str:
+    environment = request.environment  # type: ignore[attr-defined]
+    count = count_running(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
+    return count_words(count) if count else ""
+
+
+COUNTS = {"dead-letters": _waiting, "plans": _running}

@@ -44,6 +44,8 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
+from messages.plans.asking import letter_address, plan_all
+from messages.plans.lists import stops_of
 from messages.plans.stops import why_replay_waits
 from messages.replay.hints import hints_of
 from messages.replay.limits import why_flow_forbids
@@ -88,6 +90,7 @@ def dead_letters(request: PageRequest) -> HttpResponse:
         problem = error
     context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
     context |= saved_tabs(request, "dead-letters", asked)
+    context |= plan_all(request, asked, tab[0], found)
     return render_page(
         request,
         "messaging/dead_letters.html",
@@ -110,6 +113,7 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
             for name, label, _ in TABS
         ],
         "tab": tab,
+        "stops": stops_of(request.actor, request.environment),
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,
@@ -152,6 +156,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
         "replay_title": f"Send it to {letter.origin} again, in {letter.environment.name}",
         "similar_url": _similar(letter),
+        "plan_one_url": letter_address(letter.pk),
         "may_operate": can_operate(actor, letter.flow),
         "hindrance": hindrance,
         "flow_hinders": bool(hindrance) and hindrance == why_flow_forbids(letter),

@@ -38,6 +38,28 @@ def chart_specs() -> dict[str, Spec]:
     return {"throughput": _throughput(), "failures": _failures(), "latency": _latency()}
 
 
+def outcomes_spec() -> Spec:
+    """Return the chart of a plan's outcomes; its `steps` have at, processed, sent and failed, how many in each step."""
+    names = ["processed", "sent", "failed"]
+    colours = {"domain": names, "range": ["var(--good)", "var(--accent)", "var(--bad)"]}
+    dashes = {"domain": names, "range": [[1, 0], [6, 3], [2, 2]]}
+    lines = {
+        "data": STEPS,
+        "transform": [{"fold": names, "as": ["outcome", "items"]}],
+        "mark": {"type": "line", "strokeWidth": 1.75, "interpolate": "linear"},
+        "encoding": {
+            "x": TIME,
+            "y": _count("items", "items"),
+            "color": {"field": "outcome", "type": "nominal", "legend": None, "scale": colours},
+            "strokeDash": {"field": "outcome", "type": "nominal", "legend": None, "scale": dashes},
+        },
+    }
+    told = [("sent", "sent"), ("processed", "processed"), ("failed", "failed again")]
+    spec = _chart("What became of a plan's items", [lines], told)
+    # without bands, for no mark of it lasts, and without the brush, for no time is chosen in it
+    return spec | {"layer": [{name: one[name] for name in one if name != "params"} for one in spec["layer"][1:]]}
+
+
 def _throughput() -> Spec:
     line = {
         "data": STEPS,

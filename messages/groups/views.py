@@ -47,6 +47,7 @@ from messages.groups.states import STATES, offered
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, FailureGroup
 from messages.payloads.render import render_stack
+from messages.plans.asking import group_address
 from messages.plans.recipes import recipes_of
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
@@ -187,6 +188,10 @@ def _letters(request: PageRequest, found: FailureGroup, *, may_operate: bool) ->
             for letter in page.rows
         ],
         "tickable": may_operate and bool(page.rows),
+        "plan_url": group_address(found.reference) if may_operate and page.rows else "",
+        "plan_label": f"Plan a replay of the {found.letters:,} that wait"
+        if found.letters != 1
+        else "Plan a replay of the one that waits",
         "all_label": f"Select all {open_count:,} that match"
         if open_count <= MOST_SELECTED
         else f"Select the {MOST_SELECTED} that wait longest, of {open_count:,}",

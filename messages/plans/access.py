@@ -94,3 +94,12 @@ def check_can_stop(actor: Actor, environment: Environment, flow: Flow | None) ->
 def can_see_plan_now(user: User, plan: Plan) -> bool:
     """Whether a person may be told of a plan at this moment: their rights may have changed since they made it."""
     return user.is_active and visible_plans(actor_of(user, via="system")).filter(pk=plan.pk).exists()
+
+
+def can_plan_in(actor: Actor, environment: Environment) -> bool:
+    """Whether the actor may make plans there, and stop all replays: whoever operates something in this environment."""
+    return actor.has_role(environment.pk, None, Role.OPERATOR)
+
+
+def can_stop(actor: Actor, environment: Environment, flow: Flow | None) -> bool:
+    return actor.has_role(environment.pk, flow.team_id if flow else None, Role.OPERATOR)

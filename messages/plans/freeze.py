@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import ProgrammingError, connection, transaction
 from django.db.models import QuerySet
 
 from console.identity.actor import Actor
 from messages.access import operated_flows
-from messages.models import DeadLetter, Flow, Plan
+from messages.models import DeadLetter, Flow, Plan, PlanItem
 from messages.plans.states import HOLDING
+from messages.search.naming import name_of
 
 MOST_ITEMS = 1_000_000
 
@@ -94,14 +96,23 @@ WHERE i.plan_id = %s AND i.left_out = '' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIM
 """
 
 
+def sql_of(rows: QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement of a queryset of ids, and its values; of one that Django knows to be empty, a statement that finds nothing."""
+    try:
+        return rows.query.sql_with_params()
+    except EmptyResultSet:
+        return "SELECT NULL::uuid AS id WHERE false", ()
+
+
 def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> None:
     """Write the plan's items and what is known of them onto the plan, which the caller saves. Inside the caller's transaction.
 
     selection  letters that `by` may see in the plan's environment; its order means nothing.
     figures    {"selected", "size_bytes", "oldest", "newest", "keys", "left_out": {reason: items}, "destinations": [{"broker",
-               "destination", "items"}]}; size, ages and keys are of what is sent.
+               "destination", "items"}], "noun", "receiver"}; size, ages and keys are of what is sent. noun: what a message is called,
+               "order"; receiver: the system that they failed in, "" for several.
     """
-    sql, params = selection.order_by().values("pk").query.sql_with_params()
+    sql, params = sql_of(selection.order_by().values("pk"))
     names = {f"s{at}": value for at, value in enumerate(params)}
     left = iter(names)
     inner = re.sub(r"%([s%])", lambda found: f"%({next(left)})s" if found[1] == "s" else "%%", sql)
@@ -134,6 +145,18 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
         "keys": sent[6],
         "left_out": {row[0]: row[1] for row in of_reason if row[0]},
         "destinations": [{"broker": b, "destination": d, "items": n} for b, d, n in destinations],
+        **_names(plan),
+    }
+
+
+def _names(plan: Plan) -> dict[str, str]:
+    """Return what a message of the plan is called, and who receives them."""
+    sent = PlanItem.objects.filter(plan=plan, left_out="").order_by("ordinal")
+    first = sent.values_list("dead_letter__keys", flat=True).first()
+    systems = set(sent.order_by().values_list("dead_letter__system__name", flat=True).distinct()[:2])
+    return {
+        "noun": name_of(first, "").word.lower() if first else "message",
+        "receiver": (systems.pop() or "") if len(systems) == 1 else "",
     }
 
 

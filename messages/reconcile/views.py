@@ -22,6 +22,7 @@ from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
 from messages.journeys.views_links import KEY_NAME
 from messages.models import DeadLetter, ReconciledKey, Reconciliation
+from messages.plans.asking import query_address
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
 from messages.reconcile.forms import ListForm, ReconciliationForm
@@ -192,6 +193,9 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
         "rows": rows,
         "tickable": any(may_tick for *_, may_tick in rows),
         "messages_url": _search("messages", query_of(one, key_set)) if slug != "never-seen" else "",
+        "plan_url": query_address(query_of(one, key_set))
+        if slug == "failed" and letters and can_operate(request.actor, one.flow)
+        else "",
         "letters_url": _search("dead-letters", query_of(one, key_set)) if letters else "",
     }
     return render_page(request, "messaging/reconciliation_keys.html", "messaging/_reconciliation_keys.html", context)

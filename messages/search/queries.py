@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import DateTimeField, ExpressionWrapper, F, Func, Model, Q, QuerySet
 
 from console.core.paging import Page, decode_time_cursor, decode_uuid_cursor, encode_cursor
+from console.core.words import COUNT_CAP
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
@@ -35,7 +36,7 @@ from messages.search.postgres import (
     time_of_query,
     to_q,
 )
-from messages.search.query import Query
+from messages.search.query import Query, SearchAway
 from messages.search.window import EARLIEST, Window, parse_window
 
 M = TypeVar("M", bound=Model)
@@ -116,6 +117,18 @@ def matching_letters(
     condition = to_q(for_postgresql(query, DEAD_LETTERS), DEAD_LETTERS, scope)
     rows = visible_dead_letters(actor).filter(condition, environment__in=environments)
     return rows if window is None else rows.filter(failed_at__gte=window.since, failed_at__lt=window.until)
+
+
+def count_dead_letters(
+    actor: Actor, *, environments: Sequence[Environment], query: Query, window: Window | None, most: int = COUNT_CAP
+) -> int:
+    """Return how many dead letters PostgreSQL finds for this, at most one more than `most`; 0 when only another back end could tell."""
+    try:
+        check_postgresql_can(query, DEAD_LETTERS, "counts are PostgreSQL's")
+    except SearchAway:
+        return 0
+    found = matching_letters(actor, environments=environments, query=query, window=window, now=datetime.now(UTC))
+    return found.order_by()[: most + 1].values("pk").count()
 
 
 def _elsewhere(

@@ -1,7 +1,7 @@
 // Charts that answer: Vega draws over the plain pictures once the page is there. Without this file, or without its bundle, those stay.
 // A drag chooses a time (the form above does it by keyboard), a click on a bar opens the failed messages, one on a mark its change.
-const box = document.querySelector("[data-figures]");
-const given = box && JSON.parse(document.getElementById(box.dataset.figures).textContent);
+let box = document.querySelector("[data-figures]");
+let given = box && JSON.parse(document.getElementById(box.dataset.figures).textContent);
 
 // Colours in the definitions are names of tokens: those of the theme that is on.
 function coloured(spec) {
@@ -66,6 +66,7 @@ async function draw(place) {
   const { view } = await window.vegaEmbed(place, spec, { mode: "vega-lite", actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: tip });
   place.querySelector("svg").setAttribute("aria-hidden", "true"); // the place has the words; the tables below have the figures
   place.parentElement.querySelectorAll(":scope > .plain").forEach((plain) => { plain.hidden = true; });
+  if (given.still) return view; // nothing is chosen in it
   let chosen = null;
   view.addSignalListener("brush", (_, value) => { chosen = value?.at ?? null; });
   view.addEventListener("pointerdown", () => {
@@ -98,7 +99,15 @@ async function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
 }
 
+const soon = window.requestIdleCallback ?? ((run) => setTimeout(run, 50));
 if (box?.dataset.bundle) {
-  const soon = window.requestIdleCallback ?? ((run) => setTimeout(run, 50));
   if (document.readyState === "complete") soon(begin); else addEventListener("load", () => soon(begin));
 }
+// A part with charts that came after the page.
+document.addEventListener("htmx:afterSettle", (event) => {
+  const came = event.detail.elt?.querySelector?.("[data-figures]");
+  if (!came || came === box || !came.dataset.bundle) return;
+  box = came;
+  given = JSON.parse(document.getElementById(box.dataset.figures).textContent);
+  soon(begin);
+});

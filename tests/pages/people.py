@@ -20,6 +20,8 @@ LISTS = [
     "/groups/",
     "/groups/rules/",
     "/replay-rules/",
+    "/plans/",
+    "/plans/stops/",
     "/flows/",
     "/changes/",
     "/connections/",

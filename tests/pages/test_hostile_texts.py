@@ -22,7 +22,10 @@ from messages.groups.sweep import sweep_groups
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import FailureGroup, Flow
+from messages.models import FailureGroup, Flow, Plan
+from messages.plans.selection import Selection
+from messages.plans.services import Options, create_plan, refuse_plan, request_approval
+from messages.plans.stops import stop_replays
 from messages.reconcile.evaluating import reconcile
 from messages.reconcile.services import NewReconciliation, begin_reconciliation, receive_list
 from messages.replay.services import request_replay
@@ -74,11 +77,19 @@ def fill(text: str, number: int) -> None:
     if number == 0:
         memory_connection("redis 1")
         request_replay(letter, by=ROOT, destination=text, reason=text)
+    selection = Selection(source=Plan.Source.TICKED, q=text, ids=[letter.pk])
+    plan = create_plan(
+        selection, environment=environment(), by=ROOT, reason=text, ticket=text, options=Options(order_key=text[:60])
+    )
+    if plan.items_count:
+        request_approval(plan, by=ROOT)
+        refuse_plan(plan, by=ROOT, reason=text)
     change = {"id": text, "kind": "deployment", "title": text, "version": text, "outcome": "running", "systems": [text]}
     push("/ingest/v1/changes", [change], key=key)
     push("/ingest/v1/heartbeat", {"version": text, "queues": [{"name": text, "depth": 1}]}, key=key)
     flow = Flow.objects.filter(name__contains=MARK).latest("pk")
     admin = actor(User.objects.get(username="root"))
+    stop_replays(environment(), flow, by=ROOT, reason=text)
     save_search(environment(), "messages", NewSearch(name=text[:80], q=json.dumps(text)), by=admin)
     add_rule(environment(), NewGroupRule(name=text, step=text, words=text), by=ROOT)
     add_mapping(environment(), NewMapping(slug=f"hook-{number}", name=text, definition=json.dumps(EVENTBRIDGE.definition)), by=ROOT)  # fmt: skip
@@ -160,8 +171,9 @@ def test_no_hostile_text_becomes_markup_on_any_page():
 
     assert wrong == {}
     shown = {name for name, count in seen.items() if count}
-    assert {"messages", "message", "dead-letters", "dead-letter", "groups", "group", "flows", "flow", "topology", "figures", "changes", "agents",
-            "audit", "saved-searches", "reconciliations", "reconciliation", "refused", "masking", "mappings", "schemas"} <= shown  # fmt: skip
+    assert {"messages", "message", "dead-letters", "dead-letter", "groups", "group", "flows", "flow", "topology", "figures", "changes",
+            "agents", "audit", "plans", "plan", "plan-stops", "saved-searches", "reconciliations", "reconciliation", "refused",
+            "masking", "mappings", "schemas"} <= shown  # fmt: skip
 
 
 def test_a_text_that_became_markup_is_seen():

@@ -18,7 +18,7 @@ from tests.pages.test_queries import BASELINE, fill
 pytestmark = pytest.mark.django_db
 
 GROWS = (
-    *("messaging_event", "messaging_message", "messaging_deadletter", "messaging_payload", "messaging_rollup", "messaging_replay"),
+    *("messaging_event", "messaging_message", "messaging_deadletter", "messaging_payload", "messaging_rollup", "messaging_replay", "messaging_planitem"),
     *("messaging_trace_link", "messaging_logged_exception", "messaging_ingestreject", "messaging_ledgerentry", "audit_entry"),
 )  # fmt: skip
 ASKED = {

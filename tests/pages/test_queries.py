@@ -17,7 +17,10 @@ from messages.groups.ruling import NewGroupRule, add_rule
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Flow, Message
+from messages.models import DeadLetter, Flow, Message, Plan
+from messages.plans.selection import Selection
+from messages.plans.services import create_plan
+from messages.plans.stops import stop_replays
 from messages.reconcile.check_services import NewCheck, add_check
 from messages.reconcile.services import NewReconciliation, begin_reconciliation
 from messages.saved.services import NewSearch, save_search
@@ -26,35 +29,38 @@ from tests.factories import ROOT, actor, agent_key, environment, event, memory_c
 
 pytestmark = pytest.mark.django_db
 
-# Of an administrator of one team; seven of each are the frame's: session, user, grants, environments, what waits.
+# Of an administrator of one team; eight of each are the frame's: session, user, grants, environments, what waits, whether a plan is under way.
 BASELINE = {
-    "/": 20,
-    "/messages/": 10,
-    "/dead-letters/": 10,
-    "/dead-letters/?state=all": 10,
-    "/topology/": 12,
-    "/topology/?system=shop&window=7d": 12,
-    "/figures/": 13,
-    "/figures/?flow=flow-1&window=30d": 16,
-    "/groups/": 14,
-    "/groups/?show=all": 14,
-    "/groups/rules/": 9,
-    "/replay-rules/": 9,
-    "/saved-searches/": 9,
-    "/reconciliations/": 8,
-    "/reconciliations/checks/": 8,
-    "/flows/": 10,
-    "/changes/": 12,
-    "/changes/?show=ahead": 12,
-    "/connections/": 9,
-    "/agents/": 9,
-    "/audit/": 8,
-    "/settings/": 13,
-    "/settings/masking/": 10,
-    "/settings/mappings/": 8,
-    "/settings/schemas/": 8,
-    "/ingest/": 12,
-    "/ingest/refused/": 8,
+    "/": 21,
+    "/messages/": 11,
+    "/dead-letters/": 12,
+    "/dead-letters/?state=all": 12,
+    "/topology/": 13,
+    "/topology/?system=shop&window=7d": 13,
+    "/figures/": 14,
+    "/figures/?flow=flow-1&window=30d": 17,
+    "/groups/": 15,
+    "/groups/?show=all": 15,
+    "/groups/rules/": 10,
+    "/plans/": 11,
+    "/plans/?show=all": 11,
+    "/plans/stops/": 11,
+    "/replay-rules/": 10,
+    "/saved-searches/": 10,
+    "/reconciliations/": 9,
+    "/reconciliations/checks/": 9,
+    "/flows/": 11,
+    "/changes/": 13,
+    "/changes/?show=ahead": 13,
+    "/connections/": 10,
+    "/agents/": 10,
+    "/audit/": 9,
+    "/settings/": 14,
+    "/settings/masking/": 11,
+    "/settings/mappings/": 9,
+    "/settings/schemas/": 9,
+    "/ingest/": 13,
+    "/ingest/refused/": 9,
 }
 
 
@@ -75,6 +81,7 @@ def fill(count: int) -> None:
         events += [event(**common), event(**common, system=f"erp-{number}", operation="process")]
         stored_letter(
             origin=f"flow-{number}",
+            broker=f"redis {number} {count}",
             keys=keys,
             system=f"erp-{number}",
             error={"type": f"Error{number}", "message": "no"},
@@ -94,8 +101,11 @@ def fill(count: int) -> None:
         add_rule(environment(), NewGroupRule(name=f"{number} {count}", step=f"erp-{number}"), by=ROOT)
         replayed = NewAutomaticRule(name=f"{number} {count}", failure_class="transient")
         add_automatic_rule(environment(), replayed, by=saver)
+        ids = [DeadLetter.objects.latest("pk").pk]
+        create_plan(Selection(source=Plan.Source.TICKED, ids=ids), environment=environment(), by=ROOT, reason="x")
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
     events.append({"id": ""})
+    stop_replays(environment(), Flow.objects.latest("pk"), by=ROOT, reason="x")
     changes = [
         {
             "id": f"{number} {count}",

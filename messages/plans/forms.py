@@ -1,0 +1,77 @@
+"""The form of a new plan: why, and how it is executed. What may be meant is decided by services.check_options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from messages.models import Plan
+from messages.plans.services import Options
+from messages.plans.waves import DEFAULT
+
+PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+USUAL = Options()
+
+
+def _number(**attrs: str) -> forms.TextInput:
+    return forms.TextInput(attrs={**PLAIN, "inputmode": "decimal", **attrs})
+
+
+class PlanForm(forms.Form):
+    """Empty rate: as fast as the broker takes them. Empty latency: not looked at."""
+
+    reason = forms.CharField(
+        max_length=1000, label="Why", help_text="Kept on the plan, in every replay and in the audit list, with your name.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "placeholder": "erp 4.2.2 is out"}),
+    )  # fmt: skip
+    ticket = forms.CharField(
+        max_length=100, required=False, label="Ticket", widget=forms.TextInput(attrs={**PLAIN, "placeholder": "INC-2291"}),
+    )  # fmt: skip
+    rate = forms.FloatField(
+        required=False, label="At most … a second", widget=_number(), help_text="Empty: as fast as the broker takes them.",
+    )  # fmt: skip
+    waves = forms.CharField(
+        max_length=120, required=False, label="Waves", widget=forms.TextInput(attrs={**PLAIN, "class": "mono"}),
+        help_text="Cumulative, numbers or shares. Each begins when the one before is over.",
+    )  # fmt: skip
+    waits_for = forms.ChoiceField(
+        label="A wave is over when each is",
+        choices=[
+            (Plan.WaitsFor.PROCESSED, "processed, proved by the receiver"),
+            (Plan.WaitsFor.CONFIRMED, "confirmed by the broker"),
+        ],
+    )
+    wave_wait = forms.IntegerField(
+        label="and waits at most … seconds",
+        widget=_number(),
+        help_text="Then the plan pauses and says what is missing.",
+    )
+    failed = forms.FloatField(label="Stop itself above … % failed again", widget=_number())
+    latency = forms.FloatField(
+        required=False, label="or when the receiver takes … times as long as usual", widget=_number(),
+        help_text="Empty: not looked at.",
+    )  # fmt: skip
+
+    def __init__(self, data: Any = None):
+        initial = {
+            "rate": f"{USUAL.rate_per_s:g}",
+            "waves": ", ".join(DEFAULT),
+            "waits_for": Plan.WaitsFor.PROCESSED,
+            "wave_wait": USUAL.wave_wait_s,
+            "failed": f"{USUAL.stop_failed_percent:g}",
+            "latency": f"{USUAL.stop_latency_times:g}",
+        }
+        super().__init__(data, initial=initial)
+
+    def options(self) -> Options:
+        """Return the validated form as what the service takes."""
+        said = self.cleaned_data
+        return Options(
+            steps=tuple(one for one in said["waves"].replace(";", ",").split(",") if one.strip()),
+            rate_per_s=said["rate"],
+            waits_for=said["waits_for"],
+            wave_wait_s=said["wave_wait"],
+            stop_failed_percent=said["failed"],
+            stop_latency_times=said["latency"],
+        )

@@ -1,0 +1,582 @@
+"""Pages of plans: made of exactly what was shown, acted on by who may, alive while something moves, and true in every state."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from django.test import Client
+
+from console.audit.models import AuditEntry
+from console.identity.models import Role, User
+from messages.models import DeadLetter, Flow, OutboxMail, Plan, PlanItem, Replay, ReplayStop
+from messages.plans.access import visible_plans
+from messages.plans.advance import advance_plan
+from messages.plans.selection import Selection
+from messages.plans.services import Options, create_plan, pause_plan, resume_plan, start_plan
+from messages.reconcile.sets import FORMULA
+from messages.replay.proofs import settle_replays
+from messages.replay.sending import send_due
+from messages.tasks import send_mails
+from tests.factories import ROOT, actor, agent_key, environment, event, letter, memory_connection, person, push
+from tests.pages.people import signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+FORM = {
+    "reason": "erp is back",
+    "rate": "",
+    "waves": "1, 100%",
+    "waits_for": "processed",
+    "wave_wait": "600",
+    "failed": "5",
+    "latency": "4",
+}
+HTMX = {"HTTP_HX_REQUEST": "true"}
+
+
+@pytest.fixture
+def line() -> Any:
+    return memory_connection()
+
+
+def letters(count: int, **changes: Any) -> list[DeadLetter]:
+    """Push so many letters, each an order of its own; return them, the one that failed first first."""
+    made = [
+        letter(**{"failed_at": f"2026-11-2{n // 50}T10:{n % 50:02d}:00Z", "keys": {"order_no": f"4711-{n}"}, **changes})
+        for n in range(count)
+    ]
+    assert push("/ingest/v1/dead-letters", made, key=agent_key("harvester")).json()["accepted"] == count
+    return list(DeadLetter.objects.order_by("failed_at"))
+
+
+def plan_of(chosen: list[DeadLetter], by: Any = ROOT, **options: Any) -> Plan:
+    return create_plan(
+        Selection(source=Plan.Source.TICKED, ids=[one.pk for one in chosen]), environment=environment(), by=by, reason="erp is back",
+        options=Options(**{"rate_per_s": None, **options}),
+    )  # fmt: skip
+
+
+def begin(plan: Plan) -> Plan:
+    start_plan(plan, by=ROOT)
+    advance_plan(plan.pk)
+    plan.refresh_from_db()
+    return plan
+
+
+def prove(replay: Replay) -> None:
+    proof = event(
+        system="erp", operation="process", destination="erp.orders", message_id="", trace_id=replay.trace_id.hex
+    )
+    proof["occurred_at"] = datetime.now(UTC).isoformat()
+    push("/ingest/v1/events", [proof], key=agent_key("erp exporter"))
+    settle_replays()
+
+
+def form_of(client: Client, address: str) -> dict[str, str]:
+    """Return what the form at this address sends along."""
+    html = client.get(address).content.decode()
+    return FORM | {name: re.findall(rf'name="{name}" value="([^"]*)"', html)[0] for name in ("shown", "token")}
+
+
+def address_of(html: str, label: str) -> str:
+    found = re.search(rf'href="(/plans/new/[^"]*)"[^>]*>(?:<svg.*?</svg>)?{re.escape(label)}', html, re.S)
+    assert found, label
+    return found[1].replace("&amp;", "&")
+
+
+# making one ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_match_are_planned_as_the_list_shows_them(line: Any):
+    letters(3)
+    letters(2, error={"type": "Other", "message": "no", "stack": ""})
+    client = signed_in()
+    html = client.get("/dead-letters/?q=class:ErpTimeout").content.decode()
+    address = address_of(html, "Plan a replay of all 3 that match")
+
+    made = client.post(address, form_of(client, address))
+
+    plan = Plan.objects.get()
+    assert made.status_code == 303
+    assert made["Location"] == f"/plans/{plan.reference}/"
+    assert (plan.items_count, plan.source, plan.reason, plan.steps) == (3, "query", "erp is back", ["1", "100%"])
+    page = text_of(client.get(made["Location"]))
+    assert "Replay 3 orders to erp.orders" in page
+    assert "Exactly the 3 that were shown." in page
+    assert "Sends 3 orders to erp.orders over redis" in page
+
+
+def test_what_changes_between_the_form_and_the_freeze_is_said(line: Any):
+    first, _, _ = letters(3)
+    client = signed_in()
+    address = "/plans/new/?of=query&q=system:erp"
+    form = form_of(client, address)
+    letters(2)
+    DeadLetter.objects.filter(pk=first.pk).update(state="closed", resolution="discarded", closed_at=datetime.now(UTC))
+
+    client.post(address, form)
+
+    page = text_of(client.get(f"/plans/{Plan.objects.get().reference}/"))
+    assert "3 were shown; when it was frozen 4 matched: 2 were added and 1 fitted no more." in page
+
+
+def test_ticked_rows_are_planned_and_a_double_click_makes_one_plan(line: Any):
+    chosen = letters(3)
+    client = signed_in()
+    address = f"/plans/new/?of=ticked&id={chosen[0].pk}&id={chosen[1].pk}"
+    assert "Freeze these 2 into a plan" in text_of(client.get(address))
+    form = form_of(client, address)
+
+    first, second = client.post(address, form), client.post(address, form)
+
+    assert first["Location"] == second["Location"]
+    assert set(PlanItem.objects.values_list("dead_letter_id", flat=True)) == {chosen[0].pk, chosen[1].pk}
+
+
+def test_a_group_is_planned_from_its_page(line: Any):
+    one = letters(2)[0]
+    client = signed_in()
+    html = client.get(f"/groups/G-{one.group_id}/").content.decode()
+    address = address_of(html, "Plan a replay of the 2 that wait")
+
+    client.post(address, form_of(client, address))
+
+    assert (Plan.objects.get().group_id, Plan.objects.get().items_count) == (one.group_id, 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"reason": ""}, "This field is required"),
+        ({"waves": "half"}, "“half” is no wave"),
+        ({"rate": "-1"}, "A rate is 0.01 to 100,000 a second"),
+        ({"failed": "900"}, "A plan stops itself at 0 to 100 %"),
+        ({"wave_wait": "x"}, "Enter a whole number"),
+    ],
+)
+def test_a_form_that_cannot_be_meant_is_shown_again_with_the_words(line: Any, changed: dict[str, str], words: str):
+    chosen = letters(1)
+    client = signed_in()
+
+    answer = client.post(f"/plans/new/?of=ticked&id={chosen[0].pk}", FORM | changed)
+
+    assert answer.status_code == 422
+    assert words in text_of(answer)
+    assert not Plan.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "of=ticked", "of=ticked&id=x", "of=query&q=(", "of=group&group=G-1", "of=query&window=x"]
+)
+def test_an_address_that_asks_for_nothing_is_refused_in_words(asked: str):
+    assert signed_in().get(f"/plans/new/?{asked}").status_code in (400, 404)
+
+
+def test_what_is_gone_meanwhile_says_so():
+    answer = signed_in().get("/plans/new/?of=query&q=order_no:nothing")
+    assert "Nothing matches any more" in text_of(answer)
+
+
+# who may ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_viewer_sees_the_plan_and_no_button(line: Any):
+    chosen = letters(1)
+    plan = plan_of(chosen)
+    viewer = signed_in("viewer", Role.VIEWER)
+
+    page = viewer.get(f"/plans/{plan.reference}/")
+
+    assert page.status_code == 200
+    assert f"/plans/{plan.reference}/start/" not in page.content.decode()
+    assert viewer.post(f"/plans/{plan.reference}/start/").status_code == 403
+    assert viewer.get(f"/plans/new/?of=ticked&id={chosen[0].pk}").status_code == 403
+    assert "Plan a replay of all" not in text_of(viewer.get("/dead-letters/"))
+    plan.refresh_from_db()
+    assert plan.state == "draft"
+
+
+def test_another_teams_plan_does_not_exist(line: Any):
+    from console.identity.models import Team
+
+    plan = plan_of(letters(1))
+    Flow.objects.filter(pk__in=plan.flow_ids).update(team=Team.objects.create(name="ERP team"))
+    stranger = signed_in("stranger", Role.ADMINISTRATOR, team="Order team")
+
+    addresses = [f"/plans/{plan.reference}/{one}" for one in ("", "now/", "chart/", "csv")]
+    assert [stranger.get(one).status_code for one in addresses] == [404] * 4
+    assert stranger.post(f"/plans/{plan.reference}/cancel/").status_code == 404
+    assert plan.reference not in text_of(stranger.get("/plans/?show=all"))
+
+
+def test_a_plan_of_another_environment_switches_there_or_does_not_exist(line: Any):
+    plan = plan_of(letters(1))
+    here, elsewhere = person("both", Role.OPERATOR), environment("staging")
+    from console.identity.models import Membership, Team
+
+    Membership.objects.create(
+        user=here, team=Team.objects.get(name="Order team"), environment=elsewhere, role=Role.OPERATOR
+    )
+    client = Client()
+    client.force_login(here)
+    client.post("/environment/", {"environment": "staging", "next": "/"})
+
+    assert client.get(f"/plans/{plan.reference}/")["Location"].endswith("?environment=production")
+    only_there = Client()
+    only_there.force_login(person("there", Role.OPERATOR, slug="staging"))
+    assert only_there.get(f"/plans/{plan.reference}/").status_code == 404
+
+
+# the buttons -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_person_approves_what_the_page_shows(line: Any):
+    chosen = letters(2)
+    Flow.objects.filter(pk=chosen[0].flow_id).update(approve_above=0)
+    author, second = signed_in("author", Role.OPERATOR), signed_in("erp-owner", Role.OPERATOR)
+    plan = plan_of(chosen, by=actor(User.objects.get(username="author")))
+    here = f"/plans/{plan.reference}/"
+    assert "It needs a second person." in text_of(author.get(here))
+    assert author.post(f"{here}start/").status_code == 422
+    author.post(f"{here}request/")
+
+    assert f"{here}approve/" not in author.get(here).content.decode()
+    assert author.post(f"{here}approve/", {"checksum": plan.checksum}).status_code == 403
+    assert plan.checksum in second.get(here).content.decode()
+    assert second.post(f"{here}approve/", {"checksum": "0" * 64}).status_code == 422
+    assert second.post(f"{here}approve/", {"checksum": plan.checksum}).status_code == 303
+
+    assert "Approved by erp-owner" in text_of(author.get(here))
+    assert f"{here}start/" in author.get(here).content.decode()
+
+
+def test_a_plan_that_is_sent_back_says_why(line: Any):
+    chosen = letters(1)
+    Flow.objects.filter(pk=chosen[0].flow_id).update(approve_above=0)
+    plan = plan_of(chosen)
+    signed_in().post(f"/plans/{plan.reference}/request/")
+    second = signed_in("second", Role.OPERATOR)
+
+    assert second.post(f"/plans/{plan.reference}/refuse/", {"reason": ""}).status_code == 422
+    second.post(f"/plans/{plan.reference}/refuse/", {"reason": "wrong queue"})
+
+    assert "Sent back by second. Wrong queue." in text_of(second.get(f"/plans/{plan.reference}/"))
+
+
+def test_a_start_counts_down_and_can_be_taken_back(line: Any):
+    plan = plan_of(letters(1))
+    client, here = signed_in(), f"/plans/{plan.reference}/"
+
+    client.post(f"{here}start/")
+
+    page = client.get(here)
+    assert re.search(r"Begins in (9|10) s\.", text_of(page))
+    assert 'hx-trigger="every 1s"' in page.content.decode()
+    client.post(f"{here}undo/")
+    plan.refresh_from_db()
+    assert (plan.state, Replay.objects.count()) == ("draft", 0)
+
+
+def test_a_start_can_be_set_for_later(line: Any):
+    plan = plan_of(letters(1))
+    client, here = signed_in(), f"/plans/{plan.reference}/"
+    at = (datetime.now(UTC) + timedelta(hours=3)).replace(second=0, microsecond=0)
+
+    assert client.post(f"{here}later/", {"at": "soon"}).status_code == 422
+    assert client.post(f"{here}later/", {"at": "2020-01-01T00:00"}).status_code == 422
+    assert client.post(f"{here}later/", {"at": f"{at:%Y-%m-%dT%H:%M}"}).status_code == 303
+
+    plan.refresh_from_db()
+    assert (plan.state, plan.begins_at) == ("scheduled", at)
+
+
+@pytest.mark.parametrize("action", ["start", "pause", "resume", "stop"])
+def test_a_second_press_of_the_same_button_finds_it_done(line: Any, action: str):
+    plan = plan_of(letters(3))
+    client, here = signed_in(), f"/plans/{plan.reference}/"
+    user = actor(User.objects.get(username="root"))
+    if action != "start":
+        begin(plan)
+    if action == "resume":
+        pause_plan(plan, by=user)
+
+    answers = [client.post(f"{here}{action}/", {"reason": "x"}).status_code for _ in range(2)]
+
+    assert answers == [303, 303]
+    done = {"start": "started", "pause": "paused", "resume": "resumed", "stop": "stopped"}[action]
+    assert AuditEntry.objects.filter(action=f"plan.{done}", actor="root").count() == (1)
+
+
+def test_what_another_did_is_told_with_the_page(line: Any):
+    plan = begin(plan_of(letters(1)))
+    pause_plan(plan, by=ROOT)
+    answer = signed_in("second", Role.OPERATOR).post(f"/plans/{plan.reference}/pause/")
+    assert answer.status_code == 422
+    assert "somebody was faster" in text_of(answer)
+
+
+# progress ----------------------------------------------------------------------------------------------------------------
+
+
+def counts_on(page: str) -> list[int]:
+    legend = re.search(r'<ul class="legend">(.*?)</ul>', page, re.S)
+    assert legend
+    return [int(one.replace(",", "")) for one in re.findall(r"<b>([\d,]+)</b>", legend[1])]
+
+
+def test_a_running_plan_shows_counts_that_add_up_in_every_wave(line: Any):
+    plan = begin(plan_of(letters(20), steps=("1", "50%", "100%")))
+    send_due(line.pk)
+    prove(Replay.objects.get(plan=plan))
+    advance_plan(plan.pk)
+    advance_plan(plan.pk)
+    send_due(line.pk)
+    client = signed_in()
+
+    page = client.get(f"/plans/{plan.reference}/").content.decode()
+
+    assert sum(counts_on(page)) == 20
+    assert "running, wave 2 of 3" in page
+    assert re.findall(r'<div class="wave( now)?">', page) == ["", " now", ""]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "1 processed, proved by erp" in text
+    assert "Canary processed 1 Wave 2 0 processed 9 Wave 3 waiting 10" in text
+    assert "erp success" in text
+
+
+def test_a_canary_that_fails_again_stops_the_plan_and_says_so(line: Any):
+    plan = begin(plan_of(letters(10)))
+    send_due(line.pk)
+    replay = Replay.objects.get(plan=plan)
+    died = letter(replay_id=str(replay.pk), error={"type": "SocketTimeout", "message": "no answer", "stack": ""})
+    push("/ingest/v1/dead-letters", [died], key=agent_key("harvester"))
+    advance_plan(plan.pk)
+    client, here = signed_in(), f"/plans/{plan.reference}/"
+
+    text = text_of(client.get(here))
+    failed = client.get(f"{here}?outcome=failed", **HTMX)
+
+    assert "It stopped itself. 1 of 1 failed again: more than 5 %." in text
+    assert "SocketTimeout" in text_of(failed)
+    assert f"/dead-letters/{DeadLetter.objects.latest('pk').pk}/" in failed.content.decode()
+    plan.refresh_from_db()
+    resume_plan(plan, by=ROOT)
+    assert "stopped itself" not in text_of(client.get(here)).split("What was done")[0]
+
+
+def test_failures_below_the_bound_are_told_with_how_near_it_is(line: Any):
+    plan = begin(plan_of(letters(3), steps=("100%",), stop_failed_percent=60))
+    send_due(line.pk)
+    first = Replay.objects.filter(plan=plan).order_by("pk")[0]
+    push("/ingest/v1/dead-letters", [letter(replay_id=str(first.pk))], key=agent_key("harvester"))
+
+    text = text_of(signed_in().get(f"/plans/{plan.reference}/"))
+
+    assert "1 of 3 failed again. The plan stops itself above 60 %; it stands at 33.3 %." in text
+
+
+def test_what_was_sent_long_ago_without_a_proof_is_told(line: Any):
+    plan = begin(plan_of(letters(2), steps=("100%",)))
+    send_due(line.pk)
+    Replay.objects.filter(plan=plan).update(sent_at=datetime.now(UTC) - timedelta(minutes=12, seconds=5))
+
+    text = text_of(signed_in().get(f"/plans/{plan.reference}/"))
+
+    assert "2 are sent, not confirmed as processed, the oldest for 12 min." in text
+
+
+def test_the_live_part_ends_with_the_state_it_was_drawn_in(line: Any):
+    plan = begin(plan_of(letters(2)))
+    client, now = signed_in(), f"/plans/{plan.reference}/now/"
+    assert client.get(f"{now}?seen=running", **HTMX).content.decode().startswith('<div class="stack" id="plan-now"')
+    pause_plan(plan, by=ROOT)
+
+    assert client.get(f"{now}?seen=running", **HTMX)["HX-Refresh"] == "true"
+    assert client.get(now).status_code == 302
+
+
+def test_items_held_back_say_behind_which_one(line: Any):
+    letters(1, keys={"order_no": "first", "customer_no": "c1"})
+    chosen = letters(2, keys={"order_no": "next", "customer_no": "c1"}, failed_at="2026-11-24T10:00:00Z")
+    plan = begin(plan_of(chosen, steps=("100%",), order_key="customer_no"))
+    text = text_of(signed_in().get(f"/plans/{plan.reference}/"))
+    assert text.count("held back behind first, same customer") == 2
+
+
+def test_items_are_paged_and_filtered_and_left_out_ones_are_linked(line: Any):
+    chosen = letters(60)
+    DeadLetter.objects.filter(pk=chosen[0].pk).update(
+        state="closed", resolution="discarded", closed_at=datetime.now(UTC)
+    )
+    plan = plan_of(chosen)
+    client, here = signed_in(), f"/plans/{plan.reference}/"
+    page = client.get(here).content.decode()
+
+    following = re.findall(r'rel="next" href="\?([^"#]*)', page)[0]
+    second = client.get(f"{here}?{following}", **HTMX).content.decode()
+
+    assert page.count('id="item-') == 50
+    assert second.count('id="item-') == 10
+    assert "?left_out=closed" in page
+    assert "it is closed already" in text_of(client.get(f"{here}?left_out=closed", **HTMX))
+    assert client.get(f"{here}?outcome=x").status_code == 400
+    assert client.get(f"{here}?cursor=x").status_code == 400
+
+
+def test_every_item_is_a_line_of_the_csv_and_none_is_a_formula(line: Any):
+    chosen = letters(3, keys={"order_no": "=1+1"})
+    plan = plan_of(chosen)
+
+    answer = signed_in().get(f"/plans/{plan.reference}/csv")
+
+    lines = b"".join(answer).decode().splitlines()  # type: ignore[arg-type]
+    assert len(lines) == 4
+    assert lines[1].startswith("1,'=1+1,")
+    assert not any(cell[:1] in FORMULA for line_ in lines for cell in line_.split(",") if cell)
+
+
+def test_the_chart_comes_after_the_page(line: Any):
+    plan = begin(plan_of(letters(2), steps=("100%",)))
+    send_due(line.pk)
+    client, here = signed_in(), f"/plans/{plan.reference}/"
+    assert 'hx-trigger="load"' in client.get(here).content.decode()
+
+    part = client.get(f"{here}chart/", **HTMX).content.decode()
+
+    assert '<svg class="chart"' in part
+    assert "2 sent" in part
+
+
+# every state ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "buttons"),
+    [
+        ("draft", {"start", "later", "cancel"}),
+        ("awaiting_approval", {"approve", "refuse", "cancel", "report"}),
+        ("approved", {"start", "later", "cancel", "report"}),
+        ("scheduled", {"undo", "cancel", "report"}),
+        ("running", {"pause", "stop", "report"}),
+        ("paused", {"resume", "stop", "report"}),
+        ("aborted", {"resume", "stop", "report"}),
+        ("finished", {"report"}),
+        ("stopped", {"report"}),
+        ("cancelled", set()),
+        ("expired", set()),
+    ],
+)
+def test_every_state_has_its_page_and_its_buttons(line: Any, state: str, buttons: set[str]):
+    plan = plan_of(letters(2))
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {"state": state, "begins_at": now, "wave": 1, "why": "so it is"}
+    if state not in ("draft", "awaiting_approval"):
+        values |= {"approved_at": now, "approved_by": "x", "approved_checksum": plan.checksum, "started_at": now}
+    Plan.objects.filter(pk=plan.pk).update(**values)
+    client = signed_in("other", Role.OPERATOR)
+
+    page = client.get(f"/plans/{plan.reference}/")
+
+    assert page.status_code == 200
+    offered = set(re.findall(rf'action="/plans/{plan.reference}/(\w+)/"', page.content.decode()))
+    shown = buttons - {"report"} if state in ("awaiting_approval", "approved", "scheduled") else buttons
+    assert offered == shown
+    assert client.get(f"/plans/?state={state}").content.decode().count(f"/plans/{plan.reference}/") == 1
+
+
+def test_a_plan_that_sends_nothing_can_only_be_given_up(line: Any):
+    chosen = letters(1)
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=datetime.now(UTC))
+    plan = plan_of(chosen)
+    page = signed_in().get(f"/plans/{plan.reference}/")
+    assert "It would send nothing: everything that was selected is left out." in text_of(page)
+    assert f"/plans/{plan.reference}/start/" not in page.content.decode()
+
+
+def test_the_list_says_how_a_plan_is_made_and_the_rail_counts_those_under_way(line: Any):
+    client = signed_in()
+    assert "A plan sends many dead letters again" in text_of(client.get("/plans/"))
+    begin(plan_of(letters(1)))
+    text = text_of(client.get("/plans/"))
+    assert "Plans 1" in text
+    assert "Replay 1 order to erp.orders" in text
+
+
+# stops ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_replays_are_stopped_and_let_go_on(line: Any):
+    plan = begin(plan_of(letters(2)))
+    client = signed_in()
+    assert client.post("/plans/stops/", {"flow": "", "reason": ""}).status_code == 422
+    assert client.post("/plans/stops/", {"flow": "", "reason": "erp is down"}).status_code == 303
+    assert client.post("/plans/stops/", {"flow": "", "reason": "pressed twice"}).status_code == 303
+
+    assert "Replays of everything in production are stopped." in text_of(client.get("/dead-letters/"))
+    assert "Erp is down." in text_of(client.get("/plans/"))
+    assert "Replays are stopped here." in text_of(client.get(f"/plans/{plan.reference}/"))
+    stop = ReplayStop.objects.get()
+    assert client.post(f"/plans/stops/{stop.pk}/lift/", {"reason": "it is up"}).status_code == 303
+
+    assert not ReplayStop.objects.exists()
+    assert "stopped" not in text_of(client.get("/dead-letters/"))
+    assert [one.action for one in AuditEntry.objects.filter(object_kind="replaystop").order_by("id")] == [
+        "replays.stopped",
+        "replays.let_go",
+    ]
+
+
+def test_one_flow_is_stopped_by_its_operators_alone(line: Any):
+    flow = letters(1)[0].flow
+    viewer, operator = signed_in("viewer", Role.VIEWER), signed_in("operator", Role.OPERATOR)
+    assert viewer.post("/plans/stops/", {"flow": flow.name, "reason": "x"}).status_code == 403
+    assert operator.post("/plans/stops/", {"flow": "no such flow", "reason": "x"}).status_code == 404
+    operator.post("/plans/stops/", {"flow": flow.name, "reason": "x"})
+    stop = ReplayStop.objects.get()
+    assert stop.flow == flow
+    assert viewer.post(f"/plans/stops/{stop.pk}/lift/", {"reason": "x"}).status_code == 403
+
+
+# the report ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_mailed_once_to_whoever_asked_for_it(line: Any, settings: Any, mailoutbox: Any):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    plan = begin(plan_of(letters(2), steps=("100%",), waits_for="confirmed"))
+    client = signed_in()
+    here = f"/plans/{plan.reference}/"
+    assert client.post(f"{here}report/").status_code == 422  # no address
+    User.objects.filter(username="root").update(email="root@example.org")
+    client.post(f"{here}report/")
+    client.post(f"{here}report/")
+    assert not OutboxMail.objects.exists()
+
+    send_due(line.pk)
+    advance_plan(plan.pk)
+    send_mails()
+    send_mails()
+
+    assert [(mail.to, mail.subject) for mail in mailoutbox] == [
+        (["root@example.org"], f"{plan.reference} finished: 0 of 2 processed")
+    ]
+    assert "2  sent or confirmed" in mailoutbox[0].body
+    assert unquote(here) in mailoutbox[0].body
+
+
+def test_who_may_not_see_the_plan_any_more_gets_no_report(line: Any):
+    from console.identity.models import Membership
+
+    plan = begin(plan_of(letters(1)))
+    client = signed_in("leaver", Role.OPERATOR)
+    User.objects.filter(username="leaver").update(email="leaver@example.org")
+    client.post(f"/plans/{plan.reference}/report/")
+    Membership.objects.filter(user__username="leaver").delete()
+    Plan.objects.filter(pk=plan.pk).update(state="finished", finished_at=datetime.now(UTC))
+
+    from messages.plans.wished import queue_reports
+
+    assert queue_reports() == 0
+    assert not visible_plans(actor(User.objects.get(username="leaver"))).exists()
