@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.db import connection
 
-from messages.models import Plan
+from messages.models import Plan, PlanItem
+from messages.plans.waves import SETTLED
 
 # width_bucket of the ordinal among the waves' first items: 1 for the first wave.
 COUNTS = """
@@ -37,3 +38,31 @@ def total_of(counts: WaveCounts) -> Counter[str]:
     for one in counts.values():
         total.update(one)
     return total
+
+
+# The last one before it of its key that is sent at all, unless what is waited for has become of it; else the first that went wrong.
+BEHIND = """
+SELECT i.id, e.id FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id
+CROSS JOIN LATERAL (
+    SELECT e.id FROM messaging_planitem e LEFT JOIN messaging_replay er ON er.id = e.replay_id
+    WHERE e.plan_id = i.plan_id AND e.key = i.key AND e.key <> '' AND e.ordinal < i.ordinal AND e.left_out = ''
+      AND coalesce(er.state, 'waiting') <> ALL(CASE p.waits_for WHEN 'processed' THEN %s ELSE %s END)
+    ORDER BY e.ordinal LIMIT 1) e
+WHERE i.id = ANY(%s) AND i.plan_id = %s AND i.key <> '' AND i.left_out = '' AND p.order_key <> ''
+  AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.id = i.replay_id)
+"""
+
+
+def held_behind(plan: Plan, items: Sequence[PlanItem]) -> dict[int, PlanItem]:
+    """Return {id of an item that is held back: the earliest item of its key that it waits for}, with its dead letter.
+
+    items  of this plan, one page of them: each costs one look at its key. Those that nothing holds back are not in the answer.
+    """
+    if not plan.order_key:
+        return {}
+    asked = [SETTLED["processed"], SETTLED["confirmed"], [item.pk for item in items], plan.pk]
+    with connection.cursor() as cursor:
+        cursor.execute(BEHIND, asked)
+        behind = dict(cursor.fetchall())
+    earlier = PlanItem.objects.select_related("dead_letter").in_bulk(set(behind.values()))
+    return {item: earlier[its] for item, its in behind.items()}

@@ -53,6 +53,7 @@ class Claimed(msgspec.Struct, frozen=True):
     created_at: datetime
     expiry: str
     receiver_is_idempotent: bool
+    plan_id: int | None
     dead_letter: Letter
 
 
@@ -86,11 +87,11 @@ SET state = 'sending', attempt = r.attempt + 1, lease_until = now() + make_inter
     sent_at = coalesce(r.sent_at, now()), not_before = NULL
 FROM sized s WHERE r.id = s.replay_id AND coalesce(s.before, 0) < {MOST_BYTES}
 RETURNING r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent,
-          s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
+          r.plan_id, s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
           s.content_type, s.payload_on, s.size_bytes, s.route, s.keys
 """  # noqa: S608  constants of ours
 _json = msgspec.json.decode
-OF_CLAIM = 9  # the columns before the letter's
+OF_CLAIM = 10  # the columns before the letter's
 
 
 def claim(connection_id: int, at_once: int) -> list[Claimed]:
@@ -115,7 +116,7 @@ STILL_OURS = f"""
 SELECT {VERSION}, c.name, c.approved_at IS NOT NULL, coalesce(c.not_before > now(), false), ARRAY(
     SELECT r.id FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
     JOIN messaging_replay r ON r.id = mine.id AND r.attempt = mine.attempt
-    WHERE {SENDING} AND r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S}))
+    WHERE {SENDING} AND r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S}) AND {LET})
 FROM messaging_connection c WHERE c.id = %b
 """  # noqa: S608  constants of ours
 
@@ -137,6 +138,7 @@ def standing(connection_id: int, window: Sequence[Claimed]) -> Standing:
     return Standing(*row)
 
 
+# sent_at is the first moment something may have left: what surely did not leave takes back the one that its own claim wrote.
 # A letter that was refused is open again: in one statement with the mark, so that it is never seen between the two.
 MARK = f"""
 WITH marked AS (
@@ -144,8 +146,9 @@ WITH marked AS (
     SET state = m.state, lease_until = NULL, detail = m.detail,
         confirmed_at = CASE WHEN m.state = 'confirmed' THEN now() ELSE r.confirmed_at END,
         finished_at = CASE WHEN m.state = 'refused' THEN now() ELSE r.finished_at END,
-        not_before = CASE WHEN m.state = 'queued' THEN now() + make_interval(secs => m.wait_s) END
-    FROM unnest(%b::uuid[], %b::int4[], %b::text[], %b::text[], %b::int4[]) m (id, attempt, state, detail, wait_s)
+        not_before = CASE WHEN m.state = 'queued' THEN now() + make_interval(secs => m.wait_s) END,
+        sent_at = CASE WHEN m.has_left OR r.sent_at < r.lease_until - interval '%d s' THEN r.sent_at END
+    FROM unnest(%b::uuid[], %b::int4[], %b::text[], %b::text[], %b::int4[], %b::bool[]) m (id, attempt, state, detail, wait_s, has_left)
     WHERE r.id = m.id AND r.attempt = m.attempt AND {SENDING}
     RETURNING r.dead_letter_id, r.state
 ), opened AS (
@@ -153,7 +156,7 @@ WITH marked AS (
     FROM marked WHERE d.id = marked.dead_letter_id AND marked.state = 'refused' AND d.state = 'replaying'
 )
 SELECT count(*) FROM marked
-"""  # noqa: S608  a constant of ours
+""".replace("%d", str(LEASE_S))  # noqa: S608  a constant of ours
 
 
 def mark(window: Sequence[Claimed], results: Mapping[UUID, Published]) -> int:
@@ -165,6 +168,7 @@ def mark(window: Sequence[Claimed], results: Mapping[UUID, Published]) -> int:
         [mark.state for mark in marks],
         [mark.detail for mark in marks],
         [mark.wait_s for mark in marks],
+        [results[one.pk].result != "unavailable" for one in window],
     ]
     row: Any = run(MARK, columns).fetchone()
     return int(row[0])
