@@ -41,7 +41,8 @@ CASE
         SELECT count(*) FROM deaths JOIN messaging_replay r ON r.dead_letter_id = deaths.id AND r.state <> 'withdrawn'
     ) >= f.most_replays THEN 'attempt_cap'
     WHEN d.message_uid IS NOT NULL AND EXISTS (
-        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid AND e.occurred_at > d.failed_at
+        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid
+        AND e.occurred_at > d.failed_at AND e.occurred_at < now() + interval '1 day'  -- the days before and to come are not looked at
         AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL) THEN 'processed'
     WHEN f.supersede_key <> '' AND d.keys ? f.supersede_key AND EXISTS (
         SELECT 1 FROM messaging_message m WHERE m.flow_id = d.flow_id AND m.status = 1

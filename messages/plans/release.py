@@ -20,32 +20,32 @@ AHEAD_S = (
     2  # so much of the rate may wait for a worker: what piles up while a broker is away must not go out in one burst
 )
 
-# Letters in the order of their ids, so that two plans never wait for each other.
+# Letters are locked in the order of their ids, so that two plans never wait for each other, and looked at as they are then. One row
+# carries an item all the way: PostgreSQL does not know how many an intermediate result has, and would join two of them pair by pair.
 RELEASE = """
 WITH bad AS MATERIALIZED ({bad}), next AS MATERIALIZED (
     SELECT i.id, i.ordinal, i.dead_letter_id, i.replay_id FROM messaging_planitem i
     WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND i.ordinal <= %(upto)s AND i.left_out = '' {held}
     ORDER BY i.ordinal LIMIT %(most)s
-), open AS MATERIALIZED (
-    SELECT d.id, d.environment_id, d.origin, d.broker FROM messaging_deadletter d JOIN next ON next.dead_letter_id = d.id
-    WHERE d.state = 'open' AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id
-                                           AND r.state IN ('queued', 'sending', 'sent', 'confirmed'))
+), locked AS MATERIALIZED (
+    SELECT next.*, d.environment_id, d.origin, c.id AS connection_id, d.state = 'open' AND NOT EXISTS (
+            SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending', 'sent', 'confirmed')) AS is_open
+    FROM next JOIN messaging_deadletter d ON d.id = next.dead_letter_id
+    LEFT JOIN messaging_connection c ON c.approved_at IS NOT NULL AND CASE
+        WHEN %(connection)s::int8 IS NULL THEN c.environment_id = d.environment_id AND c.name = d.broker ELSE c.id = %(connection)s END
     ORDER BY d.id FOR NO KEY UPDATE OF d
-), reached AS MATERIALIZED (
-    SELECT open.*, c.id AS connection_id FROM open JOIN messaging_connection c ON c.approved_at IS NOT NULL AND CASE
-        WHEN %(connection)s::int8 IS NULL THEN c.environment_id = open.environment_id AND c.name = open.broker ELSE c.id = %(connection)s END
 ), taken AS (
-    UPDATE messaging_deadletter d SET state = 'replaying' FROM reached WHERE d.id = reached.id AND d.state = 'open' RETURNING d.id
+    UPDATE messaging_deadletter d SET state = 'replaying' FROM locked
+    WHERE d.id = locked.dead_letter_id AND locked.is_open AND locked.connection_id IS NOT NULL
 ), queued AS (
     INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, plan_id, destination, state, attempt, requested_by,
         reason, expiry, trace_id, span_id, created_at, detail, proof_tie)
-    SELECT next.replay_id, reached.id, reached.environment_id, reached.connection_id, %(plan)s, coalesce(nullif(%(destination)s, ''), reached.origin),
-        'queued', 0, %(by)s, %(reason)s, %(expiry)s, gen_random_uuid(), substr(md5(next.replay_id::text), 1, 16), now(), '', ''
-    FROM next JOIN reached ON reached.id = next.dead_letter_id JOIN taken ON taken.id = reached.id RETURNING connection_id
+    SELECT replay_id, dead_letter_id, environment_id, connection_id, %(plan)s, coalesce(nullif(%(destination)s, ''), origin),
+        'queued', 0, %(by)s, %(reason)s, %(expiry)s, gen_random_uuid(), substr(md5(replay_id::text), 1, 16), now(), '', ''
+    FROM locked WHERE is_open AND connection_id IS NOT NULL ORDER BY replay_id RETURNING connection_id
 ), lost AS (
-    UPDATE messaging_planitem i SET left_out = CASE WHEN open.id IS NULL THEN 'not_open' ELSE 'not_approved' END
-    FROM next LEFT JOIN open ON open.id = next.dead_letter_id
-    WHERE i.id = next.id AND NOT EXISTS (SELECT 1 FROM reached WHERE reached.id = next.dead_letter_id)
+    UPDATE messaging_planitem i SET left_out = CASE WHEN locked.is_open THEN 'not_approved' ELSE 'not_open' END
+    FROM locked WHERE i.id = locked.id AND NOT (locked.is_open AND locked.connection_id IS NOT NULL)
 )
 SELECT (SELECT count(*) FROM next), (SELECT coalesce(max(ordinal), %(after)s) FROM next), ARRAY(SELECT DISTINCT connection_id FROM queued)
 """
