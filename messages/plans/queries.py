@@ -40,15 +40,15 @@ def total_of(counts: WaveCounts) -> Counter[str]:
     return total
 
 
-# The last one before it of its key that is sent at all, unless what is waited for has become of it; else the first that went wrong.
+# The first before it of its key that is sent at all and of which what is waited for has not become.
 BEHIND = """
-SELECT i.id, e.id FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id
+SELECT i.id, e.id FROM messaging_planitem i
 CROSS JOIN LATERAL (
     SELECT e.id FROM messaging_planitem e LEFT JOIN messaging_replay er ON er.id = e.replay_id
     WHERE e.plan_id = i.plan_id AND e.key = i.key AND e.key <> '' AND e.ordinal < i.ordinal AND e.left_out = ''
-      AND coalesce(er.state, 'waiting') <> ALL(CASE p.waits_for WHEN 'processed' THEN %s ELSE %s END)
+      AND coalesce(er.state, 'waiting') <> ALL(%s)
     ORDER BY e.ordinal LIMIT 1) e
-WHERE i.id = ANY(%s) AND i.plan_id = %s AND i.key <> '' AND i.left_out = '' AND p.order_key <> ''
+WHERE i.id = ANY(%s) AND i.plan_id = %s AND i.key <> '' AND i.left_out = ''
   AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.id = i.replay_id)
 """
 
@@ -60,7 +60,7 @@ def held_behind(plan: Plan, items: Sequence[PlanItem]) -> dict[int, PlanItem]:
     """
     if not plan.order_key:
         return {}
-    asked = [SETTLED["processed"], SETTLED["confirmed"], [item.pk for item in items], plan.pk]
+    asked = [SETTLED[plan.waits_for], [item.pk for item in items], plan.pk]
     with connection.cursor() as cursor:
         cursor.execute(BEHIND, asked)
         behind = dict(cursor.fetchall())
