@@ -68,7 +68,7 @@ from messages.search.parse import parse_query
 
 q = "queue:{queue} state:open"
 production = Environment.objects.get(slug="production")
-options = Options(rate_per_s=None, steps=("100%",), waits_for="confirmed")
+options = Options(rate_per_s={rate}, steps=("100%",), waits_for="confirmed")
 DeadLetter.objects.exists()  # the connection is made
 began = time.perf_counter()
 plan = create_plan(Selection(source="query", q=q, query=parse_query(q)), environment=production, by=SYSTEM, reason="bench", options=options)
@@ -104,6 +104,14 @@ class Run:
     cpu_us: dict[str, float]
 
 
+def plan_over(
+    product: Product, queue: str, *, start: bool = True, rate: float | None = None
+) -> tuple[int, int, float, float]:
+    """Freeze a plan over every open letter of this queue; return (its id, its items, the seconds it took, when it was started)."""
+    said = product.manage("shell", "-c", PLAN.format(queue=queue, start=start, rate=rate)).splitlines()[-1].split()
+    return int(said[0]), int(said[1]), float(said[2]), float(said[3])
+
+
 class Bench:
     """A running console, and dead letters of two brokers in it."""
 
@@ -125,9 +133,7 @@ class Bench:
             raise SystemExit(f"the dead letters were not taken: {status} {answer}")
 
     def plan(self, queue: str, *, start: bool = True) -> tuple[int, int, float, float]:
-        """Freeze a plan over every open letter of this queue; return (its id, its items, the seconds it took, when it was started)."""
-        said = self.product.manage("shell", "-c", PLAN.format(queue=queue, start=start)).splitlines()[-1].split()
-        return int(said[0]), int(said[1]), float(said[2]), float(said[3])
+        return plan_over(self.product, queue, start=start)
 
     def replayed(self, queue: str, engine: Any) -> Run:
         """Replay every letter of this queue through one plan and wait until all are marked."""

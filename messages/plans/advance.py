@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 from django.db import OperationalError, connection, transaction
@@ -113,11 +114,14 @@ def _settle_wave(plan: Plan, way: int) -> None:
 
 def _is_undecided(plan: Plan) -> bool:
     first = plan.wave_ends[plan.wave - 2] + 1 if plan.wave > 1 else 1
-    states = ["sent", "unknown"] + (["confirmed"] if plan.waits_for == Plan.WaitsFor.PROCESSED else [])
-    asked = [states, plan.pk, plan.pk, first, plan.pk, plan.wave_ends[plan.wave - 1]]
+    asked: list[Any] = [_undecided(plan), plan.pk, plan.pk, first, plan.pk, plan.wave_ends[plan.wave - 1]]
     with connection.cursor() as cursor:
         cursor.execute(UNDECIDED, asked)
         return bool(cursor.fetchone()[0])
+
+
+def _undecided(plan: Plan) -> list[str]:
+    return ["sent", "unknown"] + (["confirmed"] if plan.waits_for == Plan.WaitsFor.PROCESSED else [])
 
 
 def _has_waited(plan: Plan) -> bool:
@@ -134,12 +138,9 @@ def _go_on(plan: Plan) -> None:
 
 
 def _give_up_waiting(plan: Plan, wave: Counter[str]) -> None:
-    unproved = wave["sent"] + wave["confirmed"] + wave["unknown"]
-    words = (
-        f"{unproved} of {wave.total()} in wave {plan.wave} are not proved within {plan.wave_wait_s} s"
-        if unproved
-        else ""
-    )
+    unproved = sum(wave[state] for state in _undecided(plan))
+    waited = f"{unproved} of {wave.total()} in wave {plan.wave} are not proved within {plan.wave_wait_s} s"
+    words = waited if unproved else ""
     if wave["waiting"]:
         words = f"{words}{', ' if words else ''}{wave['waiting']} are held back behind an earlier one of their key"
         move(plan, "pause", by=SYSTEM, why=words)

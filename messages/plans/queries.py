@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -60,7 +61,7 @@ def held_behind(plan: Plan, items: Sequence[PlanItem]) -> dict[int, PlanItem]:
     """
     if not plan.order_key:
         return {}
-    asked = [SETTLED[plan.waits_for], [item.pk for item in items], plan.pk]
+    asked: list[Any] = [SETTLED[plan.waits_for], [item.pk for item in items], plan.pk]
     with connection.cursor() as cursor:
         cursor.execute(BEHIND, asked)
         behind = dict(cursor.fetchall())

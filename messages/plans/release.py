@@ -15,7 +15,7 @@ from messages.models import Plan
 from messages.plans.waves import SETTLED
 from messages.replay.sending import tell_worker
 
-MOST_AT_ONCE = 4_000  # items in one statement, 0.2 s: so long somebody who wants to pause may have to wait
+MOST_AT_ONCE = 2_000  # items in one statement, 0.1 s: so long somebody who wants to pause may have to wait
 AHEAD_S = (
     2  # so much of the rate may wait for a worker: what piles up while a broker is away must not go out in one burst
 )

@@ -68,9 +68,9 @@ def why_stop_itself(plan: Plan) -> str:
     return why_abort(since, bounds, latency_s=latency_s, usual_s=usual_of(plan) if latency_s else None)
 
 
-def _count(sql: str, *asked: object) -> int:
+def _count(sql: str, plan: int) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(sql, asked)
+        cursor.execute(sql, [plan])
         return int(cursor.fetchone()[0])
 
 

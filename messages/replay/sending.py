@@ -68,6 +68,7 @@ def send_due(connection_id: int) -> int:
                 told = True
                 tell_worker(connection_id)
             if not (full and line.sound) or time.monotonic() > until:
+                _ask_for_more(window)  # of those that may have only so many on their way
                 break
     return sent
 

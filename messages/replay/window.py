@@ -116,26 +116,41 @@ STILL_OURS = f"""
 SELECT {VERSION}, c.name, c.approved_at IS NOT NULL, coalesce(c.not_before > now(), false), ARRAY(
     SELECT r.id FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
     JOIN messaging_replay r ON r.id = mine.id AND r.attempt = mine.attempt
-    WHERE {SENDING} AND r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S}) AND {LET})
+    WHERE {SENDING} AND r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S})),
+    EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = ANY(%b::int8[]) AND p.state NOT IN ('running', 'finished'))
+    OR EXISTS (SELECT 1 FROM messaging_replaystop s WHERE s.environment_id = c.environment_id)
 FROM messaging_connection c WHERE c.id = %b
 """  # noqa: S608  constants of ours
 
 
+# Asked only when a plan or a stop may hold something: for each replay it costs more than all of the look (measured: 80 µs).
+STILL_LET = f"SELECT r.id FROM messaging_replay r WHERE r.id = ANY(%b::uuid[]) AND {LET}"  # noqa: S608  a constant of ours
+
+
 class Standing(msgspec.Struct, frozen=True):
-    """How things stand right before the sending: the connection, and which claims have enough of their lease left."""
+    """How things stand right before the sending: the connection, and which claims have enough of their lease left and are let go.
+
+    stopped  a plan of the window does not run, or replays are stopped in the environment: each claim was asked for.
+    """
 
     version: str
     name: str
     approved: bool
     held: bool
     ours: list[UUID]
+    stopped: bool
 
 
 def standing(connection_id: int, window: Sequence[Claimed]) -> Standing:
     """Look once more: a worker that was stopped since its claim must not send beside the one that took over."""
-    asked = [[one.pk for one in window], [one.attempt for one in window], connection_id]
+    plans = list({one.plan_id for one in window if one.plan_id is not None})
+    asked = [[one.pk for one in window], [one.attempt for one in window], plans, connection_id]
     row: Any = run(STILL_OURS, asked).fetchone()  # a connection that has replays is not deleted
-    return Standing(*row)
+    now = Standing(*row)
+    if not now.stopped:
+        return now
+    let = {pk for (pk,) in run(STILL_LET, [now.ours]).fetchall()}
+    return msgspec.structs.replace(now, ours=[pk for pk in now.ours if pk in let])
 
 
 # sent_at is the first moment something may have left: what surely did not leave takes back the one that its own claim wrote.

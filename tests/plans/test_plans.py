@@ -30,15 +30,10 @@ from messages.plans.services import (
 from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
 from messages.search.parse import parse_query
-from tests.factories import ROOT, actor, agent_key, environment, event, letter, memory_connection, person, push
+from tests.factories import ROOT, actor, agent_key, environment, event, letter, person, push
 
 pytestmark = pytest.mark.django_db
 FAST = Options(rate_per_s=None, waits_for="confirmed")
-
-
-@pytest.fixture
-def line():
-    return memory_connection()
 
 
 def letters(count, **changes):

@@ -143,6 +143,7 @@ class Life(RuleBasedStateMachine):
     def send(self, broker: str) -> None:
         self.line.options = {broker: "erp.orders"} if broker else {}
         self.line.save(update_fields=["options"])
+        run("UPDATE messaging_replay SET sent_at = sent_at - interval '1 ms'")  # which passes between two attempts
         stopped = ReplayStop.objects.exists() or Plan.objects.get(pk=self.plan.pk).state not in ("running", "finished")
 
         sent = send_due(self.line.pk)
@@ -152,6 +153,7 @@ class Life(RuleBasedStateMachine):
     @rule(published=st.booleans())
     def a_worker_dies(self, published: bool) -> None:
         """It has claimed a window and dies, before its messages are out or after."""
+        run("UPDATE messaging_replay SET sent_at = sent_at - interval '1 ms'")
         for one in claim(self.line.pk, 2):
             if published:
                 self.out_by_the_dead[str(one.pk)] += 1
