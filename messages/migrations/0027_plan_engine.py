@@ -18,9 +18,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="replay",
             index=models.Index(
-                condition=models.Q(("state__in", ["failed_again", "refused", "unknown"])),
+                condition=models.Q(("state__in", ["sent", "failed_again", "refused", "unknown"])),
                 fields=["plan"],
-                name="replay_went_wrong",
+                name="replay_odd",
             ),
         ),
     ]

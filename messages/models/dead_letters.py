@@ -219,6 +219,8 @@ class Replay(models.Model):
             Index(fields=["trace_id"], name="replay_by_trace"),
             Index(fields=["plan", "id"], name="replay_by_plan", condition=Q(plan__isnull=False)),
             Index(
-                fields=["plan"], name="replay_went_wrong", condition=Q(state__in=["failed_again", "refused", "unknown"])
+                fields=["plan"],
+                name="replay_odd",
+                condition=Q(state__in=["sent", "failed_again", "refused", "unknown"]),
             ),
         ]

@@ -21,10 +21,9 @@ STOPPED = """
 SELECT s.reason, f.name FROM messaging_replaystop s LEFT JOIN messaging_flow f ON f.id = s.flow_id
 WHERE s.environment_id = %s AND (s.flow_id IS NULL OR s.flow_id = ANY(%s)) ORDER BY s.id LIMIT 1
 """
-# By an index of those alone (replay_went_wrong).
+# By an index of the few (replay_odd).
 WENT_WRONG = """
-SELECT count(*) FROM messaging_replay r
-WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused', 'unknown') AND r.state <> 'unknown'
+SELECT count(*) FROM messaging_replay r WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused')
 """
 OUTCOMES = "SELECT r.state, count(*) FROM messaging_replay r WHERE r.plan_id = %s GROUP BY r.state"
 GAVE_UP_AT = 4  # attempts, 14 s at least: then it is no hiccup

@@ -22,6 +22,13 @@ from tests.plans.test_plans import begin, letters, plan_of, run
 
 pytestmark = pytest.mark.django_db
 AT_ONCE = ("100%",)
+COPIES = """
+INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, plan_id, destination, state, attempt, requested_by,
+    reason, expiry, trace_id, span_id, created_at, sent_at, detail, proof_event_id, proof_tie)
+SELECT gen_random_uuid(), dead_letter_id, environment_id, connection_id, plan_id, destination, 'processed', 1, requested_by,
+    reason, expiry, gen_random_uuid(), span_id, created_at, now(), '', gen_random_uuid(), 'trace'
+FROM messaging_replay, generate_series(1, 20000)
+"""
 
 
 def passes(plan: Plan, seconds: float) -> None:
@@ -291,3 +298,24 @@ def test_a_draft_nobody_started_expires_and_is_audited(line):
     advance_plans()
     assert now_of(plan).state == "expired"
     assert AuditEntry.objects.filter(action="plan.expired", object_id=str(plan.pk)).count() == 1
+
+
+def test_what_a_tick_looks_at_is_found_by_small_indexes(line):
+    """Of a plan of 20,000 sent items a tick reads a few rows."""
+    plan = plan_of(letters(1), Options(rate_per_s=None, waits_for="confirmed"))
+    begin(plan)
+    send_due(line.pk)
+    with connection.cursor() as cursor:
+        cursor.execute(COPIES)
+        cursor.execute("ANALYZE messaging_replay")
+        asked = {"plan": plan.pk, "first": 1, "last": 1}
+        in_flight = {"replay_due", "replay_one_in_flight_per_dead_letter"}  # the smaller one
+        for sql, named, indexes in (
+            (watch.WENT_WRONG, [plan.pk], {"replay_odd"}),
+            (release.ON_THEIR_WAY, [plan.pk], in_flight),
+            (advance.UNDECIDED["confirmed"], asked, {"replay_odd"}),
+            (watch.AWAY, [plan.pk, 4], in_flight),
+        ):
+            cursor.execute("EXPLAIN " + sql, named)
+            told = "\n".join(row[0] for row in cursor.fetchall())
+            assert [index for index in indexes if index in told], told
