@@ -69,7 +69,10 @@ def advance_plan(pk: int) -> int:
     way = on_their_way(plan)
     # Before the release: a proof that comes in between lets go what was held back a moment ago, and the next tick sees to it.
     undecided = bool(plan.order_key) and _is_undecided(plan)
-    released = release_items(plan, way) if plan.released_to < plan.wave_ends[plan.wave - 1] else 0
+    all_settled = not way and not undecided
+    released = (
+        release_items(plan, way, all_settled=all_settled) if plan.released_to < plan.wave_ends[plan.wave - 1] else 0
+    )
     if released == 0:
         _settle_wave(plan, way, undecided)
     return released or 0

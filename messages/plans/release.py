@@ -16,9 +16,8 @@ from messages.plans.waves import SETTLED
 from messages.replay.sending import tell_worker
 
 MOST_AT_ONCE = 2_000  # items in one statement, 0.1 s: so long somebody who wants to pause may have to wait
-AHEAD_S = (
-    2  # so much of the rate may wait for a worker: what piles up while a broker is away must not go out in one burst
-)
+LOOK_AHEAD = 10_000  # items of a plan that keeps order: each costs a look at its key, and of 100,000 that is a second
+AHEAD_S = 2  # of the rate may wait for a worker: what piles up while a broker is away must not go out in one burst
 
 # Letters are locked in the order of their ids, so that two plans never wait for each other, and looked at as they are then. One row
 # carries an item all the way: PostgreSQL does not know how many an intermediate result has, and would join two of them pair by pair.
@@ -95,10 +94,11 @@ def on_their_way(plan: Plan) -> int:
         return int(cursor.fetchone()[0])
 
 
-def release_items(plan: Plan, way: int) -> int | None:
+def release_items(plan: Plan, way: int, *, all_settled: bool = False) -> int | None:
     """Hand over what the wave, the rate and the room on the way allow, with the plan's row locked.
 
-    way      of on_their_way.
+    way          of on_their_way.
+    all_settled  nothing that was handed over will let go another item of its key: then the whole wave is looked through for one.
     Returns  how many; 0 when all that is left of the wave is held back; None when nothing may go just now.
     """
     now = datetime.now(UTC)
@@ -108,10 +108,13 @@ def release_items(plan: Plan, way: int) -> int | None:
     most = min(MOST_AT_ONCE, room - way, int(allowance))
     if most < 1:
         return None
-    handed, last, connections = _hand_over(plan, most)
-    plan.allowance, plan.allowance_at = (0.0 if rate is None else allowance - handed), now
     end = plan.wave_ends[plan.wave - 1]
-    plan.released_to = _prefix(plan, end) if plan.order_key else (last if handed == most else end)
+    upto = min(end, plan.released_to + LOOK_AHEAD) if plan.order_key else end
+    handed, last, connections = _hand_over(plan, most, upto)
+    if not handed and upto < end and all_settled:
+        handed, last, connections = _hand_over(plan, most, end)
+    plan.allowance, plan.allowance_at = (0.0 if rate is None else allowance - handed), now
+    plan.released_to = _prefix(plan, upto) if plan.order_key else (last if handed == most else end)
     if handed:
         plan.wave_released_at = None
     plan.save(update_fields=["allowance", "allowance_at", "released_to", "wave_released_at"])
@@ -128,11 +131,11 @@ def allowed(plan: Plan, rate: float | None, now: datetime) -> float:
     return min(max(1.0, rate), plan.allowance + passed * rate)
 
 
-def _hand_over(plan: Plan, most: int) -> tuple[int, int, list[int]]:
+def _hand_over(plan: Plan, most: int, upto: int) -> tuple[int, int, list[int]]:
     asked: dict[str, Any] = {
         "plan": plan.pk,
         "after": plan.released_to,
-        "upto": plan.wave_ends[plan.wave - 1],
+        "upto": upto,
         "most": most,
         "connection": plan.connection_id,
         "destination": plan.destination,
@@ -149,8 +152,8 @@ def _hand_over(plan: Plan, most: int) -> tuple[int, int, list[int]]:
     return int(handed), int(last), list(connections)
 
 
-def _prefix(plan: Plan, end: int) -> int:
+def _prefix(plan: Plan, upto: int) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(PREFIX, [plan.pk, plan.released_to, end])
+        cursor.execute(PREFIX, [plan.pk, plan.released_to, upto])
         found = cursor.fetchone()[0]
-    return int(end if found is None else found)
+    return int(upto if found is None else found)

@@ -132,6 +132,26 @@ def test_an_item_behind_one_that_failed_is_held_and_says_behind_which(line):
     assert (now_of(plan).state, now_of(plan).why) == ("paused", "1 are held back behind an earlier one of their key")
 
 
+def test_a_key_that_is_held_does_not_keep_others_from_going_however_far_behind(line, monkeypatch):
+    monkeypatch.setattr(release, "LOOK_AHEAD", 2)
+    held, free = letters(4, keys={"customer": "c1"}), letters(2, keys={"customer": "c2"})
+    DeadLetter.objects.filter(pk__in=[one.pk for one in held]).update(failed_at=datetime(2026, 10, 1, tzinfo=UTC))
+    chosen = DeadLetter.objects.all()
+    plan = plan_of(
+        chosen, Options(rate_per_s=None, steps=AT_ONCE, order_key="customer", waits_for="confirmed", stop_failed_percent=100)
+    )  # fmt: skip
+    begin(plan)
+    first = Replay.objects.get(plan=plan)
+    send_due(line.pk)
+    push("/ingest/v1/dead-letters", [letter(replay_id=str(first.pk))], key=agent_key("harvester"))
+    for _ in range(6):
+        advance_plan(plan.pk)
+        send_due(line.pk)
+    assert total_of(counts_of(plan)) == {"failed_again": 1, "confirmed": 2, "waiting": 3}
+    assert now_of(plan).why == "3 are held back behind an earlier one of their key"
+    assert len(free) > 0
+
+
 def test_a_wave_without_proof_pauses_the_plan_and_the_last_one_finishes_it(line):
     plan = plan_of(letters(4), Options(rate_per_s=None, steps=("1",), waits_for="processed", wave_wait_s=60))
     begin(plan)
