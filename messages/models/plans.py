@@ -70,7 +70,7 @@ class Plan(models.Model):
     steps: models.Field[list[str], list[str]] = ArrayField(models.CharField(max_length=16), default=list)
     wave_ends: models.Field[list[int], list[int]] = ArrayField(models.PositiveIntegerField(), default=list)
     rate_per_s = models.FloatField(null=True, default=DEFAULT_RATE)  # null: as fast as the broker takes them
-    concurrency = models.PositiveIntegerField(default=2000)  # on their way to the broker at once
+    concurrency = models.PositiveIntegerField(default=8000)  # with the workers, or waiting for one, at once
     waits_for = models.CharField(max_length=9, choices=WaitsFor.choices, default=WaitsFor.PROCESSED)
     wave_wait_s = models.PositiveIntegerField(default=600)
     stop_failed_percent = models.FloatField(default=5.0)

@@ -6,7 +6,9 @@ The statement sees one moment: a letter that comes, dies or is taken after it is
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections import Counter
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import ProgrammingError, connection, transaction
@@ -48,7 +50,8 @@ CASE
         SELECT count(*) FROM deaths JOIN messaging_replay r ON r.dead_letter_id = deaths.id AND r.state <> 'withdrawn'
     ) >= f.most_replays THEN 'attempt_cap'
     WHEN d.message_uid IS NOT NULL AND EXISTS (
-        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid AND e.occurred_at > d.failed_at
+        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid
+        AND e.occurred_at > d.failed_at AND e.occurred_at < now() + interval '1 day'  -- the days before and to come are not looked at
         AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
         AND (d.system_id IS NULL OR e.system_id = d.system_id)) THEN 'processed'
     WHEN f.supersede_key <> '' AND d.keys ? f.supersede_key AND EXISTS (
@@ -84,16 +87,27 @@ SELECT %(plan)s, ordinal, id, key, why, '', {REPLAY_ID} FROM ranked
 TIDY = """
 SELECT count(gin_clean_pending_list(inhrelid)) FROM pg_inherits WHERE inhparent = 'message_by_key'::regclass
 """
+# One pass over the items; what people see is summed up from few rows.
 FIGURES = """
-SELECT i.left_out, count(*), coalesce(sum(d.size_bytes), 0), min(d.failed_at), max(d.failed_at),
-       array_agg(DISTINCT d.flow_id), count(DISTINCT nullif(i.key, ''))
-FROM messaging_planitem i JOIN messaging_deadletter d ON d.id = i.dead_letter_id WHERE i.plan_id = %s GROUP BY i.left_out
+SELECT i.left_out, d.flow_id, d.broker, CASE WHEN %s = '' THEN d.origin ELSE %s END, count(*), coalesce(sum(d.size_bytes), 0),
+       min(d.failed_at), max(d.failed_at)
+FROM messaging_planitem i JOIN messaging_deadletter d ON d.id = i.dead_letter_id WHERE i.plan_id = %s GROUP BY 1, 2, 3, 4
 """
-DESTINATIONS = """
-SELECT d.broker, CASE WHEN %s = '' THEN d.origin ELSE %s END AS destination, count(*)
-FROM messaging_planitem i JOIN messaging_deadletter d ON d.id = i.dead_letter_id
-WHERE i.plan_id = %s AND i.left_out = '' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 20
-"""
+KEYS = "SELECT count(DISTINCT key) FROM messaging_planitem WHERE plan_id = %s AND left_out = '' AND key <> ''"
+MOST_DESTINATIONS = 20
+
+
+class Part(NamedTuple):
+    """Items of a plan that have all of this in common."""
+
+    left_out: str
+    flow_id: int
+    broker: str
+    destination: str
+    items: int
+    size_bytes: int
+    oldest: datetime
+    newest: datetime
 
 
 def sql_of(rows: QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
@@ -129,22 +143,35 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
         _tidy_keys()
     with connection.cursor() as cursor:
         cursor.execute(FREEZE.replace("{selection}", inner), asked | names)
-        cursor.execute(FIGURES, [plan.pk])
-        of_reason: list[Any] = cursor.fetchall()
-        cursor.execute(DESTINATIONS, [plan.destination, plan.destination, plan.pk])
-        destinations = cursor.fetchall()
-    sent: Any = next((row for row in of_reason if not row[0]), ("", 0, 0, None, None, [], 0))
-    plan.items_count = sent[1]
-    plan.sent_flow_ids = sorted(sent[5])
-    plan.flow_ids = sorted({flow for row in of_reason for flow in row[5]})
+        cursor.execute(FIGURES, [plan.destination, plan.destination, plan.pk])
+        parts = [Part(*row) for row in cursor.fetchall()]
+        keys = 0
+        if plan.order_key:
+            cursor.execute(KEYS, [plan.pk])
+            keys = cursor.fetchone()[0]
+    sent, left_out = [part for part in parts if not part.left_out], Counter[str]()
+    to: Counter[tuple[str, str]] = Counter()
+    for part in parts:
+        if part.left_out:
+            left_out[part.left_out] += part.items
+        else:
+            to[part.broker, part.destination] += part.items
+    plan.items_count = sum(part.items for part in sent)
+    plan.sent_flow_ids = sorted({part.flow_id for part in sent})
+    plan.flow_ids = sorted({part.flow_id for part in parts})
     plan.figures = {
-        "selected": sum(row[1] for row in of_reason),
-        "size_bytes": int(sent[2]),
-        "oldest": sent[3].isoformat() if sent[3] else None,
-        "newest": sent[4].isoformat() if sent[4] else None,
-        "keys": sent[6],
-        "left_out": {row[0]: row[1] for row in of_reason if row[0]},
-        "destinations": [{"broker": b, "destination": d, "items": n} for b, d, n in destinations],
+        "selected": sum(part.items for part in parts),
+        "size_bytes": sum(int(part.size_bytes) for part in sent),
+        "oldest": min(part.oldest for part in sent).isoformat() if sent else None,
+        "newest": max(part.newest for part in sent).isoformat() if sent else None,
+        "keys": keys,
+        "left_out": dict(left_out),
+        "destinations": [
+            {"broker": broker, "destination": destination, "items": items}
+            for (broker, destination), items in sorted(to.items(), key=lambda one: (-one[1], one[0]))[
+                :MOST_DESTINATIONS
+            ]
+        ],
         **_names(plan),
     }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import connection
 
-from messages.models import Plan
+from messages.models import Plan, PlanItem
+from messages.plans.waves import SETTLED
 
 # width_bucket of the ordinal among the waves' first items: 1 for the first wave.
 COUNTS = """
@@ -37,3 +39,31 @@ def total_of(counts: WaveCounts) -> Counter[str]:
     for one in counts.values():
         total.update(one)
     return total
+
+
+# The first before it of its key that is sent at all and of which what is waited for has not become.
+BEHIND = """
+SELECT i.id, e.id FROM messaging_planitem i
+CROSS JOIN LATERAL (
+    SELECT e.id FROM messaging_planitem e LEFT JOIN messaging_replay er ON er.id = e.replay_id
+    WHERE e.plan_id = i.plan_id AND e.key = i.key AND e.key <> '' AND e.ordinal < i.ordinal AND e.left_out = ''
+      AND coalesce(er.state, 'waiting') <> ALL(%s)
+    ORDER BY e.ordinal LIMIT 1) e
+WHERE i.id = ANY(%s) AND i.plan_id = %s AND i.key <> '' AND i.left_out = ''
+  AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.id = i.replay_id)
+"""
+
+
+def held_behind(plan: Plan, items: Sequence[PlanItem]) -> dict[int, PlanItem]:
+    """Return {id of an item that is held back: the earliest item of its key that it waits for}, with its dead letter.
+
+    items  of this plan, one page of them: each costs one look at its key. Those that nothing holds back are not in the answer.
+    """
+    if not plan.order_key:
+        return {}
+    asked: list[Any] = [SETTLED[plan.waits_for], [item.pk for item in items], plan.pk]
+    with connection.cursor() as cursor:
+        cursor.execute(BEHIND, asked)
+        behind = dict(cursor.fetchall())
+    earlier = PlanItem.objects.select_related("dead_letter").in_bulk(set(behind.values()))
+    return {item: earlier[its] for item, its in behind.items()}

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
@@ -18,7 +19,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages import tasks
 from messages.dead_letters.services import check_reason
-from messages.models import Flow, Plan
+from messages.models import DeadLetter, Flow, Plan
 from messages.plans.access import check_can_operate_plan, check_can_plan
 from messages.plans.approvals import OwnPlan, check_may_approve, why_approval  # noqa: F401  callers of approve_plan know it from here
 from messages.plans.checksum import check_checksum, checksum_of
@@ -26,6 +27,7 @@ from messages.plans.freeze import freeze_items
 from messages.plans.queries import counts_of, total_of
 from messages.plans.selection import Selection, letters_of
 from messages.plans.states import BEGUN, next_state
+from messages.plans.watch import do_receivers_report
 from messages.plans.waves import DEFAULT, parse_waves, wave_ends
 from messages.replay.outgoing import check_expiry
 
@@ -60,7 +62,7 @@ class Options:
     order_key: str | None = None  # None: that of its flow
     steps: tuple[str, ...] = field(default=DEFAULT)
     rate_per_s: float | None = 10.0
-    concurrency: int = 2000
+    concurrency: int = 8000  # four windows of RabbitMQ or Kafka
     waits_for: str | None = None
     wave_wait_s: int = 600
     stop_failed_percent: float = 5.0
@@ -127,9 +129,11 @@ def create_plan(
         stop_latency_times=options.stop_latency_times,
     )
     plan.save()
-    freeze_items(plan, letters, by=by)
+    _freeze(plan, letters, by=by)
     plan.wave_ends = wave_ends(plan.steps, plan.items_count)
-    plan.waits_for = options.waits_for or Plan.WaitsFor.PROCESSED
+    plan.waits_for = options.waits_for or (
+        Plan.WaitsFor.PROCESSED if do_receivers_report(plan.sent_flow_ids) else Plan.WaitsFor.CONFIRMED
+    )
     seal_plan(plan)
     audit(
         by,
@@ -139,6 +143,17 @@ def create_plan(
         details={"items": plan.items_count, "left_out": plan.figures["left_out"]},
     )
     return plan
+
+
+def _freeze(plan: Plan, letters: QuerySet[DeadLetter], *, by: Actor) -> None:
+    """Freeze; once more when retention deleted a letter of the selection meanwhile: the second look does not find it."""
+    for last in (False, False, True):
+        try:
+            with transaction.atomic():
+                return freeze_items(plan, letters, by=by)
+        except IntegrityError:
+            if last:
+                raise
 
 
 def _usual_order(letters: Any) -> str:
@@ -217,10 +232,13 @@ def pause_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     return move(plan, "pause", by=by, why=reason)
 
 
+@transaction.atomic
 def resume_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     """Go on where it stopped. What failed until now no longer counts against its bounds: the person has seen it."""
     forgiven = total_of(counts_of(plan))
     resumed = move(plan, "resume", by=by, why=reason, allowance_at=None, wave_released_at=None, forgiven=forgiven)
+    with connection.cursor() as cursor:
+        cursor.execute(AT_ONCE, [plan.pk])
     transaction.on_commit(partial(tell_plan, plan.pk))
     return resumed
 
@@ -234,15 +252,21 @@ def end_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     return ended
 
 
-# What an attempt may have brought to the broker is unknown, not withdrawn.
+# What may have left is unknown, not withdrawn: sent_at says when it first may have, see MARK in messages/replay/window.py.
 WITHDRAW = """
 WITH back AS (
-    UPDATE messaging_replay SET state = CASE WHEN attempt = 0 THEN 'withdrawn' ELSE 'unknown' END, finished_at = CASE WHEN attempt = 0 THEN now() END,
-           not_before = NULL, detail = 'its plan was stopped before it was sent'
-    WHERE plan_id = %s AND state = 'queued' RETURNING dead_letter_id, state
+    UPDATE messaging_replay SET state = CASE WHEN sent_at IS NULL THEN 'withdrawn' ELSE 'unknown' END,
+           finished_at = CASE WHEN sent_at IS NULL THEN now() END, not_before = NULL,
+           detail = CASE WHEN sent_at IS NULL THEN 'its plan was stopped before it was sent'
+                         ELSE 'its plan was stopped; an earlier attempt may have brought it to the broker: ' || detail END
+    WHERE state = 'queued' AND plan_id = %s RETURNING dead_letter_id, state
 )
 UPDATE messaging_deadletter d SET state = 'open' FROM back WHERE d.id = back.dead_letter_id AND back.state = 'withdrawn' AND d.state = 'replaying'
 """
+# Whoever resumes says that it is worth an attempt now.
+AT_ONCE = (
+    "UPDATE messaging_replay SET not_before = NULL WHERE state = 'queued' AND plan_id = %s AND not_before IS NOT NULL"
+)
 
 
 def withdraw(plan: Plan) -> None:

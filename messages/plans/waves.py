@@ -28,8 +28,9 @@ OUTCOMES = (
     LEFT_OUT,
     WITHDRAWN,
 )
-OVER = frozenset({"processed", "failed_again", "refused", LEFT_OUT, WITHDRAWN})
 FAILED = frozenset({"failed_again", "refused"})
+# What lets the next item of the same key go, by what the plan waits for.
+SETTLED = {"processed": ["processed", "withdrawn"], "confirmed": ["processed", "confirmed", "withdrawn"]}
 Counts = Mapping[str, int]  # {outcome: items}
 
 
@@ -59,12 +60,6 @@ def wave_ends(steps: Sequence[str], items: int) -> list[int]:
 
 def _share(match: re.Match[str]) -> Fraction:
     return Fraction(f"{match[1]}.{match[2] or 0}") / 100
-
-
-def is_over(counts: Counts, waits_for: str) -> bool:
-    """Whether every item of a wave has the outcome that the plan waits for: processed, or confirmed by the broker."""
-    over = OVER if waits_for == "processed" else OVER | {"confirmed"}
-    return all(outcome in over for outcome, items in counts.items() if items)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ from messages.replay.window import DUE, MOST_BYTES, Claimed, claim, mark, standi
 
 log = structlog.get_logger(__name__)
 PUBLISH_TIMEOUT_S = 20.0
+HELD_UP = (
+    "nothing was sent: its plan or its replays were stopped, or the worker was held up until its lease was nearly over"
+)
+ASK_AGAIN = 500  # replays: so often the plans of what is sent are asked for more
 LOOK_S = 2.0  # then another connection has its turn
 SWEEP_LOCK = 7_219_003
 SWEEP_S = (
@@ -52,8 +56,12 @@ def send_due(connection_id: int) -> int:
     Behind a full window there may be more: another worker is told, once the line has proved to work, and sends beside this one.
     """
     sent, told, until = 0, False, time.monotonic() + LOOK_S
+    asked = -ASK_AGAIN
     with line_to(connection_id) as line:
         while line and (window := claim(connection_id, line.at_once)):
+            if sent - asked >= ASK_AGAIN:
+                asked = sent
+                _ask_for_more(window)
             sent += len(window)
             _settle(line, window, _send(line, window))
             full = len(window) >= line.at_once or sum(one.dead_letter.size_bytes for one in window) >= MOST_BYTES
@@ -61,8 +69,19 @@ def send_due(connection_id: int) -> int:
                 told = True
                 tell_worker(connection_id)
             if not (full and line.sound) or time.monotonic() > until:
+                _ask_for_more(window)  # of those that may have only so many on their way
                 break
     return sent
+
+
+def _ask_for_more(window: Sequence[Claimed]) -> None:
+    """Have the plans of a window hand over what comes next, in this process: a task for it would wait behind the sending."""
+    for plan in {one.plan_id for one in window if one.plan_id is not None}:
+        try:
+            tasks.release_more(plan)
+        except Exception:  # of the plan, not of the window, which is sent in any case; the next tick does it
+            log.exception("plan_not_released", plan=plan)
+            connection.close_if_unusable_or_obsolete()
 
 
 def _send(line: Line, window: Sequence[Claimed]) -> Results:
@@ -135,7 +154,7 @@ def _hindered(line: Line, window: Sequence[Claimed]) -> dict[UUID, Published]:
         return _all(window, "unavailable", "nothing was sent: its receiver asks to be left alone")
     ours = set(now.ours)
     late = [one for one in window if one.pk not in ours]
-    return _all(late, "unavailable", "nothing was sent: the worker was held up until its lease was nearly over")
+    return _all(late, "unavailable", HELD_UP)
 
 
 def _record_sends(window: Sequence[Claimed]) -> None:

@@ -10,18 +10,32 @@ from uuid import UUID
 from django.db.backends.utils import CursorWrapper
 
 from messages.models import DataKey
+from messages.plans.states import ENDED
 from messages.retention.rules import GRACE, Going, Terms
 from messages.retention.tables import TABLES, condition
 
 CHUNK = 500
+ENDED_PLAN = "p.state IN (" + ", ".join(f"'{state}'" for state in sorted(ENDED)) + ")"
+IN_PLAN = f"""EXISTS (SELECT 1 FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id
+                  WHERE i.dead_letter_id = d.id AND NOT {ENDED_PLAN})"""  # noqa: S608  constants of ours
 
-# A letter stays while a later death points to it, or a worker has a replay of it in hand; restored meanwhile, it is open and stays.
+# A letter stays while a later death points to it, a worker has a replay of it in hand, or a plan that has not ended has it;
+# restored meanwhile, it is open and stays.
 LETTERS = """
 SELECT {what} FROM messaging_deadletter d
 WHERE d.environment_id = %s AND d.state = 'closed' AND d.closed_at < %s AND d.flow_id <> ALL(%s)
   AND NOT EXISTS (SELECT 1 FROM messaging_deadletter later WHERE later.previous_id = d.id)
   AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending'))
-"""
+  AND NOT {in_plan}
+""".replace("{in_plan}", IN_PLAN)
+# A plan goes after its last letter: its page would show nothing.
+PLANS = f"""
+DELETE FROM messaging_plan WHERE id IN (
+    SELECT p.id FROM messaging_plan p WHERE p.environment_id = %s AND {ENDED_PLAN} AND p.state_at < %s AND NOT p.flow_ids && %s::int8[]
+    AND NOT EXISTS (SELECT 1 FROM messaging_planitem i WHERE i.plan_id = p.id)
+    AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.plan_id = p.id)
+    ORDER BY p.id LIMIT {CHUNK} FOR UPDATE OF p SKIP LOCKED)
+"""  # noqa: S608  constants of ours
 REJECTS = """
 SELECT {what} FROM messaging_ingestreject i
 WHERE i.environment_id = %s AND (i.settled_at < %s OR (i.settled_at IS NULL AND i.received_at < %s))
@@ -74,7 +88,7 @@ def count_letters_on(cursor: CursorWrapper, terms: Terms, day: date, now: dateti
     parameters = _letters(terms, now)[1:] if is_open(terms) else []
     cursor.execute(
         "SELECT count(*) FROM messaging_deadletter d WHERE d.payload_on = %s AND d.environment_id = %s "  # noqa: S608  constants
-        f"AND (({due}) IS NOT TRUE OR EXISTS (SELECT 1 FROM messaging_deadletter later WHERE later.previous_id = d.id))",
+        f"AND (({due}) IS NOT TRUE OR {IN_PLAN} OR EXISTS (SELECT 1 FROM messaging_deadletter later WHERE later.previous_id = d.id))",
         [day, terms.environment_id, *parameters],
     )
     return int(cursor.fetchone()[0])
@@ -132,8 +146,17 @@ def delete_letters(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[
         cursor.execute("DELETE FROM messaging_payload WHERE stored_on = %s AND id = ANY(%s)", [day, on_day])
     ids = [pk for pk, _, _ in found]
     cursor.execute("DELETE FROM messaging_replay WHERE dead_letter_id = ANY(%s)", [ids])
+    cursor.execute("DELETE FROM messaging_planitem WHERE dead_letter_id = ANY(%s)", [ids])
     cursor.execute("DELETE FROM messaging_deadletter WHERE id = ANY(%s)", [ids])
     return "messaging_deadletter", len(ids), sum(size for _, _, size in found)
+
+
+def delete_plans(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[str, int, int]:
+    """Delete up to 500 plans that ended before letters closed then would go, and of which no item is left."""
+    if not is_open(terms):
+        return "messaging_plan", 0, 0
+    cursor.execute(PLANS, _letters(terms, now))
+    return "messaging_plan", cursor.rowcount, 0
 
 
 def delete_rejects(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[str, int, int]:

@@ -16,6 +16,7 @@ from console.core.errors import ConsoleError
 from messages.changes.items import ChangeItem
 from messages.dead_letters.items import DeadLetterItem
 from messages.ingest.native import EventItem
+from messages.plans import states
 from messages.replay.states import diagram
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -85,6 +86,15 @@ def test_the_json_schemas_are_those_of_the_structs():
 
 def test_the_state_diagram_of_replays_is_drawn_from_the_transitions():
     assert diagram() in (DOCS / "replay.md").read_text()
+
+
+def test_the_state_diagram_of_plans_is_drawn_from_the_transitions_and_says_what_each_means():
+    page = (DOCS / "replay.md").read_text()
+
+    assert states.diagram() in page
+    assert [
+        state for state, words in states.WORDS.items() if f"| {state.replace('_', ' ')} | {words} |" not in page
+    ] == []
 
 
 def test_every_rest_route_is_in_the_docs():

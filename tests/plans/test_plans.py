@@ -30,15 +30,10 @@ from messages.plans.services import (
 from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
 from messages.search.parse import parse_query
-from tests.factories import ROOT, actor, agent_key, environment, event, letter, memory_connection, person, push
+from tests.factories import ROOT, actor, agent_key, environment, event, letter, person, push
 
 pytestmark = pytest.mark.django_db
 FAST = Options(rate_per_s=None, waits_for="confirmed")
-
-
-@pytest.fixture
-def line():
-    return memory_connection()
 
 
 def letters(count, **changes):
@@ -141,7 +136,7 @@ def test_a_stopped_plan_takes_back_what_has_not_left(line):
 
 
 def test_a_plan_stops_itself_when_its_canary_fails(line):
-    plan = plan_of(letters(10), Options(rate_per_s=None))
+    plan = plan_of(letters(10), Options(rate_per_s=None, waits_for="processed"))
     begin(plan)
     send_due(line.pk)
     replay = Replay.objects.get(plan=plan)
@@ -158,7 +153,7 @@ def test_a_plan_stops_itself_when_its_canary_fails(line):
 
 
 def test_a_wave_waits_for_the_receivers_proof(line):
-    plan = plan_of(letters(2), Options(rate_per_s=None))
+    plan = plan_of(letters(2), Options(rate_per_s=None, waits_for="processed"))
     begin(plan)
     send_due(line.pk)
     assert advance_plan(plan.pk) == 0
@@ -173,7 +168,7 @@ def test_a_wave_waits_for_the_receivers_proof(line):
 
 def test_items_of_one_key_wait_for_those_before_them(line):
     chosen = letters(4, keys={"customer": "c1"})
-    plan = plan_of(chosen, Options(rate_per_s=None, steps=("100%",), order_key="customer"))
+    plan = plan_of(chosen, Options(rate_per_s=None, steps=("100%",), order_key="customer", waits_for="processed"))
     begin(plan)
     send_due(line.pk)
     assert list(Replay.objects.filter(plan=plan).values_list("dead_letter_id", flat=True)) == [chosen[0].pk]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, connection
+from django.db import DataError, IntegrityError, connection
 
 from console.audit.models import AuditEntry
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
@@ -22,6 +22,8 @@ from messages.models import (
     IngestReject,
     Message,
     Payload,
+    Plan,
+    PlanItem,
     Replay,
     RetentionPolicy,
     RetentionRun,
@@ -29,6 +31,8 @@ from messages.models import (
 from messages.payloads.queries import stored_content
 from messages.payloads.seal import PayloadUnreadable, seal
 from messages.payloads.services import data_key_for
+from messages.plans import services
+from messages.plans.services import end_plan, start_plan
 from messages.replay.sending import send_due
 from messages.replay.services import request_replay
 from messages.retention import run
@@ -36,6 +40,7 @@ from messages.retention.rules import Policy
 from messages.retention.run import run_daily, run_retention
 from messages.retention.services import lift_hold, place_hold
 from tests.factories import ROOT, agent_key, environment, event, letter, memory_connection, push, stored_letter
+from tests.plans.test_plans import plan_of
 from tests.retention.stored import EVENTS, TODAY, flow_of, in_days, partitions, rows_left, store
 
 pytestmark = pytest.mark.django_db
@@ -199,6 +204,40 @@ def test_a_closed_letter_goes_with_replays_and_payload_when_its_days_after_closi
     assert rows_left() == {"payload": 1}
     assert body_of(waiting)
     assert done(record, "messaging_deadletter") == [("deleted", 1)]
+
+
+def test_letters_of_an_ended_plan_go_with_it_and_those_of_a_running_one_stay():
+    memory_connection()
+    in_ended, in_running = stored_letter(), stored_letter(queue="other")
+    ended, running = (plan_of([one]) for one in (in_ended, in_running))
+    end_plan(ended, by=ROOT)
+    start_plan(running, by=ROOT, at=datetime.now(UTC) + timedelta(hours=1))
+    closed = datetime.now(UTC)
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=closed)
+
+    run_retention(now=in_days(32))
+
+    assert [one.pk for one in DeadLetter.objects.all()] == [in_running.pk]
+    assert [one.pk for one in Plan.objects.all()] == [running.pk]
+    assert PlanItem.objects.count() == 1
+
+
+def test_a_plan_frozen_while_retention_deletes_its_letters_is_made_without_them(monkeypatch: pytest.MonkeyPatch):
+    memory_connection()
+    going, staying = stored_letter(), stored_letter(queue="other")
+    freeze, asked = services.freeze_items, []
+
+    def meanwhile(plan: Plan, letters: Any, **by: Any) -> None:
+        if not asked:
+            asked.append(plan)
+            raise IntegrityError("the foreign key of an item: its letter was deleted meanwhile")
+        freeze(plan, letters.exclude(pk=going.pk), **by)
+
+    monkeypatch.setattr(services, "freeze_items", meanwhile)
+
+    plan = plan_of([going, staying])
+
+    assert [one.dead_letter_id for one in plan.items.all()] == [staying.pk]
 
 
 def test_a_restored_letter_is_open_again_and_stays():
