@@ -27,6 +27,7 @@ def expire_ledger() -> None:
     from messages.groups import retention as groups
     from messages.ingest import clocks, writer
     from messages.masking import hits
+    from messages.orders import services as orders
     from messages.saved import outbox
 
     outbox.expire_mails()
@@ -35,6 +36,7 @@ def expire_ledger() -> None:
     queues.expire_queue_readings()
     hits.expire_hits()
     groups.expire_hours()
+    orders.forget_orders()
 
 
 @shared_task(name="messaging.look_at_subscriptions")

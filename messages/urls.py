@@ -25,6 +25,7 @@ from messages.journeys import views as journeys
 from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
+from messages.orders import endpoints as replay_orders
 from messages.reconcile import views as reconcile
 from messages.reconcile import views_checks as reconcile_checks
 from messages.retention import views as retention
@@ -139,6 +140,8 @@ urlpatterns += [
     path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
     path("ingest/v1/mapped/<slug:slug>", ingest.mapped, name="ingest-mapped"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
+    path("ingest/v1/orders", replay_orders.orders, name="ingest-orders"),
+    path("ingest/v1/orders/results", replay_orders.results, name="ingest-order-results"),
 ]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------

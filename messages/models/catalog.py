@@ -105,12 +105,15 @@ class Connection(models.Model):
 
     name    what agents call this broker (the `broker` of a dead letter).
     secret  Fernet token; write-only: no page and no API ever returns it.
+    agent   it lives with this agent, which has address and credentials and sends what the console orders; null: the console sends.
     """
 
     environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="connections")
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=40)  # of a Family
-    address = models.CharField(max_length=500)  # URL without user and password
+    agent = models.ForeignKey("identity.Agent", models.PROTECT, null=True, related_name="connections")
+    agent_asked_at = models.DateTimeField(null=True)  # for orders, written at most every 10 s
+    address = models.CharField(max_length=500, blank=True)  # URL without user and password; none with an agent
     username = models.CharField(max_length=200, blank=True)
     secret = models.BinaryField(default=b"")
     options = models.JSONField(default=dict)
@@ -130,6 +133,11 @@ class Connection(models.Model):
                 name="connection_approved_at_and_by_agree",
                 condition=Q(approved_at__isnull=True, approved_by="")
                 | (Q(approved_at__isnull=False) & ~Q(approved_by="")),
+            ),
+            CheckConstraint(
+                name="connection_has_an_address_or_an_agent",
+                condition=Q(agent__isnull=False, address="", username="", secret=b"")
+                | (Q(agent__isnull=True) & ~Q(address="")),
             ),
         ]
         indexes = [Index(fields=["environment", "name"], name="connection_by_name")]
