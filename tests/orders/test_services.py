@@ -312,7 +312,7 @@ def test_agents_that_ask_at_once_get_each_replay_once(committed: None):
 
 def test_the_same_question_at_once_claims_once(committed: None):
     agents_connection()
-    replays = asked(5)
+    replays = asked(16)  # so that each of four would find four
     question, start, got = ask(most=4), threading.Barrier(4), []
 
     def work() -> None:
