@@ -26,6 +26,7 @@ from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
 from messages.orders import endpoints as replay_orders
+from messages.orders import views as two_way
 from messages.reconcile import views as reconcile
 from messages.reconcile import views_checks as reconcile_checks
 from messages.retention import views as retention
@@ -97,6 +98,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/connect/", connecting.connect, name="connect-broker"),
     path("connections/connect/landed", connecting.landed, name="connect-landed"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
+    path("connections/<int:pk>/place/", two_way.place, name="connection-place"),
+    path("agents/<int:pk>/order-secret/", two_way.secret, name="order-secret"),
+    path("agents/<int:pk>/order-secret/end/", two_way.end_secret, name="order-secret-end"),
     path("connections/<int:pk>/redrive/", redriving.redrive, name="connection-redrive"),
     path("connections/<int:pk>/redrive/cancel/", redriving.cancel, name="connection-redrive-cancel"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
@@ -144,6 +144,13 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def agent_is_silent(self) -> bool:
+        """Whether the agent that it lives with has not asked for orders for a minute, or never."""
+        if self.agent_id is None:
+            return False
+        return self.agent_asked_at is None or datetime.now(UTC) - self.agent_asked_at > timedelta(minutes=1)
 
     @property
     def held_until(self) -> datetime | None:
