@@ -128,7 +128,8 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
 @page
 def connections(request: PageRequest) -> HttpResponse:
     """The brokers and endpoints that replays may use; POST adds one, not yet approved. htmx asks for the form of another kind."""
-    agents = agents_to_live_with(request.actor, request.environment)
+    may_add = can_administer(request.actor, request.environment)
+    agents = agents_to_live_with(request.actor, request.environment) if may_add else []
     if request.method == "POST":
         form = ConnectionForm(request.POST, kind=request.POST.get("kind", ""), agents=agents)
         if form.is_valid():

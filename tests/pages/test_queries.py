@@ -44,7 +44,7 @@ BASELINE = {
     "/flows/": 10,
     "/changes/": 12,
     "/changes/?show=ahead": 12,
-    "/connections/": 9,
+    "/connections/": 10,
     "/agents/": 9,
     "/audit/": 8,
     "/settings/": 13,
