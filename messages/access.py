@@ -111,7 +111,7 @@ def visible_systems(actor: Actor) -> QuerySet[System]:
 
 
 def visible_connections(actor: Actor) -> QuerySet[Connection]:
-    return Connection.objects.filter(environment__in=visible_environments(actor)).select_related("environment")
+    return Connection.objects.filter(environment__in=visible_environments(actor)).select_related("environment", "agent")
 
 
 def visible_rejects(actor: Actor) -> QuerySet[IngestReject]:

@@ -30,6 +30,7 @@ def expire_ledger() -> None:
     from messages.groups import retention as groups
     from messages.ingest import clocks, writer
     from messages.masking import hits
+    from messages.orders import services as orders
     from messages.saved import outbox
 
     outbox.expire_mails()
@@ -39,6 +40,7 @@ def expire_ledger() -> None:
     hits.expire_hits()
     groups.expire_hours()
     answers.expire_answers()
+    orders.forget_orders()
 
 
 @shared_task(name="messaging.look_at_subscriptions")

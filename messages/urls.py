@@ -26,6 +26,8 @@ from messages.journeys import views as journeys
 from messages.journeys import views_links as links
 from messages.mappings import views as mapping
 from messages.masking import views as masking
+from messages.orders import endpoints as replay_orders
+from messages.orders import views as two_way
 from messages.plans import views as plans
 from messages.plans import views_edits as plan_edits
 from messages.plans import views_new as planning
@@ -126,6 +128,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/connect/", connecting.connect, name="connect-broker"),
     path("connections/connect/landed", connecting.landed, name="connect-landed"),
     path("connections/<int:pk>/", catalog.connection, name="connection"),
+    path("connections/<int:pk>/place/", two_way.place, name="connection-place"),
+    path("agents/<int:pk>/order-secret/", two_way.secret, name="order-secret"),
+    path("agents/<int:pk>/order-secret/end/", two_way.end_secret, name="order-secret-end"),
     path("connections/<int:pk>/redrive/", redriving.redrive, name="connection-redrive"),
     path("connections/<int:pk>/redrive/cancel/", redriving.cancel, name="connection-redrive-cancel"),
     path("connections/<int:pk>/<slug:action>", catalog.connection_action, name="connection-action"),
@@ -169,6 +174,8 @@ urlpatterns += [
     path("ingest/v1/changes", ingest.changes, name="ingest-changes"),
     path("ingest/v1/mapped/<slug:slug>", ingest.mapped, name="ingest-mapped"),
     path("ingest/v1/heartbeat", heartbeat, name="ingest-heartbeat"),
+    path("ingest/v1/orders", replay_orders.orders, name="ingest-orders"),
+    path("ingest/v1/orders/results", replay_orders.results, name="ingest-order-results"),
 ]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents.harvest.config import HarvestConfig, Queue
+from agents.harvest.config import HarvestConfig, Queue, ReplayBroker
 from agents.harvest.console import Console, ConsoleAway, ConsoleRefuses
 from agents.harvest.loop import open_source
-from messages.connectors import get_family
+from messages.connectors import get_connector, get_family
 from messages.connectors.base import CanTellAge, Source
 
 MARKS = {True: "yes", False: "NO", None: "?"}
@@ -31,8 +31,21 @@ def check(config: HarvestConfig) -> int:
         except ValueError as error:  # an address that its client takes for none
             found = [(False, f"reached: {error}")]
         fine &= _printed(iter([*found, *_of_folders(config, queue)]))
+    for broker in config.replays:
+        print(f"{broker.name} ({get_family(broker.kind).label})")
+        print("  would send the replays that the console orders over it, at most 100 at a time")
+        fine &= _printed(_of_sending(broker))
     print("everything can be harvested" if fine else "not everything works: see the lines with NO")
     return 0 if fine else 1
+
+
+def _of_sending(broker: ReplayBroker) -> Iterator[Answer]:
+    try:
+        with contextlib.closing(get_connector(broker.kind, broker.address)) as connector:
+            for one in connector.check(None):
+                yield one.answer, f"{one.question}: {one.detail}"
+    except ValueError as error:  # an address that its client takes for none
+        yield False, f"reached: {error}"
 
 
 def _printed(answers: Iterator[Answer]) -> bool:

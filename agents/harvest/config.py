@@ -46,11 +46,22 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayBroker:
+    """A broker over which this agent sends what the console orders: `replay = true`."""
+
+    name: str
+    kind: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestConfig:
     console: str
     key: str
     name: str
     queues: tuple[Queue, ...]
+    replays: tuple[ReplayBroker, ...] = ()
+    order_secret: str = field(default="", repr=False)
     batch: int = 200
     heartbeat_s: float = 10.0
     state: str = ""  # folder
@@ -71,13 +82,20 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> HarvestC
     if not key:
         raise BadConfig(f"{path}: write key_env, key_file or key: the agent key of this harvester")
     queues = tuple(queue for broker in raw.get("broker", []) for queue in _queues(broker, environ, path))
-    if not queues:
+    replays = tuple(_replay_broker(one, environ, path) for one in raw.get("broker", []) if _sends(one, path))
+    if not queues and not replays:
         raise BadConfig(f"{path}: no queue is named; add [[broker]] with [[broker.queue]]")
+    order_secret = _secret(raw, "order_secret", environ, path)
+    if replays and not order_secret:
+        words = "the order secret of this agent, made on its page under Agents"
+        raise BadConfig(f"{path}: replay = true needs order_secret_env, order_secret_file or order_secret: {words}")
     name = str(raw.get("name") or "harvester")
     batch = _number(raw, "batch", 200, 1, MOST_IN_HAND, str(path), whole=True)
     # Of this harvester alone: a second one of the same file has a name of its own.
     state = Path(str(raw.get("state") or f"{path}.state")).expanduser() / quote(name, safe="")
-    return HarvestConfig(console=console, key=key, name=name, queues=queues, batch=int(batch), state=str(state))
+    return HarvestConfig(
+        console=console, key=key, name=name, queues=queues, replays=replays, order_secret=order_secret, batch=int(batch), state=str(state)
+    )  # fmt: skip
 
 
 def _secret(table: Mapping[str, Any], name: str, environ: Mapping[str, str], path: Path) -> str:
@@ -99,21 +117,41 @@ def _queues(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -
     if not name:
         raise BadConfig(f"{path}: a [[broker]] needs a name: the console finds the connection for replays by it")
     kinds = sorted(family.kind for family in families() if family.source)
-    if kind not in kinds:
+    if kind not in kinds and (broker.get("queue") or not _sends(broker, path)):
         raise BadConfig(f"{path}: broker {name}: kind is one of {', '.join(kinds)}, not “{kind}”")
+    address = _address(broker, environ, path)
+    return [_queue(queue, name, kind, address, path) for queue in broker.get("queue", [])]
+
+
+def _sends(broker: Mapping[str, Any], path: Path) -> bool:
+    sends = broker.get("replay", False)
+    if not isinstance(sends, bool):
+        raise BadConfig(f"{path}: broker {broker.get('name', '')}: replay is true or false")
+    return sends
+
+
+def _replay_broker(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -> ReplayBroker:
+    name, kind = str(broker["name"]), str(broker.get("kind", ""))
+    kinds = sorted(family.kind for family in families() if family.connector)
+    if kind not in kinds:
+        raise BadConfig(f"{path}: broker {name}: with replay = true, kind is one of {', '.join(kinds)}, not “{kind}”")
+    return ReplayBroker(name=name, kind=kind, address=_address(broker, environ, path))
+
+
+def _address(broker: Mapping[str, Any], environ: Mapping[str, str], path: Path) -> Address:
+    name = broker["name"]
     url = _secret(broker, "address", environ, path)
     if not url:
         raise BadConfig(f"{path}: broker {name} needs an address")
     options = broker.get("options", {})
     if not isinstance(options, dict):
         raise BadConfig(f"{path}: broker {name}: options is a table, [broker.options]")
-    address = Address(
+    return Address(
         url=url,
         username=str(broker.get("username", "")),
         secret=_secret(broker, "secret", environ, path),
         options=options,
     )
-    return [_queue(queue, name, kind, address, path) for queue in broker.get("queue", [])]
 
 
 def _queue(table: Mapping[str, Any], broker: str, kind: str, address: Address, path: Path) -> Queue:

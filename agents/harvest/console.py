@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.sdk.transport import ConsoleAway, ConsoleRefuses, Transport
+from messages.orders.wire import ORDERS, RESULTS, SIGNATURE, Ask, sign
 
 __all__ = ["Console", "ConsoleAway", "ConsoleRefuses"]
 
@@ -30,3 +31,12 @@ class Console(Transport):
 
     def heartbeat(self, report: dict[str, object]) -> None:
         self.post("/ingest/v1/heartbeat", json.dumps(report).encode(), {})
+
+    def ask_for_order(self, ask: Ask, *, secret: str) -> dict[str, Any]:
+        """Return {"order", "signature"}, or {"order": None, "words", "again_s"} when there is nothing to send. Raises as above."""
+        data = ask.data()
+        return self.post(ORDERS, data, {SIGNATURE: sign(secret, "ask", data)})
+
+    def report_results(self, data: bytes, *, secret: str) -> dict[str, Any]:
+        """Say what became of the items of an order; the same twice is harmless. Raises as above."""
+        return self.post(RESULTS, data, {SIGNATURE: sign(secret, "results", data)})

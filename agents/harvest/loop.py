@@ -24,6 +24,7 @@ from agents.harvest.config import HarvestConfig, Queue
 from agents.harvest.console import Console, ConsoleAway, ConsoleRefuses
 from agents.harvest.seen import Seen, note_file, queue_mark
 from agents.harvest.spooling import Letter, LetterSpool
+from agents.replay.sender import ReplaySender
 from messages.connectors import get_source
 from messages.connectors.base import BrokerUnavailable, CanPeek, CanTellAge, KeepsLine, Received, Source
 
@@ -344,25 +345,29 @@ def by_size(received: Sequence[Received]) -> list[list[Received]]:
 
 
 def harvest(config: HarvestConfig) -> int:
-    """Harvest every queue until SIGTERM or SIGINT; returns 0."""
+    """Harvest every queue, and send what the console orders, until SIGTERM or SIGINT; returns 0."""
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
     threads = [QueueHarvester(config, queue, stopping) for queue in config.queues]
-    for thread in threads:
+    senders = [ReplaySender(config, broker, stopping, log) for broker in config.replays]
+    for thread in (*threads, *senders):
         thread.start()
-    log("started", console=config.console, queues=[f"{q.broker}/{q.name}" for q in config.queues])
+    queues, replays = [f"{q.broker}/{q.name}" for q in config.queues], [one.name for one in config.replays]
+    log("started", console=config.console, queues=queues, replays=replays)
     console = Console(config.console, config.key, timeout_s=10)
     while not stopping.is_set():
-        _heartbeat(console, threads)
+        _heartbeat(console, threads, senders)
         stopping.wait(config.heartbeat_s)
     for thread in threads:
         thread.join(timeout=20)
+    for sender in senders:
+        sender.join(timeout=45)  # what is being sent has its result by then
     log("stopped", harvested=sum(thread.tally.harvested for thread in threads))
     return 0
 
 
-def _heartbeat(console: Console, threads: Sequence[QueueHarvester]) -> None:
+def _heartbeat(console: Console, threads: Sequence[QueueHarvester], senders: Sequence[ReplaySender]) -> None:
     report = [
         {
             "broker": t.queue.broker,
@@ -378,9 +383,8 @@ def _heartbeat(console: Console, threads: Sequence[QueueHarvester]) -> None:
         for t in threads
     ]
     spooled = sum(t.tally.spooled for t in threads)
+    said = {"version": VERSION, "sent_at": datetime.now(UTC).isoformat(), "queues": report, "spooled": spooled}
     try:
-        console.heartbeat(
-            {"version": VERSION, "sent_at": datetime.now(UTC).isoformat(), "queues": report, "spooled": spooled}
-        )
+        console.heartbeat(said | {"replays": [one.told() for one in senders]})
     except (ConsoleAway, ConsoleRefuses) as error:
         log("heartbeat_failed", words=str(error))

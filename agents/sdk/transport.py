@@ -32,11 +32,12 @@ class ConsoleRefuses(Exception):
 
 @dataclass(slots=True)
 class Transport:
-    """One connection, kept open; not shared between threads."""
+    """One connection, kept open; not shared between threads. most_bytes: of an answer, which is cut there."""
 
     base: str
     key: str
     timeout_s: float = 60.0
+    most_bytes: int = 1_000_000
     _connection: http.client.HTTPConnection | None = None
 
     def post(self, path: str, plain: bytes, more: dict[str, str]) -> dict[str, Any]:
@@ -69,7 +70,7 @@ class Transport:
             answer = connection.getresponse()
             if cut_off and answer.status < 400:
                 raise cut_off
-            text, told = answer.read(1_000_000), {name.lower(): value for name, value in answer.headers.items()}
+            text, told = answer.read(self.most_bytes), {name.lower(): value for name, value in answer.headers.items()}
             return text, answer.status, pause_s(told, failed=True, now=datetime.now(UTC))
         except (OSError, http.client.HTTPException) as error:
             self.close()

@@ -21,6 +21,7 @@ from console.identity.administration import end_agent_key, issue_agent_key
 from console.identity.pages import PageRequest, page
 from messages.ingest.clocks import latest_readings
 from messages.ingest.quotas import number_of, set_quota
+from messages.orders.queries import order_secret_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -70,6 +71,7 @@ def _detail(request: PageRequest, pk: int) -> dict[str, Any]:
         "clocks": latest_readings([found], now=timezone.now()).get(found.pk, []),
         "keys": found.keys.all() if may_change else [],
         "may_change": may_change,
+        "order_secret": order_secret_of(found),
         "default_events": settings.AGENT_EVENTS_PER_S,
         "default_bytes": settings.AGENT_BYTES_PER_S,
         "history": object_history("agent", str(pk))[:20] if may_change else [],

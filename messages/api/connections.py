@@ -31,6 +31,7 @@ from messages.catalog.connections import (
     withdraw_connection,
 )
 from messages.catalog.queues import queues_of
+from messages.orders.queries import get_visible_agent_named
 
 
 class ConnectionIn(serializers.Serializer[Any]):
@@ -39,7 +40,10 @@ class ConnectionIn(serializers.Serializer[Any]):
     environment = serializers.SlugField()
     name = serializers.CharField(max_length=120, help_text="What the harvester calls this broker.")
     kind = serializers.CharField(max_length=40)
-    address = serializers.CharField(max_length=500)
+    agent = serializers.CharField(
+        max_length=120, required=False, help_text="It lives with this agent, which has the rest of what stands here."
+    )
+    address = serializers.CharField(max_length=500, allow_blank=True, default="")
     username = serializers.CharField(max_length=200, allow_blank=True, default="")
     secret = serializers.CharField(
         max_length=2000, allow_blank=True, trim_whitespace=False, default="", write_only=True
@@ -143,7 +147,9 @@ class Connections(View):
         environment = get_visible_environment(self.actor, asked.pop("environment"))
         management = asked.pop("management")
         options = {"management": management} if management else {}
-        made = create_connection(environment, **asked, options=options, by=self.actor)
+        named = asked.pop("agent", "")
+        agent = get_visible_agent_named(self.actor, environment, named) if named else None
+        made = create_connection(environment, **asked, options=options, agent=agent, by=self.actor)
         return Response(out.ConnectionOut(made).data, status=201)
 
 

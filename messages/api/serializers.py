@@ -264,6 +264,12 @@ class ConnectionOut(serializers.ModelSerializer[Connection]):
 
     environment = serializers.SlugField(source="environment.slug")
     has_secret = serializers.SerializerMethodField()
+    agent = serializers.CharField(
+        source="agent.name",
+        allow_null=True,
+        default=None,
+        help_text="It lives with this agent; null: the console sends.",
+    )
 
     class Meta:
         model = Connection
@@ -272,6 +278,8 @@ class ConnectionOut(serializers.ModelSerializer[Connection]):
             "environment",
             "name",
             "kind",
+            "agent",
+            "agent_asked_at",
             "address",
             "username",
             "has_secret",

@@ -14,7 +14,7 @@ from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
-from console.identity.models import Environment
+from console.identity.models import Agent, Environment
 from messages.connectors import UnknownFamily, families, get_connector, get_family
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, Connector, Family, Found, Option
 from messages.connectors.wire import is_forbidden
@@ -26,6 +26,12 @@ class ConnectionInvalid(Invalid):
     """The address or kind of a connection cannot be used."""
 
     code = "connection_invalid"
+
+
+class LivesWithAgent(ConnectionInvalid):
+    """The console cannot ask this broker: the connection lives with an agent, which has address and credentials."""
+
+    code = "lives_with_agent"
 
 
 class CannotDiscover(Invalid):
@@ -126,32 +132,76 @@ def check_options(kind: str, options: Mapping[str, Any]) -> None:
 
 
 def create_connection(
-    environment: Environment, *, name: str, kind: str, address: str, username: str = "", secret: str = "", by: Actor,
-    options: Mapping[str, Any] | None = None,
+    environment: Environment, *, name: str, kind: str, address: str = "", username: str = "", secret: str = "", by: Actor,
+    options: Mapping[str, Any] | None = None, agent: Agent | None = None,
 ) -> Connection:  # fmt: skip
-    """Make a connection, not yet approved; `name` is what agents call this broker."""
+    """Make a connection, not yet approved; `name` is what agents call this broker.
+
+    agent  it lives with this agent, which has the rest: address, credentials and options stay empty.
+    """
     check_can_administer(by, environment)
-    check_address(kind, address)
-    check_options(kind, options or {})
+    if agent is None:
+        check_address(kind, address)
+        check_options(kind, options or {})
+    else:
+        _check_place(environment, kind, agent)
+        address, username, secret, options = "", "", "", {}
     if not name.strip() or "\x00" in name + address + username:
         raise ConnectionInvalid("a connection needs a name: what the harvester calls this broker")
-    _connector(kind, Address(url=address)).close()  # asks nobody: it refuses what could never be asked
+    if agent is None:
+        _connector(kind, Address(url=address)).close()  # asks nobody: it refuses what could never be asked
     try:
         with transaction.atomic():
             connection = Connection.objects.create(
                 environment=environment, name=name.strip()[:120], kind=kind, address=address[:500], username=username[:200],
-                secret=seal_secret(secret), options=dict(options or {}),
+                secret=seal_secret(secret), options=dict(options or {}), agent=agent,
             )  # fmt: skip
             record_audit(
                 by,
                 "connection.created",
                 connection,
                 environment=environment,
-                details={"kind": kind, "address": address},
+                details={"kind": kind, "agent": agent.name} if agent else {"kind": kind, "address": address},
             )
     except IntegrityError as error:
         raise ConnectionExists(f"{environment.slug} has a connection {name} already") from error
     return connection
+
+
+def _check_place(environment: Environment, kind: str, agent: Agent) -> None:
+    if agent.environment_id != environment.pk:
+        raise ConnectionInvalid(f"{agent.name} is an agent of another environment")
+    if kind not in {family.kind for family in connection_families()}:
+        raise ConnectionInvalid(f"there is no connection kind “{kind[:40]}” over which something can be sent")
+
+
+def move_connection(connection: Connection, *, agent: Agent | None, address: str = "", by: Actor) -> None:
+    """Let a connection live with an agent, or with the console again at this address; it is to be approved anew.
+
+    Credentials and options do not move: the agent has its own, and the console is given them afterwards.
+    """
+    check_can_administer(by, connection.environment)
+    if agent is None:
+        check_address(connection.kind, address)
+    else:
+        _check_place(connection.environment, connection.kind, agent)
+        address = ""
+    with transaction.atomic():
+        Connection.objects.filter(pk=connection.pk).update(
+            agent=agent, agent_asked_at=None, address=address[:500], username="", secret=b"", options={}, approved_at=None,
+            approved_by="", not_before=None, checked_at=None, check_result=[], updated_at=datetime.now(UTC),
+        )  # fmt: skip
+        details = {"agent": agent.name} if agent else {"address": address[:500]}
+        record_audit(by, "connection.moved", connection, environment=connection.environment, details=details)
+    connection.refresh_from_db()
+
+
+def _check_has_address(connection: Connection) -> None:
+    if connection.agent is not None:
+        raise LivesWithAgent(
+            f"{connection.name} lives with the agent {connection.agent.name}, which has its address and credentials: "
+            "`python -m agents check` asks the broker there"
+        )
 
 
 def approve_connection(connection: Connection, *, by: Actor) -> None:
@@ -183,6 +233,7 @@ def rotate_secret(
              secret to an address of their own could read it.
     """
     check_can_administer(by, connection.environment)
+    _check_has_address(connection)
     check_options(connection.kind, options or {})
     kept = connection.options if options is None else {**connection.options, **options}
     with transaction.atomic():
@@ -194,7 +245,8 @@ def rotate_secret(
 
 
 def connector_of(connection: Connection) -> Connector:
-    """Return the connector of this connection, ready to publish."""
+    """Return the connector of this connection, ready to publish; raises ConnectionInvalid."""
+    _check_has_address(connection)
     address = Address(
         url=connection.address,
         username=connection.username,

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from console.identity.models import Team
+from console.identity.models import Agent, Team
 from messages.catalog.connecting import LONGEST_QUEUE, MOST_QUEUES, Wanted, why_not
 from messages.catalog.connections import ConnectionInvalid, check_address, connection_families, harvested_families
 from messages.catalog.replaying import (
@@ -93,7 +93,12 @@ class ConnectionForm(forms.Form):
 
     name = forms.CharField(max_length=120, help_text="What the harvester calls this broker in harvest.toml.")
     kind = forms.ChoiceField(choices=lambda: [(family.kind, family.label) for family in connection_families()])
-    address = forms.CharField(max_length=500)
+    agent = forms.ChoiceField(
+        required=False,
+        label="Lives with",
+        help_text="With an agent: it has address and credentials, and sends what is ordered.",
+    )
+    address = forms.CharField(max_length=500, required=False)
     username = forms.CharField(
         max_length=200, required=False, label="User name", widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
@@ -102,8 +107,14 @@ class ConnectionForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text="Stored encrypted; no page and no API shows it again.",
     )  # fmt: skip
 
-    def __init__(self, data: Any = None, *, kind: str = "", **more: Any) -> None:
+    def __init__(self, data: Any = None, *, kind: str = "", agents: Iterable[Agent] = (), **more: Any) -> None:
         super().__init__(data, **more)
+        self.by_id = {str(agent.pk): agent for agent in agents}
+        place = self.fields["agent"]
+        assert isinstance(place, forms.ChoiceField)
+        place.choices = [("", "the console, which sends itself"), *((pk, one.name) for pk, one in self.by_id.items())]
+        if not self.by_id:
+            del self.fields["agent"]
         families = {family.kind: family for family in connection_families()}
         self.family = families.get(kind)
         address = self.fields["address"]
@@ -116,11 +127,18 @@ class ConnectionForm(forms.Form):
                 self.fields[f"option_{option.name}"] = forms.CharField(
                     max_length=500, required=False, label=option.label, help_text=option.help
                 )
-            self.order_fields(["kind", "name", "address"])
+            self.order_fields(["kind", "name", "agent", "address"])
+
+    def clean(self) -> dict[str, Any]:
+        said = super().clean() or {}
+        if not said.get("agent") and not said.get("address") and "address" not in self.errors:
+            self.add_error("address", "This field is required.")
+        return said
 
     def connection(self) -> dict[str, Any]:
         """Return the validated form as what the service takes."""
         said = dict(self.cleaned_data)
+        said["agent"] = self.by_id.get(said.pop("agent", ""))
         options = {name.removeprefix("option_"): said.pop(name) for name in list(said) if name.startswith("option_")}
         return said | {"options": {name: value for name, value in options.items() if value}}
 

@@ -56,7 +56,7 @@ class Standing:
 
 def offers_redrive(connection: Connection) -> bool:
     """Whether brokers of this connection's kind send queues back by themselves."""
-    return can_redrive(connection.kind, settings.CONSOLE_FAMILIES)
+    return connection.agent_id is None and can_redrive(connection.kind, settings.CONSOLE_FAMILIES)
 
 
 def standing_of(connection: Connection, queue: str, *, by: Actor, now: datetime) -> Standing:

@@ -44,6 +44,7 @@ from messages.changes.queries import changes_before
 from messages.figures.asking import asked_time
 from messages.figures.views import figures_context
 from messages.models import Connection, Flow
+from messages.orders.queries import agents_to_live_with
 from messages.plans.stops import stops_of
 from messages.retention.policies import hold_of_flow
 from messages.search.quoting import quoted
@@ -129,8 +130,10 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
 @page
 def connections(request: PageRequest) -> HttpResponse:
     """The brokers and endpoints that replays may use; POST adds one, not yet approved. htmx asks for the form of another kind."""
+    may_add = can_administer(request.actor, request.environment)
+    agents = agents_to_live_with(request.actor, request.environment) if may_add else []
     if request.method == "POST":
-        form = ConnectionForm(request.POST, kind=request.POST.get("kind", ""))
+        form = ConnectionForm(request.POST, kind=request.POST.get("kind", ""), agents=agents)
         if form.is_valid():
             try:
                 made = create_connection(request.environment, **form.connection(), by=request.actor)
@@ -142,8 +145,8 @@ def connections(request: PageRequest) -> HttpResponse:
         status = 422
     else:
         kind = asked_text(request, "kind", most=40)
-        typed = {name: asked_text(request, name) for name in ("name", "address", "username")}
-        form, status = ConnectionForm(kind=kind, initial={**typed, "kind": kind}), 200
+        typed = {name: asked_text(request, name) for name in ("name", "agent", "address", "username")}
+        form, status = ConnectionForm(kind=kind, initial={**typed, "kind": kind}, agents=agents), 200
     context = {**_connections(request), "form": form}
     return render_page(request, "messaging/connections.html", "messaging/_connection_form.html", context, status=status)
 
@@ -162,11 +165,12 @@ def _connections(request: PageRequest) -> dict[str, Any]:
 @page
 def connection(request: PageRequest, pk: int) -> HttpResponse:
     """One connection: what the last test answered, whether replays may use it, the queues behind it."""
-    context = _connection(request, get_visible_connection(request.actor, pk))
+    context = connection_context(request, get_visible_connection(request.actor, pk))
     return render_page(request, "messaging/connection.html", "messaging/_connection_queues.html", context)
 
 
-def _connection(request: PageRequest, found: Connection, refusal: str = "") -> dict[str, Any]:
+def connection_context(request: PageRequest, found: Connection, refusal: str = "") -> dict[str, Any]:
+    """Return what the page of a connection shows."""
     answers = {True: "yes", False: "no", None: "not asked"}
     may_change = can_administer(request.actor, found.environment)
     return {
@@ -178,6 +182,7 @@ def _connection(request: PageRequest, found: Connection, refusal: str = "") -> d
         "may_change": may_change,
         "redrives": offers_redrive(found) and can_redrive(request.actor, found),
         "history": object_history("connection", str(found.pk))[:20] if may_change else [],
+        "agents": agents_to_live_with(request.actor, found.environment) if may_change else [],
         "refusal": refusal,
     }
 
@@ -226,7 +231,9 @@ def connection_action(request: PageRequest, pk: int, action: str) -> HttpRespons
                     options=options,
                 )
     except ConsoleError as refusal:
-        return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
+        return render(
+            request, "messaging/connection.html", connection_context(request, found, str(refusal)), status=422
+        )
     flash.success(request, f"{found.name}: {DONE[action]}")
     return seen(reverse("connection", args=[pk]))
 
@@ -236,8 +243,10 @@ def _discover(request: PageRequest, found: Connection) -> HttpResponse:
     try:
         offered = discover_queues(found, by=request.actor)
     except ConsoleError as refusal:
-        return render(request, "messaging/connection.html", _connection(request, found, str(refusal)), status=422)
-    context = _connection(request, found)
+        return render(
+            request, "messaging/connection.html", connection_context(request, found, str(refusal)), status=422
+        )
+    context = connection_context(request, found)
     read = {one.queue for one in context["queues"]}
     context |= {
         "looked": True,

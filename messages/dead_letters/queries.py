@@ -53,7 +53,7 @@ def last_done_to(letters: Sequence[DeadLetter], actions: Collection[str]) -> dic
 
 def replays_of(letter: DeadLetter) -> list[Replay]:
     """Return the replays of a letter, newest first."""
-    return list(letter.replays.select_related("connection", "plan").defer("plan__edits")[:20])
+    return list(letter.replays.select_related("connection__agent", "plan").defer("plan__edits")[:20])
 
 
 def later_of(actor: Actor, letter: DeadLetter) -> DeadLetter | None:

@@ -38,12 +38,26 @@ class QueueReport(msgspec.Struct, frozen=True, kw_only=True):
     error: Annotated[str, Meta(max_length=2000)] = ""
 
 
+class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent says of one broker over which it sends replays: its items by result since it started, when it last had an answer."""
+
+    broker: Label
+    kind: Annotated[str, Meta(max_length=40)] = ""
+    confirmed: Count = 0
+    refused: Count = 0
+    unavailable: Count = 0
+    unknown: Count = 0
+    asked_at: Annotated[datetime, Meta(tz=True)] | None = None
+    error: Annotated[str, Meta(max_length=2000)] = ""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """`sent_at`: the agent's own clock at the sending."""
 
     version: Label = ""
     sent_at: Annotated[datetime, Meta(tz=True)] | None = None
     queues: Annotated[list[QueueReport], Meta(max_length=1000)] = []
+    replays: Annotated[list[ReplayReport], Meta(max_length=100)] = []
     spooled: int = 0
 
 

@@ -9,6 +9,7 @@ from messages.models.groups import FailureGroup, GroupHour, GroupNote, GroupRule
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
 from messages.models.mappings import Mapping
 from messages.models.masking import MaskingHit, MaskingRule
+from messages.models.orders import OrderSecret, ReplayOrder
 from messages.models.plans import Plan, PlanItem, ReplayStop
 from messages.models.reconcile import ReconciledKey, Reconciliation, ReconciliationCheck
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
@@ -52,6 +53,7 @@ __all__ = [
     "MaskingRule",
     "Message",
     "MessageStatus",
+    "OrderSecret",
     "OutboxMail",
     "Payload",
     "Plan",
@@ -61,6 +63,7 @@ __all__ = [
     "Reconciliation",
     "ReconciliationCheck",
     "Replay",
+    "ReplayOrder",
     "ReplayStop",
     "RetentionPolicy",
     "RetentionRun",

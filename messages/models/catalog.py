@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
@@ -105,12 +105,15 @@ class Connection(models.Model):
 
     name    what agents call this broker (the `broker` of a dead letter).
     secret  Fernet token; write-only: no page and no API ever returns it.
+    agent   it lives with this agent, which has address and credentials and sends what the console orders; null: the console sends.
     """
 
     environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="connections")
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=40)  # of a Family
-    address = models.CharField(max_length=500)  # URL without user and password
+    agent = models.ForeignKey("identity.Agent", models.PROTECT, null=True, related_name="connections")
+    agent_asked_at = models.DateTimeField(null=True)  # for orders, written at most every 10 s
+    address = models.CharField(max_length=500, blank=True)  # URL without user and password; none with an agent
     username = models.CharField(max_length=200, blank=True)
     secret = models.BinaryField(default=b"")
     options = models.JSONField(default=dict)
@@ -131,11 +134,23 @@ class Connection(models.Model):
                 condition=Q(approved_at__isnull=True, approved_by="")
                 | (Q(approved_at__isnull=False) & ~Q(approved_by="")),
             ),
+            CheckConstraint(
+                name="connection_has_an_address_or_an_agent",
+                condition=Q(agent__isnull=False, address="", username="", secret=b"")
+                | (Q(agent__isnull=True) & ~Q(address="")),
+            ),
         ]
         indexes = [Index(fields=["environment", "name"], name="connection_by_name")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def agent_is_silent(self) -> bool:
+        """Whether the agent that it lives with has not asked for orders for a minute, or never."""
+        if self.agent_id is None:
+            return False
+        return self.agent_asked_at is None or datetime.now(UTC) - self.agent_asked_at > timedelta(minutes=1)
 
     @property
     def held_until(self) -> datetime | None:

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from console.audit.services import record_audit
 from console.core.errors import ConfigurationError
 from console.identity.actor import Actor
-from messages.models import Connection, DataKey, Mapping
+from messages.models import Connection, DataKey, Mapping, OrderSecret
 from messages.payloads.master import master_keys, open_text, open_with, seal_text, unwrap, unwrap_with, wrap
 from messages.payloads.seal import PayloadUnreadable
 
@@ -33,6 +33,7 @@ class Rotation:
     data_keys: int = 0
     connections: int = 0
     mappings: int = 0
+    order_secrets: int = 0
     unreadable: int = 0
 
 
@@ -52,6 +53,9 @@ def rotate_master_key(*, by: Actor, make: bool) -> Rotation:
         done.unreadable += row is None
     for row in _in_chunks(Mapping.objects.exclude(secret=b""), _reseal):
         done.mappings += row is True
+        done.unreadable += row is None
+    for row in _in_chunks(OrderSecret.objects.all(), _reseal):
+        done.order_secrets += row is True
         done.unreadable += row is None
     details = asdict(done)
     record_audit(by, "master_key.rotated", DataKey(), object_id="master key", label="master key", details=details)
@@ -87,7 +91,10 @@ def _is_under_way() -> bool:
     if any(unwrap_with(present, bytes(w)) is None and unwrap_with(previous, bytes(w)) for w in wrapped):
         return True
     tokens = chain(
-        *(rows.objects.exclude(secret=b"").values_list("secret", flat=True) for rows in (Connection, Mapping))
+        *(
+            rows.objects.exclude(secret=b"").values_list("secret", flat=True)
+            for rows in (Connection, Mapping, OrderSecret)
+        )
     )
     return any(open_with(present, bytes(t)) is None and open_with(previous, bytes(t)) is not None for t in tokens)
 
@@ -117,7 +124,7 @@ def _rewrap(row: DataKey) -> bool | None:
     return True
 
 
-def _reseal(row: Connection | Mapping) -> bool | None:
+def _reseal(row: Connection | Mapping | OrderSecret) -> bool | None:
     token = bytes(row.secret)
     if open_with(master_keys()[0], token) is not None:
         return False

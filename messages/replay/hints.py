@@ -47,6 +47,8 @@ def _left_behind(letter: DeadLetter) -> list[str]:
 
 def _of_broker(letter: DeadLetter, by: Actor) -> list[str]:
     connection = check_replayable(letter)
+    if connection.agent_id is not None:
+        return ["the broker is not asked what to mind: its connection lives with an agent"]
     content = stored_content(letter.environment_id, letter.pk, letter.payload_on)
     connector = connector_of(connection)
     if content is None or not isinstance(connector, CanHint):

@@ -23,7 +23,7 @@ MOST_KEPT = 8
 IDLE_S = 15.0
 
 # What a line depends on, of the connection `c` of a statement; approval too, so that one withdrawn and given again is a new line.
-VERSION = "md5(ROW(c.kind, c.address, c.username, c.secret, c.options, c.approved_at)::text)"
+VERSION = "md5(ROW(c.kind, c.address, c.username, c.secret, c.options, c.approved_at, c.agent_id)::text)"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -59,7 +59,11 @@ _guard = threading.Lock()  # the worker's thread against the timers that close w
 
 @contextlib.contextmanager
 def line_to(connection_id: int) -> Iterator[Line | None]:
-    """Lend the line of this connection, the kept one while its row says the same; None when there is no such connection."""
+    """Lend the line of this connection, the kept one while its row says the same; None when no worker may send over it.
+
+    That is when there is none, and when it lives with an agent, which asks for what is due itself: then a worker only refuses, when
+    the connection is not approved.
+    """
     line = _open(connection_id)
     try:
         yield line
@@ -75,22 +79,30 @@ def line_to(connection_id: int) -> Iterator[Line | None]:
 
 
 def _open(connection_id: int) -> Line | None:
+    version = version_of(connection_id)
+    if (kept := _take(connection_id)) is not None:
+        if kept.version == version:
+            return kept
+        kept.close()
+    return _made(connection_id, version) if version else None
+
+
+def version_of(connection_id: int) -> str | None:
+    """Return what a line over this connection depends on, None when there is no such connection."""
     with database.cursor() as cursor:
         cursor.execute(f"SELECT {VERSION} FROM messaging_connection c WHERE c.id = %s", [connection_id])  # noqa: S608  a constant
         row = cursor.fetchone()
-    if (kept := _take(connection_id)) is not None:
-        if row and kept.version == row[0]:
-            return kept
-        kept.close()
-    return _made(connection_id, row[0]) if row else None
+    return str(row[0]) if row else None
 
 
-def _made(connection_id: int, version: str) -> Line:
+def _made(connection_id: int, version: str) -> Line | None:
     found = Connection.objects.get(pk=connection_id)
     line = Line(connection_id=connection_id, version=version)
     if found.approved_at is None:
         line.refusal = f"the connection {found.name} is not approved any more"
         return line
+    if found.agent_id is not None:
+        return None
     try:
         line.connector = connector_of(found)
     except Exception as error:  # noqa: BLE001  a broken key or kind must end in a state with words, not in a loop

@@ -63,7 +63,7 @@ def send_due(connection_id: int) -> int:
                 asked = sent
                 _ask_for_more(window)
             sent += len(window)
-            _settle(line, window, _send(line, window))
+            settle(line, window, _send(line, window))
             full = len(window) >= line.at_once or sum(one.dead_letter.size_bytes for one in window) >= MOST_BYTES
             if full and line.sound and not told:
                 told = True
@@ -89,20 +89,10 @@ def _send(line: Line, window: Sequence[Claimed]) -> Results:
     connector = line.connector
     if connector is None:
         return _all(window, "refused", line.refusal)
+    messages, results = ready(line, window)
+    going = list(messages)
     try:
-        prepared = _prepared(window)
-        messages = {pk: one for pk, one in prepared.items() if isinstance(one, Outgoing)}
-        results = {pk: one for pk, one in prepared.items() if isinstance(one, Published)}
-        _record_sends([one for one in window if one.pk in messages])
-        unsent = _hindered(line, window)
-    except (OperationalError, InterfaceError) as error:  # it passes, and nothing has left
-        connection.close_if_unusable_or_obsolete()  # else the mark would meet the same broken line
-        words = " ".join(str(error).split())[:300]
-        return _all(window, "unavailable", f"nothing was sent, the database said: {words}")
-    results |= {pk: one for pk, one in unsent.items() if pk in messages}
-    going = [pk for pk in messages if pk not in unsent]
-    try:
-        sent = connector.publish([messages[pk] for pk in going], timeout_s=PUBLISH_TIMEOUT_S) if going else []
+        sent = connector.publish(list(messages.values()), timeout_s=PUBLISH_TIMEOUT_S) if going else []
         results |= dict(zip(going, sent, strict=True))
     except Exception as error:
         log.exception("connector_failed", connection=line.connection_id)
@@ -110,6 +100,27 @@ def _send(line: Line, window: Sequence[Claimed]) -> Results:
         results |= _all([one for one in window if one.pk in going], "unknown", words)
     line.sound = line.sound and {results[pk].result for pk in going} <= {"confirmed", "refused"}
     return results
+
+
+def ready(
+    line: Line, window: Sequence[Claimed], *, again: bool = False
+) -> tuple[dict[UUID, Outgoing], dict[UUID, Published]]:
+    """Return what of a window goes now, prepared and recorded in the journeys, and what became of the rest.
+
+    again  it was made ready before, under the same claim.
+    """
+    try:
+        prepared = _prepared(window)
+        messages = {pk: one for pk, one in prepared.items() if isinstance(one, Outgoing)}
+        results = {pk: one for pk, one in prepared.items() if isinstance(one, Published)}
+        _record_sends([one for one in window if one.pk in messages], again=again)
+        unsent = _hindered(line, window)
+    except (OperationalError, InterfaceError) as error:  # it passes, and nothing has left
+        connection.close_if_unusable_or_obsolete()  # else the mark would meet the same broken line
+        words = " ".join(str(error).split())[:300]
+        return {}, _all(window, "unavailable", f"nothing was sent, the database said: {words}")
+    results |= {pk: one for pk, one in unsent.items() if pk in messages}
+    return {pk: one for pk, one in messages.items() if pk not in unsent}, results
 
 
 def _all(window: Sequence[Claimed], result: Result, detail: str) -> dict[UUID, Published]:
@@ -157,12 +168,12 @@ def _hindered(line: Line, window: Sequence[Claimed]) -> dict[UUID, Published]:
     return _all(late, "unavailable", HELD_UP)
 
 
-def _record_sends(window: Sequence[Claimed]) -> None:
+def _record_sends(window: Sequence[Claimed], *, again: bool) -> None:
     """Put the replays' own sends into the journeys, linked to the original traces, so that what follows is tied to both."""
     if not window:
         return
     environment_id, events = window[0].dead_letter.environment_id, [_send_event(one) for one in window]
-    first = all(one.attempt == 1 for one in window)  # else their events are there already, mostly
+    first = not again and all(one.attempt == 1 for one in window)  # else their events are there already, mostly
     try:
         write_own_events(environment_id, events, new=first)
     except Exception:
@@ -190,7 +201,7 @@ def _send_event(one: Claimed) -> NewEvent:
     )
 
 
-def _settle(line: Line, window: Sequence[Claimed], results: Results) -> None:
+def settle(line: Line, window: Sequence[Claimed], results: Results) -> None:
     """Write down what the connector said, and what the receiver wished."""
     if wait_s := max((result.retry_after_s or 0 for result in results.values()), default=0):
         hold_connection(line.connection_id, wait_s)
@@ -208,10 +219,10 @@ WHERE id IN (
     WHERE r.state = 'sending' AND r.lease_until < now() AND (NOT f.receiver_is_idempotent OR r.attempt >= %s)
     FOR UPDATE OF r SKIP LOCKED)
 """
-# By chance, so that connections that take long are not always before the others.
+# By chance, so that connections that take long are not always before the others. Approved ones of agents are the agents' to ask for.
 CONNECTIONS_DUE = f"""
 SELECT c.id FROM messaging_connection c
-WHERE (c.not_before IS NULL OR c.not_before <= now()) AND EXISTS (
+WHERE (c.not_before IS NULL OR c.not_before <= now()) AND (c.agent_id IS NULL OR c.approved_at IS NULL) AND EXISTS (
     SELECT 1 FROM messaging_replay r WHERE r.connection_id = c.id AND r.state IN ('queued', 'sending') AND {DUE})
 ORDER BY random()
 """.replace("%b", "%s")  # noqa: S608  a constant of ours

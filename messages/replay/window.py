@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -57,6 +57,17 @@ class Claimed(msgspec.Struct, frozen=True):
     dead_letter: Letter
 
 
+class Markable(Protocol):
+    """What a mark needs to know: which replay, under which attempt, and whether a second copy does no harm."""
+
+    @property
+    def pk(self) -> UUID: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def receiver_is_idempotent(self) -> bool: ...
+
+
 # Of the row r: neither its plan nor anybody who stopped replays holds it.
 LET = """
       (r.plan_id IS NULL OR EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id AND p.state IN ('running', 'finished')))
@@ -100,6 +111,23 @@ def claim(connection_id: int, at_once: int) -> list[Claimed]:
     Two workers at once take different rows, and neither waits for the other.
     """
     rows = run(CLAIM, [connection_id, MOST_ATTEMPTS, connection_id, at_once]).fetchall()
+    return [_claimed(row) for row in sorted(rows, key=itemgetter(0))]
+
+
+STILL_CLAIMED = """
+SELECT r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, f.receiver_is_idempotent,
+       d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id, d.origin, d.queue,
+       d.content_type, d.payload_on, coalesce(d.size_bytes, 0), d.route, d.keys
+FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
+JOIN messaging_replay r ON r.id = mine.id AND r.attempt = mine.attempt
+JOIN messaging_deadletter d ON d.id = r.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
+WHERE r.state || '' = 'sending'
+"""
+
+
+def still_claimed(replays: Sequence[UUID], attempts: Sequence[int]) -> list[Claimed]:
+    """Return those of a window that was claimed before which are still being sent under the same attempt."""
+    rows = run(STILL_CLAIMED, [list(replays), list(attempts)]).fetchall()
     return [_claimed(row) for row in sorted(rows, key=itemgetter(0))]
 
 
@@ -174,7 +202,7 @@ SELECT count(*) FROM marked
 """.replace("%d", str(LEASE_S))  # noqa: S608  a constant of ours
 
 
-def mark(window: Sequence[Claimed], results: Mapping[UUID, Published]) -> int:
+def mark(window: Sequence[Markable], results: Mapping[UUID, Published]) -> int:
     """Write down what became of each, under the attempt that it was claimed under; return how many were still ours to mark."""
     marks: list[Mark] = [mark_of(results[one.pk], one.attempt, idempotent=one.receiver_is_idempotent) for one in window]
     columns: list[list[Any]] = [

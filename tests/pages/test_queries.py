@@ -52,7 +52,7 @@ BASELINE = {
     "/flows/": 11,
     "/changes/": 13,
     "/changes/?show=ahead": 13,
-    "/connections/": 10,
+    "/connections/": 11,
     "/agents/": 10,
     "/audit/": 9,
     "/settings/": 14,

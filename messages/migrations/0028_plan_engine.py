@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0026_plans"),
+        ("messaging", "0027_checking_schemas"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0026_plans"),
+        ("messaging", "0028_plan_engine"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

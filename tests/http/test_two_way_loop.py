@@ -1,0 +1,198 @@
+"""A two-way agent from end to end: a real RabbitMQ that the console has no credentials of, and an agent that is killed and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+from messages.orders.wire import SENT_WITHIN_S
+from messages.replay.window import LEASE_S
+from tests.gate import Gate
+from tests.http.test_rabbitmq_loop import QUEUE, consume, publish
+from tests.loops import harvesting, tracer
+from tests.product import Product, call, wait_until
+
+END_LEASES = "from messages.models import Replay; from django.utils import timezone; Replay.objects.filter(state='sending').update(lease_until=timezone.now())"
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    product = Product.prepared(tmp_path_factory.mktemp("two-way") / "data").start()
+    yield product
+    product.stop()
+
+
+class Bench:
+    """A console, a RabbitMQ, an agent's file, and a gate between agent and console."""
+
+    def __init__(self, product: Product, rabbitmq: str, folder: Path) -> None:
+        self.product, self.api, self.gate = product, product.api_key(), Gate(product.base)
+        self.config, key = folder / "harvest.toml", product.agent_key("harvester")
+        [agent] = [one for one in self.ask("GET", "agents")["results"] if one["name"] == "harvester"]
+        secret = self.ask("POST", f"agents/{agent['id']}/order-secret")["order_secret"]
+        made = self.ask(
+            "POST",
+            "connections",
+            {"environment": "production", "name": "rabbit", "kind": "rabbitmq", "agent": "harvester"},
+        )
+        self.ask("POST", f"connections/{made['id']}/approve")
+        self.config.write_text(
+            f'console = "{self.gate.base}"\nkey = "{key}"\norder_secret = "{secret}"\nname = "h"\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
+            f'address = "amqp://{rabbitmq.split("@")[1]}"\nusername = "guest"\nsecret = "guest"\nreplay = true\n'
+            f'[[broker.queue]]\nname = "{QUEUE}.dlq"\nsystem = "erp"\n'
+        )
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        status, answer = call(method, f"{self.product.base}/api/v1/{path}", key=self.api, body=body)
+        assert status < 300, answer
+        return answer
+
+    def replay(self, message_id: str) -> dict[str, Any]:
+        """Wait for the letter of this message, and ask for its replay."""
+        letters = f"{self.product.base}/api/v1/dead-letters?limit=200"
+        [letter] = wait_until(
+            lambda: [one for one in call("GET", letters, key=self.api)[1]["results"] if one["message_id"] == message_id],
+            seconds=60, what="the letter",
+        )  # fmt: skip
+        return dict(self.ask("POST", f"dead-letters/{letter['id']}/replay", {"reason": "the ERP answers again"}))
+
+    def became(self, replay: dict[str, Any], *states: str) -> dict[str, Any]:
+        def now() -> Any:
+            found = self.ask("GET", f"replays/{replay['id']}")
+            return found if found["state"] in states else None
+
+        return dict(wait_until(now, seconds=60, what=f"{states}"))
+
+    def end_leases(self) -> None:
+        self.product.manage("shell", "-c", END_LEASES)
+
+
+def dies(channel: Any, message_id: str) -> None:
+    channel.basic_publish("", QUEUE, b"{}", pika.BasicProperties(message_id=message_id))
+    method, _, _ = wait_until(lambda: _taken(channel), seconds=30, what="a message")
+    channel.basic_reject(method.delivery_tag, requeue=False)
+
+
+def _taken(channel: Any) -> Any:
+    found = channel.basic_get(QUEUE)
+    return found if found[0] else None
+
+
+def copies(channel: Any) -> list[str]:
+    """Take what lies in the queue; return the replay ids."""
+    found = []
+    while taken := _taken(channel):
+        found.append(str(taken[1].headers["replay-id"]))
+        channel.basic_ack(taken[0].delivery_tag)
+    return found
+
+
+@pytest.mark.engine
+@pytest.mark.fault
+@pytest.mark.timeout(300)
+def test_an_agent_sends_what_the_console_orders_and_survives_what_a_worker_survives(
+    product: Product, rabbitmq: str, tmp_path: Path
+):
+    bench = Bench(product, rabbitmq, tmp_path)
+    exporter = product.agent_key("exporter")
+    shop, erp, proved = tracer(product, exporter, "shop"), tracer(product, exporter, "erp"), str(uuid.uuid4())
+    gate, state = bench.gate, Path(f"{bench.config}.state")
+    with (
+        contextlib.closing(gate),
+        contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection,
+    ):
+        channel = connection.channel()
+        channel.queue_delete(f"{QUEUE}.dlq"), channel.queue_delete(QUEUE)
+        channel.queue_declare(f"{QUEUE}.dlq")
+        channel.queue_declare(
+            QUEUE, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{QUEUE}.dlq"}
+        )
+        for message_id in ("told-later", "lost", "again", "late"):
+            dies(channel, message_id)
+        publish(shop, channel, proved)
+        consume(erp, channel, fails=True)
+
+        with harvesting(bench.config) as agent:
+            # sent by the agent, proved by the receiver
+            replay = bench.replay(proved)
+            bench.became(replay, "confirmed")
+            consume(erp, channel, fails=False)
+            done = bench.became(replay, "processed")
+            shown = bench.ask("GET", "agents")["results"]
+
+            # killed between sending and reporting, and back within the lease: its disk tells
+            gate.before = lambda path: path.endswith("/results")
+            told_later = bench.replay("told-later")
+            assert gate.held.wait(60)
+            agent.kill()
+        gate.open(lost=True)
+        with harvesting(bench.config) as agent:
+            bench.became(told_later, "confirmed")
+            once = copies(channel)
+
+            # killed there, and not back before the lease is over
+            gate.before = lambda path: path.endswith("/results")
+            lost = bench.replay("lost")
+            assert gate.held.wait(60)
+            agent.kill()
+        bench.end_leases()
+        unknown = bench.became(lost, "unknown")
+        gate.open(lost=True)
+        sent_before = copies(channel)
+
+        # the same with a receiver that takes a second copy, and the agent's disk lost
+        [flow] = [one for one in bench.ask("GET", "flows")["results"] if one["name"] == QUEUE]
+        bench.ask("PATCH", f"flows/{flow['id']}", {"receiver_is_idempotent": True})
+        shutil.rmtree(state)
+        with harvesting(bench.config) as agent:
+            gate.before = lambda path: path.endswith("/results")
+            again = bench.replay("again")
+            assert gate.held.wait(60)
+            agent.kill()
+        gate.open(lost=True)
+        shutil.rmtree(state)
+        bench.end_leases()
+        with harvesting(bench.config) as agent:
+            bench.became(again, "confirmed")
+            twice = copies(channel)
+            bench.ask("PATCH", f"flows/{flow['id']}", {"receiver_is_idempotent": False})
+
+            # stopped with an order in hand, and awake after its lease
+            gate.hold = lambda path, answer: path.endswith("/orders") and bool(answer["order"])
+            late = bench.replay("late")
+            assert gate.held.wait(60)
+            ordered_at = time.monotonic()
+            agent.send_signal(signal.SIGSTOP)
+            gate.open()
+            bench.end_leases()
+            bench.became(late, "unknown")
+            passed = LEASE_S - SENT_WITHIN_S + 2
+            wait_until(lambda: time.monotonic() - ordered_at > passed, seconds=passed + 5, what="the end of its time")
+            agent.send_signal(signal.SIGCONT)
+            reported = wait_until(
+                lambda: [one for one in bench.ask("GET", "agents")["results"] if any(r["unavailable"] for r in one["heartbeat"].get("replays", []))],
+                seconds=60, what="what it says of the late order",
+            )  # fmt: skip
+            nothing = copies(channel)
+            agent.terminate()
+            assert agent.wait(timeout=60) == 0
+
+    assert done["proof_tie"] == "link"
+    assert [one["agent"] for one in bench.ask("GET", "connections")["results"]] == ["harvester"]
+    assert "guest" not in str(bench.ask("GET", "connections"))
+    assert shown
+    assert once == [told_later["id"]]
+    assert sent_before == [lost["id"]]
+    assert "worker was lost" in unknown["detail"]
+    assert (twice, bench.ask("GET", f"replays/{again['id']}")["attempt"]) == ([again["id"]] * 2, 2)
+    assert (nothing, bench.ask("GET", f"replays/{late['id']}")["state"]) == ([], "unknown")
+    assert reported
