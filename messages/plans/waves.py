@@ -28,6 +28,7 @@ OUTCOMES = (
     LEFT_OUT,
     WITHDRAWN,
 )
+OVER = frozenset({"processed", "failed_again", "refused", LEFT_OUT, WITHDRAWN})  # nothing follows
 FAILED = frozenset({"failed_again", "refused"})
 # What lets the next item of the same key go, by what the plan waits for.
 SETTLED = {"processed": ["processed", "withdrawn"], "confirmed": ["processed", "confirmed", "withdrawn"]}
