@@ -232,6 +232,22 @@ def test_a_stop_and_a_wish_of_the_receiver_are_heeded():
     assert found.held_until is None
 
 
+def test_a_worker_that_had_its_line_open_sends_nothing_more_once_the_connection_lives_with_an_agent():
+    found = memory_connection("redis")
+    before = found.address
+    first = asked(1)
+    send_due(found.pk)
+    move_connection(found, agent=agent("harvester"), by=ROOT)
+    approve_connection(found, by=ROOT)
+    second = asked(1)
+
+    sent = send_due(found.pk)
+
+    assert (sent, states(first), states(second)) == (0, ["confirmed"], ["queued"])
+    assert len(memory.QUEUES[before]["erp.orders"]) == 1
+    assert ids(ordered()) == [str(second[0].pk)]
+
+
 def test_what_cannot_be_sent_is_refused_with_a_workers_words_and_its_body_stays_here():
     agents_connection()
     replays = asked(2)
