@@ -43,7 +43,7 @@ class EditsIn(serializers.Serializer[Any]):
     edits = StepsField()
 
 
-class PreviewIn(serializers.Serializer[Any]):
+class EditsPreviewIn(serializers.Serializer[Any]):
     """Steps to try; without them those of the plan."""
 
     edits = StepsField(required=False)
@@ -106,7 +106,7 @@ class PreviewedOut(serializers.Serializer[Any]):
         return [line for row in one.rows.rows for line in lines_of(row)] if one.rows else []
 
 
-class PreviewOut(serializers.Serializer[Any]):
+class EditsPreviewOut(serializers.Serializer[Any]):
     items = serializers.IntegerField(help_text="Of the plan; results are a sample of at most 20.")
     results = PreviewedOut(many=True)
 
@@ -171,7 +171,9 @@ class PlanEdits(View):
 
 
 class PreviewPlanEdits(View):
-    @extend_schema(operation_id="preview_plan_edits", request=PreviewIn, responses={200: PreviewOut, **CONFLICTS})
+    @extend_schema(
+        operation_id="preview_plan_edits", request=EditsPreviewIn, responses={200: EditsPreviewOut, **CONFLICTS}
+    )
     def post(self, request: Request, reference: str) -> Response:
         """What edits make of a sample of the messages; nothing is saved. Each body of it counts as read."""
         plan = get_visible_plan(self.actor, reference)

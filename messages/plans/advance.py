@@ -16,7 +16,7 @@ from console.identity.actor import SYSTEM
 from messages.models import Plan
 from messages.plans.queries import counts_of
 from messages.plans.release import on_their_way, release_items
-from messages.plans.services import PlanState, move
+from messages.plans.services import PlanState, move, withdraw
 from messages.plans.watch import is_stopped, why_stop_itself, why_wait
 
 log = structlog.get_logger(__name__)
@@ -43,6 +43,7 @@ def advance_plans() -> int:
             move(plan, "expire", by=SYSTEM)
         except PlanState:  # somebody was faster
             continue
+    withdraw()
     due = list(Plan.objects.filter(state__in=["scheduled", "running"]).order_by("pk").values_list("pk", flat=True))
     for pk in due:
         try:

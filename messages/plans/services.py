@@ -259,7 +259,9 @@ WITH back AS (
            finished_at = CASE WHEN sent_at IS NULL THEN now() END, not_before = NULL,
            detail = CASE WHEN sent_at IS NULL THEN 'its plan was stopped before it was sent'
                          ELSE 'its plan was stopped; an earlier attempt may have brought it to the broker: ' || detail END
-    WHERE state = 'queued' AND plan_id = %s RETURNING dead_letter_id, state
+    WHERE state = 'queued' AND plan_id IN (
+        SELECT p.id FROM messaging_plan p WHERE p.state = 'stopped' AND p.id = coalesce(%s::int8, p.id))
+    RETURNING dead_letter_id, state
 )
 UPDATE messaging_deadletter d SET state = 'open' FROM back WHERE d.id = back.dead_letter_id AND back.state = 'withdrawn' AND d.state = 'replaying'
 """
@@ -269,10 +271,13 @@ AT_ONCE = (
 )
 
 
-def withdraw(plan: Plan) -> None:
-    """Take back what no worker has: its letters are open again."""
+def withdraw(plan: Plan | None = None) -> None:
+    """Take back what no worker has of a stopped plan, or of all: its letters are open again.
+
+    Of all, because a worker may put back what it had claimed and did not send while its plan was being stopped.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(WITHDRAW, [plan.pk])
+        cursor.execute(WITHDRAW, [plan.pk if plan else None])
 
 
 @transaction.atomic

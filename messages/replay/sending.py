@@ -216,7 +216,8 @@ UPDATE messaging_replay SET state = 'unknown', lease_until = NULL,
        detail = 'the worker was lost between send and mark: it may or may not have been sent'
 WHERE id IN (
     SELECT r.id FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
-    WHERE r.state = 'sending' AND r.lease_until < now() AND (NOT f.receiver_is_idempotent OR r.attempt >= %s)
+    WHERE r.state = 'sending' AND r.lease_until < now() AND (NOT f.receiver_is_idempotent OR r.attempt >= %s
+        OR EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id AND p.state = 'stopped'))
     FOR UPDATE OF r SKIP LOCKED)
 """
 # By chance, so that connections that take long are not always before the others. Approved ones of agents are the agents' to ask for.

@@ -115,7 +115,7 @@ def claim(connection_id: int, at_once: int) -> list[Claimed]:
 
 
 STILL_CLAIMED = """
-SELECT r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, f.receiver_is_idempotent,
+SELECT r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, f.receiver_is_idempotent, r.plan_id,
        d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id, d.origin, d.queue,
        d.content_type, d.payload_on, coalesce(d.size_bytes, 0), d.route, d.keys
 FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)

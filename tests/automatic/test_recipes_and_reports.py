@@ -26,7 +26,7 @@ from tests.automatic.failing import died, fails_again, processed, rule_on, run_p
 from tests.factories import ROOT, actor, environment, memory_connection, person
 
 pytestmark = pytest.mark.django_db
-FAST = Options(rate_per_s=None, steps=("100%",))
+FAST = Options(rate_per_s=None, steps=("100%",), waits_for="processed")
 
 
 @pytest.fixture
@@ -157,7 +157,9 @@ def test_a_single_replay_is_overdue_in_a_flow_whose_receivers_report(line, ada):
 def test_the_report_adds_up_and_says_what_failed_by_which_error(line, ada):
     letters = died(4)
     DeadLetter.objects.filter(pk=letters[0].pk).update(content_masked=True, masked={"1": 1})
-    plan = plan_of(letters[0], ada, Options(rate_per_s=None, steps=("100%",), stop_failed_percent=10))
+    plan = plan_of(
+        letters[0], ada, Options(rate_per_s=None, steps=("100%",), stop_failed_percent=10, waits_for="processed")
+    )
     run_plan(plan, line, proved=False, turns=3)
     fails_again(plan)
     run_plan(plan, line, proved=False, turns=2)
@@ -176,7 +178,7 @@ def test_the_report_adds_up_and_says_what_failed_by_which_error(line, ada):
 
 def test_a_report_is_mailed_each_time_a_plan_ends_or_stops_itself_to_who_may_see_it(line, ada):
     died(3)
-    plan = plan_of(DeadLetter.objects.first(), ada, Options(rate_per_s=None, steps=("100%",)))
+    plan = plan_of(DeadLetter.objects.first(), ada, Options(rate_per_s=None, steps=("100%",), waits_for="processed"))
     run_plan(plan, line, proved=False, turns=3)
     fails_again(plan)
     run_plan(plan, line, proved=False, turns=2)

@@ -10,13 +10,15 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from console.audit.models import AuditEntry
-from messages.models import DeadLetter, Plan, PlanItem, Replay, ReplayStop, RollupHour, RollupLatency
+from messages.connectors.base import Published
+from messages.models import DeadLetter, Flow, Plan, PlanItem, Replay, ReplayStop, RollupHour, RollupLatency
 from messages.plans import advance, release, watch
 from messages.plans.advance import advance_plan, advance_plans, release_more
 from messages.plans.queries import counts_of, held_behind, total_of
 from messages.plans.services import Options, end_plan, resume_plan, start_plan
 from messages.replay.proofs import settle_replays
-from messages.replay.sending import send_due
+from messages.replay.sending import send_due, sweep_replays
+from messages.replay.window import claim, mark
 from tests.factories import ROOT, agent_key, environment, event, letter, memory_connection, push
 from tests.plans.test_plans import begin, letters, plan_of, run
 
@@ -339,3 +341,21 @@ def test_what_a_tick_looks_at_is_found_by_small_indexes(line):
             cursor.execute("EXPLAIN " + sql, named)
             told = "\n".join(row[0] for row in cursor.fetchall())
             assert [index for index in indexes if index in told], told
+
+
+def test_what_a_worker_puts_back_or_loses_while_its_plan_is_stopped_is_not_left_between(line):
+    plan = plan_of(letters(3), Options(rate_per_s=None, steps=("100%",)))
+    begin(plan)
+    put_back, lost, sent = claim(line.pk, 10)
+    Replay.objects.filter(pk=lost.pk).update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+    Flow.objects.update(receiver_is_idempotent=True)
+
+    end_plan(plan, by=ROOT, reason="enough")
+    mark([put_back], {put_back.pk: Published(id=str(put_back.pk), result="unavailable", detail="not sent")})
+    mark([sent], {sent.pk: Published(id=str(sent.pk), result="confirmed", detail="")})
+    advance_plans()
+    sweep_replays()
+
+    states = dict(Replay.objects.values_list("pk", "state"))
+    assert (states[put_back.pk], states[lost.pk], states[sent.pk]) == ("withdrawn", "unknown", "confirmed")
+    assert DeadLetter.objects.filter(state="open").count() == 1

@@ -11,7 +11,7 @@ from console.audit.models import AuditEntry
 from messages.connectors import memory
 from messages.models import DeadLetter, Plan, Replay
 from messages.plans import services
-from messages.plans.advance import advance_plan, release_more
+from messages.plans.advance import advance_plan, advance_plans, release_more
 from messages.plans.queries import counts_of, total_of
 from messages.plans.services import Options, end_plan, start_plan
 from messages.replay.sending import send_due
@@ -100,6 +100,7 @@ def test_a_stop_beside_those_who_release_and_send_leaves_nothing_between():
 
     results = at_once(worker, worker, lambda: end_plan(Plan.objects.get(pk=plan.pk), by=ROOT))
     sent = send_due(line.pk)
+    advance_plans()
 
     state = Plan.objects.get(pk=plan.pk).state
     counts = total_of(counts_of(plan))
@@ -118,7 +119,7 @@ def test_a_pause_holds_a_window_that_was_claimed_and_has_not_left(monkeypatch: p
     advance_plan(plan.pk)
     monkeypatch.setattr(
         "messages.replay.sending._record_sends",
-        lambda window: services.pause_plan(Plan.objects.get(pk=plan.pk), by=ROOT),
+        lambda window, **_: services.pause_plan(Plan.objects.get(pk=plan.pk), by=ROOT),
     )
 
     send_due(line.pk)
