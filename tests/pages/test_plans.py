@@ -55,7 +55,7 @@ def letters(count: int, **changes: Any) -> list[DeadLetter]:
 def plan_of(chosen: list[DeadLetter], by: Any = ROOT, **options: Any) -> Plan:
     return create_plan(
         Selection(source=Plan.Source.TICKED, ids=[one.pk for one in chosen]), environment=environment(), by=by, reason="erp is back",
-        options=Options(**{"rate_per_s": None, **options}),
+        options=Options(**{"rate_per_s": None, "waits_for": "processed", **options}),
     )  # fmt: skip
 
 
