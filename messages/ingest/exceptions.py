@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+import psycopg
+from django.db import OperationalError, connection, transaction
 
 from console.identity.models import Agent
 from messages.ingest import messages_sql
@@ -90,11 +91,17 @@ def _masked(agent: Agent, exceptions: Sequence[NewException]) -> tuple[Sequence[
 def attach_exceptions(minutes: int) -> int:
     """Give failed events the exceptions that their spans logged in the last so many minutes; two at once do it once.
 
-    Returns how many were settled. One whose span comes later than the longest look stays apart; the journey still shows it.
+    Returns how many were settled; 0 when a day's partition was being made just now: the next look sees to it.
+    One whose span comes later than the longest look stays apart; the journey still shows it.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+            if not cursor.fetchone()[0]:
+                return 0
+            cursor.execute(ATTACH, {"minutes": minutes})
+            return int(cursor.rowcount)
+    except OperationalError as error:
+        if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
             return 0
-        cursor.execute(ATTACH, {"minutes": minutes})
-        return int(cursor.rowcount)
+        raise

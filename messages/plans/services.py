@@ -236,7 +236,8 @@ def pause_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
 def resume_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     """Go on where it stopped. What failed until now no longer counts against its bounds: the person has seen it."""
     forgiven = total_of(counts_of(plan))
-    resumed = move(plan, "resume", by=by, why=reason, allowance_at=None, wave_released_at=None, forgiven=forgiven)
+    again = {"allowance": 1.0, "allowance_at": datetime.now(UTC), "wave_released_at": None, "forgiven": forgiven}
+    resumed = move(plan, "resume", by=by, why=reason, **again)
     with connection.cursor() as cursor:
         cursor.execute(AT_ONCE, [plan.pk])
     transaction.on_commit(partial(tell_plan, plan.pk))

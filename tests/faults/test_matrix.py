@@ -1,4 +1,4 @@
-"""The fault matrix of ingest: every row has a test that names it, and the soak draws from the same faults."""
+"""The fault matrix of ingest and replay: every row has a test that names it, and the soak draws from the same faults."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from console.core.config import ROOT
 ROWS = {
     1: "kill -9 of a web worker in the middle of a batch",
     2: "kill -9 of the web after COMMIT, before its answer",
+    3: "kill -9 of a worker that sends, after the broker took it",
+    5: "a worker stopped for longer than its lease",
     9: "kill -9 of PostgreSQL's postmaster",
     10: "connections cut, PostgreSQL restarted",
     11: "a table locked for longer than lock_timeout",

@@ -15,7 +15,7 @@ from messages.models import DeadLetter, Flow, Plan, PlanItem, Replay, ReplayStop
 from messages.plans import advance, release, watch
 from messages.plans.advance import advance_plan, advance_plans, release_more
 from messages.plans.queries import counts_of, held_behind, total_of
-from messages.plans.services import Options, end_plan, resume_plan, start_plan
+from messages.plans.services import Options, end_plan, pause_plan, resume_plan, start_plan
 from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due, sweep_replays
 from messages.replay.window import claim, mark
@@ -359,3 +359,12 @@ def test_what_a_worker_puts_back_or_loses_while_its_plan_is_stopped_is_not_left_
     states = dict(Replay.objects.values_list("pk", "state"))
     assert (states[put_back.pk], states[lost.pk], states[sent.pk]) == ("withdrawn", "unknown", "confirmed")
     assert DeadLetter.objects.filter(state="open").count() == 1
+
+
+def test_a_plan_with_a_rate_goes_on_when_it_is_resumed(line):
+    plan = plan_of(letters(4), Options(rate_per_s=1, steps=("100%",)))
+    begin(plan)
+    pause_plan(plan, by=ROOT)
+    resume_plan(plan, by=ROOT, reason="go on")
+
+    assert advance_plan(plan.pk) == 1
