@@ -17,7 +17,8 @@ from messages.models import Plan
 from messages.plans.queries import counts_of
 from messages.plans.release import on_their_way, release_items
 from messages.plans.services import PlanState, move, withdraw
-from messages.plans.watch import is_stopped, why_stop_itself, why_wait
+from messages.plans.stops import why_stopped
+from messages.plans.watch import why_stop_itself, why_wait
 
 log = structlog.get_logger(__name__)
 EXPIRING = ["draft", "awaiting_approval", "approved"]
@@ -83,7 +84,7 @@ def advance_plan(pk: int) -> int:
 def release_more(pk: int) -> int:
     """Hand more of a plan without a rate to the workers: what a sender does so as not to run dry between two ticks. Returns how many."""
     plan = _held_by_us(pk)
-    if plan is None or plan.state != "running" or plan.rate_per_s is not None or plan.order_key or is_stopped(plan):
+    if plan is None or plan.state != "running" or plan.rate_per_s is not None or plan.order_key or why_stopped(plan):
         return 0
     if plan.released_to >= plan.wave_ends[plan.wave - 1]:
         return 0
@@ -104,7 +105,7 @@ def _has_begun(plan: Plan) -> bool:
 
 def _is_held(plan: Plan) -> bool:
     """Whether replays are stopped; then the time that the wave waits for outcomes begins anew."""
-    held = bool(is_stopped(plan))
+    held = bool(why_stopped(plan))
     if held and plan.wave_released_at:
         Plan.objects.filter(pk=plan.pk).update(wave_released_at=None)
     return held

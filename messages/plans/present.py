@@ -12,7 +12,7 @@ from console.core.charts import Piece, Share, stacked
 from console.core.words import age_words, duration_words, size_words
 from messages.models import Plan
 from messages.plans.items import Item
-from messages.plans.progress import QUIET_S, Progress
+from messages.plans.progress import Progress
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.states import BEGUN, ENDED
 from messages.plans.usual import Usual
@@ -199,13 +199,11 @@ def warning_of(plan: Plan, total: Mapping[str, int]) -> tuple[str, str]:
     )
 
 
-def unproved_words(plan: Plan, progress: Progress) -> str:
-    """Return how many were sent and are not confirmed as processed, and for how long; "" when none is old enough to tell."""
-    if not progress.unproved or progress.oldest_s is None or progress.oldest_s < QUIET_S:
+def overdue_words(progress: Progress) -> str:
+    """Return how many were sent and wait too long for a proof, and how long; "" when none does."""
+    if not progress.overdue or progress.oldest_s is None:
         return ""
-    if plan.waits_for == Plan.WaitsFor.CONFIRMED and plan.state not in ENDED:
-        return ""
-    many = f"{progress.unproved:,} {'is' if progress.unproved == 1 else 'are'}"
+    many = f"{progress.overdue:,} {'is' if progress.overdue == 1 else 'are'}"
     return f"{many} sent, not confirmed as processed, the oldest for {age_words_s(progress.oldest_s)}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,27 +11,25 @@ from django.db import connection
 
 from console.core.kept import keep, kept
 from messages.models import Plan
+from messages.plans.overdue import overdue_of
 from messages.plans.queries import counts_of, total_of
 
 KEPT_S, ITEMS_A_SECOND = 1, 50_000  # counting 100,000 takes 0.15 s: kept three seconds
 RATE_S = 10  # the rate now is that of the last ten seconds
-QUIET_S = 120  # a receiver that is alive proves within seconds; what waits longer is told of
 PACE = """
 SELECT count(*) FILTER (WHERE sent_at > now() - make_interval(secs => %s)),
-       count(*) FILTER (WHERE state IN ('sent', 'confirmed') AND finished_at IS NULL AND sent_at < now() - make_interval(secs => %s)),
-       extract(epoch FROM now() - min(sent_at) FILTER (WHERE state IN ('sent', 'confirmed') AND finished_at IS NULL))::float8,
        extract(epoch FROM avg(proof_event_at - sent_at) FILTER (WHERE state = 'processed' AND finished_at > now() - interval '1 minute'))::float8
 FROM messaging_replay WHERE plan_id = %s
 """
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """waves: {wave: {outcome: items}}. rate_per_s: of the last ten seconds. unproved: items sent two minutes ago or more without
-    proof; oldest_s: how long the oldest has waited for its proof. latency_s: from sending to proof, in the last minute."""
+    """waves: {wave: {outcome: items}}. rate_per_s: of the last ten seconds. overdue: items that wait too long for
+    a proof (overdue.py); oldest_s: how long the first of them does. latency_s: from sending to proof, in the last minute."""
 
     waves: dict[int, dict[str, int]]
     rate_per_s: float
-    unproved: int
+    overdue: int
     oldest_s: float | None
     latency_s: float | None
 
@@ -55,7 +54,15 @@ def progress_of(plan: Plan) -> Progress:
 def _counted(plan: Plan) -> Progress:
     waves = {wave: dict(counts) for wave, counts in counts_of(plan).items()}
     with connection.cursor() as cursor:
-        cursor.execute(PACE, [RATE_S, QUIET_S, plan.pk])
+        cursor.execute(PACE, [RATE_S, plan.pk])
         row: Any = cursor.fetchone()
-    lately, unproved, oldest_s, latency_s = row
-    return Progress(waves=waves, rate_per_s=lately / RATE_S, unproved=unproved, oldest_s=oldest_s, latency_s=latency_s)
+    lately, latency_s = row
+    now = datetime.now(UTC)
+    overdue = overdue_of(plan, now=now)
+    return Progress(
+        waves=waves,
+        rate_per_s=lately / RATE_S,
+        overdue=overdue.count,
+        oldest_s=(now - overdue.since).total_seconds() if overdue.since else None,
+        latency_s=latency_s,
+    )

@@ -16,9 +16,11 @@ from console.identity.actor import Actor
 from messages.access import check_can_operate
 from messages.groups.queries import whole_of
 from messages.models import FailureGroup, Plan
-from messages.plans.access import visible_plans
+from messages.plans.access import check_can_read_plan_payloads, visible_plans
+from messages.plans.editing import set_destination, set_edits
+from messages.plans.sealed import opened_edits
 from messages.plans.selection import Selection
-from messages.plans.services import Options, create_plan, seal_plan
+from messages.plans.services import Options, create_plan
 
 LOOKED_AT = 20  # newest finished plans of a group
 COUNTED = 1_000  # first items of each
@@ -86,7 +88,8 @@ def words_of(plan: Plan) -> str:
 def plan_like(group: FailureGroup, like: Plan, *, by: Actor, reason: str = "") -> Plan:
     """Make a draft of what waits in a group now, with the options and edits of a plan that the actor may see.
 
-    reason  without one the plan says of which recipe it is.   Raises as create_plan; Forbidden; Invalid for a plan of another group.
+    reason  without one the plan says of which recipe it is.   Raises as create_plan, set_edits and set_destination; Invalid for a plan
+    of another group.
     """
     check_can_operate(by, group.flow)
     if like.group_id not in parts_of(group):
@@ -98,8 +101,9 @@ def plan_like(group: FailureGroup, like: Plan, *, by: Actor, reason: str = "") -
         reason=reason.strip() or f"as {like.reference} did: {words_of(like)}",
         options=options_of(like),
     )
-    copy_edits(like, made, by=by)
-    return made
+    if like.connection_id is not None:
+        made = set_destination(made, like.destination, like.connection_id, by=by)
+    return copy_edits(like, made, by=by)
 
 
 def options_of(plan: Plan) -> Options:
@@ -108,8 +112,9 @@ def options_of(plan: Plan) -> Options:
     return Options(**known | {"steps": tuple(plan.steps)})
 
 
-def copy_edits(old: Plan, new: Plan, by: Actor) -> None:
-    """Give a draft the edits of another plan, as they are sealed, and its checksum anew."""
-    if old.edits_sha256:
-        new.edits, new.edits_sha256 = old.edits, old.edits_sha256
-        seal_plan(new)
+def copy_edits(old: Plan, new: Plan, by: Actor) -> Plan:
+    """Give a draft the edits of another plan, sealed anew for it; raises as set_edits, for the plan that they come from too."""
+    if not old.edits_sha256:
+        return new
+    check_can_read_plan_payloads(by, old)
+    return set_edits(new, opened_edits(old), by=by)

@@ -59,7 +59,10 @@ def lift_stop(stop: ReplayStop, *, by: Actor, reason: str) -> None:
 
 
 def why_stopped(plan: Plan) -> str:
-    """Return why nothing of a plan may be sent, in words; "" when it may."""
+    """Return why nothing of a plan may be sent, in words; "" when it may.
+
+    A plan over several flows holds as a whole while one of them is stopped: what it sends is what was previewed, in its order.
+    """
     return _why(plan.environment_id, plan.sent_flow_ids)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from messages.models import Plan
-from messages.plans.pace import allowed_per_s
 from messages.plans.queries import counts_of, total_of
 from messages.plans.reasons import LEFT_OUT
+from messages.plans.release import rate_of
 from messages.plans.states import WORDS
 from messages.plans.stops import why_stopped
 from messages.plans.waves import OUTCOMES
@@ -76,7 +76,7 @@ def summary_of(plan: Plan) -> Summary:
         counts=in_order(total),
         waves=waves,
         held=held,
-        per_s=allowed_per_s(plan),
+        per_s=rate_of(plan),
     )
 
 

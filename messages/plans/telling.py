@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.urls import reverse
 
 from messages.models import Plan
 from messages.plans.access import can_see_plan_now
@@ -17,7 +18,7 @@ def about_of(plan: Plan) -> str:
 
 def address_of(plan: Plan) -> str:
     """Return where a plan is, for a mail."""
-    return f"{settings.CONSOLE_URL}/plans/{plan.reference}/?{urlencode({'environment': plan.environment.slug})}"
+    return f"{settings.CONSOLE_URL}{reverse('plan', args=[plan.reference])}?{urlencode({'environment': plan.environment.slug})}"
 
 
 def author_address(plan: Plan) -> str:

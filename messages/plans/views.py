@@ -25,7 +25,6 @@ from messages.journeys.views_links import in_its_environment
 from messages.models import Plan
 from messages.plans.access import can_operate_plan, can_plan_in, get_visible_plan
 from messages.plans.acting import ACTIONS, AFTER, offered_to
-from messages.plans.advance import is_stopped
 from messages.plans.export import csv_of
 from messages.plans.items import OUTCOMES, Item, find_items
 from messages.plans.lists import SHOWN, find_plans, stops_of
@@ -39,11 +38,11 @@ from messages.plans.present import (
     is_settled,
     left_out_of,
     noun_of,
+    overdue_words,
     pieces_of,
     sentence_of,
     tempo_words,
     too_fast,
-    unproved_words,
     warning_of,
     waves_of,
 )
@@ -51,6 +50,7 @@ from messages.plans.progress import Progress, progress_of
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.services import PlanState
 from messages.plans.states import BEGUN, ENDED, STATES, WORDS
+from messages.plans.stops import why_stopped
 from messages.plans.usual import usual_of
 from messages.saved.outbox import mails_about
 from messages.search.views import changed
@@ -173,8 +173,8 @@ def now_context(actor: Actor, found: Plan, progress: Progress) -> dict[str, Any]
         "failed_words": failed,
         "near_words": near,
         "latency_s": progress.latency_s,
-        "unproved": unproved_words(found, progress),
-        "stopped": is_stopped(found) if found.state not in ENDED else "",
+        "overdue": overdue_words(progress),
+        "stopped": why_stopped(found) if found.state not in ENDED else "",
         "begins_in_s": max(0, int((found.begins_at - timezone.now()).total_seconds())) if found.begins_at else None,
         "offered": offered,
         "own": actor.user_id is not None and actor.user_id == found.created_by_user_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages as flash
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from console.core.errors import ConsoleError, Forbidden, NotFound
@@ -30,4 +31,4 @@ def recipe(request: PageRequest, reference: str) -> HttpResponse:
         context = group_context(request, found) | {"refused": "recipe", "refusal": str(refusal)}
         return render(request, "messaging/group.html", context, status=422)
     flash.success(request, f"{made.reference} is a draft: look at what it would send, then start it.")
-    return seen(f"/plans/{made.reference}/")
+    return seen(reverse("plan", args=[made.reference]))

@@ -1,4 +1,4 @@
-"""What a plan looks at each second while it runs: who stopped it, what went wrong, and how long its receivers take.
+"""What a plan looks at each second while it runs: what went wrong, and how long its receivers take.
 
 Nothing here counts all items of a plan while nothing has gone wrong, so that a second costs as much in a plan of a million.
 """
@@ -17,10 +17,6 @@ from messages.models import Plan, RollupHour, RollupLatency
 from messages.models.stream import Operation
 from messages.plans.waves import Bounds, why_abort
 
-STOPPED = """
-SELECT s.reason, f.name FROM messaging_replaystop s LEFT JOIN messaging_flow f ON f.id = s.flow_id
-WHERE s.environment_id = %s AND (s.flow_id IS NULL OR s.flow_id = ANY(%s)) ORDER BY s.id LIMIT 1
-"""
 # By an index of the few (replay_odd).
 WENT_WRONG = """
 SELECT count(*) FROM messaging_replay r WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused')
@@ -41,20 +37,6 @@ WHERE r.state = 'processed' AND e.duration_us > 0
 """
 USUAL = timedelta(days=2)  # before it began
 REPORTS = timedelta(days=7)
-
-
-def is_stopped(plan: Plan) -> str:
-    """Return why nothing may be sent in this environment, or in a flow of the plan; "" when it may.
-
-    A plan over several flows holds as a whole while one of them is stopped: what it sends is what was previewed, in its order.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(STOPPED, [plan.environment_id, plan.sent_flow_ids])
-        row = cursor.fetchone()
-    if row is None:
-        return ""
-    reason, flow = row
-    return f"replays in the flow {flow} are stopped: {reason}" if flow else f"all replays are stopped: {reason}"
 
 
 def why_stop_itself(plan: Plan) -> str:

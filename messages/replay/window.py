@@ -81,6 +81,13 @@ DUE = f"""(
           SELECT 1 FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id
           WHERE d.id = r.dead_letter_id AND f.receiver_is_idempotent))))
 """  # noqa: S608  constants of ours
+# What Claimed and its Letter are read from: a replay r, and the s that LETTER makes of its dead letter d and the flow f of it.
+LETTER = """f.receiver_is_idempotent, d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id, d.origin, d.queue,
+           d.content_type, d.payload_on, coalesce(d.size_bytes, 0) AS size_bytes, d.route, d.keys"""
+COLUMNS = """r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent,
+          r.plan_id, s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
+          s.content_type, s.payload_on, s.size_bytes, s.route, s.keys"""
+OF_CLAIM = 10  # the columns before the letter's
 CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT r.id, r.dead_letter_id FROM messaging_replay r
@@ -88,8 +95,7 @@ WITH due AS MATERIALIZED (
       AND NOT EXISTS (SELECT 1 FROM messaging_connection c WHERE c.id = %b AND c.not_before > now())
     ORDER BY r.id LIMIT %b FOR UPDATE OF r SKIP LOCKED
 ), sized AS (
-    SELECT due.id AS replay_id, f.receiver_is_idempotent, d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id,
-           d.origin, d.queue, d.content_type, d.payload_on, coalesce(d.size_bytes, 0) AS size_bytes, d.route, d.keys,
+    SELECT due.id AS replay_id, {LETTER},
            sum(d.size_bytes) OVER (ORDER BY due.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM due JOIN messaging_deadletter d ON d.id = due.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
 )
@@ -97,12 +103,9 @@ UPDATE messaging_replay r
 SET state = 'sending', attempt = r.attempt + 1, lease_until = now() + make_interval(secs => {LEASE_S}),
     sent_at = coalesce(r.sent_at, now()), not_before = NULL
 FROM sized s WHERE r.id = s.replay_id AND coalesce(s.before, 0) < {MOST_BYTES}
-RETURNING r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent,
-          r.plan_id, s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
-          s.content_type, s.payload_on, s.size_bytes, s.route, s.keys
+RETURNING {COLUMNS}
 """  # noqa: S608  constants of ours
 _json = msgspec.json.decode
-OF_CLAIM = 10  # the columns before the letter's
 
 
 def claim(connection_id: int, at_once: int) -> list[Claimed]:
@@ -114,15 +117,16 @@ def claim(connection_id: int, at_once: int) -> list[Claimed]:
     return [_claimed(row) for row in sorted(rows, key=itemgetter(0))]
 
 
-STILL_CLAIMED = """
-SELECT r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, f.receiver_is_idempotent, r.plan_id,
-       d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id, d.origin, d.queue,
-       d.content_type, d.payload_on, coalesce(d.size_bytes, 0), d.route, d.keys
+# Said so that PostgreSQL goes by the ids: its statistics know of no row that is being sent, and by the index of those it would compare
+# every row in hand with every id (measured: twice the whole of what a window costs it otherwise).
+SENDING = "r.state || '' = 'sending'"
+STILL_CLAIMED = f"""
+SELECT {COLUMNS}
 FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
 JOIN messaging_replay r ON r.id = mine.id AND r.attempt = mine.attempt
-JOIN messaging_deadletter d ON d.id = r.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
-WHERE r.state || '' = 'sending'
-"""
+CROSS JOIN LATERAL (SELECT {LETTER} FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id WHERE d.id = r.dead_letter_id) s
+WHERE {SENDING}
+"""  # noqa: S608  constants of ours
 
 
 def still_claimed(replays: Sequence[UUID], attempts: Sequence[int]) -> list[Claimed]:
@@ -137,9 +141,6 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
     return Claimed(*row[:OF_CLAIM], letter)  # type: ignore[call-arg]
 
 
-# Said so that PostgreSQL goes by the ids: its statistics know of no row that is being sent, and by the index of those it would compare
-# every row in hand with every id (measured: twice the whole of what a window costs it otherwise).
-SENDING = "r.state || '' = 'sending'"
 STILL_OURS = f"""
 SELECT {VERSION}, c.name, c.approved_at IS NOT NULL, coalesce(c.not_before > now(), false), ARRAY(
     SELECT r.id FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)

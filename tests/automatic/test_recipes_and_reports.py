@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,12 +13,17 @@ from console.celery import app
 from console.core.errors import Forbidden, Invalid, NotFound
 from console.identity.models import Role, Team
 from messages import tasks
+from messages.connectors import memory
 from messages.models import DeadLetter, FailureGroup, Flow, OutboxMail, Plan, Replay
 from messages.plans.access import get_visible_plan
+from messages.plans.editing import set_destination, set_edits
+from messages.plans.edits import parse_edits
 from messages.plans.overdue import overdue_by_environment, overdue_of, tell_overdue
-from messages.plans.recipes import plan_like, recipes_of
+from messages.plans.recipes import copy_edits, plan_like, recipes_of
 from messages.plans.report import mail_reports, report_of
+from messages.plans.sealed import opened_edits
 from messages.plans.selection import Selection
+from messages.plans.sent_edits import sending_runner
 from messages.plans.services import Options, create_plan, end_plan, start_plan
 from messages.replay.sending import send_due
 from messages.replay.services import request_replay
@@ -46,15 +52,24 @@ def group_of(letter):
     return FailureGroup.objects.get(pk=letter.group_id)
 
 
-def plan_of(letter, by, options=FAST):
-    plan = create_plan(
+def draft_of(letter, by, options=FAST):
+    return create_plan(
         Selection(source=Plan.Source.GROUP, group=group_of(letter)),
         environment=environment(),
         by=by,
         reason="erp is back",
         options=options,
     )
-    return start_plan(plan, by=by)
+
+
+def plan_of(letter, by, options=FAST):
+    return start_plan(draft_of(letter, by, options), by=by)
+
+
+def edited(by, line, options=FAST):
+    """Return a plan that sent its message with an edit."""
+    steps = parse_edits(json.dumps([{"kind": "jq", "program": '.vat = "mended"'}]).encode())
+    return run_plan(start_plan(set_edits(draft_of(died(1)[0], by, options), steps, by=by), by=by), line)
 
 
 def fixed(by, line, options=FAST, *, proved=True):
@@ -81,9 +96,7 @@ def test_what_fixed_a_group_is_told_by_what_was_done_the_most_frequent_first(lin
 
 
 def test_a_recipe_is_a_draft_with_the_same_options_and_edits_of_what_waits_now(line, ada):
-    old = fixed(ada, line, Options(rate_per_s=50_000, steps=("2", "100%"), destination="erp.orders.v2", expiry="drop"))
-    Plan.objects.filter(pk=old.pk).update(edits=b"sealed", edits_sha256="ab" * 32)
-    old.refresh_from_db()
+    old = edited(ada, line, Options(rate_per_s=50_000, steps=("2", "100%"), destination="erp.orders.v2", expiry="drop"))
     died(3)
     group = FailureGroup.objects.get()
 
@@ -92,13 +105,40 @@ def test_a_recipe_is_a_draft_with_the_same_options_and_edits_of_what_waits_now(l
     made.refresh_from_db()
     same = ("destination", "expiry", "rate_per_s", "steps", "edits_sha256", "waits_for", "concurrency", "order_key")
     assert [getattr(made, name) for name in same] == [getattr(old, name) for name in same]
-    assert (made.state, made.items_count, bytes(made.edits)) == ("draft", 3, b"sealed")
+    assert (made.state, made.items_count, opened_edits(made)) == ("draft", 3, opened_edits(old))
     assert (
         made.reason
         == f"as {old.reference} did: the edits of {old.reference}, replay at 50000/s to erp.orders.v2, expiry: drop"
     )
     start_plan(made, by=ada)  # its checksum is of the edits too
     assert Replay.objects.count() == 1
+    run_plan(made, line)
+    assert [json.loads(sent.body)["vat"] for sent in memory.QUEUES[line.address]["erp.orders.v2"]] == ["mended"] * 4
+    sending_runner().close()
+
+
+def test_a_recipes_edits_are_copied_for_those_alone_who_may_read_payloads(line, ada):
+    old = edited(ada, line)
+    new = draft_of(died(1)[0], ada)
+
+    with pytest.raises(Forbidden, match="payloads"):
+        copy_edits(old, new, by=actor(person("vic", Role.VIEWER)))
+
+    new.refresh_from_db()
+    assert (bytes(new.edits), new.edits_sha256) == (b"", "")
+    sending_runner().close()
+
+
+def test_a_recipe_goes_over_the_same_connection(line, ada):
+    other = memory_connection("spare")
+    old = draft_of(died(1)[0], ada, FAST)
+    old = run_plan(start_plan(set_destination(old, "erp.spare", other.pk, by=ada), by=ada), line, proved=False, turns=1)
+    died(2)
+
+    made = plan_like(FailureGroup.objects.get(), old, by=ada)
+
+    assert (made.connection, made.destination, made.items_count) == (other, "erp.spare", 2)
+    start_plan(made, by=ada)
 
 
 def test_recipes_follow_merged_groups_and_are_for_who_sees_and_operates_them(line, ada):

@@ -16,6 +16,7 @@ from messages.plans import advance, release, watch
 from messages.plans.advance import advance_plan, advance_plans, release_more
 from messages.plans.queries import counts_of, held_behind, total_of
 from messages.plans.services import Options, end_plan, pause_plan, resume_plan, start_plan
+from messages.plans.stops import why_stopped
 from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due, sweep_replays
 from messages.replay.window import claim, mark
@@ -243,7 +244,7 @@ def test_a_stop_of_one_flow_holds_the_whole_plan_and_says_which(line):
     ReplayStop.objects.create(environment=environment(), flow=other.flow, stopped_by="me", reason="crm is down")
     begin(plan)
     assert released(plan) == 0
-    assert watch.is_stopped(plan) == f"replays in the flow {other.flow.name} are stopped: crm is down"
+    assert why_stopped(plan) == f"me stopped all replays of {other.flow.name}: crm is down"
 
 
 def test_a_stop_calls_withdrawn_only_what_surely_has_not_left(line):

@@ -16,7 +16,7 @@ from messages.connectors import memory
 from messages.dead_letters.services import ReasonMissing
 from messages.models import DeadLetter, Flow, Plan, Replay, ReplayStop
 from messages.plans.advance import advance_plan
-from messages.plans.pace import allowed_per_s
+from messages.plans.release import rate_of
 from messages.plans.selection import Selection
 from messages.plans.services import Options, create_plan, start_plan
 from messages.plans.stops import lift_stop, stop_everywhere, stop_replays
@@ -148,11 +148,11 @@ def test_a_flows_rate_is_shared_by_the_plans_that_run():
     chosen = letters(4)
     Flow.objects.update(replay_rate=6)
     first, second, third = plan_of(chosen[:2]), plan_of(chosen[2:], rate_per_s=1), plan_of(chosen[2:])
-    assert [allowed_per_s(one) for one in (first, second)] == [6, 1]
+    assert [rate_of(one) for one in (first, second)] == [6, 1]
     Plan.objects.exclude(pk=third.pk).update(state="running")
-    assert allowed_per_s(first) == 3
+    assert rate_of(first) == 3
     Flow.objects.update(replay_rate=None)
-    assert [allowed_per_s(one) for one in (first, second)] == [None, 1]
+    assert [rate_of(one) for one in (first, second)] == [None, 1]
 
 
 # with real commits ---------------------------------------------------------------------------------------------------------
