@@ -172,6 +172,9 @@ class Replay(models.Model):
     span_id = models.CharField(max_length=16)
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(null=True)  # first moment something may have left
+    despite_stop = models.BooleanField(
+        default=False, db_default=False
+    )  # a person sent it again after its plan was stopped
     confirmed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     detail = models.TextField(blank=True)  # the broker's words, or why it is unknown

@@ -18,9 +18,10 @@ from messages.plans.queries import counts_of
 from messages.plans.release import on_their_way, release_items
 from messages.plans.services import PlanState, move, withdraw
 from messages.plans.stops import why_stopped
-from messages.plans.watch import why_stop_itself, why_wait
+from messages.plans.watch import why_no_connection, why_stop_itself, why_wait
 
 log = structlog.get_logger(__name__)
+BELATED = timedelta(minutes=10)
 EXPIRING = ["draft", "awaiting_approval", "approved"]
 # Something of the wave has no outcome yet, nor has a person given it one. The ids of its replays rise with the ordinals. Where proofs are
 # waited for, what waits is near the front of an index; else it is rare, and in one of its own (replay_odd).
@@ -65,7 +66,7 @@ def advance_plan(pk: int) -> int:
     if why := why_stop_itself(plan):
         move(plan, "abort", by=SYSTEM, why=why)
         return 0
-    if why := why_wait(plan):
+    if why := why_wait(plan) or (why_no_connection(plan) if _is_left(plan) else ""):
         move(plan, "pause", by=SYSTEM, why=why)
         return 0
     way = on_their_way(plan)
@@ -86,7 +87,7 @@ def release_more(pk: int) -> int:
     plan = _held_by_us(pk)
     if plan is None or plan.state != "running" or plan.rate_per_s is not None or plan.order_key or why_stopped(plan):
         return 0
-    if plan.released_to >= plan.wave_ends[plan.wave - 1]:
+    if plan.released_to >= plan.wave_ends[plan.wave - 1] or why_no_connection(plan):
         return 0
     return release_items(plan, on_their_way(plan)) or 0
 
@@ -99,6 +100,14 @@ def _held_by_us(pk: int) -> Plan | None:
 def _has_begun(plan: Plan) -> bool:
     now = datetime.now(UTC)
     if plan.state == "scheduled" and plan.begins_at and plan.begins_at <= now:
+        if now > plan.expires_at + BELATED:  # what it shows is of days ago
+            move(
+                plan,
+                "expire",
+                by=SYSTEM,
+                why=f"it was to begin at {plan.begins_at:%Y-%m-%d %H:%M} UTC, and nothing ran then",
+            )
+            return False
         move(plan, "begin", by=SYSTEM, started_at=now, wave=1, allowance=1.0, allowance_at=now)
     return plan.state == "running"
 
@@ -109,6 +118,10 @@ def _is_held(plan: Plan) -> bool:
     if held and plan.wave_released_at:
         Plan.objects.filter(pk=plan.pk).update(wave_released_at=None)
     return held
+
+
+def _is_left(plan: Plan) -> bool:
+    return plan.released_to < plan.items_count
 
 
 def _settle_wave(plan: Plan, way: int, undecided: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from messages.models import Plan, PlanItem
-from messages.plans.waves import SETTLED
+from messages.plans.waves import OUTCOME, SETTLED
 
 # width_bucket of the ordinal among the waves' first items: 1 for the first wave.
 COUNTS = """
@@ -42,16 +42,16 @@ def total_of(counts: WaveCounts) -> Counter[str]:
 
 
 # The first before it of its key that is sent at all and of which what is waited for has not become.
-BEHIND = """
+BEHIND = f"""
 SELECT i.id, e.id FROM messaging_planitem i
 CROSS JOIN LATERAL (
     SELECT e.id FROM messaging_planitem e LEFT JOIN messaging_replay er ON er.id = e.replay_id
     WHERE e.plan_id = i.plan_id AND e.key = i.key AND e.key <> '' AND e.ordinal < i.ordinal AND e.left_out = ''
-      AND coalesce(er.state, 'waiting') <> ALL(%s)
+      AND coalesce({OUTCOME.format(r="er")}, 'waiting') <> ALL(%s)
     ORDER BY e.ordinal LIMIT 1) e
 WHERE i.id = ANY(%s) AND i.plan_id = %s AND i.key <> '' AND i.left_out = ''
   AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.id = i.replay_id)
-"""
+"""  # noqa: S608  constants of ours
 
 
 def held_behind(plan: Plan, items: Sequence[PlanItem]) -> dict[int, PlanItem]:

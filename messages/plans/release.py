@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from messages.models import Plan
-from messages.plans.waves import SETTLED
+from messages.plans.waves import OUTCOME, SETTLED
 from messages.replay.sending import tell_worker
 
 MOST_AT_ONCE = 2_000  # items in one statement, 0.1 s: so long somebody who wants to pause may have to wait
@@ -27,24 +27,25 @@ WITH bad AS MATERIALIZED ({bad}), next AS MATERIALIZED (
     WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND i.ordinal <= %(upto)s AND i.left_out = '' {held}
     ORDER BY i.ordinal LIMIT %(most)s
 ), locked AS MATERIALIZED (
-    SELECT next.*, d.environment_id, d.origin, c.id AS connection_id, d.state = 'open' AND NOT EXISTS (
+    SELECT next.*, d.environment_id, d.origin, f.replay_allowed, c.id AS connection_id, d.state = 'open' AND NOT EXISTS (
             SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending', 'sent', 'confirmed')) AS is_open
-    FROM next JOIN messaging_deadletter d ON d.id = next.dead_letter_id
+    FROM next JOIN messaging_deadletter d ON d.id = next.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
     LEFT JOIN messaging_connection c ON c.approved_at IS NOT NULL AND CASE
         WHEN %(connection)s::int8 IS NULL THEN c.environment_id = d.environment_id AND c.name = d.broker ELSE c.id = %(connection)s END
     ORDER BY d.id FOR NO KEY UPDATE OF d
 ), taken AS (
     UPDATE messaging_deadletter d SET state = 'replaying' FROM locked
-    WHERE d.id = locked.dead_letter_id AND locked.is_open AND locked.connection_id IS NOT NULL
+    WHERE d.id = locked.dead_letter_id AND locked.is_open AND locked.replay_allowed AND locked.connection_id IS NOT NULL
 ), queued AS (
     INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, plan_id, destination, state, attempt, requested_by,
         reason, expiry, trace_id, span_id, created_at, detail, proof_tie)
     SELECT replay_id, dead_letter_id, environment_id, connection_id, %(plan)s, coalesce(nullif(%(destination)s, ''), origin),
         'queued', 0, %(by)s, %(reason)s, %(expiry)s, gen_random_uuid(), substr(md5(replay_id::text), 1, 16), now(), '', ''
-    FROM locked WHERE is_open AND connection_id IS NOT NULL ORDER BY replay_id RETURNING connection_id
+    FROM locked WHERE is_open AND replay_allowed AND connection_id IS NOT NULL ORDER BY replay_id RETURNING connection_id
 ), lost AS (
-    UPDATE messaging_planitem i SET left_out = CASE WHEN locked.is_open THEN 'not_approved' ELSE 'not_open' END
-    FROM locked WHERE i.id = locked.id AND NOT (locked.is_open AND locked.connection_id IS NOT NULL)
+    UPDATE messaging_planitem i SET left_out = CASE WHEN NOT locked.is_open THEN 'not_open'
+        WHEN NOT locked.replay_allowed THEN 'flow_forbids' ELSE 'not_approved' END
+    FROM locked WHERE i.id = locked.id AND NOT (locked.is_open AND locked.replay_allowed AND locked.connection_id IS NOT NULL)
 )
 SELECT (SELECT count(*) FROM next), (SELECT coalesce(max(ordinal), %(after)s) FROM next), ARRAY(SELECT DISTINCT connection_id FROM queued)
 """
@@ -52,17 +53,19 @@ SELECT (SELECT count(*) FROM next), (SELECT coalesce(max(ordinal), %(after)s) FR
 BAD_KEYS = """
 SELECT e.key, min(e.ordinal) AS ordinal FROM messaging_replay r
 JOIN messaging_planitem e ON e.plan_id = r.plan_id AND e.dead_letter_id = r.dead_letter_id
-WHERE r.plan_id = %(plan)s AND r.state IN ('failed_again', 'refused', 'unknown') AND e.key <> '' GROUP BY e.key
+WHERE r.plan_id = %(plan)s AND r.state IN ('failed_again', 'refused', 'unknown')
+  AND NOT (r.state = 'unknown' AND r.finished_at IS NOT NULL) AND e.key <> '' GROUP BY e.key
 """
 # The item before it of the same key has the outcome that is waited for. By itself that says so of all before that one.
-HELD = """
+HELD = f"""
 AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.id = i.replay_id)
 AND (i.key = '' OR (
-    coalesce((SELECT coalesce((SELECT r.state FROM messaging_replay r WHERE r.id = e.replay_id), 'waiting') FROM messaging_planitem e
+    coalesce((SELECT coalesce((SELECT {OUTCOME.format(r="r")} FROM messaging_replay r WHERE r.id = e.replay_id), 'waiting')
+              FROM messaging_planitem e
               WHERE e.plan_id = i.plan_id AND e.key = i.key AND e.key <> '' AND e.ordinal < i.ordinal AND e.left_out = ''
               ORDER BY e.ordinal DESC LIMIT 1), 'processed') = ANY(%(settled)s)
     AND NOT EXISTS (SELECT 1 FROM bad WHERE bad.key = i.key AND bad.ordinal < i.ordinal)))
-"""
+"""  # noqa: S608  constants of ours
 NO_BAD = "SELECT ''::text AS key, 0 AS ordinal WHERE false"
 # Up to where a plan that keeps order has nothing left to hand over. Its answer is found near where the last one was.
 PREFIX = """

@@ -5,6 +5,7 @@ Every change of state is one conditional update under the plan's row lock, so th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from django.db.models import QuerySet
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
-from console.identity.actor import Actor
+from console.identity.actor import SYSTEM, Actor
 from console.identity.models import Environment
 from messages import tasks
 from messages.dead_letters.services import check_reason
@@ -234,14 +235,29 @@ def pause_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
 
 @transaction.atomic
 def resume_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
-    """Go on where it stopped. What failed until now no longer counts against its bounds: the person has seen it."""
-    forgiven = total_of(counts_of(plan))
-    again = {"allowance": 1.0, "allowance_at": datetime.now(UTC), "wave_released_at": None, "forgiven": forgiven}
-    resumed = move(plan, "resume", by=by, why=reason, **again)
+    """Go on where it stopped. What failed until now no longer counts against its bounds: the person has seen it.
+
+    A plan that paused because its wave was not proved in time goes on with the next one, without that proof.
+    """
+    now = Plan.objects.select_for_update().get(pk=plan.pk)
+    counts = counts_of(now)
+    wave = now.wave + 1 if _waited_in_vain(now, counts) else now.wave
+    resumed = move(
+        plan, "resume", by=by, why=reason, allowance=1.0, allowance_at=datetime.now(UTC),
+        wave_released_at=None, wave=wave, forgiven=total_of(counts),
+    )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(AT_ONCE, [plan.pk])
     transaction.on_commit(partial(tell_plan, plan.pk))
     return resumed
+
+
+def _waited_in_vain(plan: Plan, counts: Mapping[int, Mapping[str, int]]) -> bool:
+    """Whether the plan paused itself at the end of a wave's wait, when nothing of this wave is left to be sent."""
+    wave = counts.get(plan.wave, {})
+    left = any(wave.get(outcome) for outcome in ("waiting", "queued", "sending"))
+    by_itself = plan.state == "paused" and plan.state_by == SYSTEM.name and plan.wave_released_at is not None
+    return by_itself and not left and plan.wave < len(plan.wave_ends)
 
 
 @transaction.atomic
@@ -260,7 +276,7 @@ WITH back AS (
            finished_at = CASE WHEN sent_at IS NULL THEN now() END, not_before = NULL,
            detail = CASE WHEN sent_at IS NULL THEN 'its plan was stopped before it was sent'
                          ELSE 'its plan was stopped; an earlier attempt may have brought it to the broker: ' || detail END
-    WHERE state = 'queued' AND plan_id IN (
+    WHERE state = 'queued' AND NOT despite_stop AND plan_id IN (
         SELECT p.id FROM messaging_plan p WHERE p.state = 'stopped' AND p.id = coalesce(%s::int8, p.id))
     RETURNING dead_letter_id, state
 )

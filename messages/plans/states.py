@@ -20,7 +20,13 @@ TRANSITIONS: dict[str, dict[str, str]] = {
     },
     "approved": {"start": "scheduled", "change": "draft", "cancel": "cancelled", "expire": "expired"},
     # begins at a time: in ten seconds, which can be taken back, or later
-    "scheduled": {"begin": "running", "undo": "draft", "undo_approved": "approved", "cancel": "cancelled"},
+    "scheduled": {
+        "begin": "running",
+        "undo": "draft",
+        "undo_approved": "approved",
+        "cancel": "cancelled",
+        "expire": "expired",
+    },
     "running": {"pause": "paused", "abort": "aborted", "finish": "finished", "stop": "stopped"},
     "paused": {"resume": "running", "stop": "stopped"},
     # it stopped itself, and says why

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from messages.figures.percentiles import percentile
-from messages.models import Plan, RollupHour, RollupLatency
+from messages.models import Connection, Plan, RollupHour, RollupLatency
 from messages.models.stream import Operation
 from messages.plans.waves import Bounds, why_abort
 
@@ -31,12 +31,25 @@ ORDER BY r.id LIMIT 1
 LATEST, FEWEST = 500, 5  # items that are looked at, the newest; fewer proofs than so many say nothing
 TOOK = """
 SELECT e.duration_us / 1e6 FROM (
-    SELECT r.state, r.proof_event_at, r.proof_event_id FROM messaging_replay r WHERE r.plan_id = %s ORDER BY r.id DESC LIMIT %s
+    SELECT r.state, r.proof_event_at, r.proof_event_id FROM messaging_replay r
+    WHERE r.plan_id = %s AND r.finished_at >= %s ORDER BY r.id DESC LIMIT %s
 ) r JOIN messaging_event e ON e.occurred_at = r.proof_event_at AND e.id = r.proof_event_id
 WHERE r.state = 'processed' AND e.duration_us > 0
 """
 USUAL = timedelta(days=2)  # before it began
 REPORTS = timedelta(days=7)
+
+
+def why_no_connection(plan: Plan) -> str:
+    """Return which connection that the plan sends over is not approved any more, in words; "" when all are.
+
+    Items are not left out for it: whoever changes a password at night must not lose a plan its messages.
+    """
+    brokers = [one["broker"] for one in plan.figures.get("destinations", [])]
+    over = Connection.objects.filter(environment=plan.environment_id, approved_at__isnull=True)
+    over = over.filter(pk=plan.connection_id) if plan.connection_id else over.filter(name__in=brokers)
+    name = over.order_by("name").values_list("name", flat=True).first()
+    return f"the connection {name} is not approved any more: approve it, then resume" if name else ""
 
 
 def why_stop_itself(plan: Plan) -> str:
@@ -73,10 +86,11 @@ def why_wait(plan: Plan) -> str:
 def latency_of(plan: Plan) -> float | None:
     """Return the median of what the receivers took for the latest items, in s; None for too few.
 
+    Of those proved since it began or was resumed: else it would stop itself again at once for what a person has seen.
     As their own events say, and as the usual is measured: how long a message waited in a queue is another figure.
     """
     with connection.cursor() as cursor:
-        cursor.execute(TOOK, [plan.pk, LATEST])
+        cursor.execute(TOOK, [plan.pk, plan.state_at, LATEST])
         took = [float(row[0]) for row in cursor.fetchall()]
     return median(took) if len(took) >= FEWEST else None
 

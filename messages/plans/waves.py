@@ -32,6 +32,8 @@ OVER = frozenset({"processed", "failed_again", "refused", LEFT_OUT, WITHDRAWN}) 
 FAILED = frozenset({"failed_again", "refused"})
 # What lets the next item of the same key go, by what the plan waits for.
 SETTLED = {"processed": ["processed", "withdrawn"], "confirmed": ["processed", "confirmed", "withdrawn"]}
+# Of the replay r: its outcome, where what a person has closed on their word counts as processed.
+OUTCOME = "CASE WHEN {r}.state IN ('sent', 'confirmed', 'unknown') AND {r}.finished_at IS NOT NULL THEN 'processed' ELSE {r}.state END"
 Counts = Mapping[str, int]  # {outcome: items}
 
 

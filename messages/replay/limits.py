@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import connection
 
 from messages.models import DeadLetter
@@ -27,6 +28,8 @@ def why_flow_forbids(letter: DeadLetter) -> str:
     flow = letter.flow
     if not flow.replay_allowed:
         return f"the flow {flow.name} forbids replays: an administrator of it allows them on its page"
+    if flow.approve_above == 0 or settings.APPROVE_ABOVE == 0:
+        return f"a second person must approve every replay in {flow.name}: make a plan of it"
     count = replays_of_message(letter)
     if count >= flow.most_replays:
         return (

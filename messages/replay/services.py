@@ -15,7 +15,7 @@ from messages.access import check_can_operate
 from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.status import DELIVERED
-from messages.models import Connection, DeadLetter, Flow, Replay
+from messages.models import Connection, DeadLetter, Flow, Plan, Replay
 from messages.replay.limits import why_flow_forbids
 from messages.replay.outgoing import check_expiry
 from messages.replay.sending import tell_worker
@@ -129,7 +129,12 @@ def send_again(replay: Replay, *, by: Actor, reason: str) -> None:
     reason = check_reason(reason)
     # Not move(): a replay that a worker has, or that a person has closed without proof, goes nowhere from here.
     undecided = Replay.objects.filter(pk=replay.pk, state=Replay.State.UNKNOWN, finished_at__isnull=True)
-    if not undecided.update(state=Replay.State.QUEUED, not_before=None, detail="sent again by a person"):
+    if not undecided.update(
+        state=Replay.State.QUEUED,
+        not_before=None,
+        detail="sent again by a person",
+        despite_stop=_is_plan_stopped(replay),
+    ):
         raise IllegalTransition("only a replay whose outcome is unknown can be sent again")
     letter = replay.dead_letter
     details = {"replay": str(replay.pk)}
@@ -172,6 +177,10 @@ def mark_processed(replay: Replay, *, by: Actor, reason: str) -> None:
         reason=reason,
         details=details,
     )
+
+
+def _is_plan_stopped(replay: Replay) -> bool:
+    return replay.plan_id is not None and Plan.objects.filter(pk=replay.plan_id, state="stopped").exists()
 
 
 def _flow(replay: Replay) -> Flow:

@@ -70,7 +70,8 @@ class Markable(Protocol):
 
 # Of the row r: neither its plan nor anybody who stopped replays holds it.
 LET = """
-      (r.plan_id IS NULL OR EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id AND p.state IN ('running', 'finished')))
+      (r.plan_id IS NULL OR EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id
+          AND (p.state IN ('running', 'finished') OR (p.state = 'stopped' AND r.despite_stop))))
   AND NOT EXISTS (SELECT 1 FROM messaging_replaystop s WHERE s.environment_id = r.environment_id AND (s.flow_id IS NULL OR EXISTS (
           SELECT 1 FROM messaging_deadletter d WHERE d.id = r.dead_letter_id AND d.flow_id = s.flow_id)))
 """

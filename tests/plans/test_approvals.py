@@ -25,6 +25,7 @@ from messages.plans.services import (
     seal_plan,
     start_plan,
 )
+from messages.replay.services import ReplayNotAllowed, request_replay
 from tests.factories import ROOT, actor, agent_key, environment, letter, memory_connection, person, push
 from tests.http.test_rest_administration import Caller
 from tests.http.test_rest_plans import keyed
@@ -144,3 +145,14 @@ def test_the_system_approves_nothing():
     plan = asked_plan()
     with pytest.raises(OwnPlan, match="a person approves a plan"):
         approve_plan(plan, by=SYSTEM, checksum=plan.checksum)
+
+
+@pytest.mark.django_db
+def test_where_every_plan_needs_a_second_person_nobody_replays_alone():
+    asked_plan()
+    one = DeadLetter.objects.first()
+
+    with pytest.raises(ReplayNotAllowed, match="make a plan"):
+        request_replay(one, by=ROOT, reason="quickly")
+
+    assert one.replays.count() == 0
