@@ -78,11 +78,9 @@ def run_checks() -> None:
 
 @shared_task(name="messaging.send_mails")
 def send_mails() -> None:
-    """Send what waits in the outbox, and the reports of plans that have ended. May run twice at once: the claim decides."""
-    from messages.plans import wished
+    """Send what waits in the outbox. May run twice at once: the claim decides."""
     from messages.saved import outbox
 
-    wished.queue_reports()
     outbox.send_mails()
 
 

@@ -281,9 +281,11 @@ class PlanReport(View):
         """The report of a plan, at this moment: what its mail says."""
         return Response(PlanReportOut(report_of(get_visible_plan(self.actor, reference))).data)
 
-    @extend_schema(operation_id="ask_for_plan_report", request=ReportMailIn, responses={200: PlanReportOut, **PROBLEMS})
+    @extend_schema(
+        operation_id="ask_for_plan_report", request=ReportMailIn, responses={200: PlanReportOut, **CONFLICTS}
+    )
     def put(self, request: Request, reference: str) -> Response:
-        """Have the plan's author told by mail whenever it ends or stops itself, or not. For operators of all its flows."""
+        """Have the plan's author and yourself told by mail whenever it ends or stops itself, or nobody. For operators of all its flows."""
         wanted = validated(ReportMailIn, request.data)["mail_to_author"]
         plan = ask_for_report(get_visible_plan(self.actor, reference), wanted=wanted, by=self.actor)
         return Response(PlanReportOut(report_of(plan)).data)

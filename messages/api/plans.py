@@ -37,7 +37,7 @@ from messages.groups.access import get_visible_group
 from messages.models import Plan
 from messages.plans.access import get_visible_plan
 from messages.plans.freeze import MOST_ITEMS
-from messages.plans.listing import PlanFilter, find_plans
+from messages.plans.lists import PlanFilter, find_plans
 from messages.plans.selection import Selection, joined
 from messages.plans.services import (
     PlanState,

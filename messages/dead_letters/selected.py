@@ -22,6 +22,7 @@ from messages.dead_letters.services import ReasonMissing, check_reason
 from messages.dead_letters.views import ACTIONS
 from messages.journeys.present import DONE_TO_LETTER, in_flight
 from messages.models import DeadLetter, Replay
+from messages.replay.limits import why_not_together
 from messages.replay.services import hindrance_of
 from messages.search.naming import Name, name_of
 
@@ -67,14 +68,17 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
         ids = {UUID(one) for one in asked}
     except ValueError as error:
         raise Invalid("this is not the id of a dead letter: tick rows in the list and choose again") from error
+    letters = find_selected(request.actor, request.environment, ids)
+    going = [letter for letter in letters if letter.state == DeadLetter.State.OPEN]
+    together = why_not_together(going) if do == "replay" else {}
     return [
         Row(
             letter,
             name_of(letter.keys, letter.message_id or str(letter.pk)),
-            _hindrance(request, letter, do),
+            _hindrance(request, letter, do) or together.get(letter.flow_id, ""),
             next(iter(letter.replays.all()), None),
         )
-        for letter in find_selected(request.actor, request.environment, ids)
+        for letter in letters
     ]
 
 
@@ -122,6 +126,9 @@ def _act(request: PageRequest) -> HttpResponse:
         return render(request, "messaging/selected.html", context, status=422)
     refusals = []
     for row in rows:
+        if row.hindrance:
+            refusals.append(f"{row.name.title}: {row.hindrance}")
+            continue
         try:
             ACTIONS[do](row.letter, request.actor, {"reason": reason})
         except ConsoleError as refusal:

@@ -45,8 +45,7 @@ from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
 from messages.plans.asking import letter_address, plan_all
-from messages.plans.lists import stops_of
-from messages.plans.stops import why_replay_waits
+from messages.plans.stops import standing_stops, why_replay_waits
 from messages.replay.hints import hints_of
 from messages.replay.limits import why_flow_forbids
 from messages.replay.outgoing import may_expire
@@ -113,7 +112,7 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
             for name, label, _ in TABS
         ],
         "tab": tab,
-        "stops": stops_of(request.actor, request.environment),
+        "stops": standing_stops(request.actor, request.environment),
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,

@@ -10,6 +10,7 @@ from console.core.words import exact_words
 from console.identity.actor import Actor
 from messages.models import Plan
 from messages.plans.access import can_operate_plan
+from messages.plans.report import ask_for_report
 from messages.plans.services import (
     UNDO_S,
     approve_plan,
@@ -21,7 +22,7 @@ from messages.plans.services import (
     start_plan,
     undo_start,
 )
-from messages.plans.wished import wish_report
+from messages.plans.states import ENDED
 
 Said = Mapping[str, str]
 
@@ -82,7 +83,8 @@ def _end(plan: Plan, by: Actor, said: Said) -> str:
 
 
 def _report(plan: Plan, by: Actor, said: Said) -> str:
-    return "The report is on its way to you." if wish_report(plan, by=by) else "You get the report by mail when the plan has ended."  # fmt: skip
+    asked = ask_for_report(plan, wanted=True, by=by)
+    return "The report is on its way to you." if asked.state in ENDED else "You get the report by mail when the plan has ended."  # fmt: skip
 
 
 ACTIONS: dict[str, Callable[[Plan, Actor, Said], str]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -126,10 +127,6 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
                "destination", "items"}], "noun", "receiver"}; size, ages and keys are of what is sent. noun: what a message is called,
                "order"; receiver: the system that they failed in, "" for several.
     """
-    sql, params = sql_of(selection.order_by().values("pk"))
-    names = {f"s{at}": value for at, value in enumerate(params)}
-    left = iter(names)
-    inner = re.sub(r"%([s%])", lambda found: f"%({next(left)})s" if found[1] == "s" else "%%", sql)
     asked: dict[str, Any] = {
         "plan": plan.pk,
         "environment": plan.environment_id,
@@ -141,39 +138,52 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
     }
     if Flow.objects.filter(pk__in=asked["operated"]).exclude(supersede_key="").exists():
         _tidy_keys()
+    inner, values = _within(selection)
     with connection.cursor() as cursor:
-        cursor.execute(FREEZE.replace("{selection}", inner), asked | names)
+        cursor.execute(FREEZE.replace("{selection}", inner), asked | values)
         cursor.execute(FIGURES, [plan.destination, plan.destination, plan.pk])
         parts = [Part(*row) for row in cursor.fetchall()]
-        keys = 0
-        if plan.order_key:
-            cursor.execute(KEYS, [plan.pk])
-            keys = cursor.fetchone()[0]
-    sent, left_out = [part for part in parts if not part.left_out], Counter[str]()
-    to: Counter[tuple[str, str]] = Counter()
+    sent = [part for part in parts if not part.left_out]
+    plan.items_count = sum(part.items for part in sent)
+    plan.sent_flow_ids = sorted({part.flow_id for part in sent})
+    plan.flow_ids = sorted({part.flow_id for part in parts})
+    plan.figures = _figures(parts) | {"keys": _count_keys(plan)} | _names(plan)
+
+
+def _within(selection: QuerySet[DeadLetter]) -> tuple[str, dict[str, Any]]:
+    """Return the selection as a part of a statement whose values have names, and these values."""
+    sql, params = sql_of(selection.order_by().values("pk"))
+    names = {f"s{at}": value for at, value in enumerate(params)}
+    left = iter(names)
+    return re.sub(r"%([s%])", lambda found: f"%({next(left)})s" if found[1] == "s" else "%%", sql), names
+
+
+def _figures(parts: Sequence[Part]) -> dict[str, Any]:
+    sent, left_out, to = [part for part in parts if not part.left_out], Counter[str](), Counter[tuple[str, str]]()
     for part in parts:
         if part.left_out:
             left_out[part.left_out] += part.items
         else:
             to[part.broker, part.destination] += part.items
-    plan.items_count = sum(part.items for part in sent)
-    plan.sent_flow_ids = sorted({part.flow_id for part in sent})
-    plan.flow_ids = sorted({part.flow_id for part in parts})
-    plan.figures = {
+    most = sorted(to.items(), key=lambda one: (-one[1], one[0]))[:MOST_DESTINATIONS]
+    return {
         "selected": sum(part.items for part in parts),
         "size_bytes": sum(int(part.size_bytes) for part in sent),
         "oldest": min(part.oldest for part in sent).isoformat() if sent else None,
         "newest": max(part.newest for part in sent).isoformat() if sent else None,
-        "keys": keys,
         "left_out": dict(left_out),
         "destinations": [
-            {"broker": broker, "destination": destination, "items": items}
-            for (broker, destination), items in sorted(to.items(), key=lambda one: (-one[1], one[0]))[
-                :MOST_DESTINATIONS
-            ]
+            {"broker": broker, "destination": destination, "items": items} for (broker, destination), items in most
         ],
-        **_names(plan),
     }
+
+
+def _count_keys(plan: Plan) -> int:
+    if not plan.order_key:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(KEYS, [plan.pk])
+        return int(cursor.fetchone()[0])
 
 
 def _names(plan: Plan) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,77 +16,70 @@ from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
 from messages.access import visible_dead_letters, visible_events
 from messages.models import DeadLetter, Plan
+from messages.plans.queries import held_behind
 from messages.plans.reasons import LEFT_OUT
+from messages.plans.waves import LEFT_OUT as IS_LEFT_OUT
+from messages.plans.waves import OUTCOMES, WAITING
 from messages.search.naming import Name, name_of
 
 IN_A_PART = 2_000  # of a CSV: rows that are in memory at once
 
-# What the page filters by → the condition on item i and its replay r.
-OUTCOMES: dict[str, str] = {
-    "processed": "r.state = 'processed'",
-    "sent": "r.state IN ('sending', 'sent', 'confirmed')",
-    "unknown": "r.state = 'unknown'",
-    "failed": "r.state IN ('failed_again', 'refused')",
-    "waiting": "i.left_out = '' AND (r.id IS NULL OR r.state = 'queued')",
-    "withdrawn": "r.state = 'withdrawn'",
-    "left_out": "i.left_out <> ''",
-}
 ITEMS = """
-SELECT i.ordinal, i.dead_letter_id, i.key, i.left_out, i.replay_id, coalesce(r.state, CASE WHEN i.left_out <> '' THEN 'left_out' ELSE 'waiting' END),
-       r.attempt, r.sent_at, r.confirmed_at, r.finished_at, coalesce(nullif(r.detail, ''), i.detail), r.proof_event_at, r.proof_event_id, r.trace_id,
-       d.keys, d.message_id, d.error_root_type, f.name
+SELECT i.id, i.ordinal, i.dead_letter_id, i.key, CASE WHEN i.left_out <> '' THEN 'left_out' ELSE coalesce(r.state, 'waiting') END, i.left_out,
+       r.id, coalesce(r.destination, ''), coalesce(r.attempt, 0), r.created_at, r.sent_at, r.confirmed_at, r.finished_at,
+       r.proof_event_id, r.proof_event_at, coalesce(r.proof_tie, ''), coalesce(nullif(i.detail, ''), r.detail, ''), r.trace_id,
+       d.keys, d.message_id, f.name
 FROM messaging_planitem i
 JOIN messaging_deadletter d ON d.id = i.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
 LEFT JOIN messaging_replay r ON r.id = i.replay_id
-WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND {condition}
+WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND ({only})
 ORDER BY i.ordinal LIMIT %(most)s
 """
-# The first item of the same key that is not settled, of each of these that wait.
-BEHIND = """
-SELECT i.ordinal, d.keys, d.message_id, d.id
-FROM messaging_planitem i
-CROSS JOIN LATERAL (
-    SELECT e.dead_letter_id FROM messaging_planitem e LEFT JOIN messaging_replay er ON er.id = e.replay_id
-    WHERE e.plan_id = i.plan_id AND e.key = i.key AND e.key <> '' AND e.ordinal < i.ordinal AND e.left_out = ''
-      AND coalesce(er.state, 'waiting') <> ALL(%s) ORDER BY e.ordinal LIMIT 1) e
-JOIN messaging_deadletter d ON d.id = e.dead_letter_id
-WHERE i.plan_id = %s AND i.ordinal = ANY(%s)
-"""
+# Replays have the index of their plan, items that of theirs: what is narrowed to states of a replay begins there.
+HAS_STATE = "r.state = ANY(%(states)s)"
+HAS_NONE = "i.left_out = '' AND r.id IS NULL"
 
 
 @dataclass(slots=True, kw_only=True)
 class Item:
-    """One item with what became of it. outcome: its replay's state, waiting or left_out.
+    """One dead letter of a plan and what became of it. outcome: of waves.OUTCOMES; left_out: of reasons.LEFT_OUT, "" when it is sent.
 
-    later   the dead letter that its replay died into, when the reader may see it.   behind  what it is held back behind, "" for nothing.
-    prover  the system whose event proved it.
+    From `later` on it is evidence, which add_evidence finds: the dead letter that its replay died into, when the reader may see it; what it
+    is held back behind; the system whose event proved it.
     """
 
+    pk: int
     ordinal: int
-    letter_id: UUID
+    dead_letter: UUID
     key: str
-    left_out: str
-    replay_id: UUID
     outcome: str
-    attempt: int | None
+    left_out: str
+    replay: UUID | None
+    destination: str
+    attempt: int
+    queued_at: datetime | None
     sent_at: datetime | None
     confirmed_at: datetime | None
     finished_at: datetime | None
-    detail: str
-    proof_event_at: datetime | None
     proof_event_id: UUID | None
+    proof_event_at: datetime | None
+    proof_tie: str
+    detail: str
     trace_id: UUID | None
     keys: dict[str, str]
     message_id: str
-    error: str
     flow: str
-    later: DeadLetter | None = field(default=None)
+    later: DeadLetter | None = None
     behind: str = ""
     prover: str = ""
 
     @property
     def name(self) -> Name:
-        return name_of(self.keys, self.message_id or str(self.letter_id))
+        return name_of(self.keys, self.message_id or str(self.dead_letter))
+
+    @property
+    def why_left_out(self) -> str:
+        return LEFT_OUT.get(self.left_out, "")
 
     @property
     def took_ms(self) -> float | None:
@@ -97,51 +90,76 @@ class Item:
         return max(0.0, (until - self.sent_at).total_seconds() * 1000) if until else None
 
 
-def find_items(
-    actor: Actor, plan: Plan, *, outcome: str = "", left_out: str = "", limit: int = 50, cursor: str | None = None
-) -> Page[Item]:
-    """Return items in the order of sending, those that were left out behind. outcome: of OUTCOMES; left_out: of reasons.LEFT_OUT.
+COLUMNS = [one.name for one in fields(Item)][:-3]
 
-    Raises Invalid, InvalidCursor.
-    """
-    if (outcome and outcome not in OUTCOMES) or (left_out and left_out not in LEFT_OUT):
-        raise Invalid(f"items are filtered by one of {', '.join(OUTCOMES)}, or by why they are left out")
-    condition = "i.left_out = %(left_out)s" if left_out else OUTCOMES.get(outcome, "true")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Only:
+    """Which items: those with one of these outcomes, those that are left out for this reason; nothing said: all. Raises Invalid."""
+
+    outcomes: Collection[str] = ()
+    left_out: str = ""
+
+    def __post_init__(self) -> None:
+        if not set(self.outcomes) <= set(OUTCOMES):
+            raise Invalid(f"an item's outcome is {', '.join(OUTCOMES)}")
+        if self.left_out and self.left_out not in LEFT_OUT:
+            raise Invalid(f"an item is left out because {', '.join(LEFT_OUT)}")
+
+    @property
+    def condition(self) -> str:
+        if self.left_out:
+            return "i.left_out = %(left_out)s"
+        states = set(self.outcomes) - {WAITING, IS_LEFT_OUT}
+        parts = [
+            (HAS_STATE, bool(states)),
+            (HAS_NONE, WAITING in self.outcomes),
+            ("i.left_out <> ''", IS_LEFT_OUT in self.outcomes),
+        ]
+        return " OR ".join(sql for sql, wanted in parts if wanted) or "true"
+
+
+ALL = Only()
+
+
+def find_items(plan: Plan, *, only: Only = ALL, limit: int = 50, cursor: str | None = None) -> Page[Item]:
+    """Return items in the order of sending, those that were left out when it was frozen last. Raises InvalidCursor."""
     after = decode_number_cursor(cursor) if cursor else 0
-    found = _items(plan, condition, left_out=left_out, after=after, most=limit + 1)
-    more = len(found) > limit
-    page = found[:limit]
-    _add_evidence(actor, plan, page)
-    return Page(page, encode_cursor(page[-1].ordinal) if more else None)
+    found = _items(plan, only, after=after, most=limit + 1)
+    return Page(found[:limit], encode_cursor(found[limit - 1].ordinal) if len(found) > limit else None)
 
 
-def every_item(actor: Actor, plan: Plan) -> Iterator[Item]:
-    """Yield every item in the order of sending, a part at a time in memory."""
+def every_item(actor: Actor, plan: Plan, *, only: Only = ALL) -> Iterator[Item]:
+    """Yield every item with its evidence in the order of sending, a part at a time in memory."""
     after = 0
-    while part := _items(plan, "true", left_out="", after=after, most=IN_A_PART):
-        _add_evidence(actor, plan, part)
+    while part := _items(plan, only, after=after, most=IN_A_PART):
+        add_evidence(actor, plan, part)
         yield from part
         after = part[-1].ordinal
 
 
-def _items(plan: Plan, condition: str, *, left_out: str, after: int, most: int) -> list[Item]:
-    asked: dict[str, Any] = {"plan": plan.pk, "after": min(after, 2**31 - 1), "most": most, "left_out": left_out}
+def _items(plan: Plan, only: Only, *, after: int, most: int) -> list[Item]:
+    asked: dict[str, Any] = {
+        "plan": plan.pk,
+        "after": min(after, 2**31 - 1),
+        "most": most,
+        "left_out": only.left_out,
+        "states": list(only.outcomes),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(ITEMS.replace("{condition}", condition), asked)
-        rows: list[Any] = cursor.fetchall()
-    return [_item(row) for row in rows]
+        cursor.execute(ITEMS.replace("{only}", only.condition), asked)
+        return [_item(row) for row in cursor.fetchall()]
 
 
 def _item(row: Sequence[Any]) -> Item:
-    names = tuple(one for one in Item.__dataclass_fields__ if one not in ("later", "behind", "prover"))
-    values = dict(zip(names, row, strict=True))
+    values = dict(zip(COLUMNS, row, strict=True))
     keys = values["keys"]  # Django has psycopg leave JSON as text
     values["keys"] = msgspec.json.decode(keys) if isinstance(keys, str) else keys
     return Item(**values)
 
 
-def _add_evidence(actor: Actor, plan: Plan, items: Sequence[Item]) -> None:
-    """Say of these items who proved them, what they died into, and behind which one they wait: three queries for any number."""
+def add_evidence(actor: Actor, plan: Plan, items: Sequence[Item]) -> None:
+    """Say of these items who proved them, what they died into, and behind which one they wait: four queries for any number."""
     proved = {one.proof_event_id: one for one in items if one.proof_event_id and one.proof_event_at}
     if proved:
         times = [one.proof_event_at for one in proved.values() if one.proof_event_at]
@@ -149,16 +167,12 @@ def _add_evidence(actor: Actor, plan: Plan, items: Sequence[Item]) -> None:
         systems = dict(events.values_list("id", "system__name"))
         for event_id, one in proved.items():
             one.prover = systems.get(event_id, "")
-    failed = {one.letter_id: one for one in items if one.outcome == "failed_again"}
+    failed = {one.dead_letter: one for one in items if one.outcome == "failed_again"}
     if failed:
         for letter in visible_dead_letters(actor).filter(previous_id__in=list(failed)).order_by("pk"):
             if letter.previous_id in failed:
                 failed[letter.previous_id].later = letter
-    waiting = {one.ordinal: one for one in items if one.outcome == "waiting" and one.key}
-    if waiting and plan.order_key:
-        settled = ["processed", "withdrawn"] + (["confirmed"] if plan.waits_for == Plan.WaitsFor.CONFIRMED else [])
-        with connection.cursor() as cursor:
-            cursor.execute(BEHIND, [settled, plan.pk, list(waiting)])
-            for ordinal, keys, message_id, letter_id in cursor.fetchall():
-                named = msgspec.json.decode(keys) if isinstance(keys, str) else keys
-                waiting[ordinal].behind = name_of(named, message_id or str(letter_id)).number
+    waiting = {one.pk: one for one in items if one.outcome == WAITING and one.key}
+    for pk, earlier in held_behind(plan, list(waiting)).items() if waiting else ():
+        letter = earlier.dead_letter
+        waiting[pk].behind = name_of(letter.keys, letter.message_id or str(letter.pk)).number

@@ -1,38 +1,62 @@
-"""Reads of many plans: the list, how many run, what stops replays."""
+"""Reads of many plans: the list, and how many run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from django.db.models import Q
+
+from console.core.errors import Invalid
 from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.models import Plan, ReplayStop
-from messages.plans.access import visible_plans, visible_stops
+from messages.models import Plan
+from messages.plans.access import number_of, visible_plans
 from messages.plans.states import ENDED, STATES
 
 SHOWN = ("open", "ended", "all")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFilter:
+    """q: a reference, that plan alone; else words of its reason, ticket, query or author.   state: one of STATES, "" for any.
+
+    show  open, ended or all; of no meaning with a state.
+    """
+
+    q: str = ""
+    state: str = ""
+    show: str = "all"
+
+
 def find_plans(
-    actor: Actor,
-    *,
-    environments: Sequence[Environment],
-    show: str = "all",
-    state: str = "",
-    limit: int = 50,
-    cursor: str | None = None,
+    actor: Actor, *, environments: Sequence[Environment], only: PlanFilter, limit: int = 50, cursor: str | None = None
 ) -> Page[Plan]:
-    """Return plans, newest first. show: open, ended or all. state: one of states.STATES, "" for any. Raises InvalidCursor."""
-    rows = visible_plans(actor).filter(environment__in=environments).order_by("-pk")
-    if state:
-        rows = rows.filter(state=state)
-    elif show != "all":
-        rows = rows.filter(state__in=[one for one in STATES if (one in ENDED) == (show == "ended")])
+    """Return the plans that the actor may see, newest first. Raises Invalid, InvalidCursor."""
+    if only.state and only.state not in STATES:
+        raise Invalid(f"a plan is {', '.join(STATES)}")
+    rows = visible_plans(actor).filter(environment__in=environments)
+    if only.state:
+        rows = rows.filter(state=only.state)
+    elif only.show != "all":
+        rows = rows.filter(state__in=[one for one in STATES if (one in ENDED) == (only.show == "ended")])
+    if only.q:
+        rows = rows.filter(_said(only.q))
     if cursor:
         rows = rows.filter(pk__lt=decode_number_cursor(cursor))
-    found = list(rows[: limit + 1])
+    found = list(rows.order_by("-pk")[: limit + 1])
     return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def _said(q: str) -> Q:
+    number = number_of(q)
+    if number is not None:
+        return Q(pk=number)
+    words = q.replace("\x00", "").strip()[:200]
+    return (
+        Q(reason__icontains=words) | Q(ticket__icontains=words) | Q(q__icontains=words) | Q(created_by__icontains=words)
+    )
 
 
 def count_running(actor: Actor, environment: Environment) -> int:
@@ -41,13 +65,3 @@ def count_running(actor: Actor, environment: Environment) -> int:
     if not at_work.exists():
         return 0
     return visible_plans(actor).filter(pk__in=at_work.values("pk")).count()
-
-
-def stops_of(actor: Actor, environment: Environment) -> list[ReplayStop]:
-    """Return what stops replays there now, the oldest first."""
-    return list(visible_stops(actor, [environment])[:20])
-
-
-def plans_of_group(actor: Actor, group_id: int, *, most: int = 5) -> list[Plan]:
-    """Return the newest plans that were made of a failure group."""
-    return list(visible_plans(actor).filter(group_id=group_id).order_by("-pk")[:most])

@@ -54,14 +54,14 @@ WHERE i.id = ANY(%s) AND i.plan_id = %s AND i.key <> '' AND i.left_out = ''
 """  # noqa: S608  constants of ours
 
 
-def held_behind(plan: Plan, items: Sequence[PlanItem]) -> dict[int, PlanItem]:
+def held_behind(plan: Plan, items: Sequence[int]) -> dict[int, PlanItem]:
     """Return {id of an item that is held back: the earliest item of its key that it waits for}, with its dead letter.
 
-    items  of this plan, one page of them: each costs one look at its key. Those that nothing holds back are not in the answer.
+    items  ids of items of this plan, one page of them: each costs one look at its key. Those that nothing holds back are not in the answer.
     """
     if not plan.order_key:
         return {}
-    asked: list[Any] = [SETTLED[plan.waits_for], [item.pk for item in items], plan.pk]
+    asked: list[Any] = [SETTLED[plan.waits_for], list(items), plan.pk]
     with connection.cursor() as cursor:
         cursor.execute(BEHIND, asked)
         behind = dict(cursor.fetchall())

@@ -4,39 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from django.db import connection, transaction
 from django.db.models import F, Q
 from django.template.loader import render_to_string
 
-from console.audit.services import record_audit
+from console.audit.queries import object_history
+from console.core.errors import Conflict
 from console.core.words import duration_words
 from console.identity.actor import Actor
+from console.identity.models import User
 from messages.models import Plan
 from messages.plans.access import check_can_operate_plan
 from messages.plans.overdue import overdue_of
 from messages.plans.queries import counts_of, total_of
 from messages.plans.reasons import LEFT_OUT
-from messages.plans.states import WORDS
-from messages.plans.telling import about_of, address_of, author_address
+from messages.plans.services import audit
+from messages.plans.states import ENDED, WORDS
+from messages.plans.summary import OUTCOME_WORDS
+from messages.plans.telling import about_of, address_of, person_address
 from messages.plans.waves import OUTCOMES
 from messages.saved.outbox import queue_mail
 
-TOLD_IN = ("finished", "aborted", "stopped")
+TOLD_IN = (*ENDED, "aborted")
+ASKED, DECLINED = "plan.report_asked", "plan.report_declined"
 MOST_ERRORS = 10
-OUTCOME_WORDS = {
-    "processed": "processed, proved by the receiver",
-    "confirmed": "confirmed by the broker, not proved",
-    "sent": "sent, not confirmed",
-    "unknown": "unknown: may or may not have been sent",
-    "failed_again": "failed again",
-    "refused": "refused by the broker",
-    "withdrawn": "taken back before it left",
-    "left_out": "left out when its turn came",
-    "queued": "waiting for the broker",
-    "sending": "being sent",
-    "waiting": "never handed over",
-}
 # The death after a replay says why it failed again; the broker's words why it refused.
 ERRORS = """
 SELECT why, count(*) FROM (
@@ -47,6 +40,12 @@ SELECT why, count(*) FROM (
     WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused') LIMIT 10000
 ) f GROUP BY why ORDER BY 2 DESC, 1 LIMIT %s
 """
+
+
+class NoAddress(Conflict):
+    """There is no mail address to send this to: an administrator adds it to the person."""
+
+    code = "no_mail_address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +119,41 @@ def _duration_s(plan: Plan, now: datetime) -> float | None:
 
 @transaction.atomic
 def ask_for_report(plan: Plan, *, wanted: bool, by: Actor) -> Plan:
-    """Have a plan's author told by mail when it ends or stops itself, or not; what has ended already is told at once. Raises Forbidden."""
+    """Mail the report to the plan's author and to `by` whenever it ends or stops itself, or to nobody; what has ended is told at once.
+
+    Raises Forbidden, NoAddress.
+    """
     check_can_operate_plan(by, plan)
-    if Plan.objects.filter(pk=plan.pk, mail_to_author=not wanted).update(mail_to_author=wanted):
-        record_audit(by, "plan.report_asked" if wanted else "plan.report_declined", plan, environment=plan.environment)
+    if not wanted:
+        if Plan.objects.filter(pk=plan.pk, mail_to_author=True).update(mail_to_author=False):
+            audit(by, DECLINED, plan)
+    elif by.user_id is None or not User.objects.filter(pk=by.user_id).exclude(email="").exists():
+        raise NoAddress("you have no mail address here: an administrator adds it")
+    else:
+        Plan.objects.filter(pk=plan.pk).update(mail_to_author=True, reported_at=None)
+        if by.name not in asked_by(plan):
+            audit(by, ASKED, plan)
     plan.refresh_from_db()
     return plan
+
+
+def asked_by(plan: Plan) -> list[str]:
+    """Return who asked for the report since somebody declined it last."""
+    said = object_history("plan", str(plan.pk)).filter(action__in=[ASKED, DECLINED]).order_by("-id")
+    return [one.actor for one in takewhile(lambda one: one.action == ASKED, said)]
+
+
+def addresses_of(plan: Plan) -> dict[int, str]:
+    """Return {user: mail address} of whom the report is for; {0: ""} when nobody has one, or may see the plan any more."""
+    people = {plan.created_by_user, *User.objects.filter(username__in=asked_by(plan))}
+    found = {one.pk: address for one in people if one is not None and (address := person_address(one, plan))}
+    return found or {0: ""}
 
 
 def mail_reports() -> int:
     """Mail the report of each plan that says so and has ended or stopped itself since; return how many. May run twice at once."""
     told = Q(reported_at=None) | Q(reported_at__lt=F("state_at"))
-    due = Plan.objects.filter(told, mail_to_author=True, state__in=TOLD_IN, started_at__isnull=False)
+    due = Plan.objects.filter(told, mail_to_author=True, state__in=TOLD_IN)
     return sum(_mail(pk) for pk in due.order_by("pk").values_list("pk", flat=True)[:100])
 
 
@@ -146,14 +168,11 @@ def _mail(pk: int) -> int:
         return 0
     report = report_of(plan)
     context = {"report": report, "plan": plan}
-    queue_mail(
-        about_of(plan),
-        f"{about_of(plan)}:{plan.state}:{plan.state_at.isoformat()}",
-        to=author_address(plan),
-        subject=f"[{plan.environment.name}] {plan.reference} {plan.state}: {summary_of(report)}",
-        body=render_to_string("emails/plan_report.txt", context),
-        html=render_to_string("emails/plan_report.html", context),
-    )
+    subject = f"[{plan.environment.name}] {plan.reference} {plan.state}: {summary_of(report)}"
+    body, html = (render_to_string(f"emails/plan_report.{one}", context) for one in ("txt", "html"))
+    for person, address in addresses_of(plan).items():
+        occurrence = f"{about_of(plan)}:{plan.state}:{plan.state_at.isoformat()}:{person}"
+        queue_mail(about_of(plan), occurrence, to=address, subject=subject, body=body, html=html)
     Plan.objects.filter(pk=pk).update(reported_at=max(datetime.now(UTC), plan.state_at))
     return 1
 

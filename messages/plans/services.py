@@ -106,29 +106,10 @@ def create_plan(
     check_can_plan(by, environment)
     options = check_options(options or Options())
     letters = letters_of(selection, actor=by, environment=environment)
-    now = datetime.now(UTC)
-    plan = Plan(
-        environment=environment,
-        created_by=by.name,
-        created_by_user_id=by.user_id,
-        expires_at=now + LASTS,
-        source=selection.source,
-        q=selection.q,
-        group=selection.group,
-        reason=check_reason(reason),
-        ticket=ticket.replace("\x00", "").strip()[:100],
-        state_at=now,
-        state_by=by.name,
-        destination=options.destination.replace("\x00", "").strip()[:300],
-        expiry=options.expiry,
-        order_key=options.order_key if options.order_key is not None else _usual_order(letters),
-        steps=parse_waves(options.steps),
-        rate_per_s=options.rate_per_s,
-        concurrency=options.concurrency,
-        wave_wait_s=options.wave_wait_s,
-        stop_failed_percent=options.stop_failed_percent,
-        stop_latency_times=options.stop_latency_times,
-    )
+    plan = _drafted(selection, options, environment=environment, by=by)
+    plan.reason, plan.ticket = check_reason(reason), ticket.replace("\x00", "").strip()[:100]
+    if options.order_key is None:
+        plan.order_key = _usual_order(letters)
     plan.save()
     _freeze(plan, letters, by=by)
     plan.wave_ends = wave_ends(plan.steps, plan.items_count)
@@ -144,6 +125,35 @@ def create_plan(
         details={"items": plan.items_count, "left_out": plan.figures["left_out"]},
     )
     return plan
+
+
+AS_ASKED = (
+    "expiry",
+    "rate_per_s",
+    "concurrency",
+    "wave_wait_s",
+    "stop_failed_percent",
+    "stop_latency_times",
+)  # of Options
+
+
+def _drafted(selection: Selection, options: Options, *, environment: Environment, by: Actor) -> Plan:
+    now = datetime.now(UTC)
+    return Plan(
+        environment=environment,
+        created_by=by.name,
+        created_by_user_id=by.user_id,
+        expires_at=now + LASTS,
+        source=selection.source,
+        q=selection.q,
+        group=selection.group,
+        state_at=now,
+        state_by=by.name,
+        destination=options.destination.replace("\x00", "").strip()[:300],
+        order_key=options.order_key or "",
+        steps=parse_waves(options.steps),
+        **{name: getattr(options, name) for name in AS_ASKED},
+    )
 
 
 def _freeze(plan: Plan, letters: QuerySet[DeadLetter], *, by: Actor) -> None:

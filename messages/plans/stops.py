@@ -15,7 +15,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.dead_letters.services import check_reason
 from messages.models import Flow, Plan, Replay, ReplayStop
-from messages.plans.access import check_can_stop, stoppable_environments
+from messages.plans.access import check_can_stop, stoppable_environments, visible_stops
 
 SENDS = ("running", "finished")  # as messages.replay.window.LET has it
 STOPPED = """
@@ -98,6 +98,11 @@ def _audit(by: Actor, action: str, stop: ReplayStop, reason: str) -> None:
         label=str(stop.flow or stop.environment.slug),
         details={"flow": stop.flow_id},
     )
+
+
+def standing_stops(actor: Actor, environment: Environment) -> list[ReplayStop]:
+    """Return what stops replays there now, the oldest first."""
+    return list(visible_stops(actor, [environment])[:20])
 
 
 def stops_of(flow: Flow) -> list[ReplayStop]:

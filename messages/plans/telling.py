@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.urls import reverse
 
+from console.identity.models import User
 from messages.models import Plan
 from messages.plans.access import can_see_plan_now
 
@@ -24,4 +25,9 @@ def address_of(plan: Plan) -> str:
 def author_address(plan: Plan) -> str:
     """Return the mail address of a plan's author, or of its rule's: "" for who has none, may not sign in, or may not see the plan any more."""
     user = plan.created_by_user
-    return user.email if user is not None and can_see_plan_now(user, plan) else ""
+    return "" if user is None else person_address(user, plan)
+
+
+def person_address(user: User, plan: Plan) -> str:
+    """Return the mail address of a person; "" for who has none, may not sign in, or may not see the plan any more."""
+    return user.email if can_see_plan_now(user, plan) else ""

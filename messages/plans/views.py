@@ -26,8 +26,8 @@ from messages.models import Plan
 from messages.plans.access import can_operate_plan, can_plan_in, get_visible_plan
 from messages.plans.acting import ACTIONS, AFTER, offered_to
 from messages.plans.export import csv_of
-from messages.plans.items import OUTCOMES, Item, find_items
-from messages.plans.lists import SHOWN, find_plans, stops_of
+from messages.plans.items import Item, Only, add_evidence, find_items
+from messages.plans.lists import SHOWN, PlanFilter, find_plans
 from messages.plans.making import difference_words
 from messages.plans.outcomes import chart_of
 from messages.plans.present import (
@@ -50,16 +50,22 @@ from messages.plans.progress import Progress, progress_of
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.services import PlanState
 from messages.plans.states import BEGUN, ENDED, STATES, WORDS
-from messages.plans.stops import why_stopped
+from messages.plans.stops import standing_stops, why_stopped
 from messages.plans.usual import usual_of
 from messages.saved.outbox import mails_about
 from messages.search.views import changed
 
 LABELS = {"open": "Open", "ended": "Ended", "all": "All"}
-FILTER_WORDS = {
-    "": "every item", "processed": "processed", "sent": "sent or confirmed", "unknown": "unknown", "failed": "failed again",
-    "waiting": "waiting", "withdrawn": "taken back", "left_out": "left out",
-}  # fmt: skip
+FILTERS: dict[str, tuple[str, tuple[str, ...]]] = {  # what the page filters by → (its words, outcomes)
+    "": ("every item", ()),
+    "processed": ("processed", ("processed",)),
+    "sent": ("sent or confirmed", ("sending", "sent", "confirmed")),
+    "unknown": ("unknown", ("unknown",)),
+    "failed": ("failed again", ("failed_again", "refused")),
+    "waiting": ("waiting", ("waiting", "queued")),
+    "withdrawn": ("taken back", ("withdrawn",)),
+    "left_out": ("left out", ("left_out",)),
+}
 PAGE = "messaging/plan.html"
 PROOFS_COME = timedelta(hours=1)  # after its end a plan is looked at that long for proofs that come late
 
@@ -73,7 +79,8 @@ def plans(request: PageRequest) -> HttpResponse:
     state = asked_text(request, "state", most=20)
     state = state if state in STATES else ""
     cursor = request.GET.get("cursor") or None
-    found = find_plans(request.actor, environments=[request.environment], show=show, state=state, cursor=cursor)
+    only = PlanFilter(show=show, state=state)
+    found = find_plans(request.actor, environments=[request.environment], only=only, cursor=cursor)
     states = [("", "every state"), *((one, one.replace("_", " ")) for one in STATES)]
     context = {
         "page": found,
@@ -84,7 +91,7 @@ def plans(request: PageRequest) -> HttpResponse:
         "state": state,
         "filtered": bool(state) or show != "open",
         "may_plan": can_plan_in(request.actor, request.environment),
-        "stops": stops_of(request.actor, request.environment),
+        "stops": standing_stops(request.actor, request.environment),
     }  # fmt: skip
     return render_page(request, "messaging/plans.html", "messaging/_plans.html", context)
 
@@ -202,11 +209,13 @@ def items_context(request: PageRequest, found: Plan, progress: Progress) -> dict
     rows: Page[Item] = Page([], None)
     try:
         cursor = request.GET.get("cursor") or None
-        rows = find_items(request.actor, found, outcome=outcome, left_out=left_out, cursor=cursor)
+        only = Only(outcomes=FILTERS.get(outcome, ("", (outcome,)))[1], left_out=left_out)
+        rows = find_items(found, only=only, cursor=cursor)
+        add_evidence(request.actor, found, rows.rows)
     except Invalid as error:
         problem = str(error)
     reasons = found.figures.get("left_out", {})
-    options = [(one, FILTER_WORDS[one]) for one in ("", *OUTCOMES)]
+    options = [(one, words) for one, (words, _) in FILTERS.items()]
     why = [("", "any reason"), *((one, words) for one, words in LEFT_OUT.items() if reasons.get(one))]
     selects = [{"name": "outcome", "label": "Outcome", "value": outcome, "options": options}]
     if reasons:

@@ -16,8 +16,8 @@ from messages.catalog.views import seen
 from messages.plans.access import check_can_plan
 from messages.plans.asking import Wanted, wanted_of
 from messages.plans.forms import PlanForm
-from messages.plans.lists import stops_of
 from messages.plans.making import make_plan, parse_shown, shown_of
+from messages.plans.stops import standing_stops
 
 PAGE = "messaging/plan_new.html"
 
@@ -55,5 +55,5 @@ def _context(request: PageRequest, wanted: Wanted, form: PlanForm, token: str) -
         "form": form,
         "shown": shown,
         "token": token,
-        "stops": stops_of(request.actor, request.environment),
+        "stops": standing_stops(request.actor, request.environment),
     }

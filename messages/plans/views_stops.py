@@ -15,8 +15,8 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import get_visible_flow_named, operated_flows
 from messages.catalog.views import seen
 from messages.plans.access import can_plan_in, can_stop, get_visible_stop
-from messages.plans.lists import count_running, stops_of
-from messages.plans.stops import lift_stop, stop_replays
+from messages.plans.lists import count_running
+from messages.plans.stops import lift_stop, standing_stops, stop_replays
 
 PAGE = "messaging/plan_stops.html"
 
@@ -57,7 +57,7 @@ def _refused(request: PageRequest, refusal: ConsoleError, what: str) -> HttpResp
 
 def _context(request: PageRequest) -> dict[str, Any]:
     actor, environment = request.actor, request.environment
-    found = stops_of(actor, environment)
+    found = standing_stops(actor, environment)
     flows = operated_flows(actor, environment).order_by("name").values_list("name", flat=True)[:500]
     chosen = request.POST.get("flow", "") or asked_text(request, "flow", most=300)
     return {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.db import connection
 
@@ -37,3 +40,15 @@ def why_flow_forbids(letter: DeadLetter) -> str:
             "find out why it fails again, or have an administrator allow more on the flow's page"
         )
     return ""
+
+
+def why_not_together(letters: Sequence[DeadLetter]) -> dict[int, str]:
+    """Return {flow: why so many of its letters are not replayed at once without a second person}: what a plan of them would need."""
+    flows = {letter.flow_id: letter.flow for letter in letters}
+    counts = Counter(letter.flow_id for letter in letters)
+    too_many = settings.APPROVE_ABOVE is not None and counts.total() > settings.APPROVE_ABOVE
+    return {
+        pk: f"a second person must approve so many at once in {flow.name}: make a plan of them"
+        for pk, flow in flows.items()
+        if too_many or (flow.approve_above is not None and counts[pk] > flow.approve_above)
+    }

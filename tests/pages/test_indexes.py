@@ -78,14 +78,26 @@ def _scans(node: dict[str, Any], *, limited: bool) -> Iterator[str]:
         yield from _scans(below, limited=limited)
 
 
+NEVER_ANALYSED = """
+DELETE FROM pg_statistic WHERE starelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'messaging\\_%');
+UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'messaging\\_%' AND relkind IN ('r', 'p', 'i');
+SET LOCAL enable_seqscan = off
+"""
+
+
+@pytest.fixture(autouse=True)
+def of_any_size(db: None) -> None:
+    """The planner does not know that these tables are nearly empty, whatever tests before made autovacuum note."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEVER_ANALYSED)
+
+
 def test_every_list_reaches_what_grows_through_an_index():
     fill(3)
     member = person("member", Role.ADMINISTRATOR)
     client = Client()
     client.force_login(member)
     headers = {"HTTP_AUTHORIZATION": f"Bearer {api_key(member)}"}
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
 
     found = {}
     for address in addresses():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from csv import DictReader
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,7 +22,7 @@ from messages.plans.services import Options, create_plan, pause_plan, resume_pla
 from messages.reconcile.sets import FORMULA
 from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
-from messages.tasks import send_mails
+from messages.tasks import send_mails, tell_of_plans
 from tests.factories import ROOT, actor, agent_key, environment, event, letter, memory_connection, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -432,10 +434,10 @@ def test_every_item_is_a_line_of_the_csv_and_none_is_a_formula(line: Any):
 
     answer = signed_in().get(f"/plans/{plan.reference}/csv")
 
-    lines = b"".join(answer).decode().splitlines()  # type: ignore[arg-type]
-    assert len(lines) == 4
-    assert lines[1].startswith("1,'=1+1,")
-    assert not any(cell[:1] in FORMULA for line_ in lines for cell in line_.split(",") if cell)
+    text = b"".join(answer).decode()  # type: ignore[arg-type]
+    rows = list(DictReader(StringIO(text)))
+    assert [(row["ordinal"], row["message"]) for row in rows] == [(str(n), "'=1+1") for n in (1, 2, 3)]
+    assert not any(cell[:1] in FORMULA for row in rows for cell in row.values() if cell)
 
 
 def test_the_chart_comes_after_the_page(line: Any):
@@ -556,13 +558,16 @@ def test_the_report_is_mailed_once_to_whoever_asked_for_it(line: Any, settings: 
 
     send_due(line.pk)
     advance_plan(plan.pk)
+    tell_of_plans()
     send_mails()
+    client.post(f"{here}report/")
+    tell_of_plans()
     send_mails()
 
     assert [(mail.to, mail.subject) for mail in mailoutbox] == [
-        (["root@example.org"], f"{plan.reference} finished: 0 of 2 processed")
+        (["root@example.org"], f"[production] {plan.reference} finished: 2 confirmed")
     ]
-    assert "2  sent or confirmed" in mailoutbox[0].body
+    assert "2  confirmed by the broker, not proved" in mailoutbox[0].body
     assert unquote(here) in mailoutbox[0].body
 
 
@@ -576,7 +581,7 @@ def test_who_may_not_see_the_plan_any_more_gets_no_report(line: Any):
     Membership.objects.filter(user__username="leaver").delete()
     Plan.objects.filter(pk=plan.pk).update(state="finished", finished_at=datetime.now(UTC))
 
-    from messages.plans.wished import queue_reports
+    tell_of_plans()
 
-    assert queue_reports() == 0
+    assert [(mail.to, mail.state) for mail in OutboxMail.objects.all()] == [("", "given_up")]
     assert not visible_plans(actor(User.objects.get(username="leaver"))).exists()

@@ -29,6 +29,7 @@ from messages.replay.services import ReplayNotAllowed, request_replay
 from tests.factories import ROOT, actor, agent_key, environment, letter, memory_connection, person, push
 from tests.http.test_rest_administration import Caller
 from tests.http.test_rest_plans import keyed
+from tests.pages.people import signed_in
 
 ROUNDS = 12
 
@@ -156,3 +157,20 @@ def test_where_every_plan_needs_a_second_person_nobody_replays_alone():
         request_replay(one, by=ROOT, reason="quickly")
 
     assert one.replays.count() == 0
+
+
+@pytest.mark.django_db
+def test_more_than_a_flow_lets_one_person_send_are_not_replayed_by_ticking_them():
+    memory_connection()
+    push("/ingest/v1/dead-letters", [letter() for _ in range(3)], key=agent_key("harvester"))
+    Flow.objects.update(approve_above=2)
+    ids = list(DeadLetter.objects.values_list("pk", flat=True))
+    client = signed_in()
+
+    shown = client.get("/dead-letters/selected/", {"do": "replay", "id": ids}).content.decode()
+    client.post("/dead-letters/selected/", {"do": "replay", "id": ids, "reason": "quickly"})
+    assert "make a plan of them" in shown
+    assert not DeadLetter.objects.exclude(state="open").exists()
+
+    client.post("/dead-letters/selected/", {"do": "replay", "id": ids[:2], "reason": "two may go"})
+    assert DeadLetter.objects.filter(state="replaying").count() == 2

@@ -6,15 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from messages.models import DeadLetter, Plan, PlanItem, Replay, RollupLatency
+from messages.models import DeadLetter, Plan, PlanItem, Replay
 from messages.plans.advance import advance_plan, advance_plans
 from messages.plans.queries import counts_of, held_behind, total_of
 from messages.plans.services import Options, end_plan, resume_plan, start_plan
-from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
 from messages.replay.services import mark_processed, send_again
-from tests.factories import ROOT, agent_key, environment, event, push
-from tests.plans.test_engine import now_of, passes
+from tests.factories import ROOT
+from tests.plans.test_engine import now_of, passes, slowed
 from tests.plans.test_plans import begin, letters, plan_of, run
 
 pytestmark = pytest.mark.django_db
@@ -22,20 +21,7 @@ AT_ONCE = ("100%",)
 
 
 def test_a_plan_that_stopped_itself_for_slow_receivers_goes_on_when_it_is_resumed(line):
-    chosen = letters(8)
-    plan = plan_of(chosen, Options(rate_per_s=None, steps=("6",), waits_for="processed"))
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
-    RollupLatency.objects.create(hour=hour, environment=environment(), flow=chosen[0].flow, bucket=8, count=100)
-    begin(plan)
-    send_due(line.pk)
-    at = datetime.now(UTC).isoformat()
-    done = [
-        event(system="erp", operation="process", destination="erp.orders", occurred_at=at, message_id="", duration_ms=2000, trace_id=one.trace_id.hex)
-        for one in Replay.objects.filter(plan=plan)
-    ]  # fmt: skip
-    push("/ingest/v1/events", done, key=agent_key("erp exporter"))
-    settle_replays()
-    advance_plan(plan.pk)
+    plan = slowed(line)
     assert now_of(plan).state == "aborted"
 
     resume_plan(plan, by=ROOT, reason="it is as fast as ever again")
@@ -56,7 +42,7 @@ def test_what_a_person_closed_on_their_word_lets_the_next_of_its_key_go(line, be
     assert Replay.objects.filter(plan=plan).count() == 1
 
     mark_processed(first, by=ROOT, reason="the clerk sees it in the erp")
-    assert held_behind(plan, list(PlanItem.objects.filter(plan=plan))) == {}
+    assert held_behind(plan, list(PlanItem.objects.filter(plan=plan).values_list("pk", flat=True))) == {}
     advance_plan(plan.pk)
     assert Replay.objects.filter(plan=plan).count() == 2
 

@@ -85,7 +85,7 @@ class Life(RuleBasedStateMachine):
             self.send("")
             for _ in range(ITEMS):
                 self.a_receiver_proves_one(0)
-        held = held_behind(self.plan, list(PlanItem.objects.filter(plan=self.plan)))
+        held = held_behind(self.plan, list(PlanItem.objects.filter(plan=self.plan).values_list("pk", flat=True)))
         if state not in states.ENDED and state != "draft":
             assert held, (state, dict(total_of(counts_of(self.plan))), Plan.objects.get(pk=self.plan.pk).why)
             self.act(end_plan, self.plan, by=ROOT)
@@ -216,7 +216,7 @@ class Life(RuleBasedStateMachine):
             return
         items = list(PlanItem.objects.filter(plan=self.plan, left_out="").order_by("ordinal"))
         released = dict(Replay.objects.values_list("pk", "state"))
-        behind = held_behind(self.plan, items)
+        behind = held_behind(self.plan, [one.pk for one in items])
         for item in items:
             earlier = [one for one in items if one.key == item.key and one.ordinal < item.ordinal]
             if item.replay_id in released:
