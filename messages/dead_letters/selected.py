@@ -86,7 +86,7 @@ def _hindrance(request: PageRequest, letter: DeadLetter, do: str) -> str:
     if not can_operate(request.actor, letter.flow):
         return f"only operators of {letter.flow.team or letter.environment.name} may do this"
     if letter.state != DeadLetter.State.OPEN:
-        return "it is not open any more: somebody replayed or discarded it"
+        return "this dead letter is not open any more: somebody replayed or discarded it"
     return hindrance_of(letter) if do == "replay" else ""
 
 
