@@ -69,8 +69,7 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
     except ValueError as error:
         raise Invalid("this is not the id of a dead letter: tick rows in the list and choose again") from error
     letters = find_selected(request.actor, request.environment, ids)
-    going = [letter for letter in letters if letter.state == DeadLetter.State.OPEN]
-    together = why_not_together(going) if do == "replay" else {}
+    together = _together(letters, do)
     return [
         Row(
             letter,
@@ -82,11 +81,16 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
     ]
 
 
+def _together(letters: list[DeadLetter], do: str) -> dict[int, str]:
+    """Return {flow: why so many of it do not go at once}: what only the whole set can tell."""
+    return why_not_together([one for one in letters if one.state == DeadLetter.State.OPEN]) if do == "replay" else {}
+
+
 def _hindrance(request: PageRequest, letter: DeadLetter, do: str) -> str:
     if not can_operate(request.actor, letter.flow):
         return f"only operators of {letter.flow.team or letter.environment.name} may do this"
     if letter.state != DeadLetter.State.OPEN:
-        return "this dead letter is not open any more: somebody replayed or discarded it"
+        return "it is not open any more: somebody replayed or discarded it"
     return hindrance_of(letter) if do == "replay" else ""
 
 
@@ -124,10 +128,10 @@ def _act(request: PageRequest) -> HttpResponse:
     except ReasonMissing as refusal:
         context = _confirmation(request, rows, do) | {"refusal": str(refusal)}
         return render(request, "messaging/selected.html", context, status=422)
-    refusals = []
+    refusals, together = [], _together([row.letter for row in rows], do)
     for row in rows:
-        if row.hindrance:
-            refusals.append(f"{row.name.title}: {row.hindrance}")
+        if why := together.get(row.letter.flow_id):
+            refusals.append(f"{row.name.title}: {why}")
             continue
         try:
             ACTIONS[do](row.letter, request.actor, {"reason": reason})
