@@ -7,179 +7,22 @@ from csv import DictReader
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.identity.models import Role, User
-from messages.models import DeadLetter, Flow, OutboxMail, Plan, PlanItem, Replay, ReplayStop
-from messages.plans.access import visible_plans
+from messages.models import DeadLetter, Flow, Plan, Replay
 from messages.plans.advance import advance_plan
-from messages.plans.selection import Selection
-from messages.plans.services import Options, create_plan, pause_plan, resume_plan, start_plan
+from messages.plans.services import pause_plan, resume_plan
 from messages.reconcile.sets import FORMULA
-from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
-from messages.tasks import send_mails, tell_of_plans
-from tests.factories import ROOT, actor, agent_key, environment, event, letter, memory_connection, person, push
+from tests.factories import ROOT, actor, agent_key, environment, letter, person, push
 from tests.pages.people import signed_in, text_of
+from tests.pages.planning import HTMX, begin, letters, plan_of, prove
 
 pytestmark = pytest.mark.django_db
-FORM = {
-    "reason": "erp is back",
-    "rate": "",
-    "waves": "1, 100%",
-    "waits_for": "processed",
-    "wave_wait": "600",
-    "failed": "5",
-    "latency": "4",
-}
-HTMX = {"HTTP_HX_REQUEST": "true"}
-
-
-@pytest.fixture
-def line() -> Any:
-    return memory_connection()
-
-
-def letters(count: int, **changes: Any) -> list[DeadLetter]:
-    """Push so many letters, each an order of its own; return them, the one that failed first first."""
-    made = [
-        letter(**{"failed_at": f"2026-11-2{n // 50}T10:{n % 50:02d}:00Z", "keys": {"order_no": f"4711-{n}"}, **changes})
-        for n in range(count)
-    ]
-    assert push("/ingest/v1/dead-letters", made, key=agent_key("harvester")).json()["accepted"] == count
-    return list(DeadLetter.objects.order_by("failed_at"))
-
-
-def plan_of(chosen: list[DeadLetter], by: Any = ROOT, **options: Any) -> Plan:
-    return create_plan(
-        Selection(source=Plan.Source.TICKED, ids=[one.pk for one in chosen]), environment=environment(), by=by, reason="erp is back",
-        options=Options(**{"rate_per_s": None, "waits_for": "processed", **options}),
-    )  # fmt: skip
-
-
-def begin(plan: Plan) -> Plan:
-    start_plan(plan, by=ROOT)
-    advance_plan(plan.pk)
-    plan.refresh_from_db()
-    return plan
-
-
-def prove(replay: Replay) -> None:
-    proof = event(
-        system="erp", operation="process", destination="erp.orders", message_id="", trace_id=replay.trace_id.hex
-    )
-    proof["occurred_at"] = datetime.now(UTC).isoformat()
-    push("/ingest/v1/events", [proof], key=agent_key("erp exporter"))
-    settle_replays()
-
-
-def form_of(client: Client, address: str) -> dict[str, str]:
-    """Return what the form at this address sends along."""
-    html = client.get(address).content.decode()
-    return FORM | {name: re.findall(rf'name="{name}" value="([^"]*)"', html)[0] for name in ("shown", "token")}
-
-
-def address_of(html: str, label: str) -> str:
-    found = re.search(rf'href="(/plans/new/[^"]*)"[^>]*>(?:<svg.*?</svg>)?{re.escape(label)}', html, re.S)
-    assert found, label
-    return found[1].replace("&amp;", "&")
-
-
-# making one ------------------------------------------------------------------------------------------------------------
-
-
-def test_all_that_match_are_planned_as_the_list_shows_them(line: Any):
-    letters(3)
-    letters(2, error={"type": "Other", "message": "no", "stack": ""})
-    client = signed_in()
-    html = client.get("/dead-letters/?q=class:ErpTimeout").content.decode()
-    address = address_of(html, "Plan a replay of all 3 that match")
-
-    made = client.post(address, form_of(client, address))
-
-    plan = Plan.objects.get()
-    assert made.status_code == 303
-    assert made["Location"] == f"/plans/{plan.reference}/"
-    assert (plan.items_count, plan.source, plan.reason, plan.steps) == (3, "query", "erp is back", ["1", "100%"])
-    page = text_of(client.get(made["Location"]))
-    assert "Replay 3 orders to erp.orders" in page
-    assert "Exactly the 3 that were shown." in page
-    assert "Sends 3 orders to erp.orders over redis" in page
-
-
-def test_what_changes_between_the_form_and_the_freeze_is_said(line: Any):
-    first, _, _ = letters(3)
-    client = signed_in()
-    address = "/plans/new/?of=query&q=system:erp"
-    form = form_of(client, address)
-    letters(2)
-    DeadLetter.objects.filter(pk=first.pk).update(state="closed", resolution="discarded", closed_at=datetime.now(UTC))
-
-    client.post(address, form)
-
-    page = text_of(client.get(f"/plans/{Plan.objects.get().reference}/"))
-    assert "3 were shown; when it was frozen 4 matched: 2 were added and 1 fitted no more." in page
-
-
-def test_ticked_rows_are_planned_and_a_double_click_makes_one_plan(line: Any):
-    chosen = letters(3)
-    client = signed_in()
-    address = f"/plans/new/?of=ticked&id={chosen[0].pk}&id={chosen[1].pk}"
-    assert "Freeze these 2 into a plan" in text_of(client.get(address))
-    form = form_of(client, address)
-
-    first, second = client.post(address, form), client.post(address, form)
-
-    assert first["Location"] == second["Location"]
-    assert set(PlanItem.objects.values_list("dead_letter_id", flat=True)) == {chosen[0].pk, chosen[1].pk}
-
-
-def test_a_group_is_planned_from_its_page(line: Any):
-    one = letters(2)[0]
-    client = signed_in()
-    html = client.get(f"/groups/G-{one.group_id}/").content.decode()
-    address = address_of(html, "Plan a replay of the 2 that wait")
-
-    client.post(address, form_of(client, address))
-
-    assert (Plan.objects.get().group_id, Plan.objects.get().items_count) == (one.group_id, 2)
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"reason": ""}, "This field is required"),
-        ({"waves": "half"}, "“half” is no wave"),
-        ({"rate": "-1"}, "A rate is 0.01 to 100,000 a second"),
-        ({"failed": "900"}, "A plan stops itself at 0 to 100 %"),
-        ({"wave_wait": "x"}, "Enter a whole number"),
-    ],
-)
-def test_a_form_that_cannot_be_meant_is_shown_again_with_the_words(line: Any, changed: dict[str, str], words: str):
-    chosen = letters(1)
-    client = signed_in()
-
-    answer = client.post(f"/plans/new/?of=ticked&id={chosen[0].pk}", FORM | changed)
-
-    assert answer.status_code == 422
-    assert words in text_of(answer)
-    assert not Plan.objects.exists()
-
-
-@pytest.mark.parametrize(
-    "asked", ["", "of=ticked", "of=ticked&id=x", "of=query&q=(", "of=group&group=G-1", "of=query&window=x"]
-)
-def test_an_address_that_asks_for_nothing_is_refused_in_words(asked: str):
-    assert signed_in().get(f"/plans/new/?{asked}").status_code in (400, 404)
-
-
-def test_what_is_gone_meanwhile_says_so():
-    answer = signed_in().get("/plans/new/?of=query&q=order_no:nothing")
-    assert "Nothing matches any more" in text_of(answer)
 
 
 # who may ------------------------------------------------------------------------------------------------------------------
@@ -505,83 +348,3 @@ def test_the_list_says_how_a_plan_is_made_and_the_rail_counts_those_under_way(li
     text = text_of(client.get("/plans/"))
     assert "Plans 1" in text
     assert "Replay 1 order to erp.orders" in text
-
-
-# stops ---------------------------------------------------------------------------------------------------------------------
-
-
-def test_replays_are_stopped_and_let_go_on(line: Any):
-    plan = begin(plan_of(letters(2)))
-    client = signed_in()
-    assert client.post("/plans/stops/", {"flow": "", "reason": ""}).status_code == 422
-    assert client.post("/plans/stops/", {"flow": "", "reason": "erp is down"}).status_code == 303
-    assert client.post("/plans/stops/", {"flow": "", "reason": "pressed twice"}).status_code == 303
-
-    assert "Replays of everything in production are stopped." in text_of(client.get("/dead-letters/"))
-    assert "Erp is down." in text_of(client.get("/plans/"))
-    assert "Replays are stopped here." in text_of(client.get(f"/plans/{plan.reference}/"))
-    stop = ReplayStop.objects.get()
-    assert client.post(f"/plans/stops/{stop.pk}/lift/", {"reason": "it is up"}).status_code == 303
-
-    assert not ReplayStop.objects.exists()
-    assert "stopped" not in text_of(client.get("/dead-letters/"))
-    assert [one.action for one in AuditEntry.objects.filter(object_kind="replaystop").order_by("id")] == [
-        "replays.stopped",
-        "replays.let_go",
-    ]
-
-
-def test_one_flow_is_stopped_by_its_operators_alone(line: Any):
-    flow = letters(1)[0].flow
-    viewer, operator = signed_in("viewer", Role.VIEWER), signed_in("operator", Role.OPERATOR)
-    assert viewer.post("/plans/stops/", {"flow": flow.name, "reason": "x"}).status_code == 403
-    assert operator.post("/plans/stops/", {"flow": "no such flow", "reason": "x"}).status_code == 404
-    operator.post("/plans/stops/", {"flow": flow.name, "reason": "x"})
-    stop = ReplayStop.objects.get()
-    assert stop.flow == flow
-    assert viewer.post(f"/plans/stops/{stop.pk}/lift/", {"reason": "x"}).status_code == 403
-
-
-# the report ------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_report_is_mailed_once_to_whoever_asked_for_it(line: Any, settings: Any, mailoutbox: Any):
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    plan = begin(plan_of(letters(2), steps=("100%",), waits_for="confirmed"))
-    client = signed_in()
-    here = f"/plans/{plan.reference}/"
-    assert client.post(f"{here}report/").status_code == 422  # no address
-    User.objects.filter(username="root").update(email="root@example.org")
-    client.post(f"{here}report/")
-    client.post(f"{here}report/")
-    assert not OutboxMail.objects.exists()
-
-    send_due(line.pk)
-    advance_plan(plan.pk)
-    tell_of_plans()
-    send_mails()
-    client.post(f"{here}report/")
-    tell_of_plans()
-    send_mails()
-
-    assert [(mail.to, mail.subject) for mail in mailoutbox] == [
-        (["root@example.org"], f"[production] {plan.reference} finished: 2 confirmed")
-    ]
-    assert "2  confirmed by the broker, not proved" in mailoutbox[0].body
-    assert unquote(here) in mailoutbox[0].body
-
-
-def test_who_may_not_see_the_plan_any_more_gets_no_report(line: Any):
-    from console.identity.models import Membership
-
-    plan = begin(plan_of(letters(1)))
-    client = signed_in("leaver", Role.OPERATOR)
-    User.objects.filter(username="leaver").update(email="leaver@example.org")
-    client.post(f"/plans/{plan.reference}/report/")
-    Membership.objects.filter(user__username="leaver").delete()
-    Plan.objects.filter(pk=plan.pk).update(state="finished", finished_at=datetime.now(UTC))
-
-    tell_of_plans()
-
-    assert [(mail.to, mail.state) for mail in OutboxMail.objects.all()] == [("", "given_up")]
-    assert not visible_plans(actor(User.objects.get(username="leaver"))).exists()

@@ -174,3 +174,20 @@ def test_more_than_a_flow_lets_one_person_send_are_not_replayed_by_ticking_them(
 
     client.post("/dead-letters/selected/", {"do": "replay", "id": ids[:2], "reason": "two may go"})
     assert DeadLetter.objects.filter(state="replaying").count() == 2
+
+
+@pytest.mark.django_db
+def test_who_was_renamed_since_does_not_approve_their_own_plan():
+    ada = person("ada", Role.OPERATOR)
+    memory_connection()
+    push("/ingest/v1/dead-letters", [letter()], key=agent_key("harvester"))
+    ids = list(DeadLetter.objects.values_list("pk", flat=True))
+    plan = create_plan(
+        Selection(source=Plan.Source.TICKED, ids=ids), environment=environment(), by=actor(ada), reason="x"
+    )
+    request_approval(plan, by=actor(ada))
+    ada.username = "countess"
+    ada.save()
+
+    with pytest.raises(OwnPlan):
+        approve_plan(plan, by=actor(ada), checksum=plan.checksum)
