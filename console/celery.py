@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 app = Celery("console")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["messages", "console.health"])
+app.autodiscover_tasks(["messages", "alerts", "console.health"])
 
 
 @signals.worker_process_init.connect

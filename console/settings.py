@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "console.audit",
     "console.demo",
     "messages.apps.MessagesConfig",
+    "alerts.apps.AlertsConfig",
 ]
 
 MIDDLEWARE = [

@@ -38,6 +38,7 @@ urlpatterns = [
     path("api/v1/overview", Overview.as_view()),
     path("api/v1/demo", Demo.as_view()),
     path("api/v1/demo/faults/<str:name>", DemoFault.as_view()),
+    path("", include("alerts.urls")),
     path("", include("messages.urls")),
 ]
 

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class AlertsConfig(AppConfig):
+    """Objectives and their assessment, breaches, notifications, reports."""
+
+    name = "alerts"
+    label = "alerts"
