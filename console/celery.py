@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
     "sweep-replays": {"task": "messaging.sweep_replays", "schedule": 5.0, "options": {"expires": 5}},
     # Both workers may send for two seconds at a time: a tick that waits so long must still come.
     "advance-plans": {"task": "messaging.advance_plans", "schedule": 1.0, "options": {"expires": 3}},
+    "compensate": {"task": "messaging.work_on_compensations", "schedule": 2.0, "options": {"expires": 4}},
     "replay-automatically": {
         "task": "messaging.replay_automatically",
         "schedule": 15.0,

@@ -190,3 +190,19 @@ def keep_search() -> None:
     from messages.search.elastic import work
 
     work.keep()
+
+
+@shared_task(name="messaging.work_on_compensation")
+def work_on_compensation(pk: int) -> None:
+    """Undo what is due of one compensation. May run twice at once, and die anywhere: the rows decide."""
+    from messages.compensation import execute
+
+    execute.work_on(pk)
+
+
+@shared_task(name="messaging.work_on_compensations")
+def work_on_compensations() -> None:
+    """Look at every compensation that runs. May run twice at once, and die anywhere: the rows decide."""
+    from messages.compensation import execute
+
+    execute.work_on_all()

@@ -131,10 +131,12 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "delivered": _chip("good", "delivered"),
         "failed": _chip("bad", "failed"),
         "dead": _chip("bad", "dead"),
+        "compensated": _chip("idle", "compensated"),
     },
     "dead_letter": {
         "open": _chip("bad", "open"),
         "replaying": _chip("move", "replaying"),
+        "compensating": _chip("move", "being compensated"),
         "closed": _chip("idle", "closed"),
     },
     "resolution": {
@@ -142,6 +144,7 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "discarded": _chip("idle", "discarded"),
         "failed_again": _chip("bad", "failed again"),
         "gone": _chip("idle", "gone from the broker"),
+        "compensated": _chip("idle", "compensated"),
     },
     "replay": {
         "queued": _chip("idle", "queued"),

@@ -20,7 +20,7 @@ from messages.groups.queries import newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter, FailureGroup
 
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+WAITING = DeadLetter.WAITING
 MOST_COUNTED = 10_000
 SHOWN_GROUPS = 8
 SPARK_HOURS = 24
@@ -129,7 +129,7 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
         .annotate(
             count=Count("pk"),
             oldest_at=Min("failed_at"),
-            replaying=Count("pk", filter=Q(state=DeadLetter.State.REPLAYING)),
+            replaying=Count("pk", filter=Q(state__in=["replaying", "compensating"])),
         )
     )
     speaking = speaking_groups(actor, {row["group_id"] for row in rows if row["group_id"]})

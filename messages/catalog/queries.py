@@ -19,7 +19,7 @@ from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, Rol
 from messages.models.stream import Operation, Outcome
 
 DAY = timedelta(hours=24)
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+WAITING = DeadLetter.WAITING
 
 
 @dataclass(slots=True, kw_only=True)

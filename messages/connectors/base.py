@@ -48,6 +48,8 @@ class Published:
     unknown      may or may not have been taken: the line broke or time ran out after it was sent.
     detail       words for an operator, with the broker's own.
     retry_after_s  the receiver asks that nothing be sent over this connection for so many seconds, whatever became of this one.
+    answered  the status with which an HTTP receiver answered; None: nobody answered, or there is no such thing. Whoever may not do a thing
+              twice takes 500 and above for unknown: work may be done before an answer fails.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Published:
     detail: str
     broker_id: str = ""
     retry_after_s: int | None = None
+    answered: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

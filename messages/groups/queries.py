@@ -221,7 +221,7 @@ def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRu
 
 NEWEST = """
 SELECT g.id, d.id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
-    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND state IN ('open', 'replaying') ORDER BY id DESC LIMIT 1
+    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND state IN ('open', 'replaying', 'compensating') ORDER BY id DESC LIMIT 1
 ) d
 """
 

@@ -27,7 +27,7 @@ MOST_TAKEN = 500
 MOST_PLACED = 50_000
 CHUNK = 500
 BUDGET_S = 20.0
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+WAITING = DeadLetter.WAITING
 
 
 @transaction.atomic

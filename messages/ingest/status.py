@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from messages.ingest.model import NewEvent
 
-MOVING, DELIVERED, FAILED, DEAD = 0, 1, 2, 3
+MOVING, DELIVERED, FAILED, DEAD, COMPENSATED = 0, 1, 2, 3, 4
 PROCESS, SETTLE = 4, 5
 OK, ERROR = 1, 2
 

@@ -4,6 +4,7 @@ from messages.models.answers import KeptAnswer
 from messages.models.automatic import AutomaticRule
 from messages.models.catalog import Connection, Flow, FlowRule, KeyRule, System
 from messages.models.changes import Change
+from messages.models.compensation import Compensation, CompensationBook, CompensationStep
 from messages.models.dead_letters import DeadLetter, Replay
 from messages.models.groups import FailureGroup, GroupHour, GroupNote, GroupRule
 from messages.models.ingest import ClockReading, DataKey, IngestReject, LedgerEntry, QueueReading
@@ -32,6 +33,9 @@ __all__ = [
     "AutomaticRule",
     "Change",
     "ClockReading",
+    "Compensation",
+    "CompensationBook",
+    "CompensationStep",
     "Connection",
     "DataKey",
     "DeadLetter",

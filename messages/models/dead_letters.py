@@ -11,6 +11,8 @@ from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 from console.core.ids import uuid7
 from messages.search.naming import name_of
 
+WAITING = ["open", "replaying", "compensating"]  # not closed
+
 
 class DeadLetter(models.Model):
     """A message that failed for good and waits for a person: origin, reason, error, body, how to send it back."""
@@ -18,12 +20,14 @@ class DeadLetter(models.Model):
     class State(models.TextChoices):
         OPEN = "open"
         REPLAYING = "replaying"
+        COMPENSATING = "compensating"
         CLOSED = "closed"
 
     class Resolution(models.TextChoices):
         PROCESSED = "processed"
         DISCARDED = "discarded"
         FAILED_AGAIN = "failed_again"
+        COMPENSATED = "compensated"  # what it had already done was undone
         GONE = "gone"  # it left the queue of a mirror: somebody took it there
 
     class ReasonCode(models.TextChoices):
@@ -38,6 +42,8 @@ class DeadLetter(models.Model):
         HOP_LIMIT = "hop_limit"
         UNKNOWN = "unknown"
 
+    WAITING = WAITING
+
     id: models.UUIDField[UUID, UUID] = models.UUIDField(primary_key=True)  # uuid7: time-ordered by harvest
     identity: models.UUIDField[UUID, UUID] = (
         models.UUIDField()
@@ -46,7 +52,7 @@ class DeadLetter(models.Model):
     flow = models.ForeignKey("messaging.Flow", models.PROTECT, related_name="dead_letters")
     system = models.ForeignKey("messaging.System", models.PROTECT, null=True, related_name="dead_letters")
     agent = models.ForeignKey("identity.Agent", models.PROTECT, null=True, related_name="+")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
     resolution = models.CharField(max_length=14, choices=Resolution.choices, null=True)
     closed_at = models.DateTimeField(null=True)
     received_at = models.DateTimeField()
@@ -90,11 +96,11 @@ class DeadLetter(models.Model):
         ordering = ["-id"]
         constraints = [
             UniqueConstraint(name="dead_letter_once_per_identity", fields=["identity"]),
-            CheckConstraint(name="dead_letter_state_is_known", condition=Q(state__in=["open", "replaying", "closed"])),
+            CheckConstraint(name="dead_letter_state_is_known", condition=Q(state__in=[*WAITING, "closed"])),
             CheckConstraint(
                 name="dead_letter_resolution_is_known",
                 condition=Q(resolution__isnull=True)
-                | Q(resolution__in=["processed", "discarded", "failed_again", "gone"]),
+                | Q(resolution__in=["processed", "discarded", "failed_again", "gone", "compensated"]),
             ),
             CheckConstraint(
                 name="dead_letter_resolved_iff_closed",
@@ -107,9 +113,7 @@ class DeadLetter(models.Model):
         ]
         indexes = [
             Index(fields=["environment", "-id"], name="dead_letter_newest"),
-            Index(
-                fields=["environment", "-id"], name="dead_letter_waiting", condition=Q(state__in=["open", "replaying"])
-            ),
+            Index(fields=["environment", "-id"], name="dead_letter_waiting", condition=Q(state__in=WAITING)),
             Index(fields=["environment", "flow", "-id"], name="dead_letter_by_flow"),
             Index(fields=["message_uid"], name="dead_letter_by_message"),
             Index(fields=["trace_id"], name="dead_letter_by_trace"),
@@ -123,7 +127,7 @@ class DeadLetter(models.Model):
                 fields=["group", "-id"],
                 include=["state", "failed_at"],
                 name="dead_letter_waits_in_group",
-                condition=Q(state__in=["open", "replaying"]),
+                condition=Q(state__in=WAITING),
             ),
             Index(fields=["id"], name="dead_letter_ungrouped", condition=Q(group__isnull=True)),
         ]

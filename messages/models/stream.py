@@ -29,12 +29,13 @@ class Outcome(models.IntegerChoices):
 
 
 class MessageStatus(models.IntegerChoices):
-    """Where a message stands: the latest deciding event says it; `dead` is set and lifted by dead letters alone."""
+    """Where a message stands: the latest deciding event says it; `dead` is set and lifted by dead letters, `compensated` by compensations."""
 
     MOVING = 0, "moving"
     DELIVERED = 1, "delivered"
     FAILED = 2, "failed"
     DEAD = 3, "dead"
+    COMPENSATED = 4, "compensated"
 
 
 class Event(models.Model):

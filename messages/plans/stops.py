@@ -66,6 +66,11 @@ def why_stopped(plan: Plan) -> str:
     return _why(plan.environment_id, plan.sent_flow_ids)
 
 
+def why_flow_stopped(flow: Flow) -> str:
+    """Return why nothing of a flow may be sent again, nor undone, in words; "" when it may."""
+    return _why(flow.environment_id, [flow.pk])
+
+
 def why_replay_waits(replay: Replay) -> str:
     """Return what holds a queued replay back, in words: a stop, or its plan; "" when nothing does."""
     letter, plan = replay.dead_letter, replay.plan

@@ -17,7 +17,7 @@ from messages.models.stream import Outcome
 from messages.search.window import BadWindow, Window
 from messages.topology.graph import Cell, Graph, build_graph
 
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
+WAITING = DeadLetter.WAITING
 MOST_CELLS = 50_000  # 1,000 flows have some 4,000; memory and time stay bounded whatever names senders make up
 SILENT = timedelta(minutes=10)
 HOUR = timedelta(hours=1)

@@ -13,4 +13,4 @@ def published(item_id: str, status: int, headers: Headers, body: bytes) -> Publi
     said = judge(status, headers, body)
     pause = said.retry_after_s
     detail = f"{said.words}; it asks to send nothing for {pause} s" if pause else said.words
-    return Published(id=item_id, result=RESULTS[said.kind], detail=detail, retry_after_s=pause)
+    return Published(id=item_id, result=RESULTS[said.kind], detail=detail, retry_after_s=pause, answered=status)

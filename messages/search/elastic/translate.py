@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from messages.models import DeadLetter
 from messages.models.stream import MessageStatus
 from messages.search.base import Question, Unsuited
 from messages.search.conditions import bounds_of, trace_of
@@ -215,7 +216,7 @@ COMMON: dict[str, Asking] = {
     "payload": _payload,
 }
 STANDS: dict[str, Clause] = {
-    "waiting": {"terms": {"state": ["open", "replaying"]}},
+    "waiting": {"terms": {"state": DeadLetter.WAITING}},
     **{state: {"term": {"state": state}} for state in STATES},
     **{name: {"term": {"resolution": name}} for name in RESOLUTIONS},
 }

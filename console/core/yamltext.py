@@ -1,0 +1,80 @@
+"""YAML that people upload: plain data, bounded, without the parts of the language that grow or run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from console.core.errors import Invalid
+
+MOST_BYTES = 256 * 1024
+MOST_DEEP = 32
+
+
+class BadYaml(Invalid):
+    """The text is no YAML that is taken here; the sentence names line and column."""
+
+    code = "bad_yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, without aliases (a few lines of them unfold into gigabytes) and without the same name twice in one mapping."""
+
+    deep = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not taken", self.peek_event().start_mark)
+        self.deep += 1
+        if self.deep > MOST_DEEP:
+            raise yaml.composer.ComposerError(None, None, "it is nested too deeply", self.peek_event().start_mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.deep -= 1
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise yaml.constructor.ConstructorError(None, None, f"“{name[:60]}” is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+# Dates stay texts: what is meant by them is for whoever reads the field.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(text: str) -> Any:
+    """Return the data of one YAML (or JSON) document; raises BadYaml in words, with the place."""
+    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise BadYaml(f"at most {MOST_BYTES // 1024} KiB are read")
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader, made safer
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise BadYaml(f"{where}{error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadYaml(" ".join(str(error).split())[:300]) from error
+
+
+def write_yaml(data: Any) -> str:
+    """Return plain data as YAML, names in their order, text of several lines as a block."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)

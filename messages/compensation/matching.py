@@ -1,0 +1,98 @@
+"""Which steps of a book really completed in a journey, proved by which event, and in which order they are undone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+from uuid import UUID
+
+from messages.compensation.book import Book, BookStep, Match
+from messages.journeys.seen import ERROR, OPERATION_WORDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """An event, as matching needs it. owner: whose it is, its message or its span: two events of one owner are one happening."""
+
+    id: UUID
+    at: datetime
+    system: str
+    operation: int
+    outcome: int
+    destination: str
+    name: str
+    attributes: Mapping[str, Any]
+    keys: Mapping[str, str]
+    owner: object
+    trace_id: UUID | None = None
+    payload_on: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A step that completed: the earliest event that proves it. undone: the later event that proves that it was undone already."""
+
+    step: BookStep
+    proof: Happened
+    undone: Happened | None = None
+
+
+def is_match(match: Match, event: Happened) -> bool:
+    """Whether the event did not fail and is all that the match says."""
+    return (
+        event.outcome != ERROR
+        and (not match.operation or OPERATION_WORDS.get(event.operation) == match.operation)
+        and all(
+            not wanted or fnmatchcase(is_, wanted)
+            for wanted, is_ in (
+                (match.system, event.system),
+                (match.destination, event.destination),
+                (match.name, event.name),
+            )
+        )
+        and all(_is_value(event.attributes.get(name), wanted) for name, wanted in match.attributes.items())
+    )
+
+
+def _is_value(value: Any, wanted: str) -> bool:
+    if value is None:
+        return False
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    return wanted in ("*", text)
+
+
+def completed_steps(book: Book, events: Iterable[Happened]) -> list[Completed]:
+    """Return every happening of every step of the book, in order of time: what was done twice is there twice."""
+    ordered = sorted(events, key=lambda event: (event.at, event.id))
+    found = [one for step in book.steps for one in _of_step(step, ordered)]
+    return sorted(found, key=lambda one: (one.proof.at, one.proof.id, one.step.name))
+
+
+def _of_step(step: BookStep, events: Sequence[Happened]) -> list[Completed]:
+    first: dict[object, Happened] = {}
+    for event in events:
+        if is_match(step.happened, event):
+            first.setdefault(event.owner, event)
+    undone = [event for event in events if step.undo and step.undo.proof and is_match(step.undo.proof, event)]
+    found = []
+    for event in first.values():
+        proof = next((one for one in undone if one.at > event.at), None)
+        if proof is not None:
+            undone.remove(proof)  # one refund undoes one payment
+        found.append(Completed(step=step, proof=event, undone=proof))
+    return found
+
+
+def in_order_of_undoing(completed: Sequence[Completed]) -> list[Completed]:
+    """Return the latest first, but each after every one that its book says must be undone before it."""
+    left = sorted(completed, key=lambda one: (one.proof.at, one.proof.id), reverse=True)
+    ordered: list[Completed] = []
+    while left:
+        names = {one.step.name for one in left}
+        turn = next((one for one in left if not names & set(one.step.after)), left[0])
+        left.remove(turn)
+        ordered.append(turn)
+    return ordered
