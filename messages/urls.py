@@ -11,6 +11,7 @@ from messages.catalog import views_redrive as redriving
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.compare.views import compare
+from messages.compensation import views_book as compensation_book
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.different.views import different, different_in_group
@@ -122,6 +123,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reconciliations/<uuid:pk>/<slug:slug>/", reconcile.keys, name="reconciliation-keys"),
     path("flows/", catalog.flows, name="flows"),
     path("flows/<int:pk>/", catalog.flow, name="flow"),
+    path("flows/<int:pk>/compensation-book/", compensation_book.book, name="compensation-book"),
+    path("flows/<int:pk>/compensation-book/end/", compensation_book.end, name="compensation-book-end"),
+    path("flows/<int:pk>/compensation-book/export/", compensation_book.export, name="compensation-book-export"),
     path("topology/", topology.topology, name="topology"),
     path("figures/", figures.figures, name="figures"),
     path("connections/", catalog.connections, name="connections"),

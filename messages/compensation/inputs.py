@@ -10,7 +10,9 @@ from typing import Any
 
 from messages.compensation.book import MESSAGE, Input
 from messages.mappings.select import select_json, select_xml
+from messages.masking.hashes import is_hash
 from messages.masking.paths import parse_json_path, parse_xpath
+from messages.masking.rules import MARK
 from messages.masking.trees import Unreadable, read_json, read_xml
 
 LONGEST = 4_096
@@ -54,9 +56,9 @@ def _value(one: Input, own: Part, parts: Mapping[str, Part]) -> Any:
     if part is None:
         raise Missing(f"{one.of} did not complete" if one.of != MESSAGE else "the message that failed is not known")
     if one.key:
-        return _there(part.keys.get(one.key), f"there is no key {one.key}")
+        return _whole(_there(part.keys.get(one.key), f"there is no key {one.key}"))
     if one.attribute:
-        return _scalar(_there(part.attributes.get(one.attribute), f"there is no attribute {one.attribute}"))
+        return _whole(_scalar(_there(part.attributes.get(one.attribute), f"there is no attribute {one.attribute}")))
     if part.body is None:
         raise Missing(part.no_body)
     return _in_body(one, part.body)
@@ -79,7 +81,14 @@ def _only(found: list[Any], path: str) -> Any:
     values = [_scalar(_plain(one)) for one in found]
     if any(value != values[0] for value in values):
         raise Missing(f"{path} leads to {len(values)} different values")
-    return values[0]
+    return _whole(values[0])
+
+
+def _whole(value: Any) -> Any:
+    """Return a value as it was sent; a masked one is none: what it was is not stored, and must not be sent in its place."""
+    if isinstance(value, str) and (MARK in value or is_hash(value)):
+        raise Missing("it was masked before it was stored")
+    return value
 
 
 def _plain(value: Any) -> Any:

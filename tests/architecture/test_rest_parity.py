@@ -149,6 +149,12 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "settings/masking/": ["GET rules/masking", "POST rules/masking"],
     "settings/masking/preview": ["POST rules/masking/preview"],
     "settings/masking/<int:pk>/": ["DELETE rules/masking/1", "POST rules/masking/1/move"],
+    "flows/<int:pk>/compensation-book/": [
+        "GET flows/1/compensation-book", "PUT flows/1/compensation-book", "GET flows/1/compensation-book/versions",
+        "POST flows/1/compensation-book/try",
+    ],
+    "flows/<int:pk>/compensation-book/end/": ["DELETE flows/1/compensation-book"],
+    "flows/<int:pk>/compensation-book/export/": ["GET flows/1/compensation-book"],
     "settings/mappings/": ["GET mappings", "GET mappings/shipped"],
     "settings/mappings/new/": ["POST mappings", "POST mappings/preview"],
     "settings/mappings/<int:pk>/": ["GET mappings/1", "PUT mappings/1", "POST mappings/preview"],

@@ -133,6 +133,8 @@ def test_inputs_come_from_the_step_from_others_and_from_the_message():
         (b'{"amount": {}}', "no single value"),
         (b'{"amount": "' + b"x" * 5000 + b'"}', "longer than"),
         (b'{"amount": 1, "amount": 2}', "cannot be read"),
+        ('{"amount": "•••50"}'.encode(), "masked"),
+        (b'{"amount": "#0123456789abcdef0123456789abcdef"}', "masked"),
     ],
 )
 def test_what_is_missing_is_said_and_never_guessed(body, words):
