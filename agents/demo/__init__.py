@@ -1,1 +1,1 @@
-"""The demo estate: shop, order service, ERP, billing and shipping as real processes on real streams. See docs/demo.md."""
+"""The demo estate: shop, order service, payment, stock, ERP, billing and shipping as real processes on real streams. See docs/demo.md."""

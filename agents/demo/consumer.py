@@ -19,7 +19,7 @@ import redis
 
 from agents.demo.alive import Alive
 from agents.demo.faults import Faults
-from agents.demo.names import Hop
+from agents.demo.names import DID_KEY, Hop
 from agents.demo.telemetry import Telemetry
 from agents.demo.work import Done, Handler, Publish, Refused
 
@@ -28,6 +28,7 @@ PAUSE_S = 0.1
 BLOCK_MS = 1_000
 ABANDONED_MS = 30_000
 DONE_FOR_S = 3_600
+DID_FOR_S = 7 * 24 * 3_600
 MOST_ENTRIES = 20_000  # a stream is emptied as it is read; this only guards memory
 NAMESPACE = uuid.UUID("5d7e3f0c-5f0e-5a55-9a52-3a2f6d1c8e11")
 
@@ -211,6 +212,8 @@ class Consumer:
                 with self.telemetry.send(publish.stream, sending, headers):
                     pipe.xadd(publish.stream, {**headers, "body": publish.body}, maxlen=MOST_ENTRIES, approximate=True)
             pipe.set(self._done_key(message), 1, ex=DONE_FOR_S)
+            if done.did and "order_no" in done.keys:
+                pipe.set(f"{DID_KEY}{self.hop.consumer}:{done.keys['order_no']}", done.did, ex=DID_FOR_S)
             self._finish(pipe, message)
 
     def _bury(self, message: Message, attempts: int, error: Exception, first_failed_at: datetime) -> None:

@@ -61,7 +61,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def commands(config: Config, harvest: Path) -> dict[str, list[str]]:
-    """Return {process: argument vector}: the five services, the harvester, and once the fill of the last 24 hours."""
+    """Return {process: argument vector}: the services, the harvester, and once the fill of the last 24 hours."""
     us = [sys.executable, "-m", "agents.demo"]
     found = {name: [*us, "service", name] for name in SERVICES}
     found["harvester"] = [sys.executable, "-m", "agents", "harvest", "--config", str(harvest)]

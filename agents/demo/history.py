@@ -40,7 +40,14 @@ SETTLED = timedelta(
     minutes=3
 )  # the newest orders went through: a time-out takes a minute and a half to become a dead letter
 DID: dict[str, Handler] = {**HANDLERS, "erp": partial(book_order, waits_s=0)}
-TAKES_MS = {"order-service": (4, 18), "erp": (70, 420), "billing": (12, 60), "shipping": (8, 40)}
+TAKES_MS = {
+    "order-service": (4, 18),
+    "erp": (70, 420),
+    "billing": (12, 60),
+    "shipping": (8, 40),
+    "payment": (20, 90),
+    "stock": (5, 30),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,10 @@ ESTATE_AGENT = "demo estate"
 HARVESTER_AGENT = "demo harvester"
 FAULTS_KEY = "waybill-demo:faults"
 ALIVE_KEY = "waybill-demo:alive:"  # + process; JSON, gone when the process is
+DID_KEY = "waybill-demo:did:"  # + system:order number; what payment and stock did last for an order
 ORDERS, BOOKINGS, INVOICES, SHIPMENTS = "orders.new", "erp.orders", "billing.invoices", "shipping.shipments"
+PAYMENTS, REFUNDS = "payment.charges", "payment.refunds"
+RESERVATIONS, RELEASES = "stock.reservations", "stock.releases"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +71,45 @@ HOPS = (
         criticality="normal",
         description="One parcel for each booked order.",
     ),
+    Hop(
+        stream=PAYMENTS,
+        producer="order-service",
+        consumer="payment",
+        flow="payments: order-service → payment",
+        team="Finance team",
+        criticality="high",
+        description="The payment of each order, taken as soon as it is checked.",
+    ),
+    Hop(
+        stream=RESERVATIONS,
+        producer="order-service",
+        consumer="stock",
+        flow="reservations: order-service → stock",
+        team="Logistics team",
+        criticality="normal",
+        description="The articles of each order, reserved as soon as it is checked.",
+    ),
+    Hop(
+        stream=REFUNDS,
+        producer="waybill",
+        consumer="payment",
+        flow="refunds: → payment",
+        team="Finance team",
+        criticality="high",
+        description="Payments to give back: what compensations send when an order failed for good.",
+    ),
+    Hop(
+        stream=RELEASES,
+        producer="waybill",
+        consumer="stock",
+        flow="releases: → stock",
+        team="Logistics team",
+        criticality="normal",
+        description="Reservations to let go: what compensations send when an order failed for good.",
+    ),
 )
-HOP_OF_CONSUMER = {hop.consumer: hop for hop in HOPS}
-SERVICES = ("shop", *(hop.consumer for hop in HOPS))
+HOP_OF_CONSUMER = {hop.consumer: hop for hop in reversed(HOPS)}  # the first of each
+SERVICES = ("shop", *dict.fromkeys(hop.consumer for hop in HOPS))
 PROCESSES = (*SERVICES, "harvester")
 
 

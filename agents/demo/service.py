@@ -12,11 +12,11 @@ import redis
 
 from agents.demo.alive import Alive
 from agents.demo.consumer import Consumer
-from agents.demo.names import HOP_OF_CONSUMER, SHIPMENTS
+from agents.demo.names import HOP_OF_CONSUMER, HOPS, SHIPMENTS
 from agents.demo.place import ESTATE_KEY, console_address, read_key
 from agents.demo.shop import Shop
 from agents.demo.telemetry import Telemetry, exporter
-from agents.demo.work import HANDLERS
+from agents.demo.work import HANDLERS, UNDO, handler_of
 from console.core.config import Config
 
 FLUSH_S = 2.0  # spans that the console does not take by then are lost, as any service's would be
@@ -34,6 +34,8 @@ def run_service(name: str, config: Config) -> None:
     client = redis.Redis.from_url(config.resolved_redis_url(), socket_timeout=10, socket_connect_timeout=5)
     telemetry = Telemetry(name, exporter(console_address(config), read_key(config, ESTATE_KEY)))
     worker = make_worker(name, client, telemetry, config.demo_rabbitmq_url)
+    for other in undoers(name, client, telemetry, worker.alive):
+        threading.Thread(target=other.run, args=[stop.is_set], daemon=True).start()
     worker.run(stop.is_set)
     _leave(worker.alive, telemetry)
 
@@ -50,6 +52,15 @@ def make_worker(name: str, client: redis.Redis, telemetry: Telemetry, rabbitmq_u
 
     rabbit = Rabbit(rabbitmq_url, SHIPMENTS, HOP_OF_CONSUMER["shipping"].dead_letters)
     return RabbitConsumer(rabbit, *common) if name == "shipping" else Consumer(*common, {SHIPMENTS: rabbit})
+
+
+def undoers(name: str, client: redis.Redis, telemetry: Telemetry, alive: Alive) -> list[Consumer]:
+    """Return the consumers of what this service is asked to undo, beside what it does; they are counted as the same process."""
+    hops = [hop for hop in HOPS if hop.consumer == name and hop.stream in UNDO]
+    consumers = [Consumer(client, hop, handler_of(hop), telemetry) for hop in hops]
+    for consumer in consumers:
+        consumer.alive = alive
+    return consumers
 
 
 def _leave(alive: Alive, telemetry: Telemetry) -> None:

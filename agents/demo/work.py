@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.demo.names import BOOKINGS, INVOICES, SHIPMENTS
+from agents.demo.names import BOOKINGS, INVOICES, PAYMENTS, REFUNDS, RELEASES, RESERVATIONS, SHIPMENTS, Hop
 from agents.demo.orders import ARTICLES, SLOW_WAREHOUSE, UNKNOWN_SKU, parse_leniently
 
 IsOn = Callable[[str], bool]
@@ -56,10 +56,11 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What came of a message: its business keys as far as the receiver learned them, and what it sends on."""
+    """What came of a message: its business keys as far as the receiver learned them, what it sends on, and what it did, in a word."""
 
     keys: Mapping[str, str]
     sends: tuple[Publish, ...] = ()
+    did: str = ""
 
 
 def _json(value: Any) -> bytes:
@@ -83,9 +84,41 @@ def check_order(body: bytes, is_on: IsOn) -> Done:
         if name not in order:
             raise OrderIncomplete(f"order: {name} is required")
     keys = _keys(order)
+    amount = float(order["amount"])
+    charge = {name: order.get(name, "EUR") for name in ("order_no", "customer_no", "amount", "currency")}
+    articles = {"order_no": order["order_no"], "lines": order["lines"], "warehouse": order.get("warehouse", "")}
     return Done(
-        keys=keys, sends=(Publish(stream=BOOKINGS, body=_json(order), keys=keys, amount=float(order["amount"])),)
+        keys=keys,
+        sends=(
+            Publish(stream=BOOKINGS, body=_json(order), keys=keys, amount=amount),
+            Publish(stream=PAYMENTS, body=_json(charge), keys=keys, amount=amount),
+            Publish(stream=RESERVATIONS, body=_json(articles), keys=keys),
+        ),
     )
+
+
+def take_payment(body: bytes, is_on: IsOn) -> Done:
+    """payment: take the money of an order. Its number is what a refund names."""
+    charge = json.loads(body)
+    number = _number("PAY", charge["order_no"])
+    return Done(keys={**_keys(charge), "payment.no": number, "payment.amount": str(charge["amount"])}, did="taken")
+
+
+def refund_payment(body: bytes, is_on: IsOn) -> Done:
+    """payment: give the money of an order back."""
+    refund = json.loads(body)
+    return Done(keys={**_keys(refund), "payment.no": refund["payment_no"]}, did=f"refunded {refund['amount']}")
+
+
+def reserve_articles(body: bytes, is_on: IsOn) -> Done:
+    """stock: put the articles of an order aside."""
+    articles = json.loads(body)
+    return Done(keys={**_keys(articles), "stock.lines": str(len(articles["lines"]))}, did="reserved")
+
+
+def release_articles(body: bytes, is_on: IsOn) -> Done:
+    """stock: let the articles of an order go."""
+    return Done(keys=_keys(json.loads(body)), did="released")
 
 
 def book_order(body: bytes, is_on: IsOn, *, waits_s: float = ERP_WAITS_S) -> Done:
@@ -159,4 +192,12 @@ HANDLERS: dict[str, Handler] = {
     "erp": book_order,
     "billing": write_invoice,
     "shipping": plan_shipment,
+    "payment": take_payment,
+    "stock": reserve_articles,
 }
+UNDO: dict[str, Handler] = {REFUNDS: refund_payment, RELEASES: release_articles}
+
+
+def handler_of(hop: Hop) -> Handler:
+    """Return what the consumer of this hop does."""
+    return UNDO.get(hop.stream) or HANDLERS[hop.consumer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -78,8 +79,9 @@ def estate_state() -> Estate:
             lengths = [int(length) for length in pipe.execute()]
     except redis.RedisError as error:
         raise Unavailable("the demo's broker does not answer") from error
-    waiting: dict[str, int] = dict(zip([hop.consumer for hop in HOPS], lengths[::2], strict=True))
-    waiting["harvester"] = sum(lengths[1::2])
+    waiting = Counter(harvester=sum(lengths[1::2]))
+    for hop, length in zip(HOPS, lengths[::2], strict=True):
+        waiting[hop.consumer] += length
     return Estate(
         processes=[_process(name, sign, waiting.get(name)) for name, sign in zip(PROCESSES, signs, strict=True)],
         switches=[Switch(fault=fault, on=switches[fault.name]) for fault in FAULTS],

@@ -10,15 +10,26 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.demo import place
-from agents.demo.names import CONNECTION, ENVIRONMENT, ESTATE_AGENT, HARVESTER_AGENT, HOPS, RABBIT_CONNECTION
+from agents.demo.names import (
+    CONNECTION,
+    ENVIRONMENT,
+    ESTATE_AGENT,
+    HARVESTER_AGENT,
+    HOP_OF_CONSUMER,
+    HOPS,
+    RABBIT_CONNECTION,
+)
 from console.audit.services import record_audit
 from console.core.config import Config
+from console.demo.book import BOOK
 from console.identity.actor import Actor
 from console.identity.keys import InvalidKey, create_agent_key, find_key
 from console.identity.models import Environment, Team
 from messages.catalog.connections import approve_connection, create_connection, open_secret, rotate_secret
 from messages.catalog.services import ensure_environment
-from messages.models import Connection, Flow, FlowRule
+from messages.compensation.book import parse_book
+from messages.compensation.books import save_book
+from messages.models import CompensationBook, Connection, Flow, FlowRule
 
 SETUP = Actor(name="demo set-up", via="command", is_superuser=True)
 
@@ -31,6 +42,7 @@ def setup_demo(config: Config) -> None:
     _make_connection(environment, CONNECTION, "redis-streams", settings.REDIS_URL, 6379)
     if config.demo_rabbitmq_url:
         _make_connection(environment, RABBIT_CONNECTION, "rabbitmq", config.demo_rabbitmq_url, 5672)
+    _write_book(environment)
     for name, file in ((ESTATE_AGENT, place.ESTATE_KEY), (HARVESTER_AGENT, place.HARVESTER_KEY)):
         _keep_key(environment, name, place.folder(config) / file)
 
@@ -51,6 +63,13 @@ def _make_flows(environment: Environment) -> None:
         FlowRule.objects.get_or_create(
             environment=environment, pattern=hop.stream, defaults={"flow": flow, "position": position}
         )
+
+
+def _write_book(environment: Environment) -> None:
+    """Say what undoes an order that billing refuses; a book that somebody wrote, or ended, stays as it is."""
+    flow = Flow.objects.get(environment=environment, name=HOP_OF_CONSUMER["billing"].flow)
+    if not CompensationBook.objects.filter(flow=flow).exists():
+        save_book(flow, parse_book(BOOK), by=SETUP, reason="the demo's own", base=0)
 
 
 def _make_connection(environment: Environment, name: str, kind: str, url: str, port: int) -> None:

@@ -19,6 +19,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 PLACE = re.compile(r"\{([a-z0-9][a-z0-9_-]{0,62})\}", re.ASCII)
 MOST_STEPS, MOST_INPUTS, LONGEST_BODY = 50, 50, 64 * 1024
 MESSAGE = "message"  # an input's `from`: the message that failed
+KEY = "idempotency_key"  # may be written wherever an input may, and is none
 HTTP_PATH = re.compile(r"/\S*")
 
 
@@ -196,7 +197,7 @@ def _check_undo(undo: Undo, said: str, names: list[str]) -> None:
         _check_input(name, one, said, names)
     for text in texts_of(undo):
         for name in PLACE.findall(text):
-            if name not in undo.inputs:
+            if name not in (KEY, *undo.inputs):
                 raise BadBook(f"{said}{{{name}}} is none of its inputs")
 
 
@@ -218,7 +219,7 @@ def _wrong(undo: Undo) -> Iterator[tuple[str, bool]]:
 
 
 def _check_input(name: str, one: Input, said: str, names: list[str]) -> None:
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or name == KEY:
         raise BadBook(f"{said}“{name[:60]}” is no name of an input: small letters, digits, - and _")
     if sum(bool(place) for place in (one.json, one.xml, one.key, one.attribute)) != 1:
         raise BadBook(f"{said}input {name} comes from exactly one of json, xml, key and attribute")

@@ -17,7 +17,7 @@ from console.core.ids import derived_uuid
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.compensation.access import check_can_compensate
-from messages.compensation.book import Book, Undo
+from messages.compensation.book import KEY, Book, Undo
 from messages.compensation.books import newest_book, read_book
 from messages.compensation.checksum import SETTLED_BEFORE, checksum_of
 from messages.compensation.fill import Action, CannotFill, filled
@@ -96,7 +96,7 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
         if undo is None or settled:
             found.append(Proposed(completed=one, key=key, action=None, connection=None, by=by, settled=settled))
             continue
-        action, problem = _action(undo, own[one.proof.id], named)
+        action, problem = _action(undo, key, own[one.proof.id], named)
         connection = connections.get(undo.connection)
         if state in TOOK_EFFECT:
             problem = f"{by} may have undone it: settle that step first"
@@ -115,12 +115,12 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
     return found
 
 
-def _action(undo: Undo, own: Any, named: Any) -> tuple[Action | None, str]:
+def _action(undo: Undo, key: UUID, own: Any, named: Any) -> tuple[Action | None, str]:
     values, missing = read_inputs(undo.inputs, own, named)
     if missing:
         return None, "; ".join(missing)
     try:
-        return filled(undo, values), ""
+        return filled(undo, {**values, KEY: str(key)}), ""
     except CannotFill as error:
         return None, str(error)
 

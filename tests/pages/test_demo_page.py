@@ -131,7 +131,7 @@ def test_the_page_says_what_each_process_did_and_which_are_gone(broker: redis.Re
     text = signed_in(Role.VIEWER).get("/demo/").content.decode()
 
     assert "1,234" in text
-    assert (text.count(">alive<"), text.count(">gone<")) == (1, 5)
+    assert (text.count(">alive<"), text.count(">gone<")) == (1, 7)
 
 
 def test_an_estate_that_does_not_run_says_how_to_start_it():
