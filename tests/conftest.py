@@ -46,6 +46,7 @@ def pytest_configure() -> None:
 
     app.set_default()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
+    settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 
