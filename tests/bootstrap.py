@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from console.engines import start_engines
+from tests.product import PREPARED
 
 OURS = "WAYBILL_TESTS_ENGINES"
 
@@ -22,6 +23,12 @@ def _start() -> None:
     os.environ["WAYBILL_DISK_RESERVE_PERCENT"] = (
         "1"  # a machine that runs tests may be fuller than one that stores money
     )
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        (data / "prepared").mkdir()
+        (data / "prepared").chmod(0o711)
+        os.environ[PREPARED] = str(data / "prepared")
+    # Tests start some two hundred processes of ours: compiling the sources anew costs each a third of a second.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in ("WAYBILL_URL", "WAYBILL_PORT", "WAYBILL_ADMIN_PASSWORD", "DEMO"):
         os.environ.pop(name, None)
     if os.environ.get("PYTEST_XDIST_WORKER") and os.environ.get(OURS):  # each worker has engines of its own

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
 from tests.engines.kafka import JARS, Kafka
-from tests.product import Product
+from tests.product import Product, enterable
 
 CHROMIUM = Path("/usr/bin/chromium")
 MEMORY = "messages.connectors.memory.FAMILY"  # the double, declared as an operator declares a family of their own
@@ -132,9 +132,9 @@ def no_dead_rows(db: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def demo() -> Iterator[Product]:
     """The whole product with the demo estate, started once."""
-    product = Product(tmp_path_factory.mktemp("demo") / "data", demo=True).start()
+    product = Product(enterable("demo") / "data", demo=True).start()
     yield product
     product.stop()
 
