@@ -13,7 +13,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
 from tests.engines.kafka import JARS, Kafka
-from tests.product import Product
+from tests.product import Product, enterable
+from tests.together import Together, in_order, unit_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 MEMORY = "messages.connectors.memory.FAMILY"  # the double, declared as an operator declares a family of their own
@@ -46,7 +47,20 @@ def pytest_configure() -> None:
 
     app.set_default()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
+    settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A worker of xdist collects in the order in which tests/together.py hands out; alone, files keep their own."""
+    if hasattr(config, "workerinput"):
+        places = {unit: place for place, unit in enumerate(in_order(item.nodeid for item in items))}
+        items.sort(key=lambda item: places[unit_of(item.nodeid)])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -131,9 +145,9 @@ def no_dead_rows(db: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def demo() -> Iterator[Product]:
     """The whole product with the demo estate, started once."""
-    product = Product(tmp_path_factory.mktemp("demo") / "data", demo=True).start()
+    product = Product(enterable("demo") / "data", demo=True).start()
     yield product
     product.stop()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import fcntl
 import json
 import os
 import shutil
@@ -14,11 +14,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from console.engines import start_engines
+
 ROOT = Path(__file__).resolve().parent.parent
+PREPARED = "WAYBILL_TESTS_PREPARED"  # names the folder that all workers share
 PASSWORD = "walk-the-Waybill-1"
 
 
@@ -59,14 +61,19 @@ class Product:
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._api_key = ""
 
     @classmethod
-    def prepared(cls, data: Path, **environ: str) -> Product:
-        """Return one, without the demo, whose first start is behind it: its data are copied from one that was started once."""
-        subprocess.run(
-            ["cp", "-a", _data_of_a_first_start(), data], check=True
-        )  # as root PostgreSQL's files are another user's
-        return cls(data, demo=False, **environ)
+    def prepared(cls, name: str, *, data: Path | None = None, **environ: str) -> Product:
+        """Return one, without the demo, whose data are migrated and have an API key: a copy of what was prepared once.
+
+        data: where it must lie, when not in a folder of that name that all may enter.
+        """
+        folder, data = _prepared(), data or enterable(name) / "data"
+        subprocess.run(["cp", "-a", folder / "data", data], check=True)  # as root PostgreSQL's files are another user's
+        product = cls(data, demo=False, **environ)
+        product._api_key = (folder / "api-key").read_text()
+        return product
 
     def start(self, seconds: float = 120) -> Product:
         self.log = self.data.parent / f"{self.data.name}.log"
@@ -100,23 +107,32 @@ class Product:
             os.killpg(self.process.pid, signal.SIGINT)
             self.process.wait(timeout=40)
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, seconds: float = 60) -> str:
+        """Run a command; each costs two seconds of a core, so what REST can do is asked of REST."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=seconds,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def agent_key(self, name: str, environment: str = "production") -> str:
-        return self.manage("create_key", "agent", name, "--environment", environment)
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask REST as the administrator; return its answer, which is no refusal."""
+        status, answer = call(method, f"{self.base}/api/v1/{path}", key=self.api_key(), body=body)
+        assert status < 300, (status, answer)
+        return answer
 
-    def api_key(self, user: str = "admin") -> str:
-        return self.manage("create_key", "api", "tests", "--user", user)
+    def agent_key(self, name: str, environment: str = "production") -> str:
+        return str(self.ask("POST", "agents", {"environment": environment, "name": name})["key"])
+
+    def api_key(self) -> str:
+        """Return the key of the administrator's that tests use."""
+        self._api_key = self._api_key or self.manage("create_key", "api", "tests", "--user", "admin")
+        return self._api_key
 
     def engines(self) -> dict[str, str]:
         return dict(json.loads((self.data / "engines.json").read_text()))
@@ -144,13 +160,38 @@ class Product:
         return found
 
 
-@cache
-def _data_of_a_first_start() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="waybill-prepared-"))
+def enterable(name: str) -> Path:
+    """Make a folder for a product's data that PostgreSQL, another user when we are root, can enter.
+
+    In pytest's own folders it cannot: there its data would lie in /var/lib/waybill, be made anew at each start, and stay.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=os.environ[PREPARED]))
     folder.chmod(0o711)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    Product(folder / "data", demo=False).start().stop()
-    return folder / "data"
+    return folder
+
+
+def _prepared() -> Path:
+    """Return the folder with prepared data and an API key's text; the first of the workers that needs it makes it for all."""
+    folder = Path(os.environ[PREPARED])
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "api-key").exists():
+            shutil.rmtree(folder / "data", ignore_errors=True)
+            (folder / "api-key").write_text(_prepare(folder / "data"))
+    return folder
+
+
+def _prepare(data: Path) -> str:
+    """Prepare data as a first start does, without the processes that would then be started; return an API key."""
+    data.mkdir()
+    data.chmod(0o711)  # PostgreSQL runs as another user when we are root
+    product = Product(data, demo=False)
+    engines = start_engines(data)
+    try:
+        product.manage("prepare", seconds=600)
+        return product.api_key()
+    finally:
+        engines.stop()
 
 
 def call(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -21,12 +20,12 @@ def asked(
     return answer
 
 
-def test_a_mail_arrives_and_a_list_is_compared_without_anybody_looking(tmp_path: Path):
+def test_a_mail_arrives_and_a_list_is_compared_without_anybody_looking():
     box = Mailbox()
     controller = Controller(box, hostname="127.0.0.1", port=free_port())
     controller.start()
     product = Product.prepared(
-        tmp_path / "data", EMAIL_URL=f"smtp://127.0.0.1:{controller.port}?from=waybill@example.com"
+        "saved", EMAIL_URL=f"smtp://127.0.0.1:{controller.port}?from=waybill@example.com"
     ).start()
     try:
         product.manage(

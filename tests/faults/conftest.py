@@ -16,9 +16,9 @@ from tests.product import ROOT, Product, free_port, wait_until
 
 
 @pytest.fixture(scope="package")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def running() -> Iterator[Product]:
     """The product, started once for the whole folder. A test that broke it for good makes the others fail: that is what they say."""
-    product = Product.prepared(tmp_path_factory.mktemp("faults") / "data", WAYBILL_DISK_RESERVE_PERCENT="1").start()
+    product = Product.prepared("faults", WAYBILL_DISK_RESERVE_PERCENT="1").start()
     wait_until_green(product)
     yield product
     product.stop()

@@ -61,7 +61,7 @@ def stands_still(fleet: Fleet, ballast: Path) -> bool:
 
 def test_a_full_disk_is_met_with_503_before_postgresql_panics_and_all_that_was_acknowledged_is_there(small_disk: Path):
     """Row 16: data, WAL and temporary files on a disk of 1,500 MB: under the reserve 503, quite full, and with room again."""
-    product = Product.prepared(small_disk / "data", WAYBILL_DISK_RESERVE_PERCENT="10").start()
+    product = Product.prepared("small-disk", data=small_disk / "data", WAYBILL_DISK_RESERVE_PERCENT="10").start()
     try:
         assert (product.data / "postgres").is_dir(), "PostgreSQL's data does not lie on the small disk"
         wait_until_green(product)

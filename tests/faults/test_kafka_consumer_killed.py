@@ -27,8 +27,8 @@ DEAD_AFTER_S = (
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    product = Product.prepared(tmp_path / "data").start()
+def product() -> Iterator[Product]:
+    product = Product.prepared("consumer").start()
     yield product
     product.stop()
 

@@ -25,8 +25,8 @@ EVENTS, BATCH, LETTERS = 20_000, 200, 500
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    product = Product.prepared(tmp_path / "data").start()
+def product() -> Iterator[Product]:
+    product = Product.prepared("kill-everything").start()
     yield product
     product.stop()
 

@@ -7,7 +7,6 @@ import os
 import signal
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +20,10 @@ Q = "/api/v1/messages?limit=500&q=system:shop%20-status:dead"
 
 
 @pytest.fixture
-def product(tmp_path: Path, elasticsearch_engine: Elasticsearch) -> Iterator[Product]:
+def product(elasticsearch_engine: Elasticsearch) -> Iterator[Product]:
     prefix = elasticsearch_engine.prefix()
     product = Product.prepared(
-        tmp_path / "data", ELASTICSEARCH_URL=elasticsearch_engine.url, ELASTICSEARCH_PREFIX=prefix
+        "search", ELASTICSEARCH_URL=elasticsearch_engine.url, ELASTICSEARCH_PREFIX=prefix
     ).start()
     yield product
     product.stop()

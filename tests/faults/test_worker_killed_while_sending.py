@@ -31,8 +31,8 @@ approve_connection(made, by=SYSTEM)
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("worker") / "data").start()
+def product() -> Iterator[Product]:
+    product = Product.prepared("worker").start()
     wait_until(lambda: "Waybill is ready" in product.log.read_text(), seconds=60, what="the welcome")
     yield product
     product.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,11 @@ from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from messages.connectors.activemq.client import Line
-from tests.http.test_rabbitmq_loop import tracer
-from tests.loops import harvesting
-from tests.product import ROOT, Product, call, wait_until
+from tests.loops import Corner, harvesting, tracer
+from tests.product import ROOT, call, wait_until
 
 QUEUE = "own.erp.orders"
 COUNT = 60
-CONNECT = """
-from console.identity.actor import SYSTEM
-from console.identity.models import Environment
-from messages.catalog.connections import approve_connection, create_connection
-
-production = Environment.objects.get(slug="production")
-made = create_connection(
-    production, name="amq", kind="activemq", address="{0.url}", username="{0.username}", secret="{0.secret}", by=SYSTEM
-)
-approve_connection(made, by=SYSTEM)
-"""
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("activemq") / "data").start()
-    yield product
-    product.stop()
 
 
 def attributes(operation: str, order: int) -> dict[str, str]:
@@ -78,11 +58,11 @@ def consume(erp: trace.Tracer, line: Line, *, fails: bool) -> Any:
     return frame
 
 
-def letters_of(product: Product, api: str) -> list[dict[str, Any]]:
+def letters_of(corner: Corner) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    url = f"{product.base}/api/v1/dead-letters?limit=100"
+    url = f"{corner.base}/api/v1/dead-letters?limit=100&environment={corner.environment}"
     while url:
-        page = call("GET", url, key=api)[1]
+        page = call("GET", url, key=corner.api_key())[1]
         found, url = found + page["results"], page.get("next")
     return found
 
@@ -91,16 +71,16 @@ def letters_of(product: Product, api: str) -> list[dict[str, Any]]:
 @pytest.mark.fault
 @pytest.mark.timeout(240)
 def test_rejected_orders_are_each_shown_once_and_one_is_replayed_and_proved(
-    product: Product, activemq: Any, tmp_path: Path
+    corner: Corner, activemq: Any, tmp_path: Path
 ):
-    api, key = product.api_key(), product.agent_key("exporter")
-    shop, erp = tracer(product, key, "shop"), tracer(product, key, "erp")
-    product.manage("shell", "-c", CONNECT.format(activemq.address))
+    key, at = corner.agent_key("exporter"), activemq.address
+    shop, erp = tracer(corner, key, "shop"), tracer(corner, key, "erp")
+    corner.connect(name="amq", kind="activemq", address=at.url, username=at.username, secret=at.secret)
     config = tmp_path / "harvest.toml"
     config.write_text(
-        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\nbatch = 1\n[[broker]]\nname = "amq"\n'
-        f'kind = "activemq"\naddress = "{activemq.address.url}"\nusername = "{activemq.address.username}"\n'
-        f'secret = "{activemq.address.secret}"\n[[broker.queue]]\nname = "DLQ.{QUEUE}"\nsystem = "erp"\n'
+        f'console = "{corner.base}"\nkey = "{corner.agent_key("harvester")}"\nname = "h"\nbatch = 1\n[[broker]]\nname = "amq"\n'
+        f'kind = "activemq"\naddress = "{at.url}"\nusername = "{at.username}"\n'
+        f'secret = "{at.secret}"\n[[broker.queue]]\nname = "DLQ.{QUEUE}"\nsystem = "erp"\n'
     )
 
     with contextlib.closing(Line(activemq.address, timeout_s=10)) as line:
@@ -113,27 +93,21 @@ def test_rejected_orders_are_each_shown_once_and_one_is_replayed_and_proved(
         )
         assert said.returncode == 0, said.stdout
         with harvesting(config) as harvester:
-            wait_until(lambda: letters_of(product, api), seconds=30, what="the first letters", every=0.01)
+            wait_until(lambda: letters_of(corner), seconds=30, what="the first letters", every=0.01)
             harvester.kill()
-        before = len(letters_of(product, api))
+        before = len(letters_of(corner))
         with harvesting(config) as harvester:
-            wait_until(lambda: len(letters_of(product, api)) >= COUNT, seconds=60, what="every letter")
-            found = {one["correlation_id"]: one for one in letters_of(product, api)}
-            status, replay = call(
-                "POST",
-                f"{product.base}/api/v1/dead-letters/{found['order:0']['id']}/replay",
-                key=api,
-                body={"reason": "the ERP answers again"},
-            )
-            assert status == 202, replay
+            wait_until(lambda: len(letters_of(corner)) >= COUNT, seconds=60, what="every letter")
+            found = {one["correlation_id"]: one for one in letters_of(corner)}
+            replay = corner.replay(found["order:0"])
             again = consume(erp, line, fails=False)
 
             def processed() -> Any:
-                now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+                now = corner.ask("GET", f"replays/{replay['id']}")
                 return now if now["state"] == "processed" else None
 
             done = wait_until(processed, seconds=30, what="the proof")
-            every = letters_of(product, api)
+            every = letters_of(corner)
             harvester.terminate()
             harvester.wait(timeout=30)
 

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tests.product import ROOT, Product, call, wait_until
+from tests.loops import Corner
+from tests.product import ROOT, wait_until
 
 APP = """
 import os, datetime
@@ -38,21 +39,6 @@ def book(self, order_no, *, amount, on):
     Path(os.environ["FIXED"]).write_text(f"{order_no} {amount} {on!r} {self.request.id}")
 """
 SEND = "import datetime, erp; print(erp.book.delay('4711', amount=12.5, on=datetime.date(2026, 11, 25)).id)"
-CONNECT = """
-from console.identity.actor import SYSTEM
-from console.identity.models import Environment
-from messages.catalog.connections import approve_connection, create_connection
-
-production = Environment.objects.get(slug="production")
-approve_connection(create_connection(production, name="celery-eu", kind="celery", address="{url}", secret="{secret}", by=SYSTEM), by=SYSTEM)
-"""
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("celery") / "data").start()
-    yield product
-    product.stop()
 
 
 @pytest.fixture
@@ -69,14 +55,16 @@ def without_login(url: str) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_a_failed_task_is_reported_sent_again_and_proved(product: Product, broker: str, tmp_path: Path):
-    api, queue, fixed = product.api_key(), f"erp-{uuid.uuid4()}", tmp_path / "fixed"
+def test_a_failed_task_is_reported_sent_again_and_proved(corner: Corner, broker: str, tmp_path: Path):
+    queue, fixed = f"erp-{uuid.uuid4()}", tmp_path / "fixed"
     (tmp_path / "erp.py").write_text(APP)
     environ = os.environ | {
         "BROKER": broker, "QUEUE": queue, "FIXED": str(fixed), "PYTHONPATH": f"{ROOT}:{tmp_path}",
-        "WAYBILL": product.base, "WAYBILL_AGENT_KEY": product.agent_key("erp"),
+        "WAYBILL": corner.base, "WAYBILL_AGENT_KEY": corner.agent_key("erp"),
     }  # fmt: skip
-    product.manage("shell", "-c", CONNECT.format(url=without_login(broker), secret=urlsplit(broker).password or ""))
+    corner.connect(
+        name="celery-eu", kind="celery", address=without_login(broker), secret=urlsplit(broker).password or ""
+    )
     worker = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "erp", "worker", "--concurrency=1", "--without-mingle", "--without-gossip"],
         env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -86,21 +74,15 @@ def test_a_failed_task_is_reported_sent_again_and_proved(product: Product, broke
         task_id = sent.stdout.strip()
         assert task_id, sent.stderr
         [letter] = wait_until(
-            lambda: call("GET", f"{product.base}/api/v1/dead-letters", key=api)[1]["results"],
+            lambda: corner.listed("dead-letters"),
             seconds=60, what="the letter",
         )  # fmt: skip
-        letter = call("GET", f"{product.base}/api/v1/dead-letters/{letter['id']}", key=api)[1]
+        letter = corner.ask("GET", f"dead-letters/{letter['id']}")
         fixed.touch()
-        status, replay = call(
-            "POST",
-            f"{product.base}/api/v1/dead-letters/{letter['id']}/replay",
-            key=api,
-            body={"reason": "the ERP is back"},
-        )
-        assert status == 202, replay
+        replay = corner.replay(letter)
 
         def processed() -> Any:
-            now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+            now = corner.ask("GET", f"replays/{replay['id']}")
             return now if now["state"] == "processed" else None
 
         wait_until(processed, seconds=60, what="the proof")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,28 +9,14 @@ import requests
 
 from agents.sdk import Waybill
 from tests.engines.receiver import Answer, Came, Receiver, receiving
-from tests.product import Product, call, wait_until
+from tests.loops import Corner
+from tests.product import wait_until
 
-CONNECT = """
-from console.identity.actor import SYSTEM
-from console.identity.models import Environment
-from messages.catalog.connections import approve_connection, create_connection
-
-production = Environment.objects.get(slug="production")
-approve_connection(create_connection(production, name="erp-api", kind="http", address="{url}/api", by=SYSTEM), by=SYSTEM)
-"""
 FAULT = (
     b'<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"><e:Body><e:Fault><e:Code><e:Value>e:Receiver</e:Value></e:Code>'
     b'<e:Reason><e:Text xml:lang="en">the ledger is closed</e:Text></e:Reason></e:Fault></e:Body></e:Envelope>'
 )
 FAILURES = (Answer(500, b"out of memory"), Answer(200, FAULT, {"Content-Type": "application/soap+xml"}), Answer(204))
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("http") / "data").start()
-    yield product
-    product.stop()
 
 
 def order(shop: Waybill, method: str, url: str, number: str) -> bool:
@@ -54,26 +39,23 @@ def replayed(receiver: Receiver, number: str) -> list[Came]:
 
 
 @pytest.mark.timeout(240)
-def test_failed_calls_are_replayed_to_their_own_path_and_proved_and_a_busy_receiver_is_left_alone(product: Product):
-    api, key = product.api_key(), product.agent_key("programs")
-    shop, erp = Waybill(product.base, key, system="shop"), Waybill(product.base, key, system="erp")
+def test_failed_calls_are_replayed_to_their_own_path_and_proved_and_a_busy_receiver_is_left_alone(corner: Corner):
+    key = corner.agent_key("programs")
+    shop, erp = Waybill(corner.base, key, system="shop"), Waybill(corner.base, key, system="erp")
 
     def replay(number: str) -> str:
-        """Replay the one letter of this order by REST; return the replay's address."""
-        found = call("GET", f"{product.base}/api/v1/dead-letters?q=order_no:{number}", key=api)[1]["results"]
+        """Replay the one letter of this order by REST; return the replay's path."""
+        found = corner.listed("dead-letters", f"order_no:{number}")
         assert [(one["broker"], one["origin"]) for one in found] == [("erp-api", "/api/orders")]
-        where = f"{product.base}/api/v1/dead-letters/{found[0]['id']}/replay"
-        status, made = call("POST", where, key=api, body={"reason": "the ERP answers again"})
-        assert status == 202, made
         letters[number] = found[0]
-        return f"{product.base}/api/v1/replays/{made['id']}"
+        return f"replays/{corner.replay(found[0])['id']}"
 
     def state(where: str) -> str:
-        return str(call("GET", where, key=api)[1]["state"])
+        return str(corner.ask("GET", where)["state"])
 
     letters: dict[str, Any] = {}
     with receiving(*FAILURES) as receiver:
-        product.manage("shell", "-c", CONNECT.format(url=receiver.url))
+        corner.connect(name="erp-api", kind="http", address=f"{receiver.url}/api")
         failed = [
             order(shop, "PUT", f"{receiver.url}/api/orders/4711?from=shop", "4711"),
             order(shop, "POST", f"{receiver.url}/api/soap", "4712"),

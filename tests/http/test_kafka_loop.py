@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,10 @@ from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tests.engines.kafka import Kafka
-from tests.loops import tracer
-from tests.product import ROOT, Product, call, wait_until
+from tests.loops import Corner, tracer
+from tests.product import ROOT, wait_until
 
 TOPIC, ORDERS = "erp.orders", 40
-CONNECT = """
-from console.identity.actor import SYSTEM
-from console.identity.models import Environment
-from messages.catalog.connections import approve_connection, create_connection
-
-production = Environment.objects.get(slug="production")
-made = create_connection(production, name="kafka", kind="kafka", address="kafka://{host},{host}", by=SYSTEM)
-approve_connection(made, by=SYSTEM)
-"""
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("kafka") / "data").start()
-    yield product
-    product.stop()
 
 
 def attributes(operation: str, number: int) -> dict[str, str]:
@@ -104,13 +87,13 @@ class Erp:
 @pytest.mark.engine
 @pytest.mark.timeout(300)
 def test_orders_that_died_are_shown_once_though_the_harvester_is_killed_and_one_is_replayed_and_proved(
-    product: Product, kafka: Kafka, tmp_path: Path
+    corner: Corner, kafka: Kafka, tmp_path: Path
 ):
-    api, key = product.api_key(), product.agent_key("exporter")
-    product.manage("shell", "-c", CONNECT.format(host=kafka.address))
+    key = corner.agent_key("exporter")
+    corner.connect(name="kafka", kind="kafka", address=f"kafka://{kafka.address},{kafka.address}")
     config = tmp_path / "harvest.toml"
     config.write_text(
-        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\nbatch = 5\n[[broker]]\nname = "kafka"\n'
+        f'console = "{corner.base}"\nkey = "{corner.agent_key("harvester")}"\nname = "h"\nbatch = 5\n[[broker]]\nname = "kafka"\n'
         f'kind = "kafka"\naddress = "kafka://{kafka.address}"\n[broker.options]\n"socket.keepalive.enable" = true\n'
         f'[[broker.queue]]\nname = "{TOPIC}.DLQ"\n'
     )
@@ -124,10 +107,10 @@ def test_orders_that_died_are_shown_once_though_the_harvester_is_killed_and_one_
         )  # fmt: skip
 
     def letters() -> list[dict[str, Any]]:
-        return list(call("GET", product.base + "/api/v1/dead-letters?limit=200", key=api)[1]["results"])
+        return corner.listed("dead-letters")
 
-    with contextlib.closing(Erp(kafka, tracer(product, key, "erp"))) as erp:
-        shop, producer = tracer(product, key, "shop"), Producer({"bootstrap.servers": kafka.address, "log_level": 0})
+    with contextlib.closing(Erp(kafka, tracer(corner, key, "erp"))) as erp:
+        shop, producer = tracer(corner, key, "shop"), Producer({"bootstrap.servers": kafka.address, "log_level": 0})
         for number in range(ORDERS):
             place_order(shop, producer, number)
         assert producer.flush(10) == 0
@@ -147,17 +130,11 @@ def test_orders_that_died_are_shown_once_though_the_harvester_is_killed_and_one_
             running = harvester()
             wait_until(lambda: len(letters()) >= ORDERS, seconds=60, what="every letter")
             chosen = next(one for one in letters() if one["message_id"] == "message-of-order-0017")
-            status, replay = call(
-                "POST",
-                f"{product.base}/api/v1/dead-letters/{chosen['id']}/replay",
-                key=api,
-                body={"reason": "the ERP answers again"},
-            )
-            assert status == 202, replay
+            replay = corner.replay(chosen)
             back = erp.take(fails=False)
 
             def processed() -> Any:
-                now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+                now = corner.ask("GET", f"replays/{replay['id']}")
                 return now if now["state"] == "processed" else None
 
             done = wait_until(processed, seconds=30, what="the proof")

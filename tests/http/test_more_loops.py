@@ -21,29 +21,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from messages.connectors import get_connector, get_source
 from messages.connectors.base import Address, Header, Outgoing
 from tests.conftest import need
-from tests.loops import harvesting, tracer
-from tests.product import ROOT, Product, call, wait_until
+from tests.loops import Corner, harvesting, tracer
+from tests.product import ROOT, Product, wait_until
 
 ORDERS = 24
-CONNECT = """
-from console.identity.actor import SYSTEM
-from console.identity.models import Environment
-from messages.catalog.connections import approve_connection, create_connection
-
-production = Environment.objects.get(slug="production")
-made = create_connection(
-    production, name="{name}", kind="{kind}", address="{0.url}", username="{0.username}", secret="{0.secret}", by=SYSTEM
-)
-approve_connection(made, by=SYSTEM)
-"""
 Carrier = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("loops") / "data").start()
-    yield product
-    product.stop()
 
 
 class Streams:
@@ -141,8 +123,8 @@ class Artemis:
 
 
 @pytest.fixture(params=["redis-streams", "artemis"])
-def erp(request: pytest.FixtureRequest, product: Product) -> Iterator[Any]:
-    made: Any = Streams(product) if request.param == "redis-streams" else Artemis(request.getfixturevalue("artemis"))
+def erp(request: pytest.FixtureRequest, shared: Product) -> Iterator[Any]:
+    made: Any = Streams(shared) if request.param == "redis-streams" else Artemis(request.getfixturevalue("artemis"))
     with contextlib.closing(made):
         yield made
 
@@ -172,23 +154,20 @@ def sender_in(carrier: Carrier) -> list[Link]:
 @pytest.mark.fault
 @pytest.mark.timeout(240)
 def test_orders_that_died_are_each_shown_once_though_the_harvester_is_killed_and_one_is_replayed_and_proved(
-    product: Product, erp: Any, tmp_path: Path
+    corner: Corner, erp: Any, tmp_path: Path
 ):
-    api, key = product.api_key(), product.agent_key(f"exporter {erp.name}")
-    shop, books = tracer(product, key, "shop"), tracer(product, key, "erp")
-    product.manage("shell", "-c", CONNECT.format(erp.address, name=erp.name, kind=erp.kind))
+    key, at = corner.agent_key(f"exporter {erp.name}"), erp.address
+    shop, books = tracer(corner, key, "shop"), tracer(corner, key, "erp")
+    corner.connect(name=erp.name, kind=erp.kind, address=at.url, username=at.username, secret=at.secret)
     config = tmp_path / "harvest.toml"
     login = f'username = "{erp.address.username}"\nsecret = "{erp.address.secret}"\n' if erp.address.username else ""
     config.write_text(
-        f'console = "{product.base}"\nkey = "{product.agent_key(f"harvester {erp.name}")}"\nname = "h"\nbatch = 1\n[[broker]]\n'
+        f'console = "{corner.base}"\nkey = "{corner.agent_key(f"harvester {erp.name}")}"\nname = "h"\nbatch = 1\n[[broker]]\n'
         f'name = "{erp.name}"\nkind = "{erp.kind}"\naddress = "{erp.address.url}"\n{login}[[broker.queue]]\nname = "{erp.dead}"\nsystem = "erp"\n'
     )
 
     def letters() -> list[dict[str, Any]]:
-        found = call("GET", f"{product.base}/api/v1/dead-letters?limit=200&environment=production", key=api)[1][
-            "results"
-        ]
-        return [one for one in found if one["queue"] == erp.dead]
+        return [one for one in corner.listed("dead-letters") if one["queue"] == erp.dead]
 
     carriers = {str(order): span(shop, erp, "send", str(order)) for order in range(4711, 4711 + ORDERS)}
     for order, carrier in carriers.items():
@@ -210,15 +189,12 @@ def test_orders_that_died_are_each_shown_once_though_the_harvester_is_killed_and
     letter = next(
         one for one in letters() if one["keys"].get("order_no") == "4712" or one["message_id"].endswith("m-4712")
     )
-    status, replay = call(
-        "POST", f"{product.base}/api/v1/dead-letters/{letter['id']}/replay", key=api, body={"reason": "the ERP answers again"}
-    )  # fmt: skip
-    assert status == 202, replay
+    replay = corner.replay(letter)
     back = wait_until(erp.take, seconds=30, what="the replayed order")
     span(books, erp, "process", "4712", sender_in(back))
 
     def processed() -> Any:
-        now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+        now = corner.ask("GET", f"replays/{replay['id']}")
         return now if now["state"] == "processed" else None
 
     done = wait_until(processed, seconds=30, what="the proof")

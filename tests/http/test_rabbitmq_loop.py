@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,10 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tests.loops import harvesting, tracer
-from tests.product import ROOT, Product, call, wait_until
+from tests.loops import Corner, harvesting, tracer
+from tests.product import ROOT, wait_until
 
 QUEUE, MORE = "erp.orders", 24
-CONNECT = """
-from console.identity.actor import SYSTEM
-from console.identity.models import Environment
-from messages.catalog.connections import approve_connection, create_connection
-
-production = Environment.objects.get(slug="production")
-made = create_connection(
-    production, name="rabbit", kind="rabbitmq", address="amqp://{host}", username="guest", secret="guest", by=SYSTEM
-)
-approve_connection(made, by=SYSTEM)
-"""
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("rabbit") / "data").start()
-    yield product
-    product.stop()
 
 
 def attributes(operation: str, message_id: str) -> dict[str, str]:
@@ -82,20 +63,20 @@ def consume(erp: trace.Tracer, channel: Any, *, fails: bool) -> None:
 @pytest.mark.fault
 @pytest.mark.timeout(240)
 def test_rejected_orders_are_each_shown_once_though_the_harvester_is_killed_and_one_is_replayed_and_proved(
-    product: Product, rabbitmq: str, tmp_path: Path
+    corner: Corner, rabbitmq: str, tmp_path: Path
 ):
-    api, key = product.api_key(), product.agent_key("exporter")
-    shop, erp, message_id = tracer(product, key, "shop"), tracer(product, key, "erp"), str(uuid.uuid4())
+    key = corner.agent_key("exporter")
+    shop, erp, message_id = tracer(corner, key, "shop"), tracer(corner, key, "erp"), str(uuid.uuid4())
     host = rabbitmq.split("@")[1]
-    product.manage("shell", "-c", CONNECT.format(host=host))
+    corner.connect(name="rabbit", kind="rabbitmq", address=f"amqp://{host}", username="guest", secret="guest")
     config = tmp_path / "harvest.toml"
     config.write_text(
-        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\nbatch = 1\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
+        f'console = "{corner.base}"\nkey = "{corner.agent_key("harvester")}"\nname = "h"\nbatch = 1\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
         f'address = "amqp://{host}"\nusername = "guest"\nsecret = "guest"\n[[broker.queue]]\nname = "{QUEUE}.dlq"\nsystem = "erp"\n'
     )
 
     def every() -> list[dict[str, Any]]:
-        return list(call("GET", product.base + "/api/v1/dead-letters?limit=200", key=api)[1]["results"])
+        return corner.listed("dead-letters")
 
     with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
         channel = connection.channel()
@@ -124,21 +105,15 @@ def test_rejected_orders_are_each_shown_once_though_the_harvester_is_killed_and_
         with harvesting(config) as harvester:
             wait_until(lambda: len(every()) > MORE, seconds=60, what="every letter")
             letters = wait_until(
-                lambda: call("GET", product.base + "/api/v1/dead-letters?q=order_no:4711", key=api)[1]["results"],
+                lambda: corner.listed("dead-letters", "order_no:4711"),
                 seconds=30,
                 what="the letter",
             )
-            status, replay = call(
-                "POST",
-                f"{product.base}/api/v1/dead-letters/{letters[0]['id']}/replay",
-                key=api,
-                body={"reason": "the ERP answers again"},
-            )
-            assert status == 202, replay
+            replay = corner.replay(letters[0])
             consume(erp, channel, fails=False)
 
             def processed() -> Any:
-                now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+                now = corner.ask("GET", f"replays/{replay['id']}")
                 return now if now["state"] == "processed" else None
 
             done = wait_until(processed, seconds=30, what="the proof")
@@ -150,7 +125,7 @@ def test_rejected_orders_are_each_shown_once_though_the_harvester_is_killed_and_
         [message_id, *(f"m-{number:02}" for number in range(MORE))]
     )
     assert done["proof_tie"] == "link"
-    journey = call("GET", f"{product.base}/api/v1/journeys/{letters[0]['trace_id']}", key=api)[1]
+    journey = corner.ask("GET", f"journeys/{letters[0]['trace_id']}")
     assert [station["system"] for station in journey["stations"]] == ["shop", "erp"]
     assert [station["state"] for station in journey["stations"]] == ["passed", "passed"]
-    assert len(call("GET", product.base + "/api/v1/messages?q=order_no:4711", key=api)[1]["results"]) == 1
+    assert len(corner.listed("messages", "order_no:4711")) == 1

@@ -16,8 +16,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tests.loops import harvesting, tracer
-from tests.product import ROOT, Product, call, wait_until
+from tests.loops import Corner, harvesting, tracer
+from tests.product import ROOT, wait_until
 
 QUEUE = "erp-orders"
 ORDERS = 24
@@ -26,20 +26,13 @@ from console.identity.actor import SYSTEM
 from console.identity.models import Environment
 from messages.catalog.connections import approve_connection, check_connection, create_connection
 
-production = Environment.objects.get(slug="production")
+production = Environment.objects.get(slug="{slug}")
 made = create_connection(
     production, name="aws", kind="sqs", address="sqs+{url}?region=eu-central-1", username="waybill", secret="secret", by=SYSTEM
 )
 approve_connection(made, by=SYSTEM)
 print([answer["answer"] for answer in check_connection(made, by=SYSTEM, destination="erp-orders")])
 """
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("sqs") / "data").start()
-    yield product
-    product.stop()
 
 
 @pytest.fixture
@@ -104,25 +97,22 @@ def waiting(sqs: Any, queue: str) -> int:
 @pytest.mark.fault
 @pytest.mark.timeout(240)
 def test_orders_that_died_are_each_shown_once_whatever_is_killed_and_one_is_replayed_and_proved(
-    product: Product, localstack: str, sqs: Any, tmp_path: Path
+    corner: Corner, localstack: str, sqs: Any, tmp_path: Path
 ):
-    api, key = product.api_key(), product.agent_key("exporter")
-    shop, erp = tracer(product, key, "shop"), tracer(product, key, "erp")
+    key = corner.agent_key("exporter")
+    shop, erp = tracer(corner, key, "shop"), tracer(corner, key, "erp")
     queue, dlq = queues(sqs)
-    assert product.manage("shell", "-c", CONNECT.format(url=localstack)).splitlines()[-1] == "[True, True, True, True]"
+    said = corner.product.manage("shell", "-c", CONNECT.format(url=localstack, slug=corner.environment))
+    assert said.splitlines()[-1] == "[True, True, True, True]"
     config = tmp_path / "harvest.toml"
     config.write_text(
-        f'console = "{product.base}"\nkey = "{product.agent_key("harvester")}"\nname = "h"\nbatch = 2\n[[broker]]\nname = "aws"\nkind = "sqs"\n'
+        f'console = "{corner.base}"\nkey = "{corner.agent_key("harvester")}"\nname = "h"\nbatch = 2\n[[broker]]\nname = "aws"\nkind = "sqs"\n'
         f'address = "sqs+{localstack}?region=eu-central-1"\nusername = "waybill"\nsecret = "secret"\n'
         f'[[broker.queue]]\nname = "{QUEUE}-dlq"\nsystem = "erp"\nvisibility_s = 2\n'
     )
 
     def letters() -> list[dict[str, Any]]:
-        found = call("GET", product.base + "/api/v1/dead-letters?limit=200&environment=production", key=api)[1][
-            "results"
-        ]
-        assert isinstance(found, list)
-        return found
+        return corner.listed("dead-letters")
 
     for number in range(ORDERS):
         send(shop, sqs, queue, str(4711 + number))
@@ -140,18 +130,12 @@ def test_orders_that_died_are_each_shown_once_whatever_is_killed_and_one_is_repl
         wait_until(lambda: len(letters()) >= ORDERS and not waiting(sqs, dlq), seconds=60, what="every letter")
         harvester.terminate()
         assert harvester.wait(timeout=30) == 0
-    [letter] = call("GET", product.base + "/api/v1/dead-letters?q=order_no:4711", key=api)[1]["results"]
-    status, replay = call(
-        "POST",
-        f"{product.base}/api/v1/dead-letters/{letter['id']}/replay",
-        key=api,
-        body={"reason": "the ERP answers again"},
-    )
-    assert status == 202, replay
+    [letter] = corner.listed("dead-letters", "order_no:4711")
+    replay = corner.replay(letter)
     wait_until(lambda: consume(erp, sqs, queue, fails=False, wait_s=1), seconds=30, what="the replayed order")
 
     def processed() -> Any:
-        now = call("GET", f"{product.base}/api/v1/replays/{replay['id']}", key=api)[1]
+        now = corner.ask("GET", f"replays/{replay['id']}")
         return now if now["state"] == "processed" else None
 
     done = wait_until(processed, seconds=30, what="the proof")
@@ -162,10 +146,10 @@ def test_orders_that_died_are_each_shown_once_whatever_is_killed_and_one_is_repl
     assert orders == [str(4711 + number) for number in range(ORDERS)]
     assert (letter["origin"], letter["reason_code"]) == (QUEUE, "delivery_limit")
     assert done["proof_tie"] == "link"
-    journey = call("GET", f"{product.base}/api/v1/journeys/{letter['trace_id']}", key=api)[1]
+    journey = corner.ask("GET", f"journeys/{letter['trace_id']}")
     assert [(station["system"], station["state"]) for station in journey["stations"]] == [
         ("shop", "passed"),
         ("erp", "passed"),
     ]
-    known = call("GET", product.base + "/api/v1/messages?q=order_no:4711", key=api)[1]["results"]
+    known = corner.listed("messages", "order_no:4711")
     assert len(known) == 2  # SQS gives every sending an id of its own: the order, and its replay

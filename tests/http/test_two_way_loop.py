@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +17,34 @@ from messages.orders.wire import SENT_WITHIN_S
 from messages.replay.window import LEASE_S
 from tests.gate import Gate
 from tests.http.test_rabbitmq_loop import QUEUE, consume, publish
-from tests.loops import harvesting, tracer
-from tests.product import Product, call, wait_until
+from tests.loops import Corner, harvesting, tracer
+from tests.product import wait_until
 
 END_LEASES = "from messages.models import Replay; from django.utils import timezone; Replay.objects.filter(state='sending').update(lease_until=timezone.now())"
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product.prepared(tmp_path_factory.mktemp("two-way") / "data").start()
-    yield product
-    product.stop()
 
 
 class Bench:
     """A console, a RabbitMQ, an agent's file, and a gate between agent and console."""
 
-    def __init__(self, product: Product, rabbitmq: str, folder: Path) -> None:
-        self.product, self.api, self.gate = product, product.api_key(), Gate(product.base)
-        self.config, key = folder / "harvest.toml", product.agent_key("harvester")
-        [agent] = [one for one in self.ask("GET", "agents")["results"] if one["name"] == "harvester"]
+    def __init__(self, corner: Corner, rabbitmq: str, folder: Path) -> None:
+        self.corner, self.ask, self.listed, self.gate = corner, corner.ask, corner.listed, Gate(corner.base)
+        self.config, key = folder / "harvest.toml", corner.agent_key("harvester")
+        [agent] = [one for one in self.listed("agents") if one["name"] == "harvester"]
         secret = self.ask("POST", f"agents/{agent['id']}/order-secret")["order_secret"]
-        made = self.ask(
-            "POST",
-            "connections",
-            {"environment": "production", "name": "rabbit", "kind": "rabbitmq", "agent": "harvester"},
-        )
-        self.ask("POST", f"connections/{made['id']}/approve")
+        corner.connect(name="rabbit", kind="rabbitmq", agent="harvester")
         self.config.write_text(
             f'console = "{self.gate.base}"\nkey = "{key}"\norder_secret = "{secret}"\nname = "h"\n[[broker]]\nname = "rabbit"\nkind = "rabbitmq"\n'
             f'address = "amqp://{rabbitmq.split("@")[1]}"\nusername = "guest"\nsecret = "guest"\nreplay = true\n'
             f'[[broker.queue]]\nname = "{QUEUE}.dlq"\nsystem = "erp"\n'
         )
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        status, answer = call(method, f"{self.product.base}/api/v1/{path}", key=self.api, body=body)
-        assert status < 300, answer
-        return answer
-
     def replay(self, message_id: str) -> dict[str, Any]:
         """Wait for the letter of this message, and ask for its replay."""
-        letters = f"{self.product.base}/api/v1/dead-letters?limit=200"
         [letter] = wait_until(
-            lambda: [one for one in call("GET", letters, key=self.api)[1]["results"] if one["message_id"] == message_id],
+            lambda: [one for one in self.listed("dead-letters") if one["message_id"] == message_id],
             seconds=60, what="the letter",
         )  # fmt: skip
-        return dict(self.ask("POST", f"dead-letters/{letter['id']}/replay", {"reason": "the ERP answers again"}))
+        return self.corner.replay(letter)
 
     def became(self, replay: dict[str, Any], *states: str) -> dict[str, Any]:
         def now() -> Any:
@@ -73,7 +54,7 @@ class Bench:
         return dict(wait_until(now, seconds=60, what=f"{states}"))
 
     def end_leases(self) -> None:
-        self.product.manage("shell", "-c", END_LEASES)
+        self.corner.product.manage("shell", "-c", END_LEASES)
 
 
 def dies(channel: Any, message_id: str) -> None:
@@ -100,11 +81,11 @@ def copies(channel: Any) -> list[str]:
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 def test_an_agent_sends_what_the_console_orders_and_survives_what_a_worker_survives(
-    product: Product, rabbitmq: str, tmp_path: Path
+    corner: Corner, rabbitmq: str, tmp_path: Path
 ):
-    bench = Bench(product, rabbitmq, tmp_path)
-    exporter = product.agent_key("exporter")
-    shop, erp, proved = tracer(product, exporter, "shop"), tracer(product, exporter, "erp"), str(uuid.uuid4())
+    bench = Bench(corner, rabbitmq, tmp_path)
+    exporter = corner.agent_key("exporter")
+    shop, erp, proved = tracer(corner, exporter, "shop"), tracer(corner, exporter, "erp"), str(uuid.uuid4())
     gate, state = bench.gate, Path(f"{bench.config}.state")
     with (
         contextlib.closing(gate),
@@ -127,7 +108,7 @@ def test_an_agent_sends_what_the_console_orders_and_survives_what_a_worker_survi
             bench.became(replay, "confirmed")
             consume(erp, channel, fails=False)
             done = bench.became(replay, "processed")
-            shown = bench.ask("GET", "agents")["results"]
+            shown = bench.listed("agents")
 
             # killed between sending and reporting, and back within the lease: its disk tells
             gate.before = lambda path: path.endswith("/results")
@@ -150,7 +131,7 @@ def test_an_agent_sends_what_the_console_orders_and_survives_what_a_worker_survi
         sent_before = copies(channel)
 
         # the same with a receiver that takes a second copy, and the agent's disk lost
-        [flow] = [one for one in bench.ask("GET", "flows")["results"] if one["name"] == QUEUE]
+        [flow] = [one for one in bench.listed("flows") if one["name"] == QUEUE]
         bench.ask("PATCH", f"flows/{flow['id']}", {"receiver_is_idempotent": True})
         shutil.rmtree(state)
         with harvesting(bench.config) as agent:
@@ -187,8 +168,8 @@ def test_an_agent_sends_what_the_console_orders_and_survives_what_a_worker_survi
             assert agent.wait(timeout=60) == 0
 
     assert done["proof_tie"] == "link"
-    assert [one["agent"] for one in bench.ask("GET", "connections")["results"]] == ["harvester"]
-    assert "guest" not in str(bench.ask("GET", "connections"))
+    assert [one["agent"] for one in bench.listed("connections")] == ["harvester"]
+    assert "guest" not in str(bench.listed("connections"))
     assert shown
     assert once == [told_later["id"]]
     assert sent_before == [lost["id"]]
