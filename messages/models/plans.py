@@ -83,6 +83,13 @@ class Plan(models.Model):
     approved_checksum = models.CharField(max_length=64, blank=True)
 
     begins_at = models.DateTimeField(null=True)
+    # Who started it, and with which key. Of who is deleted the number stays, so that nobody is not taken for a command.
+    started_by_user = models.ForeignKey(
+        "identity.User", models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    started_by_key = models.ForeignKey(
+        "identity.Key", models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     wave = models.PositiveSmallIntegerField(default=0)  # that runs, from 1; 0: none has begun

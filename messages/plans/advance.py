@@ -17,6 +17,7 @@ from messages.models import Plan
 from messages.plans.queries import counts_of
 from messages.plans.release import on_their_way, release_items
 from messages.plans.services import PlanState, move, withdraw
+from messages.plans.starters import take_back_start, why_not_begin
 from messages.plans.stops import why_stopped
 from messages.plans.watch import why_no_connection, why_stop_itself, why_wait
 
@@ -107,6 +108,9 @@ def _has_begun(plan: Plan) -> bool:
                 by=SYSTEM,
                 why=f"it was to begin at {plan.begins_at:%Y-%m-%d %H:%M} UTC, and nothing ran then",
             )
+            return False
+        if why := why_not_begin(plan):
+            take_back_start(plan, why=why)
             return False
         move(plan, "begin", by=SYSTEM, started_at=now, wave=1, allowance=1.0, allowance_at=now)
     return plan.state == "running"

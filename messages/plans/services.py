@@ -227,7 +227,8 @@ def start_plan(plan: Plan, *, by: Actor, at: datetime | None = None, undo_s: int
         "approved_at": plan.approved_at,
         "approved_checksum": plan.approved_checksum,
     }  # else what changed since would begin
-    moved = move(plan, "start", by=by, same=seen, begins_at=begins_at)
+    starter: dict[str, Any] = {"started_by_user_id": by.user_id, "started_by_key_id": by.key_id}
+    moved = move(plan, "start", by=by, same=seen, begins_at=begins_at, **starter)
     if begins_at <= now:
         transaction.on_commit(partial(tell_plan, plan.pk))
     return moved
