@@ -39,5 +39,6 @@ class Migration(migrations.Migration):
                 to="identity.key",
             ),
         ),
+        migrations.AddField("replay", "spared", models.PositiveIntegerField(db_default=0, default=0)),
         migrations.RunSQL(STARTERS, migrations.RunSQL.noop),
     ]

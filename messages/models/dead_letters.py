@@ -162,6 +162,9 @@ class Replay(models.Model):
     destination = models.CharField(max_length=300)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=0)  # how often a worker claimed it: the fence of its marks
+    spared = models.PositiveIntegerField(
+        default=0, db_default=0
+    )  # of its attempts: claimed, and held back by the console itself; they count towards no bound
     lease_until = models.DateTimeField(null=True)
     not_before = models.DateTimeField(null=True)  # back-off after "unavailable"
     requested_by = models.CharField(max_length=150)
