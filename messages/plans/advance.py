@@ -67,10 +67,10 @@ def advance_plan(pk: int) -> int:
     if why := why_stop_itself(plan):
         move(plan, "abort", by=SYSTEM, why=why)
         return 0
-    if why := why_wait(plan) or (why_no_connection(plan) if _is_left(plan) else ""):
+    way = on_their_way(plan)
+    if why := why_wait(plan) or (why_no_connection(plan) if way or _is_left(plan) else ""):
         move(plan, "pause", by=SYSTEM, why=why)
         return 0
-    way = on_their_way(plan)
     # Before the release: a proof that comes in between lets go what was held back a moment ago, and the next tick sees to it.
     undecided = bool(plan.order_key) and _is_undecided(plan)
     all_settled = not way and not undecided

@@ -87,7 +87,7 @@ def _send(line: Line, window: Sequence[Claimed]) -> Results:
     """Publish outside any transaction; return what became of each."""
     connector = line.connector
     if connector is None:
-        return _all(window, "refused", line.refusal)
+        return _all(window, "refused", line.refusal) if line.approved else _not_approved(window, line.refusal)
     messages, results = ready(line, window)
     going = list(messages)
     try:
@@ -156,7 +156,7 @@ def _hindered(line: Line, window: Sequence[Claimed]) -> dict[UUID, Published]:
     """Look a last time, and return what must not be sent now, with why."""
     now = standing(line.connection_id, window)
     if not now.approved:
-        return _all(window, "refused", f"the connection {now.name} is not approved any more")
+        return _not_approved(window, f"the connection {now.name} is not approved any more")
     if now.version != line.version:
         line.sound = False
         return _all(window, "withheld", "nothing was sent: the connection was changed meanwhile")
@@ -166,6 +166,12 @@ def _hindered(line: Line, window: Sequence[Claimed]) -> dict[UUID, Published]:
     late = [one for one in window if one.pk not in ours]
     held_back = [one for one in window if one.pk in now.held_back]
     return _all(late, "unavailable", HELD_UP) | _all(held_back, "withheld", HELD_BACK)
+
+
+def _not_approved(window: Sequence[Claimed], why: str) -> dict[UUID, Published]:
+    """Withhold what is of a plan, which pauses for it and goes on after an approval; the letter of a single replay is open again."""
+    of_plans = [one for one in window if one.plan_id is not None]
+    return _all(window, "refused", why) | _all(of_plans, "withheld", f"nothing was sent: {why}")
 
 
 def _record_sends(window: Sequence[Claimed], *, again: bool) -> None:

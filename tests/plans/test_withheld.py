@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from messages.catalog.connections import approve_connection, withdraw_connection
 from messages.connectors import memory
 from messages.connectors.base import Published
-from messages.models import Plan, Replay
+from messages.models import DeadLetter, Plan, Replay
 from messages.plans import stops
 from messages.plans.advance import advance_plan
 from messages.plans.queries import counts_of, total_of
@@ -58,6 +59,54 @@ def test_a_stop_that_comes_in_between_spends_none_either(line, monkeypatch):
     sending.send_due(line.pk)
     replay.refresh_from_db()
     assert (replay.state, replay.attempt, replay.spared, replay.detail) == ("queued", 1, 1, sending.HELD_BACK)
+
+
+def withdrawn_before_the_claim(line, monkeypatch) -> None:
+    withdraw_connection(line, by=ROOT)
+
+
+def withdrawn_before_the_last_look(line, monkeypatch) -> None:
+    at_the_last_look(monkeypatch, lambda: withdraw_connection(line, by=ROOT))
+
+
+@pytest.mark.parametrize("withdraw", [withdrawn_before_the_claim, withdrawn_before_the_last_look])
+def test_a_withdrawn_approval_refuses_nothing_of_a_plan_it_pauses_and_goes_on(line, monkeypatch, withdraw):
+    """All of it was handed over already: nothing is left that the release would find."""
+    plan = plan_of(letters(3), AT_ONCE)
+    begin(plan)
+    withdraw(line, monkeypatch)
+    sending.send_due(line.pk)
+    advance_plan(plan.pk)
+    assert now_of(plan).state == "paused"
+    assert now_of(plan).why == f"the connection {line.name} is not approved any more: approve it, then resume"
+    assert set(Replay.objects.values_list("state", "sent_at", "spared")) == {("queued", None, 1)}
+    assert set(DeadLetter.objects.values_list("state", flat=True)) == {"replaying"}
+
+    monkeypatch.undo()
+    approve_connection(line, by=ROOT)
+    resume_plan(now_of(plan), by=ROOT)
+    run(plan, line)
+    assert total_of(counts_of(plan)) == {"confirmed": 3}
+    assert now_of(plan).state == "finished"
+
+
+def test_of_one_window_the_letter_of_a_single_replay_is_open_again(line):
+    single = request_replay(stored_letter(), by=ROOT, reason="fixed")
+    plan = plan_of(letters(1), AT_ONCE)
+    begin(plan)
+    withdraw_connection(line, by=ROOT)
+    sending.send_due(line.pk)
+    assert dict(Replay.objects.values_list("plan", "state")) == {None: "refused", plan.pk: "queued"}
+    single.dead_letter.refresh_from_db()
+    assert single.dead_letter.state == "open"
+
+
+def test_a_worker_does_not_claim_what_is_withheld_again_and_again(line):
+    plan = plan_of(letters(3), AT_ONCE)
+    begin(plan)
+    withdraw_connection(line, by=ROOT)
+    assert sending.send_due(line.pk) == 3
+    assert sending.send_due(line.pk) == 0
 
 
 def test_what_the_broker_does_not_take_still_counts():
