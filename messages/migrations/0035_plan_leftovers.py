@@ -40,5 +40,12 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField("replay", "spared", models.PositiveIntegerField(db_default=0, default=0)),
+        migrations.AddIndex(
+            "replay",
+            models.Index(
+                condition=models.Q(("plan__isnull", True)), fields=["requested_by", "created_at"], name="replay_by_hand"
+            ),
+        ),
+        migrations.AddIndex("plan", models.Index(fields=["created_by", "started_at"], name="plan_by_author")),
         migrations.RunSQL(STARTERS, migrations.RunSQL.noop),
     ]

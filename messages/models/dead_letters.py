@@ -224,6 +224,7 @@ class Replay(models.Model):
             Index(fields=["id"], name="replay_awaiting_proof", condition=Q(state__in=["sent", "confirmed", "unknown"])),
             Index(fields=["trace_id"], name="replay_by_trace"),
             Index(fields=["plan", "id"], name="replay_by_plan", condition=Q(plan__isnull=False)),
+            Index(fields=["requested_by", "created_at"], name="replay_by_hand", condition=Q(plan__isnull=True)),
             Index(
                 fields=["plan"],
                 name="replay_odd",

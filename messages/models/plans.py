@@ -141,6 +141,7 @@ class Plan(models.Model):
             ),
             Index(fields=["automatic", "-id"], name="plan_by_rule", condition=Q(automatic__isnull=False)),
             Index(fields=["state_at"], name="plan_reporting", condition=Q(mail_to_author=True)),
+            Index(fields=["created_by", "started_at"], name="plan_by_author"),
         ]
 
     def __str__(self) -> str:

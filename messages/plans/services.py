@@ -22,7 +22,12 @@ from messages import tasks
 from messages.dead_letters.services import check_reason
 from messages.models import DeadLetter, Flow, Plan
 from messages.plans.access import check_can_operate_plan, check_can_plan
-from messages.plans.approvals import OwnPlan, check_may_approve, why_approval  # noqa: F401  callers of approve_plan know it from here
+from messages.plans.approvals import (  # noqa: F401  callers of approve_plan know OwnPlan from here
+    OwnPlan,
+    check_may_approve,
+    hold_count,
+    why_approval,
+)
 from messages.plans.checksum import check_checksum, checksum_of
 from messages.plans.freeze import freeze_items
 from messages.plans.queries import counts_of, total_of
@@ -208,11 +213,13 @@ def refuse_plan(plan: Plan, *, by: Actor, reason: str) -> Plan:
     return move(plan, "refuse", by=by, why=check_reason(reason))
 
 
+@transaction.atomic
 def start_plan(plan: Plan, *, by: Actor, at: datetime | None = None, undo_s: int = 0) -> Plan:
     """Begin at that time, or in undo_s seconds, which can be taken back. Raises Forbidden, PlanState, ApprovalNeeded, NothingToSend, PlanChanged."""
     check_can_operate_plan(by, plan)
     _check_something(plan)
     check_checksum(plan)
+    hold_count(plan)
     needed = why_approval(plan) or plan.approval_why  # it may be asked for since
     if needed and (plan.approved_at is None or plan.approved_checksum != plan.checksum):
         raise ApprovalNeeded(f"{needed}: ask for approval first")
