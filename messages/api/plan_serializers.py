@@ -12,7 +12,7 @@ from console.core.errors import Invalid
 from console.identity.actor import Actor
 from messages.models import Plan, Replay
 from messages.plans.access import can_operate_plan
-from messages.plans.approvals import is_author
+from messages.plans.approvals import authors_of, why_not_approve
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.services import Options
 from messages.plans.states import STATES, TRANSITIONS
@@ -118,6 +118,10 @@ class ApprovalOut(serializers.Serializer[Any]):
     approved_by = serializers.CharField()
     approved_at = serializers.DateTimeField(allow_null=True)
     checksum = serializers.CharField(help_text="What was approved: holds while it is the plan's.")
+    authors = serializers.ListField(
+        child=serializers.CharField(), help_text="Who made or changed it, and so may not approve it."
+    )
+    why_not = serializers.CharField(help_text="Why the caller may not approve it; empty: they may.")
 
 
 class LeftOutOut(serializers.Serializer[Any]):
@@ -258,6 +262,8 @@ def tell(plan: Plan, *, by: Actor, dry_run: bool = False) -> dict[str, Any]:
             "approved_by": plan.approved_by,
             "approved_at": plan.approved_at,
             "checksum": plan.approved_checksum,
+            "authors": [plan.created_by] if dry_run else authors_of(plan),
+            "why_not": why_not_approve(by, plan),
         },
         "actions": [] if dry_run else actions_of(plan, by),
         "links": {} if dry_run else links_of(plan),
@@ -271,7 +277,7 @@ def actions_of(plan: Plan, by: Actor) -> list[str]:
         return []
     possible = TRANSITIONS[plan.state]
     verbs = [verb for verb, happenings in VERBS.items() if any(one in possible for one in happenings)]
-    return [verb for verb in verbs if verb != "approve" or not is_author(by, plan)]
+    return [verb for verb in verbs if verb != "approve" or not why_not_approve(by, plan)]
 
 
 def links_of(plan: Plan) -> dict[str, str]:

@@ -11,6 +11,7 @@ from console.audit.models import AuditEntry
 from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from messages.models import Flow, Plan
+from messages.plans.access import can_operate_plan, check_can_operate_plan
 from messages.replay.lately import Sent, hold_count_of, sent_lately
 
 MADE_BY = ("plan.created", "plan.changed", "plan.edited", "plan.redirected")  # whoever did one of these is an author
@@ -22,20 +23,27 @@ class OwnPlan(Forbidden):
     code = "own_plan"
 
 
-def is_author(by: Actor, plan: Plan) -> bool:
-    """Whether the actor made the plan or changed it, in the browser or with a key: a key is its person."""
-    if by.user_id == plan.created_by_user_id or by.name == plan.created_by:
-        return True
-    made = Q(object_kind="plan", object_id=str(plan.pk), actor=by.name, action__in=MADE_BY)
-    return AuditEntry.objects.filter(made).exists()
+def authors_of(plan: Plan) -> list[str]:
+    """Return who made the plan or changed it, by name: the only operators of its flows who may not approve it."""
+    made = Q(object_kind="plan", object_id=str(plan.pk), action__in=MADE_BY)
+    changed = AuditEntry.objects.filter(made).order_by().values_list("actor", flat=True).distinct()
+    return sorted({plan.created_by, *changed})
+
+
+def why_not_approve(by: Actor, plan: Plan) -> str:
+    """Return why this actor may not approve the plan, in words; "" when they may. With a key as in the browser: a key is its person."""
+    if by.user_id is None:
+        return "a person approves a plan, not the system"
+    if by.user_id == plan.created_by_user_id or by.name in authors_of(plan):
+        return "nobody approves a plan that they made or changed: ask another operator"
+    return "" if can_operate_plan(by, plan) else "only operators of every flow in this plan approve it"
 
 
 def check_may_approve(by: Actor, plan: Plan) -> None:
-    """Raise OwnPlan for its authors, and for what is no person."""
-    if by.user_id is None:
-        raise OwnPlan("a person approves a plan, not the system")
-    if is_author(by, plan):
-        raise OwnPlan("nobody approves a plan that they made or changed: ask another operator")
+    """Raise OwnPlan for its authors, and for what is no person; Forbidden for who does not operate every flow of it."""
+    check_can_operate_plan(by, plan)
+    if why := why_not_approve(by, plan):
+        raise OwnPlan(why)
 
 
 def why_approval(plan: Plan) -> str:

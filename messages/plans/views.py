@@ -25,6 +25,7 @@ from messages.journeys.views_links import in_its_environment
 from messages.models import Plan
 from messages.plans.access import can_operate_plan, can_plan_in, get_visible_plan
 from messages.plans.acting import ACTIONS, AFTER, offered_to
+from messages.plans.approvals import authors_of
 from messages.plans.export import csv_of
 from messages.plans.items import Item, Only, add_evidence, find_items
 from messages.plans.lists import SHOWN, PlanFilter, find_plans
@@ -184,6 +185,7 @@ def now_context(actor: Actor, found: Plan, progress: Progress) -> dict[str, Any]
         "stopped": why_stopped(found) if found.state not in ENDED else "",
         "begins_in_s": max(0, int((found.begins_at - timezone.now()).total_seconds())) if found.begins_at else None,
         "offered": offered,
+        "authors": authors_of(found) if found.state == "awaiting_approval" else [],
         "own": actor.user_id is not None and actor.user_id == found.created_by_user_id,
         "may_operate": can_operate_plan(actor, found),
     }
