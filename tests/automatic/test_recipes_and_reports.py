@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import mail
+from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.celery import app
 from console.core.errors import Forbidden, Invalid, NotFound
-from console.identity.models import Role, Team
+from console.identity.models import Membership, Role, Team, User
 from messages import tasks
 from messages.connectors import memory
 from messages.models import DeadLetter, FailureGroup, Flow, OutboxMail, Plan, Replay
@@ -126,6 +127,33 @@ def test_a_recipes_edits_are_copied_for_those_alone_who_may_read_payloads(line, 
 
     new.refresh_from_db()
     assert (bytes(new.edits), new.edits_sha256) == (b"", "")
+    sending_runner().close()
+
+
+def test_a_recipe_with_edits_is_offered_to_those_alone_who_may_use_it(line, ada):
+    edited(ada, line)
+    fixed(ada, line)
+    died(1)
+    group, flow = FailureGroup.objects.get(), Flow.objects.get()
+    reader = person("vic", Role.VIEWER)
+    assert {one.why_not for one in recipes_of(ada, group)} == {""}
+    assert {one.why_not for one in recipes_of(actor(reader), group)} == {"only operators of its flow make plans of it"}
+
+    # Its plan is of a second flow too, in which ada may look and no more.
+    other = Flow.objects.create(environment=environment(), name="salaries", team=Team.objects.create(name="Staff"))
+    Membership.objects.create(user_id=ada.user_id, team=other.team, environment=environment(), role=Role.VIEWER)
+    Plan.objects.exclude(edits_sha256="").update(flow_ids=[flow.pk, other.pk])
+    who = User.objects.get(pk=ada.user_id)
+    whys = {bool(one.like.edits_sha256): one.why_not for one in recipes_of(actor(who), group)}
+    assert whys[False] == ""
+    assert whys[True].startswith(
+        "its edits may hold values of payloads, and you may not read those of every flow in P-"
+    )
+    browser = Client()
+    browser.force_login(who)
+    shown = browser.get(f"/groups/{group.reference}/").content.decode()
+    assert shown.count("Plan it again") == 1
+    assert "Its edits may hold values of payloads" in shown
     sending_runner().close()
 
 
