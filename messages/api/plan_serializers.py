@@ -34,19 +34,9 @@ VERBS = {
 }
 
 
-class OptionsIn(serializers.Serializer[Any]):
-    """How it is executed. What is left out is the usual."""
+class HowIn(serializers.Serializer[Any]):
+    """How it is executed."""
 
-    destination = serializers.CharField(
-        max_length=300, required=False, help_text="Where to, on the same connections; without: each where it came from."
-    )
-    expiry = serializers.ChoiceField(choices=Replay.Expiry.choices, required=False, help_text="As of a single replay.")
-    order_key = serializers.CharField(
-        max_length=64,
-        required=False,
-        allow_blank=True,
-        help_text="Business key whose messages keep their order; without: that of the flow; empty: none.",
-    )
     waves = serializers.ListField(
         child=serializers.CharField(max_length=16),
         required=False,
@@ -65,6 +55,21 @@ class OptionsIn(serializers.Serializer[Any]):
     )
     stop_latency_times = serializers.FloatField(
         required=False, allow_null=True, help_text="… or when the receiver takes so many times as long; default 4."
+    )
+
+
+class OptionsIn(HowIn):
+    """How it is executed, and what with. What is left out is the usual."""
+
+    destination = serializers.CharField(
+        max_length=300, required=False, help_text="Where to, on the same connections; without: each where it came from."
+    )
+    expiry = serializers.ChoiceField(choices=Replay.Expiry.choices, required=False, help_text="As of a single replay.")
+    order_key = serializers.CharField(
+        max_length=64,
+        required=False,
+        allow_blank=True,
+        help_text="Business key whose messages keep their order; without: that of the flow; empty: none.",
     )
 
 
@@ -90,12 +95,17 @@ class PlanIn(serializers.Serializer[Any]):
     options = OptionsIn(required=False)
 
 
-def options_of(said: Mapping[str, Any]) -> Options:
-    """Return the options of a checked body."""
+def how_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checked body as {name in Options: value}."""
     values = dict(said)
     if "waves" in values:
         values["steps"] = tuple(values.pop("waves"))
-    return Options(**values)
+    return values
+
+
+def options_of(said: Mapping[str, Any]) -> Options:
+    """Return the options of a checked body."""
+    return Options(**how_of(said))
 
 
 def of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from messages.models import Flow, Plan
 from messages.plans.access import can_operate_plan, check_can_operate_plan
 from messages.replay.lately import Sent, hold_count_of, sent_lately
 
-MADE_BY = ("plan.created", "plan.changed", "plan.edited", "plan.redirected")  # whoever did one of these is an author
+MADE_BY = (
+    "plan.created",
+    "plan.changed",
+    "plan.edited",
+    "plan.redirected",
+    "plan.options_changed",
+)  # whoever did one of these is an author
 
 
 class OwnPlan(Forbidden):
