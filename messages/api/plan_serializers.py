@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.urls import NoReverseMatch, reverse
 from rest_framework import serializers
@@ -32,6 +33,15 @@ VERBS = {
     "cancel": ("cancel",),
     "stop": ("stop", "cancel"),
 }
+
+
+class IdField(serializers.UUIDField):
+    """An id as text. The usual field takes a number for one, too."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data if isinstance(data, int) and data < 10**9 else type(data).__name__)
+        return super().to_internal_value(data)
 
 
 class HowIn(serializers.Serializer[Any]):
@@ -83,7 +93,7 @@ class PlanIn(serializers.Serializer[Any]):
     until = serializers.CharField(max_length=40, required=False)
     group = serializers.CharField(max_length=30, required=False, help_text="Reference of a failure group: G-204.")
     ids = serializers.ListField(
-        child=serializers.UUIDField(),
+        child=IdField(),
         required=False,
         allow_empty=False,
         max_length=MOST_IDS,

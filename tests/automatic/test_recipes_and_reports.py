@@ -265,6 +265,21 @@ def test_a_report_is_mailed_each_time_a_plan_ends_or_stops_itself_to_who_may_see
     assert OutboxMail.objects.order_by("-pk").first().to == "", "who may not see it any more is told nothing"
 
 
+def test_who_loses_the_right_between_the_writing_and_the_sending_gets_no_mail(line, ada):
+    plan = plan_of(died(1)[0], ada)
+    Plan.objects.filter(pk=plan.pk).update(mail_to_author=True)
+    run_plan(plan, line)
+    assert mail_reports() == 1
+    queue_mail("something:5", "else", to="ada@example.org", subject="of something else", body="x")
+
+    Membership.objects.filter(user_id=ada.user_id).delete()
+    tasks.send_mails()
+
+    assert [one.subject for one in mail.outbox] == ["of something else"]
+    kept = OutboxMail.objects.get(about=f"plan:{plan.pk}")
+    assert (kept.state, kept.answer) == ("given_up", "its receiver may not see the plan any more")
+
+
 def test_hostile_words_in_a_report_are_text(line, ada):
     died(1)
     plan = run_plan(plan_of(DeadLetter.objects.first(), ada), line)
