@@ -79,9 +79,10 @@ def run_checks() -> None:
 @shared_task(name="messaging.send_mails")
 def send_mails() -> None:
     """Send what waits in the outbox. May run twice at once: the claim decides."""
+    from messages.plans import telling
     from messages.saved import outbox
 
-    outbox.send_mails()
+    outbox.send_mails(why_not=telling.why_not_now)
 
 
 @shared_task(name="messaging.attach_exceptions")

@@ -31,6 +31,7 @@ from messages.orders import endpoints as replay_orders
 from messages.orders import views as two_way
 from messages.plans import views as plans
 from messages.plans import views_edits as plan_edits
+from messages.plans import views_how as plan_how
 from messages.plans import views_new as planning
 from messages.plans import views_stops as stops
 from messages.plans.views_recipes import recipe
@@ -93,6 +94,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("plans/stops/", stops.stops, name="plan-stops"),
     path("plans/stops/<int:pk>/lift/", stops.lift, name="plan-stop-lift"),
     path("plans/<str:reference>/", plans.plan, name="plan"),
+    path("plans/<str:reference>/how/", plan_how.how, name="plan-how"),
     path("plans/<str:reference>/now/", plans.now, name="plan-now"),
     path("plans/<str:reference>/chart/", plans.chart, name="plan-chart"),
     path("plans/<str:reference>/csv", plans.csv, name="plan-csv"),

@@ -102,7 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="WAYBILL_APPROVE_ABOVE",
         default="none: as each flow says",
-        meaning="Replay plans that send more messages than this need a second person, whatever their flows say. 0: every plan.",
+        meaning="Who sends more messages again than this, at once or within an hour, needs a second person, whatever the flows say. 0: every plan.",
     ),
     Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
     Setting(

@@ -14,11 +14,13 @@ class Actor:
 
     grants  {environment id: {team id: role}}; a superuser has none and needs none.
     via     web, api, command or system: how the action came in, kept in the audit list.
+    key_id  the API key that it came in with.
     """
 
     name: str
     via: str
     user_id: int | None = None
+    key_id: int | None = None
     is_superuser: bool = False
     grants: Mapping[int, Mapping[int, Role]] = field(default_factory=dict)
 
@@ -40,13 +42,13 @@ SYSTEM = Actor(name="system", via="system", is_superuser=True)
 COMMAND = Actor(name="command line", via="command", is_superuser=True)
 
 
-def actor_of(user: User, *, via: str) -> Actor:
+def actor_of(user: User, *, via: str, key_id: int | None = None) -> Actor:
     """Return the actor for an authenticated user, with every grant in one query."""
     if user.is_superuser:
-        return Actor(name=user.username, via=via, user_id=user.pk, is_superuser=True)
+        return Actor(name=user.username, via=via, user_id=user.pk, key_id=key_id, is_superuser=True)
     grants: dict[int, dict[int, Role]] = {}
     for environment_id, team_id, role in Membership.objects.filter(user=user).values_list(
         "environment_id", "team_id", "role"
     ):
         grants.setdefault(environment_id, {})[team_id] = Role(role)
-    return Actor(name=user.username, via=via, user_id=user.pk, grants=grants)
+    return Actor(name=user.username, via=via, user_id=user.pk, key_id=key_id, grants=grants)

@@ -10,6 +10,7 @@ from console.identity.access import check_can_administer, check_superuser
 from console.identity.actor import Actor
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Environment, Key, Membership, Role, Team, User
+from console.identity.names import check_name
 from console.identity.passwords import check_password
 from console.identity.services import grant_role
 
@@ -78,11 +79,9 @@ def add_member(team: Team, username: str, environment: Environment, role: Role, 
 
 @transaction.atomic
 def create_user(username: str, password: str, *, by: Actor) -> User:
-    """Make a person who can sign in and belongs to no team yet; raises Invalid, and Conflict when the name is taken."""
+    """Make a person who can sign in and belongs to no team yet; raises Invalid, and Conflict when the name, or one that reads alike, is taken."""
     check_superuser(by)
-    username = username.replace("\x00", "").strip()
-    if not username or len(username) > 150:
-        raise Invalid("a user has a name of 1 to 150 characters")
+    username = check_name(username, taken=User.objects.order_by().values_list("username", flat=True))
     check_password(password, User(username=username))
     try:
         with transaction.atomic():

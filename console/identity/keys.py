@@ -77,6 +77,11 @@ def create_api_key(name: str, user: User, *, by: str) -> tuple[Key, str]:
     return key, text
 
 
+def alive() -> Q:
+    """Return what holds for keys that are neither revoked nor expired."""
+    return Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
+
+
 def find_key(authorization: str, kind: str) -> Key:
     """Return the live key of an Authorization header; raises InvalidKey in words that say what to do."""
     scheme, _, text = authorization.partition(" ")
@@ -90,8 +95,7 @@ def find_key(authorization: str, kind: str) -> Key:
             f"this endpoint takes {'an agent' if kind == 'agent' else 'an API'} key, and this is another kind of key"
         )
     now = timezone.now()
-    alive = Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=now))
-    key = Key.objects.select_related("agent__environment", "user").filter(alive, digest=digest_of(text)).first()
+    key = Key.objects.select_related("agent__environment", "user").filter(alive(), digest=digest_of(text)).first()
     if key is None or (key.user is not None and not key.user.is_active):
         raise InvalidKey("this key does not exist here, has expired or was revoked")
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:

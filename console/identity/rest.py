@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from console.identity.actor import Actor, actor_of
 from console.identity.keys import find_key
-from console.identity.models import User
+from console.identity.models import Key, User
 
 
 class ApiKeyAuthentication(authentication.BaseAuthentication):
@@ -31,7 +31,9 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
 
 def actor_for(request: Request) -> Actor:
     """Return the actor of an authenticated REST request."""
-    return actor_of(request.user, via="api" if request.auth is not None else "web")  # type: ignore[arg-type]
+    if isinstance(request.auth, Key):
+        return actor_of(request.user, via="api", key_id=request.auth.pk)  # type: ignore[arg-type]
+    return actor_of(request.user, via="web")  # type: ignore[arg-type]
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -202,6 +202,7 @@ class RecipeOut(serializers.Serializer[Any]):
     items = serializers.IntegerField(help_text="Messages that they sent.")
     words = serializers.CharField()
     like = serializers.CharField(source="like.reference", help_text="The newest of them.")
+    why_not = serializers.CharField(help_text="Why the caller cannot make a draft of it; empty: they can.")
 
 
 class RecipeIn(serializers.Serializer[Any]):

@@ -56,7 +56,7 @@ class FlowIn(serializers.Serializer[Any]):
     approve_above = serializers.IntegerField(
         allow_null=True,
         required=False,
-        help_text="Plans of more messages need a second person; 0: every plan; null: none.",
+        help_text="More messages, in one plan or one after the other within an hour, need a second person; 0: every plan; null: none.",
     )
     order_key = serializers.CharField(
         allow_blank=True, max_length=64, required=False, help_text="Business key whose messages keep their order."

@@ -114,6 +114,6 @@ class Users(View):
 
     @extend_schema(operation_id="create_user", request=UserIn, responses={201: UserOut, **CONFLICTS})
     def post(self, request: Request) -> Response:
-        """Make a person who belongs to no team yet."""
+        """Make a person who belongs to no team yet; their name reads as nobody else's, and not as the console's own."""
         asked = validated(UserIn, request.data)
         return Response(UserOut(create_user(asked["username"], asked["password"], by=self.actor)).data, status=201)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.urls import NoReverseMatch, reverse
 from rest_framework import serializers
@@ -12,7 +13,7 @@ from console.core.errors import Invalid
 from console.identity.actor import Actor
 from messages.models import Plan, Replay
 from messages.plans.access import can_operate_plan
-from messages.plans.approvals import is_author
+from messages.plans.approvals import authors_of, why_not_approve
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.services import Options
 from messages.plans.states import STATES, TRANSITIONS
@@ -34,19 +35,18 @@ VERBS = {
 }
 
 
-class OptionsIn(serializers.Serializer[Any]):
-    """How it is executed. What is left out is the usual."""
+class IdField(serializers.UUIDField):
+    """An id as text. The usual field takes a number for one, too."""
 
-    destination = serializers.CharField(
-        max_length=300, required=False, help_text="Where to, on the same connections; without: each where it came from."
-    )
-    expiry = serializers.ChoiceField(choices=Replay.Expiry.choices, required=False, help_text="As of a single replay.")
-    order_key = serializers.CharField(
-        max_length=64,
-        required=False,
-        allow_blank=True,
-        help_text="Business key whose messages keep their order; without: that of the flow; empty: none.",
-    )
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data if isinstance(data, int) and data < 10**9 else type(data).__name__)
+        return super().to_internal_value(data)
+
+
+class HowIn(serializers.Serializer[Any]):
+    """How it is executed."""
+
     waves = serializers.ListField(
         child=serializers.CharField(max_length=16),
         required=False,
@@ -68,6 +68,21 @@ class OptionsIn(serializers.Serializer[Any]):
     )
 
 
+class OptionsIn(HowIn):
+    """How it is executed, and what with. What is left out is the usual."""
+
+    destination = serializers.CharField(
+        max_length=300, required=False, help_text="Where to, on the same connections; without: each where it came from."
+    )
+    expiry = serializers.ChoiceField(choices=Replay.Expiry.choices, required=False, help_text="As of a single replay.")
+    order_key = serializers.CharField(
+        max_length=64,
+        required=False,
+        allow_blank=True,
+        help_text="Business key whose messages keep their order; without: that of the flow; empty: none.",
+    )
+
+
 class PlanIn(serializers.Serializer[Any]):
     """What a plan is made of: exactly one of `q`, `group` and `ids`."""
 
@@ -78,7 +93,7 @@ class PlanIn(serializers.Serializer[Any]):
     until = serializers.CharField(max_length=40, required=False)
     group = serializers.CharField(max_length=30, required=False, help_text="Reference of a failure group: G-204.")
     ids = serializers.ListField(
-        child=serializers.UUIDField(),
+        child=IdField(),
         required=False,
         allow_empty=False,
         max_length=MOST_IDS,
@@ -90,12 +105,17 @@ class PlanIn(serializers.Serializer[Any]):
     options = OptionsIn(required=False)
 
 
-def options_of(said: Mapping[str, Any]) -> Options:
-    """Return the options of a checked body."""
+def how_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checked body as {name in Options: value}."""
     values = dict(said)
     if "waves" in values:
         values["steps"] = tuple(values.pop("waves"))
-    return Options(**values)
+    return values
+
+
+def options_of(said: Mapping[str, Any]) -> Options:
+    """Return the options of a checked body."""
+    return Options(**how_of(said))
 
 
 def of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -118,6 +138,10 @@ class ApprovalOut(serializers.Serializer[Any]):
     approved_by = serializers.CharField()
     approved_at = serializers.DateTimeField(allow_null=True)
     checksum = serializers.CharField(help_text="What was approved: holds while it is the plan's.")
+    authors = serializers.ListField(
+        child=serializers.CharField(), help_text="Who made or changed it, and so may not approve it."
+    )
+    why_not = serializers.CharField(help_text="Why the caller may not approve it; empty: they may.")
 
 
 class LeftOutOut(serializers.Serializer[Any]):
@@ -258,6 +282,8 @@ def tell(plan: Plan, *, by: Actor, dry_run: bool = False) -> dict[str, Any]:
             "approved_by": plan.approved_by,
             "approved_at": plan.approved_at,
             "checksum": plan.approved_checksum,
+            "authors": [plan.created_by] if dry_run else authors_of(plan),
+            "why_not": why_not_approve(by, plan),
         },
         "actions": [] if dry_run else actions_of(plan, by),
         "links": {} if dry_run else links_of(plan),
@@ -271,7 +297,7 @@ def actions_of(plan: Plan, by: Actor) -> list[str]:
         return []
     possible = TRANSITIONS[plan.state]
     verbs = [verb for verb, happenings in VERBS.items() if any(one in possible for one in happenings)]
-    return [verb for verb in verbs if verb != "approve" or not is_author(by, plan)]
+    return [verb for verb in verbs if verb != "approve" or not why_not_approve(by, plan)]
 
 
 def links_of(plan: Plan) -> dict[str, str]:

@@ -23,11 +23,13 @@ from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View
 from messages.api.once import IDEMPOTENCY_KEY, answer_once
 from messages.api.plan_serializers import (
     ApproveIn,
+    HowIn,
     ListedPlanOut,
     MayReason,
     PlanIn,
     StartIn,
     WholePlanOut,
+    how_of,
     of_parameters,
     options_of,
     tell,
@@ -52,6 +54,7 @@ from messages.plans.services import (
     undo_start,
 )
 from messages.plans.states import BEGUN, STATES
+from messages.plans.tuning import change_options
 from messages.plans.waiting import needs_nobody, preferred_wait_s, wait_until_settled
 from messages.reconcile.lists import ListReader
 from messages.search.parse import parse_query
@@ -219,6 +222,14 @@ class OnePlan(OnPlan):
     def get(self, request: Request, reference: str) -> Response:
         """One plan: what it stands for, and what became of everything in it."""
         return self.waited(reference, Response(tell(self.plan(reference), by=self.actor)))
+
+    @extend_schema(operation_id="change_plan", parameters=[IDEMPOTENCY_KEY], request=HowIn, responses={200: WholePlanOut, **CONFLICTS})  # fmt: skip
+    def patch(self, request: Request, reference: str) -> Response:
+        """Change how it is executed before it is started; what is not named stays. One that was approved, or waits to be, is a draft again."""
+        said = validated(HowIn, request.data)
+        if unknown := sorted(set(request.data) - set(HowIn().fields)):
+            raise Invalid(f"this cannot be changed: {', '.join(unknown)[:200]}")
+        return self.act(reference, lambda plan: change_options(plan, how_of(said), by=self.actor))
 
 
 class RequestApproval(OnPlan):

@@ -99,7 +99,7 @@ class OneDeadLetter(View):
         """One dead letter, and why it cannot be sent again now."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         later = later_of(self.actor, letter)
-        letter.hindrance, letter.later_id = hindrance_of(letter), later and later.pk  # type: ignore[attr-defined]
+        letter.hindrance, letter.later_id = hindrance_of(letter, self.actor), later and later.pk  # type: ignore[attr-defined]
         return Response(out.DeadLetterAloneOut(letter).data)
 
 

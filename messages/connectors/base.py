@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
-Result = Literal["confirmed", "refused", "unavailable", "unknown"]
+Result = Literal["confirmed", "refused", "unavailable", "unknown", "withheld"]
 Question = Literal["reached", "authenticated", "queue exists", "may publish", "may read", "may take"]
 
 
@@ -46,6 +46,7 @@ class Published:
     refused      a permanent no (unroutable, forbidden, 4xx): sending it again changes nothing.
     unavailable  surely not sent: try again later.
     unknown      may or may not have been taken: the line broke or time ran out after it was sent.
+    withheld     the console itself did not let it go, so nobody was asked and no attempt is spent. No connector says so.
     detail       words for an operator, with the broker's own.
     retry_after_s  the receiver asks that nothing be sent over this connection for so many seconds, whatever became of this one.
     answered  the status with which an HTTP receiver answered; None: nobody answered, or there is no such thing. Whoever may not do a thing

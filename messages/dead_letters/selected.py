@@ -69,7 +69,7 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
     except ValueError as error:
         raise Invalid("this is not the id of a dead letter: tick rows in the list and choose again") from error
     letters = find_selected(request.actor, request.environment, ids)
-    together = _together(letters, do)
+    together = _together(request, letters, do)
     return [
         Row(
             letter,
@@ -81,9 +81,10 @@ def _rows(request: PageRequest, asked: list[str], do: str) -> list[Row]:
     ]
 
 
-def _together(letters: list[DeadLetter], do: str) -> dict[int, str]:
+def _together(request: PageRequest, letters: list[DeadLetter], do: str) -> dict[int, str]:
     """Return {flow: why so many of it do not go at once}: what only the whole set can tell."""
-    return why_not_together([one for one in letters if one.state == DeadLetter.State.OPEN]) if do == "replay" else {}
+    waiting = [one for one in letters if one.state == DeadLetter.State.OPEN]
+    return why_not_together(waiting, request.actor) if do == "replay" else {}
 
 
 def _hindrance(request: PageRequest, letter: DeadLetter, do: str) -> str:
@@ -91,7 +92,7 @@ def _hindrance(request: PageRequest, letter: DeadLetter, do: str) -> str:
         return f"only operators of {letter.flow.team or letter.environment.name} may do this"
     if letter.state != DeadLetter.State.OPEN:
         return "it is not open any more: somebody replayed or discarded it"
-    return hindrance_of(letter) if do == "replay" else ""
+    return hindrance_of(letter, request.actor) if do == "replay" else ""
 
 
 def _confirmation(request: PageRequest, rows: list[Row], do: str) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _act(request: PageRequest) -> HttpResponse:
     except ReasonMissing as refusal:
         context = _confirmation(request, rows, do) | {"refusal": str(refusal)}
         return render(request, "messaging/selected.html", context, status=422)
-    refusals, together = [], _together([row.letter for row in rows], do)
+    refusals, together = [], _together(request, [row.letter for row in rows], do)
     for row in rows:
         if why := together.get(row.letter.flow_id):
             refusals.append(f"{row.name.title}: {why}")

@@ -149,7 +149,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
     replays = replays_of(letter)
     replay = replays[0] if replays else None
     known = {step.event.id for step in journey.steps}
-    hindrance = hindrance_of(letter)
+    hindrance = hindrance_of(letter, actor)
     context = {
         "letter": letter,
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
@@ -158,7 +158,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "plan_one_url": letter_address(letter.pk),
         "may_operate": can_operate(actor, letter.flow),
         "hindrance": hindrance,
-        "flow_hinders": bool(hindrance) and hindrance == why_flow_forbids(letter),
+        "flow_hinders": bool(hindrance) and hindrance == why_flow_forbids(letter, actor),
         "held": why_replay_waits(replay) if replay and replay.state == Replay.State.QUEUED else "",
         "replays": replays,
         "replay": replay,

@@ -166,6 +166,9 @@ class Replay(models.Model):
     destination = models.CharField(max_length=300)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=0)  # how often a worker claimed it: the fence of its marks
+    spared = models.PositiveIntegerField(
+        default=0, db_default=0
+    )  # of its attempts: claimed, and held back by the console itself; they count towards no bound
     lease_until = models.DateTimeField(null=True)
     not_before = models.DateTimeField(null=True)  # back-off after "unavailable"
     requested_by = models.CharField(max_length=150)
@@ -225,6 +228,7 @@ class Replay(models.Model):
             Index(fields=["id"], name="replay_awaiting_proof", condition=Q(state__in=["sent", "confirmed", "unknown"])),
             Index(fields=["trace_id"], name="replay_by_trace"),
             Index(fields=["plan", "id"], name="replay_by_plan", condition=Q(plan__isnull=False)),
+            Index(fields=["requested_by", "created_at"], name="replay_by_hand", condition=Q(plan__isnull=True)),
             Index(
                 fields=["plan"],
                 name="replay_odd",

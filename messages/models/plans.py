@@ -83,6 +83,13 @@ class Plan(models.Model):
     approved_checksum = models.CharField(max_length=64, blank=True)
 
     begins_at = models.DateTimeField(null=True)
+    # Who started it, and with which key. Of who is deleted the number stays, so that nobody is not taken for a command.
+    started_by_user = models.ForeignKey(
+        "identity.User", models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    started_by_key = models.ForeignKey(
+        "identity.Key", models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     wave = models.PositiveSmallIntegerField(default=0)  # that runs, from 1; 0: none has begun
@@ -134,6 +141,7 @@ class Plan(models.Model):
             ),
             Index(fields=["automatic", "-id"], name="plan_by_rule", condition=Q(automatic__isnull=False)),
             Index(fields=["state_at"], name="plan_reporting", condition=Q(mail_to_author=True)),
+            Index(fields=["created_by", "started_at"], name="plan_by_author"),
         ]
 
     def __str__(self) -> str:

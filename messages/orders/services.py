@@ -128,13 +128,14 @@ class _Ours:
 
     pk: UUID
     attempt: int
+    spared: int
     state: str
     receiver_is_idempotent: bool
     connection_id: int
 
 
 OURS = """
-SELECT r.id, r.attempt, r.state, f.receiver_is_idempotent, r.connection_id
+SELECT r.id, r.attempt, r.spared, r.state, f.receiver_is_idempotent, r.connection_id
 FROM unnest(%b::uuid[], %b::int4[]) m (id, attempt)
 JOIN messaging_replay r ON r.id = m.id AND r.attempt = m.attempt
 JOIN messaging_connection c ON c.id = r.connection_id AND c.agent_id = %b

@@ -10,6 +10,7 @@ from console.core.words import exact_words
 from console.identity.actor import Actor
 from messages.models import Plan
 from messages.plans.access import can_operate_plan
+from messages.plans.approvals import why_not_approve
 from messages.plans.report import ask_for_report
 from messages.plans.services import (
     UNDO_S,
@@ -133,7 +134,6 @@ def offered_to(actor: Actor, plan: Plan) -> set[str]:
         found -= {"start", "later"} if plan.approval_why else {"request"}
         if not plan.items_count:
             found &= {"cancel"}
-    own = actor.user_id is None or actor.user_id == plan.created_by_user_id or actor.name == plan.created_by
-    if own:
+    if "approve" in found and why_not_approve(actor, plan):
         found -= {"approve"}
     return found | ({"report"} if plan.state not in ("draft", "cancelled", "expired") else set())

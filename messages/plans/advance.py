@@ -17,6 +17,7 @@ from messages.models import Plan
 from messages.plans.queries import counts_of
 from messages.plans.release import on_their_way, release_items
 from messages.plans.services import PlanState, move, withdraw
+from messages.plans.starters import take_back_start, why_not_begin
 from messages.plans.stops import why_stopped
 from messages.plans.watch import why_no_connection, why_stop_itself, why_wait
 
@@ -66,10 +67,10 @@ def advance_plan(pk: int) -> int:
     if why := why_stop_itself(plan):
         move(plan, "abort", by=SYSTEM, why=why)
         return 0
-    if why := why_wait(plan) or (why_no_connection(plan) if _is_left(plan) else ""):
+    way = on_their_way(plan)
+    if why := why_wait(plan) or (why_no_connection(plan) if way or _is_left(plan) else ""):
         move(plan, "pause", by=SYSTEM, why=why)
         return 0
-    way = on_their_way(plan)
     # Before the release: a proof that comes in between lets go what was held back a moment ago, and the next tick sees to it.
     undecided = bool(plan.order_key) and _is_undecided(plan)
     all_settled = not way and not undecided
@@ -107,6 +108,9 @@ def _has_begun(plan: Plan) -> bool:
                 by=SYSTEM,
                 why=f"it was to begin at {plan.begins_at:%Y-%m-%d %H:%M} UTC, and nothing ran then",
             )
+            return False
+        if why := why_not_begin(plan):
+            take_back_start(plan, why=why)
             return False
         move(plan, "begin", by=SYSTEM, started_at=now, wave=1, allowance=1.0, allowance_at=now)
     return plan.state == "running"

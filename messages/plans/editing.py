@@ -65,7 +65,7 @@ def set_edits(plan: Plan, edits: Edits, *, by: Actor) -> Plan:
     _check_may_edit(plan, by)
     check_edits(plan, edits)  # runs compilers: before the transaction
     with transaction.atomic():
-        now = _as_draft(plan, by)
+        now = as_draft(plan, by)
         now.edits, now.edits_sha256 = sealed_edits(now, edits), sha256_of(edits)
         seal_plan(now)
         audit(by, "plan.edited", now, details={"steps": [kind_of(one) for one in edits], "edits": now.edits_sha256})
@@ -85,7 +85,7 @@ def set_destination(plan: Plan, destination: str, connection_id: int | None, *, 
     if connection is not None and not destination:
         raise Invalid(f"say where to on {connection.name}")
     with transaction.atomic():
-        now = _as_draft(plan, by)
+        now = as_draft(plan, by)
         now.destination, now.connection = destination, connection
         ids = list(now.items.values_list("dead_letter_id", flat=True))
         now.items.all().delete()
@@ -127,7 +127,7 @@ def _approved(plan: Plan, connection_id: int, by: Actor) -> Connection:
     return found
 
 
-def _as_draft(plan: Plan, by: Actor) -> Plan:
+def as_draft(plan: Plan, by: Actor) -> Plan:
     """Return the plan locked and a draft; raises PlanState when it cannot be one any more."""
     now = Plan.objects.select_for_update(of=("self",)).select_related("environment").get(pk=plan.pk)
     if now.state in ("awaiting_approval", "approved"):

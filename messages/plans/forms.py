@@ -8,7 +8,6 @@ from django import forms
 
 from messages.models import Plan
 from messages.plans.services import Options
-from messages.plans.waves import DEFAULT
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 USUAL = Options()
@@ -18,16 +17,9 @@ def _number(**attrs: str) -> forms.TextInput:
     return forms.TextInput(attrs={**PLAIN, "inputmode": "decimal", **attrs})
 
 
-class PlanForm(forms.Form):
-    """Empty rate: as fast as the broker takes them. Empty latency: not looked at."""
+class HowForm(forms.Form):
+    """How a plan is executed. Empty rate: as fast as the broker takes them. Empty latency: not looked at."""
 
-    reason = forms.CharField(
-        max_length=1000, label="Why", help_text="Kept on the plan, in every replay and in the audit list, with your name.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "placeholder": "erp 4.2.2 is out"}),
-    )  # fmt: skip
-    ticket = forms.CharField(
-        max_length=100, required=False, label="Ticket", widget=forms.TextInput(attrs={**PLAIN, "placeholder": "INC-2291"}),
-    )  # fmt: skip
     rate = forms.FloatField(
         required=False, label="At most … a second", widget=_number(), help_text="Empty: as fast as the broker takes them.",
     )  # fmt: skip
@@ -53,25 +45,43 @@ class PlanForm(forms.Form):
         help_text="Empty: not looked at.",
     )  # fmt: skip
 
-    def __init__(self, data: Any = None):
+    def __init__(self, data: Any = None, *, plan: Plan | None = None):
+        """plan  whose values stand in the fields; None: the usual ones."""
+        how = plan or USUAL
         initial = {
-            "rate": f"{USUAL.rate_per_s:g}",
-            "waves": ", ".join(DEFAULT),
-            "waits_for": Plan.WaitsFor.PROCESSED,
-            "wave_wait": USUAL.wave_wait_s,
-            "failed": f"{USUAL.stop_failed_percent:g}",
-            "latency": f"{USUAL.stop_latency_times:g}",
+            "rate": "" if how.rate_per_s is None else f"{how.rate_per_s:g}",
+            "waves": ", ".join(how.steps),
+            "waits_for": how.waits_for or Plan.WaitsFor.PROCESSED,
+            "wave_wait": how.wave_wait_s,
+            "failed": f"{how.stop_failed_percent:g}",
+            "latency": "" if how.stop_latency_times is None else f"{how.stop_latency_times:g}",
         }
         super().__init__(data, initial=initial)
 
+    def said(self) -> dict[str, Any]:
+        """Return the validated form as {name in Options: value}."""
+        said = self.cleaned_data
+        return {
+            "steps": tuple(one for one in said["waves"].replace(";", ",").split(",") if one.strip()),
+            "rate_per_s": said["rate"],
+            "waits_for": said["waits_for"],
+            "wave_wait_s": said["wave_wait"],
+            "stop_failed_percent": said["failed"],
+            "stop_latency_times": said["latency"],
+        }
+
+
+class PlanForm(HowForm):
+    """Why, and how."""
+
+    reason = forms.CharField(
+        max_length=1000, label="Why", help_text="Kept on the plan, in every replay and in the audit list, with your name.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "placeholder": "erp 4.2.2 is out"}),
+    )  # fmt: skip
+    ticket = forms.CharField(
+        max_length=100, required=False, label="Ticket", widget=forms.TextInput(attrs={**PLAIN, "placeholder": "INC-2291"}),
+    )  # fmt: skip
+
     def options(self) -> Options:
         """Return the validated form as what the service takes."""
-        said = self.cleaned_data
-        return Options(
-            steps=tuple(one for one in said["waves"].replace(";", ",").split(",") if one.strip()),
-            rate_per_s=said["rate"],
-            waits_for=said["waits_for"],
-            wave_wait_s=said["wave_wait"],
-            stop_failed_percent=said["failed"],
-            stop_latency_times=said["latency"],
-        )
+        return Options(**self.said())

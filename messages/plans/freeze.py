@@ -27,9 +27,29 @@ MOST_ITEMS = 1_000_000
 SINCE = """least(coalesce(d.first_failed_at, d.failed_at), (
             SELECT min(o.first_seen_at) FROM messaging_message o WHERE o.id = d.message_uid
             AND o.first_seen_on BETWEEN (coalesce(d.first_failed_at, d.failed_at) - interval '8 days')::date AND (d.failed_at + interval '2 days')::date))"""
+# Of the letter d of flow f: asked when a selection is frozen, and again when an item's turn comes (release.py).
+CAP_REACHED = """(
+        WITH RECURSIVE deaths (id, previous_id, depth) AS (
+            SELECT d.id, d.previous_id, 1
+            UNION ALL SELECT o.id, o.previous_id, n.depth + 1 FROM deaths n JOIN messaging_deadletter o ON o.id = n.previous_id
+            WHERE n.depth < 1000)
+        SELECT count(*) FROM deaths JOIN messaging_replay r ON r.dead_letter_id = deaths.id AND r.state <> 'withdrawn'
+    ) >= f.most_replays"""
+ATTEMPT_CAP = f"""(d.previous_id IS NOT NULL OR EXISTS (SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id)) AND {CAP_REACHED}"""  # noqa: S608  constants of ours
+PROCESSED = """d.message_uid IS NOT NULL AND EXISTS (
+        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid
+        AND e.occurred_at > d.failed_at AND e.occurred_at < now() + interval '1 day'  -- the days before and to come are not looked at
+        AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
+        AND (d.system_id IS NULL OR e.system_id = d.system_id))"""
 # OFFSET 0: by the index of keys alone. With statistics PostgreSQL goes by the time and reads every message since, for each letter.
+SUPERSEDED = """f.supersede_key <> '' AND d.keys ? f.supersede_key AND EXISTS (
+        SELECT 1 FROM (
+            SELECT * FROM messaging_message k WHERE k.keys @> jsonb_build_object(f.supersede_key, d.keys -> f.supersede_key)
+            AND k.first_seen_on >= ({since} - interval '4 days')::date OFFSET 0
+        ) m WHERE m.flow_id = d.flow_id AND m.status = 1 AND m.first_seen_at > {since}
+        AND m.id IS DISTINCT FROM d.message_uid)""".replace("{since}", SINCE)
 # Reads of the letter d of flow f over connection c. The first that holds is told; reasons.py has the words.
-WHY = """
+WHY = f"""
 CASE
     WHEN NOT (d.flow_id = ANY(%(operated)s)) THEN 'not_yours'
     WHEN d.state = 'closed' THEN 'closed'
@@ -43,27 +63,12 @@ CASE
     WHEN d.origin = '' AND %(destination)s = '' THEN 'no_origin'
     WHEN c.id IS NULL THEN 'no_connection'
     WHEN c.approved_at IS NULL THEN 'not_approved'
-    WHEN (d.previous_id IS NOT NULL OR EXISTS (SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id)) AND (
-        WITH RECURSIVE deaths (id, previous_id, depth) AS (
-            SELECT d.id, d.previous_id, 1
-            UNION ALL SELECT o.id, o.previous_id, n.depth + 1 FROM deaths n JOIN messaging_deadletter o ON o.id = n.previous_id
-            WHERE n.depth < 1000)
-        SELECT count(*) FROM deaths JOIN messaging_replay r ON r.dead_letter_id = deaths.id AND r.state <> 'withdrawn'
-    ) >= f.most_replays THEN 'attempt_cap'
-    WHEN d.message_uid IS NOT NULL AND EXISTS (
-        SELECT 1 FROM messaging_event e WHERE e.message_uid = d.message_uid
-        AND e.occurred_at > d.failed_at AND e.occurred_at < now() + interval '1 day'  -- the days before and to come are not looked at
-        AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
-        AND (d.system_id IS NULL OR e.system_id = d.system_id)) THEN 'processed'
-    WHEN f.supersede_key <> '' AND d.keys ? f.supersede_key AND EXISTS (
-        SELECT 1 FROM (
-            SELECT * FROM messaging_message k WHERE k.keys @> jsonb_build_object(f.supersede_key, d.keys -> f.supersede_key)
-            AND k.first_seen_on >= ({since} - interval '4 days')::date OFFSET 0
-        ) m WHERE m.flow_id = d.flow_id AND m.status = 1 AND m.first_seen_at > {since}
-        AND m.id IS DISTINCT FROM d.message_uid) THEN 'superseded'
+    WHEN {ATTEMPT_CAP} THEN 'attempt_cap'
+    WHEN {PROCESSED} THEN 'processed'
+    WHEN {SUPERSEDED} THEN 'superseded'
     ELSE ''
 END
-""".replace("{since}", SINCE)
+"""  # noqa: S608  constants of ours
 # The id of an item's replay: a UUID of version 7 whose random part begins with the ordinal, so that they sort in the order of sending.
 REPLAY_ID = """
 (lpad(to_hex((extract(epoch FROM now()) * 1000)::int8), 12, '0') || '7' || lpad(to_hex(ordinal >> 20 & 4095), 3, '0')
@@ -136,8 +141,7 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
         "connection": plan.connection_id,
         "order_key": plan.order_key,
     }
-    if Flow.objects.filter(pk__in=asked["operated"]).exclude(supersede_key="").exists():
-        _tidy_keys()
+    tidy_keys(asked["operated"])
     inner, values = _within(selection)
     with connection.cursor() as cursor:
         cursor.execute(FREEZE.replace("{selection}", inner), asked | values)
@@ -197,8 +201,13 @@ def _names(plan: Plan) -> dict[str, str]:
     }
 
 
-def _tidy_keys() -> None:
-    """Put what came lately into the index of business keys; who does not own the index goes without, and waits longer."""
+def tidy_keys(flow_ids: Sequence[int]) -> None:
+    """Put what came lately into the index of business keys, when one of the flows will have it asked.
+
+    Who does not own the index goes without, and waits longer.
+    """
+    if not Flow.objects.filter(pk__in=flow_ids).exclude(supersede_key="").exists():
+        return
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(TIDY)

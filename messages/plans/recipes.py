@@ -7,16 +7,16 @@ apart by their groups, so they are no recipes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from django.db import connection, transaction
 
 from console.core.errors import Invalid
 from console.identity.actor import Actor
-from messages.access import check_can_operate
+from messages.access import can_operate, check_can_operate
 from messages.groups.queries import whole_of
 from messages.models import FailureGroup, Plan
-from messages.plans.access import check_can_read_plan_payloads, visible_plans
+from messages.plans.access import can_read_plan_payloads, check_can_read_plan_payloads, visible_plans
 from messages.plans.editing import set_destination, set_edits
 from messages.plans.sealed import opened_edits
 from messages.plans.selection import Selection
@@ -34,19 +34,32 @@ WHERE i.plan_id = ANY(%s) AND i.ordinal <= %s AND i.left_out = '' GROUP BY i.pla
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """times: plans that did this and worked.   like: the newest of them.   items: that they sent.   words: what was done."""
+    """times: plans that did this and worked.   like: the newest of them.   items: that they sent.   words: what was done.
+
+    why_not  why the reader cannot make a draft of it, in words; "": they can.
+    """
 
     times: int
     items: int
     like: Plan
     words: str
+    why_not: str = ""
 
 
 def recipes_of(actor: Actor, group: FailureGroup) -> list[Recipe]:
     """Return what fixed a group before, the most frequent first; of plans that the actor may see."""
     plans = visible_plans(actor).filter(group__in=parts_of(group), state="finished", items_count__gt=0)
     newest = list(plans.order_by("-pk")[:LOOKED_AT])
-    return recipes_among(newest, worked_among([plan.pk for plan in newest]) if newest else set())
+    found = recipes_among(newest, worked_among([plan.pk for plan in newest]) if newest else set())
+    return [replace(one, why_not=_why_not(actor, group, one.like)) for one in found]
+
+
+def _why_not(actor: Actor, group: FailureGroup, like: Plan) -> str:
+    if not can_operate(actor, group.flow):
+        return "only operators of its flow make plans of it"
+    if like.edits_sha256 and not can_read_plan_payloads(actor, like):
+        return f"its edits may hold values of payloads, and you may not read those of every flow in {like.reference}"
+    return ""
 
 
 def parts_of(group: FailureGroup) -> list[int]:

@@ -5,13 +5,14 @@ The rate is shared by all workers because it is a figure on the plan's row, whic
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 
 from messages.models import Plan
+from messages.plans.freeze import CAP_REACHED, PROCESSED, SUPERSEDED, tidy_keys
 from messages.plans.waves import OUTCOME, SETTLED
 from messages.replay.sending import tell_worker
 
@@ -27,28 +28,39 @@ WITH bad AS MATERIALIZED ({bad}), next AS MATERIALIZED (
     WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND i.ordinal <= %(upto)s AND i.left_out = '' {held}
     ORDER BY i.ordinal LIMIT %(most)s
 ), locked AS MATERIALIZED (
-    SELECT next.*, d.environment_id, d.origin, f.replay_allowed, c.id AS connection_id, d.state = 'open' AND NOT EXISTS (
-            SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending', 'sent', 'confirmed')) AS is_open
+    SELECT next.*, d.environment_id, d.origin, c.id AS connection_id, {why} AS why
     FROM next JOIN messaging_deadletter d ON d.id = next.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
     LEFT JOIN messaging_connection c ON c.approved_at IS NOT NULL AND CASE
         WHEN %(connection)s::int8 IS NULL THEN c.environment_id = d.environment_id AND c.name = d.broker ELSE c.id = %(connection)s END
+    CROSS JOIN LATERAL (  -- null: it was never replayed
+        SELECT bool_or(r.state IN ('queued', 'sending', 'sent', 'confirmed')) AS under_way FROM messaging_replay r WHERE r.dead_letter_id = d.id) t
     ORDER BY d.id FOR NO KEY UPDATE OF d
 ), taken AS (
     UPDATE messaging_deadletter d SET state = 'replaying' FROM locked
-    WHERE d.id = locked.dead_letter_id AND locked.is_open AND locked.replay_allowed AND locked.connection_id IS NOT NULL
+    WHERE d.id = locked.dead_letter_id AND locked.why = ''
 ), queued AS (
     INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, plan_id, destination, state, attempt, requested_by,
         reason, expiry, trace_id, span_id, created_at, detail, proof_tie)
     SELECT replay_id, dead_letter_id, environment_id, connection_id, %(plan)s, coalesce(nullif(%(destination)s, ''), origin),
         'queued', 0, %(by)s, %(reason)s, %(expiry)s, gen_random_uuid(), substr(md5(replay_id::text), 1, 16), now(), '', ''
-    FROM locked WHERE is_open AND replay_allowed AND connection_id IS NOT NULL ORDER BY replay_id RETURNING connection_id
+    FROM locked WHERE why = '' ORDER BY replay_id RETURNING connection_id
 ), lost AS (
-    UPDATE messaging_planitem i SET left_out = CASE WHEN NOT locked.is_open THEN 'not_open'
-        WHEN NOT locked.replay_allowed THEN 'flow_forbids' ELSE 'not_approved' END
-    FROM locked WHERE i.id = locked.id AND NOT (locked.is_open AND locked.replay_allowed AND locked.connection_id IS NOT NULL)
+    UPDATE messaging_planitem i SET left_out = locked.why FROM locked WHERE i.id = locked.id AND locked.why <> ''
 )
 SELECT (SELECT count(*) FROM next), (SELECT coalesce(max(ordinal), %(after)s) FROM next), ARRAY(SELECT DISTINCT connection_id FROM queued)
 """
+# Why an item is left out when its turn comes. What the freeze asked and may have changed since is asked again, each in its own words.
+WHY = f"""CASE
+        WHEN d.state <> 'open' OR t.under_way THEN 'not_open'
+        WHEN NOT f.replay_allowed THEN 'flow_forbids'
+        WHEN c.id IS NULL THEN 'not_approved'
+        WHEN (d.previous_id IS NOT NULL OR t.under_way IS NOT NULL) AND {CAP_REACHED} THEN 'attempt_cap'
+        {{since}}
+        ELSE '' END"""
+# What receivers did since costs a look at events and at messages for each item: not right after the freeze, which has just looked.
+SINCE = f"WHEN {PROCESSED} THEN 'processed' WHEN {SUPERSEDED} THEN 'superseded'"
+LOOKED_S = 10
+TIDY_FROM = 100  # items: for fewer, reading what came lately costs less than putting it into the index
 # Of a plan that keeps order: the first item of each key that went wrong. What comes behind it is held back.
 BAD_KEYS = """
 SELECT e.key, min(e.ordinal) AS ordinal FROM messaging_replay r
@@ -148,11 +160,19 @@ def _hand_over(plan: Plan, most: int, upto: int) -> tuple[int, int, list[int]]:
         "settled": SETTLED[plan.waits_for],
     }
     ordered = bool(plan.order_key)
+    why = WHY.replace("{since}", SINCE if _is_long_frozen(plan) else "")
+    if _is_long_frozen(plan) and most >= TIDY_FROM:
+        tidy_keys(plan.sent_flow_ids)
     sql = RELEASE.replace("{held}", HELD if ordered else "").replace("{bad}", BAD_KEYS if ordered else NO_BAD)
+    sql = sql.replace("{why}", why)
     with connection.cursor() as cursor:
         cursor.execute(sql, asked)
         handed, last, connections = cursor.fetchone()
     return int(handed), int(last), list(connections)
+
+
+def _is_long_frozen(plan: Plan) -> bool:
+    return datetime.now(UTC) - plan.created_at > timedelta(seconds=LOOKED_S)
 
 
 def _prefix(plan: Plan, upto: int) -> int:

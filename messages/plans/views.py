@@ -25,7 +25,9 @@ from messages.journeys.views_links import in_its_environment
 from messages.models import Plan
 from messages.plans.access import can_operate_plan, can_plan_in, get_visible_plan
 from messages.plans.acting import ACTIONS, AFTER, offered_to
+from messages.plans.approvals import authors_of
 from messages.plans.export import csv_of
+from messages.plans.forms import HowForm
 from messages.plans.items import Item, Only, add_evidence, find_items
 from messages.plans.lists import SHOWN, PlanFilter, find_plans
 from messages.plans.making import difference_words
@@ -67,6 +69,7 @@ FILTERS: dict[str, tuple[str, tuple[str, ...]]] = {  # what the page filters by 
     "left_out": ("left out", ("left_out",)),
 }
 PAGE = "messaging/plan.html"
+CHANGED = ("draft", "awaiting_approval", "approved")  # states in which a plan can be changed
 PROOFS_COME = timedelta(hours=1)  # after its end a plan is looked at that long for proofs that come late
 
 
@@ -154,6 +157,7 @@ def plan_context(request: PageRequest, found: Plan) -> dict[str, Any]:
         "usual": usual,
         "facts": facts_of(found),
         "left_out": left_out_of(found, progress.total),
+        "how": HowForm(plan=found) if found.state in CHANGED and can_operate_plan(request.actor, found) else None,
         "edit_url": _edit_url(found) if found.state == "draft" and can_operate_plan(request.actor, found) else "",
         "history": list(object_history("plan", str(found.pk)).order_by("-id")[:20]),
         "mails": mails_about(f"plan:{found.pk}", most=5),
@@ -184,6 +188,7 @@ def now_context(actor: Actor, found: Plan, progress: Progress) -> dict[str, Any]
         "stopped": why_stopped(found) if found.state not in ENDED else "",
         "begins_in_s": max(0, int((found.begins_at - timezone.now()).total_seconds())) if found.begins_at else None,
         "offered": offered,
+        "authors": authors_of(found) if found.state == "awaiting_approval" else [],
         "own": actor.user_id is not None and actor.user_id == found.created_by_user_id,
         "may_operate": can_operate_plan(actor, found),
     }

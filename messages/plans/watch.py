@@ -25,7 +25,7 @@ OUTCOMES = "SELECT r.state, count(*) FROM messaging_replay r WHERE r.plan_id = %
 GAVE_UP_AT = 4  # attempts, 14 s at least: then it is no hiccup
 AWAY = """
 SELECT c.name, r.detail FROM messaging_replay r JOIN messaging_connection c ON c.id = r.connection_id
-WHERE r.state IN ('queued', 'sending') AND r.state = 'queued' AND r.plan_id + 0 = %s AND r.attempt >= %s AND r.not_before > now()
+WHERE r.state IN ('queued', 'sending') AND r.state = 'queued' AND r.plan_id + 0 = %s AND r.attempt - r.spared >= %s AND r.not_before > now()
 ORDER BY r.id LIMIT 1
 """
 LATEST, FEWEST = 500, 5  # items that are looked at, the newest; fewer proofs than so many say nothing

@@ -46,7 +46,7 @@ def _left_behind(letter: DeadLetter) -> list[str]:
 
 
 def _of_broker(letter: DeadLetter, by: Actor) -> list[str]:
-    connection = check_replayable(letter)
+    connection = check_replayable(letter, by)
     if connection.agent_id is not None:
         return ["the broker is not asked what to mind: its connection lives with an agent"]
     content = stored_content(letter.environment_id, letter.pk, letter.payload_on)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.db import connection
 
-from messages.models import DeadLetter
+from console.identity.actor import Actor
+from messages.models import DeadLetter, Flow
+from messages.replay.lately import sent_lately
 
 # A death that follows a replay knows the one before it; what was taken back before it left was no replay.
 COUNT = """
@@ -26,8 +28,8 @@ def replays_of_message(letter: DeadLetter) -> int:
         return int(cursor.fetchone()[0])
 
 
-def why_flow_forbids(letter: DeadLetter) -> str:
-    """Return why the flow does not have this letter replayed, in words; "" when it does."""
+def why_flow_forbids(letter: DeadLetter, by: Actor) -> str:
+    """Return why the flow does not have this person replay this letter, in words; "" when it does."""
     flow = letter.flow
     if not flow.replay_allowed:
         return f"the flow {flow.name} forbids replays: an administrator of it allows them on its page"
@@ -39,16 +41,48 @@ def why_flow_forbids(letter: DeadLetter) -> str:
             f"its message was replayed {count} times already, and {flow.name} allows {flow.most_replays}: "
             "find out why it fails again, or have an administrator allow more on the flow's page"
         )
+    return why_not_one_more(flow, by)
+
+
+def is_counted(flow: Flow) -> bool:
+    """Whether somebody asks for a second person above some number in this flow."""
+    return flow.approve_above is not None or settings.APPROVE_ABOVE is not None
+
+
+def why_not_one_more(flow: Flow, by: Actor) -> str:
+    """Return why this person sends no more by hand in this flow just now, in words; "" when they may."""
+    if not is_counted(flow):
+        return ""
+    sent, most = sent_lately(by.name), settings.APPROVE_ABOVE
+    if flow.approve_above is not None and sent.by_flow[flow.pk] >= flow.approve_above:
+        return (
+            f"you sent {sent.by_flow[flow.pk]:,} in {flow.name} within the last hour, and {_beyond(flow.approve_above)}"
+        )
+    if most is not None and sent.total >= most:
+        return f"you sent {sent.total:,} within the last hour, and {_beyond(most)}"
     return ""
 
 
-def why_not_together(letters: Sequence[DeadLetter]) -> dict[int, str]:
-    """Return {flow: why so many of its letters are not replayed at once without a second person}: what a plan of them would need."""
+def _beyond(most: int) -> str:
+    return f"above {most:,} a second person must approve: make a plan of it"
+
+
+def why_not_together(letters: Sequence[DeadLetter], by: Actor) -> dict[int, str]:
+    """Return {flow: why so many of its letters are not replayed at once without a second person}: what a plan of them would need.
+
+    What the person sent within the last hour counts too.
+    """
     flows = {letter.flow_id: letter.flow for letter in letters}
-    counts = Counter(letter.flow_id for letter in letters)
-    too_many = settings.APPROVE_ABOVE is not None and counts.total() > settings.APPROVE_ABOVE
+    if not any(is_counted(flow) for flow in flows.values()):
+        return {}
+    sent, counts = sent_lately(by.name), Counter(letter.flow_id for letter in letters)
+    too_many = settings.APPROVE_ABOVE is not None and counts.total() + sent.total > settings.APPROVE_ABOVE
     return {
-        pk: f"a second person must approve so many at once in {flow.name}: make a plan of them"
+        pk: f"a second person must approve so many at once in {flow.name}{_already(sent.by_flow[pk])}: make a plan of them"
         for pk, flow in flows.items()
-        if too_many or (flow.approve_above is not None and counts[pk] > flow.approve_above)
+        if too_many or (flow.approve_above is not None and counts[pk] + sent.by_flow[pk] > flow.approve_above)
     }
+
+
+def _already(sent: int) -> str:
+    return f", where you sent {sent:,} within the last hour" if sent else ""

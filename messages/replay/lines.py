@@ -30,6 +30,7 @@ VERSION = "md5(ROW(c.kind, c.address, c.username, c.secret, c.options, c.approve
 class Line:
     """How messages go over one connection now. refusal: why nothing can, in words; then there is no connector.
 
+    approved  false: that is why.
     sound  nothing went wrong on it: it may be used again.
     """
 
@@ -37,6 +38,7 @@ class Line:
     version: str
     connector: Connector | None = None
     refusal: str = ""
+    approved: bool = True
     sound: bool = True
     timer: threading.Timer | None = field(default=None, repr=False)
 
@@ -99,7 +101,7 @@ def _made(connection_id: int, version: str) -> Line | None:
     found = Connection.objects.get(pk=connection_id)
     line = Line(connection_id=connection_id, version=version)
     if found.approved_at is None:
-        line.refusal = f"the connection {found.name} is not approved any more"
+        line.approved, line.refusal = False, f"the connection {found.name} is not approved any more"
         return line
     if found.agent_id is not None:
         return None

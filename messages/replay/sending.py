@@ -30,9 +30,8 @@ from messages.replay.window import DUE, MOST_BYTES, Claimed, claim, mark, standi
 
 log = structlog.get_logger(__name__)
 PUBLISH_TIMEOUT_S = 20.0
-HELD_UP = (
-    "nothing was sent: its plan or its replays were stopped, or the worker was held up until its lease was nearly over"
-)
+HELD_BACK = "nothing was sent: its plan, or replays, were paused or stopped"
+HELD_UP = "nothing was sent: the worker was held up until its lease was nearly over"
 ASK_AGAIN = 500  # replays: so often the plans of what is sent are asked for more
 LOOK_S = 2.0  # then another connection has its turn
 SWEEP_LOCK = 7_219_003
@@ -88,7 +87,7 @@ def _send(line: Line, window: Sequence[Claimed]) -> Results:
     """Publish outside any transaction; return what became of each."""
     connector = line.connector
     if connector is None:
-        return _all(window, "refused", line.refusal)
+        return _all(window, "refused", line.refusal) if line.approved else _not_approved(window, line.refusal)
     messages, results = ready(line, window)
     going = list(messages)
     try:
@@ -157,15 +156,22 @@ def _hindered(line: Line, window: Sequence[Claimed]) -> dict[UUID, Published]:
     """Look a last time, and return what must not be sent now, with why."""
     now = standing(line.connection_id, window)
     if not now.approved:
-        return _all(window, "refused", f"the connection {now.name} is not approved any more")
+        return _not_approved(window, f"the connection {now.name} is not approved any more")
     if now.version != line.version:
         line.sound = False
-        return _all(window, "unavailable", "nothing was sent: the connection was changed meanwhile")
+        return _all(window, "withheld", "nothing was sent: the connection was changed meanwhile")
     if now.held:
-        return _all(window, "unavailable", "nothing was sent: its receiver asks to be left alone")
+        return _all(window, "withheld", "nothing was sent: its receiver asks to be left alone")
     ours = set(now.ours)
     late = [one for one in window if one.pk not in ours]
-    return _all(late, "unavailable", HELD_UP)
+    held_back = [one for one in window if one.pk in now.held_back]
+    return _all(late, "unavailable", HELD_UP) | _all(held_back, "withheld", HELD_BACK)
+
+
+def _not_approved(window: Sequence[Claimed], why: str) -> dict[UUID, Published]:
+    """Withhold what is of a plan, which pauses for it and goes on after an approval; the letter of a single replay is open again."""
+    of_plans = [one for one in window if one.plan_id is not None]
+    return _all(window, "refused", why) | _all(of_plans, "withheld", f"nothing was sent: {why}")
 
 
 def _record_sends(window: Sequence[Claimed], *, again: bool) -> None:
@@ -216,7 +222,7 @@ UPDATE messaging_replay SET state = 'unknown', lease_until = NULL,
        detail = 'the worker was lost between send and mark: it may or may not have been sent'
 WHERE id IN (
     SELECT r.id FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
-    WHERE r.state = 'sending' AND r.lease_until < now() AND (NOT f.receiver_is_idempotent OR r.attempt >= %s
+    WHERE r.state = 'sending' AND r.lease_until < now() AND (NOT f.receiver_is_idempotent OR r.attempt - r.spared >= %s
         OR EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id AND p.state = 'stopped'))
     FOR UPDATE OF r SKIP LOCKED)
 """

@@ -16,7 +16,8 @@ from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.status import DELIVERED
 from messages.models import Connection, DeadLetter, Flow, Plan, Replay
-from messages.replay.limits import why_flow_forbids
+from messages.replay.lately import hold_count_of
+from messages.replay.limits import is_counted, why_flow_forbids
 from messages.replay.outgoing import check_expiry
 from messages.replay.sending import tell_worker
 
@@ -48,9 +49,9 @@ def find_connection(letter: DeadLetter) -> Connection:
     return found
 
 
-def check_replayable(letter: DeadLetter) -> Connection:
-    """Return the connection to use; raises ReplayNotAllowed in words when this letter cannot be sent again."""
-    if forbidden := why_flow_forbids(letter):
+def check_replayable(letter: DeadLetter, by: Actor) -> Connection:
+    """Return the connection to use; raises ReplayNotAllowed in words when this person cannot send this letter again."""
+    if forbidden := why_flow_forbids(letter, by):
         raise ReplayNotAllowed(forbidden)
     if letter.size_bytes is None or letter.payload_on is None:
         raise ReplayNotAllowed("its body did not come with it, so there is nothing to send")
@@ -63,12 +64,12 @@ def check_replayable(letter: DeadLetter) -> Connection:
     return find_connection(letter)
 
 
-def hindrance_of(letter: DeadLetter) -> str:
-    """Return why an open letter cannot be replayed now, in words; nothing when it can."""
+def hindrance_of(letter: DeadLetter, by: Actor) -> str:
+    """Return why an open letter cannot be replayed now by this person, in words; nothing when it can."""
     if letter.state != DeadLetter.State.OPEN:
         return ""
     try:
-        check_replayable(letter)
+        check_replayable(letter, by)
     except ReplayNotAllowed as refusal:
         return str(refusal)
     return ""
@@ -85,7 +86,9 @@ def request_replay(
     """
     check_can_operate(by, letter.flow)
     reason = check_reason(reason)
-    found = check_replayable(letter)
+    if is_counted(letter.flow):
+        hold_count_of(by.name)
+    found = check_replayable(letter, by)
     target = (destination or letter.origin).replace("\x00", "").strip()[:300]
     claimed = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetter.State.OPEN).update(
         state=DeadLetter.State.REPLAYING

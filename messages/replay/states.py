@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from messages.connectors.base import Published
 
 MOST_ATTEMPTS = 10  # one that ends every worker is not sent for ever
+WITHHELD_S = 2  # else who claims would meet it again at once, until what holds it is there for its claim to see
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     # claimed by a worker; or its plan is stopped: withdrawn, or unknown when an attempt before may have left
@@ -54,7 +55,7 @@ class Mark:
 
 
 def mark_of(result: Published, attempt: int, *, idempotent: bool) -> Mark:
-    """Return what the result of this attempt leads to. idempotent: the receiver takes a second copy without harm.
+    """Return what the result of this attempt leads to. attempt: of those that count; idempotent: the receiver takes a second copy without harm.
 
     It waits 2, 4, 8 … at most 60 s before it is tried again, and as long as the receiver asks.
     """
@@ -64,6 +65,8 @@ def mark_of(result: Published, attempt: int, *, idempotent: bool) -> Mark:
         return Mark("confirmed", detail)
     if result.result == "refused":
         return Mark("refused", detail)
+    if result.result == "withheld":
+        return Mark("queued", detail, WITHHELD_S)
     if result.result == "unavailable":
         if attempt < MOST_ATTEMPTS:
             return Mark("queued", detail, wait_s)

@@ -46,6 +46,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
     pk: UUID
     attempt: int
+    spared: int
     destination: str
     requested_by: str
     trace_id: UUID
@@ -58,12 +59,14 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Markable(Protocol):
-    """What a mark needs to know: which replay, under which attempt, and whether a second copy does no harm."""
+    """What a mark needs to know: which replay, under which attempt, how many of them count not, and whether a second copy does no harm."""
 
     @property
     def pk(self) -> UUID: ...
     @property
     def attempt(self) -> int: ...
+    @property
+    def spared(self) -> int: ...
     @property
     def receiver_is_idempotent(self) -> bool: ...
 
@@ -78,17 +81,17 @@ LET = """
 # Of the row r: may be sent now. What a worker lost is sent again by itself only where the receiver is idempotent.
 DUE = f"""(
       {LET} AND ((r.state = 'queued' AND (r.not_before IS NULL OR r.not_before <= now()))
-   OR (r.state = 'sending' AND r.lease_until < now() AND r.attempt < %b AND EXISTS (
+   OR (r.state = 'sending' AND r.lease_until < now() AND r.attempt - r.spared < %b AND EXISTS (
           SELECT 1 FROM messaging_deadletter d JOIN messaging_flow f ON f.id = d.flow_id
           WHERE d.id = r.dead_letter_id AND f.receiver_is_idempotent))))
 """  # noqa: S608  constants of ours
 # What Claimed and its Letter are read from: a replay r, and the s that LETTER makes of its dead letter d and the flow f of it.
 LETTER = """f.receiver_is_idempotent, d.id, d.environment_id, d.message_id, d.message_uid, d.trace_id, d.span_id, d.origin, d.queue,
            d.content_type, d.payload_on, coalesce(d.size_bytes, 0) AS size_bytes, d.route, d.keys"""
-COLUMNS = """r.id, r.attempt, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry, s.receiver_is_idempotent,
-          r.plan_id, s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
+COLUMNS = """r.id, r.attempt, r.spared, r.destination, r.requested_by, r.trace_id, r.span_id, r.created_at, r.expiry,
+          s.receiver_is_idempotent, r.plan_id, s.id, s.environment_id, s.message_id, s.message_uid, s.trace_id, s.span_id, s.origin, s.queue,
           s.content_type, s.payload_on, s.size_bytes, s.route, s.keys"""
-OF_CLAIM = 10  # the columns before the letter's
+OF_CLAIM = 11  # the columns before the letter's
 CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT r.id, r.dead_letter_id FROM messaging_replay r
@@ -160,7 +163,9 @@ STILL_LET = f"SELECT r.id FROM messaging_replay r WHERE r.id = ANY(%b::uuid[]) A
 class Standing(msgspec.Struct, frozen=True):
     """How things stand right before the sending: the connection, and which claims have enough of their lease left and are let go.
 
-    stopped  a plan of the window does not run, or replays are stopped in the environment: each claim was asked for.
+    ours     those with enough of it.
+    stopped  a plan of the window does not run, or replays are stopped in the environment: each of ours was asked for.
+    held_back  those of ours that are not let go for it.
     """
 
     version: str
@@ -169,6 +174,7 @@ class Standing(msgspec.Struct, frozen=True):
     held: bool
     ours: list[UUID]
     stopped: bool
+    held_back: frozenset[UUID] = frozenset()
 
 
 def standing(connection_id: int, window: Sequence[Claimed]) -> Standing:
@@ -180,7 +186,7 @@ def standing(connection_id: int, window: Sequence[Claimed]) -> Standing:
     if not now.stopped:
         return now
     let = {pk for (pk,) in run(STILL_LET, [now.ours]).fetchall()}
-    return msgspec.structs.replace(now, ours=[pk for pk in now.ours if pk in let])
+    return msgspec.structs.replace(now, held_back=frozenset(now.ours) - let)
 
 
 # sent_at is the first moment something may have left: what surely did not leave takes back the one that its own claim wrote.
@@ -188,12 +194,13 @@ def standing(connection_id: int, window: Sequence[Claimed]) -> Standing:
 MARK = f"""
 WITH marked AS (
     UPDATE messaging_replay r
-    SET state = m.state, lease_until = NULL, detail = m.detail,
+    SET state = m.state, lease_until = NULL, detail = m.detail, spared = r.spared + m.spared,
         confirmed_at = CASE WHEN m.state = 'confirmed' THEN now() ELSE r.confirmed_at END,
         finished_at = CASE WHEN m.state = 'refused' THEN now() ELSE r.finished_at END,
         not_before = CASE WHEN m.state = 'queued' THEN now() + make_interval(secs => m.wait_s) END,
         sent_at = CASE WHEN m.has_left OR r.sent_at < r.lease_until - interval '%d s' THEN r.sent_at END
-    FROM unnest(%b::uuid[], %b::int4[], %b::text[], %b::text[], %b::int4[], %b::bool[]) m (id, attempt, state, detail, wait_s, has_left)
+    FROM unnest(%b::uuid[], %b::int4[], %b::text[], %b::text[], %b::int4[], %b::bool[], %b::int4[])
+        m (id, attempt, state, detail, wait_s, has_left, spared)
     WHERE r.id = m.id AND r.attempt = m.attempt AND {SENDING}
     RETURNING r.dead_letter_id, r.state
 ), opened AS (
@@ -206,14 +213,17 @@ SELECT count(*) FROM marked
 
 def mark(window: Sequence[Markable], results: Mapping[UUID, Published]) -> int:
     """Write down what became of each, under the attempt that it was claimed under; return how many were still ours to mark."""
-    marks: list[Mark] = [mark_of(results[one.pk], one.attempt, idempotent=one.receiver_is_idempotent) for one in window]
+    marks: list[Mark] = [
+        mark_of(results[one.pk], one.attempt - one.spared, idempotent=one.receiver_is_idempotent) for one in window
+    ]
     columns: list[list[Any]] = [
         [one.pk for one in window],
         [one.attempt for one in window],
         [mark.state for mark in marks],
         [mark.detail for mark in marks],
         [mark.wait_s for mark in marks],
-        [results[one.pk].result != "unavailable" for one in window],
+        [results[one.pk].result not in ("unavailable", "withheld") for one in window],
+        [int(results[one.pk].result == "withheld") for one in window],
     ]
     row: Any = run(MARK, columns).fetchone()
     return int(row[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import smtplib
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -66,12 +67,22 @@ def _hindrance(to: str) -> str:
     return NO_SERVER if settings.EMAIL_BACKEND == DUMMY else ""
 
 
-def send_mails(*, budget_s: float = BUDGET_S) -> int:
-    """Send what is due, one mail after the other, for at most so many seconds; return how many were sent. May run twice at once."""
+def _let_all(mail: OutboxMail) -> str:
+    return ""
+
+
+def send_mails(*, budget_s: float = BUDGET_S, why_not: Callable[[OutboxMail], str] = _let_all) -> int:
+    """Send what is due, one mail after the other, for at most so many seconds; return how many were sent. May run twice at once.
+
+    why_not  asked right before each is sent: why it must not be any more, in words; "" when it may. A mail is tried for a day.
+    """
     sent, until = 0, time.monotonic() + budget_s
     backend: BaseEmailBackend | None = None
     try:
         while time.monotonic() < until and (mail := _claim()) is not None:
+            if why := why_not(mail):
+                _mark(mail, state=OutboxMail.State.GIVEN_UP, answer=why[:500], finished_at=datetime.now(UTC))
+                continue
             backend = backend or get_connection()
             sent += _send(mail, backend)
     finally:

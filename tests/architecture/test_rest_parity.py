@@ -85,6 +85,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "plans/stops/": ["GET replay-stops", "POST replay-stops"],
     "plans/stops/<int:pk>/lift/": ["DELETE replay-stops/1"],
     "plans/<str:reference>/": ["GET plans/P-1", "GET plans/P-1/items"],
+    "plans/<str:reference>/how/": ["PATCH plans/P-1"],
     "plans/<str:reference>/now/": ["GET plans/P-1"],
     "plans/<str:reference>/chart/": ["GET plans/P-1/items"],
     "plans/<str:reference>/csv": ["GET plans/P-1/csv"],

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import mail
+from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.celery import app
 from console.core.errors import Forbidden, Invalid, NotFound
-from console.identity.models import Role, Team
+from console.identity.models import Membership, Role, Team, User
 from messages import tasks
 from messages.connectors import memory
 from messages.models import DeadLetter, FailureGroup, Flow, OutboxMail, Plan, Replay
@@ -129,6 +130,33 @@ def test_a_recipes_edits_are_copied_for_those_alone_who_may_read_payloads(line, 
     sending_runner().close()
 
 
+def test_a_recipe_with_edits_is_offered_to_those_alone_who_may_use_it(line, ada):
+    edited(ada, line)
+    fixed(ada, line)
+    died(1)
+    group, flow = FailureGroup.objects.get(), Flow.objects.get()
+    reader = person("vic", Role.VIEWER)
+    assert {one.why_not for one in recipes_of(ada, group)} == {""}
+    assert {one.why_not for one in recipes_of(actor(reader), group)} == {"only operators of its flow make plans of it"}
+
+    # Its plan is of a second flow too, in which ada may look and no more.
+    other = Flow.objects.create(environment=environment(), name="salaries", team=Team.objects.create(name="Staff"))
+    Membership.objects.create(user_id=ada.user_id, team=other.team, environment=environment(), role=Role.VIEWER)
+    Plan.objects.exclude(edits_sha256="").update(flow_ids=[flow.pk, other.pk])
+    who = User.objects.get(pk=ada.user_id)
+    whys = {bool(one.like.edits_sha256): one.why_not for one in recipes_of(actor(who), group)}
+    assert whys[False] == ""
+    assert whys[True].startswith(
+        "its edits may hold values of payloads, and you may not read those of every flow in P-"
+    )
+    browser = Client()
+    browser.force_login(who)
+    shown = browser.get(f"/groups/{group.reference}/").content.decode()
+    assert shown.count("Plan it again") == 1
+    assert "Its edits may hold values of payloads" in shown
+    sending_runner().close()
+
+
 def test_a_recipe_goes_over_the_same_connection(line, ada):
     other = memory_connection("spare")
     old = draft_of(died(1)[0], ada, FAST)
@@ -235,6 +263,21 @@ def test_a_report_is_mailed_each_time_a_plan_ends_or_stops_itself_to_who_may_see
     end_plan(plan, by=ROOT, reason="enough")
     assert mail_reports() == 1
     assert OutboxMail.objects.order_by("-pk").first().to == "", "who may not see it any more is told nothing"
+
+
+def test_who_loses_the_right_between_the_writing_and_the_sending_gets_no_mail(line, ada):
+    plan = plan_of(died(1)[0], ada)
+    Plan.objects.filter(pk=plan.pk).update(mail_to_author=True)
+    run_plan(plan, line)
+    assert mail_reports() == 1
+    queue_mail("something:5", "else", to="ada@example.org", subject="of something else", body="x")
+
+    Membership.objects.filter(user_id=ada.user_id).delete()
+    tasks.send_mails()
+
+    assert [one.subject for one in mail.outbox] == ["of something else"]
+    kept = OutboxMail.objects.get(about=f"plan:{plan.pk}")
+    assert (kept.state, kept.answer) == ("given_up", "its receiver may not see the plan any more")
 
 
 def test_hostile_words_in_a_report_are_text(line, ada):

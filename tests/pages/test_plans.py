@@ -301,9 +301,9 @@ def test_the_chart_comes_after_the_page(line: Any):
 @pytest.mark.parametrize(
     ("state", "buttons"),
     [
-        ("draft", {"start", "later", "cancel"}),
-        ("awaiting_approval", {"approve", "refuse", "cancel", "report"}),
-        ("approved", {"start", "later", "cancel", "report"}),
+        ("draft", {"start", "later", "cancel", "how"}),
+        ("awaiting_approval", {"approve", "refuse", "cancel", "report", "how"}),
+        ("approved", {"start", "later", "cancel", "report", "how"}),
         ("scheduled", {"undo", "cancel", "report"}),
         ("running", {"pause", "stop", "report"}),
         ("paused", {"resume", "stop", "report"}),

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from console.identity.models import Role
 from messages.models import DeadLetter, Plan, PlanItem, Replay
 from messages.plans.advance import advance_plan, advance_plans
 from messages.plans.queries import counts_of, held_behind, total_of
-from messages.plans.services import Options, end_plan, resume_plan, start_plan
+from messages.plans.services import Options, end_plan, pause_plan, resume_plan, start_plan
 from messages.replay.sending import send_due
 from messages.replay.services import mark_processed, send_again
-from tests.factories import ROOT
+from tests.factories import ROOT, actor, person
 from tests.plans.test_engine import now_of, passes, slowed
 from tests.plans.test_plans import begin, letters, plan_of, run
 
@@ -142,3 +143,17 @@ def test_a_flow_that_forbids_replays_since_sends_no_more(line):
     assert total_of(counts_of(plan)) == {"confirmed": 1, "left_out": 2}
     assert set(PlanItem.objects.exclude(left_out="").values_list("left_out", flat=True)) == {"flow_forbids"}
     assert DeadLetter.objects.filter(state="open").count() == 2
+
+
+def test_a_person_called_like_the_console_who_paused_it_is_not_taken_for_it(line):
+    """Accounts of that name may be older than the rule that nobody is given it."""
+    named = actor(person("system", Role.OPERATOR))
+    plan = plan_of(letters(4), Options(rate_per_s=None, steps=("1", "2"), waits_for="processed", wave_wait_s=60))
+    begin(plan)
+    send_due(line.pk)
+    advance_plan(plan.pk)
+    pause_plan(now_of(plan), by=named)
+    Plan.objects.filter(pk=plan.pk).update(wave_released_at=datetime.now(UTC))
+    assert now_of(plan).wave_released_at is not None
+    resume_plan(now_of(plan), by=ROOT)
+    assert now_of(plan).wave == 1

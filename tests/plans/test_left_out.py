@@ -248,11 +248,11 @@ def test_the_cap_counts_the_replays_of_all_deaths_of_a_message():
     replayed(first, "failed_again"), replayed(second, "failed_again")
     set_flow(third, most_replays=3)
     assert plan_of([third]).figures["left_out"] == {}
-    check_replayable(DeadLetter.objects.get(pk=third.pk))
+    check_replayable(DeadLetter.objects.get(pk=third.pk), ROOT)
     set_flow(third, most_replays=2)
     assert plan_of([third]).figures["left_out"] == {"attempt_cap": 1}
     with pytest.raises(ReplayNotAllowed, match=r"replayed 2 times already, and erp.orders allows 2"):
-        check_replayable(DeadLetter.objects.get(pk=third.pk))
+        check_replayable(DeadLetter.objects.get(pk=third.pk), ROOT)
 
 
 def test_a_single_replay_heeds_a_flow_that_forbids_them():

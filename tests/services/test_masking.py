@@ -346,8 +346,8 @@ def test_a_masked_dead_letter_is_not_replayed_and_says_why():
     masked, whole = DeadLetter.objects.order_by("-content_masked")
 
     with pytest.raises(ReplayNotAllowed, match="masked before they were stored; it would be sent with ••• in it"):
-        check_replayable(masked)
-    assert check_replayable(whole).name == "redis"
+        check_replayable(masked, ROOT)
+    assert check_replayable(whole, ROOT).name == "redis"
     assert opened(masked.pk).body.decode() == '{"card":"•••1847"}'
     assert list(masked.masked.values()) == [1]
     assert whole.masked == {}
@@ -366,7 +366,7 @@ def test_a_packed_body_without_a_match_stays_packed_and_can_be_replayed():
 
     stored = DeadLetter.objects.get()
     assert opened(stored.pk).body == data
-    assert check_replayable(stored)
+    assert check_replayable(stored, ROOT)
 
 
 def test_an_unpacked_body_loses_its_content_encoding():
