@@ -11,7 +11,7 @@ UPDATE messaging_plan p SET started_by_user_id = u.id FROM identity_user u WHERE
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0002_agent_quota"),
-        ("messaging", "0032_replay_despite_stop"),
+        ("messaging", "0033_compensation"),
     ]
 
     operations = [
