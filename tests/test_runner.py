@@ -162,7 +162,8 @@ def test_started_stopped_killed_and_started_again_below_a_long_path_with_spaces(
 
 @pytest.mark.timeout(500)
 def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path):
-    data = Product.prepared("interrupted").data
+    data = tmp_path / "data"
+    Product(data, demo=False).start().stop()
 
     for moment in ("pg_ctl", "valkey-server", "manage.py prepare", "gunicorn", "celery"):
         product = Product(data, demo=False)
@@ -178,6 +179,7 @@ def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path
             product.stop()
 
         wait_until(lambda: not processes_of(data), seconds=3, what=f"no process, interrupted at {moment}")
+    forget(data)
 
 
 def heeds_hangups() -> None:
