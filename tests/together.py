@@ -31,7 +31,12 @@ TOGETHER: dict[str, tuple[str, ...]] = {
         "tests/http/test_http_loop.py",
         "tests/http/test_celery_loop.py",
     ),
-    DEMO: ("tests/test_demo_estate.py", "tests/http/test_rest_loop.py", "tests/browser/test_walk.py"),
+    DEMO: (
+        "tests/test_demo_estate.py",
+        "tests/http/test_rest_loop.py",
+        "tests/browser/test_walk.py",
+        "tests/browser/test_compensating.py",
+    ),
 }
 FIXTURES = {"running": RUNNING, "shared": LOOPS, "demo": DEMO}
 FIRST = (
