@@ -28,7 +28,7 @@ from messages.payloads.seal import PayloadUnreadable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownAction:
-    """What a step sends or asks. masked: how many values are hidden; refusal: why nothing of it can be shown."""
+    """What a step sends or asks. masked: values are hidden that it sends; refusal: why nothing of it can be shown."""
 
     title: str = ""
     connection: str = ""
@@ -38,7 +38,7 @@ class ShownAction:
     text: str = ""
     body: RenderedBody | None = None
     instructions: str = ""
-    masked: int = 0
+    masked: bool = False
     refusal: str = ""
 
 
@@ -94,7 +94,7 @@ def _shown(action: Action, undo: Undo | None, rules: Compiled | None) -> ShownAc
     if work.dropped:
         return ShownAction(refusal="a masking rule cannot be applied to what it sends")
     plain = replace(action, title=title, destination=destination, headers=headers, body=body, instructions=instructions)
-    return replace(_as_shown(plain), masked=len(hidden) + work.counts.total())
+    return replace(_as_shown(plain), masked=bool(hidden or work.counts))
 
 
 def _headers(action: Action) -> list[dict[str, str]]:

@@ -33,6 +33,7 @@ def proposal_of(actor: Actor, flow: Flow, version: CompensationBook, target: Tar
     """Return what would be undone, in the order of undoing. Raises TooLarge."""
     found = preview(flow.environment, read_book(version), target)
     owner = target.letter or target.message
+    assert owner is not None
     sends = proposed_actions(actor, flow, owner, owner.pk if target.letter else getattr(owner, "id", None), found)
     rows, number = [], 0
     for one, shown in zip(found, sends, strict=True):

@@ -117,7 +117,7 @@ def _steps(**of: Any) -> QuerySet[CompensationStep]:
     return CompensationStep.objects.filter(compensation=OuterRef("pk"), **of)
 
 
-def _needing(rows: QuerySet[Compensation], now: datetime) -> QuerySet[Compensation]:
+def _needing(rows: QuerySet[Compensation], now: datetime) -> QuerySet[Any, Any]:
     """Those in which something did not happen and a person must act; `since` says since when. Served by compensation_open."""
     overdue = _steps(state="task", due_at__lt=now)
     failed = _steps(state__in=sorted(NEEDS_A_PERSON - {"task"}))
@@ -142,10 +142,7 @@ class Needing:
 
 
 def count_needing(actor: Actor, environment: Environment, *, now: datetime) -> Needing:
-    """Return what needs a person there that the actor may see; one query where nothing does."""
-    found = _needing(Compensation.objects.filter(environment=environment), now).order_by()
-    if not found.exists():
-        return Needing()
+    """Return what needs a person there that the actor may see; one query, over what is open."""
     mine = _needing(visible_compensations(actor).filter(environment=environment), now)
     since = list(mine.order_by("pk").values_list("since", flat=True)[: MOST_COUNTED + 1])
     return Needing(count=len(since), oldest_at=min(since, default=None))

@@ -218,7 +218,7 @@ def test_a_masking_rule_that_came_later_masks_the_value_wherever_it_was_filled_i
 
     assert "1284.50" not in body_of(page)
     assert "refund •••" in text_of(page)
-    assert "1 value, only here" in text_of(page)
+    assert "values are masked here" in text_of(page)
 
 
 def test_a_pattern_masks_the_texts_of_what_is_sent(line):
