@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from messages.compensation.acting import step_actions
 from messages.compensation.actions import ShownAction
 from messages.compensation.states import ENDED, STEP_OVER, UNDONE
-from messages.compensation.steps import is_overdue, plain_title, undo_words
+from messages.compensation.steps import is_overdue, late_title, plain_title, undo_words
 from messages.models import Compensation, CompensationStep
 from messages.search.naming import name_of
 
@@ -55,7 +55,9 @@ def _then(run: Compensation, steps: Sequence[CompensationStep]) -> str:
     proved = {one["name"] for one in run.book.content.get("steps", []) if (one.get("undo") or {}).get("proof")}
     kinds = {step.name in proved for step in steps if step.kind in ("http", "message")}
     waits = "one step after the other"
-    if kinds == {True}:
+    if len(kinds) == 2:
+        waits = "each step waits for proof, or where none is told of for the answer of its receiver"
+    elif kinds == {True}:
         waits = "each step waits for proof from its own system"
     elif kinds == {False}:
         waits = "each step waits for the answer of its receiver"
@@ -208,24 +210,31 @@ class Late:
 
     index: int
     title: str
-    at: str
+    at: datetime | None
     url: str
     answer: str
 
 
 def late_of(run: Compensation) -> list[Late]:
-    titles = {one["name"]: one.get("title", "") for one in run.book.content.get("steps", [])}
     return [
         Late(
             index=index,
-            title=plain_title(titles.get(one.get("step", ""), "") or str(one.get("step", ""))),
-            at=str(one.get("at", "")),
+            title=late_title(run, one),
+            at=_moment(str(one.get("at", ""))),
             url=event_url(run, one.get("event") or None),
             answer=str(one.get("answer", "")),
         )
         for index, one in enumerate(run.late)
         if isinstance(one, dict)
     ]
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
 
 
 def book_url(flow_id: int) -> str:

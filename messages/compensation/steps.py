@@ -29,6 +29,13 @@ def unanswered(run: Compensation) -> list[tuple[int, dict[str, str]]]:
     return [(at, one) for at, one in enumerate(run.late) if isinstance(one, dict) and not one.get("answer")]
 
 
+def late_title(run: Compensation, seen: dict[str, str]) -> str:
+    """Return what happened meanwhile, as the book says it."""
+    titles = {one["name"]: one.get("title", "") for one in run.book.content.get("steps", [])}
+    name = str(seen.get("step", ""))
+    return plain_title(titles.get(name) or name)
+
+
 def step_in_question(steps: Sequence[CompensationStep], *, now: datetime) -> CompensationStep | None:
     """Return the step that a person looks at first: one that failed or is unknown, then an overdue task, then what waits for its proof."""
     ranks = ("failed", "unknown", "overdue", "sent", "task")
@@ -42,7 +49,7 @@ def next_step(run: Compensation, steps: Sequence[CompensationStep], *, now: date
     if run.state in ENDED:
         return _what_stays(run, steps)
     if late := unanswered(run):
-        return f"say what becomes of “{plain_title(late[0][1].get('step', ''))}”, which was seen to happen meanwhile"
+        return f"say what becomes of “{late_title(run, late[0][1])}”, which was seen to happen meanwhile"
     if run.state == "proposed":
         bad = next((step for step in steps if step.problem and step.state == "waiting"), None)
         if bad:
