@@ -56,7 +56,7 @@ def _then(run: Compensation, steps: Sequence[CompensationStep]) -> str:
     kinds = {step.name in proved for step in steps if step.kind in ("http", "message")}
     waits = "one step after the other"
     if len(kinds) == 2:
-        waits = "each step waits for proof, or where none is told of for the answer of its receiver"
+        waits = "each step waits for proof from its own system, or for its answer"
     elif kinds == {True}:
         waits = "each step waits for proof from its own system"
     elif kinds == {False}:

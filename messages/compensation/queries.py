@@ -91,8 +91,14 @@ def lines_of(runs: Sequence[Compensation], *, now: datetime) -> list[Line]:
 
 def _line(run: Compensation, steps: Sequence[CompensationStep], now: datetime) -> Line:
     undone = sum(step.state in ("done", "by_hand") for step in steps)
-    words = next_step(run, steps, now=now)
-    return Line(run=run, undone=undone, total=len(steps), since=run.state_at, owner=owner_of(run, steps, now=now), next_step=words)  # fmt: skip
+    return Line(
+        run=run,
+        undone=undone,
+        total=len(steps),
+        since=getattr(run, "since", run.state_at),
+        owner=owner_of(run, steps, now=now),
+        next_step=next_step(run, steps, now=now),
+    )
 
 
 def _said(q: str) -> Q:

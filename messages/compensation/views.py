@@ -67,10 +67,11 @@ def now(request: PageRequest, reference: str) -> HttpResponse:
 
 def whole_context(request: PageRequest, found: Compensation) -> dict[str, Any]:
     """Return everything the page of a compensation shows."""
+    history = object_history("compensation", str(found.pk)).order_by("-id")[:30]
     return {
         **now_context(request, found),
         "book_url": book_url(found.flow_id),
-        "history": list(object_history("compensation", str(found.pk)).order_by("-id")[:30]),
+        "history": [(entry, plain_title(entry.reason)) for entry in history],
     }
 
 
