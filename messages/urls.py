@@ -11,7 +11,10 @@ from messages.catalog import views_redrive as redriving
 from messages.catalog import views_settings as settings
 from messages.changes import views as changes
 from messages.compare.views import compare
+from messages.compensation import views as compensation
 from messages.compensation import views_book as compensation_book
+from messages.compensation import views_lists as compensation_lists
+from messages.compensation import views_new as compensating
 from messages.dead_letters import selected
 from messages.dead_letters import views as letters
 from messages.different.views import different, different_in_group
@@ -101,6 +104,38 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"plans/<str:reference>/{action}/", plans.act, {"action": action}, name=f"plan-{action}")
         for action in plans.ACTIONS
+    ),
+    path("compensations/", compensation_lists.compensations, name="compensations"),
+    path("compensations/csv", compensation_lists.csv, name="compensations-csv"),
+    path("compensations/new/", compensating.new, name="compensation-new"),
+    path("compensations/<str:reference>/", compensation.compensation, name="compensation"),
+    path("compensations/<str:reference>/now/", compensation.now, name="compensation-now"),
+    *(
+        path(
+            f"compensations/<str:reference>/{action}/",
+            compensation.act,
+            {"action": action},
+            name=f"compensation-{action}",
+        )
+        for action in compensation.ACTIONS
+    ),
+    *(
+        path(
+            f"compensations/<str:reference>/steps/<int:ordinal>/{action}/",
+            compensation.act_on_step,
+            {"action": action},
+            name=f"compensation-step-{action}",
+        )
+        for action in compensation.STEP_ACTIONS
+    ),
+    *(
+        path(
+            f"compensations/<str:reference>/late/<int:index>/{what}/",
+            compensation.answer_late,
+            {"what": what},
+            name=f"compensation-late-{what}",
+        )
+        for what in ("add", "leave")
     ),
     path("saved-searches/", saved.saved_searches, name="saved-searches"),
     path("saved-searches/counts", saved_tabs.counts, name="saved-search-counts"),

@@ -15,6 +15,7 @@ from console.identity.models import Environment
 from messages.api import serializers as out
 from messages.api.base import PROBLEMS, View
 from messages.api.figures import ENVIRONMENT
+from messages.compensation.queries import count_needing
 
 
 class FailingOut(serializers.Serializer[Any]):
@@ -53,6 +54,13 @@ class SeenAgentOut(serializers.Serializer[Any]):
     depth = serializers.IntegerField(help_text="Letters that wait in its queues.")
 
 
+class NeedingOut(serializers.Serializer[Any]):
+    """Compensations that need a person; count stops at 1,001."""
+
+    count = serializers.IntegerField()
+    oldest_at = serializers.DateTimeField(allow_null=True)
+
+
 class OverviewOut(serializers.Serializer[Any]):
     """What is failing now in one environment, and what passes."""
 
@@ -62,6 +70,7 @@ class OverviewOut(serializers.Serializer[Any]):
     waiting = serializers.IntegerField()
     replaying = serializers.IntegerField()
     oldest = out.DeadLetterOut(allow_null=True)
+    compensations = NeedingOut(source="needing", help_text="Those that need a person.")
     failing = FailingOut(many=True)
     rates = RateOut(many=True)
     agents = SeenAgentOut(many=True)
@@ -89,6 +98,7 @@ class Overview(View):
             "waiting": verdict.waiting,
             "replaying": verdict.replaying,
             "oldest": verdict.oldest,
+            "needing": count_needing(actor, environment, now=now),
             "failing": groups,
             "rates": queries.message_rates(queries.recent_figures(actor, environment, window=window, now=now)),
             "agents": queries.seen_agents(actor, environment, now=now),

@@ -7,10 +7,12 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from console.core.words import count_words
 from console.dashboard.overview import count_waiting
 from console.identity.models import Environment
+from messages.compensation.queries import MOST_COUNTED, count_needing
 from messages.plans.lists import count_running
 
 LINES: tuple[tuple[str, str, str] | None, ...] = (
@@ -42,7 +44,7 @@ LINES: tuple[tuple[str, str, str] | None, ...] = (
 
 
 def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict[str, Any]]:
-    """Return the lines of the rail as parts/rail.html draws them; dead letters that wait, up to 10,000, and plans under way are counted."""
+    """Return the lines of the rail as parts/rail.html draws them; counted: dead letters that wait, plans under way, what needs a person."""
     items: list[dict[str, Any]] = []
     rule = False
     for line in LINES:
@@ -64,7 +66,7 @@ def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict
                 "icon": icon,
                 "label": label,
                 "count": count,
-                "hot": bool(count) and name == "dead-letters",
+                "hot": bool(count) and name in HOT,
                 "rule": rule,
                 "current": current,
             }
@@ -85,4 +87,12 @@ def _running(request: HttpRequest) -> str:
     return count_words(count) if count else ""
 
 
-COUNTS = {"dead-letters": _waiting, "plans": _running}
+def _needing(request: HttpRequest) -> str:
+    environment = request.environment  # type: ignore[attr-defined]
+    now = timezone.now()
+    count = count_needing(request.actor, environment, now=now).count if environment else 0  # type: ignore[attr-defined]
+    return count_words(count, MOST_COUNTED) if count else ""
+
+
+COUNTS = {"dead-letters": _waiting, "plans": _running, "compensations": _needing}
+HOT = {"dead-letters", "compensations"}

@@ -25,6 +25,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.changes.present import did, label_of, lasted_until, marks_of, touches
 from messages.changes.queries import changes_between
+from messages.compensation.queries import count_needing
 from messages.figures.present import replay_marks
 from messages.models import Change
 from messages.search.naming import name_of
@@ -76,6 +77,7 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
         "chart_window": window,
         "changes": [(change, did(change), label_of(change)) for change in marked[-SHOWN_CHANGES:]],
         "more_changes": max(0, len(marked) - SHOWN_CHANGES),
+        "needing": count_needing(actor, environment, now=now),
     }
 
 

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
+from messages.compensation.queries import count_by_state, oldest_needing
 from messages.ingest.clocks import latest_readings
 from messages.ingest.partitions import TABLES
 from messages.ingest.watch import rows_in_default
@@ -71,6 +72,7 @@ class StateCollector(Collector):
         yield from queue_gauges(now)
         yield from retention_gauges(now)
         yield from search_gauges()
+        yield from compensation_gauges(now)
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -151,3 +153,18 @@ def search_gauges() -> Iterator[Metric]:
             ready.add_metric([one.environment], float(one.state in ("live", "rebuilding")))
             refused.add_metric([one.environment], one.refused)
     yield from (behind, ready, refused)
+
+
+def compensation_gauges(now: datetime) -> Iterator[Metric]:
+    """Compensations by state, and how long the oldest that needs a person has waited for one."""
+    counted = GaugeMetricFamily("waybill_compensations", "Compensations by state.", labels=["state"])
+    for state, count in count_by_state().items():
+        counted.add_metric([state], count)
+    oldest = GaugeMetricFamily(
+        "waybill_compensation_oldest_stuck_seconds",
+        "For how long the oldest compensation that needs a person has waited for one.",
+        labels=["environment"],
+    )
+    for environment, since in oldest_needing(now).items():
+        oldest.add_metric([environment], max(0.0, (now - since).total_seconds()))
+    yield from (counted, oldest)

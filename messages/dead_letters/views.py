@@ -22,6 +22,7 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.access import can_operate, can_read_payload, get_visible_dead_letter
 from messages.changes.present import suspects_of
 from messages.changes.queries import changes_before
+from messages.compensation.saga import offered_for, saga_context
 from messages.dead_letters.gone import RESTORABLE
 from messages.dead_letters.queries import history_of_letters, later_of, replays_of
 from messages.dead_letters.services import discard_dead_letter, restore_dead_letter
@@ -150,6 +151,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
     replay = replays[0] if replays else None
     known = {step.event.id for step in journey.steps}
     hindrance = hindrance_of(letter, actor)
+    route = route_of(journey)
     context = {
         "letter": letter,
         "name": name_of(letter.keys, letter.message_id or str(letter.pk)),
@@ -170,7 +172,7 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
         "live": in_flight(replay),
         "every": _every(replay, journey),
         "journey": journey,
-        "route": route_of(journey),
+        "route": route,
         "masked": masked_words(letter.masked),
         "reason_words": letter.reason_code.replace("_", " "),
         "fall": fall_of(journey, letter=letter, opens=_opens(letter, journey)),
@@ -184,6 +186,8 @@ def letter_context(actor: Actor, letter: DeadLetter) -> dict[str, Any]:
             actor, letter.flow, letter, letter.pk, letter.payload_on, (letter.origin, letter.queue)
         ),
         "stack": render_stack(letter.error_stack) if letter.error_stack else [],
+        **offered_for(actor, letter=letter),
+        **saga_context(actor, letter.environment_id, journey, route),
     }
     return {**context, "offered": _offered(context)}
 

@@ -45,6 +45,7 @@ class Station:
     """A system on the way: passed, failed, moving or unreached, and how long the hop to it took.
 
     queue_us, processing_us  the longest of the messages that came to it; None when nobody reported both ends.
+    back  what a compensation does to it, in words; "" for nothing.
     """
 
     system: str
@@ -53,6 +54,7 @@ class Station:
     hop_us: int | None
     queue_us: int | None = None
     processing_us: int | None = None
+    back: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from console.core.render import render_page
 from console.identity.access import visible_environments
 from console.identity.pages import PageRequest, page
 from messages.access import can_read_payload, get_visible_message
+from messages.compensation.saga import offered_for, saga_context
 from messages.dead_letters.queries import history_of_letters
 from messages.journeys.bodies import bodies_of
 from messages.journeys.fold import Fold
@@ -57,6 +58,7 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         "payload": _payload(request, found, journey),
         "live": found.get_status_display() == "moving" and not journey.folds,
         **journey_context(request, journey, as_reported=_as_reported(request)),
+        **offered_for(request.actor, message=found),
     }
     return render_page(request, "messaging/message.html", "messaging/_message.html", context)
 
@@ -78,10 +80,11 @@ def _as_reported(request: PageRequest) -> bool:
 def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool) -> dict[str, Any]:
     """Return what the parts of a journey need: waterfall, evidence, log, and every step with its attributes and error."""
     errors = errors_of(journey)
+    route = route_of(journey)
     opens = "?clock=reported&open=" if as_reported else "?open="
     return {
         "journey": journey,
-        "route": route_of(journey),
+        "route": route,
         "fall": fall_of(journey, opens=opens),
         "ties": ties_of(journey),
         "corrections": [(one.system, words_of(one)) for one in journey.corrections],
@@ -93,6 +96,7 @@ def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool
         "bodies": bodies_of(journey, partial(can_read_payload, request.actor)),
         "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
         "more_errors": max(0, len(errors) - 3),
+        **saga_context(request.actor, request.environment.pk, journey, route),
     }
 
 

@@ -87,7 +87,7 @@ def read_payload(actor: Actor, flow: Flow, owner: Model, row_id: UUID, stored_on
     content = stored_content(flow.environment_id, row_id, stored_on)
     if row is None or content is None:
         return None
-    _audit_read(actor, flow, owner, row_id)
+    audit_read(actor, flow, owner, row_id)
     return StoredPayload(
         body=content.body,
         headers=content.headers,
@@ -98,7 +98,8 @@ def read_payload(actor: Actor, flow: Flow, owner: Model, row_id: UUID, stored_on
     )
 
 
-def _audit_read(actor: Actor, flow: Flow, owner: Any, row_id: UUID) -> None:
+def audit_read(actor: Actor, flow: Flow, owner: Any, row_id: object) -> None:
+    """Write down that somebody read what is sealed in an object; of an actor and an object once an hour."""
     kind = owner._meta.model_name or ""
     since = datetime.now(UTC) - AUDITED_EVERY
     mine = AuditEntry.objects.filter(

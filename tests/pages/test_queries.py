@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -17,7 +18,7 @@ from messages.groups.ruling import NewGroupRule, add_rule
 from messages.mappings.services import NewMapping, add_mapping
 from messages.mappings.shipped import EVENTBRIDGE
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import DeadLetter, Flow, Message, Plan
+from messages.models import Compensation, CompensationBook, CompensationStep, DeadLetter, Flow, Message, Plan
 from messages.plans.selection import Selection
 from messages.plans.services import create_plan
 from messages.plans.stops import stop_replays
@@ -29,38 +30,41 @@ from tests.factories import ROOT, actor, agent_key, environment, event, memory_c
 
 pytestmark = pytest.mark.django_db
 
-# Of an administrator of one team; eight of each are the frame's: session, user, grants, environments, what waits, whether a plan is under way.
+# Of an administrator of one team; nine of each are the frame's: session, user, grants, environments, what waits, what runs, what needs a person.
 BASELINE = {
-    "/": 21,
-    "/messages/": 11,
-    "/dead-letters/": 12,
-    "/dead-letters/?state=all": 12,
-    "/topology/": 13,
-    "/topology/?system=shop&window=7d": 13,
-    "/figures/": 14,
-    "/figures/?flow=flow-1&window=30d": 17,
-    "/groups/": 15,
-    "/groups/?show=all": 15,
-    "/groups/rules/": 10,
-    "/plans/": 11,
-    "/plans/?show=all": 11,
-    "/plans/stops/": 11,
-    "/replay-rules/": 10,
-    "/saved-searches/": 10,
-    "/reconciliations/": 9,
-    "/reconciliations/checks/": 9,
-    "/flows/": 11,
-    "/changes/": 13,
-    "/changes/?show=ahead": 13,
-    "/connections/": 11,
-    "/agents/": 10,
-    "/audit/": 9,
-    "/settings/": 14,
-    "/settings/masking/": 11,
-    "/settings/mappings/": 9,
-    "/settings/schemas/": 9,
-    "/ingest/": 13,
-    "/ingest/refused/": 9,
+    "/": 23,
+    "/messages/": 12,
+    "/dead-letters/": 13,
+    "/dead-letters/?state=all": 13,
+    "/topology/": 14,
+    "/topology/?system=shop&window=7d": 14,
+    "/figures/": 15,
+    "/figures/?flow=flow-1&window=30d": 18,
+    "/groups/": 16,
+    "/groups/?show=all": 16,
+    "/groups/rules/": 11,
+    "/compensations/": 12,
+    "/compensations/?show=all": 12,
+    "/compensations/?show=tasks": 11,
+    "/plans/": 12,
+    "/plans/?show=all": 12,
+    "/plans/stops/": 12,
+    "/replay-rules/": 11,
+    "/saved-searches/": 11,
+    "/reconciliations/": 10,
+    "/reconciliations/checks/": 10,
+    "/flows/": 12,
+    "/changes/": 14,
+    "/changes/?show=ahead": 14,
+    "/connections/": 12,
+    "/agents/": 11,
+    "/audit/": 10,
+    "/settings/": 15,
+    "/settings/masking/": 12,
+    "/settings/mappings/": 10,
+    "/settings/schemas/": 10,
+    "/ingest/": 14,
+    "/ingest/refused/": 10,
 }
 
 
@@ -104,6 +108,7 @@ def fill(count: int) -> None:
         ids = [DeadLetter.objects.latest("pk").pk]
         create_plan(Selection(source=Plan.Source.TICKED, ids=ids), environment=environment(), by=ROOT, reason="x")
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
+        compensation_of(DeadLetter.objects.latest("pk"))
     events.append({"id": ""})
     stop_replays(environment(), Flow.objects.latest("pk"), by=ROOT, reason="x")
     changes = [
@@ -118,6 +123,22 @@ def fill(count: int) -> None:
     ]
     assert push("/ingest/v1/changes", changes, key=agent_key()).json()["accepted"] == count
     assert push("/ingest/v1/events", events, key=agent_key()).status_code == 200
+
+
+def compensation_of(letter: DeadLetter) -> None:
+    """One that needs a person, with a task."""
+    flow, now = letter.flow, datetime.now(UTC)
+    book = CompensationBook.objects.filter(flow=flow).first() or CompensationBook.objects.create(
+        flow=flow, version=1, content={"steps": []}, created_by="x", reason="x"
+    )
+    run = Compensation.objects.create(
+        environment=letter.environment, flow=flow, book=book, dead_letter=letter, state="stuck", state_at=now, state_by="x",
+        created_by="x", reason="x",
+    )  # fmt: skip
+    CompensationStep.objects.create(
+        compensation=run, ordinal=1, name="x", title="x", system="x", event_at=now, event_id=uuid4(), idempotency_key=uuid4(),
+        state="task", span_id="0" * 16,
+    )  # fmt: skip
 
 
 def queries_of(client: Client, path: str) -> int:

@@ -1,0 +1,406 @@
+"""Pages of compensations: what would be undone is shown before it is stored, acted on by who may, alive while it moves, and true in every state."""
+
+from __future__ import annotations
+
+from csv import reader
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from console.audit.models import AuditEntry
+from console.identity.models import Membership, Role, Team
+from messages.compensation.execute import work_on
+from messages.compensation.proposing import propose, target_of_letter
+from messages.compensation.queries import stuck_compensations
+from messages.compensation.services import skip_step, start
+from messages.masking.services import NewRule, add_masking_rule
+from messages.models import Compensation, CompensationStep, Connection, Flow
+from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
+from tests.factories import ROOT, environment, person
+from tests.pages.people import signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+TASK = BOOK.replace(
+    '      message: {destination: releases}\n      connection: redis\n      body: "release {order}"\n',
+    "      manual: {instructions: 'release {order} in the stock system', assignee: stock desk, due_minutes: 30}\n",
+)
+
+
+def of(run: Compensation, path: str = "") -> str:
+    return f"/compensations/{run.reference}/{path}"
+
+
+def stuck(line: Connection, *happened: str, **options: Any) -> Compensation:
+    """A compensation whose release the broker refuses."""
+    Connection.objects.filter(pk=line.pk).update(options={"refuse": "releases"})
+    run = proposed(*happened, **options)
+    start(run, by=ROOT)
+    work_on(run.pk)
+    run.refresh_from_db()
+    return run
+
+
+def body_of(response: Any) -> str:
+    return response.content.decode()
+
+
+# one compensation ----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_happened_what_undoes_it_and_what_is_proved(line):
+    run = proposed("payment", "stock")
+    client = signed_in("ops", Role.OPERATOR)
+    page = client.get(of(run))
+    said = text_of(page)
+
+    assert page.status_code == 200
+    assert "Billing refused it for good." in said
+    assert "Payment and stock had already happened." in said
+    assert "nothing to undo" in said
+    assert body_of(page).index("payment taken") < body_of(page).index("stock reserved")
+    assert f"#event-{run.steps.get(name='payment').event_id}" in body_of(page)
+
+    start(run, by=ROOT)
+    work_on(run.pk)
+    refund_of(run.dead_letter)
+    Compensation.objects.update(looked_at=None)
+    work_on(run.pk)
+    ended = client.get(of(run))
+
+    assert "undone, proved by payment" in text_of(ended)
+    assert "All of it is undone." in text_of(ended)
+    assert f"#event-{run.steps.get(name='payment').proof_event_id}" in body_of(ended)
+    assert "hx-trigger" not in body_of(ended).partition('id="compensation-now"')[2].partition(">")[0]
+    letter = client.get(f"/dead-letters/{run.dead_letter_id}/")
+    assert f"Compensated by {run.reference}" in text_of(letter)
+    journey = client.get(f"/j/{run.trace_id.hex}")
+    assert f"undone, {run.reference}" in text_of(journey)
+    assert "What is undone" in text_of(journey)
+    assert "What is undone" in text_of(client.get(f"/messages/{run.message_uid}/"))
+
+
+def test_buttons_start_take_back_pause_resume_and_stop_and_a_second_press_finds_it_done(line):
+    run = proposed("stock")
+    client = signed_in("ops", Role.OPERATOR)
+
+    begun = client.post(of(run, "start/"), follow=True)
+    assert "Begins in" in text_of(begun)
+    assert client.post(of(run, "start/")).status_code == 303
+    client.post(of(run, "undo/"))
+    run.refresh_from_db()
+    assert run.state == "proposed"
+
+    client.post(of(run, "start/"))
+    Compensation.objects.update(begins_at=datetime.now(UTC))
+    client.post(of(run, "pause/"), {"reason": "wait"})
+    assert client.post(of(run, "pause/"), {"reason": "wait"}).status_code == 303
+    assert "Paused by ops." in text_of(client.get(of(run)))
+    client.post(of(run, "resume/"))
+    no_reason = client.post(of(run, "stop/"))
+    assert no_reason.status_code == 422
+    client.post(of(run, "stop/"), {"reason": "the customer wants it after all"})
+    run.refresh_from_db()
+
+    assert (run.state, run.state_by) == ("stopped", "ops")
+    assert "what stays: stock reserved" in text_of(client.get(of(run)))
+    refused = client.post(of(run, "pause/"))
+    assert (refused.status_code, "is stopped" in text_of(refused)) == (422, True)
+    assert AuditEntry.objects.filter(action="compensation.paused").count() == 1
+
+
+def test_a_second_person_approves_the_checksum_that_the_page_shows(line):
+    mine, other = signed_in("mine", Role.OPERATOR), signed_in("other", Role.OPERATOR)
+    from console.identity.models import User
+    from tests.factories import actor
+
+    run = proposed(text="needs_approval: true\n" + BOOK, by=actor(User.objects.get(username="mine")))
+    own = mine.get(of(run))
+    assert "A second person must approve it." in text_of(own)
+    assert of(run, "approve/") not in body_of(own)
+    assert of(run, "start/") not in body_of(own)
+    assert mine.post(of(run, "approve/"), {"checksum": run.checksum}).status_code == 403
+
+    assert run.checksum in body_of(other.get(of(run)))
+    assert other.post(of(run, "approve/"), {"checksum": "0" * 64}).status_code == 422
+    other.post(of(run, "approve/"), {"checksum": run.checksum})
+    run.refresh_from_db()
+    assert (run.state, run.approved_by) == ("approved", "other")
+    assert of(run, "start/") in body_of(mine.get(of(run)))
+    mine.post(of(run, "refuse/"), {"reason": "not yet"})
+    run.refresh_from_db()
+    assert run.state == "proposed"
+
+
+def test_a_failed_step_is_retried_skipped_or_done_by_hand_from_its_row(line):
+    run = stuck(line, "payment", "stock")
+    client = signed_in("ops", Role.OPERATOR)
+    page = client.get(of(run))
+    assert "It needs a person." in text_of(page)
+    for verb in ("retry", "skip", "mark", "assign"):
+        assert of(run, f"steps/1/{verb}/") in body_of(page), verb
+    assert of(run, "steps/2/retry/") not in body_of(page)
+
+    assert client.post(of(run, "steps/1/retry/")).status_code == 422
+    client.post(of(run, "steps/1/assign/"), {"assignee": "kim", "due": "2026-11-26T22:00"})
+    assert client.post(of(run, "steps/1/assign/"), {"assignee": "kim", "due": "soon"}).status_code == 422
+    client.post(of(run, "steps/1/retry/"), {"reason": "the queue is there now"})
+    assert CompensationStep.objects.get(compensation=run, ordinal=1).state == "waiting"
+    work_on(run.pk)
+    client.post(of(run, "steps/1/mark/"), {"reason": "released by phone"})
+    twice = client.post(of(run, "steps/1/mark/"), {"reason": "released by phone"})
+
+    step = CompensationStep.objects.get(compensation=run, ordinal=1)
+    assert (twice.status_code, step.state, step.done_by, step.assignee) == (303, "by_hand", "ops", "kim")
+    assert client.post(of(run, "steps/1/skip/"), {"reason": "x"}).status_code == 422
+    assert client.post(of(run, "steps/9/skip/"), {"reason": "x"}).status_code == 404
+    assert "ops: released by phone" in text_of(client.get(of(run)))
+
+
+def test_the_part_that_follows_asks_while_it_moves_and_reloads_when_the_state_changes(line):
+    run = proposed("stock")
+    client = signed_in("ops", Role.OPERATOR)
+    htmx = {"HTTP_HX_REQUEST": "true"}
+
+    part = client.get(of(run, "now/?seen=proposed"), **htmx)
+    assert body_of(part).lstrip().startswith('<div class="stack" id="compensation-now" data-live')
+    assert client.get(of(run, "now/?seen=running"), **htmx)["HX-Refresh"] == "true"
+    assert client.get(of(run, "now/")).status_code == 302
+
+
+def test_what_was_undone_before_and_what_came_late_are_said(line):
+    found = failed_order("payment", "stock")
+    saved(found.flow)
+    refund_of(found)
+    run = propose(target_of_letter(found), by=ROOT, reason="x")
+    client = signed_in("ops", Role.OPERATOR)
+    assert "already undone: see the event" in text_of(client.get(of(run)))
+
+    late = [{"step": "mail", "event": str(run.steps.get().event_id), "at": "2026-11-26T10:44:00Z", "answer": ""}]
+    Compensation.objects.filter(pk=run.pk).update(late=late)
+    page = text_of(client.get(of(run)))
+    assert "A new event arrived while this waits: confirmation mailed" in page
+    assert run.reference in text_of(client.get("/compensations/"))
+    Compensation.objects.filter(pk=run.pk).update(late=[late[0] | {"answer": "a mail harms nobody"}])
+    assert "Came meanwhile confirmation mailed: a mail harms nobody" in text_of(client.get(of(run)))
+    assert run.reference not in text_of(client.get("/compensations/"))
+
+
+# what it sends -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_step_sends_is_for_those_who_may_read_payloads_and_audited_once(line):
+    run = proposed("payment")
+    reader_, viewer = signed_in("ops", Role.OPERATOR), signed_in("vic", Role.VIEWER)
+
+    blind = viewer.get(of(run))
+    assert "1284.50" not in body_of(blind)
+    assert "refund amount" in text_of(blind)
+    assert "only those who may read payloads" in text_of(blind)
+    assert not AuditEntry.objects.filter(action="payload.read", object_kind="compensation").exists()
+
+    for _ in range(2):
+        told = reader_.get(of(run))
+    assert "refund 1284.50" in text_of(told)
+    assert "1284.50" in body_of(told).partition('class="sends"')[2]
+    assert AuditEntry.objects.filter(action="payload.read", object_id=str(run.pk)).count() == 1
+
+
+@pytest.mark.parametrize("expression", ["$.amount", "$..amount", "$.*", "$[?@.amount=='1']"])
+def test_a_masking_rule_that_came_later_masks_the_value_wherever_it_was_filled_in(line, expression):
+    run = proposed("payment")
+    add_masking_rule(environment(), NewRule(kind="json_path", expression=expression), by=ROOT)
+    from messages.ingest import catalog
+
+    catalog._rules.clear()
+    page = signed_in("ops", Role.OPERATOR).get(of(run))
+
+    assert "1284.50" not in body_of(page)
+    assert "refund •••" in text_of(page)
+    assert "values are masked here" in text_of(page)
+
+
+def test_a_pattern_masks_the_texts_of_what_is_sent(line):
+    run = proposed("payment")
+    add_masking_rule(environment(), NewRule(kind="regex", expression=r"pay-\d+"), by=ROOT)
+    from messages.ingest import catalog
+
+    catalog._rules.clear()
+    assert '"pay-' not in text_of(signed_in("ops", Role.OPERATOR).get(of(run))).replace("&quot;", '"')
+
+
+# proposing -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_would_be_undone_is_shown_before_it_is_stored_and_proposed_once(line):
+    found = failed_order("payment", "stock", "mailer")
+    saved(found.flow)
+    client = signed_in("ops", Role.OPERATOR)
+    assert f"/compensations/new/?letter={found.pk}" in body_of(client.get(f"/dead-letters/{found.pk}/"))
+    page = client.get(f"/compensations/new/?letter={found.pk}")
+
+    said = text_of(page)
+    assert Compensation.objects.count() == 0
+    assert "refund 1284.50" in said
+    assert "a mail cannot be called back" in said
+    assert "Not all of it can be undone." in said
+    form = {"reason": "billing refused it", "ticket": "INC-1", "on_failure": "continue", "token": "one"}
+    assert client.post(page.request["PATH_INFO"] + f"?letter={found.pk}", form | {"reason": ""}).status_code == 422
+    made = client.post(f"/compensations/new/?letter={found.pk}", form)
+    again = client.post(f"/compensations/new/?letter={found.pk}", form)
+
+    run = Compensation.objects.get()
+    assert made["Location"] == again["Location"] == of(run)
+    assert (run.reason, run.ticket, run.on_failure, run.created_by) == (
+        "billing refused it",
+        "INC-1",
+        "continue",
+        "ops",
+    )
+    other = client.post(f"/compensations/new/?letter={found.pk}", form | {"token": "two"})
+    assert (other.status_code, "is open already" in text_of(other)) == (422, True)
+    assert "It is open already" in text_of(client.get(f"/compensations/new/?message={run.message_uid}"))
+    assert "compensations/new" not in body_of(client.get(f"/dead-letters/{found.pk}/"))
+
+
+def test_without_a_book_there_is_no_button_and_the_page_says_what_a_book_is(line):
+    found = failed_order("payment")
+    client = signed_in("ops", Role.OPERATOR)
+
+    assert "compensations/new" not in body_of(client.get(f"/dead-letters/{found.pk}/"))
+    page = client.get(f"/compensations/new/?letter={found.pk}")
+    assert "has no compensation book" in text_of(page)
+    saved(found.flow, BOOK.replace("system: payment, destination: payments", "system: nobody"))
+    assert "Nothing to undo" in text_of(client.get(f"/compensations/new/?letter={found.pk}"))
+    assert client.get("/compensations/new/").status_code == 400
+    assert client.get("/compensations/new/?letter=x").status_code == 400
+
+
+# lists ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_of_what_did_not_happen_names_the_next_step_and_whose_it_is(line):
+    client = signed_in("ops", Role.OPERATOR)
+    assert "Nothing needs a person" in text_of(client.get("/compensations/"))
+    assert "compensation book of a flow" in text_of(client.get("/compensations/?show=all"))
+    run = stuck(line, "stock")
+    fine = proposed("payment")
+
+    page = text_of(client.get("/compensations/"))
+    assert run.reference in page
+    assert fine.reference not in page
+    assert "“release the articles of order” failed: retry it, skip it, or do it by hand" in page
+    assert text_of(client.get("/compensations/?show=open")).count("C-") >= 2
+    assert fine.reference not in text_of(client.get("/compensations/?show=all&state=stuck"))
+    assert "None like this" in text_of(client.get("/compensations/?mine=1"))
+    assert "None like this" in text_of(client.get("/compensations/?flow=nothing"))
+    assert run.reference in text_of(client.get(f"/compensations/?flow={run.flow.name}"))
+    assert "1 compensation needs a person" in text_of(client.get("/"))
+    assert '<b class="hot">1</b>' in body_of(client.get("/agents/"))
+    [told] = stuck_compensations(datetime.now(UTC) + timedelta(minutes=42))
+    assert (told.reference, told.flow_id, told.environment_id) == (run.reference, run.flow_id, run.environment_id)
+    assert told.age >= timedelta(minutes=42)
+    assert "no queue takes it" in told.why
+
+    lines = list(reader(b"".join(client.get("/compensations/csv?show=open").streaming_content).decode().splitlines()))
+    assert [row[0] for row in lines] == ["reference", fine.reference, run.reference]
+    skip_step(run.steps.select_related("compensation__flow").get(), by=ROOT, reason="gone")
+    assert stuck_compensations(datetime.now(UTC)) == []
+
+
+def test_tasks_stand_with_whom_they_are_for_the_overdue_first(line):
+    runs = [proposed("stock", text=TASK) for _ in range(3)]
+    for run in runs:
+        start(run, by=ROOT)
+        work_on(run.pk)
+    late = runs[2].steps.get()
+    CompensationStep.objects.filter(pk=late.pk).update(due_at=datetime.now(UTC) - timedelta(hours=1), assignee="ops")
+    client = signed_in("ops", Role.OPERATOR)
+
+    page = client.get("/compensations/?show=tasks")
+    places = [body_of(page).index(f"/compensations/{one.reference}/") for one in (runs[2], runs[0], runs[1])]
+    assert places == sorted(places)
+    assert text_of(page).count("overdue") == 1
+    assert runs[0].reference not in text_of(client.get("/compensations/?show=tasks&mine=1"))
+    assert runs[2].reference in text_of(client.get("/compensations/?show=tasks&mine=1"))
+    assert runs[2].reference in text_of(client.get("/compensations/"))
+    assert runs[0].reference not in text_of(client.get("/compensations/"))
+    assert "release 4711-" in text_of(client.get(of(runs[0])))
+
+
+def test_metrics_tell_states_and_the_age_of_the_oldest_that_needs_a_person(line):
+    run = stuck(line, "stock")
+    Compensation.objects.filter(pk=run.pk).update(state_at=datetime.now(UTC) - timedelta(minutes=42))
+
+    told = Client().get("/metrics").content.decode()
+
+    assert 'waybill_compensations{state="stuck"} 1.0' in told
+    assert 'waybill_compensations{state="running"} 0.0' in told
+    assert 'waybill_compensation_oldest_stuck_seconds{environment="production"} 252' in told
+
+
+# who may -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_viewer_looks_and_does_nothing(line):
+    run = stuck(line, "stock")
+    vic = signed_in("vic", Role.VIEWER)
+    page = vic.get(of(run))
+
+    assert "You may look" in text_of(page)
+    assert 'action="/compensations/' not in body_of(page)
+    for path in ("stop/", "resume/", "steps/1/skip/", "steps/1/assign/"):
+        assert vic.post(of(run, path), {"reason": "x"}).status_code == 403, path
+    assert vic.get(f"/compensations/new/?letter={run.dead_letter_id}").status_code == 403
+    run.refresh_from_db()
+    assert run.state == "stuck"
+
+
+def test_another_teams_compensation_does_not_exist_and_another_environments_switches_there(line):
+    run = stuck(line, "stock")
+    both = signed_in("both", Role.OPERATOR)
+    from console.identity.models import User
+
+    Membership.objects.create(
+        user=User.objects.get(username="both"), team=Team.objects.get(name="Order team"), environment=environment("staging"),
+        role=Role.OPERATOR,
+    )  # fmt: skip
+    both.post("/environment/", {"environment": "staging", "next": "/"})
+    assert both.get(of(run))["Location"].endswith("?environment=production")
+    there = Client()
+    there.force_login(person("there", Role.OPERATOR, slug="staging"))
+    assert there.get(of(run)).status_code == 404
+
+    Flow.objects.filter(pk=run.flow_id).update(team=Team.objects.create(name="Billing team"))
+    stranger = signed_in("stranger", Role.ADMINISTRATOR)
+    assert [stranger.get(of(run, one)).status_code for one in ("", "now/")] == [404, 404]
+    assert stranger.post(of(run, "steps/1/skip/"), {"reason": "x"}).status_code == 404
+    assert run.reference not in text_of(stranger.get("/compensations/?show=all"))
+    assert "need a person" not in text_of(stranger.get("/")).replace("needs", "need")
+    assert run.reference not in b"".join(stranger.get("/compensations/csv?show=all").streaming_content).decode()
+    assert stranger.get(f"/compensations/new/?letter={run.dead_letter_id}").status_code == 404
+
+
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7 }}'
+
+
+def test_no_text_of_a_book_a_receiver_or_a_person_becomes_markup(line):
+    text = BOOK.replace("title: stock reserved", f"title: '{HOSTILE}'").replace(
+        "title: release the articles of {order}", f"title: '{HOSTILE}'"
+    )
+    run = proposed("stock", text=text, ticket=HOSTILE[:90])
+    CompensationStep.objects.filter(compensation=run).update(detail=HOSTILE, assignee=HOSTILE[:140], state="failed")
+    Compensation.objects.filter(pk=run.pk).update(
+        state="stuck", why=HOSTILE, reason=HOSTILE, keys={"order_no": HOSTILE}, already=[{"title": HOSTILE, "by": "C-1"}],
+        late=[{"step": HOSTILE, "event": HOSTILE, "at": HOSTILE, "answer": ""}],
+    )  # fmt: skip
+    client = signed_in("ops", Role.OPERATOR)
+
+    addresses = [of(run), "/compensations/", "/compensations/?show=open", f"/dead-letters/{run.dead_letter_id}/"]
+    addresses += [f"/messages/{run.message_uid}/", f"/j/{run.trace_id.hex}", f"/compensations/new/?letter={run.dead_letter_id}"]  # fmt: skip
+    for address in addresses:
+        page = client.get(address)
+        assert page.status_code == 200, address
+        assert "<img src=x" not in body_of(page), address
+        assert "<script>alert" not in body_of(page), address
