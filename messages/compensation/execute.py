@@ -25,7 +25,7 @@ from messages.compensation.due import Waits, next_look
 from messages.compensation.looking import look_at, unanswered
 from messages.compensation.seats import Seats, seated
 from messages.compensation.sending import send_step
-from messages.compensation.services import close_target, move, move_step, release_letter, who_has
+from messages.compensation.services import close_target, is_taken, move, move_step, release_letter, who_has
 from messages.compensation.settling import LEASE_S, settle
 from messages.compensation.states import BEGUN, end_of
 from messages.compensation.turns import Standing, Turn, whose_turn
@@ -115,8 +115,8 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
     undos = {step.name: step.undo for step in book.steps if step.undo}
     _take_over_lost(run, steps, undos)
     seen = look_at(run, steps, book)
-    if run.state == "stuck" and seen.proved:
-        move(run, "resume", by=SYSTEM, why=f"{seen.proved[0].undo_title}: {seen.proved[0].detail}")
+    if run.state == "stuck" and (why := _why_unstuck(run, steps, undos)):
+        move(run, "resume", by=SYSTEM, why=why)
     if run.state == "stopped":
         release_letter(run)  # which waited for what a worker had
     if run.state != "running":
@@ -161,6 +161,17 @@ def _turn_of(run: Compensation, steps: Sequence[CompensationStep], undos: dict[s
         Standing(name=step.name, state=step.state, after=step.after, overdue=_is_overdue(step, undos)) for step in steps
     ]
     return whose_turn(standing, go_on=run.on_failure == Compensation.OnFailure.CONTINUE)
+
+
+def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> str:
+    """Return what lets it go on by itself, in words: a proof that came late, a worker that came back; "" when a person still has to decide."""
+    turn = _turn_of(run, steps, undos)
+    if turn.kind == "stick" or (turn.kind == "end" and unanswered(run)):
+        return ""
+    if turn.kind == "go" and is_taken(steps[turn.at]):
+        return ""
+    settled = [step for step in steps if step.state in ("done", "sent")]
+    return f"“{settled[-1].undo_title}”: {settled[-1].detail}"[:1000] if settled else "no step needs a person any more"
 
 
 def _is_overdue(step: CompensationStep, undos: dict[str, Undo]) -> bool:

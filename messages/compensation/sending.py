@@ -93,17 +93,24 @@ def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:
                 return Answer(kind="refused", detail="its connection lives with an agent, which sends replays only")
             if line.connector is None:
                 return Answer(kind="refused", detail=line.refusal)
-            _record_send(run, step)
             if held := why_withheld(run, step, undo):
+                return Answer(kind="withheld", detail=held)
+            _record_send(run, step)
+            if held := why_withheld(run, step, undo):  # the recording may have waited
                 return Answer(kind="withheld", detail=held)
             return _publish(line, message, undo)
     except (OperationalError, InterfaceError) as error:
         return _not_asked(error)
 
 
+def _let_go_of_broken_line() -> None:
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
 def _not_asked(error: Exception) -> Answer:
     """Return that nothing has left, because the database was in trouble before."""
-    connection.close_if_unusable_or_obsolete()  # else the mark would meet the same broken line
+    _let_go_of_broken_line()  # else the mark would meet the same broken line
     return Answer(kind="not_sent", detail=f"nothing was sent, the database said: {' '.join(str(error).split())[:300]}")
 
 
@@ -186,4 +193,4 @@ def _record_send(run: Compensation, step: CompensationStep) -> None:
         write_own_events(run.environment_id, [event], new=step.attempt == 1)
     except Exception:
         log.exception("compensation_event_not_stored", step=str(step.pk))
-        connection.close_if_unusable_or_obsolete()
+        _let_go_of_broken_line()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Forbidden, Invalid
@@ -304,10 +304,19 @@ def _act(step: CompensationStep, happening: str, *, by: Actor, reason: str, **va
     return moved
 
 
+def is_taken(step: CompensationStep) -> bool:
+    """Whether a step of the same key in another compensation took, or may have taken, effect."""
+    return _of_same_key(step).exists()
+
+
+def _of_same_key(step: CompensationStep) -> QuerySet[CompensationStep]:
+    rows = CompensationStep.objects.filter(idempotency_key=step.idempotency_key, state__in=sorted(TOOK_EFFECT))
+    return rows.exclude(pk=step.pk)
+
+
 def who_has(step: CompensationStep) -> str:
     """Return the reference of the other compensation whose step of the same key took, or may have taken, effect."""
-    rows = CompensationStep.objects.filter(idempotency_key=step.idempotency_key, state__in=sorted(TOOK_EFFECT))
-    other = rows.exclude(pk=step.pk).values_list("compensation_id", flat=True).first()
+    other = _of_same_key(step).values_list("compensation_id", flat=True).first()
     return f"C-{other}" if other else "another compensation"
 
 
