@@ -9,7 +9,7 @@ from messages.compensation.execute import work_on
 from messages.compensation.proposing import propose, target_of_letter
 from messages.compensation.services import start
 from messages.connectors.memory import QUEUES
-from messages.models import Compensation, CompensationStep, Connection, DeadLetter
+from messages.models import Compensation, CompensationStep, Connection, DeadLetter, Event
 from tests.compensation.orders import proposed
 from tests.factories import ROOT, agent_key, event, push
 
@@ -67,3 +67,8 @@ def told(run: Compensation, system: str, destination: str, *, at: datetime | Non
     } | changes  # fmt: skip
     answer = push("/ingest/v1/events", {"events": [event(**fields)]}, key=agent_key("estate")).json()
     assert answer["rejected"] == [], answer
+
+
+def refund_told(step: CompensationStep) -> bool:
+    """Whether the payment system told of a refund in the trace of this step's call already."""
+    return Event.objects.filter(trace_id=step.trace_id, agent_id__isnull=False).exists()
