@@ -261,6 +261,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "DeadLetterStateEnum": "messages.models.DeadLetter.State",
         "PlanStateEnum": "messages.plans.states.STATES",
+        "CompensationStateEnum": "messages.compensation.states.STATES",
+        "CompensationStepStateEnum": "messages.compensation.states.STEP_STATES",
         "ReplayStateEnum": "messages.models.Replay.State",
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",

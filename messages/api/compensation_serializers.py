@@ -37,7 +37,7 @@ class ProposeIn(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField(default=False, help_text="Say what would be undone and keep nothing.")
 
 
-class StartIn(serializers.Serializer[Any]):
+class CompensationStartIn(serializers.Serializer[Any]):
     """Now, when nothing is said."""
 
     undo_s = serializers.IntegerField(
@@ -45,7 +45,7 @@ class StartIn(serializers.Serializer[Any]):
     )
 
 
-class AssignIn(serializers.Serializer[Any]):
+class StepAssignIn(serializers.Serializer[Any]):
     """Who does it, and until when; empty and null: nobody, no time."""
 
     assignee = serializers.CharField(max_length=150, allow_blank=True, required=False, default="")
@@ -87,7 +87,7 @@ class ListedCompensationOut(serializers.Serializer[Any]):
         return heading_of(line.run)
 
 
-class StepOut(serializers.Serializer[Any]):
+class CompensationStepOut(serializers.Serializer[Any]):
     """One completed step and what undoes it, `step` from 1 in the order of undoing. What it sends is at `action`."""
 
     step = serializers.IntegerField(source="ordinal")
@@ -126,7 +126,7 @@ class StepOut(serializers.Serializer[Any]):
         return step_actions(step.compensation, step) if self.context.get("may_act") else []
 
 
-class TaskOut(StepOut):
+class TaskOut(CompensationStepOut):
     """A step that waits for a person, and of which compensation."""
 
     compensation = serializers.CharField(source="compensation.reference")
@@ -268,10 +268,10 @@ def _whole(run: Compensation, steps: Sequence[CompensationStep], *, by: Actor, n
 
 
 def tell_steps(run: Compensation, steps: Sequence[CompensationStep], *, by: Actor) -> Any:
-    """Return steps as StepOut describes them."""
+    """Return steps as CompensationStepOut describes them."""
     for step in steps:
         step.compensation = run
-    return StepOut(steps, many=True, context={"may_act": can_compensate(by, run.flow)}).data
+    return CompensationStepOut(steps, many=True, context={"may_act": can_compensate(by, run.flow)}).data
 
 
 def tell_action(shown: ShownAction) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from messages.access import get_visible_dead_letter, get_visible_message
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View, validated
 from messages.api.compensation_serializers import (
     ActionOut,
-    AssignIn,
     CompensationOut,
+    CompensationStartIn,
+    CompensationStepOut,
     DryRunOut,
     LateIn,
     ListedCompensationOut,
     ProposeIn,
-    StartIn,
-    StepOut,
+    StepAssignIn,
     TaskOut,
     tell,
     tell_action,
@@ -62,7 +62,7 @@ TASKS = inline_serializer(
     "CompensationTaskList", {"results": TaskOut(many=True), "next": serializers.URLField(allow_null=True)}
 )
 STEPS = inline_serializer(
-    "CompensationStepList", {"results": StepOut(many=True), "next": serializers.URLField(allow_null=True)}
+    "CompensationStepList", {"results": CompensationStepOut(many=True), "next": serializers.URLField(allow_null=True)}
 )
 TRUE = ("1", "true", "yes")
 
@@ -201,10 +201,10 @@ def _verb(name: str, takes: type[serializers.Serializer[Any]] | None, status: in
 
 
 class StartCompensation(OnCompensation):
-    @_verb("start", StartIn, 202)
+    @_verb("start", CompensationStartIn, 202)
     def post(self, request: Request, reference: str) -> Response:
         """Accept it for execution. What became of it is told by its address: accepted is not undone."""
-        said = validated(StartIn, request.data)
+        said = validated(CompensationStartIn, request.data)
         return self.act(reference, lambda run: services.start(run, by=self.actor, undo_s=said["undo_s"]), status=202)
 
 
@@ -280,7 +280,7 @@ class AnswerLateEvent(OnCompensation):
 
 def _step_verb(name: str, takes: type[serializers.Serializer[Any]]) -> Any:
     return extend_schema(
-        operation_id=f"{name}_compensation_step", parameters=[IDEMPOTENCY_KEY], request=takes, responses={200: StepOut, **CONFLICTS}
+        operation_id=f"{name}_compensation_step", parameters=[IDEMPOTENCY_KEY], request=takes, responses={200: CompensationStepOut, **CONFLICTS}
     )  # fmt: skip
 
 
@@ -309,10 +309,10 @@ class MarkStep(OnCompensation):
 
 
 class AssignStep(OnCompensation):
-    @_step_verb("assign", AssignIn)
+    @_step_verb("assign", StepAssignIn)
     def post(self, request: Request, reference: str, ordinal: int) -> Response:
         """Say who does it, and until when."""
-        said = validated(AssignIn, request.data)
+        said = validated(StepAssignIn, request.data)
         return self.act_on_step(reference, ordinal, lambda step: services.assign_step(step, by=self.actor, **said))
 
 

@@ -3,6 +3,8 @@
 All state is rows. Any number of workers may call this at any time: who has the compensation's row acts, the others leave it. At least once,
 said out loud: a worker that dies between sending and marking leaves `sending` behind. When its lease ends the step is sent again with the
 same idempotency key where the book says that the receiver knows it, else it is `unknown`, and a person decides.
+
+Locks are taken in one order: the compensation, its steps, its dead letter, its message. Seats (seats.py) are only tried, never waited for.
 """
 
 from __future__ import annotations
@@ -13,26 +15,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
+from console.core.errors import ConsoleError
 from console.identity.actor import SYSTEM
 from messages.compensation.book import Undo
 from messages.compensation.books import read_book
-from messages.compensation.journey import events_of
-from messages.compensation.matching import Happened, is_match
-from messages.compensation.proposing import target_of
-from messages.compensation.sending import Answer, send_step
-from messages.compensation.services import CompensationState, close_target, move, move_step, release_letter
-from messages.compensation.states import end_of
-from messages.compensation.turns import Standing, whose_turn
+from messages.compensation.due import Waits, next_look
+from messages.compensation.looking import look_at, unanswered
+from messages.compensation.seats import Seats, seated
+from messages.compensation.sending import send_step
+from messages.compensation.services import close_target, is_taken, move, move_step, release_letter, who_has
+from messages.compensation.settling import LEASE_S, settle
+from messages.compensation.states import BEGUN, end_of
+from messages.compensation.turns import Standing, Turn, whose_turn
 from messages.models import Compensation, CompensationStep
 from messages.plans.stops import why_flow_stopped
 
 log = structlog.get_logger(__name__)
-LEASE_S = 150  # a call takes a minute at most, and the connection to its receiver another
-LOOK_S = 2.0  # at a journey for proofs, at most so often
-WORKS_S = 20.0  # then another compensation has its turn
+WORKS_S = 10.0  # then another compensation has its turn
+SWEEP_S = (
+    20.0  # what is not begun by then waits for the next sweep: a task is killed after two minutes, and a call takes one
+)
 AT_ONCE = 200  # compensations of one sweep
+AGAIN_S = 60  # after one could not be advanced: those behind it must not wait for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,42 +50,89 @@ class Claimed:
     undo: Undo
 
 
-def work_on(pk: int) -> int:
+def work_on(pk: int, seats: Seats | None = None) -> int:
     """Do what is to be done for one compensation now; return how many steps were sent. May be called twice at once."""
+    if seats is None:
+        with seated() as own:
+            return work_on(pk, own)
     sent, until = 0, time.monotonic() + WORKS_S
-    while time.monotonic() < until and (claimed := advance(pk)) is not None:
-        settle(claimed, send_step(claimed.run, claimed.step, claimed.undo))
+    while time.monotonic() < until and (claimed := advance(pk, seats)) is not None:
+        settle(claimed.step, claimed.undo, send_step(claimed.run, claimed.step, claimed.undo))
         sent += 1
     return sent
 
 
 def work_on_all() -> int:
-    """Look at every compensation that runs; return how many steps were sent."""
-    due = Compensation.objects.filter(state="running", begins_at__lte=datetime.now(UTC)).order_by("looked_at", "pk")
-    sent = 0
-    for pk in due.values_list("pk", flat=True)[:AT_ONCE]:
-        try:
-            sent += work_on(pk)
-        except OperationalError:
-            raise  # of all alike: the next tick
-        except Exception:
-            log.exception("compensation_not_advanced", compensation=pk)  # the others must not wait for this one
+    """Look at every compensation that is due, who waits longest first; return how many steps were sent."""
+    due = Compensation.objects.filter(due_at__lte=datetime.now(UTC)).order_by("due_at", "pk")
+    sent, until = 0, time.monotonic() + SWEEP_S
+    with seated() as seats:
+        for pk in due.values_list("pk", flat=True)[:AT_ONCE]:
+            if time.monotonic() > until:
+                break
+            try:
+                sent += work_on(pk, seats)
+            except Exception as error:
+                log.exception("compensation_not_advanced", compensation=pk)
+                _put_off(pk, error)
     return sent
 
 
+def _put_off(pk: int, error: Exception) -> None:
+    """Have the others their turn before it; a database that is away has all of them wait for the next tick."""
+    try:
+        later = datetime.now(UTC) + timedelta(seconds=AGAIN_S)
+        Compensation.objects.filter(pk=pk, due_at__isnull=False).update(due_at=later)
+    except DatabaseError:
+        raise error from None
+
+
 @transaction.atomic
-def advance(pk: int) -> Claimed | None:
-    """Prove, hand over tasks, stick or end it as its steps say; return the step that is to be sent now, claimed."""
+def advance(pk: int, seats: Seats | None = None) -> Claimed | None:
+    """Prove, hand over tasks, stick or end it as its steps say; return the step that is to be sent now, claimed.
+
+    seats  of this worker; None: it needs none.
+    What is paused, stuck or ended is looked at too: what was lost, proofs, what completed late.
+    """
     run = _held_by_us(pk)
-    if run is None or run.state != "running" or run.begins_at is None or run.begins_at > datetime.now(UTC):
+    if run is None or run.begins_at is None or run.state in ("proposed", "approved"):
         return None
-    if why_flow_stopped(run.flow):
+    waits = Waits()
+    claimed = _advanced(run, seats, waits) if run.begins_at <= datetime.now(UTC) else None
+    due_at = next_look(run, waits, datetime.now(UTC))
+    Compensation.objects.filter(pk=pk).update(due_at=due_at)
+    return claimed
+
+
+def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed | None:
+    try:
+        book = read_book(run.book)
+    except ConsoleError as error:
+        if run.state == "running":
+            move(run, "stick", by=SYSTEM, why=f"its book cannot be read: {error}")
         return None
-    undos = {step.name: step.undo for step in read_book(run.book).steps if step.undo}
     steps = list(run.steps.select_related("connection").order_by("ordinal"))  # type: ignore[attr-defined]
-    _take_over_lost(steps, undos)
-    _look_for_proofs(run, steps, undos)
-    return _next(run, steps, undos)
+    undos = {step.name: step.undo for step in book.steps if step.undo}
+    _take_over_lost(run, steps, undos)
+    seen = look_at(run, steps, book)
+    if run.state == "stuck" and (why := _why_unstuck(run, steps, undos)):
+        move(run, "resume", by=SYSTEM, why=why)
+    if run.state == "stopped":
+        release_letter(run)  # which waited for what a worker had
+    if run.state != "running":
+        return None
+    turn = _turn_of(run, steps, undos)
+    if turn.kind == "end" and not seen.whole:  # nothing may complete between the last look and the end
+        seen = look_at(run, steps, book, whole=True)
+    if turn.kind == "go":
+        return _claimed(run, steps[turn.at], undos[steps[turn.at].name], seats, waits)
+    if turn.kind == "wait":
+        waits.for_proof = any(step.state == "sent" for step in steps)
+    if turn.kind == "stick":
+        move(run, "stick", by=SYSTEM, why=_why_stuck(steps[turn.at]))
+    if turn.kind == "end":
+        _end(run, steps, too_large=seen.too_large)
+    return None
 
 
 def _held_by_us(pk: int) -> Compensation | None:
@@ -88,64 +141,37 @@ def _held_by_us(pk: int) -> Compensation | None:
     return found.filter(pk=pk).first()
 
 
-def _take_over_lost(steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> None:
+def _take_over_lost(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> None:
     """Say of what a worker lost that it is unknown; what may be sent again is claimed again in its turn."""
     for step in steps:
         lost = step.state == "sending" and step.lease_until is not None and step.lease_until < datetime.now(UTC)
-        if lost and not _may_repeat(step, undos[step.name]):
+        waits_for_its_turn = run.state in BEGUN and _may_repeat(step, undos)
+        if lost and not waits_for_its_turn:
             words = "the worker was lost between send and mark: it may or may not have been done"
             move_step(step, "lose", under=step.attempt, detail=words)
 
 
-def _may_repeat(step: CompensationStep, undo: Undo) -> bool:
-    return undo.repeatable and step.tries <= undo.retries
+def _may_repeat(step: CompensationStep, undos: dict[str, Undo]) -> bool:
+    undo = undos.get(step.name)
+    return undo is not None and undo.repeatable and step.tries <= undo.retries
 
 
-def _look_for_proofs(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> None:
-    """Mark as done what the receivers' own events prove; each event proves one step."""
-    waiting = [step for step in steps if step.state in ("sent", "unknown") and undos[step.name].proof]
-    if not waiting:
-        return
-    now = datetime.now(UTC)
-    if run.looked_at is not None and now - run.looked_at < timedelta(seconds=LOOK_S):
-        return
-    Compensation.objects.filter(pk=run.pk).update(looked_at=now)
-    used: set[object] = {step.proof_event_id for step in steps}
-    events = sorted(events_of(target_of(run)), key=lambda event: event.at)
-    for step in waiting:
-        proof = _proof_of(step, undos[step.name], events, used)
-        if proof is not None:
-            used.add(proof.id)
-            tie = "trace" if proof.trace_id == step.trace_id else "journey"
-            move_step(
-                step, "done", detail=f"proved by {proof.system}", finished_at=now,
-                proof_event_at=proof.at, proof_event_id=proof.id, proof_tie=tie,
-            )  # fmt: skip
-
-
-def _proof_of(step: CompensationStep, undo: Undo, events: Sequence[Happened], used: set[object]) -> Happened | None:
-    """Return the event that proves the step: one of its own call's trace, else the first that came after it was sent."""
-    assert undo.proof is not None
-    since = step.sent_at or step.event_at
-    fitting = [one for one in events if one.id not in used and one.at > since and is_match(undo.proof, one)]
-    own = [one for one in fitting if one.trace_id == step.trace_id]
-    return next(iter(own or fitting), None)
-
-
-def _next(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> Claimed | None:
-    """Return the step whose turn it is, claimed; end or stick the run when there is none, and nothing is under way."""
+def _turn_of(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> Turn:
     standing = [
         Standing(name=step.name, state=step.state, after=step.after, overdue=_is_overdue(step, undos)) for step in steps
     ]
-    turn = whose_turn(standing, go_on=run.on_failure == Compensation.OnFailure.CONTINUE)
-    if turn.kind == "go":
-        step = steps[turn.at]
-        return _claimed(run, step, undos[step.name])
-    if turn.kind == "stick":
-        move(run, "stick", by=SYSTEM, why=_why_stuck(steps[turn.at]))
-    if turn.kind == "end":
-        _end(run, steps)
-    return None
+    return whose_turn(standing, go_on=run.on_failure == Compensation.OnFailure.CONTINUE)
+
+
+def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> str:
+    """Return what lets it go on by itself, in words: a proof that came late, a worker that came back; "" when a person still has to decide."""
+    turn = _turn_of(run, steps, undos)
+    if turn.kind == "stick" or (turn.kind == "end" and unanswered(run)):
+        return ""
+    if turn.kind == "go" and is_taken(steps[turn.at]):
+        return ""
+    settled = [step for step in steps if step.state in ("done", "sent")]
+    return f"“{settled[-1].undo_title}”: {settled[-1].detail}"[:1000] if settled else "no step needs a person any more"
 
 
 def _is_overdue(step: CompensationStep, undos: dict[str, Undo]) -> bool:
@@ -156,32 +182,47 @@ def _is_overdue(step: CompensationStep, undos: dict[str, Undo]) -> bool:
     return datetime.now(UTC) - since > timedelta(seconds=undos[step.name].proof_within_s)
 
 
-def _claimed(run: Compensation, step: CompensationStep, undo: Undo) -> Claimed | None:
+def _claimed(
+    run: Compensation, step: CompensationStep, undo: Undo, seats: Seats | None, waits: Waits
+) -> Claimed | None:
+    """Claim the step whose turn it is; None when it is not to be sent just now, and then in `waits` until when."""
     now = datetime.now(UTC)
-    if step.state == "sending":
-        if step.lease_until and step.lease_until >= now:
-            return None
-    elif undo.manual is not None:
+    if step.state == "sending" and step.lease_until and step.lease_until >= now:
+        waits.until = step.lease_until
+        return None
+    if undo.manual is not None:
         move_step(
             step, "hand_over", assignee=step.assignee or undo.manual.assignee,
             due_at=step.due_at or now + timedelta(minutes=undo.manual.due_minutes),
         )  # fmt: skip
         return None
-    elif step.not_before is not None and step.not_before > now:
+    waits.until = _held_until(step, now)
+    if waits.until is not None:
         return None
+    if why_flow_stopped(run.flow) or (seats and step.connection_id and not seats.take(step.connection_id)):
+        waits.for_others = True
+        return None
+    lease_until = now + timedelta(seconds=LEASE_S)
     try:
         with transaction.atomic():
             move_step(
                 step, "claim", under=step.attempt, attempt=step.attempt + 1, tries=step.tries + 1,
-                lease_until=now + timedelta(seconds=LEASE_S), sent_at=step.sent_at or now, not_before=None,
+                lease_until=lease_until, sent_at=step.sent_at or now, not_before=None,
             )  # fmt: skip
     except IntegrityError:  # another compensation has, or had, a step of this key
-        CompensationStep.objects.filter(pk=step.pk).update(
-            problem="another compensation may have undone it: look there"
+        move(
+            run, "stick", by=SYSTEM, why=f"“{step.undo_title}”: {who_has(step)} may have undone it, or has: look there"
         )
-        move(run, "stick", by=SYSTEM, why=f"{step.title}: another compensation may have undone it")
         return None
+    waits.until = lease_until
     return Claimed(run=run, step=step, undo=undo)
+
+
+def _held_until(step: CompensationStep, now: datetime) -> datetime | None:
+    """Return until when the step waits, or its receiver is left alone; None when it may be sent now."""
+    line = step.connection
+    held = [step.not_before, line.not_before if line else None, line.undo_not_before if line else None]
+    return max((one for one in held if one is not None and one > now), default=None)
 
 
 def _why_stuck(step: CompensationStep) -> str:
@@ -192,27 +233,16 @@ def _why_stuck(step: CompensationStep) -> str:
     return words.get(step.state, f"“{step.undo_title}” failed: {step.detail}")[:1000]
 
 
-def _end(run: Compensation, steps: Sequence[CompensationStep]) -> None:
-    happening = end_of(step.state for step in steps)
-    move(run, happening, by=SYSTEM, finished_at=datetime.now(UTC))
+def _end(run: Compensation, steps: Sequence[CompensationStep], *, too_large: bool) -> None:
+    """End it, unless something completed late of which nobody has said what becomes of it."""
+    if late := unanswered(run):
+        titles = ", ".join(one["title"] for one in late)
+        move(run, "stick", by=SYSTEM, why=f"{titles}: that completed since the start. Say whether it is undone too")
+        return
+    happening = end_of((step.state for step in steps), left=any(one["answer"] == "leave" for one in run.late))
+    why = "its journey has grown too large to look for what completed late" if too_large else ""
+    move(run, happening, by=SYSTEM, why=why, finished_at=datetime.now(UTC))
     if happening == "finish":
         close_target(run)
     else:
         release_letter(run)
-
-
-def settle(claimed: Claimed, answer: Answer) -> None:
-    """Write down what became of a step, unless somebody else has it now."""
-    step, now = claimed.step, datetime.now(UTC)
-    values: dict[str, object] = {"detail": answer.detail.replace("\x00", "")[:1000], "under": step.attempt}
-    happening = answer.leads_to(claimed.undo, step.tries)
-    if happening == "put_back":
-        values["not_before"] = now + timedelta(seconds=answer.wait_s(step.tries))
-    if happening in ("answer", "done"):
-        values["answered_at"] = now
-    if happening == "done":
-        values["finished_at"] = now
-    try:
-        move_step(step, happening, **values)  # type: ignore[arg-type]
-    except CompensationState:
-        log.warning("compensation_step_not_marked", step=str(step.pk), attempt=step.attempt, became=happening)

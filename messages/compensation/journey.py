@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from console.core.errors import Invalid
 from console.identity.actor import SYSTEM
 from messages.compensation.inputs import Part
 from messages.compensation.matching import Completed, Happened
+from messages.journeys.gather import any_of
 from messages.journeys.queries import journey_of_dead_letter, journey_of_message
 from messages.journeys.stitch import Journey
-from messages.models import DeadLetter, Message
+from messages.models import DeadLetter, Event, Message, TraceLink
 from messages.payloads.queries import stored_contents
 from messages.payloads.seal import Content, PayloadUnreadable
 
 OURS = "waybill"  # the system of the console's own sends
+CLOCKS_OFF = timedelta(days=1)
+MOST_OF_CALLS = 500
 
 
 class TooLarge(Invalid):
@@ -39,24 +44,46 @@ def events_of(target: Target) -> list[Happened]:
         raise TooLarge(
             f"its journey has {journey.total:,} events, more than are looked through: compensate the messages in it one by one"
         )
-    return [
-        Happened(
-            id=step.event.id,
-            at=step.event.occurred_at,
-            system=step.system,
-            operation=step.event.operation,
-            outcome=step.event.outcome,
-            destination=step.event.destination or "",
-            name=step.event.name,
-            attributes=step.event.attributes,
-            keys=step.event.keys,
-            owner=step.event.message_uid or (step.event.trace_id, step.event.span_id),
-            trace_id=step.event.trace_id,
-            payload_on=step.event.payload_on,
-        )
-        for step in journey.steps
-        if step.system != OURS
-    ]
+    return [_happened(step.event, step.system) for step in journey.steps if step.system != OURS]
+
+
+def _happened(event: Event, system: str) -> Happened:
+    return Happened(
+        id=event.id,
+        at=event.occurred_at,
+        system=system,
+        operation=event.operation,
+        outcome=event.outcome,
+        destination=event.destination or "",
+        name=event.name,
+        attributes=event.attributes,
+        keys=event.keys,
+        owner=event.message_uid or (event.trace_id, event.span_id),
+        trace_id=event.trace_id,
+        payload_on=event.payload_on,
+    )
+
+
+def events_of_calls(
+    environment_id: int, traces: Collection[UUID], since: datetime
+) -> dict[UUID, list[tuple[Happened, str]]]:
+    """Return {trace of one of our calls: [(an event of it, or of a trace that links to it; trace, or link), the earliest first]}.
+
+    since  of the earliest of these calls: what lies more than a day before it is not looked at, however wrong a clock is.
+    """
+    if not traces:
+        return {}
+    near = {"environment_id": environment_id, "occurred_at__gte": since - CLOCKS_OFF}
+    rows = Event.objects.filter(agent_id__isnull=False, **near).select_related("system")
+    found: dict[UUID, list[tuple[Happened, str]]] = {trace: [] for trace in traces}
+    for event in rows.filter(any_of(Event, "trace_id", traces)).order_by("occurred_at", "id")[:MOST_OF_CALLS]:
+        if event.trace_id is not None:
+            found[event.trace_id].append((_happened(event, event.system.name), "trace"))
+    links = TraceLink.objects.filter(any_of(TraceLink, "linked_trace_id", traces), **near)
+    for link in links.order_by("occurred_at")[:MOST_OF_CALLS]:
+        same = rows.filter(trace_id=link.trace_id, occurred_at=link.occurred_at, span_id=link.span_id)
+        found[link.linked_trace_id] += [(_happened(event, event.system.name), "link") for event in same[:1]]
+    return found
 
 
 def _journey(target: Target) -> Journey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -64,26 +64,40 @@ def _is_value(value: Any, wanted: str) -> bool:
     return wanted in ("*", text)
 
 
-def completed_steps(book: Book, events: Iterable[Happened]) -> list[Completed]:
-    """Return every happening of every step of the book, in order of time: what was done twice is there twice."""
+def completed_steps(
+    book: Book, events: Iterable[Happened], *, known: Collection[UUID] = (), spent: Collection[UUID] = ()
+) -> list[Completed]:
+    """Return every happening of every step of the book, in order of time: what was done twice is there twice.
+
+    known  ids of events by which a compensation knows a happening already: an earlier event of the same owner that came late does not
+           make another one of it, with another idempotency key.
+    spent  ids of events that proved a step of a compensation: they say of no other happening that it was undone.
+    """
     ordered = sorted(events, key=lambda event: (event.at, event.id))
-    found = [one for step in book.steps for one in _of_step(step, ordered)]
+    found = [one for step in book.steps for one in _of_step(step, ordered, known, spent)]
     return sorted(found, key=lambda one: (one.proof.at, one.proof.id, one.step.name))
 
 
-def _of_step(step: BookStep, events: Sequence[Happened]) -> list[Completed]:
+def _of_step(
+    step: BookStep, events: Sequence[Happened], known: Collection[UUID], spent: Collection[UUID]
+) -> list[Completed]:
     first: dict[object, Happened] = {}
     for event in events:
-        if is_match(step.happened, event):
-            first.setdefault(event.owner, event)
-    undone = [event for event in events if step.undo and step.undo.proof and is_match(step.undo.proof, event)]
+        if is_match(step.happened, event) and (event.owner not in first or _is_known(event, first[event.owner], known)):
+            first[event.owner] = event
+    proof_of = step.undo.proof if step.undo else None
+    undone = [event for event in events if proof_of and event.id not in spent and is_match(proof_of, event)]
     found = []
-    for event in first.values():
+    for event in sorted(first.values(), key=lambda event: (event.at, event.id)):
         proof = next((one for one in undone if one.at > event.at), None)
         if proof is not None:
             undone.remove(proof)  # one refund undoes one payment
         found.append(Completed(step=step, proof=event, undone=proof))
     return found
+
+
+def _is_known(event: Happened, instead: Happened, known: Collection[UUID]) -> bool:
+    return event.id in known and instead.id not in known
 
 
 def in_order_of_undoing(completed: Sequence[Completed]) -> list[Completed]:

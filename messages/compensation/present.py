@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from messages.compensation.acting import step_actions
 from messages.compensation.actions import ShownAction
@@ -239,10 +239,7 @@ def _moment(text: str) -> datetime | None:
 
 def book_url(flow_id: int) -> str:
     """Return the page of a flow's compensation book."""
-    try:
-        return reverse("compensation-book", args=[flow_id])
-    except NoReverseMatch:
-        return reverse("flow", args=[flow_id])
+    return reverse("compensation-book", args=[flow_id])
 
 
 def failed_at(run: Compensation) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ from messages.compensation.matching import Completed, Happened, completed_steps,
 from messages.compensation.sealed import digest_of, sealed_action
 from messages.compensation.states import ENDED, TOOK_EFFECT, UNDONE
 from messages.dead_letters.services import check_reason
+from messages.journeys.gather import any_of
 from messages.models import (
     Compensation,
     CompensationBook,
@@ -82,9 +83,9 @@ def key_of(environment_id: int, event: Happened, step: str) -> UUID:
 
 def preview(environment: Environment, book: Book, target: Target, *, of: int | None = None) -> list[Proposed]:
     """Return what the book would undo for this message, in that order. Raises TooLarge. of: the compensation whose own steps do not count."""
-    completed = in_order_of_undoing(completed_steps(book, events_of(target)))
+    completed = in_order_of_undoing(completed_in(book, events_of(target)))
     own, named = parts_of(environment.pk, completed, target)
-    earlier = _earlier([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
+    earlier = earlier_of([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
     names = {one.step.undo.connection for one in completed if one.step.undo}
     connections = {one.name: one for one in Connection.objects.filter(environment=environment, name__in=names)}
     found = []
@@ -100,8 +101,8 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
         connection = connections.get(undo.connection)
         if state in TOOK_EFFECT:
             problem = f"{by} may have undone it: settle that step first"
-        elif undo.connection and connection is None:
-            problem = f"there is no connection {undo.connection} in {environment.slug}"
+        elif undo.connection:
+            problem = why_not_over(connection, undo, environment) or problem
         found.append(
             Proposed(
                 completed=one,
@@ -115,6 +116,35 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
     return found
 
 
+def completed_in(book: Book, events: Sequence[Happened]) -> list[Completed]:
+    """Return what completed in these events, each happening under the event by which a compensation knows it already, if one does."""
+    ids = [event.id for event in events]
+    rows = CompensationStep.objects.order_by()
+    known = set(rows.filter(any_of(CompensationStep, "event_id", ids)).values_list("event_id", flat=True))
+    return completed_steps(book, events, known=known, spent=spent_of(ids))
+
+
+def spent_of(events: Collection[UUID]) -> set[UUID]:
+    """Return which of these events proved a step of any compensation: each proves one."""
+    rows = CompensationStep.objects.order_by().filter(any_of(CompensationStep, "proof_event_id", events))
+    return {pk for pk in rows.values_list("proof_event_id", flat=True) if pk is not None}
+
+
+def why_not_over(connection: Connection | None, undo: Undo, environment: Environment) -> str:
+    """Return why this cannot be sent over its connection, in words; "" when it can."""
+    if connection is None:
+        return f"there is no connection {undo.connection} in {environment.slug}"
+    if connection.approved_at is None:
+        return f"the connection {connection.name} is not approved"
+    if connection.agent_id is not None:
+        return f"the connection {connection.name} lives with an agent, which sends replays only"
+    if undo.http and connection.kind != "http":
+        return f"the connection {connection.name} is no HTTP endpoint: say “message” in the book"
+    if undo.message and connection.kind == "http":
+        return f"the connection {connection.name} is an HTTP endpoint: say “http” in the book"
+    return ""
+
+
 def _action(undo: Undo, key: UUID, own: Any, named: Any) -> tuple[Action | None, str]:
     values, missing = read_inputs(undo.inputs, own, named)
     if missing:
@@ -125,7 +155,7 @@ def _action(undo: Undo, key: UUID, own: Any, named: Any) -> tuple[Action | None,
         return None, str(error)
 
 
-def _earlier(keys: Sequence[UUID], *, but: int | None) -> dict[UUID, tuple[str, str]]:
+def earlier_of(keys: Sequence[UUID], *, but: int | None) -> dict[UUID, tuple[str, str]]:
     """Return {key: (state, reference)} of the steps of other compensations that took, or may have taken, effect."""
     rows = CompensationStep.objects.filter(idempotency_key__in=keys, state__in=sorted(TOOK_EFFECT))
     rows = rows.exclude(compensation_id=but) if but else rows
@@ -291,6 +321,13 @@ def target_of(run: Compensation) -> Target:
         )
         message = (rows.filter(first_seen_on=run.message_on) if run.message_on else rows).first()
     return Target(message=message, letter=run.dead_letter)
+
+
+def target_after(run: Compensation) -> Target:
+    """Return what a new compensation is about when one has ended and something completed late: its letter, while that waits, and its message."""
+    target = target_of(run)
+    waits = target.letter is not None and target.letter.state in DeadLetter.WAITING
+    return target if waits or target.message is None else Target(message=target.message, letter=None)
 
 
 def target_of_letter(letter: DeadLetter) -> Target:

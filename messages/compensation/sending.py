@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
+from django.db import InterfaceError, OperationalError, connection
 
 from messages.compensation.book import Undo
 from messages.compensation.fill import Action
@@ -16,16 +17,20 @@ from messages.ingest.model import NewEvent
 from messages.ingest.writer import write_own_events
 from messages.models import Compensation, CompensationStep
 from messages.payloads.seal import PayloadUnreadable
-from messages.replay.holds import hold_connection
+from messages.plans.stops import why_flow_stopped
 from messages.replay.lines import Line, line_to
 
 log = structlog.get_logger(__name__)
 MOST_WAIT_S = 300
+HOLD_UNKNOWN_S = 30
+SPARE_S = 30  # what must be left of a lease, besides the time-out of the call, before anything is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What became of a call. done: taken; refused: a lasting no; not_sent: surely without effect; unknown: it may have had its effect."""
+    """What became of a call. done: taken; refused: a lasting no; not_sent: surely without effect; unknown: it may have had its effect;
+    withheld: it was not tried, because it may not be sent just now.
+    """
 
     kind: str
     detail: str
@@ -33,6 +38,8 @@ class Answer:
 
     def leads_to(self, undo: Undo, tries: int) -> str:
         """Return what happens to the step: its receiver's event is waited for where the book names one."""
+        if self.kind == "withheld":
+            return "put_back"
         again = tries <= undo.retries
         if self.kind == "done":
             return "answer" if undo.proof else "done"
@@ -44,7 +51,15 @@ class Answer:
 
     def wait_s(self, tries: int) -> int:
         """Return how long it waits before it is tried again: 2, 4, 8 … at most 300 s, and as long as the receiver asks."""
-        return max(min(MOST_WAIT_S, 2**tries), self.retry_after_s or 0)
+        return 1 if self.kind == "withheld" else max(min(MOST_WAIT_S, 2**tries), self.retry_after_s or 0)
+
+    def hold_s(self, tries: int) -> int:
+        """Return how long other compensations leave this connection alone: each call into a receiver that does not answer costs a worker
+        its time, and perhaps a person theirs. Replays have their own way of waiting.
+        """
+        if self.kind == "unknown":
+            return HOLD_UNKNOWN_S
+        return min(HOLD_UNKNOWN_S, 2**tries) if self.kind == "not_sent" else 0
 
 
 def answer_of(published: Published) -> Answer:
@@ -64,19 +79,64 @@ def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:
     if step.connection_id is None:
         return Answer(kind="refused", detail="its connection is not there any more")
     try:
-        action = opened_action(step, run.environment_id)
+        message = _outgoing(run, step, opened_action(step, run.environment_id))
     except PayloadUnreadable as error:
         return Answer(kind="refused", detail=str(error))
-    with line_to(step.connection_id) as line:
-        if line is None:
-            return Answer(kind="refused", detail="its connection lives with an agent, which sends replays only")
-        if line.connector is None:
-            return Answer(kind="refused", detail=line.refusal)
-        _record_send(run, step)
-        answer = _publish(line, _outgoing(run, step, action), undo)
-    if answer.retry_after_s:
-        hold_connection(step.connection_id, answer.retry_after_s)
-    return answer
+    except (OperationalError, InterfaceError) as error:
+        return _not_asked(error)
+    except Exception as error:  # odd content must end in a state with words, not in a loop
+        log.exception("compensation_step_not_made", step=str(step.pk))
+        return Answer(kind="refused", detail=f"what it sends cannot be made: {type(error).__name__}")
+    try:
+        with line_to(step.connection_id) as line:
+            if line is None:
+                return Answer(kind="refused", detail="its connection lives with an agent, which sends replays only")
+            if line.connector is None:
+                return Answer(kind="refused", detail=line.refusal)
+            if held := why_withheld(run, step, undo):
+                return Answer(kind="withheld", detail=held)
+            _record_send(run, step)
+            if held := why_withheld(run, step, undo):  # the recording may have waited
+                return Answer(kind="withheld", detail=held)
+            return _publish(line, message, undo)
+    except (OperationalError, InterfaceError) as error:
+        return _not_asked(error)
+
+
+def _let_go_of_broken_line() -> None:
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def _not_asked(error: Exception) -> Answer:
+    """Return that nothing has left, because the database was in trouble before."""
+    _let_go_of_broken_line()  # else the mark would meet the same broken line
+    return Answer(kind="not_sent", detail=f"nothing was sent, the database said: {' '.join(str(error).split())[:300]}")
+
+
+STILL_OURS = """
+SELECT s.state = 'sending' AND s.attempt = %s AND s.lease_until > now() + make_interval(secs => %s), r.state,
+       coalesce(c.not_before > now(), false)
+FROM messaging_compensationstep s JOIN messaging_compensation r ON r.id = s.compensation_id
+LEFT JOIN messaging_connection c ON c.id = s.connection_id WHERE s.id = %s
+"""
+
+
+def why_withheld(run: Compensation, step: CompensationStep, undo: Undo) -> str:
+    """Look a last time, and return why this must not be sent now, in words: a worker that slept since its claim must not send beside the
+    one that took over, and somebody may have paused or stopped it meanwhile.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(STILL_OURS, [step.attempt, undo.timeout_s + SPARE_S, step.pk])
+        ours, state, held = cursor.fetchone() or (False, "", False)
+    if not ours:
+        return "nothing was sent: the worker was held up until its lease was nearly over"
+    if state != "running":
+        return f"nothing was sent: {run.reference} was {state} meanwhile"
+    if held:
+        return "nothing was sent: its receiver asks to be left alone"
+    stopped = why_flow_stopped(run.flow)
+    return f"nothing was sent: {stopped}" if stopped else ""
 
 
 def _publish(line: Line, message: Outgoing, undo: Undo) -> Answer:
@@ -133,3 +193,4 @@ def _record_send(run: Compensation, step: CompensationStep) -> None:
         write_own_events(run.environment_id, [event], new=step.attempt == 1)
     except Exception:
         log.exception("compensation_event_not_stored", step=str(step.pk))
+        _let_go_of_broken_line()

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Forbidden, Invalid
@@ -27,13 +28,14 @@ from messages.compensation.proposing import (
     why_approval,
     write_steps,
 )
-from messages.compensation.states import BEGUN, ENDED, STEP_TRANSITIONS, next_state
+from messages.compensation.states import BEGUN, ENDED, OPEN_ENDED, STEP_TRANSITIONS, TOOK_EFFECT, next_state
 from messages.dead_letters.services import NotOpen, check_reason
 from messages.ingest import messages_sql
 from messages.ingest.status import COMPENSATED
-from messages.models import Compensation, CompensationStep, DeadLetter
+from messages.models import Compensation, CompensationStep, Connection, DeadLetter, Replay
 
 UNDO_S = 10
+UNDER_WAY = ("queued", "sending", "sent", "confirmed")  # of a replay
 
 
 class CompensationState(Conflict):
@@ -73,7 +75,7 @@ def look_again(run: Compensation, *, by: Actor) -> Compensation:
     Raises Forbidden, CompensationState, NoBook, NothingToUndo, TooLarge.
     """
     check_can_compensate(by, run.flow)
-    now = _locked(run)
+    now = locked_run(run)
     if now.state not in ("proposed", "approved"):
         raise CompensationState(
             f"{now.reference} is {now.state.replace('_', ' ')}: only what was not begun is read anew"
@@ -127,7 +129,7 @@ def start(run: Compensation, *, by: Actor, undo_s: int = 0) -> Compensation:
     Raises Forbidden, CompensationState, CompensationApproval, CompensationChanged, StepProblem, NotOpen.
     """
     check_can_compensate(by, run.flow)
-    now = _locked(run)
+    now = locked_run(run)
     steps = list(now.steps.order_by("ordinal"))  # type: ignore[attr-defined]
     _check_same(now, steps)
     stuck = [step for step in steps if step.problem and step.state == "waiting"]
@@ -138,7 +140,8 @@ def start(run: Compensation, *, by: Actor, undo_s: int = 0) -> Compensation:
         raise CompensationApproval(f"{needed}: ask another operator to approve it first")
     _take_letter(now)
     moment = datetime.now(UTC)
-    moved = move(now, "start", by=by, begins_at=moment + timedelta(seconds=undo_s), started_at=moment)
+    begins_at = moment + timedelta(seconds=undo_s)
+    moved = move(now, "start", by=by, begins_at=begins_at, started_at=moment, due_at=begins_at, looked_at=moment)
     transaction.on_commit(partial(tell_compensation, now.pk, undo_s))
     return moved
 
@@ -164,15 +167,18 @@ def _with_standing(fresh: list[CompensationStep], steps: list[CompensationStep])
 def _take_letter(run: Compensation) -> None:
     if run.dead_letter_id is None:
         return
-    taken = DeadLetter.objects.filter(pk=run.dead_letter_id, state="open").update(state="compensating")
-    if not taken:
+    if Replay.objects.filter(dead_letter=run.dead_letter_id, state__in=UNDER_WAY).exists():
+        raise NotOpen("a replay of its dead letter is under way: wait for what becomes of it")
+    rows = DeadLetter.objects.filter(pk=run.dead_letter_id)
+    taken = rows.filter(state="open").update(state="compensating")
+    if not taken and not rows.filter(state="closed", resolution="compensated").exists():  # something completed after it
         raise NotOpen("its dead letter is not open any more: somebody replayed or discarded it")
 
 
 def undo_start(run: Compensation, *, by: Actor) -> Compensation:
     """Take a start back before anything began. Raises Forbidden, CompensationState when something has."""
     with transaction.atomic():
-        now = _locked(run)
+        now = locked_run(run)
         begun = now.begins_at is None or now.begins_at <= datetime.now(UTC) or _has_begun(now)
         if now.state == "running" and begun:
             raise CompensationState(f"{now.reference} has begun: pause or stop it")
@@ -199,16 +205,23 @@ def resume(run: Compensation, *, by: Actor, reason: str = "") -> Compensation:
 
 @transaction.atomic
 def stop(run: Compensation, *, by: Actor, reason: str) -> Compensation:
-    """End it for good; what has not begun is not undone, and its dead letter is open again. Raises Forbidden, CompensationState, ReasonMissing."""
+    """End it for good; what has not begun is not undone, and its dead letter is open again. Raises Forbidden, CompensationState, ReasonMissing.
+
+    What a worker has goes its way, and what becomes of it is written down; until then the letter is not open: nobody replays it meanwhile.
+    """
     stopped = move(run, "stop", by=by, why=check_reason(reason), finished_at=datetime.now(UTC))
     release_letter(stopped)
+    transaction.on_commit(partial(tell_compensation, run.pk))
     return stopped
 
 
 def release_letter(run: Compensation) -> None:
-    """Open the dead letter again, which the compensation held."""
-    if run.dead_letter_id is not None:
-        DeadLetter.objects.filter(pk=run.dead_letter_id, state="compensating").update(state="open")
+    """Open the dead letter again, which the compensation held: unless a worker still has a step, or another compensation has the letter."""
+    if run.dead_letter_id is None or run.steps.filter(state="sending").exists():  # type: ignore[attr-defined]
+        return
+    others = Compensation.objects.filter(dead_letter_id=OuterRef("pk"), state__in=BEGUN).exclude(pk=run.pk)
+    held = DeadLetter.objects.filter(~Exists(others), pk=run.dead_letter_id, state="compensating")
+    held.update(state="open")  # one statement: who takes the letter in between is seen with it, or not at all
 
 
 def close_target(run: Compensation) -> None:
@@ -230,7 +243,10 @@ def retry_step(step: CompensationStep, *, by: Actor, reason: str) -> Compensatio
     reason = check_reason(reason)
     if step.problem:
         raise StepProblem(f"it cannot be sent: {step.problem}")
-    return _act(step, "retry", by=by, reason=reason, tries=0, not_before=None)
+    moved = _act(step, "retry", by=by, reason=reason, tries=0, not_before=None)
+    if step.connection_id is not None:  # who says so wants it now
+        Connection.objects.filter(pk=step.connection_id).update(undo_not_before=None)
+    return moved
 
 
 def skip_step(step: CompensationStep, *, by: Actor, reason: str) -> CompensationStep:
@@ -267,10 +283,15 @@ def assign_step(step: CompensationStep, *, by: Actor, assignee: str, due_at: dat
 def _act(step: CompensationStep, happening: str, *, by: Actor, reason: str, **values: Any) -> CompensationStep:
     """Change a step's state because a person says so; a compensation that stuck because of it goes on. Raises Forbidden, CompensationState."""
     check_can_compensate(by, step.compensation.flow)
-    run = _locked(step.compensation)
-    if run.state in ENDED or run.state == "approved":
+    run = locked_run(step.compensation)
+    settles = step.state in OPEN_ENDED and happening != "retry"  # after the end too: else its key was taken for ever
+    if run.state == "approved" or (run.state in ENDED and not settles):
         raise CompensationState(f"{run.reference} is {run.state.replace('_', ' ')}: its steps stay as they are")
-    moved = move_step(step, happening, **values)
+    try:
+        with transaction.atomic():
+            moved = move_step(step, happening, **values)
+    except IntegrityError as error:
+        raise StepProblem(f"{who_has(step)} may have undone it, or has: look there first") from error
     audit(by, f"compensation.step_{STEP_DONE[happening]}", run, reason=reason, details={"step": step.name})
     if run.state == "proposed":
         run.checksum = checksum_of(run, run.steps.order_by("ordinal"))  # type: ignore[attr-defined]
@@ -278,8 +299,25 @@ def _act(step: CompensationStep, happening: str, *, by: Actor, reason: str, **va
     elif run.state == "stuck":
         move(run, "resume", by=by, why=reason)
     if run.state in BEGUN:
+        Compensation.objects.filter(pk=run.pk).update(due_at=datetime.now(UTC))
         transaction.on_commit(partial(tell_compensation, run.pk))
     return moved
+
+
+def is_taken(step: CompensationStep) -> bool:
+    """Whether a step of the same key in another compensation took, or may have taken, effect."""
+    return _of_same_key(step).exists()
+
+
+def _of_same_key(step: CompensationStep) -> QuerySet[CompensationStep]:
+    rows = CompensationStep.objects.filter(idempotency_key=step.idempotency_key, state__in=sorted(TOOK_EFFECT))
+    return rows.exclude(pk=step.pk)
+
+
+def who_has(step: CompensationStep) -> str:
+    """Return the reference of the other compensation whose step of the same key took, or may have taken, effect."""
+    other = _of_same_key(step).values_list("compensation_id", flat=True).first()
+    return f"C-{other}" if other else "another compensation"
 
 
 STEP_DONE = {"retry": "retried", "skip": "skipped", "by_hand": "done_by_hand"}
@@ -309,14 +347,16 @@ def move(
     same  values that the row must still have.
     """
     check_can_compensate(by, run.flow)
-    now = _locked(run)
+    now = locked_run(run)
     after = next_state(now.state, happening)
     if after is None or any(getattr(now, name) != value for name, value in (same or {}).items()):
         raise CompensationState(
             f"{now.reference} is {now.state.replace('_', ' ')}: somebody was faster, or this cannot be done now"
         )
     why = why.replace("\x00", "").strip()[:1000]
-    values |= {"state": after, "state_at": datetime.now(UTC), "state_by": by.name, "why": why}
+    moment = datetime.now(UTC)
+    due_at = moment if now.started_at and after not in ("proposed", "approved") else None
+    values = {"due_at": due_at, **values, "state": after, "state_at": moment, "state_by": by.name, "why": why}
     Compensation.objects.filter(pk=run.pk).update(**values)
     run.refresh_from_db()
     audit(by, f"compensation.{DONE[happening]}", run, reason=why, details={"was": now.state})
@@ -338,7 +378,7 @@ DONE = {
 }
 
 
-def _locked(run: Compensation) -> Compensation:
+def locked_run(run: Compensation) -> Compensation:
     rows = Compensation.objects.select_for_update(of=("self",))
     return rows.select_related("environment", "flow__environment", "flow__team", "book", "dead_letter").get(pk=run.pk)
 

@@ -29,7 +29,8 @@ TRANSITIONS: dict[str, dict[str, str]] = {
 }
 # One step of it.
 STEP_TRANSITIONS: dict[str, dict[str, str]] = {
-    "waiting": {"claim": "sending", "hand_over": "task", "skip": "skipped", "by_hand": "by_hand"},
+    # done: its receiver's event proves it, of an earlier try or because somebody else undid it
+    "waiting": {"claim": "sending", "hand_over": "task", "done": "done", "skip": "skipped", "by_hand": "by_hand"},
     "sending": {
         "claim": "sending",  # what a worker lost, where the receiver takes a second call without harm
         "put_back": "waiting",
@@ -40,10 +41,18 @@ STEP_TRANSITIONS: dict[str, dict[str, str]] = {
     },
     # the receiver took it; its own event has to prove it
     "sent": {"done": "done", "by_hand": "by_hand", "skip": "skipped"},
-    "failed": {"retry": "waiting", "skip": "skipped", "by_hand": "by_hand"},
-    "unknown": {"retry": "waiting", "done": "done", "skip": "skipped", "by_hand": "by_hand"},
+    "failed": {"retry": "waiting", "done": "done", "skip": "skipped", "by_hand": "by_hand"},
+    # answer, fail: the worker that was taken for lost came back with what the receiver had said
+    "unknown": {
+        "retry": "waiting",
+        "answer": "sent",
+        "done": "done",
+        "fail": "failed",
+        "skip": "skipped",
+        "by_hand": "by_hand",
+    },
     # a person does it
-    "task": {"by_hand": "by_hand", "skip": "skipped"},
+    "task": {"done": "done", "by_hand": "by_hand", "skip": "skipped"},
     "done": {},
     "by_hand": {},
     "skipped": {},
@@ -58,6 +67,8 @@ STEP_OVER = frozenset(state for state, ways in STEP_TRANSITIONS.items() if not w
 UNDONE = frozenset({"done", "by_hand"})
 # May have had its effect: nobody may start another of the same key beside it.
 TOOK_EFFECT = frozenset({"sending", "sent", "unknown", "done", "by_hand"})
+# Something left, or may have left, and nobody has said what became of it: also after the end a proof, or a person, may settle it.
+OPEN_ENDED = frozenset({"sending", "sent", "unknown"})
 NEEDS_A_PERSON = frozenset({"failed", "unknown", "task"})
 
 WORDS = {
@@ -94,12 +105,13 @@ def states_before(happening: str, ways: Ways = STEP_TRANSITIONS) -> list[str]:
     return [state for state, following in ways.items() if happening in following]
 
 
-def end_of(steps: Iterable[str]) -> str:
+def end_of(steps: Iterable[str], *, left: bool = False) -> str:
     """Return what happens to a compensation whose steps are all over: finish, or finish_partly. Partial is never shown as done.
 
     steps  their states. Of no step at all nothing had to be undone: finish.
+    left   a step that completed late was left as it is.
     """
-    return "finish" if all(state in UNDONE for state in steps) else "finish_partly"
+    return "finish" if not left and all(state in UNDONE for state in steps) else "finish_partly"
 
 
 def diagram(ways: Ways = TRANSITIONS, first: str = "proposed") -> str:

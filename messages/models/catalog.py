@@ -120,6 +120,7 @@ class Connection(models.Model):
     approved_at = models.DateTimeField(null=True)
     approved_by = models.CharField(max_length=150, blank=True)
     not_before = models.DateTimeField(null=True)  # its receiver asked to be left alone until then
+    undo_not_before = models.DateTimeField(null=True)  # after trouble with a compensation others wait; replays do not
     checked_at = models.DateTimeField(null=True)
     check_result = models.JSONField(default=list)  # [{"question", "answer", "detail"}] of the last test
     created_at = models.DateTimeField(auto_now_add=True)

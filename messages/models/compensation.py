@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
+from django.db.models.functions import Substr
 
 from console.core.ids import uuid7
 from messages.compensation.states import ENDED, STATES, STEP_STATES, TOOK_EFFECT
@@ -45,7 +46,10 @@ class Compensation(models.Model):
     on_failure  stop: a step that fails holds the others; continue: those that do not wait for it go on.
     destination the place that its own calls are shown under in the journey: where the message that failed came from.
     already     what had been undone before it was proposed: [{"step", "title", "by", "event"}]; by: "C-7", or "" when an event proves it.
-    late        names of further steps that were seen to complete after it was proposed, each {"step", "event", "at", "answer"}; "" is unanswered.
+    late        further steps that were seen to complete after it was started: [{"step", "title", "event", "at", "key", "seen_at", "answer",
+                "by", "reason"}]; answer is add, leave, or "" while nobody has said.
+    due_at      when the engine looks at it next; None: never by itself.
+    looked_at   when its whole journey was read last.
     """
 
     class OnFailure(models.TextChoices):
@@ -89,7 +93,8 @@ class Compensation(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     late = models.JSONField(default=list)
-    looked_at = models.DateTimeField(null=True)  # at its journey, for what completed late
+    looked_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
@@ -119,7 +124,7 @@ class Compensation(models.Model):
         indexes = [
             Index(fields=["environment", "-id"], name="compensation_newest"),
             Index(fields=["environment", "-id"], name="compensation_open", condition=~Q(state__in=ENDED_STATES)),
-            Index(fields=["id"], name="compensation_at_work", condition=Q(state="running")),
+            Index(fields=["due_at", "id"], name="compensation_due", condition=Q(due_at__isnull=False)),
             Index(fields=["message_uid"], name="compensation_by_message"),
             Index(fields=["plan", "id"], name="compensation_by_plan", condition=Q(plan__isnull=False)),
         ]
@@ -192,6 +197,11 @@ class CompensationStep(models.Model):
                 fields=["idempotency_key"],
                 condition=Q(state__in=sorted(TOOK_EFFECT)),
             ),
+            UniqueConstraint(
+                name="compensation_step_proof_proves_once",
+                fields=["proof_event_id"],
+                condition=Q(proof_event_id__isnull=False),
+            ),
         ]
         indexes = [
             Index(
@@ -200,6 +210,8 @@ class CompensationStep(models.Model):
             Index(fields=["id"], name="compensation_step_unproved", condition=Q(state__in=["sent", "unknown"])),
             Index(fields=["due_at"], name="compensation_task_due", condition=Q(state="task")),
             Index(fields=["idempotency_key"], name="compensation_step_by_key"),
+            Index(fields=["event_id"], name="compensation_step_by_event"),
+            Index(Substr("action", 1, 8), name="compensation_step_data_key"),  # retention asks what a data key sealed
         ]
 
     def __str__(self) -> str:

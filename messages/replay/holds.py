@@ -13,3 +13,13 @@ def hold_connection(pk: int, wait_s: int) -> None:
             "WHERE id = %s",
             [wait_s, pk],
         )
+
+
+def hold_undoing(pk: int, wait_s: int) -> None:
+    """Have no compensation use this connection for so long; replays go on."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE messaging_connection SET undo_not_before = greatest(undo_not_before, now() + make_interval(secs => %s)) "
+            "WHERE id = %s",
+            [wait_s, pk],
+        )

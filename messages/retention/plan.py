@@ -241,6 +241,7 @@ def _rows_of_their_own(terms: Sequence[Terms], sums: _Sums, now: datetime) -> No
         for one in terms:
             for kind, table, counted in (
                 (LETTERS, "messaging_deadletter", rows_of_their_own.count_letters),
+                (LETTERS, "messaging_compensation", rows_of_their_own.count_compensations),
                 (REJECTS, "messaging_ingestreject", rows_of_their_own.count_rejects),
                 (RECONCILIATIONS, "messaging_reconciliation", rows_of_their_own.count_reconciliations),
             ):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.backends.utils import CursorWrapper
 
+from messages.compensation.states import BEGUN
 from messages.models import DataKey
 from messages.plans.states import ENDED
 from messages.retention.rules import GRACE, Going, Terms
@@ -26,14 +27,23 @@ SELECT {what} FROM messaging_deadletter d
 WHERE d.environment_id = %s AND d.state = 'closed' AND d.closed_at < %s AND d.flow_id <> ALL(%s)
   AND NOT EXISTS (SELECT 1 FROM messaging_deadletter later WHERE later.previous_id = d.id)
   AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending'))
+  AND NOT EXISTS (SELECT 1 FROM messaging_compensation c WHERE c.dead_letter_id = d.id)
   AND NOT {in_plan}
 """.replace("{in_plan}", IN_PLAN)
+# A compensation that has ended, or was never begun, is kept as long as a closed letter, and as long as its own; with it goes what it sent.
+NOT_AT_WORK = "c.state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(BEGUN)) + ")"
+COMPENSATIONS = f"""
+SELECT {{what}} FROM messaging_compensation c
+WHERE c.environment_id = %s AND {NOT_AT_WORK} AND c.state_at < %s AND c.flow_id <> ALL(%s)
+  AND NOT EXISTS (SELECT 1 FROM messaging_deadletter d WHERE d.id = c.dead_letter_id AND (d.state <> 'closed' OR d.closed_at >= %s))
+"""  # noqa: S608  constants of ours
 # A plan goes after its last letter: its page would show nothing.
 PLANS = f"""
 DELETE FROM messaging_plan WHERE id IN (
     SELECT p.id FROM messaging_plan p WHERE p.environment_id = %s AND {ENDED_PLAN} AND p.state_at < %s AND NOT p.flow_ids && %s::int8[]
     AND NOT EXISTS (SELECT 1 FROM messaging_planitem i WHERE i.plan_id = p.id)
     AND NOT EXISTS (SELECT 1 FROM messaging_replay r WHERE r.plan_id = p.id)
+    AND NOT EXISTS (SELECT 1 FROM messaging_compensation c WHERE c.plan_id = p.id)
     ORDER BY p.id LIMIT {CHUNK} FOR UPDATE OF p SKIP LOCKED)
 """  # noqa: S608  constants of ours
 REJECTS = """
@@ -56,6 +66,10 @@ def _before(now: datetime, days: int) -> datetime:
 
 def _letters(terms: Terms, now: datetime) -> list[Any]:
     return [terms.environment_id, _before(now, terms.policy.letter_days), sorted(terms.held_flows)]
+
+
+def _compensations(terms: Terms, now: datetime) -> list[Any]:
+    return [*_letters(terms, now), _before(now, terms.policy.letter_days)]
 
 
 def _rejects(terms: Terms, now: datetime) -> list[Any]:
@@ -132,6 +146,32 @@ def delete_reconciliations(cursor: CursorWrapper, terms: Terms, now: datetime) -
     return "messaging_reconciliation", len(found), sum(size for _, size in found)
 
 
+def count_compensations(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[int, int]:
+    if not is_open(terms):
+        return 0, 0
+    steps = "(SELECT coalesce(sum(pg_column_size(s.*)), 0) FROM messaging_compensationstep s WHERE s.compensation_id = c.id)"
+    what = f"count(*), coalesce(sum(pg_column_size(c.*) + {steps}), 0)"
+    cursor.execute(COMPENSATIONS.format(what=what), _compensations(terms, now))
+    rows, size_bytes = cursor.fetchone()
+    return int(rows), int(size_bytes)
+
+
+def delete_compensations(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[str, int, int]:
+    """Delete up to 500 compensations that ended, and their steps: before their letters, which wait for them."""
+    if not is_open(terms):
+        return "messaging_compensation", 0, 0
+    asked = COMPENSATIONS.format(what="c.id, pg_column_size(c.*)") + f"LIMIT {CHUNK} FOR UPDATE OF c SKIP LOCKED"
+    cursor.execute(asked, _compensations(terms, now))
+    found = cursor.fetchall()
+    ids = [pk for pk, _ in found]
+    cursor.execute(
+        "DELETE FROM messaging_compensationstep WHERE compensation_id = ANY(%s) RETURNING pg_column_size(action)", [ids]
+    )
+    size_bytes = sum(size for (size,) in cursor.fetchall())
+    cursor.execute("DELETE FROM messaging_compensation WHERE id = ANY(%s)", [ids])
+    return "messaging_compensation", len(ids), size_bytes + sum(size for _, size in found)
+
+
 def delete_letters(cursor: CursorWrapper, terms: Terms, now: datetime) -> tuple[str, int, int]:
     """Delete up to 500 closed letters that are due, their replays and their payloads; return (table, rows, bytes)."""
     if not is_open(terms):
@@ -174,11 +214,12 @@ def keys_of(environment_id: int) -> list[tuple[int, date]]:
     return list(DataKey.objects.filter(environment_id=environment_id).order_by("day").values_list("pk", "day"))
 
 
-# Nothing that stays was sealed under the key: neither a refused item, nor the edits of a plan (30 days longer than the plan: plans/sealed.py),
-# nor a payload for which {words} does not hold.
+# Nothing that stays was sealed under the key: neither a refused item, nor what a compensation sends, nor the edits of a plan (30 days longer
+# than the plan: plans/sealed.py), nor a payload for which {words} does not hold.
 FREE_KEY = """
 FROM messaging_datakey k WHERE k.id = %s
 AND NOT EXISTS (SELECT 1 FROM messaging_ingestreject i WHERE i.data_key_id = k.id)
+AND NOT EXISTS (SELECT 1 FROM messaging_compensationstep s WHERE substring(s.action, 1, 8) = int8send(k.id))
 AND NOT EXISTS (SELECT 1 FROM messaging_plan p WHERE p.environment_id = k.environment_id AND substring(p.edits FROM 1 FOR 8) = int8send(k.id)
                 AND (p.state <> ALL('{{finished,stopped,cancelled,expired}}') OR p.state_at > now() - interval '30 days'))
 AND NOT EXISTS (SELECT 1 FROM messaging_payload r WHERE r.stored_on = %s AND r.data_key_id = k.id AND ({words}) IS NOT TRUE)

@@ -135,6 +135,7 @@ class Run:
 
     def _rows_of_their_own(self) -> None:
         for what in (
+            rows_of_their_own.delete_compensations,
             rows_of_their_own.delete_letters,
             rows_of_their_own.delete_plans,
             rows_of_their_own.delete_rejects,

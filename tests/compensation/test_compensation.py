@@ -66,7 +66,8 @@ def message_of(run: Compensation) -> Message:
 def passes(run: Compensation, seconds: float) -> None:
     """So much time passes for the compensation and its steps."""
     then = timedelta(seconds=seconds)
-    Compensation.objects.filter(pk=run.pk).update(looked_at=None)
+    Compensation.objects.filter(pk=run.pk).update(looked_at=None, due_at=datetime.now(UTC))
+    Connection.objects.update(undo_not_before=None)
     for one in run.steps.all():
         moved = {n: getattr(one, n) - then for n in ("lease_until", "not_before", "answered_at") if getattr(one, n)}
         CompensationStep.objects.filter(pk=one.pk).update(**moved)
