@@ -19,7 +19,7 @@ from messages.models import Connection, DeadLetter, Flow, Plan, Replay
 from messages.replay.lately import hold_count_of
 from messages.replay.limits import is_counted, why_flow_forbids
 from messages.replay.outgoing import check_expiry
-from messages.replay.sending import tell_worker
+from messages.replay.telling import tell_worker
 
 
 class ReplayNotAllowed(Conflict):

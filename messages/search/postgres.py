@@ -14,7 +14,7 @@ from console.core.ids import uuid7_floor
 from console.identity.models import Agent
 from messages.access import visible_dead_letters, visible_events, where_hashes_are_tried
 from messages.masking.queries import hashes_of
-from messages.models import DeadLetter, Flow, Message, System
+from messages.models import Flow, Message, System
 from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.search.conditions import (
     ALL,
@@ -194,9 +194,10 @@ STATUSES = {
 PAYLOAD = later(
     "payload text is searched by Elasticsearch alone: set ELASTICSEARCH_URL, and allow the search of payloads on the flow's page"
 )
+WAITS = Q(closed_at__isnull=True)  # what the indexes of what waits go by
 STANDS: dict[str, Q] = {
-    "waiting": Q(state__in=DeadLetter.WAITING),
-    **{state: Q(state=state) for state in STATES},
+    "waiting": WAITS,
+    **{state: Q(state=state) & (~WAITS if state == "closed" else WAITS) for state in STATES},
     **{name: Q(resolution=name) for name in RESOLUTIONS},
 }
 
