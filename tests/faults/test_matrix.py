@@ -15,6 +15,7 @@ ROWS = {
     2: "kill -9 of the web after COMMIT, before its answer",
     3: "kill -9 of a worker that sends, after the broker took it",
     5: "a worker stopped for longer than its lease",
+    8: "a line to a broker that swallows everything",
     9: "kill -9 of PostgreSQL's postmaster",
     10: "connections cut, PostgreSQL restarted",
     11: "a table locked for longer than lock_timeout",
@@ -31,6 +32,7 @@ ROWS = {
     25: "slow clients, a thousand idle connections",
     26: "tomorrow's partition missing",
     27: "two beats, two sweepers",
+    28: "a migration under load, and the old code on its tables",
 }
 
 

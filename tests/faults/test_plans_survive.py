@@ -32,25 +32,21 @@ class Run:
     """One plan over a queue of its own, and what is known of it at the end."""
 
     def __init__(
-        self,
-        product: Product,
-        url: str,
-        name: str,
-        *,
-        idempotent: bool = False,
-        items: int = ITEMS,
-        rate: float | None = RATE,
-    ) -> None:
+        self, product: Product, url: str, name: str, *, idempotent: bool = False, items: int = ITEMS, rate: float | None = RATE,
+        broker: str = "plans",
+    ) -> None:  # fmt: skip
         self.product, self.url, self.name, self.items = product, url, name, items
         with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
             connection.channel().queue_declare(name, durable=True, arguments=QUORUM)
         key = product.agent_key(f"harvester of {name}")
         for first in range(0, items, BATCH):
-            letters = [letter("plans", f"{name}.dlq", name, number) for number in range(first, first + BATCH)]
+            letters = [
+                letter(broker, f"{name}.dlq", name, number) for number in range(first, min(items, first + BATCH))
+            ]
             wait_until(lambda: call("POST", product.base + "/ingest/v1/dead-letters", key=key, body=letters)[0] == 200, seconds=30, what="the letters")  # noqa: B023  # fmt: skip
         self.ask("UPDATE messaging_flow SET receiver_is_idempotent = %s WHERE name = %s RETURNING id", idempotent, name)
-        self.plan, found, *_ = plan_over(product, f"{name}.dlq", rate=rate)
-        assert found == items
+        self.plan, frozen, *_ = plan_over(product, f"{name}.dlq", rate=rate)
+        assert frozen == items
         self.previewed = {row[0] for row in self.ask("SELECT replay_id::text FROM messaging_planitem WHERE plan_id = %s", self.plan)}  # fmt: skip
 
     def ask(self, sql: str, *asked: Any) -> list[Any]:
