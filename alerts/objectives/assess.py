@@ -79,7 +79,7 @@ def _assess(objectives: Sequence[Objective], now: datetime) -> list[Condition]:
         read = figures[one.pk]
         verdict = judge(one, read, spans[one.pk], now=now)
         problem = silent_words(silent.get(one.flow_id or 0), one) or _kept_problem(one)
-        rows.append(_standing(one, verdict, read.last_hour, problem, now))
+        rows.append(_standing(one, verdict, read.last_event_at, problem, now))
         conditions += conditions_of(one, verdict, problem)
     _write(rows)
     return conditions
@@ -92,7 +92,9 @@ def _kept_problem(one: Objective) -> str:
     return problem if one.flow_id is None else ""
 
 
-def _standing(one: Objective, verdict: Verdict, last_hour: datetime | None, problem: str, now: datetime) -> Standing:
+def _standing(
+    one: Objective, verdict: Verdict, last_event_at: datetime | None, problem: str, now: datetime
+) -> Standing:
     known: Standing | None = getattr(one, "standing", None)
     state = state_of(one, verdict, problem)
     return Standing(
@@ -116,7 +118,7 @@ def _standing(one: Objective, verdict: Verdict, last_hour: datetime | None, prob
         gone_at=verdict.gone_at,
         severity=verdict.severity,
         problem=problem[:300],
-        last_event_at=last_hour or (known.last_event_at if known else None),
+        last_event_at=last_event_at or (known.last_event_at if known else None),
         rules=[rule.as_json() for rule in verdict.rules],
     )
 

@@ -22,7 +22,8 @@ from messages.queries import counted_again_since
 log = structlog.get_logger(__name__)
 LATELY = timedelta(minutes=10)
 OF_SEARCHES = timedelta(minutes=60)  # a message is in the minute in which it began, and fails later
-STEP = timedelta(hours=6)  # of catching up after the worker was away, and of history
+STEP = timedelta(hours=1)  # of catching up after the worker was away
+HISTORY_STEP = timedelta(days=1)
 TURN = timedelta(seconds=15)
 DAY_HOURS, WEEK_HOURS = 26, 7 * 24
 HISTORY_S = 4.0  # a look spends so long on the history of new objectives
@@ -81,14 +82,14 @@ def _count_an_older_hour(objectives: Sequence[Objective], now: datetime) -> None
 
 
 def _count_history(objectives: Sequence[Objective], budget_s: float, now: datetime) -> None:
-    """Count back from each new objective's beginning, six hours at a time, in turn, for so many seconds."""
+    """Count back from each new objective's beginning, a day at a time, in turn, for so many seconds."""
     ends = time.monotonic() + budget_s
     while time.monotonic() < ends:
         waiting = [one for one in objectives if one.filled_since > one.fill_from]
         if not waiting:
             return
         for one in waiting:
-            since = max(one.fill_from, one.filled_since - STEP)
+            since = max(one.fill_from, one.filled_since - HISTORY_STEP)
             with one_writer():
                 # only from where it stood: another worker may have come here first, and a method may have begun anew
                 moved = Objective.objects.filter(pk=one.pk, filled_since=one.filled_since).update(filled_since=since)

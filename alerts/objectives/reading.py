@@ -72,6 +72,15 @@ class Near:
             return Sums(good=sum(found.good), late=sum(found.late), lost=sum(found.lost))
         return fold(found, self.method)
 
+    def newest(self, until: datetime) -> datetime | None:
+        """Return the last minute in which something was counted, None when nothing was."""
+        for ago, counts in enumerate(
+            zip(reversed(self.good), reversed(self.late), reversed(self.lost), strict=True), 1
+        ):
+            if any(counts):
+                return until - ago * MINUTE
+        return None
+
     def minutes_out(self, minutes: int) -> int:
         return sum(self.out[-minutes:]) if self.out else 0
 
@@ -84,7 +93,7 @@ class Read:
     far: dict[timedelta, Sums] = field(default_factory=dict)
     period: Both = field(default_factory=Both)
     nominal: Sums | None = None  # of a rolling time as long as a calendar's period; None: the same as the period
-    last_hour: datetime | None = None
+    last_event_at: datetime | None = None  # its minute, or its hour where it is older; of the last three days
     excluded: list[Span] = field(default_factory=list)  # within the period
 
 
@@ -156,7 +165,7 @@ def _read_far(found: Mapping[int, Read], until: datetime) -> None:
         for pk, *row in cursor.fetchall():
             for number, span in enumerate(FAR):
                 found[pk].far[span] = _sums(row[number * 5 : number * 5 + 5])
-            found[pk].last_hour = row[-1]
+            found[pk].last_event_at = found[pk].near.newest(until) or row[-1]
 
 
 def sums_of_spans(asked: Mapping[int, tuple[int, Span]]) -> dict[int, Both]:
