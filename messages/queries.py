@@ -14,10 +14,14 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Trunc
+from django.urls import reverse
 
+from console.core.charts import Mark
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_messages
+from messages.changes.present import marks_of
+from messages.changes.queries import changes_between
 from messages.models import Flow, Message, MessageStatus, SavedSearch
 from messages.models.stream import Operation, Outcome
 from messages.retention.policies import accepted_age
@@ -227,7 +231,42 @@ def counted_again_since(environment_id: int, now: datetime) -> datetime:
     return now - accepted_age(environment_id) + timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The failure group that failed most in a flow. share: of all failures that are counted by group there."""
+
+    title: str
+    path: str
+    share: float
+
+
+CAUSES = """
+SELECT g.id, g.error_type, g.title, sum(h.letters + h.messages), sum(sum(h.letters + h.messages)) OVER ()
+FROM messaging_grouphour h JOIN messaging_failuregroup g ON g.id = h.group_id
+WHERE h.hour >= %s AND g.flow_id = %s GROUP BY g.id ORDER BY 4 DESC, 1 LIMIT 1
+"""
+
+
+def top_cause(flow_id: int, since: datetime) -> Cause | None:
+    """Return what failed most in a flow since then, None when nothing failed. The caller has checked that the flow may be seen."""
+    with connection.cursor() as cursor:
+        cursor.execute(CAUSES, [since, flow_id])
+        row = cursor.fetchone()
+    if row is None or not row[3]:
+        return None
+    pk, error_type, title, count, whole = row
+    words = (error_type.rsplit(".", 1)[-1] or title or f"G-{pk}")[:80]
+    return Cause(title=words, path=reverse("group", args=[f"G-{pk}"]), share=float(count) / float(whole))
+
+
+def marks_of_flow(actor: Actor, environment: Environment, flow: Flow, since: datetime, until: datetime) -> list[Mark]:
+    """Return the deployments and other changes of a flow that the actor may see, as marks of a chart."""
+    found = changes_between(actor, [environment], since=since, until=until, flows=[flow.name], most=20)
+    return marks_of(found, now=until)
+
+
 __all__ = [
+    "Cause",
     "Flow",
     "FlowMinute",
     "Freshness",
@@ -239,7 +278,9 @@ __all__ = [
     "counted_again_since",
     "flow_minutes",
     "fresh_minutes",
+    "marks_of_flow",
     "searched_minutes",
+    "top_cause",
     "waited_too_long",
     "zone_of",
 ]
