@@ -40,8 +40,8 @@ FROM alerts_objectivesum WHERE span = 1 GROUP BY 1, 3
 """
 ROLLUPS = """
 INSERT INTO messaging_rollup_minute (minute, environment_id, flow_id, operation, outcome, bucket, shard, count, duration_us)
-SELECT m, f.environment_id, f.id, o.operation, 1, b, 0, 5, 0
-FROM messaging_flow f, generate_series(%s::timestamptz, %s::timestamptz, interval '1 minute') m, (VALUES (2), (4)) o(operation), generate_series(4, 6) b
+SELECT m, f.environment_id, f.id, o.operation, 1, 5, 0, 5 * %s, 0
+FROM messaging_flow f, generate_series(%s::timestamptz, %s::timestamptz, interval '1 minute') m, (VALUES (2), (4)) o(operation)
 WHERE f.name LIKE 'bench-%%'
 """
 MESSAGES = """
@@ -49,7 +49,7 @@ INSERT INTO messaging_message (first_seen_on, id, environment_id, flow_id, messa
                                event_count, keys)
 SELECT at::date, gen_random_uuid(), f.environment_id, f.id, 'message-' || n, at, at, at + interval '2 s', at + interval '2 s', 1, 2, '{{}}'
 FROM generate_series(1, %s) n, LATERAL (SELECT %s - n * interval '{step} ms' AS at) t
-JOIN LATERAL (SELECT * FROM messaging_flow WHERE name = 'bench-' || (n %% 1000)) f ON true
+JOIN messaging_flow f ON f.id = %s + n %% %s
 """
 
 
@@ -95,7 +95,6 @@ def _measure(objectives: int, messages: int) -> None:
         cursor.execute(MINUTES, [hour - timedelta(days=30), hour])
         cursor.execute(HOURS)
         cursor.execute(DAYS)
-        cursor.execute(ROLLUPS, [now - timedelta(hours=30), now])
         cursor.execute("VACUUM ANALYZE alerts_objectiveminutes")
         cursor.execute("VACUUM ANALYZE alerts_objectivesum")
         cursor.execute(
@@ -108,8 +107,10 @@ def _measure(objectives: int, messages: int) -> None:
         step_ms = 30 * 86_400_000 // (messages * times)
         with connection.cursor() as cursor:
             cursor.execute("TRUNCATE messaging_message")
-            cursor.execute(MESSAGES.format(step=step_ms), [messages * times, now])
-            cursor.execute("UPDATE messaging_rollup_minute SET count = count * %s", [times])
+            cursor.execute("SELECT min(flow_id) FROM alerts_objective")
+            cursor.execute(MESSAGES.format(step=step_ms), [messages * times, now, cursor.fetchone()[0], objectives])
+            cursor.execute("TRUNCATE messaging_rollup_minute")
+            cursor.execute(ROLLUPS, [times, now - timedelta(hours=27), now])
             cursor.execute("VACUUM ANALYZE messaging_message")
             cursor.execute("VACUUM ANALYZE messaging_rollup_minute")
         counted, assessed = [], []

@@ -19,12 +19,15 @@ from django.urls import reverse
 from console.core.charts import Mark
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_messages
+from messages.access import get_visible_flow_named, visible_messages
+from messages.catalog.queries import flow_names
 from messages.changes.present import marks_of
 from messages.changes.queries import changes_between
+from messages.journeys.views_links import in_its_environment
 from messages.models import Flow, Message, MessageStatus, SavedSearch
 from messages.models.stream import Operation, Outcome
 from messages.retention.policies import accepted_age
+from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.saved.calendars import zone_of
 from messages.search.conditions import Scope
 from messages.search.parse import parse_query
@@ -265,6 +268,12 @@ def marks_of_flow(actor: Actor, environment: Environment, flow: Flow, since: dat
     return marks_of(found, now=until)
 
 
+def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 200) -> list[tuple[int, str]]:
+    """Return (id, name) of the saved searches of messages that an actor may see there."""
+    rows = visible_saved_searches(actor).filter(environment=environment, of=SavedSearch.Of.MESSAGES)
+    return list(rows.order_by("name", "pk").values_list("pk", "name")[:most])
+
+
 __all__ = [
     "Cause",
     "Flow",
@@ -277,9 +286,14 @@ __all__ = [
     "check_searchable",
     "counted_again_since",
     "flow_minutes",
+    "flow_names",
     "fresh_minutes",
+    "get_visible_flow_named",
+    "get_visible_saved_search",
+    "in_its_environment",
     "marks_of_flow",
     "searched_minutes",
+    "searches_of_messages",
     "top_cause",
     "waited_too_long",
     "zone_of",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -23,7 +24,7 @@ MOST_EXCLUSIONS = 500  # in force of one objective or flow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExclusion:
-    """Time that does not count. rule: of RFC 5545, empty for once."""
+    """Time that does not count. rule: of RFC 5545, empty for once.   key: of the row, so that a form sent twice makes one."""
 
     starts_at: datetime
     minutes: int
@@ -31,6 +32,7 @@ class NewExclusion:
     category: str = "maintenance"
     rule: str = ""
     time_zone: str = "UTC"
+    key: UUID | None = None
 
 
 def add_exclusion(
@@ -44,6 +46,9 @@ def add_exclusion(
         raise Invalid("an exclusion is for an objective or for a flow")
     about = objective or flow
     assert about is not None
+    if said.key is not None and (known := Exclusion.objects.filter(pk=said.key).first()) is not None:
+        check_can_withdraw(by, known)
+        return known
     made = Exclusion(environment=about.environment, objective=objective, flow=flow, made_by=by.name, **_excluded(said))
     check_can_withdraw(by, made)
     in_force = Exclusion.objects.filter(objective=objective, flow=flow, withdrawn_at=None)
@@ -51,6 +56,8 @@ def add_exclusion(
         raise Invalid(
             f"{about} has {MOST_EXCLUSIONS} exclusions, and more are not taken: withdraw old ones, or make a rule of them"
         )
+    if said.key is not None:
+        made.pk = said.key
     with transaction.atomic():
         made.save(force_insert=True)
         _audit_exclusion(by, "exclusion.added", made, reason=made.reason)
