@@ -32,6 +32,7 @@ from messages.saved.calendars import zone_of
 from messages.search.conditions import Scope
 from messages.search.parse import parse_query
 from messages.search.postgres import MESSAGES, to_q
+from messages.search.window import parse_window
 
 DAYS_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
 REORDERED = timedelta(hours=1)  # between the event that made a message's row and an earlier one that came later
@@ -292,6 +293,7 @@ __all__ = [
     "get_visible_saved_search",
     "in_its_environment",
     "marks_of_flow",
+    "parse_window",
     "searched_minutes",
     "searches_of_messages",
     "top_cause",

@@ -130,6 +130,11 @@ class ObjectiveForm(forms.Form):
         if one is not None:
             del self.fields["about"]
 
+    @property
+    def switches(self) -> list[forms.BoundField]:
+        """Return the boxes that stand below the pairs."""
+        return [self[name] for name in ("guarded", "sustained", "exhausted")]
+
     def said(self) -> NewObjective:
         """Return the validated form as what the services take; raises ObjectiveInvalid, BadCalendar."""
         said = self.cleaned_data
