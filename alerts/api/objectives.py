@@ -170,7 +170,10 @@ def _said(asked: dict[str, Any]) -> NewObjective:
         if name not in ("environment", "flow", "search", "window", "opens", "closes")
     }
     try:
-        times = {"from_minute": parse_clock(asked["opens"]), "until_minute": parse_clock(asked["closes"])}
+        times: dict[str, Any] = {
+            "from_minute": parse_clock(asked["opens"]),
+            "until_minute": parse_clock(asked["closes"]),
+        }
     except BadCalendar as error:
         raise ObjectiveInvalid(str(error)) from error
     return NewObjective(**same, unit=asked["window"], **times)

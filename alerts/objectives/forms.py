@@ -140,7 +140,7 @@ class ObjectiveForm(forms.Form):
         said = self.cleaned_data
         volume, latency = said["kind"] == "volume", said["kind"] == "latency"
         try:
-            calendar = {
+            calendar: dict[str, Any] = {
                 "work_days": [int(day) for day in said["days_of_week"]],
                 "from_minute": parse_clock(said["opens"] or "00:00"),
                 "until_minute": parse_clock(said["closes"] or "24:00"),
