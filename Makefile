@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test check engines venv bench bench-ingest bench-search bench-harvest bench-replay bench-reconcile clean help
+.PHONY: run test check engines venv bench bench-ingest bench-search bench-harvest bench-replay bench-reconcile bench-objectives clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -10,7 +10,7 @@ help:
 	@echo "make test           install what tests need and run everything"
 	@echo "make check          lint, types, contracts, migrations, deployment audit"
 	@echo "make engines        install the brokers and the browser that tests use"
-	@echo "make bench          every benchmark;  make bench-ingest, -search, -harvest, -replay, -reconcile  only one"
+	@echo "make bench          every benchmark;  make bench-ingest, -search, -harvest, -replay, -reconcile, -objectives  only one"
 
 venv: .venv/runtime.stamp
 
@@ -45,7 +45,7 @@ check: .venv/dev.stamp
 test: engines check
 	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0 --durations 40 --durations-min 5
 
-bench: bench-ingest bench-search bench-harvest bench-replay bench-reconcile
+bench: bench-ingest bench-search bench-harvest bench-replay bench-reconcile bench-objectives
 
 bench-ingest: .venv/runtime.stamp
 	@$(PYTHON) -m benchmarks.ingest
@@ -61,6 +61,9 @@ bench-replay: .venv/dev.stamp
 
 bench-reconcile: .venv/runtime.stamp
 	@$(PYTHON) -m benchmarks.reconcile
+
+bench-objectives: .venv/runtime.stamp
+	@$(PYTHON) -m benchmarks.objectives
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis test-results

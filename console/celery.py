@@ -68,6 +68,8 @@ app.conf.beat_schedule = {
         "schedule": 15.0,
         "options": {"expires": 15},
     },
+    # A minute that runs is counted too: with this an alert leaves within half a minute of its condition.
+    "assess-objectives": {"task": "alerts.assess_objectives", "schedule": 15.0, "options": {"expires": 15}},
     "reconcile": {"task": "messaging.reconcile", "schedule": 5.0, "options": {"expires": 5}},
     "run-checks": {"task": "messaging.run_checks", "schedule": 15.0, "options": {"expires": 15}},
     "sweep-reconciliations": {

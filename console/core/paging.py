@@ -92,6 +92,11 @@ def decode_numbers_cursor(cursor: str, length: int) -> list[int]:
     return [int(one) for one in texts]
 
 
+def decode_texts_cursor(cursor: str, length: int) -> list[str]:
+    """Return the texts of a cursor over rows ordered by several columns, for the caller to read; raises InvalidCursor."""
+    return _decode(cursor, length)
+
+
 def parse_limit(text: str | None) -> int:
     """Return the page size asked for, 50 when none was; raises InvalidLimit."""
     if text is None or text == "":

@@ -1,0 +1,251 @@
+"""Assessment: every 15 s the figures of every objective, its rules, and what breaches are told. From counters alone.
+
+Two at once: one has the advisory lock, the other goes away. Repeated, it writes the same rows and says the same conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+import structlog
+from django.db import connection, transaction
+from django.urls import reverse
+
+from alerts.conditions import Condition, Holds, Severity
+from alerts.models import FlowAgent, Objective, Standing
+from alerts.objectives import counters, counting
+from alerts.objectives.burn import percent
+from alerts.objectives.judging import Verdict, judge, rule_words
+from alerts.objectives.reading import read_figures
+from alerts.objectives.shapes import window_of
+from alerts.objectives.windows import HOUR, Span
+from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
+
+log = structlog.get_logger(__name__)
+LOCK = 7_219_061  # advisory: one assessment at a time
+TOGETHER = 1_000  # objectives whose figures are in memory at once
+State = Standing.State
+FIGURES = ("good", "late", "lost", "attained", "adjusted", "budget", "spent", "left", "burn", "gone_at")
+
+
+def run(now: datetime | None = None) -> list[Condition]:
+    """Count what came, assess every objective, tell breaches; return what they were told. May run twice at once, and die anywhere."""
+    now = now or datetime.now(UTC)
+    counting.count(now)
+    if now.minute == 0:
+        counters.forget_old(now)
+    learn_agents(now)
+    conditions = assess(now)
+    observe(conditions)
+    return conditions
+
+
+def observe(conditions: Sequence[Condition]) -> None:
+    """Tell breaches what was found: the one place at which this slice touches theirs."""
+    if conditions and find_spec("alerts.breaches") is not None:
+        from alerts.breaches.services import observe as tell  # type: ignore[import-not-found, unused-ignore]
+
+        tell(conditions)
+
+
+def assess(now: datetime) -> list[Condition]:
+    """Write how each objective stands, and return its conditions, one a severity. Nothing, at once, where another assesses."""
+    found: list[Condition] = []
+    after = 0
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+            if not cursor.fetchone()[0]:
+                return found
+            objectives = list(
+                Objective.objects.filter(pk__gt=after)
+                .select_related("environment", "flow__team", "standing", "team")
+                .order_by("pk")[:TOGETHER]
+            )
+            if not objectives:
+                return found
+            found += _assess(objectives, now)
+            after = objectives[-1].pk
+
+
+def _assess(objectives: Sequence[Objective], now: datetime) -> list[Condition]:
+    spans = {one.pk: window_of(one).span_at(now) for one in objectives}
+    figures = read_figures(objectives, now, spans)
+    silent = silent_agents([one.flow_id for one in objectives if one.flow_id], now)
+    rows, conditions = [], []
+    for one in objectives:
+        read = figures[one.pk]
+        verdict = judge(one, read, spans[one.pk], now=now)
+        problem = silent_words(silent.get(one.flow_id or 0), one) or _kept_problem(one)
+        rows.append(_standing(one, verdict, read.last_event_at, problem, now))
+        conditions += conditions_of(one, verdict, problem)
+    _write(rows)
+    return conditions
+
+
+def _kept_problem(one: Objective) -> str:
+    """Return what counting said of a search; a silent agent is judged anew at each look."""
+    standing = getattr(one, "standing", None)
+    problem: str = standing.problem if standing else ""
+    return problem if one.flow_id is None else ""
+
+
+def _standing(
+    one: Objective, verdict: Verdict, last_event_at: datetime | None, problem: str, now: datetime
+) -> dict[str, Any]:
+    """Return the columns of a standing, which are those of the table."""
+    known: Standing | None = getattr(one, "standing", None)
+    state = state_of(one, verdict, problem)
+    return {
+        "objective_id": one.pk,
+        "environment_id": one.environment_id,
+        "state": state,
+        "state_since": known.state_since if known and known.state == state else now,
+        "assessed_at": now,
+        "since": verdict.span.since,
+        "until": verdict.span.until,
+        "out": verdict.out,
+        "severity": verdict.severity,
+        "problem": problem[:300],
+        "last_event_at": last_event_at or (known.last_event_at if known else None),
+        "rules": [rule.as_json() for rule in verdict.rules],
+    } | {name: getattr(verdict, name) for name in FIGURES}
+
+
+def state_of(one: Objective, verdict: Verdict, problem: str) -> str:
+    """Return the state of a standing: what cannot be measured is said first, for everything else would be a guess."""
+    if problem:
+        return State.NO_DATA
+    if one.filled_since > one.fill_from:
+        return State.FILLING
+    if verdict.left <= 0 and verdict.spent > 0:
+        return State.SPENT
+    return State.BURNING if verdict.severity else State.KEPT
+
+
+COLUMNS = [(f'"{one.column}"', str(one.db_type(connection))) for one in Standing._meta.concrete_fields]
+# One JSON for all rows: through Django's bulk_create each row's rules are escaped in Python (measured: a fifth of an assessment).
+WRITE = f"""
+INSERT INTO alerts_standing ({", ".join(name for name, _ in COLUMNS)})
+SELECT {", ".join(f"r.{name}" for name, _ in COLUMNS)}
+FROM jsonb_to_recordset(%s::jsonb) AS r({", ".join(f"{name} {kind}" for name, kind in COLUMNS)})
+JOIN alerts_objective o ON o.id = r.objective_id
+ON CONFLICT (objective_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name, _ in COLUMNS[1:])}
+"""  # noqa: S608  names of ours
+
+
+def _write(rows: Sequence[dict[str, Any]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, [msgspec.json.encode(rows).decode()])
+
+
+def conditions_of(one: Objective, verdict: Verdict, problem: str) -> list[Condition]:
+    """Return one condition a severity: it holds when any rule of that severity does. Unknown without data: nothing is resolved by silence."""
+    return [_condition(one, verdict, problem, severity) for severity in Severity]
+
+
+def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity) -> Condition:
+    held = [rule for rule in verdict.rules if rule.holds and rule.severity == severity]
+    holds = Holds.UNKNOWN if problem else Holds.YES if held else Holds.NO
+    target = percent(float(one.target))
+    left = f"{verdict.left * 100:.0f} % of the budget is left" if verdict.left > 0 else "nothing of the budget is left"
+    said = "; ".join(rule_words(rule, target) for rule in held)
+    team = one.flow.team if one.flow else one.team
+    return Condition(
+        environment_id=one.environment_id,
+        source="objective",
+        key=str(one.pk),
+        severity=severity,
+        holds=holds,
+        title=one.name,
+        summary=f"no data: {problem}" if problem else f"{said}; {left}." if held else f"{left}.",
+        url=reverse("objective", args=[one.pk]),
+        flow_ids=(one.flow_id,) if one.flow_id else (),
+        labels={
+            "objective": one.name,
+            "kind": one.kind,
+            "target": target,
+            "flow": one.flow.name if one.flow else "",
+            "team": team.name if team else "",
+            "rule": ",".join(rule.rule for rule in held),
+        },
+    )
+
+
+def gone(one: Objective) -> list[Condition]:
+    """Return what breaches are told of an objective that is being removed: nothing of it holds any more."""
+    span = Span(since=one.created_at, until=one.created_at + HOUR)
+    nothing = Verdict(
+        span=span,
+        good=0,
+        late=0,
+        lost=0,
+        out=0,
+        attained=None,
+        adjusted=None,
+        budget=0,
+        spent=0,
+        left=1,
+        burn=0,
+        gone_at=None,
+    )
+    return conditions_of(one, nothing, "")
+
+
+def learn_agents(now: datetime) -> None:
+    """Note which agents bring which flows, from the newest events of environments with objectives."""
+    environments = Objective.objects.filter(flow__isnull=False).values_list("environment_id", flat=True).distinct()
+    rows = [
+        FlowAgent(flow_id=flow_id, agent_id=agent_id, seen_at=now)
+        for environment_id in environments.order_by("environment_id")
+        for flow_id, agent_id in agents_of_flows(environment_id, now - timedelta(minutes=2), now)
+    ]
+    rows.sort(key=lambda row: (row.flow_id, row.agent_id))
+    FlowAgent.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["flow", "agent"], update_fields=["seen_at"]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent:
+    """An agent that brings a flow and is silent. expected: it sends heartbeats, so silence says that it is down."""
+
+    words: str
+    expected: bool
+
+
+def silent_words(silent: Silent | None, one: Objective) -> str:
+    """Return why there are no data, "" when there are. Where silence is what the promise is about, only one that sends heartbeats is missed."""
+    if silent is None or (one.kind == Objective.Kind.VOLUME and not silent.expected):
+        return ""
+    return silent.words
+
+
+def silent_agents(flow_ids: Sequence[int], now: datetime) -> dict[int, Silent]:
+    """Return {flow id: an agent that brings it and is silent}, of those of these flows that have one.
+
+    An agent that another one took over from a day ago is no matter any more; the only one never is forgotten.
+    """
+    rows = list(
+        FlowAgent.objects.filter(flow__in=flow_ids)
+        .order_by("flow_id", "agent_id")
+        .values_list("flow_id", "seen_at", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
+    )
+    newest: dict[int, datetime] = {}
+    for flow_id, seen_at, *_ in rows:
+        newest[flow_id] = max(seen_at, newest.get(flow_id, seen_at))
+    found: dict[int, Silent] = {}
+    for flow_id, seen_at, name, last_seen_at, heartbeat_at in rows:
+        heard = max(filter(None, (seen_at, last_seen_at, heartbeat_at)))
+        longest = HEARTBEAT_SILENT if heartbeat_at else OTHERS_SILENT
+        if seen_at < newest[flow_id] - timedelta(days=1) or now - heard <= longest:
+            continue
+        if flow_id not in found or heartbeat_at:
+            words = f"the agent {name} has been silent since {heard:%Y-%m-%d %H:%M} UTC"
+            found[flow_id] = Silent(words=words, expected=heartbeat_at is not None)
+    return found

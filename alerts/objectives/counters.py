@@ -1,0 +1,199 @@
+"""The counters of objectives: minutes in arrays of an hour, and the sums that are folded from them. Every write to both is here.
+
+What is written is a function of the minutes and of the exclusions, so a run may be repeated and may die anywhere; two at once wait for
+each other under one advisory lock, which ends with the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from alerts.models import Exclusion, Objective
+from alerts.objectives.budgeting import EMPTY, Minutes, Sums, fold
+from alerts.objectives.exclusions import excluded_time, flags
+from alerts.objectives.shapes import excluded_of, method_of
+from alerts.objectives.windows import HOUR, MINUTE, Span
+
+LOCK = 7_219_060  # advisory: one writer of counters at a time
+MINUTES_KEPT = timedelta(days=100)  # what-if replays them, exclusions fold them anew
+HOURS_KEPT = timedelta(days=400)
+
+Counts = Mapping[datetime, tuple[int, int, int]]  # minute → good, late, lost
+
+
+class HourRow(NamedTuple):
+    objective_id: int
+    hour: datetime
+    good: Sequence[int]
+    late: Sequence[int]
+    lost: Sequence[int]
+
+
+READ = """
+SELECT objective_id, hour, good, late, lost FROM alerts_objectiveminutes
+WHERE objective_id = ANY(%s) AND hour >= %s AND hour < %s
+"""
+WRITE = """
+INSERT INTO alerts_objectiveminutes (objective_id, hour, good, late, lost) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (objective_id, hour) DO UPDATE SET good = excluded.good, late = excluded.late, lost = excluded.lost
+"""
+COLUMNS = (
+    "good", "late", "lost", "slices", "slices_good", "kept_good", "kept_late", "kept_lost", "kept_slices", "kept_slices_good",
+)  # fmt: skip
+_SET = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
+WRITE_SUM = f"""
+INSERT INTO alerts_objectivesum (objective_id, span, at, {", ".join(COLUMNS)}) VALUES (%s, 1, %s{", %s" * len(COLUMNS)})
+ON CONFLICT (objective_id, span, at) DO UPDATE SET {_SET}
+"""  # noqa: S608  names of ours
+WRITE_DAYS = f"""
+INSERT INTO alerts_objectivesum (objective_id, span, at, {", ".join(COLUMNS)})
+SELECT d.objective_id, 24, d.day, {", ".join(f"sum(s.{name})" for name in COLUMNS)}
+FROM unnest(%s::int8[], %s::timestamptz[]) AS d(objective_id, day)
+JOIN alerts_objectivesum s ON s.objective_id = d.objective_id AND s.span = 1 AND s.at >= d.day AND s.at < d.day + interval '24 hours'
+GROUP BY 1, 3 ORDER BY 1, 3
+ON CONFLICT (objective_id, span, at) DO UPDATE SET {_SET}
+"""  # noqa: S608  names of ours
+
+
+@contextmanager
+def one_writer(*, wait: bool = True) -> Iterator[bool]:
+    """Hold the counters for a transaction of one's own; yields False, at once, where another has them and `wait` is not set."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_{'' if wait else 'try_'}advisory_xact_lock(%s)", [LOCK])
+        yield wait or bool(cursor.fetchone()[0])
+
+
+def read_hours(objective_ids: Sequence[int], since: datetime, until: datetime) -> list[HourRow]:
+    """Return the hours of these objectives, since <= hour < until; no order."""
+    with connection.cursor() as cursor:
+        cursor.execute(READ, [list(objective_ids), since, until])
+        return [HourRow(*row) for row in cursor.fetchall()]
+
+
+def write_minutes(
+    objectives: Sequence[Objective], since: datetime, until: datetime, counted: Mapping[int, Counts]
+) -> int:
+    """Put what was counted into the minutes since <= minute < until of these objectives, all of them, and fold what changed.
+
+    counted  {objective id: {minute: (good, late, lost)}}: a minute that is not in it is empty.   Returns how many hours changed.
+    The caller holds the counters: see `one_writer`.
+    """
+    first = hour_of(since)
+    known = {(row.objective_id, row.hour): row for row in read_hours([one.pk for one in objectives], first, until)}
+    changed: list[HourRow] = []
+    for one in objectives:
+        by_hour: dict[datetime, list[tuple[int, tuple[int, int, int]]]] = {}
+        for minute, counts in counted.get(one.pk, {}).items():
+            hour = minute.replace(minute=0)
+            by_hour.setdefault(hour, []).append((minute.minute, counts))
+        hour = first
+        while hour < until:
+            row = known.get((one.pk, hour))
+            if row is not None or hour in by_hour:
+                patched = _patched(row, one.pk, hour, since, until, by_hour.get(hour, ()))
+                if patched != row:
+                    changed.append(patched)
+            hour += HOUR
+    if changed:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                WRITE, [(row.objective_id, row.hour, list(row.good), list(row.late), list(row.lost)) for row in changed]
+            )
+        fold_hours(objectives, changed)
+    return len(changed)
+
+
+def _patched(
+    row: HourRow | None,
+    objective_id: int,
+    hour: datetime,
+    since: datetime,
+    until: datetime,
+    counts: Iterable[tuple[int, tuple[int, int, int]]],
+) -> HourRow:
+    columns = [list(column) for column in (row.good, row.late, row.lost)] if row else [list(EMPTY) for _ in range(3)]
+    first = max(0, (since - hour) // MINUTE)
+    last = min(60, (until - hour) // MINUTE)
+    for column in columns:
+        column[first:last] = EMPTY[first:last]
+    for minute, found in counts:
+        if first <= minute < last:
+            for column, count in zip(columns, found, strict=True):
+                column[minute] = count
+    return HourRow(objective_id, hour, *columns)
+
+
+def fold_hours(objectives: Sequence[Objective], rows: Sequence[HourRow]) -> None:
+    """Write the sums of these hours and of their days. The caller holds the counters."""
+    by_id = {one.pk: one for one in objectives}
+    whole = Span(since=min(row.hour for row in rows), until=max(row.hour for row in rows) + HOUR)
+    out = excluded_spans(objectives, whole)
+    sums: list[tuple[Any, ...]] = []
+    for row in sorted(rows, key=lambda one: (one.objective_id, one.hour)):
+        method, minutes = method_of(by_id[row.objective_id]), Minutes(good=row.good, late=row.late, lost=row.lost)
+        raw = fold(minutes, method)
+        spans = out.get(row.objective_id)
+        marked = flags(spans, row.hour) if spans else None
+        kept = fold(minutes, method, excluded=marked) if marked else raw
+        sums.append((row.objective_id, row.hour, *_columns(raw), *_columns(kept)))
+    days = sorted({(row.objective_id, row.hour.astimezone(UTC).replace(hour=0)) for row in rows})
+    with connection.cursor() as cursor:
+        cursor.executemany(WRITE_SUM, sums)
+        cursor.execute(WRITE_DAYS, [[pk for pk, _ in days], [day for _, day in days]])
+
+
+def _columns(sums: Sums) -> tuple[float, ...]:
+    return (sums.good, sums.late, sums.lost, sums.slices, sums.slices_good)
+
+
+def exclusions_of(objectives: Collection[Objective]) -> dict[int, list[Exclusion]]:
+    """Return the exclusions in force of these objectives, their own and their flow's; one query."""
+    ids, flows = [one.pk for one in objectives], {one.flow_id for one in objectives if one.flow_id}
+    rows = list(Exclusion.objects.filter(Q(objective__in=ids) | Q(flow__in=flows), withdrawn_at=None).order_by("pk"))
+    found: dict[int, list[Exclusion]] = {}
+    for one in objectives if rows else ():
+        mine = [row for row in rows if row.objective_id == one.pk or (row.flow_id and row.flow_id == one.flow_id)]
+        if mine:
+            found[one.pk] = mine
+    return found
+
+
+def excluded_spans(objectives: Collection[Objective], within: Span) -> dict[int, list[Span]]:
+    """Return the time that does not count, merged, of those of these objectives that have some."""
+    found = exclusions_of(objectives)
+    spans = {pk: excluded_time(excluded_of(rows), within) for pk, rows in found.items()}
+    return {pk: one for pk, one in spans.items() if one}
+
+
+def fold_again(objectives: Sequence[Objective], within: Span | None = None) -> None:
+    """Fold the hours of these objectives anew after an exclusion or the method of counting has changed; waits for the counters."""
+    since = hour_of(within.since) if within else datetime(2000, 1, 1, tzinfo=UTC)
+    until = within.until if within else datetime(9000, 1, 1, tzinfo=UTC)
+    with one_writer():
+        for one in objectives:
+            if rows := read_hours([one.pk], since, until):
+                fold_hours([one], rows)
+
+
+def forget_old(now: datetime) -> None:
+    """Delete minutes and hours that nothing reads any more; days stay as long as their objective."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM alerts_objectiveminutes WHERE objective_id IN (SELECT id FROM alerts_objective) AND hour < %s",
+            [now - MINUTES_KEPT],
+        )
+        cursor.execute("DELETE FROM alerts_objectivesum WHERE span = 1 AND at < %s", [now - HOURS_KEPT])
+
+
+def hour_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def minute_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(second=0, microsecond=0)

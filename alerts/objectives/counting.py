@@ -1,0 +1,115 @@
+"""Counting: what came in the last minutes, an older hour again at each look, and the history of a new objective bit by bit.
+
+Late events land in their minute: the last ten minutes are counted at every look, each hour of the last day within ten minutes, each hour of the
+last week within three hours. A promise about a flow reads the minute rollups, so that its cost does not grow with messages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import Q
+
+from alerts.models import Objective, Standing
+from alerts.objectives.counters import hour_of, minute_of, one_writer, write_minutes
+from alerts.objectives.sources import SEARCH_PROBLEM, counts_of
+from alerts.objectives.windows import HOUR, MINUTE
+from messages.queries import counted_again_since
+
+log = structlog.get_logger(__name__)
+LATELY = timedelta(minutes=10)
+OF_SEARCHES = timedelta(minutes=60)  # a message is in the minute in which it began, and fails later
+STEP = timedelta(hours=1)  # of catching up after the worker was away
+HISTORY_STEP = timedelta(days=1)
+TURN = timedelta(seconds=15)
+DAY_HOURS, WEEK_HOURS = 26, 7 * 24
+HISTORY_S = 4.0  # a look spends so long on the history of new objectives
+
+
+def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
+    """Bring the counters up to `now`; False when another worker is at it. May run twice at once, and die anywhere."""
+    objectives = list(Objective.objects.select_related("environment", "owner").order_by("pk"))
+    until = minute_of(now) + MINUTE
+    if objectives and not _count_lately(objectives, until, now):
+        return False
+    _count_an_older_hour(objectives, now)
+    _count_history(objectives, history_s, now)
+    return True
+
+
+def _count_lately(objectives: Sequence[Objective], until: datetime, now: datetime) -> bool:
+    """Count what came since the last look and a little before; after a long absence step by step."""
+    since = min([until - LATELY, *(one.counted_to - 2 * MINUTE for one in objectives if one.counted_to)])
+    while since < until:
+        step = until if until - since <= STEP else since + STEP
+        with one_writer(wait=False) as mine:
+            if not mine:
+                return False
+            _count(objectives, since, step, now)
+            ids = [one.pk for one in objectives]
+            Objective.objects.filter(Q(counted_to=None) | Q(counted_to__lt=step), pk__in=ids).update(counted_to=step)
+        since = step
+    searches = [one for one in objectives if one.flow_id is None]
+    if searches:
+        with one_writer() as _:
+            _count(searches, until - OF_SEARCHES, until - LATELY, now)
+    return True
+
+
+def hours_again(now: datetime) -> list[int]:
+    """Return how many hours ago the hours began that are counted again at this look: one of the last day, in turn one of the week."""
+    number = int(now.timestamp() // TURN.total_seconds())
+    found = [number % DAY_HOURS]
+    if number % 4 == 0:
+        found.append(DAY_HOURS + number // 4 % (WEEK_HOURS - DAY_HOURS))
+    return found
+
+
+def _count_an_older_hour(objectives: Sequence[Objective], now: datetime) -> None:
+    for ago in hours_again(now):
+        since = hour_of(now) - ago * HOUR
+        until = min(since + HOUR, minute_of(now) + MINUTE)
+        with one_writer() as _:
+            whole = [
+                one
+                for one in objectives
+                if since >= max(one.filled_since, counted_again_since(one.environment_id, now))
+            ]
+            _count(whole, since, until, now)
+
+
+def _count_history(objectives: Sequence[Objective], budget_s: float, now: datetime) -> None:
+    """Count back from each new objective's beginning, a day at a time, in turn, for so many seconds."""
+    ends = time.monotonic() + budget_s
+    while time.monotonic() < ends:
+        waiting = [one for one in objectives if one.filled_since > one.fill_from]
+        if not waiting:
+            return
+        for one in waiting:
+            since = max(one.fill_from, one.filled_since - HISTORY_STEP)
+            with one_writer():
+                # only from where it stood: another worker may have come here first, and a method may have begun anew
+                moved = Objective.objects.filter(pk=one.pk, filled_since=one.filled_since).update(filled_since=since)
+                if moved:
+                    _count([one], since, one.filled_since, now)
+            one.refresh_from_db(fields=["filled_since", "fill_from"])
+            if time.monotonic() > ends:
+                return
+
+
+def _count(objectives: Sequence[Objective], since: datetime, until: datetime, now: datetime) -> None:
+    """Count one stretch of time of these objectives and write it; one that cannot be counted keeps what it has, and says why."""
+    if not objectives or since >= until:
+        return
+    found, problems = counts_of(objectives, since, until, now)
+    good = [one for one in objectives if one.pk not in problems]
+    write_minutes(good, since, until, found)
+    for pk, words in problems.items():
+        log.warning("objective_not_counted", objective=pk, problem=words)
+        Standing.objects.filter(objective=pk).update(problem=words[:300])
+    cured = [one.pk for one in good if one.flow_id is None]
+    if cured:
+        Standing.objects.filter(objective__in=cured, problem__startswith=SEARCH_PROBLEM).update(problem="")

@@ -1,0 +1,126 @@
+"""Time that does not count: once, or again and again by a recurrence rule (RFC 5545), merged. Pure.
+
+A rule recurs in local time: a maintenance on Sundays at 02:00 stays at 02:00 when the clocks change; it lasts as long as it lasts.
+Whole minutes: a minute that an exclusion touches is out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dateutil.rrule import rrule, rrulestr
+
+from alerts.objectives.windows import MINUTE, UTC_ZONE, Span, clipped, merge
+
+PARTS = frozenset({"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "WKST"})
+FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY")
+RULE = re.compile(r"[A-Z]+=[A-Z0-9,+-]+(;[A-Z]+=[A-Z0-9,+-]+)*", re.ASCII)
+UNTIL = re.compile(r"(\d{8})(T(\d{6})(Z?))?", re.ASCII)
+LONGEST = timedelta(days=31)
+MOST = 5_000  # occurrences of one rule in the time that is looked at
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class BadRule(ValueError):
+    """A recurrence rule that is not one of those taken; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """starts_at: the first time, UTC. rule: empty for once. zone: in which it recurs."""
+
+    starts_at: datetime
+    length: timedelta
+    rule: str = ""
+    zone: ZoneInfo = UTC_ZONE
+
+
+def check_rule(text: str, *, starts_at: datetime, zone: ZoneInfo) -> str:
+    """Return a rule as it is kept, upper case and without "RRULE:"; raises BadRule."""
+    rule = "".join(text.split()).upper().removeprefix("RRULE:").strip(";")
+    if not rule:
+        return ""
+    if len(rule) > 200 or not RULE.fullmatch(rule):
+        raise BadRule("a recurrence is written FREQ=WEEKLY;BYDAY=SU")
+    parts = dict(part.split("=", 1) for part in rule.split(";"))
+    if unknown := sorted(set(parts) - PARTS):
+        raise BadRule(f"{unknown[0]} is not taken in a recurrence: {', '.join(sorted(PARTS))} are")
+    if parts.get("FREQ") not in FREQUENCIES:
+        raise BadRule("a recurrence begins with FREQ=DAILY, FREQ=WEEKLY or FREQ=MONTHLY")
+    for name in ("INTERVAL", "COUNT"):
+        if name in parts and not (parts[name].isdigit() and 1 <= int(parts[name][:5]) <= 1_000):
+            raise BadRule(f"{name} is a number from 1 to 1,000")
+    if not all(1 <= abs(int(day[:6])) <= 31 for day in parts.get("BYMONTHDAY", "1").split(",") if _is_number(day)):
+        raise BadRule("BYMONTHDAY is a day from 1 to 31, or -1 for the last one")
+    try:
+        _rrule(Excluded(starts_at=starts_at, length=MINUTE, rule=rule, zone=zone))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise BadRule(
+            "this recurrence cannot be read: see RFC 5545, or write it like FREQ=MONTHLY;BYDAY=1SU"
+        ) from error
+    return rule
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").removeprefix("+").isdigit()
+
+
+def _rrule(one: Excluded) -> rrule:
+    """Return the rule in local time without a zone: dateutil would keep the offset of the first occurrence for all."""
+    local = one.starts_at.astimezone(one.zone).replace(tzinfo=None)
+    rule = UNTIL.sub(lambda found: _local_until(found, one.zone), one.rule) if "UNTIL=" in one.rule else one.rule
+    found = rrulestr(rule, dtstart=local)
+    if not isinstance(found, rrule):
+        raise ValueError("one rule, no set of them")
+    return found
+
+
+def _local_until(found: re.Match[str], zone: ZoneInfo) -> str:
+    """Return an UNTIL in local time; a date alone holds to its end."""
+    if not found[2]:
+        return f"{found[1]}T235959"
+    at = datetime.strptime(f"{found[1]}{found[3]}", "%Y%m%d%H%M%S")  # noqa: DTZ007  it gets its zone below, or stays local
+    if found[4]:
+        at = at.replace(tzinfo=UTC).astimezone(zone)
+    return f"{at:%Y%m%dT%H%M%S}"
+
+
+def occurrences(one: Excluded, within: Span) -> list[Span]:
+    """Return when one exclusion holds inside of a span, by whole minutes, oldest first, at most 5,000."""
+    if not one.rule:
+        return clipped([_whole(one.starts_at, one.starts_at + one.length)], within)
+    after = max(within.since - one.length, one.starts_at).astimezone(one.zone).replace(tzinfo=None) - timedelta(hours=2)
+    before = within.until.astimezone(one.zone).replace(tzinfo=None) + timedelta(hours=2)
+    found: list[Span] = []
+    for local in _rrule(one).xafter(after, inc=True):
+        if local > before or len(found) >= MOST:
+            break
+        at = local.replace(tzinfo=one.zone).astimezone(
+            UTC
+        )  # in the hour that is left out it is an hour later, in the one that is twice the first
+        found.append(_whole(at, at + one.length))
+    return clipped(found, within)
+
+
+def _whole(since: datetime, until: datetime) -> Span:
+    first = since.astimezone(UTC).replace(second=0, microsecond=0)
+    last = until.astimezone(UTC).replace(second=0, microsecond=0)
+    return Span(since=first, until=last if last == until else last + MINUTE)
+
+
+def excluded_time(exclusions: Iterable[Excluded], within: Span) -> list[Span]:
+    """Return the time inside of a span that does not count, merged."""
+    return merge(span for one in exclusions for span in occurrences(one, within))
+
+
+def flags(spans: Iterable[Span], hour: datetime) -> list[bool] | None:
+    """Return for each minute of an hour whether it is out; None when none is."""
+    out = [False] * 60
+    for span in clipped(spans, Span(since=hour, until=hour + timedelta(hours=1))):
+        first, last = (span.since - hour) // MINUTE, (span.until - hour) // MINUTE
+        out[first:last] = [True] * (last - first)
+    return out if any(out) else None

@@ -1,0 +1,230 @@
+"""Reads of objectives: lists, budgets, attained figures and minutes of any span. What a report reads is here; see docs/objectives.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import F, FloatField, Q, QuerySet
+from django.db.models.functions import Cast
+
+from alerts.models import Exclusion, Objective, ObjectiveSum, Standing
+from alerts.objectives.access import visible_exclusions, visible_objectives
+from alerts.objectives.budgeting import Sums
+from alerts.objectives.burn import Budget, budget_of
+from alerts.objectives.counters import excluded_spans, exclusions_of, hour_of, minute_of, read_hours
+from alerts.objectives.exclusions import flags
+from alerts.objectives.reading import count_kept, sums_of_spans
+from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, window_of
+from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
+from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
+from console.core.paging import InvalidCursor, Page, decode_texts_cursor, decode_uuid_cursor, encode_cursor
+from console.identity.actor import Actor
+from console.identity.models import Environment
+
+AT_RISK = (Standing.State.BURNING, Standing.State.SPENT)
+SHOWS = {
+    "all": Q(),
+    "risk": Q(standing__state__in=AT_RISK),
+    "no-data": Q(standing__state=Standing.State.NO_DATA),
+    "kept": Q(standing__state=Standing.State.KEPT),
+}
+MOST_REPLAYED = timedelta(days=90)  # minutes that what-if replays
+
+
+def find_objectives(
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    show: str = "all",
+    kind: str = "",
+    flow: str = "",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Objective]:
+    """Return objectives with their standings, those with the least budget left first; two queries. Raises InvalidCursor.
+
+    show  all, risk (burning or spent), no-data, kept.   kind, flow  only these; empty for all.
+    """
+    rows = visible_objectives(actor).filter(SHOWS.get(show, Q()), environment__in=environments)
+    if kind:
+        rows = rows.filter(kind=kind)
+    if flow:
+        rows = rows.filter(flow__name=flow)
+    if cursor:
+        left, pk = _position(cursor)
+        rows = rows.filter(standing__left__gte=left).filter(Q(standing__left__gt=left) | Q(pk__gt=pk))
+    found = list(rows.order_by("standing__left", "pk")[: limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], encode_cursor(repr(last.standing.left), last.pk) if last else None)
+
+
+def _position(cursor: str) -> tuple[float, int]:
+    left, pk = decode_texts_cursor(cursor, 2)
+    try:
+        found = float(left), int(pk[:18])
+    except ValueError as error:
+        raise InvalidCursor("this cursor was not made here: start again without one") from error
+    if not math.isfinite(found[0]):
+        raise InvalidCursor("this cursor was not made here: start again without one")
+    return found
+
+
+def count_at_risk(actor: Actor, environment: Environment) -> int:
+    """Return how many objectives burn too fast or have spent their budget."""
+    return visible_objectives(actor).filter(SHOWS["risk"], environment=environment).order_by().count()
+
+
+def find_exclusions(
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    objective: Objective | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Exclusion]:
+    """Return exclusions, the newest first, withdrawn ones too; of one objective those of its flow as well. Raises InvalidCursor."""
+    rows: QuerySet[Exclusion] = visible_exclusions(actor).filter(environment__in=environments)
+    if objective is not None:
+        of_flow = Q(flow=objective.flow_id) if objective.flow_id else Q()
+        rows = rows.filter(Q(objective=objective) | of_flow) if of_flow else rows.filter(objective=objective)
+    if cursor:
+        rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
+    found = list(rows.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attained:
+    """What an objective attained in a span. raw, kept: events as they came, and without what is excluded.
+
+    attained, adjusted  ratios, None when nothing was measured.   budget  of the adjusted figures, in `unit`: events or slices.
+    """
+
+    span: Span
+    raw: Sums
+    kept: Sums
+    attained: float | None
+    adjusted: float | None
+    budget: Budget
+    unit: str
+    excluded: list[Span]
+
+
+def attained(one: Objective, span: Span, *, now: datetime | None = None) -> Attained:
+    """Return what an objective attained in any span, read by whole hours: the window of its promise, a month of a report. Two queries."""
+    return attained_of([one], {one.pk: span}, now=now)[one.pk]
+
+
+def attained_of(
+    objectives: Sequence[Objective], spans: dict[int, Span], *, now: datetime | None = None
+) -> dict[int, Attained]:
+    """Return {objective id: what it attained in its span}; three queries for all of them."""
+    now = now or datetime.now(UTC)
+    if not objectives:
+        return {}
+    whole = Span(since=min(one.since for one in spans.values()), until=max(one.until for one in spans.values()))
+    out = excluded_spans(objectives, whole)
+    found = sums_of_spans({one.pk: (one.pk, spans[one.pk]) for one in objectives})
+    result = {}
+    for one in objectives:
+        both, span, gone = found.get(one.pk), spans[one.pk], out.get(one.pk, [])
+        raw, kept = (both.raw, both.kept) if both else (Sums(), Sums())
+        counted = count_kept(one, kept, span, gone, now=now)
+        result[one.pk] = Attained(
+            span=span,
+            raw=raw,
+            kept=kept,
+            attained=count_kept(one, raw, span, [], now=now).attained,
+            adjusted=counted.attained,
+            budget=budget_of(counted.bad, counted.total, target=float(one.target)),
+            unit="slices" if method_of(one).counts_time else "events",
+            excluded=clipped(gone, span),
+        )
+    return result
+
+
+def window_at(one: Objective, now: datetime | None = None) -> Span:
+    """Return the window of the promise that `now` falls into."""
+    return window_of(one).span_at(now or datetime.now(UTC))
+
+
+def minutes(one: Objective, span: Span, *, kept: bool = True) -> tuple[list[int], list[int], list[int]]:
+    """Return (good, late, lost) minute by minute, oldest first, from the full hour in which a span begins; 0 where nothing was.
+
+    kept  without what is excluded.   Minutes are there for 100 days.
+    """
+    first = hour_of(span.since)
+    length = max(0, (span.until - first) // MINUTE)
+    columns = ([0] * length, [0] * length, [0] * length)
+    spans = excluded_spans([one], Span(since=first, until=span.until)).get(one.pk, []) if kept else []
+    for row in read_hours([one.pk], first, span.until):
+        at = (row.hour - first) // MINUTE
+        out = flags(spans, row.hour) if spans else None
+        for column, part in zip(columns, (row.good, row.late, row.lost), strict=True):
+            counts = part if out is None else [0 if gone else count for count, gone in zip(part, out, strict=True)]
+            column[at : at + 60] = list(counts)[: max(0, length - at)]
+    return columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetLine:
+    """How much of the budget was left at the end of each step, as a share; `steps` are their beginnings."""
+
+    steps: list[datetime]
+    left: list[float]
+    excluded: list[Span]
+
+
+def budget_line(one: Objective, standing: Standing, *, now: datetime, most: int = 120) -> BudgetLine:
+    """Return the budget over the window so far: what the events of each step spent of what the whole window allows."""
+    if standing.since is None:
+        return BudgetLine(steps=[], left=[], excluded=[])
+    span = Span(since=hour_of(standing.since), until=min(standing.until or now, minute_of(now) + MINUTE))
+    hours = max(1, math.ceil(span.length / HOUR))
+    by_days = hours > 92 * 24
+    unit = DAY if by_days else HOUR
+    step = max(1, math.ceil(span.length / unit / most)) * unit
+    rows = ObjectiveSum.objects.filter(objective=one, span=24 if by_days else 1, at__gte=span.since, at__lt=span.until)
+    spent: dict[int, float] = {}
+    bad = _bad_of(one)
+    for at, count in rows.annotate(bad=bad).values_list("at", "bad"):
+        spent[(at - span.since) // step] = spent.get((at - span.since) // step, 0.0) + float(count or 0)
+    steps = [span.since + number * step for number in range(math.ceil(span.length / step))]
+    left, gone = [], 0.0
+    for number in range(len(steps)):
+        gone += spent.get(number, 0.0)
+        left.append(Budget(total=standing.budget, spent=gone).left_ratio)
+    return BudgetLine(steps=steps, left=left, excluded=excluded_spans([one], span).get(one.pk, []))
+
+
+def _bad_of(one: Objective) -> Cast:
+    if method_of(one).counts_time:
+        return Cast(F("kept_slices") - F("kept_slices_good"), FloatField())
+    return Cast(F("kept_late") + F("kept_lost"), FloatField())
+
+
+def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) -> list[WhatIf]:
+    """Return what other targets would have meant over the window so far, at most the last 90 days."""
+    window = window_of(one)
+    span = window.span_at(now)
+    span = Span(since=max(span.since, now - MOST_REPLAYED), until=min(span.until, minute_of(now) + MINUTE))
+    bad, total = series_of(*minutes(one, span), method_of(one))
+    current = float(one.target)
+    return what_if(
+        bad,
+        total,
+        targets=list(targets) or targets_around(current),
+        current=current,
+        period=window.period,
+        guarded=one.guarded,
+        chosen=pairs_of(one),
+        slice_minutes=slice_minutes_of(one),
+    )
+
+
+def exclusions_in_force(one: Objective) -> list[Exclusion]:
+    """Return the exclusions in force of one objective, its own and its flow's, oldest first."""
+    return exclusions_of([one]).get(one.pk, [])

@@ -1,0 +1,229 @@
+"""What the counters say of many objectives at once: three queries, whatever they are of and however many messages there were.
+
+Windows of up to six hours are read by the minute, longer ones by the hour, the period of the promise by days and the hours before the first whole
+day. So the time does not grow with messages, and with the period hardly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+from alerts.models import Objective
+from alerts.objectives.budgeting import EMPTY, Counted, Method, Minutes, Sums, counted, fold
+from alerts.objectives.counters import excluded_spans, hour_of, minute_of, read_hours
+from alerts.objectives.exclusions import flags
+from alerts.objectives.shapes import method_of, window_of
+from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped, length_of
+
+NEAR = timedelta(hours=6)  # the longest window that is read by the minute
+FAR = (timedelta(days=1), timedelta(days=3))
+
+HOURS = """
+SELECT objective_id,
+       {columns},
+       max(at) FILTER (WHERE good + late + lost > 0)
+FROM alerts_objectivesum WHERE objective_id = ANY(%s) AND span = 1 AND at >= %s AND at < %s GROUP BY 1
+"""
+PERIODS = """
+SELECT p.key, sum(s.good)::int8, sum(s.late)::int8, sum(s.lost)::int8, sum(s.slices)::int8, sum(s.slices_good)::float8,
+       sum(s.kept_good)::int8, sum(s.kept_late)::int8, sum(s.kept_lost)::int8, sum(s.kept_slices)::int8, sum(s.kept_slices_good)::float8
+FROM unnest(%s::int8[], %s::int8[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
+     AS p(key, objective_id, since, first_day, last_day, until)
+JOIN LATERAL (
+    SELECT * FROM alerts_objectivesum d WHERE d.objective_id = p.objective_id AND d.span = 24 AND d.at >= p.first_day AND d.at < p.last_day
+    UNION ALL
+    SELECT * FROM alerts_objectivesum h WHERE h.objective_id = p.objective_id AND h.span = 1
+       AND (h.at >= p.since AND h.at < least(p.first_day, p.until) OR h.at >= greatest(p.last_day, p.since) AND h.at < p.until AND p.last_day >= p.first_day)
+) s ON true GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Both:
+    """Sums of a time as they came, and without what is excluded."""
+
+    raw: Sums = field(default_factory=Sums)
+    kept: Sums = field(default_factory=Sums)
+
+
+@dataclass(slots=True)
+class Near:
+    """The last hours of one objective by the minute, without what is excluded. `out`: which minutes are; None when none is."""
+
+    method: Method
+    good: list[int]
+    late: list[int]
+    lost: list[int]
+    out: list[bool] | None = None
+
+    def sums(self, minutes: int, *, until: int = 0) -> Sums:
+        """Return the sums of the last so many minutes, or of those that end `until` minutes before the end."""
+        end = len(self.good) - until
+        first = max(0, end - minutes)
+        if self.method.counts_time:
+            first -= first % self.method.slice_minutes  # the minutes begin at a full hour, as slices do
+        part = slice(first, end)
+        found = Minutes(good=self.good[part], late=self.late[part], lost=self.lost[part])
+        if not self.method.counts_time:
+            return Sums(good=sum(found.good), late=sum(found.late), lost=sum(found.lost))
+        return fold(found, self.method)
+
+    def newest(self, until: datetime) -> datetime | None:
+        """Return the last minute in which something was counted, None when nothing was."""
+        for ago, counts in enumerate(
+            zip(reversed(self.good), reversed(self.late), reversed(self.lost), strict=True), 1
+        ):
+            if any(counts):
+                return until - ago * MINUTE
+        return None
+
+    def minutes_out(self, minutes: int) -> int:
+        return sum(self.out[-minutes:]) if self.out else 0
+
+
+@dataclass(slots=True)
+class Read:
+    """Everything that is read of one objective for an assessment."""
+
+    near: Near
+    far: dict[timedelta, Sums] = field(default_factory=dict)
+    period: Both = field(default_factory=Both)
+    nominal: Sums | None = None  # of a rolling time as long as a calendar's period; None: the same as the period
+    last_event_at: datetime | None = None  # its minute, or its hour where it is older; of the last three days
+    excluded: list[Span] = field(default_factory=list)  # within the period
+
+
+def read_figures(objectives: Sequence[Objective], now: datetime, spans: Mapping[int, Span]) -> dict[int, Read]:
+    """Return what the counters hold of each objective. spans: {objective id: the window of its promise}."""
+    until = minute_of(now) + MINUTE
+    oldest = min((one.since for one in spans.values()), default=until - NEAR)
+    newest = max((one.until for one in spans.values()), default=until)
+    out = excluded_spans(objectives, Span(since=min(oldest, until - FAR[-1] - HOUR), until=max(newest, until)))
+    near = _near(objectives, until, out)
+    found = {one.pk: Read(near=near[one.pk], excluded=out.get(one.pk, [])) for one in objectives}
+    _read_far(found, until)
+    asked = {
+        one.pk: (one.pk, Span(since=spans[one.pk].since, until=min(spans[one.pk].until, until))) for one in objectives
+    }
+    for pk, both in sums_of_spans(asked).items():
+        found[pk].period = both
+    calendars = {
+        one.pk: (one.pk, Span(since=hour_of(until - window_of(one).period), until=until))
+        for one in objectives
+        if one.unit != "rolling"
+    }
+    for pk, both in sums_of_spans(calendars).items():
+        found[pk].nominal = both.kept
+    return found
+
+
+def _near(objectives: Sequence[Objective], until: datetime, out: Mapping[int, list[Span]]) -> dict[int, Near]:
+    """Return the minutes of the last six hours, from the beginning of the slice in which they begin, up to `until`."""
+    first = hour_of(until - NEAR)
+    rows: dict[int, dict[datetime, tuple[Sequence[int], ...]]] = {}
+    for row in read_hours([one.pk for one in objectives], first, until):
+        rows.setdefault(row.objective_id, {})[row.hour] = (row.good, row.late, row.lost)
+    hours = [first + number * HOUR for number in range((until - first - MINUTE) // HOUR + 1)]
+    length = (until - first) // MINUTE
+    nothing = (EMPTY, EMPTY, EMPTY)
+    found = {}
+    for one in objectives:
+        mine = rows.get(one.pk, {})
+        columns: list[list[int]] = [[], [], []]
+        for hour in hours:
+            for column, part in zip(columns, mine.get(hour, nothing), strict=True):
+                column.extend(part)
+        for column in columns:
+            del column[length:]
+        marked = _marked(out.get(one.pk), hours, length)
+        if marked:
+            columns = [[0 if gone else count for count, gone in zip(column, marked, strict=True)] for column in columns]
+        good, late, lost = columns
+        found[one.pk] = Near(method_of(one), good, late, lost, marked)
+    return found
+
+
+def _marked(spans: list[Span] | None, hours: Sequence[datetime], length: int) -> list[bool] | None:
+    if not spans:
+        return None
+    marked: list[bool] = []
+    for hour in hours:
+        marked.extend(flags(spans, hour) or [False] * 60)
+    return marked[:length] if any(marked[:length]) else None
+
+
+def _read_far(found: Mapping[int, Read], until: datetime) -> None:
+    names = ("kept_good", "kept_late", "kept_lost", "kept_slices", "kept_slices_good")
+    since = [hour_of(until - span) for span in FAR]
+    columns = ", ".join(f"coalesce(sum({name}) FILTER (WHERE at >= %s), 0)::float8" for _ in FAR for name in names)
+    values = [at for at in since for _ in names]
+    with connection.cursor() as cursor:
+        cursor.execute(HOURS.format(columns=columns), [*values, list(found), since[-1], until])
+        for pk, *row in cursor.fetchall():
+            for number, span in enumerate(FAR):
+                found[pk].far[span] = _sums(row[number * 5 : number * 5 + 5])
+            found[pk].last_event_at = found[pk].near.newest(until) or row[-1]
+
+
+def sums_of_spans(asked: Mapping[int, tuple[int, Span]]) -> dict[int, Both]:
+    """Return {key: sums} of spans of objectives, {key: (objective id, span)}; one query. A span is read by whole hours: it begins at one."""
+    if not asked:
+        return {}
+    columns: list[list[object]] = [[], [], [], [], [], []]
+    for key, (objective_id, span) in asked.items():
+        since = hour_of(span.since)
+        first_day = since if since == _day_of(since) else _day_of(since) + DAY
+        # the day of the end is read as a whole where nothing of it lies behind the end yet: its row holds what was counted up to now
+        last_day = _day_of(span.until)
+        row = (key, objective_id, since, first_day, last_day, span.until)
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    with connection.cursor() as cursor:
+        cursor.execute(PERIODS, columns)
+        return {key: Both(raw=_sums(row[:5]), kept=_sums(row[5:])) for key, *row in cursor.fetchall()}
+
+
+def _sums(row: Sequence[float]) -> Sums:
+    good, late, lost, slices, slices_good = row
+    return Sums(good=int(good), late=int(late), lost=int(lost), slices=int(slices), slices_good=float(slices_good))
+
+
+def _day_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def count_kept(one: Objective, sums: Sums, span: Span, excluded: Sequence[Span], *, now: datetime) -> Counted:
+    """Return what the budget counts of these sums of a span: its slices without events are known by its length, where they are good."""
+    method = method_of(one)
+    until = min(span.until, minute_of(now) + MINUTE)
+    gone = length_of(clipped(excluded, Span(since=span.since, until=until)))
+    slices = max(0.0, (until - span.since - gone) / (method.slice_minutes * MINUTE))
+    return counted(sums, method, slices_in_time=slices)
+
+
+Burn = Callable[[timedelta], Counted]
+
+
+def counted_in(one: Objective, read: Read, *, now: datetime) -> Burn:
+    """Return a function that says what the budget counts of the last so much time, without what is excluded."""
+
+    def of(window: timedelta) -> Counted:
+        minutes = window // MINUTE
+        if window > NEAR:
+            until = minute_of(now) + MINUTE
+            return count_kept(
+                one,
+                read.far.get(window, Sums()),
+                Span(since=hour_of(until - window), until=until),
+                read.excluded,
+                now=now,
+            )
+        method = method_of(one)
+        slices = (minutes - read.near.minutes_out(minutes)) / method.slice_minutes
+        return counted(read.near.sums(minutes), method, slices_in_time=slices)
+
+    return of

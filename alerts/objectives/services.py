@@ -1,0 +1,148 @@
+"""Every write to objectives by people and programs: made, changed, removed. Exclusions: see excluding."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from alerts.models import Objective, Standing
+from alerts.objectives.access import check_can_change_objective, check_can_promise
+from alerts.objectives.assess import gone, observe
+from alerts.objectives.counters import fold_again, hour_of, minute_of
+from alerts.objectives.windows import Window
+from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
+from console.audit.services import record_audit
+from console.core.errors import Conflict, Invalid
+from console.identity.actor import Actor
+from messages.queries import Flow, SavedSearch, check_searchable, zone_of
+
+MOST_OBJECTIVES = 5_000  # of one environment
+COUNTED_ANEW = (
+    "kind",
+    "limit_ms",
+    "limit_minutes",
+    "recover_minutes",
+    "at_least",
+    "work_days",
+    "from_minute",
+    "until_minute",
+    "holidays",
+)
+
+
+def add_objective(
+    said: NewObjective,
+    *,
+    flow: Flow | None = None,
+    search: SavedSearch | None = None,
+    by: Actor,
+    now: datetime | None = None,
+) -> Objective:
+    """Make a promise about a flow or a saved search, audited; its history is counted from then on. The caller has fetched both for this actor.
+
+    Raises ObjectiveInvalid, Invalid, Forbidden, Conflict, BadQuery.
+    """
+    if (flow is None) == (search is None):
+        raise ObjectiveInvalid("an objective is about a flow or about a saved search")
+    now = now or datetime.now(UTC)
+    columns = checked(said, searched=search is not None)
+    begun = minute_of(now)
+    about = flow or search
+    assert about is not None
+    made = Objective(
+        environment=about.environment,
+        flow=flow,
+        owner_id=by.user_id,
+        begun_at=begun,
+        filled_since=begun,
+        fill_from=begun,
+        **columns,
+    )
+    if search is not None:
+        made.owner_id = check_can_promise(by)
+        made.search, made.team_id, made.q = search, search.team_id, search.q
+        if search.of != SavedSearch.Of.MESSAGES:
+            raise ObjectiveInvalid("an objective counts messages: choose a saved search of messages")
+        if not search.q.strip():
+            raise ObjectiveInvalid("this search finds every message: promise something about a flow, or narrow it down")
+        check_searchable(by, search.environment, search.q)
+    check_can_change_objective(by, made)
+    made.fill_from = history_from(made, begun)
+    made.counted_to = begun
+    with transaction.atomic():
+        if Objective.objects.filter(environment=made.environment).count() >= MOST_OBJECTIVES:
+            raise Invalid(f"{made.environment.slug} has {MOST_OBJECTIVES:,} objectives, and more are not taken")
+        _save(made)
+        Standing.objects.create(objective=made, environment=made.environment, state_since=now)
+        audit(by, "objective.added", made)
+    return made
+
+
+def history_from(one: Objective, begun: datetime) -> datetime:
+    """Return back to when a new objective is counted: the beginning of its window, or as far as its burn rates look back."""
+    span = Window(unit=one.unit, days=one.days, zone=zone_of(one.time_zone)).span_at(begun)
+    return hour_of(min(span.since, begun - timedelta(days=one.days)))
+
+
+def _save(one: Objective) -> None:
+    try:
+        with transaction.atomic():
+            one.save(force_insert=one._state.adding)
+    except IntegrityError as error:
+        raise Conflict(f"{one.environment.slug} has an objective “{one.name}” already") from error
+
+
+def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: datetime | None = None) -> Objective:
+    """Change a promise, audited with what changed. Another way of counting folds its history anew, another kind counts it anew.
+
+    Raises as add_objective.
+    """
+    check_can_change_objective(by, one)
+    now = now or datetime.now(UTC)
+    columns = checked(said, searched=one.flow_id is None)
+    with transaction.atomic():
+        row = Objective.objects.select_for_update(of=("self",)).get(pk=one.pk)
+        before = {name: getattr(row, name) for name in columns}
+        differ = [name for name, value in columns.items() if before[name] != value]
+        for name, value in columns.items():
+            setattr(one, name, value)
+        begun = minute_of(now)
+        anew = any(name in differ for name in COUNTED_ANEW)
+        begins = history_from(one, begun)
+        moved: dict[str, Any] = (
+            {"begun_at": begun, "filled_since": begun, "fill_from": begins}
+            if anew
+            else {"fill_from": min(begins, row.fill_from)}
+        )
+        try:
+            with transaction.atomic():
+                Objective.objects.filter(pk=one.pk).update(**columns, **moved, updated_at=now)
+        except IntegrityError as error:
+            raise Conflict(f"{one.environment.slug} has an objective “{columns['name']}” already") from error
+        one.refresh_from_db()
+        audit(by, "objective.changed", one, details={"changed": differ})
+    if not anew and any(name in differ for name in FOLDED_ANEW):
+        fold_again([one])
+    return one
+
+
+def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:
+    """Remove a promise with its counters, audited; breaches are told that nothing of it holds any more. Raises Forbidden."""
+    check_can_change_objective(by, one)
+    conditions = gone(one)
+    with transaction.atomic():
+        audit(by, "objective.removed", one, reason=_line(reason))
+        Objective.objects.filter(pk=one.pk).delete()
+    observe(conditions)
+
+
+def audit(by: Actor, action: str, one: Objective, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
+    team = one.flow.team_id if one.flow else one.team_id
+    told = {"kind": one.kind, "target": str(one.target), "window": f"{one.unit} {one.days}"} | (details or {})
+    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, details=told)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.replace("\x00", "").split())[:500]

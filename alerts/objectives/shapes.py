@@ -1,0 +1,55 @@
+"""An objective's row as the pure modules take it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from alerts.models import Exclusion, Objective
+from alerts.objectives.budgeting import Method
+from alerts.objectives.burn import PAIR_NAMED, Pair
+from alerts.objectives.calendars import Calendar
+from alerts.objectives.exclusions import Excluded
+from alerts.objectives.windows import Window
+
+
+def method_of(one: Objective) -> Method:
+    return Method(
+        name=one.method,
+        slice_minutes=one.slice_minutes,
+        slice_target=one.slice_target,
+        empty_is_good=one.empty_is_good,
+    )
+
+
+def window_of(one: Objective) -> Window:
+    return Window(unit=one.unit, days=one.days, zone=ZoneInfo(one.time_zone))
+
+
+def calendar_of(one: Objective) -> Calendar:
+    return Calendar(
+        days=frozenset(one.work_days or range(1, 8)),
+        from_minute=one.from_minute,
+        until_minute=one.until_minute,
+        holidays=frozenset(one.holidays),
+        zone=ZoneInfo(one.time_zone),
+    )
+
+
+def pairs_of(one: Objective) -> list[Pair]:
+    return [PAIR_NAMED[name] for name in one.pairs if name in PAIR_NAMED]
+
+
+def slice_minutes_of(one: Objective) -> int:
+    """Return the length of a slice where time is counted, 0 where events are."""
+    return one.slice_minutes if method_of(one).counts_time else 0
+
+
+def excluded_of(rows: Iterable[Exclusion]) -> list[Excluded]:
+    return [
+        Excluded(
+            starts_at=row.starts_at, length=timedelta(minutes=row.minutes), rule=row.rule, zone=ZoneInfo(row.time_zone)
+        )
+        for row in rows
+    ]

@@ -1,0 +1,142 @@
+"""What another target would have meant: the history of an objective replayed, minute by minute. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import accumulate
+
+from alerts.objectives.budgeting import Method, Minutes, counted, fold
+from alerts.objectives.burn import Pair, factor, is_reached, least_bad, pairs_that_can_fire
+from alerts.objectives.windows import MINUTE
+
+LADDER = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
+TOGETHER = 15  # minutes: what fires again so soon is one alert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """At this target there would have been so many pages and tickets; found_after: the median time from the first failure to the page."""
+
+    target: float
+    now: bool
+    pages: int
+    tickets: int
+    found_after: timedelta | None
+
+
+def targets_around(target: float) -> list[float]:
+    """Return three targets to compare: the next looser one that people promise, this one, the next stricter one."""
+    looser = [one for one in LADDER if one < target - 1e-9][-1:]
+    stricter = [one for one in LADDER if one > target + 1e-9][:1]
+    return [*looser, target, *stricter]
+
+
+def series_of(
+    good: Sequence[int], late: Sequence[int], lost: Sequence[int], method: Method
+) -> tuple[list[float], list[float]]:
+    """Return (bad, total) by minute in what the budget counts; a time slice counts in its last minute. The minutes begin at a full hour."""
+    if not method.counts_time:
+        bad = [late_one + lost_one for late_one, lost_one in zip(late, lost, strict=True)]
+        return [float(one) for one in bad], [float(one + well) for one, well in zip(bad, good, strict=True)]
+    bad_of, total_of = [0.0] * len(good), [0.0] * len(good)
+    for first in range(0, len(good), method.slice_minutes):
+        part = slice(first, first + method.slice_minutes)
+        sums = fold(Minutes(good=good[part], late=late[part], lost=lost[part]), method)
+        one = counted(sums, method, slices_in_time=1)
+        last = min(first + method.slice_minutes, len(good)) - 1
+        bad_of[last], total_of[last] = one.bad, one.total
+    return bad_of, total_of
+
+
+def what_if(
+    bad: Sequence[float],
+    total: Sequence[float],
+    *,
+    targets: Sequence[float],
+    current: float,
+    period: timedelta,
+    guarded: bool = True,
+    chosen: Sequence[Pair] = (),
+    slice_minutes: int = 0,
+) -> list[WhatIf]:
+    """Return what each target would have meant over these minutes, oldest first.
+
+    chosen  the objective's own pairs, at its own target; at another one those of them that can fire there, else all that can.
+    The guard reckons with the events of all these minutes as those of a period.
+    """
+    sums = _Sums(bad, total)
+    volume = sum(total) * (period / (len(total) * MINUTE)) if total else 0.0
+    found = []
+    for target in targets:
+        pairs = [one for one in chosen if is_reached(one, target=target, period=period)] or list(
+            pairs_that_can_fire(target=target, period=period, slice_minutes=slice_minutes)
+        )
+        firing = {"page": [False] * len(bad), "ticket": [False] * len(bad)}
+        for pair in pairs:
+            needs = least_bad(pair, target=target, period_total=volume) if guarded else 1
+            mine = sums.firing(pair, factor(pair, period) * (1 - target), needs)
+            firing[pair.severity] = [one or other for one, other in zip(firing[pair.severity], mine, strict=True)]
+        pages = _episodes(firing["page"])
+        found.append(
+            WhatIf(
+                target=target,
+                now=target == current,
+                pages=len(pages),
+                tickets=len(_episodes(firing["ticket"])),
+                found_after=_found_after(pages, bad),
+            )
+        )
+    return found
+
+
+class _Sums:
+    """Running sums, and the windows that were summed already: three targets ask for the same."""
+
+    def __init__(self, bad: Sequence[float], total: Sequence[float]):
+        self.bad, self.total = list(accumulate(bad, initial=0.0)), list(accumulate(total, initial=0.0))
+        self.windows: dict[int, tuple[list[float], list[float]]] = {}
+
+    def window(self, minutes: int) -> tuple[list[float], list[float]]:
+        if minutes not in self.windows:
+            self.windows[minutes] = _windowed(self.bad, minutes), _windowed(self.total, minutes)
+        return self.windows[minutes]
+
+    def firing(self, pair: Pair, ratio: float, needs: float) -> list[bool]:
+        long_bad, long_total = self.window(pair.long // MINUTE)
+        short_bad, short_total = self.window(pair.short // MINUTE)
+        return [
+            bad >= needs and bad > ratio * total and near > ratio * near_total
+            for bad, total, near, near_total in zip(long_bad, long_total, short_bad, short_total, strict=True)
+        ]
+
+
+def _windowed(sums: Sequence[float], minutes: int) -> list[float]:
+    """Return the sum of the last so many minutes at the end of each minute."""
+    before = [0.0] * min(minutes, len(sums) - 1) + list(sums[: max(0, len(sums) - 1 - minutes) + 1])[1:]
+    return [now - then for now, then in zip(sums[1:], before, strict=True)]
+
+
+def _episodes(firing: Sequence[bool]) -> list[int]:
+    """Return the minutes at which an alert began."""
+    found, last = [], -TOGETHER - 1
+    for minute, one in enumerate(firing):
+        if one:
+            if minute - last > TOGETHER:
+                found.append(minute)
+            last = minute
+    return found
+
+
+def _found_after(pages: Sequence[int], bad: Sequence[float]) -> timedelta | None:
+    """Return the median time from the first failure of what a page was about, after an hour without any, to the page."""
+    waited = []
+    for page in pages:
+        first = clean = page
+        while clean >= 0 and first - clean <= 60:
+            if bad[clean]:
+                first = clean
+            clean -= 1
+        waited.append(page + 1 - first)
+    return sorted(waited)[(len(waited) - 1) // 2] * MINUTE if waited else None

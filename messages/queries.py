@@ -1,0 +1,312 @@
+"""The door through which alerts reads: counts of minutes, of messages whose time is up, of letters that wait too long. Plain data, no rows.
+
+Nobody's rights are asked here, for nothing of this is shown as it is: an objective is shown to who may see its flow. A saved search is
+counted with the rights of the person who made the promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Trunc
+from django.urls import reverse
+
+from console.core.charts import Mark
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import get_visible_flow_named, visible_messages
+from messages.catalog.queries import flow_names
+from messages.changes.present import marks_of
+from messages.changes.queries import changes_between
+from messages.journeys.views_links import in_its_environment
+from messages.models import Flow, Message, MessageStatus, SavedSearch
+from messages.models.stream import Operation, Outcome
+from messages.retention.policies import accepted_age
+from messages.saved.access import get_visible_saved_search, visible_saved_searches
+from messages.saved.calendars import zone_of
+from messages.search.conditions import Scope
+from messages.search.parse import parse_query
+from messages.search.postgres import MESSAGES, to_q
+from messages.search.window import parse_window
+
+DAYS_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
+REORDERED = timedelta(hours=1)  # between the event that made a message's row and an earlier one that came later
+HEARTBEAT_SILENT = timedelta(minutes=10)  # of an agent that sends heartbeats, as on the map
+OTHERS_SILENT = timedelta(hours=1)  # of one that only speaks when it has something
+SAMPLED = 5_000  # of the newest events, for which agent brings which flow
+
+
+class FlowMinute(NamedTuple):
+    """Events of one flow, minute and latency bucket. processed: by receivers, without those that failed."""
+
+    flow_id: int
+    minute: datetime
+    bucket: int
+    processed: int
+    failed: int
+
+
+class Minute(NamedTuple):
+    """What one minute adds to the counters of `key`."""
+
+    key: int
+    minute: datetime
+    good: int
+    late: int
+    lost: int
+
+
+ROLLUPS = """
+SELECT flow_id, extract(epoch FROM minute)::int8, bucket, coalesce(sum(count) FILTER (WHERE operation = %s AND outcome <> %s), 0)::int8,
+       coalesce(sum(count) FILTER (WHERE outcome = %s), 0)::int8
+FROM messaging_rollup_minute WHERE minute >= %s AND minute < %s AND flow_id = ANY(%s) GROUP BY 1, 2, 3
+"""
+
+
+def flow_minutes(flow_ids: Sequence[int], since: datetime, until: datetime) -> list[FlowMinute]:
+    """Return what the minute rollups hold of these flows, since <= minute < until; no order. Events are never read."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROLLUPS, [Operation.PROCESS, Outcome.ERROR, Outcome.ERROR, since, until, list(flow_ids)])
+        # Few minutes and many rows: a time is made once for each minute, not once a row (measured: half of the reading).
+        minutes: dict[int, datetime] = {}
+        found = []
+        for flow_id, epoch, bucket, processed, failed in cursor.fetchall():
+            if epoch not in minutes:
+                minutes[epoch] = datetime.fromtimestamp(epoch, UTC)
+            found.append(FlowMinute(flow_id, minutes[epoch], bucket, processed, failed))
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """A promise about every message of a flow: in time when processed within `limit`, late within `recover`."""
+
+    key: int
+    environment_id: int
+    flow_id: int
+    limit: timedelta
+    recover: timedelta
+
+
+# In the minute in which its time was up. What a replay proved is late whenever it came: without a person it would have been lost.
+DUE = """
+SELECT key, due, count(*) FILTER (WHERE delivered AND NOT replayed AND took <= "limit"),
+       count(*) FILTER (WHERE delivered AND took <= recover AND (replayed OR took > "limit")),
+       count(*) FILTER (WHERE NOT delivered OR took > recover)
+FROM (
+    SELECT w.key, w."limit", w.recover, date_trunc('minute', coalesce(m.started_at, m.first_seen_at) + w."limit") AS due,
+           m.status = 1 AS delivered, coalesce(m.decided_at, m.last_seen_at) - coalesce(m.started_at, m.first_seen_at) AS took,
+           m.status = 1 AND m.failed_at IS NOT NULL AND EXISTS (
+               SELECT FROM messaging_deadletter d JOIN messaging_replay r ON r.dead_letter_id = d.id
+               WHERE d.message_uid = m.id AND r.state = 'processed') AS replayed
+    FROM unnest(%s::int8[], %s::int8[], %s::int8[], %s::interval[], %s::interval[]) AS w(key, environment_id, flow_id, "limit", recover)
+    JOIN messaging_message m ON m.environment_id = w.environment_id AND m.flow_id = w.flow_id
+    WHERE m.first_seen_at >= %s - w."limit" - %s AND m.first_seen_at < %s - w."limit" + %s
+      AND m.first_seen_on >= (%s::timestamptz - %s)::date AND m.first_seen_on <= (%s::timestamptz + %s)::date
+) one WHERE due >= %s AND due < %s GROUP BY key, due
+"""
+
+
+def fresh_minutes(promises: Sequence[Freshness], since: datetime, until: datetime) -> list[Minute]:
+    """Return the messages whose time was up in since <= minute < until: good in time, late, lost. What waits still is lost."""
+    if not promises:
+        return []
+    columns: list[list[Any]] = [
+        [getattr(one, name) for one in promises] for name in ("key", "environment_id", "flow_id", "limit", "recover")
+    ]
+    far = max(one.limit for one in promises)
+    times: list[Any] = [since, REORDERED, until, REORDERED, since - far, DAYS_OFF, until, DAYS_OFF, since, until]
+    with connection.cursor() as cursor:
+        cursor.execute(DUE, [*columns, *times])
+        return [Minute(*row) for row in cursor.fetchall()]
+
+
+WAITED = """
+SELECT w.key, lower(one), upper(one) FROM unnest(%s::int8[], %s::int8[], %s::int8[], %s::interval[]) AS w(key, environment_id, flow_id, "limit")
+CROSS JOIN LATERAL (
+    SELECT range_agg(tstzrange(begins, ends)) AS ranges FROM (
+        SELECT greatest(d.failed_at + w."limit", d.received_at) AS begins, d.closed_at AS ends FROM messaging_deadletter d
+        WHERE d.environment_id = w.environment_id AND d.flow_id = w.flow_id
+          AND (d.state IN ('open', 'replaying') OR (d.state = 'closed' AND d.closed_at > %s))
+    ) letter WHERE (ends IS NULL OR begins < ends) AND begins < %s
+) found CROSS JOIN LATERAL unnest(found.ranges) AS one
+"""
+
+
+def waited_too_long(
+    promises: Sequence[tuple[int, int, int, timedelta]], since: datetime, until: datetime
+) -> list[tuple[int, datetime, datetime | None]]:
+    """Return (key, since, until) of the times in which a dead letter of a flow was older than it may be; until is None while one is.
+
+    promises  (key, environment id, flow id, the oldest that a letter may be while it waits).
+    """
+    if not promises:
+        return []
+    with connection.cursor() as cursor:
+        columns: list[Any] = [list(column) for column in zip(*promises, strict=True)]
+        cursor.execute(WAITED, [*columns, since, until])
+        return list(cursor.fetchall())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What is counted of the messages that a query finds. limit None: a message is good when processed, lost when it failed or died;
+    else good when processed within `limit`, in the minute in which its time was up; fails and waiting are lost after that.
+
+    slow_is_late  latency: only processed messages count, slow ones are late.
+    """
+
+    actor: Actor
+    environment: Environment
+    q: str
+    limit: timedelta | None = None
+    recover: timedelta | None = None
+    slow_is_late: bool = False
+
+
+BEGAN = Coalesce("started_at", "first_seen_at")
+TOOK = ExpressionWrapper(F("decided_at") - BEGAN, output_field=DurationField())
+NEVER = Q(status__lt=0)
+DELIVERED = Q(status=MessageStatus.DELIVERED)
+FAILED = Q(status__in=[MessageStatus.FAILED, MessageStatus.DEAD])
+
+
+def searched_minutes(asked: Searched, since: datetime, until: datetime) -> list[Minute]:
+    """Return the messages that a query finds, by the minute in which they began or their time was up. Raises BadQuery, BadWindow.
+
+    The query is asked of messages that began in this time, with the actor's rights; `age` and `at` in it are as of now.
+    """
+    shift = asked.limit if asked.limit is not None and not asked.slow_is_late else timedelta()
+    rows = _found(asked, since - shift, until - shift).annotate(began=BEGAN, took=TOOK)
+    rows = rows.filter(began__gte=since - shift, began__lt=until - shift)
+    minute = Trunc(
+        ExpressionWrapper(F("began") + Value(shift), output_field=Message._meta.get_field("started_at")), "minute"
+    )
+    good, late, lost = _classes(asked)
+    counted = rows.order_by().annotate(minute=minute).values_list("minute")
+    sums: Any = counted.annotate(
+        good=Count("id", filter=good), late=Count("id", filter=late), lost=Count("id", filter=lost)
+    )
+    return [
+        Minute(0, at, in_time, late_ones, gone) for at, in_time, late_ones, gone in sums if in_time or late_ones or gone
+    ]
+
+
+def _classes(asked: Searched) -> tuple[Q, Q, Q]:
+    if asked.limit is None:
+        return DELIVERED, NEVER, FAILED
+    in_time = DELIVERED & Q(took__lte=asked.limit)
+    if asked.slow_is_late:
+        return in_time, DELIVERED & ~Q(took__lte=asked.limit), NEVER
+    late = DELIVERED & Q(took__gt=asked.limit, took__lte=asked.recover or asked.limit)
+    return in_time, late, ~DELIVERED | Q(took__gt=asked.recover or asked.limit)
+
+
+def _found(asked: Searched, since: datetime, until: datetime) -> QuerySet[Message]:
+    scope = Scope(actor=asked.actor, environments=[asked.environment], now=until, since=since)
+    return visible_messages(asked.actor).filter(
+        to_q(parse_query(asked.q), MESSAGES, scope),
+        environment=asked.environment,
+        first_seen_at__gte=since - REORDERED,
+        first_seen_at__lt=until + REORDERED,
+        first_seen_on__gte=(since - DAYS_OFF).date(),
+        first_seen_on__lte=(until + DAYS_OFF).date(),
+    )
+
+
+def check_searchable(actor: Actor, environment: Environment, q: str) -> None:
+    """Raise BadQuery for a text that the list of messages could not be asked; nothing is read."""
+    now = environment.created_at
+    str(_found(Searched(actor=actor, environment=environment, q=q), now, now).query)
+
+
+AGENTS = """
+SELECT DISTINCT flow_id, agent_id FROM (
+    SELECT flow_id, agent_id FROM messaging_event WHERE environment_id = %s AND occurred_at > %s AND occurred_at <= %s
+    ORDER BY occurred_at DESC LIMIT %s
+) newest WHERE agent_id IS NOT NULL
+"""
+
+
+def agents_of_flows(environment_id: int, since: datetime, until: datetime) -> list[tuple[int, int]]:
+    """Return (flow id, agent id) of who brought the newest 5,000 events of this time."""
+    with connection.cursor() as cursor:
+        cursor.execute(AGENTS, [environment_id, since, until, SAMPLED])
+        return [(flow_id, agent_id) for flow_id, agent_id in cursor.fetchall()]
+
+
+def counted_again_since(environment_id: int, now: datetime) -> datetime:
+    """Return since when everything is still there: what is older may have been let go in part, and is not counted again."""
+    return now - accepted_age(environment_id) + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The failure group that failed most in a flow. share: of all failures that are counted by group there."""
+
+    title: str
+    path: str
+    share: float
+
+
+CAUSES = """
+SELECT g.id, g.error_type, g.title, sum(h.letters + h.messages), sum(sum(h.letters + h.messages)) OVER ()
+FROM messaging_grouphour h JOIN messaging_failuregroup g ON g.id = h.group_id
+WHERE h.hour >= %s AND g.flow_id = %s GROUP BY g.id ORDER BY 4 DESC, 1 LIMIT 1
+"""
+
+
+def top_cause(flow_id: int, since: datetime) -> Cause | None:
+    """Return what failed most in a flow since then, None when nothing failed. The caller has checked that the flow may be seen."""
+    with connection.cursor() as cursor:
+        cursor.execute(CAUSES, [since, flow_id])
+        row = cursor.fetchone()
+    if row is None or not row[3]:
+        return None
+    pk, error_type, title, count, whole = row
+    words = (error_type.rsplit(".", 1)[-1] or title or f"G-{pk}")[:80]
+    return Cause(title=words, path=reverse("group", args=[f"G-{pk}"]), share=float(count) / float(whole))
+
+
+def marks_of_flow(actor: Actor, environment: Environment, flow: Flow, since: datetime, until: datetime) -> list[Mark]:
+    """Return the deployments and other changes of a flow that the actor may see, as marks of a chart."""
+    found = changes_between(actor, [environment], since=since, until=until, flows=[flow.name], most=20)
+    return marks_of(found, now=until)
+
+
+def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 200) -> list[tuple[int, str]]:
+    """Return (id, name) of the saved searches of messages that an actor may see there."""
+    rows = visible_saved_searches(actor).filter(environment=environment, of=SavedSearch.Of.MESSAGES)
+    return list(rows.order_by("name", "pk").values_list("pk", "name")[:most])
+
+
+__all__ = [
+    "Cause",
+    "Flow",
+    "FlowMinute",
+    "Freshness",
+    "Minute",
+    "SavedSearch",
+    "Searched",
+    "agents_of_flows",
+    "check_searchable",
+    "counted_again_since",
+    "flow_minutes",
+    "flow_names",
+    "fresh_minutes",
+    "get_visible_flow_named",
+    "get_visible_saved_search",
+    "in_its_environment",
+    "marks_of_flow",
+    "parse_window",
+    "searched_minutes",
+    "searches_of_messages",
+    "top_cause",
+    "waited_too_long",
+    "zone_of",
+]

@@ -1,0 +1,381 @@
+"""Assessment: figures, rules, the guard of low traffic, exclusions, silence, two at once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from alerts.models import Exclusion, FlowAgent, Standing
+from alerts.objectives import assess
+from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from alerts.objectives.services import change_objective, remove_objective
+from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
+from console.core.errors import Conflict, Invalid
+from console.identity.models import Agent
+from tests.factories import ROOT, agent
+from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
+from tests.services.reconciling import flow
+
+pytestmark = pytest.mark.django_db
+
+
+def standing(name: str = "Orders arrive") -> Standing:
+    return Standing.objects.get(objective__name=name)
+
+
+def rules(name: str = "Orders arrive") -> dict[str, bool]:
+    return {rule["rule"]: rule["holds"] for rule in standing(name).rules}
+
+
+def a_month_of_traffic(a_minute: int = 20) -> None:
+    rolled(NOW - 30 * DAY, a_minute, minutes=30 * 1440 - 60)
+
+
+def test_a_calm_flow_keeps_its_promise():
+    rolled(NOW - 10 * DAY, 985, 5)
+    rolled(NOW - HOUR, 10)
+    promised()
+
+    held = looked()
+
+    found = standing()
+    assert held == {"Orders arrive: page": "no", "Orders arrive: ticket": "no"}
+    assert (found.state, found.good, found.late, found.lost, found.out) == ("kept", 995, 0, 5, 0)
+    assert (found.attained, found.adjusted) == (0.995, 0.995)
+    assert (round(found.budget, 6), found.spent, round(found.left, 6)) == (10, 5, 0.5)
+    assert found.gone_at is None
+    assert found.last_event_at == (NOW - HOUR).replace(second=0)
+
+
+def test_an_outage_pages_and_says_how_much():
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 0, 20, minutes=61)
+    one = promised()
+
+    held = looked()
+
+    found = standing()
+    assert held == {"Orders arrive: page": "yes", "Orders arrive: ticket": "yes"}
+    assert rules() == {
+        "1h-5m": True,
+        "6h-30m": True,
+        "1d-2h": True,
+        "3d-6h": True,
+        "sustained": False,
+        "exhausted": False,
+    }
+    assert (found.state, found.severity) == ("burning", "page")
+    assert round(found.burn) == 100
+    assert found.gone_at is not None
+    page, _ = assess.assess(NOW)
+    assert page.summary.startswith("1,200 bad in 1h, 100 times faster than 99 % allows")
+    assert (page.source, page.key, page.flow_ids, page.url) == (
+        "objective",
+        str(one.pk),
+        (flow().pk,),
+        f"/objectives/{one.pk}/",
+    )
+    assert page.labels["rule"] == "1h-5m,6h-30m"
+
+
+def test_an_outage_that_is_over_stops_paging_within_the_short_window():
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 0, 20, minutes=60)
+    rolled(NOW, 20, minutes=40)
+    promised(exhausted=False)
+
+    assert looked(NOW)["Orders arrive: page"] == "yes"
+    assert looked(NOW + 31 * MINUTE)["Orders arrive: page"] == "no"
+
+
+def test_one_failure_of_a_quiet_night_wakes_nobody():
+    rolled(NOW - 20 * DAY, 1, minutes=600)
+    rolled(NOW - MINUTE, 0, 2)  # two of two
+    promised(target="0.999")
+    promised("Unguarded", target="0.999", guarded=False)
+
+    held = looked()
+
+    assert held["Orders arrive: page"] == "no"
+    assert held["Unguarded: page"] == "yes"
+    [fast] = [rule for rule in standing().rules if rule["rule"] == "1h-5m"]
+    assert (fast["words"], fast["bad"], fast["needs"]) == ("held back: 3 bad are needed", 2, 3)
+
+
+def test_a_trickle_of_failures_becomes_a_ticket():
+    rolled(NOW - 20 * DAY, 1000, minutes=100)
+    for hours in range(6):
+        rolled(NOW - hours * HOUR, 6, 2)
+    promised(target="0.99", exhausted=False)
+
+    looked()
+
+    assert rules()["sustained"]
+    assert not any(holds for name, holds in rules().items() if "-" in name and name != "6h-30m")
+
+
+def test_a_budget_that_is_spent_is_a_ticket():
+    rolled(NOW - 20 * DAY, 900, 100)
+    promised()
+
+    held = looked()
+
+    assert held == {"Orders arrive: page": "no", "Orders arrive: ticket": "yes"}
+    assert standing().state == "spent"
+    assert standing().left == pytest.approx(-9)
+
+
+def test_what_is_excluded_counts_in_the_raw_figure_alone():
+    rolled(NOW - 10 * DAY, 900, minutes=1)
+    rolled(NOW - 2 * DAY, 0, 100)
+    one = promised()
+    looked()
+    assert standing().state == "spent"
+
+    made = add_exclusion(
+        NewExclusion(starts_at=NOW - 2 * DAY - MINUTE, minutes=5, reason="partner maintenance", category="partner"),
+        objective=one,
+        by=ROOT,
+    )
+    held = looked()
+    found = standing()
+    assert (found.state, found.attained, found.adjusted, found.out) == ("kept", 0.9, 1.0, 100)
+    assert held["Orders arrive: ticket"] == "no"
+
+    withdraw_exclusion(made, by=ROOT)
+    looked()
+    assert (standing().state, standing().adjusted) == ("spent", 0.9)
+    with pytest.raises(Conflict):
+        withdraw_exclusion(Exclusion.objects.get(), by=ROOT)
+
+
+def test_an_exclusion_of_a_flow_is_for_all_its_objectives_and_stops_alerts():
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 0, 20, minutes=61)
+    promised()
+    promised("In time", kind="latency", limit_ms=1024)
+    other = promised("Another flow", of=flow("another"))
+
+    add_exclusion(
+        NewExclusion(starts_at=NOW - HOUR - MINUTE, minutes=70, reason="weekly", rule="FREQ=WEEKLY"),
+        flow=flow(),
+        by=ROOT,
+    )
+    held = looked()
+
+    assert set(held.values()) == {"no"}
+    assert (standing().attained or 1) < (standing().adjusted or 0)
+    assert other.pk
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"minutes": 0}, "lasts from a minute"),
+        ({"minutes": 60 * 24 * 32}, "31 days"),
+        ({"reason": " "}, "say why"),
+        ({"category": "x"}, "one of"),
+        ({"rule": "FREQ=SECONDLY"}, "FREQ=DAILY"),
+        ({"time_zone": "Mars/Olympus"}, "no time zone"),
+        ({"starts_at": NOW.replace(tzinfo=None)}, "time zone"),
+        ({"starts_at": NOW.replace(year=1999)}, "after the year 2000"),
+    ],
+)
+def test_an_exclusion_that_cannot_be_is_refused(changes: dict[str, object], words: str):
+    one = promised()
+
+    with pytest.raises(Invalid, match=words):
+        add_exclusion(
+            NewExclusion(**({"starts_at": NOW, "minutes": 5, "reason": "x"} | changes)), objective=one, by=ROOT
+        )  # type: ignore[arg-type]
+
+
+def test_a_silent_agent_freezes_and_resolves_nothing():
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 0, 20, minutes=60)
+    promised()
+    harvester = agent("harvester")
+    Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW, last_seen_at=NOW)
+    FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
+    assert looked(NOW)["Orders arrive: page"] == "yes"
+
+    held = looked(NOW + 11 * MINUTE)
+
+    assert held == {"Orders arrive: page": "unknown", "Orders arrive: ticket": "unknown"}
+    assert standing().state == "no_data"
+    assert standing().problem == "the agent harvester has been silent since 2026-11-26 12:30 UTC"
+    assert looked(NOW + 30 * DAY)["Orders arrive: page"] == "unknown"  # and so it stays
+    Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW + 30 * DAY, last_seen_at=NOW + 30 * DAY)
+    assert looked(NOW + 30 * DAY)["Orders arrive: page"] == "no"
+
+
+def test_where_silence_is_what_is_promised_only_heartbeats_are_missed():
+    one = agent("shop")
+    Agent.objects.filter(pk=one.pk).update(last_seen_at=NOW - 5 * HOUR)
+    FlowAgent.objects.create(flow=flow(), agent=one, seen_at=NOW - 5 * HOUR)
+    promised(kind="volume", at_least=1, limit_minutes=60)
+    promised("Success")
+
+    held = looked()
+
+    assert held["Orders arrive: page"] == "yes"
+    assert held["Success: page"] == "unknown"
+
+
+def test_an_agent_that_another_took_over_from_is_no_matter():
+    old, new = agent("old"), agent("new")
+    Agent.objects.filter(pk=new.pk).update(last_seen_at=NOW)
+    FlowAgent.objects.create(flow=flow(), agent=old, seen_at=NOW - 2 * DAY)
+    FlowAgent.objects.create(flow=flow(), agent=new, seen_at=NOW)
+    promised()
+
+    assert looked()["Orders arrive: page"] == "no"
+
+
+def test_a_missed_period_pages_at_once_and_until_enough_came():
+    day = NOW.replace(hour=0, minute=0, second=0)
+    promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=day)
+    rolled(day + 8 * HOUR, 5)
+    rolled(day + 10 * HOUR, 5)
+
+    assert looked(day + 9 * HOUR + MINUTE)["Orders arrive: page"] == "no"
+    assert looked(day + 10 * HOUR + MINUTE)["Orders arrive: page"] == "yes"
+    assert looked(day + 11 * HOUR + MINUTE)["Orders arrive: page"] == "no"
+
+
+def test_a_calendar_window_begins_anew():
+    rolled(NOW - 26 * DAY, 0, 50)
+    rolled(NOW - 20 * DAY, 9_000)
+    promised(unit="month", time_zone="Europe/Berlin")
+
+    looked()
+
+    assert (standing().lost, standing().good) == (0, 9_000)  # 31 October, 12:30, is another month
+    assert standing().since.isoformat() == "2026-10-31T23:00:00+00:00"
+
+
+def test_slices_without_events_are_good_where_the_objective_says_so():
+    rolled(NOW - HOUR, 0, 5, minutes=30)
+    promised(method="timeslices", slice_minutes=1, slice_target=0.9, empty_is_good=True, days=1)
+    promised("Left out", method="timeslices", slice_minutes=1, slice_target=0.9, days=1)
+
+    looked()
+
+    whole = 24 * 60 + 31
+    assert standing().adjusted == pytest.approx(1 - 30 / whole)
+    assert standing().spent == 30
+    assert standing().budget == pytest.approx(whole / 100)
+    assert standing("Left out").adjusted == 0
+
+
+def test_pairs_that_cannot_fire_are_refused_and_chosen_ones_kept():
+    with pytest.raises(ObjectiveInvalid, match="can never fire"):
+        promised(target="0.9", pairs=["1h-5m"])
+    with pytest.raises(ObjectiveInvalid, match="a pair of windows is one of"):
+        promised(pairs=["2h-5m"])
+
+    assert promised(target="0.9", pairs=["6h-30m"]).pairs == ["6h-30m"]
+    assert promised("By itself", target="0.9").pairs == ["6h-30m", "1d-2h", "3d-6h"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"target": "1"}, "between 0 and 100 %"),
+        ({"target": "NaN"}, "target"),
+        ({"target": "x"}, "target is a number"),
+        ({"name": " \x00 "}, "give the objective a name"),
+        ({"kind": "x"}, "one of"),
+        ({"kind": "latency"}, "limit"),
+        ({"kind": "freshness"}, "1 minute to 90 days"),
+        ({"kind": "freshness", "limit_minutes": 15, "recover_minutes": 5}, "no sooner"),
+        ({"kind": "volume"}, "at least one message"),
+        ({"kind": "volume", "at_least": 1, "work_days": [8]}, "working day"),
+        ({"kind": "volume", "at_least": 1, "method": "timeslices"}, "leave time slices out"),
+        ({"method": "x"}, "one of"),
+        ({"method": "timeslices", "slice_minutes": 7}, "parts an hour evenly"),
+        ({"method": "timeslices", "slice_target": 0}, "slice is good"),
+        ({"unit": "fortnight"}, "window is one of"),
+        ({"days": 0}, "1 to 366 days"),
+        ({"time_zone": "nowhere"}, "no time zone"),
+    ],
+)
+def test_a_promise_that_cannot_be_is_refused(changes: dict[str, object], words: str):
+    with pytest.raises(Invalid, match=words):
+        promised(**({"name": "x"} | changes))  # type: ignore[arg-type]
+
+
+def test_a_changed_promise_is_judged_by_its_new_target_and_a_removed_one_no_more():
+    rolled(NOW - 10 * DAY, 995, 5)
+    one = promised()
+    looked()
+
+    change_objective(one, NewObjective(name="Orders arrive", kind="success", target="0.999"), by=ROOT, now=NOW)
+    looked()
+    assert standing().state == "spent"
+    with pytest.raises(Conflict):
+        promised()
+    remove_objective(one, by=ROOT)
+
+    assert looked() == {}
+    assert not Standing.objects.exists()
+
+
+def test_freshness_spends_its_budget_on_late_and_lost():
+    for _ in range(8):
+        message(NOW - 3 * HOUR, took=MINUTE)
+    message(NOW - 3 * HOUR, took=HOUR)
+    message(NOW - 3 * HOUR)
+    promised(kind="freshness", limit_minutes=15, target="0.9")
+
+    looked()
+
+    assert (standing().good, standing().late, standing().lost) == (8, 1, 1)
+    assert standing().attained == 0.8
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_two_schedulers_at_once_assess_once():
+    rolled(NOW - HOUR, 10, 1)
+    promised()
+    looked()
+    results: list[int] = []
+    holding, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [assess.LOCK])
+            holding.set()
+            done.wait(20)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holding.wait(20)
+    results.append(len(assess.assess(NOW)))
+    done.set()
+    thread.join()
+    results.append(len(assess.assess(NOW)))  # the negative control: nobody holds it now
+
+    assert results == [0, 2]
+    assert Standing.objects.count() == 1
+
+
+def test_a_look_is_a_handful_of_queries_whatever_the_number(django_assert_max_num_queries):  # type: ignore[no-untyped-def]
+    for number in range(6):
+        promised(f"Promise {number}")
+    looked()
+
+    with django_assert_max_num_queries(14):
+        assess.assess(NOW)
+
+
+def test_the_time_between_assessments_is_short():
+    """An alert leaves within 90 s of the condition: counted to the minute that runs, every 15 s."""
+    from console.celery import app
+
+    assert app.conf.beat_schedule["assess-objectives"]["schedule"] <= timedelta(seconds=15).total_seconds()

@@ -1,0 +1,239 @@
+"""Counters: what each kind of objective counts, history, late events, what dies and what runs twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
+from alerts.objectives import counting
+from alerts.objectives.counters import hour_of
+from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hours_again
+from alerts.objectives.wishes import ObjectiveInvalid
+from messages.models import DeadLetter, MessageStatus
+from tests.factories import stored_letter
+from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
+from tests.services.reconciling import flow
+
+pytestmark = pytest.mark.django_db
+
+
+def totals(one: Objective, span: int = 1) -> tuple[int, int, int]:
+    rows = ObjectiveSum.objects.filter(objective=one, span=span).values_list("good", "late", "lost")
+    return tuple(sum(column) for column in zip(*rows, strict=True)) if rows else (0, 0, 0)  # type: ignore[return-value]
+
+
+def test_success_counts_processed_against_failed_and_takes_history_along():
+    rolled(NOW - 20 * DAY, 10, 1)
+    rolled(NOW - 2 * MINUTE, 5, 2)
+    rolled(NOW - 31 * DAY, 1_000)  # before its window
+    rolled(NOW, 7, of=flow("another"))
+
+    one = promised()
+    looked()
+
+    assert totals(one) == totals(one, 24) == (15, 0, 3)
+    one.refresh_from_db()
+    assert one.progress == 1.0
+    assert one.filled_since == one.fill_from
+
+
+def test_latency_parts_at_the_bound_of_a_bucket():
+    rolled(NOW, 3, bucket=9)  # under 512 ms
+    rolled(NOW, 4, bucket=10)
+    rolled(NOW, 5, 9, bucket=11)
+
+    one = promised(kind="latency", limit_ms=1024)
+    looked()
+
+    assert totals(one) == (7, 5, 0)
+    with pytest.raises(ObjectiveInvalid, match=r"512 or 1,024 ms instead of 1,000"):
+        promised("Another", kind="latency", limit_ms=1000)
+
+
+def test_freshness_keeps_good_late_and_lost_apart():
+    began = NOW - 2 * HOUR
+    message(began, took=5 * MINUTE)  # in time
+    message(began, took=15 * MINUTE)  # just
+    message(began, took=16 * MINUTE)  # late
+    message(began)  # still waits
+    message(began, status=MessageStatus.DEAD)
+    message(began - 30 * HOUR, took=25 * HOUR)  # too late to be late
+    message(NOW - 10 * MINUTE)  # its time is not up
+    message(began, took=MINUTE, of=flow("another"))
+
+    one = promised(kind="freshness", limit_minutes=15)
+    looked()
+
+    assert totals(one) == (2, 1, 3)
+    due = ObjectiveMinutes.objects.get(objective=one, hour=hour_of(began + 15 * MINUTE))
+    assert due.good[(began + 15 * MINUTE).minute] == 2
+
+
+def test_a_message_is_counted_when_its_time_is_up_and_again_when_it_came_after_all():
+    one = promised(kind="freshness", limit_minutes=15)
+    uid = message(NOW)
+
+    looked(NOW + 14 * MINUTE)
+    before = totals(one)
+    looked(NOW + 16 * MINUTE)
+    waiting = totals(one)
+    from messages.models import Message
+
+    Message.objects.filter(id=uid).update(status=MessageStatus.DELIVERED, decided_at=NOW + 20 * MINUTE)
+    looked(NOW + 21 * MINUTE)
+
+    assert (before, waiting, totals(one)) == ((0, 0, 0), (0, 0, 1), (0, 1, 0))
+
+
+def test_what_a_replay_proved_is_late_and_not_lost():
+    from console.core.ids import uuid7
+    from messages.models import Replay
+    from tests.factories import memory_connection
+
+    one = promised(kind="freshness", limit_minutes=15)
+    letter = stored_letter(origin="orders")
+    uid = message(NOW - HOUR, took=5 * MINUTE, failed=True)  # a replay brought it within its time: late all the same
+    message(NOW - HOUR, took=5 * MINUTE, failed=True)  # the receiver tried again by itself: in time
+    DeadLetter.objects.filter(pk=letter.pk).update(message_uid=uid)
+    Replay.objects.create(
+        dead_letter=letter, environment=letter.environment, connection=memory_connection(), destination="orders", state="processed",
+        requested_by="ada", reason="", proof_event_at=NOW, proof_event_id=uuid7(),
+    )  # fmt: skip
+
+    looked()
+
+    assert totals(one) == (1, 1, 0)
+
+
+def test_a_volume_counts_the_working_periods_of_its_calendar():
+    # Wednesday 25 November 2026, Berlin: 07:00 to 17:00 UTC
+    day = NOW.replace(hour=7, minute=0, second=0) - DAY
+    rolled(day + HOUR, 20)
+    rolled(day - HOUR, 500)  # before it opens
+    rolled(day - DAY + HOUR, 19)
+    said = {
+        "kind": "volume",
+        "at_least": 20,
+        "limit_minutes": 0,
+        "work_days": [1, 2, 3, 4, 5],
+        "from_minute": 480,
+        "until_minute": 1080,
+    }
+
+    one = promised(time_zone="Europe/Berlin", days=7, **said)
+    looked()
+
+    # of the seven days: Thursday to Tuesday without the weekend are lost, Wednesday is good, today's is not over
+    assert totals(one) == (1, 0, 4)
+    row = ObjectiveMinutes.objects.get(objective=one, hour=day.replace(hour=16))
+    assert row.good[59] == 1
+
+
+def test_the_age_of_dead_letters_is_judged_minute_by_minute():
+    letter = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=letter.pk).update(failed_at=NOW - 5 * HOUR, received_at=NOW - 5 * HOUR)
+    closed = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=closed.pk).update(
+        failed_at=NOW - 10 * HOUR,
+        received_at=NOW - 10 * HOUR,
+        state="closed",
+        resolution="processed",
+        closed_at=NOW - 7 * HOUR,
+    )
+
+    one = promised(kind="dead_letter_age", limit_minutes=120, days=1)
+    looked()
+
+    good, late, lost = totals(one)
+    assert late == 0
+    assert (
+        lost == 3 * 60 + 60
+    )  # since three hours ago, and between eight and seven hours ago: at the beginning of each minute
+    assert good + lost == 24 * 60 + 31
+
+
+def test_a_late_event_lands_in_its_minute():
+    one = promised()
+    looked()
+    rolled(NOW - 5 * MINUTE, 3)  # ten minutes back are looked at every time
+    rolled(NOW - 20 * HOUR, 4)
+
+    looked(NOW + 15 * MINUTE / 60)
+    soon = totals(one)
+    for number in range(DAY_HOURS):
+        counting.count(NOW + number * timedelta(seconds=15))
+
+    assert soon == (3, 0, 0)
+    assert totals(one) == (7, 0, 0)
+
+
+def test_each_hour_of_the_week_has_its_turn():
+    day, week = set(), set()
+    for number in range(4 * (WEEK_HOURS - DAY_HOURS)):
+        first, *more = hours_again(NOW + number * timedelta(seconds=15))
+        day.add(first)
+        week.update(more)
+
+    assert day == set(range(DAY_HOURS))
+    assert week == set(range(DAY_HOURS, WEEK_HOURS))
+
+
+def test_a_worker_that_was_away_catches_up():
+    one = promised()
+    looked()
+    for hours in range(1, 50, 7):
+        rolled(NOW + hours * HOUR, 1)
+
+    counting.count(NOW + 60 * HOUR)
+
+    assert totals(one) == (7, 0, 0)
+    one.refresh_from_db()
+    assert one.counted_to == (NOW + 60 * HOUR).replace(second=0) + MINUTE
+
+
+def test_counting_twice_counts_once():
+    rolled(NOW - HOUR, 5, 1)
+    one = promised()
+    looked()
+
+    looked()
+    looked()
+
+    assert totals(one) == (5, 0, 1)
+
+
+def test_history_is_counted_bit_by_bit():
+    rolled(NOW - 29 * DAY, 5)
+    one = promised()
+
+    counting.count(NOW, history_s=0)
+    one.refresh_from_db()
+    assert one.progress == 0.0
+    counting.count(NOW, history_s=0.001)
+    one.refresh_from_db()
+    assert 0 < one.progress < 1
+    looked()
+
+    assert totals(one) == (5, 0, 0)
+
+
+def test_time_slices_are_folded_and_folded_anew():
+    from alerts.objectives.services import change_objective
+    from alerts.objectives.wishes import NewObjective
+    from tests.factories import ROOT
+
+    rolled(NOW - HOUR, 9, 1, minutes=3)
+    rolled(NOW - 2 * HOUR, 10)
+    one = promised(method="timeslices", slice_minutes=1, slice_target=0.95)
+    looked()
+    first = list(ObjectiveSum.objects.filter(objective=one, span=24).values_list("slices", "slices_good"))
+
+    change_objective(
+        one, NewObjective(name="x", kind="success", target="0.99", method="ratio_timeslices"), by=ROOT, now=NOW
+    )
+
+    assert first == [(4, 1.0)]
+    [(slices, good)] = ObjectiveSum.objects.filter(objective=one, span=24).values_list("slices", "slices_good")
+    assert (slices, round(good, 6)) == (4, 3.7)

@@ -1,0 +1,78 @@
+"""History replayed at other targets."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.objectives.budgeting import Method
+from alerts.objectives.burn import PAIRS
+from alerts.objectives.whatif import _windowed, series_of, targets_around, what_if
+
+MONTH = timedelta(days=30)
+MINUTE = timedelta(minutes=1)
+
+
+def month(*outages: tuple[int, int, float], a_minute: int = 100) -> tuple[list[float], list[float]]:
+    """A month of a steady flow with outages: (first minute, minutes, share of failures)."""
+    bad = [0.0] * (30 * 1440)
+    for first, minutes, share in outages:
+        bad[first : first + minutes] = [share * a_minute] * minutes
+    return bad, [float(a_minute)] * len(bad)
+
+
+def test_a_stricter_target_would_have_paged_more_and_sooner():
+    bad, total = month((5_000, 30, 1.0), (20_000, 60, 0.03), (30_000, 600, 0.002))
+
+    loose, mine, strict = what_if(bad, total, targets=[0.99, 0.995, 0.999], current=0.995, period=MONTH)
+
+    assert [one.pages for one in (loose, mine, strict)] == [1, 1, 2]
+    assert [one.tickets for one in (loose, mine, strict)] == [0, 1, 1]
+    assert (loose.now, mine.now, strict.now) == (False, True, False)
+    assert loose.found_after == 9 * MINUTE  # 2 % of 1 % of a month is 8.64 min of nothing but failures
+    assert mine.found_after == 5 * MINUTE
+    assert what_if(bad[:10_000], total[:10_000], targets=[0.999], current=0.995, period=MONTH)[0].found_after == MINUTE
+
+
+def test_one_failure_of_a_trickle_pages_nobody_and_would_unguarded():
+    bad, total = [0.0] * 43_200, [0.0] * 43_200
+    for minute in range(0, 43_200, 60):
+        total[minute] = 1.0
+    bad[6_000] = 1.0
+
+    guarded = what_if(bad, total, targets=[0.999], current=0.999, period=MONTH)
+    open_ = what_if(bad, total, targets=[0.999], current=0.999, period=MONTH, guarded=False)
+
+    assert (guarded[0].pages, open_[0].pages) == (0, 1)
+
+
+def test_nothing_happened():
+    assert [one.pages for one in what_if(*month(), targets=[0.9, 0.999], current=0.9, period=MONTH, chosen=PAIRS)] == [
+        0,
+        0,
+    ]
+    assert what_if([], [], targets=[0.9], current=0.9, period=MONTH)[0].found_after is None
+
+
+def test_slices_count_in_their_last_minute():
+    bad, total = series_of(
+        [9, 9, 0, 0, 5], [0] * 5, [1, 1, 0, 0, 5], Method(name="timeslices", slice_minutes=2, slice_target=0.9)
+    )
+
+    assert bad == [0, 0, 0, 0, 1]
+    assert total == [0, 1, 0, 0, 1]
+
+
+def test_which_targets_are_compared():
+    assert targets_around(0.995) == [0.99, 0.995, 0.998]
+    assert targets_around(0.9993) == [0.999, 0.9993, 0.9995]
+    assert targets_around(0.4) == [0.4, 0.5]
+
+
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 50))
+def test_a_window_is_the_sum_of_its_minutes(counts: list[int], minutes: int):
+    sums = [float(sum(counts[:at])) for at in range(len(counts) + 1)]
+
+    assert _windowed(sums, minutes) == [sum(counts[max(0, at + 1 - minutes) : at + 1]) for at in range(len(counts))]
