@@ -1,1 +1,21 @@
 """Every Celery entry point of alerts. A task is a name and one call; the state of the work lies in PostgreSQL."""
+
+from celery import shared_task
+
+
+@shared_task(name="alerts.look")
+def look() -> None:
+    """Look at what may be wrong. May run twice at once, and die anywhere: the environment's lock decides."""
+    from alerts.breaches import services, watching
+
+    watching.look()
+    services.flag_unwatched()
+
+
+@shared_task(name="alerts.tell")
+def tell() -> None:
+    """Begin and end silences, and tell what is due. May run twice at once, and die anywhere: rows and locks decide."""
+    from alerts.breaches import silences, telling
+
+    silences.look_at_silences()
+    telling.tell_due()

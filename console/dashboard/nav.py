@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
+from alerts.breaches.queries import count_firing
 from console.core.words import count_words
 from console.dashboard.overview import count_waiting
 from console.identity.models import Environment
@@ -64,7 +65,7 @@ def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict
                 "icon": icon,
                 "label": label,
                 "count": count,
-                "hot": bool(count) and name == "dead-letters",
+                "hot": bool(count) and name in ("dead-letters", "breaches"),
                 "rule": rule,
                 "current": current,
             }
@@ -85,4 +86,10 @@ def _running(request: HttpRequest) -> str:
     return count_words(count) if count else ""
 
 
-COUNTS = {"dead-letters": _waiting, "plans": _running}
+def _firing(request: HttpRequest) -> str:
+    environment = request.environment  # type: ignore[attr-defined]
+    count = count_firing(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
+    return count_words(count) if count else ""
+
+
+COUNTS = {"dead-letters": _waiting, "plans": _running, "breaches": _firing}
