@@ -180,7 +180,10 @@ def _fire(environment_id: int, due: Sequence[Breach], now: datetime) -> tuple[li
 
 
 def flag_unwatched(*, now: datetime | None = None) -> int:
-    """Flag open breaches that nobody looked at for too long; return how many. They end neither by it nor by time."""
+    """Flag breaches that fire and that nobody looked at for too long; return how many. They end neither by it nor by time.
+
+    What had not fired yet is dropped: it would stay pending for ever, and whoever looks again finds it anew.
+    """
     at = now or now_utc()
     old = Breach.objects.filter(state__in=OPEN, unwatched_since=None, last_seen_at__lt=at - WATCHED)
     by_environment: dict[int, list[int]] = defaultdict(list)
@@ -193,7 +196,9 @@ def _flag(environment_id: int, pks: Sequence[int], now: datetime | None) -> int:
     with transaction.atomic():
         lock_environment(environment_id)
         at = now or now_utc()
-        flagged = [pk for pk, row in lock_breaches(pks).items() if _is_unwatched(row, at)]
+        rows = [row for row in lock_breaches(pks).values() if _is_unwatched(row, at)]
+        move([row.pk for row in rows if row.state == "pending"], "calm", now=at)
+        flagged = [row.pk for row in rows if row.state != "pending"]
         Breach.objects.filter(pk__in=flagged).update(unwatched_since=F("last_seen_at"))
         write(flagged, BreachEntry.Kind.UNWATCHED, now=at)
     return len(flagged)

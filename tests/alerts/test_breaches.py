@@ -151,11 +151,12 @@ def test_of_several_that_say_the_same_the_last_counts_and_junk_is_cut():
 
 def test_what_nobody_looks_at_any_more_is_flagged_and_stays_until_somebody_looks():
     breach = fired()
-    observe([condition(source="external")], now=NOON)
+    observe([condition(source="external"), condition(key="8", pending=timedelta(hours=9))], now=NOON)
 
     assert flag_unwatched(now=after(minutes=4)) == 0
     assert flag_unwatched(now=after(hours=5)) == 1
     assert flag_unwatched(now=after(hours=5)) == 0
+    assert not Breach.objects.filter(key="8").exists()
     breach.refresh_from_db()
     assert (breach.state, breach.unwatched_since) == ("firing", NOON)
     assert kinds(breach) == ["fired", "unwatched"]
