@@ -124,11 +124,9 @@ def verdict_of(actor: Actor, environment: Environment) -> Verdict:
 
 
 def count_firing(actor: Actor, environment: Environment) -> int:
-    """Return how many breaches fire there, at most 10,001; one query where none does."""
-    firing = Breach.objects.filter(environment=environment, state__in=OPEN)
-    if not firing.exists():
-        return 0
-    rows = visible_breaches(actor).filter(environment=environment, state__in=FIRED).order_by()
+    """Return how many breaches fire there, at most 10,001; served by the index of the open ones."""
+    open_ones = visible_breaches(actor).filter(environment=environment, state__in=OPEN)
+    rows = open_ones.filter(state__in=FIRED).order_by()
     return rows[: MOST_COUNTED + 1].values("pk").count()
 
 

@@ -11,6 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from alerts.breaches.services import observe
+from alerts.breaches.silences import NewSilence, silence
 from console.identity.models import Role, Team
 from messages.automatic.services import NewAutomaticRule, add_automatic_rule
 from messages.groups.ruling import NewGroupRule, add_rule
@@ -25,42 +27,47 @@ from messages.reconcile.check_services import NewCheck, add_check
 from messages.reconcile.services import NewReconciliation, begin_reconciliation
 from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
+from tests.alerts.breaching import condition
 from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
 
-# Of an administrator of one team; eight of each are the frame's: session, user, grants, environments, what waits, whether a plan is under way.
+# Of an administrator of one team; nine of each are the frame's: session, user, grants, environments, what waits, whether a plan is under way or a breach open.
 BASELINE = {
-    "/": 21,
-    "/messages/": 11,
-    "/dead-letters/": 12,
-    "/dead-letters/?state=all": 12,
-    "/topology/": 13,
-    "/topology/?system=shop&window=7d": 13,
-    "/figures/": 14,
-    "/figures/?flow=flow-1&window=30d": 17,
-    "/groups/": 15,
-    "/groups/?show=all": 15,
-    "/groups/rules/": 10,
-    "/plans/": 11,
-    "/plans/?show=all": 11,
-    "/plans/stops/": 11,
-    "/replay-rules/": 10,
-    "/saved-searches/": 10,
-    "/reconciliations/": 9,
-    "/reconciliations/checks/": 9,
-    "/flows/": 11,
-    "/changes/": 13,
-    "/changes/?show=ahead": 13,
-    "/connections/": 11,
-    "/agents/": 10,
-    "/audit/": 9,
-    "/settings/": 14,
-    "/settings/masking/": 11,
-    "/settings/mappings/": 9,
-    "/settings/schemas/": 9,
-    "/ingest/": 13,
-    "/ingest/refused/": 9,
+    "/": 24,
+    "/messages/": 12,
+    "/dead-letters/": 13,
+    "/dead-letters/?state=all": 13,
+    "/topology/": 14,
+    "/topology/?system=shop&window=7d": 14,
+    "/figures/": 15,
+    "/figures/?flow=flow-1&window=30d": 18,
+    "/groups/": 16,
+    "/groups/?show=all": 16,
+    "/groups/rules/": 11,
+    "/plans/": 12,
+    "/plans/?show=all": 12,
+    "/plans/stops/": 12,
+    "/replay-rules/": 11,
+    "/saved-searches/": 11,
+    "/reconciliations/": 10,
+    "/reconciliations/checks/": 10,
+    "/flows/": 12,
+    "/changes/": 14,
+    "/changes/?show=ahead": 14,
+    "/connections/": 12,
+    "/agents/": 11,
+    "/audit/": 10,
+    "/settings/": 15,
+    "/settings/masking/": 12,
+    "/settings/mappings/": 10,
+    "/settings/schemas/": 10,
+    "/ingest/": 14,
+    "/ingest/refused/": 10,
+    "/breaches/": 14,
+    "/breaches/?show=all": 14,
+    "/breaches/silences/": 11,
+    "/settings/alerting/": 12,
 }
 
 
@@ -104,6 +111,10 @@ def fill(count: int) -> None:
         ids = [DeadLetter.objects.latest("pk").pk]
         create_plan(Selection(source=Plan.Source.TICKED, ids=ids), environment=environment(), by=ROOT, reason="x")
         add_masking_rule(environment(), NewRule(kind="header", expression=f"x-{number}-{count}"), by=ROOT)
+        observe([condition(key=f"{number} {count}", flow_ids=(flow.pk,))])
+        silence(
+            environment(), NewSilence(comment="x", expires_at=now + timedelta(hours=1), flow=flow, source="x"), by=ROOT
+        )
     events.append({"id": ""})
     stop_replays(environment(), Flow.objects.latest("pk"), by=ROOT, reason="x")
     changes = [
