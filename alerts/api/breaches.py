@@ -22,6 +22,7 @@ from alerts.api.breach_serializers import (
 )
 from alerts.breaches.access import can_operate_breach, get_visible_breach
 from alerts.breaches.acts import acknowledge, add_note, assign, close
+from alerts.breaches.channels import names_of_channels
 from alerts.breaches.present import told_words
 from alerts.breaches.queries import (
     TABS,
@@ -95,7 +96,9 @@ class OneBreach(_One):
             "meanwhile": [
                 {"at": one.at, "words": one.words, "url": one.url} for one in done_meanwhile(self.actor, breach, now=now)
             ],
-            "told": told_words(tellings_of(breach), has_policy=has_policy),
+            "told": told_words(
+                tellings_of(breach), has_policy=has_policy, names=names_of_channels(self.actor, breach.environment)
+            ),
             "holds_back": [one.reference for one in holding(self.actor, breach)],
             "owners": owners_of(breach) if can_operate_breach(self.actor, breach) else [],
         }  # fmt: skip

@@ -55,9 +55,10 @@ def possible_owners(breach: Breach) -> QuerySet[User]:
     return User.objects.filter(Q(is_superuser=True) | own, is_active=True).order_by("username")
 
 
-def hidden_breaches(actor: Actor, pks: Sequence[int]) -> set[int]:
-    """Return those of these breaches that the actor may not see."""
-    return set(pks) - set(visible_breaches(actor).filter(pk__in=pks).order_by().values_list("pk", flat=True))
+def team_that_alone_sees(flow_ids: Sequence[int]) -> int | None:
+    """Return the team whose members alone see a breach of these flows, None when others do; for the audit list."""
+    teams = set(Flow.objects.filter(pk__in=flow_ids).values_list("team_id", flat=True))
+    return None if not teams or None in teams else min(one for one in teams if one)
 
 
 def visible_silences(actor: Actor) -> QuerySet[Silence]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from alerts.breaches.access import check_can_operate_breach, possible_owners
+from alerts.breaches.access import check_can_operate_breach, possible_owners, team_that_alone_sees
 from alerts.breaches.held import hold_back
 from alerts.breaches.moves import lock_breaches, lock_environment, look_at_tellings, move, now_utc, write
 from alerts.breaches.silences import end_silences_of
@@ -16,7 +16,6 @@ from alerts.models import Breach, BreachEntry
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid, NotFound
 from console.identity.actor import Actor
-from messages.queries import teams_of_flows
 
 LONGEST_NOTE = 4_000
 LONGEST_REASON = 1_000
@@ -107,8 +106,7 @@ def _clean(text: str) -> str:
 
 
 def audit(by: Actor, action: str, breach: Breach, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
-    teams = set(teams_of_flows(breach.flow_ids).values())
-    team_id = None if not teams or None in teams else min(one for one in teams if one)
+    team_id = team_that_alone_sees(breach.flow_ids)
     record_audit(by, action, breach, environment=breach.environment, team_id=team_id, reason=reason, details=details)
 
 

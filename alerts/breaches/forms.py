@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ PLAIN = {"autocomplete": "off"}
 HOURS = (("1", "1 hour"), ("4", "4 hours"), ("8", "8 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"))
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_TEXT = 2_000
+MOST_NAMED = 50
 
 
 def parse_channels(text: str) -> tuple[int, ...]:
@@ -115,12 +116,20 @@ class PolicyForm(forms.Form):
     quiet_minutes = forms.IntegerField(label="What comes and goes is told once in … minutes", initial=30, min_value=0, max_value=1_440)  # fmt: skip
 
     def __init__(
-        self, data: Any = None, *, teams: Sequence[tuple[str, str]], policy: AlertPolicy | None = None
+        self,
+        data: Any = None,
+        *,
+        teams: Sequence[tuple[str, str]],
+        names: Mapping[int, str] | None,
+        policy: AlertPolicy | None = None,
     ) -> None:
         super().__init__(data, initial=_initial(policy) if policy else None)
         field = self.fields["team"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = teams
+        if names:
+            known = ", ".join(f"{pk} {name}" for pk, name in list(names.items())[:MOST_NAMED])
+            self.fields["page_channels"].help_text = f"Numbers of channels, with commas between: {known}."
         if policy is not None:
             del self.fields["team"]
 

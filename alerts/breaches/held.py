@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
+from django.db import connection
 from django.db.models import Q
 
 from alerts.breaches.holding import AGENT, Matcher, Standing, holders, silenced
@@ -37,8 +39,24 @@ def hold_back(environment_id: int, *, now: datetime) -> None:
         row.silence_over_id = None if silenced_by else row.silenced_by_id or row.silence_over_id
         row.inhibited_by_id, row.silenced_by_id = inhibited_by, silenced_by
     BreachEntry.objects.bulk_create(entries, batch_size=1000)
-    Breach.objects.bulk_update(changed, ["inhibited_by", "silenced_by", "silence_over"], batch_size=1000)
+    _write(changed)
     look_at_tellings([row.pk for row in changed], now)
+
+
+HOLD = """
+UPDATE alerts_breach b SET inhibited_by_id = v.inhibited_by, silenced_by_id = v.silenced_by, silence_over_id = v.silence_over
+FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, inhibited_by bigint, silenced_by bigint, silence_over bigint) WHERE b.id = v.id
+"""
+
+
+def _write(rows: Iterable[Breach]) -> None:
+    """Write by what these are held back: one statement, where bulk_update made a CASE of a thousand branches."""
+    said = [
+        {"id": row.pk, "inhibited_by": row.inhibited_by_id, "silenced_by": row.silenced_by_id, "silence_over": row.silence_over_id}
+        for row in rows
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, [json.dumps(said)])
 
 
 def _held_lines(row: Breach, holder: int | None) -> list[tuple[BreachEntry.Kind, str]]:

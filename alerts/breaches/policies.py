@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 
 from alerts.breaches.access import check_can_change_policy
+from alerts.breaches.channels import check_channels
 from alerts.breaches.moves import lock_environment, now_utc
 from alerts.breaches.routing import Route, Step
 from alerts.breaches.states import FIRED
@@ -85,10 +86,15 @@ def check_policy(said: NewPolicy) -> None:
     working_time(said.days or (1,), said.from_minute, said.until_minute, said.time_zone)
 
 
+def _every_channel(said: NewPolicy) -> set[int]:
+    return {*said.page_channels, *said.ticket_channels, *(channel for one in said.steps for channel in one.channels)}
+
+
 def add_policy(environment: Environment, team: Team | None, said: NewPolicy, *, by: Actor) -> AlertPolicy:
     """Say who is told of a team's flows, or of everything else. What fires already is told, too. Raises Forbidden, Invalid, PolicyExists."""
     check_can_change_policy(by, environment, team)
     check_policy(said)
+    check_channels(by, environment, _every_channel(said))
     with transaction.atomic():
         lock_environment(environment.pk)
         try:
@@ -105,6 +111,7 @@ def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str =
     """Say anew who is told. What fires is looked at again, so that a new channel's next notice is right. Raises Forbidden, Invalid."""
     check_can_change_policy(by, row.environment, row.team)
     check_policy(said)
+    check_channels(by, row.environment, _every_channel(said))
     with transaction.atomic():
         lock_environment(row.environment_id)
         AlertPolicy.objects.filter(pk=row.pk).update(**_columns(said))

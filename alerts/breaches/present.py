@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from alerts.breaches.channels import channel_words
 from alerts.breaches.policies import route_of
 from alerts.breaches.reference import reference_of
 from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
@@ -62,7 +63,8 @@ def sentence_of(breach: Breach, *, now: datetime) -> str:
     who = f", {breach.acknowledged_by} is on it" if breach.state == "acknowledged" else ", nobody has taken it"
     times = f" It fired {breach.flaps + 1} times." if breach.flaps else ""
     well = f" It is well for {age_words(now - breach.clear_since)}." if breach.clear_since else ""
-    return f"{words}{who}.{times}{well}{held_words(breach)}"
+    silent = held_words(breach) if breach.inhibited_by_id is None else ""  # that one has a line with a link of its own
+    return f"{words}{who}.{times}{well}{silent}"
 
 
 def held_words(breach: Breach) -> str:
@@ -92,26 +94,20 @@ def _entry(entry: BreachEntry) -> Line:
     return Line(at=entry.at, look=LOOKS.get(entry.kind, ""), strong=entry.by, text=shown)
 
 
-def told_words(tellings: Sequence[Telling], *, has_policy: bool) -> list[str]:
+def told_words(tellings: Sequence[Telling], *, has_policy: bool, names: dict[int, str] | None = None) -> list[str]:
     """Return who knows of a breach and what comes next, a line for each policy."""
     if not tellings:
         return [] if has_policy else ["nobody: no policy says who is told here"]
-    return [_told(one) for one in tellings]
+    return [_told(one, names) for one in tellings]
 
 
-def _told(telling: Telling) -> str:
+def _told(telling: Telling, names: dict[int, str] | None) -> str:
     policy = telling.policy
     if not telling.said:
         when = f", next look {exact_words(telling.due_at)}" if telling.due_at else ""
         return f"{policy}: not told yet{when}"
     when = f"; next at {exact_words(telling.due_at)}" if telling.due_at else ""
-    return f"{policy}: knows that it is {telling.said}, {_channels(telling.channels)}{when}"
-
-
-def _channels(channels: Sequence[int]) -> str:
-    if not channels:
-        return "no channel"
-    return f"channel{'' if len(channels) == 1 else 's'} {', '.join(str(one) for one in channels)}"
+    return f"{policy}: knows that it is {telling.said}, {channel_words(telling.channels, names)}{when}"
 
 
 def state_of_silence(silence: Silence, *, now: datetime) -> str:
@@ -135,14 +131,17 @@ def what_is_silenced(silence: Silence) -> str:
     return " ".join(parts)
 
 
-def policy_words(policy: AlertPolicy) -> str:
+def policy_words(policy: AlertPolicy, names: dict[int, str] | None = None) -> str:
     """Return a policy in one sentence."""
     route = route_of(policy)
-    words = [f"pages to {_channels(policy.page_channels)}", f"tickets to {_channels(policy.ticket_channels)}"]
+    words = [
+        f"pages to {channel_words(policy.page_channels, names)}",
+        f"tickets to {channel_words(policy.ticket_channels, names)}",
+    ]
     if route.working is not None:
         words[1] += f" ({route.working.words()})"
     for step in policy.steps:
-        words.append(f"after {step['after_minutes']} min to {_channels(step['channels'])}")
+        words.append(f"after {step['after_minutes']} min to {channel_words(step['channels'], names)}")
     if policy.repeat_minutes:
         words.append(f"again every {policy.repeat_minutes} min")
     return sentence("; ".join(words))

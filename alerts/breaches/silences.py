@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from alerts.breaches.access import check_can_end_silence, check_can_operate_breach, check_can_silence
+from alerts.breaches.access import (
+    check_can_end_silence,
+    check_can_operate_breach,
+    check_can_silence,
+    team_that_alone_sees,
+)
 from alerts.breaches.held import environments_to_look_at, hold_back, matcher_of, standing_of
 from alerts.breaches.holding import fits
 from alerts.breaches.moves import lock_environment, now_utc
@@ -120,7 +125,8 @@ def end_silence(row: Silence, *, by: Actor, reason: str = "") -> Silence:
 
 
 def _audit(by: Actor, action: str, row: Silence, *, reason: str) -> None:
-    team_id = row.flow.team_id if row.flow else None
+    flow_ids = row.about.flow_ids if row.about else [row.flow_id] if row.flow_id else []
+    team_id = team_that_alone_sees(flow_ids)
     details = {name: value for name, value in _said(row).items() if value}
     record_audit(by, action, row, environment=row.environment, team_id=team_id, reason=reason, details=details)
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from alerts.breaches.access import can_operate_breach, get_visible_breach
 from alerts.breaches.acts import acknowledge, add_note, assign, close
+from alerts.breaches.channels import names_of_channels
 from alerts.breaches.forms import HOURS
 from alerts.breaches.present import held_words, sentence_of, timeline, told_words
 from alerts.breaches.queries import (
@@ -117,7 +118,11 @@ def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
         "sentence": sentence_of(found, now=now),
         "flows": flows_of(actor, found),
         "holding": holding(actor, found),
-        "told": told_words(tellings_of(found), has_policy=bool(find_policies(actor, [found.environment]))),
+        "told": told_words(
+            tellings_of(found),
+            has_policy=bool(find_policies(actor, [found.environment])),
+            names=names_of_channels(actor, found.environment),
+        ),
         "entries": timeline(entries_of(found), done_meanwhile(actor, found, now=now)),
         "may_operate": may_operate,
         "offered": _offered(found) if may_operate else [],

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from alerts.breaches.access import can_change_policy, get_visible_policy, teams_with_policy
+from alerts.breaches.channels import names_of_channels
 from alerts.breaches.forms import PolicyForm
 from alerts.breaches.policies import add_policy, change_policy, remove_policy, watch_groups
 from alerts.breaches.present import policy_words
@@ -36,8 +37,9 @@ def alerting(request: PageRequest) -> HttpResponse:
 
 def _list(request: PageRequest) -> dict[str, Any]:
     watched = watched_classes(request.actor, request.environment)
+    names = names_of_channels(request.actor, request.environment)
     return {
-        "rows": [(one, policy_words(one)) for one in find_policies(request.actor, [request.environment])],
+        "rows": [(one, policy_words(one, names)) for one in find_policies(request.actor, [request.environment])],
         "classes": [(name, one.words, watched.get(name, "")) for name, one in CLASSES.items()],
         "may_make": bool(_teams(request)),
         "may_watch": can_administer(request.actor, request.environment),
@@ -70,8 +72,8 @@ def groups(request: PageRequest) -> HttpResponse:
 @page
 def new(request: PageRequest) -> HttpResponse:
     """The form of a new policy."""
-    teams = _teams(request)
-    form = PolicyForm(request.POST if request.method == "POST" else None, teams=teams)
+    teams, names = _teams(request), names_of_channels(request.actor, request.environment)
+    form = PolicyForm(request.POST if request.method == "POST" else None, teams=teams, names=names)
     if request.method == "POST" and form.is_valid():
         wanted = form.cleaned_data["team"]
         team = next(
@@ -95,7 +97,8 @@ def one(request: PageRequest, pk: int) -> HttpResponse:
     policy = get_visible_policy(request.actor, pk)
     if request.method != "POST":
         return in_its_environment(request, policy.environment) or render(request, ONE, _one(request, policy))
-    form = PolicyForm(request.POST, teams=[], policy=policy)
+    names = names_of_channels(request.actor, policy.environment)
+    form = PolicyForm(request.POST, teams=[], policy=policy, names=names)
     if form.is_valid():
         try:
             change_policy(policy, form.said(), by=request.actor)
@@ -109,8 +112,9 @@ def one(request: PageRequest, pk: int) -> HttpResponse:
 
 def _one(request: PageRequest, policy: AlertPolicy) -> dict[str, Any]:
     may_change = can_change_policy(request.actor, policy.environment, policy.team)
-    form = PolicyForm(teams=[], policy=policy) if may_change else None
-    return {"policy": policy, "words": policy_words(policy), "form": form, "may_change": may_change}
+    names = names_of_channels(request.actor, policy.environment)
+    form = PolicyForm(teams=[], policy=policy, names=names) if may_change else None
+    return {"policy": policy, "words": policy_words(policy, names), "form": form, "may_change": may_change}
 
 
 @require_POST

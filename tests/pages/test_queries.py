@@ -27,7 +27,7 @@ from messages.reconcile.check_services import NewCheck, add_check
 from messages.reconcile.services import NewReconciliation, begin_reconciliation
 from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
-from tests.alerts.breaching import condition
+from tests.breaches.breaching import condition
 from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db

@@ -19,7 +19,7 @@ from console.identity.models import Agent
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state
 from messages.models import FailureGroup
-from tests.alerts.breaching import NOON, Outbox, after, condition, fired, flow, policy
+from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
 from tests.factories import ROOT, agent_key, environment, event, letter, push
 
 pytestmark = pytest.mark.django_db
@@ -364,7 +364,7 @@ def test_a_watcher_that_fails_resolves_nothing_and_keeps_no_other_from_looking(m
 
 
 def test_a_full_disk_and_overdue_replays_are_watched(monkeypatch):
-    monkeypatch.setattr("messages.queries.disk_words", lambda: "Only 1.0% of the disk is free")
+    monkeypatch.setattr("messages.troubles.disk_words", lambda: "Only 1.0% of the disk is free")
     environment()
 
     watching.look(now=NOON)

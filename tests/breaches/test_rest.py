@@ -15,7 +15,7 @@ import pytest
 from alerts.breaches.services import flag_unwatched
 from alerts.models import AlertPolicy, Breach, Silence
 from console.identity.models import Role
-from tests.alerts.breaching import fired, flow, policy
+from tests.breaches.breaching import fired, flow, policy
 from tests.factories import api_key, environment, person
 from tests.http.test_rest_groups import Api
 

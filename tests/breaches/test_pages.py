@@ -15,7 +15,7 @@ from alerts.conditions import Severity
 from alerts.models import AlertPolicy, Breach, BreachEntry, GroupWatch, Silence
 from console.audit.models import AuditEntry
 from console.identity.models import Role
-from tests.alerts.breaching import condition, fired, flow, policy
+from tests.breaches.breaching import condition, fired, flow, policy
 from tests.factories import ROOT, agent_key, environment, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -211,7 +211,7 @@ def test_silences_are_made_ended_and_listed():
     made = Silence.objects.get()
     breach.refresh_from_db()
     assert breach.silenced_by == made
-    assert "pages about orders of Order team running ERP moves house" in text_of(client.get("/breaches/silences/"))
+    assert "pages about orders of Order team ERP moves house running" in text_of(client.get("/breaches/silences/"))
     assert client.post(f"/breaches/silences/{made.pk}/end/", {"reason": "done"}).status_code == 303
     assert "Nothing is silent" in text_of(client.get("/breaches/silences/"))
     assert "ERP moves house" in text_of(client.get("/breaches/silences/?show=over"))
@@ -248,6 +248,7 @@ def test_a_silence_of_anothers_flow_or_breach_is_not_there():
     client = signed_in()
 
     assert "secret" not in text_of(client.get("/breaches/silences/"))
+    assert "secret" not in text_of(client.get("/audit/"))
     assert client.post(f"/breaches/silences/{made.pk}/end/").status_code == 404
 
 
@@ -267,7 +268,7 @@ def test_policies_are_made_changed_and_removed():
 
     made = AlertPolicy.objects.get()
     assert (made.page_channels, made.steps[1]) == ([1, 4], {"after_minutes": 45, "channels": [5]})
-    words = "Pages to channels 1, 4; tickets to channel 2 (Mon to Fri, 08:00 to 18:00, Europe/Berlin); after 15 min to channel 4;"
+    words = "Pages to channel 1, channel 4; tickets to channel 2 (Mon to Fri, 08:00 to 18:00, Europe/Berlin); after 15 min to channel 4;"
     assert words in text_of(client.get("/settings/alerting/"))
     assert client.post("/settings/alerting/new/", SAID).status_code == 422
     assert client.post(f"/settings/alerting/{made.pk}/", SAID | {"page_channels": "9"}).status_code == 303

@@ -20,7 +20,7 @@ from alerts.breaches.services import observe
 from alerts.conditions import Severity
 from alerts.models import Breach, Telling
 from console.core.errors import Invalid
-from tests.alerts.breaching import NOON, Outbox, after, condition, fired, flow, policy
+from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
 from tests.factories import ROOT, environment
 
 pytestmark = pytest.mark.django_db
@@ -202,6 +202,13 @@ def test_without_delivery_everything_else_goes_its_way():
 def test_a_policy_that_could_not_be_followed_is_refused(changes, words):
     with pytest.raises(Invalid, match=words):
         check_policy(NewPolicy(**changes))
+
+
+def test_a_policy_names_no_channel_of_another_environment():
+    with pytest.raises(Invalid, match="no channel 77 in production"):
+        policy(page_channels=(77,))
+    with pytest.raises(Invalid, match="no channel 78 in production"):
+        change_policy(policy(), NewPolicy(steps=(NewStep(after_minutes=5, channels=(78,)),)), by=ROOT)
 
 
 def test_a_policy_is_of_one_environment():

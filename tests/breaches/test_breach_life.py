@@ -17,7 +17,7 @@ from alerts.breaches.states import OPEN, TRANSITIONS
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from console.core.errors import ConsoleError
-from tests.alerts.breaching import NOON, Outbox, condition, policy
+from tests.breaches.breaching import NOON, Outbox, condition, policy
 from tests.factories import ROOT
 
 pytestmark = pytest.mark.django_db

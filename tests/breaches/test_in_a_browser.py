@@ -14,7 +14,7 @@ from alerts.breaches.services import flag_unwatched
 from alerts.breaches.silences import NewSilence, silence
 from alerts.conditions import Severity
 from alerts.models import Breach
-from tests.alerts.breaching import fired, flow, policy
+from tests.breaches.breaching import fired, flow, policy
 from tests.factories import ROOT, environment
 from tests.pages.test_groups_in_a_browser import OUTSIDE
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async

@@ -22,7 +22,7 @@ from alerts.breaches.telling import tell_due
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from console.audit.models import AuditEntry
-from tests.alerts.breaching import NOON, Outbox, after, condition, fired, policy
+from tests.breaches.breaching import NOON, Outbox, after, condition, fired, policy
 from tests.factories import ROOT, environment
 from tests.services.test_groups_at_once import at_once
 
