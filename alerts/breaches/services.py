@@ -75,7 +75,7 @@ def _observe(environment_id: int, conditions: Mapping[Identity, Condition], now:
         if row is not None and row.state in OPEN:
             clocks = Clocks(fires_at=row.fires_at, clear_since=row.clear_since, frozen_at=row.frozen_at)
             judged[pk], told[pk] = judge(row.state, clocks, conditions[identity].holds, now), conditions[identity]
-    _refresh(judged, told, now)
+    _refresh(rows, judged, told, now)
     _happen(environment_id, rows, judged, now)
 
 
@@ -127,17 +127,28 @@ WHERE b.id = v.id
 """
 
 
-def _refresh(judged: Mapping[int, Judgement], told: Mapping[int, Condition], now: datetime) -> None:
+def _words_now(row: Breach, said: Condition) -> dict[str, Any]:
+    """Return what a breach says after this look: that it cannot be measured changes nothing, and that it is well the sentence alone."""
+    kept = {name: getattr(row, name) for name in ("title", "summary", "url", "flow_ids", "labels")}
+    if said.holds is Holds.UNKNOWN:
+        return kept
+    words = _words(said)
+    return words if said.holds is Holds.YES else kept | {"summary": words["summary"]}
+
+
+def _refresh(
+    rows: Mapping[int, Breach], judged: Mapping[int, Judgement], told: Mapping[int, Condition], now: datetime
+) -> None:
     """Write what was said of the open breaches, and their clocks. The rows are locked."""
-    rows = [
-        {"id": pk, **_words(told[pk]), "fires_at": one.clocks.fires_at.isoformat(),
+    said = [
+        {"id": pk, **_words_now(rows[pk], told[pk]), "fires_at": one.clocks.fires_at.isoformat(),
          "clear_since": one.clocks.clear_since.isoformat() if one.clocks.clear_since else None,
          "frozen_at": one.clocks.frozen_at.isoformat() if one.clocks.frozen_at else None}
         for pk, one in judged.items()
     ]  # fmt: skip
-    if rows:
+    if said:
         with connection.cursor() as cursor:
-            cursor.execute(REFRESH, [now, json.dumps(rows)])
+            cursor.execute(REFRESH, [now, json.dumps(said)])
 
 
 def _happen(environment_id: int, rows: Mapping[int, Breach], judged: Mapping[int, Judgement], now: datetime) -> None:

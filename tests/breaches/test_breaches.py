@@ -88,6 +88,22 @@ def test_what_cannot_be_measured_freezes_every_clock():
     assert states() == [("page", "firing"), ("page", "resolved")]
 
 
+def test_what_cannot_be_measured_says_nothing_new_and_what_is_well_its_sentence_alone():
+    breach = fired(labels={"rule": "1h"})
+    observe([condition("unknown", title="?", summary="no data", labels={})], now=after(minutes=1))
+    breach.refresh_from_db()
+    assert breach.summary.startswith("3.1 %")
+
+    observe([condition("no", title="?", summary="All is well.", labels={})], now=after(minutes=2))
+
+    breach.refresh_from_db()
+    assert (breach.title, breach.summary, breach.labels) == (
+        "Orders delivered in 5 min",
+        "All is well.",
+        {"rule": "1h"},
+    )
+
+
 def over(at: float, **changes: object) -> None:
     observe([condition("no", **changes)], now=after(minutes=at))
     observe([condition("no", **changes)], now=after(minutes=at + 2))
