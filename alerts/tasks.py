@@ -9,3 +9,21 @@ def assess_objectives() -> None:
     from alerts.objectives import assess
 
     assess.run()
+
+
+@shared_task(name="alerts.look")
+def look() -> None:
+    """Look at what may be wrong. May run twice at once, and die anywhere: the environment's lock decides."""
+    from alerts.breaches import services, watching
+
+    watching.look()
+    services.flag_unwatched()
+
+
+@shared_task(name="alerts.tell")
+def tell() -> None:
+    """Begin and end silences, and tell what is due. May run twice at once, and die anywhere: rows and locks decide."""
+    from alerts.breaches import silences, telling
+
+    silences.look_at_silences()
+    telling.tell_due()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from alerts.breaches import views as breaches
+from alerts.breaches import views_policies as policies
+from alerts.breaches import views_silences as silences
 from alerts.objectives import views as objectives
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -18,6 +21,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("objectives/<int:pk>/remove/", objectives.remove, name="objective-remove"),
     path("objectives/<int:pk>/exclude/", objectives.exclude, name="objective-exclude"),
     path("objectives/exclusions/<uuid:pk>/withdraw/", objectives.withdraw, name="exclusion-withdraw"),
+    path("breaches/", breaches.breaches, name="breaches"),
+    path("breaches/silences/", silences.silences, name="silences"),
+    path("breaches/silences/<int:pk>/end/", silences.end, name="silence-end"),
+    path("breaches/<str:reference>/", breaches.breach, name="breach"),
+    *(
+        path(f"breaches/<str:reference>/{action}/", breaches.act, {"action": action}, name=f"breach-{action}")
+        for action in breaches.ACTIONS
+    ),
+    path("settings/alerting/", policies.alerting, name="alerting"),
+    path("settings/alerting/groups/", policies.groups, name="alerting-groups"),
+    path("settings/alerting/new/", policies.new, name="alert-policy-new"),
+    path("settings/alerting/<int:pk>/", policies.one, name="alert-policy"),
+    path("settings/alerting/<int:pk>/remove/", policies.remove, name="alert-policy-remove"),
 ]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------

@@ -33,6 +33,19 @@ from messages.search.conditions import Scope
 from messages.search.parse import parse_query
 from messages.search.postgres import MESSAGES, to_q
 from messages.search.window import parse_window
+from messages.troubles import (
+    Done,
+    Troubled,
+    done_to_flows,
+    flows_of_agents,
+    full_disks,
+    names_of_flows,
+    names_of_visible_flows,
+    overdue_replays,
+    silent_agents,
+    teams_of_flows,
+    troubled_groups,
+)
 
 DAYS_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
 REORDERED = timedelta(hours=1)  # between the event that made a message's row and an earlier one that came later
@@ -132,7 +145,7 @@ CROSS JOIN LATERAL (
     SELECT range_agg(tstzrange(begins, ends)) AS ranges FROM (
         SELECT greatest(d.failed_at + w."limit", d.received_at) AS begins, d.closed_at AS ends FROM messaging_deadletter d
         WHERE d.environment_id = w.environment_id AND d.flow_id = w.flow_id
-          AND (d.state IN ('open', 'replaying') OR (d.state = 'closed' AND d.closed_at > %s))
+          AND (d.closed_at IS NULL OR d.closed_at > %s)
     ) letter WHERE (ends IS NULL OR begins < ends) AND begins < %s
 ) found CROSS JOIN LATERAL unnest(found.ranges) AS one
 """
@@ -287,26 +300,37 @@ def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 
 
 __all__ = [
     "Cause",
+    "Done",
     "Flow",
     "FlowMinute",
     "Freshness",
     "Minute",
     "SavedSearch",
     "Searched",
+    "Troubled",
     "agents_of_flows",
     "check_searchable",
     "counted_again_since",
+    "done_to_flows",
     "flow_minutes",
     "flow_names",
+    "flows_of_agents",
     "fresh_minutes",
+    "full_disks",
     "get_visible_flow_named",
     "get_visible_saved_search",
     "in_its_environment",
     "marks_of_flow",
+    "names_of_flows",
+    "names_of_visible_flows",
+    "overdue_replays",
     "parse_window",
     "searched_minutes",
     "searches_of_messages",
+    "silent_agents",
+    "teams_of_flows",
     "top_cause",
+    "troubled_groups",
     "waited_too_long",
     "zone_of",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from alerts.api import exclusions, objectives
+from alerts.api import breaches, exclusions, objectives, policies, silences
 
 urlpatterns: list[URLPattern] = [
     path("objectives", objectives.Objectives.as_view()),
@@ -16,4 +16,16 @@ urlpatterns: list[URLPattern] = [
     path("exclusions", exclusions.Exclusions.as_view()),
     path("exclusions/<str:pk>", exclusions.OneExclusion.as_view()),
     path("exclusions/<str:pk>/withdraw", exclusions.WithdrawExclusion.as_view()),
+    path("breaches", breaches.Breaches.as_view()),
+    path("breaches/<str:reference>", breaches.OneBreach.as_view()),
+    path("breaches/<str:reference>/acknowledge", breaches.AcknowledgeBreach.as_view()),
+    path("breaches/<str:reference>/assign", breaches.AssignBreach.as_view()),
+    path("breaches/<str:reference>/notes", breaches.BreachNotes.as_view()),
+    path("breaches/<str:reference>/silence", breaches.SilenceBreach.as_view()),
+    path("breaches/<str:reference>/close", breaches.CloseBreach.as_view()),
+    path("silences", silences.Silences.as_view()),
+    path("silences/<str:pk>", silences.OneSilence.as_view()),
+    path("alerting/policies", policies.AlertPolicies.as_view()),
+    path("alerting/policies/<str:pk>", policies.OneAlertPolicy.as_view()),
+    path("alerting/groups", policies.GroupWatches.as_view()),
 ]

@@ -255,6 +255,21 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "regressed": _chip("bad", "regressed"),
         "resolved": _chip("good", "resolved"),
     },
+    "breach": {
+        "pending": _chip("idle", "pending"),
+        "firing": _chip("bad", "firing"),
+        "acknowledged": _chip("move still", "acknowledged"),
+        "resolved": _chip("good", "resolved"),
+    },
+    "severity": {
+        "page": _chip("bad", "page"),
+        "ticket": _chip("warn", "ticket"),
+    },
+    "silence": {
+        "planned": _chip("idle", "planned"),
+        "running": _chip("move still", "running"),
+        "over": _chip("idle", "over"),
+    },
     "failure": {
         "transient": _chip("warn", "transient"),
         "throttled": _chip("warn", "throttled"),

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from alerts.breaches.queries import count_firing
 from console.core.words import count_words
 from console.dashboard.overview import count_waiting
 from console.identity.models import Environment
@@ -94,5 +95,11 @@ def _needing(request: HttpRequest) -> str:
     return count_words(count, MOST_COUNTED) if count else ""
 
 
-COUNTS = {"dead-letters": _waiting, "plans": _running, "compensations": _needing}
-HOT = {"dead-letters", "compensations"}
+def _firing(request: HttpRequest) -> str:
+    environment = request.environment  # type: ignore[attr-defined]
+    count = count_firing(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
+    return count_words(count) if count else ""
+
+
+COUNTS = {"dead-letters": _waiting, "plans": _running, "compensations": _needing, "breaches": _firing}
+HOT = {"dead-letters", "compensations", "breaches"}

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
+from alerts.breaches.queries import verdict_of as breaches_now
 from console.core.charts import Series, Spark, line_chart, spark
 from console.core.render import render_page, render_part
 from console.core.words import exact_words
@@ -65,6 +66,7 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
         "oldest_name": name_of(oldest.keys, oldest.message_id or str(oldest.pk)).title if oldest else "",
         "groups": [(group, _spark(group, changed, now), _group_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
         "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
+        "breaches": breaches_now(actor, environment),
         "agents": queries.seen_agents(actor, environment, now=now, most=8),
         "chart": line_chart(
             [rate.at for rate in rates],

@@ -1,6 +1,6 @@
 // The keyboard: / search, ? keys, j k rows, Enter open, x tick, g + letter go, and any element's own data-key.
 // Rows are the rows of a [data-rows] element; the first link in a row (or [data-open]) is what Enter opens.
-const GO = { o: "/", m: "/messages/", d: "/dead-letters/", f: "/flows/", x: "/groups/", p: "/plans/", k: "/compensations/", t: "/topology/", c: "/connections/", a: "/agents/", i: "/ingest/", u: "/audit/", s: "/settings/", e: "/demo/" };
+const GO = { o: "/", m: "/messages/", d: "/dead-letters/", f: "/flows/", x: "/groups/", p: "/plans/", k: "/compensations/", t: "/topology/", c: "/connections/", a: "/agents/", i: "/ingest/", u: "/audit/", s: "/settings/", e: "/demo/", b: "/breaches/", j: "/objectives/" };
 const GO_MS = 1200;
 let goUntil = 0;
 let cursorId = null;

@@ -1,0 +1,1 @@
+"""What is wrong now, who has it, who is told."""

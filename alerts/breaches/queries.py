@@ -1,0 +1,203 @@
+"""Reads of breaches: the list, the first sentence, one with its timeline, silences, policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, F, Min, Q, QuerySet
+
+from alerts.breaches.access import (
+    possible_owners,
+    visible_breaches,
+    visible_group_watches,
+    visible_policies,
+    visible_silences,
+)
+from alerts.breaches.reference import number_of
+from alerts.breaches.states import FIRED, OPEN, STATES
+from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
+from console.core.errors import Invalid
+from console.core.paging import Page, decode_number_cursor, encode_cursor
+from console.identity.actor import Actor
+from console.identity.models import Environment
+from messages.access import visible_flows
+from messages.queries import Done, done_to_flows
+
+TABS = ("open", "resolved", "all")
+SILENCE_TABS = ("running", "over", "all")
+SOURCES = ("objective", "group", "replay", "compensation", "agent", "ingest", "external")
+MOST_COUNTED = 10_000
+MOST_ENTRIES = 200
+MOST_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a list of breaches is narrowed to; empty is everything. owner: a user's name, or "none". q: a reference, or words of a title."""
+
+    q: str = ""
+    show: str = "open"
+    flow: str = ""
+    state: str = ""
+    source: str = ""
+    severity: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The numbers of the first sentence: what fires and nobody has taken, what is taken, what is held back, the oldest that nobody has."""
+
+    pages: int
+    tickets: int
+    taken: int
+    held: int
+    pending: int
+    oldest_at: datetime | None
+    first: Breach | None
+
+
+def check_filter(only: Filter) -> None:
+    """Raise Invalid for a word that no breach can have."""
+    for name, value, words in (
+        ("show", only.show, TABS),
+        ("state", only.state, ("", *STATES)),
+        ("severity", only.severity, ("", "page", "ticket")),
+    ):
+        if value not in words:
+            raise Invalid(f"{name} is one of {', '.join(one for one in words if one)}, not “{value[:40]}”")
+
+
+def find_breaches(
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    only: Filter | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Breach]:
+    """Return breaches, the newest first. Keyset by id. Raises Invalid, InvalidCursor."""
+    only = only or Filter()
+    check_filter(only)
+    rows = visible_breaches(actor).filter(environment__in=environments)
+    number = number_of(only.q)
+    rows = rows.filter(pk=number) if number is not None else _shown(rows, only)
+    for name in ("state", "source", "severity"):
+        if value := getattr(only, name):
+            rows = rows.filter(**{name: value})
+    if only.flow:
+        flows = visible_flows(actor).filter(environment__in=environments, name=only.flow).order_by()
+        rows = rows.filter(flow_ids__overlap=list(flows.values_list("pk", flat=True)) or [0])
+    if only.owner:
+        rows = rows.filter(owner=None) if only.owner == "none" else rows.filter(owner__username=only.owner)
+    if cursor:
+        rows = rows.filter(pk__lt=decode_number_cursor(cursor))
+    found = list(rows.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def _shown(rows: QuerySet[Breach], only: Filter) -> QuerySet[Breach]:
+    if only.q:
+        rows = rows.filter(title__icontains=only.q)
+    if only.show == "open":
+        return rows.filter(state__in=OPEN)
+    return rows.filter(state="resolved") if only.show == "resolved" else rows
+
+
+def verdict_of(actor: Actor, environment: Environment) -> Verdict:
+    """Return the numbers of the first sentence; two queries."""
+    rows = visible_breaches(actor).filter(environment=environment, state__in=OPEN).order_by()
+    held = Q(inhibited_by__isnull=False) | Q(silenced_by__isnull=False)
+    free = Q(state="firing") & ~held
+    found = rows.aggregate(
+        pages=Count("pk", filter=free & Q(severity="page")),
+        tickets=Count("pk", filter=free & Q(severity="ticket")),
+        taken=Count("pk", filter=Q(state="acknowledged")),
+        held=Count("pk", filter=Q(state="firing") & held),
+        pending=Count("pk", filter=Q(state="pending")),
+        oldest_at=Min("fired_at", filter=free),
+    )
+    first = rows.filter(free).order_by("severity", "fired_at", "pk").first() if found["oldest_at"] else None
+    return Verdict(**found, first=first)
+
+
+def count_firing(actor: Actor, environment: Environment) -> int:
+    """Return how many breaches fire there, at most 10,001; served by the index of the open ones."""
+    open_ones = visible_breaches(actor).filter(environment=environment, state__in=OPEN)
+    rows = open_ones.filter(state__in=FIRED).order_by()
+    return rows[: MOST_COUNTED + 1].values("pk").count()
+
+
+def owner_names(actor: Actor, environment: Environment) -> list[str]:
+    """Return who owns breaches that the actor sees."""
+    rows = visible_breaches(actor).filter(environment=environment, owner__isnull=False).order_by("-pk")
+    return sorted(set(rows.values_list("owner__username", flat=True)[:1000]))
+
+
+def owners_of(breach: Breach) -> list[str]:
+    """Return the names of those who may own a breach."""
+    return list(possible_owners(breach).values_list("username", flat=True)[:MOST_SHOWN])
+
+
+def entries_of(breach: Breach) -> list[BreachEntry]:
+    """Return the newest lines of a breach's timeline, newest first."""
+    return list(BreachEntry.objects.filter(breach=breach)[:MOST_ENTRIES])
+
+
+def done_meanwhile(actor: Actor, breach: Breach, *, now: datetime) -> list[Done]:
+    """Return the replays and changes of its flows from an hour before it was seen until it was over, that the actor may see."""
+    if not breach.flow_ids:
+        return []
+    since, until = breach.opened_at - timedelta(hours=1), breach.resolved_at or now
+    return done_to_flows(actor, breach.environment, breach.flow_ids, since=since, until=until)
+
+
+def flows_of(actor: Actor, breach: Breach) -> list[tuple[int, str]]:
+    """Return (id, name) of the flows that a breach is about."""
+    return list(visible_flows(actor).filter(pk__in=breach.flow_ids).order_by("name").values_list("pk", "name"))
+
+
+def holding(actor: Actor, breach: Breach) -> list[Breach]:
+    """Return the breaches that this one holds back and that the actor may see."""
+    return list(visible_breaches(actor).filter(inhibited_by=breach, state__in=FIRED).order_by("pk")[:MOST_SHOWN])
+
+
+def tellings_of(breach: Breach) -> list[Telling]:
+    """Return who is told of a breach, by which policy."""
+    return list(Telling.objects.filter(breach=breach).select_related("policy__team").order_by("pk"))
+
+
+def find_silences(
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    show: str = "running",
+    now: datetime,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Silence]:
+    """Return silences, the newest first; `running` with those that begin later. Raises Invalid, InvalidCursor."""
+    if show not in SILENCE_TABS:
+        raise Invalid(f"show is one of {', '.join(SILENCE_TABS)}, not “{show[:40]}”")
+    rows = visible_silences(actor).filter(environment__in=environments)
+    running = Q(ended_at=None, expires_at__gt=now)
+    if show != "all":
+        rows = rows.filter(running if show == "running" else ~running)
+    if cursor:
+        rows = rows.filter(pk__lt=decode_number_cursor(cursor))
+    found = list(rows.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def find_policies(actor: Actor, environments: Sequence[Environment]) -> list[AlertPolicy]:
+    """Return the policies there: at most one for each team, that of the environment last."""
+    rows = visible_policies(actor).filter(environment__in=environments)
+    return list(rows.order_by("environment", F("team__name").asc(nulls_last=True))[:1000])
+
+
+def watched_classes(actor: Actor, environment: Environment) -> dict[str, str]:
+    """Return {class of failure groups: severity of the breach that one makes}."""
+    rows = visible_group_watches(actor).filter(environment=environment)
+    return dict(rows.values_list("failure_class", "severity"))

@@ -1,0 +1,172 @@
+"""Telling: what is due by each policy is found in rows, so that a dead worker, or a dead Redis, loses nothing.
+
+One teller at a time in an environment, and no observer meanwhile. It writes the notices to delivery's outbox and what was told in one
+transaction: both are there, or neither.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.util import find_spec
+
+import structlog
+from django.db import transaction
+
+from alerts.breaches.moves import lock_breaches, lock_environment, now_utc, write
+from alerts.breaches.notices import notice_of, thread_of
+from alerts.breaches.policies import route_of
+from alerts.breaches.routing import Case, Owed, Route, Told, owed
+from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
+from alerts.notices import Happening, Notice
+
+log = structlog.get_logger(__name__)
+MOST = 500  # of one policy in one look: the next one goes on
+
+
+def send(notice: Notice, channels: Sequence[int]) -> None:
+    """Hand a notice to delivery, in this transaction. The only place that does."""
+    if find_spec("alerts.delivery") is None or not channels:
+        return
+    from alerts.delivery.services import tell  # type: ignore[import-not-found, unused-ignore]
+
+    tell(notice, channels)
+
+
+@dataclass(slots=True)
+class Due:
+    """A telling with its breach, and what is owed."""
+
+    telling: Telling
+    breach: Breach
+    owed: Owed
+
+
+def tell_due(*, now: datetime | None = None) -> int:
+    """Tell what is due by every policy; return how many notices were written. May run twice at once, and die anywhere."""
+    at = now or now_utc()
+    policies = Telling.objects.filter(due_at__lte=at).order_by().values_list("policy_id", flat=True).distinct()
+    told = 0
+    for pk in sorted(policies):
+        try:
+            with transaction.atomic():
+                told += _tell_of(pk, now)
+        except Exception:  # a policy whose notices cannot be written must not keep others from being told
+            log.exception("policy_not_told", policy=pk)
+    return told
+
+
+def _tell_of(policy_id: int, now: datetime | None) -> int:
+    policy = AlertPolicy.objects.select_related("environment", "team").filter(pk=policy_id).first()
+    if policy is None:
+        return 0
+    lock_environment(policy.environment_id)
+    route, at = route_of(policy), now or now_utc()
+    soon = Telling.objects.filter(policy=policy, due_at__lte=at + route.wait).order_by("due_at", "pk")[:MOST]
+    breaches = lock_breaches([one.breach_id for one in soon])
+    due: list[Due] = []
+    for telling in Telling.objects.filter(pk__in=[one.pk for one in soon], due_at__isnull=False).order_by("pk"):
+        breach = breaches[telling.breach_id]
+        found = _owed(telling, breach, route, at)
+        if found is None or found.at > at + route.wait:
+            Telling.objects.filter(pk=telling.pk).update(due_at=found.at if found else None)
+        else:
+            due.append(Due(telling, breach, found))
+    return sum(_tell_together(policy, route, group, at) for group in _groups(due))
+
+
+def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed | None:
+    case = Case(
+        state=breach.state, severity=breach.severity, fired_at=breach.fired_at or breach.opened_at, held=breach.held
+    )  # fmt: skip
+    told = Told(said=telling.said, began_at=telling.began_at, told_at=telling.told_at, step=telling.step)
+    return owed(case, told, route, now)
+
+
+def _groups(due: Iterable[Due]) -> list[list[Due]]:
+    """Return what is told together: first notices of one flow and severity, and further ones of the thread in which they were told."""
+    found: dict[tuple[object, ...], list[Due]] = defaultdict(list)
+    for one in due:
+        if one.owed.first:
+            flows = one.breach.flow_ids
+            found["first", one.breach.severity, flows[0] if len(flows) == 1 else f"B-{one.breach.pk}"].append(one)
+        else:
+            found[one.owed.happening, one.telling.thread, one.owed.channels].append(one)
+    return list(found.values())
+
+
+def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: datetime) -> int:
+    """Tell one group when one of it is due: the others join it. Return how many notices were written."""
+    ready = [one for one in group if one.owed.at <= now]
+    if not ready:
+        for one in group:
+            Telling.objects.filter(pk=one.telling.pk).update(due_at=one.owed.at)
+        return 0
+    first = ready[0].owed
+    if first.happening in (Happening.RESOLVED, Happening.ACKNOWLEDGED):
+        return _tell_end(policy, route, ready, now)
+    joined = sorted(group, key=lambda one: one.breach.pk)
+    channels = first.channels or tuple(sorted({channel for one in joined for channel in one.telling.channels}))
+    thread = thread_of(joined[0].breach) if first.first else joined[0].telling.thread
+    _send(first.happening, thread, joined, channels, now)
+    for one in joined:
+        telling = one.telling
+        telling.said, telling.thread, telling.told_at = "firing", thread, now
+        if first.first:
+            telling.began_at, telling.step, telling.channels = now, 0, []
+        if first.happening is Happening.ESCALATED:
+            telling.step += 1
+        telling.channels = sorted({*telling.channels, *channels})
+        _after(one, route, now)
+    pks = [one.breach.pk for one in joined]
+    Breach.objects.filter(pk__in=pks).update(silence_over=None)  # it was said
+    kind = BreachEntry.Kind.ESCALATED if first.happening is Happening.ESCALATED else BreachEntry.Kind.TOLD
+    write(pks, kind, _told_words(policy, channels, joined, again=not first.first), now=now)
+    return 1
+
+
+def _told_words(policy: AlertPolicy, channels: Sequence[int], group: Sequence[Due], *, again: bool) -> str:
+    who = (
+        f"{policy}, {len(channels)} channel{'' if len(channels) == 1 else 's'}" if channels else f"{policy}: no channel"
+    )
+    together = f", together with {', '.join(one.breach.reference for one in group[:5])}" if len(group) > 1 else ""
+    return f"{who}{together}{', again' if again else ''}"
+
+
+def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime) -> int:
+    """Say that a thread is over, or that somebody has it, once the last breach in it is; tell nobody before."""
+    happening, thread = group[0].owed.happening, group[0].telling.thread
+    states = ("firing", "acknowledged") if happening is Happening.RESOLVED else ("firing",)
+    mine = [one.telling.pk for one in group]
+    others = Telling.objects.filter(policy=policy, thread=thread, said__in=states).exclude(pk__in=mine)
+    last = not others.filter(breach__state__in=states).exists()
+    knew = Telling.objects.filter(policy=policy, thread=thread).values_list("channels", flat=True)
+    channels = tuple(sorted({channel for channels in knew for channel in channels}))
+    if last:
+        _send(happening, thread, group, channels, now)
+    for one in group:
+        one.telling.said, one.telling.told_at = happening.value, now
+        _after(one, route, now)
+    words = (
+        _told_words(policy, channels, group, again=False)
+        if last
+        else f"{policy} is told when all of {thread.rpartition('/')[2]} is over"
+    )
+    word = "is over" if happening is Happening.RESOLVED else "somebody has it"
+    write([one.breach.pk for one in group], BreachEntry.Kind.TOLD, f"{words}: {word}", now=now)
+    return int(last)
+
+
+def _send(happening: Happening, thread: str, group: Sequence[Due], channels: Sequence[int], now: datetime) -> None:
+    notice = notice_of(happening, [one.breach for one in group], now=now)
+    send(replace(notice, thread=thread), channels)
+
+
+def _after(one: Due, route: Route, now: datetime) -> None:
+    """Write what is known now, and when there is more to tell."""
+    telling = one.telling
+    next_owed = _owed(telling, one.breach, route, now)
+    telling.due_at = next_owed.at if next_owed else None
+    telling.save(update_fields=["said", "thread", "channels", "began_at", "told_at", "step", "due_at"])

@@ -1,0 +1,66 @@
+"""Sentences of test data of breaches: conditions, a policy, and what delivery was handed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from alerts.breaches.policies import NewPolicy, add_policy
+from alerts.breaches.services import observe
+from alerts.breaches.telling import tell_due
+from alerts.conditions import Condition, Holds, Severity
+from alerts.models import AlertPolicy, Breach
+from alerts.notices import Notice
+from console.identity.models import Team
+from messages.models import Flow
+from tests.factories import ROOT, environment
+
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)  # a Wednesday
+
+
+def after(**span: float) -> datetime:
+    return NOON + timedelta(**span)
+
+
+def condition(holds: str = "yes", **changes: Any) -> Condition:
+    said: dict[str, Any] = {
+        "environment_id": environment().pk, "source": "objective", "key": "7", "severity": Severity.PAGE, "holds": Holds(holds),
+        "title": "Orders delivered in 5 min", "summary": "3.1 % of the orders of the last hour were late.", "url": "/objectives/7/",
+    } | changes  # fmt: skip
+    return Condition(**said)
+
+
+def flow(name: str = "orders", team: str = "") -> Flow:
+    owner = Team.objects.get_or_create(name=team)[0] if team else None
+    return Flow.objects.get_or_create(environment=environment(), name=name, defaults={"team": owner})[0]
+
+
+def fired(at: datetime = NOON, **changes: Any) -> Breach:
+    """Observe that something holds, and return its breach."""
+    observe([condition(**changes)], now=at)
+    return Breach.objects.latest("pk")
+
+
+def policy(team: str = "", **changes: Any) -> AlertPolicy:
+    said = NewPolicy(**{"page_channels": (1,), "ticket_channels": (2,), "wait_s": 0} | changes)
+    owner = Team.objects.get_or_create(name=team)[0] if team else None
+    return add_policy(environment(), owner, said, by=ROOT)
+
+
+class Outbox:
+    """What delivery was handed, in order."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Notice, tuple[int, ...]]] = []
+
+    def __call__(self, notice: Notice, channels: Sequence[int]) -> None:
+        self.sent.append((notice, tuple(channels)))
+
+    def told(self, at: datetime) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Tell what is due then; return (happening, breach, channels) of what was handed over."""
+        before = len(self.sent)
+        tell_due(now=at)
+        return [
+            (notice.happening.value, notice.thread.rpartition("/")[2], channels) for notice, channels in self.sent[before:]
+        ]  # fmt: skip

@@ -1,0 +1,218 @@
+"""Who is told of a breach, when and how often: time travel through policies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from alerts.breaches import acts
+from alerts.breaches.policies import (
+    NewPolicy,
+    NewStep,
+    PolicyExists,
+    add_policy,
+    change_policy,
+    check_policy,
+    remove_policy,
+)
+from alerts.breaches.services import observe
+from alerts.conditions import Severity
+from alerts.models import Breach, Telling
+from console.core.errors import Invalid
+from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
+from tests.factories import ROOT, environment
+
+pytestmark = pytest.mark.django_db
+STEPS = (NewStep(after_minutes=15, channels=(8,)), NewStep(after_minutes=45, channels=(9,)))
+
+
+def over(at: float, **changes: object) -> None:
+    observe([condition("no", **changes)], now=after(minutes=at))
+    observe([condition("no", **changes)], now=after(minutes=at + 2))
+
+
+def test_a_page_is_told_escalated_step_by_step_repeated_and_its_end_told_to_all_who_knew(outbox: Outbox):
+    policy(steps=STEPS)
+    name = fired().reference
+
+    assert outbox.told(NOON) == [("firing", name, (1,))]
+    assert outbox.told(after(minutes=14.9)) == []
+    assert outbox.told(after(minutes=15)) == [("escalated", name, (8,))]
+    assert outbox.told(after(minutes=46)) == [("escalated", name, (9,))]
+    assert outbox.told(after(hours=4)) == []
+    assert outbox.told(after(hours=4, minutes=46)) == [("firing", name, (1, 8, 9))]
+    over(500)
+    assert outbox.told(after(minutes=502)) == [("resolved", name, (1, 8, 9))]
+    assert outbox.told(after(days=3)) == []
+    assert Telling.objects.get().due_at is None
+    assert outbox.sent[-1][0].ends_at == after(minutes=502)
+
+
+def test_who_acknowledges_ends_steps_and_repeats_and_those_who_know_hear_of_it(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired()
+    outbox.told(NOON)
+
+    acts.acknowledge(breach, by=ROOT)
+
+    now = datetime.now(UTC)
+    assert outbox.told(now) == [("acknowledged", breach.reference, (1,))]
+    assert outbox.sent[-1][0].facts["Acknowledged by"] == "root"
+    assert outbox.told(now.replace(year=2028)) == []
+
+
+def test_nothing_is_said_of_what_was_acknowledged_or_over_before_anybody_was_told(outbox: Outbox):
+    policy(wait_s=60)
+    acts.acknowledge(fired(), by=ROOT)
+    fired(key="8")
+    over(0, key="8")
+
+    assert outbox.told(after(days=1000)) == []
+
+
+def test_what_fires_in_one_flow_within_the_wait_is_told_together_and_ends_together(outbox: Outbox):
+    policy(wait_s=30)
+    orders, other = flow().pk, flow("other").pk
+    one = fired(flow_ids=(orders,))
+    two = fired(after(seconds=20), key="8", flow_ids=(orders,))
+    elsewhere = fired(after(seconds=20), key="9", flow_ids=(other,))
+    ticket = fired(after(seconds=20), key="10", flow_ids=(orders,), severity=Severity.TICKET)
+    assert outbox.told(after(seconds=25)) == []
+
+    assert outbox.told(after(seconds=30)) == [("firing", one.reference, (1,))]
+    assert outbox.sent[0][0].facts["Also 1"].startswith(f"{two.reference} Orders delivered")
+    assert outbox.told(after(seconds=50)) == [("firing", elsewhere.reference, (1,)), ("firing", ticket.reference, (2,))]
+
+    over(5)
+    assert outbox.told(after(minutes=7)) == []  # the other one of the thread still fires
+    over(10, key="8", flow_ids=(orders,))
+    assert outbox.told(after(minutes=12)) == [("resolved", one.reference, (1,))]
+
+
+def test_a_breach_that_comes_and_goes_is_told_once_in_a_quiet_period(outbox: Outbox):
+    policy(quiet_minutes=30)
+    name = fired().reference
+    assert outbox.told(NOON) == [("firing", name, (1,))]
+    over(1)
+    assert outbox.told(after(minutes=3)) == [("resolved", name, (1,))]
+    fired(after(minutes=5))
+    assert outbox.told(after(minutes=5)) == []
+    over(6)
+    assert outbox.told(after(minutes=8)) == []
+    fired(after(minutes=10))
+    assert outbox.told(after(minutes=29)) == []
+
+    assert outbox.told(after(minutes=30)) == [("firing", name, (1,))]
+    assert outbox.sent[-1][0].facts["Comes and goes"].startswith("fired 3 times")
+
+
+def test_a_ticket_waits_for_the_working_hours_of_its_policy(outbox: Outbox):
+    policy(days=(1, 2, 3, 4, 5), time_zone="Europe/Berlin")
+    night = datetime(2026, 10, 23, 20, 0, tzinfo=UTC)  # Friday evening, before the clocks go back
+    page, ticket = fired(night), fired(night, key="8", severity=Severity.TICKET)
+
+    assert outbox.told(night) == [("firing", page.reference, (1,))]
+    assert outbox.told(datetime(2026, 10, 26, 6, 59, tzinfo=UTC))[-1:] != [("firing", ticket.reference, (2,))]
+    assert outbox.told(datetime(2026, 10, 26, 7, 0, tzinfo=UTC)) == [("firing", ticket.reference, (2,))]
+
+
+def test_the_team_of_a_flow_is_told_by_its_own_policy_and_the_rest_by_that_of_the_environment(outbox: Outbox):
+    policy()
+    policy("Order team", page_channels=(5,))
+    orders, invoices = flow(team="Order team").pk, flow("invoices", team="Invoice team").pk
+    mine, others = fired(flow_ids=(orders,)), fired(key="8", flow_ids=(invoices,))
+    both, nobodys = fired(key="9", flow_ids=(orders, invoices)), fired(key="10")
+
+    found = sorted(outbox.told(NOON), key=lambda one: (int(one[1][2:]), one[2]))
+
+    assert found == [
+        ("firing", mine.reference, (5,)), ("firing", others.reference, (1,)), ("firing", both.reference, (1,)),
+        ("firing", both.reference, (5,)), ("firing", nobodys.reference, (1,)),
+    ]  # fmt: skip
+
+
+def test_a_policy_made_while_something_fires_tells_of_it_and_one_removed_tells_no_more(outbox: Outbox):
+    breach = fired()
+    assert outbox.told(NOON) == []
+    made = policy()
+    assert outbox.told(datetime.now(UTC)) == [("firing", breach.reference, (1,))]
+
+    remove_policy(made, by=ROOT, reason="nobody wants it")
+
+    assert not Telling.objects.exists()
+    with pytest.raises(PolicyExists):
+        policy(), policy()
+
+
+def test_a_changed_policy_counts_from_the_next_notice_on(outbox: Outbox):
+    made = policy(repeat_minutes=0)
+    breach = fired()
+    outbox.told(NOON)
+    assert outbox.told(after(days=30)) == []
+
+    change_policy(made, NewPolicy(page_channels=(3,), steps=(NewStep(after_minutes=5, channels=(4,)),)), by=ROOT)
+
+    assert outbox.told(after(days=31)) == [("escalated", breach.reference, (4,))]
+
+
+def test_a_policy_whose_notices_cannot_be_written_keeps_no_other_from_being_told(monkeypatch):
+    bad, good = policy(), policy("Order team", page_channels=(5,))
+    fired(), fired(key="8", flow_ids=(flow(team="Order team").pk,))
+
+    def refuse(notice, channels) -> None:
+        if channels == (1,):
+            raise RuntimeError("no such channel")
+
+    monkeypatch.setattr("alerts.breaches.telling.send", refuse)
+    from alerts.breaches.telling import tell_due
+
+    assert tell_due(now=NOON) == 1
+    assert Telling.objects.get(policy=good).said == "firing"
+    assert Telling.objects.get(policy=bad).said == ""
+
+
+def test_without_delivery_everything_else_goes_its_way():
+    policy()
+    from alerts.breaches.telling import tell_due
+
+    breach = fired()
+
+    tell_due(now=NOON)
+
+    kinds = list(Breach.objects.get(pk=breach.pk).entries.order_by("pk").values_list("kind", flat=True))
+    assert kinds == ["fired", "told"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"page_channels": tuple(range(1, 22))}, "at most 20"),
+        ({"page_channels": (0,)}, "by its number"),
+        ({"steps": (NewStep(after_minutes=5, channels=()),)}, "at least one"),
+        ({"steps": (NewStep(after_minutes=5, channels=(1,)), NewStep(after_minutes=5, channels=(1,)))}, "more minutes"),
+        ({"steps": (NewStep(after_minutes=0, channels=(1,)),)}, "more minutes"),
+        ({"days": (8,)}, "working day"),
+        ({"time_zone": "Mars/Olympus"}, "time zone"),
+        ({"from_minute": 600, "until_minute": 600}, "ends after"),
+        ({"repeat_minutes": 1}, "5 and more"),
+        ({"wait_s": 601}, "wait_s"),
+    ],
+)
+def test_a_policy_that_could_not_be_followed_is_refused(changes, words):
+    with pytest.raises(Invalid, match=words):
+        check_policy(NewPolicy(**changes))
+
+
+def test_a_policy_names_no_channel_of_another_environment():
+    with pytest.raises(Invalid, match="no channel 77 in production"):
+        policy(page_channels=(77,))
+    with pytest.raises(Invalid, match="no channel 78 in production"):
+        change_policy(policy(), NewPolicy(steps=(NewStep(after_minutes=5, channels=(78,)),)), by=ROOT)
+
+
+def test_a_policy_is_of_one_environment():
+    add_policy(environment("staging"), None, NewPolicy(page_channels=(1,)), by=ROOT)
+    fired()
+
+    assert not Telling.objects.exists()
