@@ -46,6 +46,7 @@ def pytest_configure() -> None:
 
     app.set_default()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
+    settings.CONSOLE_NOTIFIERS["memory"] = "alerts.delivery.notifiers.memory.MEMORY"
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 
