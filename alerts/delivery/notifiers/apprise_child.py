@@ -4,6 +4,8 @@ Names are looked up once, here, and only addresses that such a look-up gave are 
 bounded memory, no files written. Input and output: one JSON object.
 """
 
+from __future__ import annotations
+
 import io
 import ipaddress
 import json
@@ -12,6 +14,8 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 MOST_REPLY = 64 * 1024
 MEMORY_BYTES = 1024 * 1024 * 1024
@@ -33,31 +37,34 @@ class NotAllowed(OSError):
     """It wanted to go where nobody approved."""
 
 
-refusals = []
-looked_up = set()
+refusals: list[str] = []
+looked_up: set[tuple[Any, Any]] = set()
 original_getaddrinfo = socket.getaddrinfo
 
 
-def refuse(words):
+def refuse(words: str) -> NoReturn:
     refusals.append(words)
     raise NotAllowed(words)
 
 
-def is_allowed(host, port, hosts):
+def is_allowed(host: str, port: int, hosts: set[str]) -> bool:
     plain = f"[{host}]" if ":" in host else host
     written = plain if port in (80, 443) else f"{plain}:{port}"
     return written in hosts or any(one.startswith("*.") and written.endswith(one[1:]) for one in hosts)
 
 
-def is_loopback(host):
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def guard(hosts):
-    def getaddrinfo(host, port, *rest, **more):
+def guard(hosts: set[str]) -> None:
+    """Let no socket of this process go anywhere else."""
+    sockets: Any = socket
+
+    def getaddrinfo(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else str(host)
         if not is_allowed(name.lower(), int(port or 0), hosts):
             refuse(f"{name}:{port} is not approved: an administrator of the console approves hosts")
@@ -74,33 +81,37 @@ def guard(hosts):
 
     connect = socket.socket.connect
 
-    def guarded(self, address):
+    def guarded(self: Any, address: Any) -> Any:
         if self.family not in (socket.AF_INET, socket.AF_INET6) or tuple(address[:2]) not in looked_up:
             refuse("it wanted to connect past the look-up of names")
         return connect(self, address)
 
-    def none(*_, **__):
+    def none(*_: Any, **__: Any) -> NoReturn:
         refuse("it wanted to connect in a way that is not allowed")
 
-    socket.getaddrinfo = getaddrinfo
-    socket.socket.connect = guarded
-    socket.socket.connect_ex = socket.socket.sendto = socket.gethostbyname = none
+    sockets.getaddrinfo = getaddrinfo
+    sockets.socket.connect = guarded
+    sockets.socket.connect_ex = sockets.socket.sendto = sockets.gethostbyname = none
 
 
-def bound_requests(timeout_s):
+def bound_requests(timeout_s: float) -> None:
+    """No proxy, no redirect, a time-out, and 64 KB of an answer."""
     import requests
 
-    send = requests.Session.request
+    sessions: Any = requests.Session
+    responses: Any = requests.Response
 
-    def request(self, method, url, **more):
+    send = sessions.request
+
+    def request(self: Any, method: Any, url: Any, **more: Any) -> Any:
         self.trust_env = False
         more |= {"allow_redirects": False, "timeout": timeout_s, "verify": True}
         return send(self, method, url, **more)
 
-    requests.Session.request = request
-    contents = requests.Response.iter_content
+    sessions.request = request
+    contents = responses.iter_content
 
-    def iter_content(self, chunk_size=1, decode_unicode=False):
+    def iter_content(self: Any, chunk_size: Any = 1, decode_unicode: bool = False) -> Iterator[Any]:
         read = 0
         for chunk in contents(self, min(chunk_size or 1024, 8192), decode_unicode):
             read += len(chunk)
@@ -108,10 +119,10 @@ def bound_requests(timeout_s):
                 refuse("its answer has more than 64 KB")
             yield chunk
 
-    requests.Response.iter_content = iter_content
+    responses.iter_content = iter_content
 
 
-def main():
+def main() -> None:
     asked = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -132,7 +143,7 @@ def main():
         app_id="Waybill", app_desc="Waybill", plugin_paths=[], storage_mode=apprise.PersistentStoreMode.MEMORY
     )
     told = apprise.Apprise(asset=asset)
-    answer = {"ok": False, "log": ""}
+    answer: dict[str, Any] = {"ok": False, "log": ""}
     if not told.add(asked["url"]):
         answer["refused"] = "Apprise cannot read this URL"
     else:

@@ -72,7 +72,8 @@ def blocks(telling: Telling) -> list[dict[str, Any]]:
 
 def escaped(text: str, most: int) -> str:
     """Return text as Slack's markup shows it to the letter, never cut inside an entity."""
-    made, length = [], 0
+    made: list[str] = []
+    length = 0
     for one in text:
         piece = MARKS.get(one, one)
         length += len(piece)
