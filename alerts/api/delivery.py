@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,11 +12,12 @@ from rest_framework.response import Response
 
 from alerts.access import approved_hosts, get_approved_host, get_visible_channel, get_visible_delivery, visible_channels
 from alerts.delivery import services
+from alerts.delivery.frozen import thaw
 from alerts.delivery.queries import deliveries_page, find_deliveries, secrets_set
 from alerts.delivery.services import NewChannel
 from alerts.delivery.states import STATES
 from alerts.delivery.templates import MOST_TEXT, MOST_TITLE
-from alerts.models import Channel
+from alerts.models import Channel, NoticeDelivery
 from console.core.errors import Invalid
 from console.core.paging import parse_limit
 from console.identity.access import can_administer, get_visible_environment
@@ -147,8 +149,12 @@ class AttemptOut(serializers.Serializer[Any]):
 class OneDeliveryOut(DeliveryOut):
     """One notice for one channel, as it was frozen, with every try."""
 
-    notice = serializers.DictField()
+    notice = serializers.SerializerMethodField()
     attempts = AttemptOut(many=True)
+
+    @extend_schema_field(serializers.DictField())
+    def get_notice(self, delivery: NoticeDelivery) -> Any:
+        return msgspec.to_builtins(thaw(delivery.notice))
 
 
 class ApprovedHostOut(serializers.Serializer[Any]):

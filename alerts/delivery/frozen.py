@@ -14,7 +14,10 @@ MOST_THREAD, MOST_TITLE, MOST_SUMMARY = 500, 500, 4_000
 
 
 def freeze(notice: Notice) -> dict[str, Any]:
-    """Return a notice as JSON that PostgreSQL takes: no NUL, no lone surrogate, nothing longer than it should be."""
+    """Return a notice as JSON that PostgreSQL takes: no NUL, no lone surrogate, nothing longer than it should be.
+
+    Facts, links and labels are lists of pairs: jsonb does not keep the order of an object, and theirs is what is shown.
+    """
     return {
         "happening": notice.happening.value,
         "thread": thread_of(notice),
@@ -31,7 +34,8 @@ def freeze(notice: Notice) -> dict[str, Any]:
 
 
 def thaw(frozen: Mapping[str, Any]) -> Notice:
-    return msgspec.convert(dict(frozen), Notice)
+    ordered = {name: dict(frozen[name]) for name in ("facts", "links", "labels")}
+    return msgspec.convert({**frozen, **ordered}, Notice)
 
 
 def thread_of(notice: Notice) -> str:
@@ -40,8 +44,9 @@ def thread_of(notice: Notice) -> str:
     return thread if len(thread) <= MOST_THREAD else hashlib.sha256(thread.encode()).hexdigest()
 
 
-def _texts(texts: Mapping[str, str], most: int, name: int, value: int) -> dict[str, str]:
-    return {_clean(key, name): _clean(text, value) for key, text in list(texts.items())[:most]}
+def _texts(texts: Mapping[str, str], most: int, name: int, value: int) -> list[list[str]]:
+    cut = {_clean(key, name): _clean(text, value) for key, text in list(texts.items())[:most]}
+    return [list(pair) for pair in cut.items()]
 
 
 def _clean(text: object, most: int) -> str:

@@ -20,6 +20,7 @@ from alerts.access import (
 )
 from alerts.delivery import services
 from alerts.delivery.forms import ChannelForm
+from alerts.delivery.frozen import thaw
 from alerts.delivery.present import channel_chip, chip_of, line_of
 from alerts.delivery.queries import channel_lines, count_dead, deliveries_page, find_deliveries, secrets_set
 from alerts.delivery.services import SAMPLE
@@ -211,7 +212,7 @@ def _delivery(request: PageRequest, found: NoticeDelivery, refusal: str = "") ->
         "words": words,
         "meaning": WORDS[found.state],
         "attempts": list(found.attempts.all()[:200]),
-        "notice": found.notice,
+        "notice": thaw(found.notice),
         "may_send_again": found.state == "dead" and found.happening != "test",
         "is_test": found.happening == "test",
         "token": secrets.token_urlsafe(12),

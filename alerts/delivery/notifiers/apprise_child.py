@@ -154,6 +154,7 @@ def main() -> None:
     if refusals and not answer["ok"]:
         answer["refused"] = refusals[0]
     json.dump(answer, written)
+    written.flush()
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def event(telling: Telling, routing_key: str) -> dict[str, Any]:
         "group": cut(notice.environment, 255),
         "class": cut(notice.labels.get("objective", ""), 255),
         "custom_details": {
-            **short_facts(notice.labels, most=50, name=200, value=1_000),
-            **short_facts(notice.facts, most=50, name=200, value=2_000),
+            **short_facts(notice.labels, most=30, name=100, value=500),
+            **short_facts(notice.facts, most=40, name=100, value=1_000),
         },
     }
     made["payload"] = {name: value for name, value in payload.items() if value not in ("", {})}
