@@ -98,12 +98,13 @@ def _checked(said: NewChannel, kept: Mapping[str, str]) -> tuple[dict[str, str],
     if not said.name.strip() or len(said.name) > 120 or "\x00" in said.name:
         raise ChannelInvalid("a name has 1 to 120 characters")
     secret = {one.name for one in notifier.fields if one.secret}
-    known = {one.name for one in notifier.fields}
-    for name in (*said.settings, *said.secrets):
-        if name not in known or (name in said.secrets) != (name in secret):
-            raise ChannelInvalid(
-                f"{notifier.label} has no such {'secret' if name in said.secrets else 'setting'}: “{name[:40]}”"
-            )
+    plain_names = {one.name for one in notifier.fields if not one.secret}
+    for what, given, known in (("setting", said.settings, plain_names), ("secret", said.secrets, secret)):
+        for name in given:
+            if name not in known:
+                raise ChannelInvalid(
+                    f"{notifier.label} has no {what} “{name[:40]}”; it has {', '.join(sorted(known)) or 'none'}"
+                )
     plain = {name: value.strip() for name, value in said.settings.items() if value.strip()}
     secrets = {name: value for name, value in kept.items() if name in secret} | {
         name: value.strip() for name, value in said.secrets.items() if value.strip()
@@ -130,7 +131,7 @@ def _check_hosts(notifier: Notifier, said: Mapping[str, str]) -> None:
     for url in notifier.addresses(said):
         if not is_allowed(url, allowed):
             raise HostNotApproved(
-                f"{host_of(url)} is not approved: an administrator of the console approves hosts, on this page or by POST approved-hosts"
+                f"the host {host_of(url)} is not approved: an administrator of the console approves hosts, under Channels or by POST approved-hosts"
             )
 
 
