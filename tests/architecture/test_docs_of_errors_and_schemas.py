@@ -23,10 +23,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def load_everything() -> None:
+    import alerts
     import console
     import messages
 
-    for package in (console, messages):
+    for package in (console, messages, alerts):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not re.search(r"\.(management|migrations|gunicorn|wsgi|runner|settings)(\.|$)", module.name):
                 importlib.import_module(module.name)
@@ -98,9 +99,11 @@ def test_the_state_diagram_of_plans_is_drawn_from_the_transitions_and_says_what_
 
 
 def test_every_rest_route_is_in_the_docs():
-    from messages.api.urls import urlpatterns
+    from alerts.api import urls as alerts
+    from messages.api import urls as messages
 
     text = (DOCS / "api.md").read_text()
-    roots = {str(p.pattern).split("/")[0] for p in urlpatterns if not str(p.pattern).startswith("^")}
+    routes = [*alerts.urlpatterns, *messages.urlpatterns]
+    roots = {str(p.pattern).split("/")[0] for p in routes if not str(p.pattern).startswith("^")}
 
     assert [root for root in sorted(roots) if f"`{root}" not in text and f"/{root}/" not in text] == []

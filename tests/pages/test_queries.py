@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from alerts.delivery.services import tell
 from console.identity.models import Role, Team
 from messages.automatic.services import NewAutomaticRule, add_automatic_rule
 from messages.groups.ruling import NewGroupRule, add_rule
@@ -25,6 +26,7 @@ from messages.reconcile.check_services import NewCheck, add_check
 from messages.reconcile.services import NewReconciliation, begin_reconciliation
 from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
+from tests.delivery.notices import memory_channel, notice
 from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +61,7 @@ BASELINE = {
     "/settings/masking/": 11,
     "/settings/mappings/": 9,
     "/settings/schemas/": 9,
+    "/settings/channels/": 13,
     "/ingest/": 13,
     "/ingest/refused/": 9,
 }
@@ -87,6 +90,7 @@ def fill(count: int) -> None:
             error={"type": f"Error{number}", "message": "no"},
         )
         memory_connection(f"redis {number} {count}")
+        tell(notice(), [memory_channel().pk])
         agent_key(f"agent {number} {count}")
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)
