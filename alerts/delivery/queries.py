@@ -10,6 +10,7 @@ from alerts.access import visible_channels, visible_deliveries
 from alerts.delivery.notifiers.base import BadChannel
 from alerts.delivery.secrets import opened
 from alerts.models import Channel, NoticeDelivery
+from alerts.notices import Happening
 from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
@@ -65,9 +66,14 @@ def find_deliveries(
     return rows.filter(state=state) if state else rows
 
 
+def find_dead(actor: Actor, environment: Environment) -> QuerySet[NoticeDelivery]:
+    """Return what was given up in an environment; of a test the person who sent it knows."""
+    return find_deliveries(actor, environment=environment, state="dead").exclude(happening=Happening.TEST)
+
+
 def count_dead(actor: Actor, environment: Environment) -> int:
-    """Return how many deliveries were given up, counted up to 1,000."""
-    return find_deliveries(actor, environment=environment, state="dead")[:MOST_COUNTED].count()
+    """Return how many notices were given up, counted up to 1,000."""
+    return find_dead(actor, environment)[:MOST_COUNTED].count()
 
 
 def secrets_set(channel: Channel) -> list[str]:

@@ -22,7 +22,7 @@ from alerts.delivery import services
 from alerts.delivery.forms import ChannelForm
 from alerts.delivery.frozen import thaw
 from alerts.delivery.present import channel_chip, chip_of, line_of
-from alerts.delivery.queries import channel_lines, count_dead, deliveries_page, find_deliveries, secrets_set
+from alerts.delivery.queries import channel_lines, count_dead, deliveries_page, find_dead, find_deliveries, secrets_set
 from alerts.delivery.services import SAMPLE
 from alerts.delivery.states import WORDS
 from alerts.models import Channel, NoticeDelivery
@@ -190,8 +190,9 @@ def remove(request: PageRequest, pk: int) -> HttpResponse:
 def dead(request: PageRequest) -> HttpResponse:
     """What was given up in this environment, newest first: the dead letters of the notices."""
     check_can_administer(request.actor, request.environment)
-    rows = find_deliveries(request.actor, environment=request.environment, state="dead")
-    found = deliveries_page(rows, asked_text(request, "cursor", most=200) or None)
+    found = deliveries_page(
+        find_dead(request.actor, request.environment), asked_text(request, "cursor", most=200) or None
+    )
     context = {"page": found, "deliveries": [line_of(row) for row in found.rows], "all": True}
     return render_page(request, "alerts/channels_dead.html", "alerts/_deliveries.html", context)
 
