@@ -24,36 +24,29 @@ from console.identity.access import can_administer, get_visible_environment
 from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, number_or_404, numbered, validated
 from messages.api.views import PAGE_PARAMETERS, listing, reading
 
-Texts = dict[str, str]
-
 
 class FieldOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
     help = serializers.CharField()
-    secret = serializers.BooleanField()
     required = serializers.BooleanField()  # type: ignore[assignment]
     default = serializers.CharField()  # type: ignore[assignment]
 
 
 class ChannelKindOut(serializers.Serializer[Any]):
-    """A kind of channel, with what it is told: fields that are secret go into `secrets`, the others into `settings`."""
+    """A kind of channel, and what it is told."""
 
     kind = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
-    fields_ = FieldOut(many=True, source="fields")
-
-    def to_representation(self, instance: Any) -> Any:
-        made = super().to_representation(instance)
-        made["fields"] = made.pop("fields_")
-        return made
+    settings = FieldOut(many=True)
+    secrets = FieldOut(many=True)
 
 
 class ChannelOut(serializers.Serializer[Any]):
     """A channel; its secrets are never told, only which are set. `settings` and `secrets` are empty for who does not administer it."""
 
     id = serializers.IntegerField()
-    environment = serializers.SlugRelatedField(slug_field="slug", read_only=True)  # type: ignore[var-annotated]
+    environment = serializers.SlugField(source="environment.slug")
     kind = serializers.CharField()
     name = serializers.CharField()
     settings = serializers.SerializerMethodField()
@@ -230,7 +223,16 @@ class ChannelKinds(View):
     )
     def get(self, request: Request) -> Response:
         """The kinds of channel, and what each is told."""
-        return Response({"results": ChannelKindOut(services.channel_kinds(), many=True).data})
+        kinds = [
+            {
+                "kind": one.kind,
+                "label": one.label,
+                "settings": [field for field in one.fields if not field.secret],
+                "secrets": [field for field in one.fields if field.secret],
+            }
+            for one in services.channel_kinds()
+        ]
+        return Response({"results": ChannelKindOut(kinds, many=True).data})
 
 
 class PreviewWords(View):

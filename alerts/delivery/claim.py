@@ -208,7 +208,8 @@ def claim_repeat(*, now: datetime | None = None) -> Claimed | None:
 
 def give_up_old(now: datetime) -> int:
     """Give up what could not be told within a day, whether its channel rests, is off, or has too many before it."""
-    old = NoticeDelivery.objects.filter(state__in=WAITING, queued_at__lt=now - MOST_AGE)
+    held = Q(state="sending", next_at__gte=now)
+    old = NoticeDelivery.objects.filter(state__in=OPEN, queued_at__lt=now - MOST_AGE).exclude(held)
     given_up = old.update(
         state="dead", next_at=None, finished_at=now, answer="given up: it could not be told within a day"
     )

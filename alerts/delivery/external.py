@@ -15,7 +15,7 @@ from typing import Any
 
 MOST_ALERTS, MOST_PAIRS, MOST_NAME, MOST_VALUE = 1_000, 50, 200, 2_000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-AHEAD = timedelta(minutes=5)
+FURTHEST = timedelta(days=1)
 FRACTION = re.compile(r"(\.\d{6})\d+")  # Go writes nanoseconds
 
 
@@ -73,13 +73,15 @@ def _alert(alert: Any, now: datetime) -> Heard:
     labels, annotations = _pairs(alert.get("labels")), _pairs(alert.get("annotations"))
     if not labels:
         raise ValueError("it has no labels")
-    starts_at = min(_time(alert.get("startsAt"), "startsAt"), now + AHEAD)
+    starts_at = _time(alert.get("startsAt"), "startsAt")  # as it was sent: it is a part of the alert's identity
+    if starts_at > now + FURTHEST:
+        raise ValueError("its startsAt is more than a day ahead")
     status = alert.get("status")
     if status not in ("firing", "resolved"):
         raise ValueError("its status is neither firing nor resolved")
     ends_at = None
     if status == "resolved":
-        ends_at = min(max(_time(alert.get("endsAt"), "endsAt"), starts_at), now + AHEAD)
+        ends_at = max(min(_time(alert.get("endsAt"), "endsAt"), now), starts_at)
     return Heard(
         fingerprint=_fingerprint(alert.get("fingerprint"), labels),
         name=labels.get("alertname", "alert")[:200] or "alert",

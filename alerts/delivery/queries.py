@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Count, Min, QuerySet
 
 from alerts.access import visible_channels, visible_deliveries
 from alerts.delivery.notifiers.base import BadChannel
 from alerts.delivery.secrets import opened
+from alerts.delivery.states import OPEN
 from alerts.models import Channel, NoticeDelivery
 from alerts.notices import Happening
 from console.core.paging import Page, decode_number_cursor, encode_cursor
@@ -82,3 +84,16 @@ def secrets_set(channel: Channel) -> list[str]:
         return sorted(opened(channel))
     except BadChannel:
         return []
+
+
+def waiting_by_channel() -> list[tuple[str, str, int, datetime]]:
+    """Return (environment, channel, how many wait to be told, since when the oldest does)."""
+    rows = NoticeDelivery.objects.filter(state__in=OPEN).order_by()
+    grouped = rows.values_list("channel__environment__slug", "channel__name")
+    return list(grouped.annotate(Count("id"), Min("queued_at")))
+
+
+def dead_by_channel() -> list[tuple[str, str, int]]:
+    """Return (environment, channel, how many were given up and are kept)."""
+    rows = NoticeDelivery.objects.filter(state="dead").exclude(happening=Happening.TEST).order_by()
+    return list(rows.values_list("channel__environment__slug", "channel__name").annotate(Count("id")))

@@ -201,9 +201,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="noticedelivery",
             index=models.Index(
-                condition=models.Q(("state__in", ("queued", "failed"))),
+                condition=models.Q(("state__in", ("queued", "failed", "sending"))),
                 fields=["queued_at"],
-                name="notice_delivery_waiting",
+                name="notice_delivery_open",
             ),
         ),
         migrations.AddIndex(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
-from alerts.delivery.states import ENDED, OPEN, STATES, WAITING
+from alerts.delivery.states import ENDED, OPEN, STATES
 
 
 class Channel(models.Model):
@@ -106,7 +106,7 @@ class NoticeDelivery(models.Model):
             Index(fields=["channel", "-id"], name="notice_delivery_of_channel"),
             Index(fields=["channel", "thread", "id"], name="notice_delivery_of_thread"),
             Index(fields=["channel", "next_at"], name="notice_delivery_due", condition=Q(state__in=OPEN)),
-            Index(fields=["queued_at"], name="notice_delivery_waiting", condition=Q(state__in=WAITING)),
+            Index(fields=["queued_at"], name="notice_delivery_open", condition=Q(state__in=OPEN)),
             Index(fields=["repeat_at"], name="notice_delivery_repeats", condition=Q(repeat_at__isnull=False)),
             Index(fields=["channel", "-id"], name="notice_delivery_dead", condition=Q(state="dead")),
             Index(fields=["finished_at"], name="notice_delivery_ended", condition=Q(finished_at__isnull=False)),

@@ -11,6 +11,7 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from alerts.delivery.queries import dead_by_channel, waiting_by_channel
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
 from messages.ingest.clocks import latest_readings
@@ -71,6 +72,7 @@ class StateCollector(Collector):
         yield from queue_gauges(now)
         yield from retention_gauges(now)
         yield from search_gauges()
+        yield from notice_gauges(now)
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -151,3 +153,17 @@ def search_gauges() -> Iterator[Metric]:
             ready.add_metric([one.environment], float(one.state in ("live", "rebuilding")))
             refused.add_metric([one.environment], one.refused)
     yield from (behind, ready, refused)
+
+
+def notice_gauges(now: datetime) -> Iterator[Metric]:
+    """What channels could not be told yet, and what was given up."""
+    labels = ["environment", "channel"]
+    waiting = GaugeMetricFamily("waybill_notices_waiting", "Notices that wait to be told.", labels=labels)
+    oldest = GaugeMetricFamily("waybill_notice_oldest_seconds", "Age of the oldest notice that waits.", labels=labels)
+    dead = GaugeMetricFamily("waybill_notices_given_up", "Notices that were given up in 90 days.", labels=labels)
+    for environment, channel, count, first in waiting_by_channel():
+        waiting.add_metric([environment, channel], count)
+        oldest.add_metric([environment, channel], max(0.0, (now - first).total_seconds()))
+    for environment, channel, count in dead_by_channel():
+        dead.add_metric([environment, channel], count)
+    yield from (waiting, oldest, dead)

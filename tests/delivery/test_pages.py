@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from alerts.delivery.notifiers.base import Told
 from alerts.delivery.notifiers.memory import ANSWERS, TOLD
@@ -258,14 +260,11 @@ def test_a_channel_whose_kind_is_declared_no_more_can_still_be_looked_at(setting
     assert "there is no channel kind" in text_of(page).lower()
 
 
-def test_the_number_of_queries_is_the_same_for_few_as_for_many(django_assert_num_queries: Any):
+def test_the_number_of_queries_is_the_same_for_few_as_for_many():
     approve_host("hooks.example.com", by=ROOT)
     client = signed_in()
 
     def count() -> int:
-        from django.db import connection
-        from django.test.utils import CaptureQueriesContext
-
         with CaptureQueriesContext(connection) as queries:
             client.get(LIST)
         return len(queries)
@@ -278,3 +277,34 @@ def test_the_number_of_queries_is_the_same_for_few_as_for_many(django_assert_num
     look(begin=at_once)
 
     assert count() == few
+
+
+@pytest.mark.parametrize(
+    "value", ["\x00", "x" * 6000, "javascript:x", "http://[", "{", "http://169.254.169.254/", "\u202e", ""]
+)
+@pytest.mark.parametrize("field", ["name", "field_url", "field_secret", "title_template", "text_template"])
+def test_a_channel_of_any_words_is_made_or_refused(field: str, value: str):
+    approve_host("h.example.com", by=ROOT)
+    environment()
+    form = {"name": "n", "field_url": "https://h.example.com/", "field_secret": "s" * 20} | {field: value}
+    client = signed_in()
+
+    assert client.post(f"{LIST}new/?kind=webhook", form).status_code in (303, 422)
+    assert client.post(f"{LIST}new/?kind=webhook&do=preview", form).status_code in (200, 422)
+
+
+@pytest.mark.parametrize("kind", ["\x00", "fax", "x" * 999, "slack' OR 1=1"])
+def test_a_kind_that_nobody_has_is_told_so(kind: str):
+    environment()
+
+    assert signed_in().get(f"{LIST}new/", {"kind": kind}).status_code in (200, 400)
+
+
+def test_metrics_tell_what_waits_and_what_was_given_up():
+    channel, _ = refused_channel()
+    tell(notice(thread="waits"), [channel.pk])
+
+    told = Client(REMOTE_ADDR="127.0.0.1").get("/metrics").content.decode()
+
+    assert f'waybill_notices_waiting{{channel="{channel.name}",environment="production"}} 1.0' in told
+    assert f'waybill_notices_given_up{{channel="{channel.name}",environment="production"}} 1.0' in told

@@ -260,6 +260,19 @@ def test_one_message_says_both_when_the_beginning_could_not_be_told():
         assert "It began at 2026-11-26 09:41:00 UTC, and this channel could not be told then." in text
 
 
+def test_what_a_message_says_calls_nobody():
+    of = telling(notice(summary="<!channel> @everyone", title="<!here> @here"))
+
+    assert "@everyone" not in body(of)
+    [call] = calls("slack", of)
+    sent = json.loads(call.body)
+    marked = [
+        sent["text"],
+        *(block["text"]["text"] for block in sent["blocks"] if block["type"] == "section" and "text" in block),
+    ]
+    assert all("<!" not in text for text in marked)  # a header is plain text: nothing in it is read as markup
+
+
 def test_apprise_is_given_short_text():
     assert len(body(telling(hostile()))) <= 1_800
 

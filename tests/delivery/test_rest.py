@@ -236,8 +236,9 @@ def test_words_are_previewed_and_kinds_are_told():
     assert ada("POST", "channels/preview", {"title_template": "{severity}!"})[1]["title"] == "page!"
     assert ada("POST", "channels/preview", {"text_template": "{x}"})[1]["code"] == "channel_invalid"
     kinds = {one["kind"]: one for one in ada("GET", "channels/kinds")[1]["results"]}
-    [field] = kinds["slack"]["fields"]
-    assert (field["name"], field["label"], field["secret"], field["required"]) == ("url", "Webhook URL", True, True)
+    [field] = kinds["slack"]["secrets"]
+    assert (field["name"], field["label"], field["required"]) == ("url", "Webhook URL", True)
+    assert [one["name"] for one in kinds["pagerduty"]["settings"]] == ["url"]
 
 
 def test_a_new_master_key_seals_the_secrets_of_channels_anew(

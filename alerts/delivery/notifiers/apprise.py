@@ -92,7 +92,7 @@ class Apprise:
     def tell(self, telling: Telling, said: Said, allowed: Collection[str]) -> Told:
         asked = {
             "url": said["url"],
-            "title": cut(one_line(telling.title), 250),
+            "title": unmentioned(cut(one_line(telling.title), 250)),
             "body": body(telling),
             "type": TYPES.get(telling.notice.happening, "failure"),
             "hosts": sorted({*allowed, *service_of(said["url"]).hosts}),
@@ -130,7 +130,13 @@ def body(telling: Telling) -> str:
     notice = telling.notice
     facts = "\n".join(f"{cut(name, 80)}: {cut(value, 200)}" for name, value in list(notice.facts.items())[:12])
     links = "\n".join(f"{words}: {url}" for words, url in web_links(notice).items())
-    return cut("\n\n".join(part for part in (telling.text.strip(), untold_words(telling), facts, links) if part), 1_800)
+    text = "\n\n".join(part for part in (telling.text.strip(), untold_words(telling), facts, links) if part)
+    return unmentioned(cut(text, 1_600))
+
+
+def unmentioned(text: str) -> str:
+    """Return text that calls nobody: what a message says must not become `@everyone`."""
+    return text.replace("@", "@\u200b")[:1_800]
 
 
 def judged(code: int, output: bytes) -> Told:
