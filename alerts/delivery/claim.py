@@ -1,7 +1,8 @@
 """Which delivery is next, and what becomes of it: under the lock of its channel's row, then of its own.
 
 Order holds per thread and channel: of a thread only the oldest that is not told yet may be under way. What is over before it could be told
-is told once: the notice that says so is sent, and those before it are superseded.
+is told once: the notice that says so is sent, and those before it are superseded. The locks are of the weaker kind, so that whoever writes a
+notice for the channel, in a transaction of any length, neither waits nor is waited for.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def claim(channel_id: int, *, now: datetime | None = None) -> Claimed | None:
     """Take the delivery of this channel that is next; None when there is none, or another worker looks at the channel at this moment."""
     now = now or datetime.now(UTC)
     with transaction.atomic():
-        rows = Channel.objects.select_for_update(skip_locked=True, of=("self",)).select_related("environment")
+        rows = Channel.objects.select_for_update(skip_locked=True, of=("self",), no_key=True).select_related(
+            "environment"
+        )
         channel = rows.filter(_ready(now), pk=channel_id, enabled=True).first()
         if channel is None:
             return None
@@ -134,7 +137,7 @@ def mark(claimed: Claimed, told: Told, *, at: datetime, duration_ms: int, respon
     """Write what became of a try: the attempt always, the rest unless a later one has begun meanwhile."""
     delivery, now = claimed.delivery, datetime.now(UTC)
     with transaction.atomic():
-        channel = Channel.objects.select_for_update().filter(pk=claimed.channel.pk).first()
+        channel = Channel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
         if channel is None:  # it was removed while it was told
             return
         attempt = DeliveryAttempt(

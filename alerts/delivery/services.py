@@ -160,7 +160,7 @@ def change_channel(channel: Channel, said: NewChannel, *, by: Actor) -> Channel:
     A stored secret does not follow to another host: whoever could lead it to an address of their own could read it.
     """
     check_can_administer(by, channel.environment)
-    now = Channel.objects.select_for_update(of=("self",)).select_related("environment").get(pk=channel.pk)
+    now = Channel.objects.select_for_update(of=("self",), no_key=True).select_related("environment").get(pk=channel.pk)
     if said.kind != now.kind:
         raise ChannelInvalid("its kind stays: make another channel and remove this one")
     kept = _opened_or_none(now)
@@ -266,7 +266,7 @@ def _test_notice(channel: Channel, by: Actor, now: datetime) -> Notice:
 def send_again(delivery: NoticeDelivery, *, by: Actor) -> NoticeDelivery:
     """Put what was given up into the outbox again; raises Forbidden, DeliveryState."""
     check_can_administer(by, delivery.channel.environment)
-    Channel.objects.select_for_update().get(pk=delivery.channel_id)  # as claims do: one lock, one order
+    Channel.objects.select_for_update(no_key=True).get(pk=delivery.channel_id)  # as claims do: one lock, one order
     now = datetime.now(UTC)
     later = NoticeDelivery.objects.filter(channel=delivery.channel_id, thread=delivery.thread, pk__gt=delivery.pk)
     if later.filter(happening=Happening.RESOLVED, state="delivered").exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -102,15 +101,14 @@ def test_dots_at_the_begin_of_lines_arrive(mailbox: SlowMailbox):
 def test_a_server_that_takes_long_gets_one_mail_and_holds_up_no_worker_and_no_other_channel(
     mailbox: SlowMailbox, monkeypatch: pytest.MonkeyPatch
 ):
-    mailbox.wait_s = 4.0  # of a minute in earnest: longer than a task looks, shorter than the wait for the answer
+    mailbox.wait_s = 8.0  # of a minute in earnest: longer than a task looks, shorter than the wait for the answer
     made, other = channel("mail", {"to": "ada@example.com"}), memory_channel()
     tell(notice(), [made.pk, other.pk])
 
-    began = time.monotonic()
-    looks = [look(budget_s=0.5) for _ in range(4)]
+    begun = [look(budget_s=1.0), look(budget_s=0.2)]
 
-    assert time.monotonic() - began < 4
-    assert looks == [2, 0, 0, 0]
+    assert sum(begun) == 2
+    assert NoticeDelivery.objects.get(channel=made).state == "sending"  # the task has gone, the mail has not
     assert NoticeDelivery.objects.get(channel=other).state == "delivered"
     wait_until(lambda: NoticeDelivery.objects.get(channel=made).state == "delivered", seconds=20, what="the slow mail")
     assert (len(mailbox.taken), NoticeDelivery.objects.get(channel=made).attempt) == (1, 1)
