@@ -44,11 +44,12 @@ def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
     begin, until, threads, begun = begin or in_thread, time.monotonic() + budget_s, [], 0
     give_up_old(datetime.now(UTC))
     while time.monotonic() < until:
-        claimed = _claim_any() if begin is not in_thread or _has_room() else None
+        now = datetime.now(UTC)  # one for both questions, or a channel that becomes ready between them is neither
+        claimed = _claim_any(now) if begin is not in_thread or _has_room() else None
         if claimed is not None:
             begun += 1
             threads.append(begin(claimed))
-        elif is_due_soon(datetime.now(UTC), SOON):
+        elif is_due_soon(now, SOON):
             time.sleep(0.1)
         else:
             break
@@ -58,8 +59,8 @@ def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
     return begun
 
 
-def _claim_any() -> Claimed | None:
-    for channel_id in due_channels(datetime.now(UTC)):
+def _claim_any(now: datetime) -> Claimed | None:
+    for channel_id in due_channels(now):
         if (claimed := claim(channel_id)) is not None:
             return claimed
     return claim_repeat()
