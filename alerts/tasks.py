@@ -27,3 +27,19 @@ def tell() -> None:
 
     silences.look_at_silences()
     telling.tell_due()
+
+
+@shared_task(name="alerts.send_notices")
+def send_notices() -> None:
+    """Send what waits in the outbox of notices. May run many times at once, and die anywhere: the claim decides."""
+    from alerts.delivery import sending
+
+    sending.look()
+
+
+@shared_task(name="alerts.expire_deliveries")
+def expire_deliveries() -> None:
+    """Forget what was told, and what was heard from elsewhere, more than 90 days ago. May run twice at once."""
+    from alerts.delivery import services
+
+    services.expire()

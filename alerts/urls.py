@@ -7,6 +7,8 @@ from django.urls import URLPattern, URLResolver, include, path
 from alerts.breaches import views as breaches
 from alerts.breaches import views_policies as policies
 from alerts.breaches import views_silences as silences
+from alerts.delivery import views as delivery
+from alerts.delivery.inbound import alertmanager
 from alerts.objectives import views as objectives
 
 # pages -------------------------------------------------------------------------------------------------------------
@@ -34,7 +36,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/alerting/new/", policies.new, name="alert-policy-new"),
     path("settings/alerting/<int:pk>/", policies.one, name="alert-policy"),
     path("settings/alerting/<int:pk>/remove/", policies.remove, name="alert-policy-remove"),
+    path("settings/channels/", delivery.channels, name="channels"),
+    path("settings/channels/new/", delivery.new, name="channel-new"),
+    path("settings/channels/dead/", delivery.dead, name="channels-dead"),
+    path("settings/channels/hosts/", delivery.approve, name="host-approve"),
+    path("settings/channels/hosts/<int:pk>/withdraw/", delivery.withdraw, name="host-withdraw"),
+    path("settings/channels/<int:pk>/", delivery.one, name="channel"),
+    path("settings/channels/<int:pk>/test/", delivery.test, name="channel-test"),
+    path("settings/channels/<int:pk>/remove/", delivery.remove, name="channel-remove"),
+    path("settings/deliveries/<int:pk>/", delivery.delivery, name="delivery"),
+    path("settings/deliveries/<int:pk>/again/", delivery.again, name="delivery-again"),
 ]
+
+# ingest: a raw view, no slash, no CSRF, keys of agents -------------------------------------------------------------------
+urlpatterns += [path("ingest/v1/alertmanager", alertmanager, name="ingest-alertmanager")]
 
 # REST: /api/v1/…, no slash -------------------------------------------------------------------------------------------
 urlpatterns += [path("api/v1/", include("alerts.api.urls"))]

@@ -277,6 +277,10 @@ SPECTACULAR_SETTINGS = {
         "OutboxMailStateEnum": "messages.models.OutboxMail.State",
         "ReconciliationStateEnum": "messages.models.Reconciliation.State",
         "ReconciliationCheckStateEnum": "messages.models.ReconciliationCheck.State",
+        "DeliveryStateEnum": "alerts.delivery.states.STATES",
+        "BreachStateEnum": "alerts.breaches.states.STATES",
+        "ObjectiveKindEnum": "alerts.models.Objective.Kind",
+        "UndoKindEnum": [("http", "http"), ("message", "message"), ("manual", "manual")],
     },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -290,6 +294,7 @@ DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
 REPLAY_OVERDUE_MINUTES = CONFIG.overdue_minutes
 APPROVE_ABOVE = CONFIG.approve_above
 CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own
+CONSOLE_NOTIFIERS: dict[str, str] = {}  # kind → dotted path of a Notifier of the operator's own
 ELASTICSEARCH_URLS, ELASTICSEARCH_API_KEY = CONFIG.elasticsearch_urls, CONFIG.elasticsearch_api_key
 ELASTICSEARCH_CA, ELASTICSEARCH_PREFIX = CONFIG.elasticsearch_ca, CONFIG.elasticsearch_prefix
 SEARCH_BACKEND = "elasticsearch" if ELASTICSEARCH_URLS else "postgresql"

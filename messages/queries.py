@@ -44,6 +44,7 @@ from messages.troubles import (
     overdue_replays,
     silent_agents,
     teams_of_flows,
+    troubled_compensations,
     troubled_groups,
 )
 
@@ -330,6 +331,7 @@ __all__ = [
     "silent_agents",
     "teams_of_flows",
     "top_cause",
+    "troubled_compensations",
     "troubled_groups",
     "waited_too_long",
     "zone_of",

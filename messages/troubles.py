@@ -16,6 +16,7 @@ from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
 from messages.access import visible_flows
 from messages.changes.queries import changes_between
+from messages.compensation.queries import stuck_compensations
 from messages.ingest.gate import disk_words
 from messages.models import Change, FailureGroup, Flow, Plan
 from messages.plans.access import visible_plans
@@ -154,6 +155,25 @@ def _of_flow(environment_id: int, flow_id: int, flow: str, count: int) -> Troubl
         flow_ids=(flow_id,),
         labels={"flow": flow},
     )
+
+
+def troubled_compensations(now: datetime) -> list[Troubled]:
+    """Return the compensations that have needed a person for as long as a replay may be unproved, each with why."""
+    patience = timedelta(minutes=settings.REPLAY_OVERDUE_MINUTES)
+    found = [one for one in stuck_compensations(now) if one.age > patience][:MOST_TROUBLED]
+    names = names_of_flows({one.flow_id for one in found})
+    return [
+        Troubled(
+            environment_id=one.environment_id,
+            key=one.reference,
+            title=f"{one.reference} needs a person",
+            summary=f"It has needed one for {age_words(one.age)}: {one.why}"[:1000],
+            url=f"/compensations/{one.reference}/",
+            flow_ids=(one.flow_id,),
+            labels={"compensation": one.reference, "flow": names.get(one.flow_id, "")},
+        )
+        for one in found
+    ]
 
 
 def silent_agents(now: datetime, after: timedelta) -> list[Troubled]:

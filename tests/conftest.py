@@ -48,6 +48,7 @@ def pytest_configure() -> None:
     app.set_default()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
     settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
+    settings.CONSOLE_NOTIFIERS["memory"] = "alerts.delivery.notifiers.memory.MEMORY"
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 

@@ -240,7 +240,7 @@ class OneObjective(View):
         return Response(status=204)
 
 
-class BudgetOut(serializers.Serializer[Any]):
+class ObjectiveBudgetOut(serializers.Serializer[Any]):
     """What was attained in a span, read by whole hours."""
 
     since = serializers.DateTimeField(source="span.since")
@@ -265,11 +265,13 @@ class BudgetOut(serializers.Serializer[Any]):
 
 
 class ObjectiveBudget(View):
-    @extend_schema(operation_id="read_objective_budget", parameters=TIMES, responses={200: BudgetOut, **PROBLEMS})
+    @extend_schema(
+        operation_id="read_objective_budget", parameters=TIMES, responses={200: ObjectiveBudgetOut, **PROBLEMS}
+    )
     def get(self, request: Request, pk: str) -> Response:
         """What it attained and what is left of its budget: in its window, or between `since` and `until`."""
         one = get_visible_objective(self.actor, number_or_404(pk))
-        return Response(BudgetOut(attained(one, self._span(request, one))).data)
+        return Response(ObjectiveBudgetOut(attained(one, self._span(request, one))).data)
 
     def _span(self, request: Request, one: Objective) -> Span:
         since, until = request.query_params.get("since"), request.query_params.get("until")

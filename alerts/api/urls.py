@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from alerts.api import breaches, exclusions, objectives, policies, silences
+from alerts.api import breaches, delivery, exclusions, objectives, policies, silences
 
 urlpatterns: list[URLPattern] = [
     path("objectives", objectives.Objectives.as_view()),
@@ -28,4 +28,14 @@ urlpatterns: list[URLPattern] = [
     path("alerting/policies", policies.AlertPolicies.as_view()),
     path("alerting/policies/<str:pk>", policies.OneAlertPolicy.as_view()),
     path("alerting/groups", policies.GroupWatches.as_view()),
+    path("channels", delivery.Channels.as_view()),
+    path("channels/kinds", delivery.ChannelKinds.as_view()),
+    path("channels/preview", delivery.PreviewWords.as_view()),
+    path("channels/<str:pk>", delivery.OneChannel.as_view()),
+    path("channels/<str:pk>/test", delivery.TestChannel.as_view()),
+    path("deliveries", delivery.Deliveries.as_view()),
+    path("deliveries/<str:pk>", delivery.OneDelivery.as_view()),
+    path("deliveries/<str:pk>/send-again", delivery.SendDeliveryAgain.as_view()),
+    path("approved-hosts", delivery.ApprovedHosts.as_view()),
+    path("approved-hosts/<str:pk>", delivery.OneApprovedHost.as_view()),
 ]

@@ -94,14 +94,14 @@ def _entry(entry: BreachEntry) -> Line:
     return Line(at=entry.at, look=LOOKS.get(entry.kind, ""), strong=entry.by, text=shown)
 
 
-def told_words(tellings: Sequence[Telling], *, has_policy: bool, names: dict[int, str] | None = None) -> list[str]:
+def told_words(tellings: Sequence[Telling], *, has_policy: bool, names: dict[int, str]) -> list[str]:
     """Return who knows of a breach and what comes next, a line for each policy."""
     if not tellings:
         return [] if has_policy else ["nobody: no policy says who is told here"]
     return [_told(one, names) for one in tellings]
 
 
-def _told(telling: Telling, names: dict[int, str] | None) -> str:
+def _told(telling: Telling, names: dict[int, str]) -> str:
     policy = telling.policy
     if not telling.said:
         when = f", next look {exact_words(telling.due_at)}" if telling.due_at else ""
@@ -131,7 +131,7 @@ def what_is_silenced(silence: Silence) -> str:
     return " ".join(parts)
 
 
-def policy_words(policy: AlertPolicy, names: dict[int, str] | None = None) -> str:
+def policy_words(policy: AlertPolicy, names: dict[int, str]) -> str:
     """Return a policy in one sentence."""
     route = route_of(policy)
     words = [

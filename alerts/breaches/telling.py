@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.util import find_spec
 
 import structlog
 from django.db import transaction
@@ -19,6 +18,7 @@ from alerts.breaches.moves import lock_breaches, lock_environment, now_utc, writ
 from alerts.breaches.notices import notice_of, thread_of
 from alerts.breaches.policies import route_of
 from alerts.breaches.routing import Case, Owed, Route, Told, owed
+from alerts.delivery.services import tell
 from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
 from alerts.notices import Happening, Notice
 
@@ -28,11 +28,8 @@ MOST = 500  # of one policy in one look: the next one goes on
 
 def send(notice: Notice, channels: Sequence[int]) -> None:
     """Hand a notice to delivery, in this transaction. The only place that does."""
-    if find_spec("alerts.delivery") is None or not channels:
-        return
-    from alerts.delivery.services import tell  # type: ignore[import-not-found, unused-ignore]
-
-    tell(notice, channels)
+    if channels:
+        tell(notice, channels)
 
 
 @dataclass(slots=True)

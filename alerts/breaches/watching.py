@@ -17,7 +17,14 @@ from alerts.breaches.services import observe
 from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds, Severity
 from alerts.models import Breach, GroupWatch
-from messages.queries import Troubled, full_disks, overdue_replays, silent_agents, troubled_groups
+from messages.queries import (
+    Troubled,
+    full_disks,
+    overdue_replays,
+    silent_agents,
+    troubled_compensations,
+    troubled_groups,
+)
 
 log = structlog.get_logger(__name__)
 SILENT_AFTER = timedelta(minutes=10)
@@ -26,6 +33,7 @@ SILENT_AFTER = timedelta(minutes=10)
 WATCHERS = {
     "group": "alerts.breaches.watching.groups",
     "replay": "alerts.breaches.watching.replays",
+    "compensation": "alerts.breaches.watching.compensations",
     "agent": "alerts.breaches.watching.agents",
     "ingest": "alerts.breaches.watching.ingest",
 }
@@ -42,6 +50,11 @@ def groups(now: datetime) -> list[Condition]:
 def replays(now: datetime) -> list[Condition]:
     """What was sent again and is not proved to be processed for too long."""
     return conditions_of("replay", overdue_replays(now))
+
+
+def compensations(now: datetime) -> list[Condition]:
+    """Compensations that have needed a person for too long: what did not happen stays so until somebody comes."""
+    return conditions_of("compensation", troubled_compensations(now))
 
 
 def agents(now: datetime) -> list[Condition]:

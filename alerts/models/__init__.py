@@ -1,15 +1,21 @@
 """What alerts stores, by topic."""
 
 from alerts.models.breaches import AlertPolicy, Breach, BreachEntry, GroupWatch, Silence, Telling
+from alerts.models.delivery import ApprovedHost, Channel, DeliveryAttempt, ExternalAlert, NoticeDelivery
 from alerts.models.objectives import Exclusion, FlowAgent, Objective, ObjectiveMinutes, ObjectiveSum, Standing
 
 __all__ = [
     "AlertPolicy",
+    "ApprovedHost",
     "Breach",
     "BreachEntry",
+    "Channel",
+    "DeliveryAttempt",
     "Exclusion",
+    "ExternalAlert",
     "FlowAgent",
     "GroupWatch",
+    "NoticeDelivery",
     "Objective",
     "ObjectiveMinutes",
     "ObjectiveSum",

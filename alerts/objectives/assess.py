@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ import structlog
 from django.db import connection, transaction
 from django.urls import reverse
 
+from alerts.breaches.services import observe
 from alerts.conditions import Condition, Holds, Severity
 from alerts.models import FlowAgent, Objective, Standing
 from alerts.objectives import counters, counting
@@ -43,14 +43,6 @@ def run(now: datetime | None = None) -> list[Condition]:
     conditions = assess(now)
     observe(conditions)
     return conditions
-
-
-def observe(conditions: Sequence[Condition]) -> None:
-    """Tell breaches what was found: the one place at which this slice touches theirs."""
-    if conditions and find_spec("alerts.breaches") is not None:
-        from alerts.breaches.services import observe as tell  # type: ignore[import-not-found, unused-ignore]
-
-        tell(conditions)
 
 
 def assess(now: datetime) -> list[Condition]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from alerts.breaches.services import observe
 from alerts.models import Objective, Standing
 from alerts.objectives.access import check_can_change_objective, check_can_promise
-from alerts.objectives.assess import gone, observe
+from alerts.objectives.assess import gone
 from alerts.objectives.counters import fold_again, hour_of, minute_of
 from alerts.objectives.windows import Window
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked

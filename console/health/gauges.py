@@ -11,6 +11,7 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from alerts.delivery.queries import dead_by_channel, waiting_by_channel
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
 from messages.compensation.queries import count_by_state, oldest_needing
@@ -73,6 +74,7 @@ class StateCollector(Collector):
         yield from retention_gauges(now)
         yield from search_gauges()
         yield from compensation_gauges(now)
+        yield from notice_gauges(now)
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -168,3 +170,17 @@ def compensation_gauges(now: datetime) -> Iterator[Metric]:
     for environment, since in oldest_needing(now).items():
         oldest.add_metric([environment], max(0.0, (now - since).total_seconds()))
     yield from (counted, oldest)
+
+
+def notice_gauges(now: datetime) -> Iterator[Metric]:
+    """What channels could not be told yet, and what was given up."""
+    labels = ["environment", "channel"]
+    waiting = GaugeMetricFamily("waybill_notices_waiting", "Notices that wait to be told.", labels=labels)
+    oldest = GaugeMetricFamily("waybill_notice_oldest_seconds", "Age of the oldest notice that waits.", labels=labels)
+    dead = GaugeMetricFamily("waybill_notices_given_up", "Notices that were given up in 90 days.", labels=labels)
+    for environment, channel, count, first in waiting_by_channel():
+        waiting.add_metric([environment, channel], count)
+        oldest.add_metric([environment, channel], max(0.0, (now - first).total_seconds()))
+    for environment, channel, count in dead_by_channel():
+        dead.add_metric([environment, channel], count)
+    yield from (waiting, oldest, dead)

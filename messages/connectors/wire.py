@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import SplitResult
 
@@ -37,10 +37,10 @@ def is_forbidden(address: str) -> bool:
     return any(checked in network for network in FORBIDDEN if checked.version == network.version)
 
 
-def connect(parts: SplitResult, port: int, deadline: float) -> Wire:
+def connect(parts: SplitResult, port: int, deadline: float, *, refused: Callable[[str], bool] = is_forbidden) -> Wire:
     """Return a line to the very address that was checked, so that a name cannot change its mind in between.
 
-    port  where the address names none and is http. deadline: of time.monotonic().
+    port  where the address names none and is http. deadline: of time.monotonic(). refused: whether no request may go to an IP address.
     Raises ForbiddenTarget, OSError.
     """
     host, secure = parts.hostname or "", parts.scheme == "https"
@@ -50,7 +50,7 @@ def connect(parts: SplitResult, port: int, deadline: float) -> Wire:
     except UnicodeError as error:  # a label of more than 63 characters
         raise OSError("the host's name is none that can be looked up") from error
     for *_, where in found:
-        if is_forbidden(str(where[0])):
+        if refused(str(where[0])):
             raise ForbiddenTarget(f"{host} leads to {where[0]}, where no request may go")
     raw = _first_that_answers(found, deadline)
     try:

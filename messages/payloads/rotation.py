@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from console.audit.services import record_audit
 from console.core.errors import ConfigurationError
@@ -34,6 +35,7 @@ class Rotation:
     connections: int = 0
     mappings: int = 0
     order_secrets: int = 0
+    others: int = 0
     unreadable: int = 0
 
 
@@ -57,9 +59,22 @@ def rotate_master_key(*, by: Actor, make: bool) -> Rotation:
     for row in _in_chunks(OrderSecret.objects.all(), _reseal):
         done.order_secrets += row is True
         done.unreadable += row is None
+    for model in _sealed_elsewhere():
+        for row in _in_chunks(model._default_manager.exclude(secret=b""), _reseal):
+            done.others += row is True
+            done.unreadable += row is None
     details = asdict(done)
     record_audit(by, "master_key.rotated", DataKey(), object_id="master key", label="master key", details=details)
     return done
+
+
+def _sealed() -> list[type[Model]]:
+    return [Connection, Mapping, OrderSecret, *_sealed_elsewhere()]
+
+
+def _sealed_elsewhere() -> list[type[Model]]:
+    """Return the models of apps above this one that keep a `secret` under the master key: those that say `seals`."""
+    return [model for model in apps.get_models() if getattr(model, "seals", "") == "secret"]
 
 
 def _make_master_key() -> None:
@@ -90,12 +105,7 @@ def _is_under_way() -> bool:
     wrapped = DataKey.objects.values_list("wrapped", flat=True)
     if any(unwrap_with(present, bytes(w)) is None and unwrap_with(previous, bytes(w)) for w in wrapped):
         return True
-    tokens = chain(
-        *(
-            rows.objects.exclude(secret=b"").values_list("secret", flat=True)
-            for rows in (Connection, Mapping, OrderSecret)
-        )
-    )
+    tokens = chain(*(rows._default_manager.exclude(secret=b"").values_list("secret", flat=True) for rows in _sealed()))
     return any(open_with(present, bytes(t)) is None and open_with(previous, bytes(t)) is not None for t in tokens)
 
 
@@ -124,7 +134,7 @@ def _rewrap(row: DataKey) -> bool | None:
     return True
 
 
-def _reseal(row: Connection | Mapping | OrderSecret) -> bool | None:
+def _reseal(row: Any) -> bool | None:
     token = bytes(row.secret)
     if open_with(master_keys()[0], token) is not None:
         return False

@@ -172,7 +172,7 @@ def test_a_policy_whose_notices_cannot_be_written_keeps_no_other_from_being_told
     assert Telling.objects.get(policy=bad).said == ""
 
 
-def test_without_delivery_everything_else_goes_its_way():
+def test_a_policy_whose_channels_are_gone_says_all_the_same_that_it_told():
     policy()
     from alerts.breaches.telling import tell_due
 

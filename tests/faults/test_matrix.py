@@ -24,6 +24,8 @@ ROWS = {
     14: "the same batch id with another body",
     15: "clocks of agents and of the server",
     16: "disk full: data, WAL, temporary files",
+    18: "SMTP slow or down",
+    19: "a webhook that is slow, fails, redirects, or answers without end",
     20: "one poisonous item in a batch of 500",
     21: "100 MB of body, 100 MB in one field",
     22: "bombs, nested and wrong compression",

@@ -10,8 +10,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from alerts.api.urls import urlpatterns as alerting
 from console.identity.models import Role
-from messages.api.urls import urlpatterns as rest
+from messages.api.urls import urlpatterns as messaging
 from tests.factories import api_key, person
 from tests.pages.test_queries import BASELINE, fill
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.django_db
 
 GROWS = (
     *("messaging_event", "messaging_message", "messaging_deadletter", "messaging_payload", "messaging_rollup", "messaging_replay", "messaging_planitem"),
+    *("alerts_noticedelivery", "alerts_deliveryattempt", "alerts_externalalert"),
     *("messaging_trace_link", "messaging_logged_exception", "messaging_ingestreject", "messaging_ledgerentry", "audit_entry"),
 )  # fmt: skip
 ASKED = {
@@ -29,7 +31,7 @@ ASKED = {
     "/api/v1/dead-letters": ("q=order_no:470-2", "q=status:waiting"),
 }  # fmt: skip
 WEIGHS = "/api/v1/retention"  # no list: it adds up the sizes of what was refused, which has its own days
-LISTS = ["/api/v1/" + str(route.pattern) for route in rest if "<" not in str(route.pattern) and "^" not in str(route.pattern)]  # fmt: skip
+LISTS = ["/api/v1/" + str(route.pattern) for route in [*alerting, *messaging] if "<" not in str(route.pattern) and "^" not in str(route.pattern)]  # fmt: skip
 
 
 def addresses() -> Iterator[str]:
@@ -79,8 +81,8 @@ def _scans(node: dict[str, Any], *, limited: bool) -> Iterator[str]:
 
 
 NEVER_ANALYSED = """
-DELETE FROM pg_statistic WHERE starelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'messaging\\_%');
-UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'messaging\\_%' AND relkind IN ('r', 'p', 'i');
+DELETE FROM pg_statistic WHERE starelid IN (SELECT oid FROM pg_class WHERE relname ~ '^(messaging|alerts)_');
+UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname ~ '^(messaging|alerts)_' AND relkind IN ('r', 'p', 'i');
 SET LOCAL enable_seqscan = off
 """
 

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerts.breaches.services import observe
 from alerts.breaches.silences import NewSilence, silence
+from alerts.delivery.services import tell
 from console.identity.models import Role, Team
 from messages.automatic.services import NewAutomaticRule, add_automatic_rule
 from messages.groups.ruling import NewGroupRule, add_rule
@@ -29,6 +30,7 @@ from messages.reconcile.services import NewReconciliation, begin_reconciliation
 from messages.saved.services import NewSearch, save_search
 from messages.schemas.services import NewSchema, add_schema
 from tests.breaches.breaching import condition
+from tests.delivery.notices import memory_channel, notice
 from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +74,7 @@ BASELINE = {
     "/breaches/?show=all": 15,
     "/breaches/silences/": 12,
     "/settings/alerting/": 13,
+    "/settings/channels/": 15,
 }
 
 
@@ -98,6 +101,7 @@ def fill(count: int) -> None:
             error={"type": f"Error{number}", "message": "no"},
         )
         memory_connection(f"redis {number} {count}")
+        tell(notice(), [memory_channel().pk])
         agent_key(f"agent {number} {count}")
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)

@@ -28,8 +28,8 @@ class Command(BaseCommand):
         except ConfigurationError as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(
-            f"{done.data_keys} data keys, {done.connections} connection secrets, {done.mappings} mapping secrets "
-            f"and {done.order_secrets} order secrets are wrapped by the present master key now."
+            f"{done.data_keys} data keys, {done.connections} connection secrets, {done.mappings} mapping secrets, "
+            f"{done.order_secrets} order secrets and {done.others} secrets of channels are wrapped by the present master key now."
         )
         if done.unreadable:
             raise CommandError(

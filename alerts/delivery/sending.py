@@ -1,0 +1,150 @@
+"""Sending: claim, tell outside of any transaction, mark. At least once, always under the same key.
+
+A worker's task begins what is due and goes after some seconds: what is slow, such as a mail server that takes a minute, ends in a thread of its
+process, of which there are few. A thread that dies with its process leaves a lease behind, and another worker sends the same again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from django.db import connections
+
+from alerts.delivery.claim import (
+    Claimed,
+    claim,
+    claim_repeat,
+    due_channels,
+    give_up_old,
+    is_due_soon,
+    is_untold,
+    mark,
+    opened_of,
+)
+from alerts.delivery.frozen import thaw
+from alerts.delivery.notifiers.base import BadChannel, Telling, Told
+from alerts.delivery.secrets import opened, said_of, scrubbed
+from alerts.delivery.templates import Words, worded
+from alerts.models import ApprovedHost, Channel, NoticeDelivery
+
+log = structlog.get_logger(__name__)
+LOOK_S = 4.0
+MOST_THREADS = 8
+ROOM = threading.BoundedSemaphore(MOST_THREADS)
+SOON = timedelta(seconds=2)
+Begin = Callable[[Claimed], threading.Thread | None]
+
+
+def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
+    """Begin what is due, for at most so many seconds; return how many were begun. May run many times at once, and die anywhere."""
+    begin, until, threads, begun = begin or in_thread, time.monotonic() + budget_s, [], 0
+    give_up_old(datetime.now(UTC))
+    while time.monotonic() < until:
+        now = datetime.now(UTC)  # one for both questions, or a channel that becomes ready between them is neither
+        claimed = _claim_any(now) if begin is not in_thread or _has_room() else None
+        if claimed is not None:
+            begun += 1
+            threads.append(begin(claimed))
+        elif is_due_soon(now, SOON):
+            time.sleep(0.1)
+        else:
+            break
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+    return begun
+
+
+def _claim_any(now: datetime) -> Claimed | None:
+    for channel_id in due_channels(now):
+        if (claimed := claim(channel_id)) is not None:
+            return claimed
+    return claim_repeat()
+
+
+def _has_room() -> bool:
+    """Whether another thread may begin: looked at by the one task that a process runs at a time."""
+    if not ROOM.acquire(blocking=False):
+        return False
+    ROOM.release()
+    return True
+
+
+def in_thread(claimed: Claimed) -> threading.Thread:
+    """Deliver in a thread that does not hold up the end of its process."""
+    ROOM.acquire()
+
+    def run() -> None:
+        try:
+            deliver(claimed)
+        except Exception:
+            log.exception("notice_not_marked", delivery=claimed.delivery.pk)  # its lease ends, and it is sent again
+        finally:
+            connections.close_all()
+            ROOM.release()
+
+    thread = threading.Thread(target=run, daemon=True, name=f"notice {claimed.delivery.pk}")
+    thread.start()
+    return thread
+
+
+def at_once(claimed: Claimed) -> None:
+    """Deliver here and now."""
+    deliver(claimed)
+
+
+def deliver(claimed: Claimed) -> Told:
+    """Tell one claimed delivery and mark what became of it; a repetition leaves no attempt behind."""
+    at, started = datetime.now(UTC), time.monotonic()
+    told = _tell(claimed)
+    response = scrubbed(told.answer, _secrets(claimed.channel)).replace("\x00", "")
+    duration_ms = round((time.monotonic() - started) * 1000)
+    if not claimed.again:
+        mark(claimed, told, at=at, duration_ms=duration_ms, response=response)
+    if told.result != "taken":
+        log.warning(
+            "notice_not_delivered", delivery=claimed.delivery.pk, channel=claimed.channel.pk, kind=claimed.channel.kind,
+            attempt=claimed.delivery.attempt, again=claimed.again, result=told.result, status=told.status,
+        )  # fmt: skip
+    return told
+
+
+def _tell(claimed: Claimed) -> Told:
+    notifier = claimed.notifier
+    if notifier is None:
+        return Told(result="refused", answer=f"there is no channel kind “{claimed.channel.kind}” any more")
+    try:
+        said = said_of(claimed.channel)
+        return notifier.tell(telling_of(claimed.delivery, claimed.channel), said, allowed_hosts())
+    except BadChannel as error:
+        return Told(result="refused", answer=str(error))
+    except Exception as error:
+        log.exception("notifier_failed", delivery=claimed.delivery.pk, kind=claimed.channel.kind)
+        return Told(result="later", answer=f"the notifier failed: {type(error).__name__}")
+
+
+def _secrets(channel: Channel) -> list[str]:
+    try:
+        return list(opened(channel).values())
+    except BadChannel:
+        return []
+
+
+def telling_of(delivery: NoticeDelivery, channel: Channel) -> Telling:
+    """Return what is told of a delivery now."""
+    notice = thaw(delivery.notice)
+    title, text = worded(Words(title=channel.title_template, text=channel.text_template), notice)
+    opening = opened_of(delivery)
+    return Telling(
+        notice=notice, title=title, text=text, key=f"waybill-{delivery.pk}", untold=is_untold(delivery), now=datetime.now(UTC),
+        opened=notice if opening.pk == delivery.pk else thaw(opening.notice),
+    )  # fmt: skip
+
+
+def allowed_hosts() -> frozenset[str]:
+    """Return the hosts that an administrator of the console approved; the vendors' own are with their notifiers."""
+    return frozenset(ApprovedHost.objects.values_list("host", flat=True))
