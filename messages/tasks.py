@@ -159,14 +159,6 @@ def tell_of_plans() -> None:
     overdue.tell_overdue()
 
 
-@shared_task(name="messaging.release_more")
-def release_more(pk: int) -> None:
-    """Hand more of a plan without a rate to the workers. May run twice at once: the plan's row decides."""
-    from messages.plans import advance
-
-    advance.release_more(pk)
-
-
 @shared_task(name="messaging.group_failures")
 def group_failures() -> None:
     """Give a group to what failed and has none, then bring the figures of groups up to date. May run twice at once."""

@@ -20,7 +20,6 @@ from messages.groups.queries import newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter, FailureGroup
 
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
 MOST_COUNTED = 10_000
 SHOWN_GROUPS = 8
 SPARK_HOURS = 24
@@ -106,7 +105,7 @@ class SeenAgent:
 
 def waiting_letters(actor: Actor, environment: Environment) -> QuerySet[DeadLetter]:
     """Return the dead letters that are open or being replayed; served by the index dead_letter_waiting."""
-    return visible_dead_letters(actor).filter(environment=environment, state__in=WAITING)
+    return visible_dead_letters(actor).filter(environment=environment, closed_at=None)
 
 
 def count_waiting(actor: Actor, environment: Environment) -> int:

@@ -32,7 +32,7 @@ UNRESOLVED = Q(merged_into=None) & ~Q(state="resolved") | Q(merged_into__isnull=
 DUE = f"""
 WITH scanned AS MATERIALIZED (
     SELECT d.id FROM messaging_deadletter d
-    WHERE d.group_id = ANY(%(groups)s) AND d.environment_id = %(environment)s AND d.state = 'open' AND d.id > %(after)s
+    WHERE d.group_id = ANY(%(groups)s) AND d.environment_id = %(environment)s AND d.state = 'open' AND d.closed_at IS NULL AND d.id > %(after)s
     ORDER BY d.id LIMIT %(most)s
 )
 SELECT d.id, d.flow_id, t.tried, greatest(d.failed_at, t.last), {WHY} AS why

@@ -19,7 +19,6 @@ from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, Rol
 from messages.models.stream import Operation, Outcome
 
 DAY = timedelta(hours=24)
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +62,7 @@ def add_figures(actor: Actor, lines: Sequence[FlowLine], *, now: datetime | None
         by_flow[flow_id].delivered, by_flow[flow_id].failed = delivered or 0, failed or 0
     waiting = (
         visible_dead_letters(actor)
-        .filter(flow_id__in=list(by_flow), state__in=WAITING)
+        .filter(flow_id__in=list(by_flow), closed_at=None)
         .order_by()
         .values_list("flow_id")
         .annotate(Count("pk"), Min("failed_at"))
@@ -196,6 +195,6 @@ MOST_COUNTED = 10_000
 def count_open_letters(connection: Connection, queue: str) -> int:
     """Return how many letters of this queue are open or on their way here, at most 10,000: whoever may see them, so a number only."""
     letters = DeadLetter.objects.filter(
-        environment_id=connection.environment_id, state__in=WAITING, broker=connection.name, queue=queue
+        environment_id=connection.environment_id, closed_at=None, broker=connection.name, queue=queue
     )
     return letters[:MOST_COUNTED].count()

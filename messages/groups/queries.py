@@ -171,7 +171,7 @@ def notes_of(group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> list[Gr
 def longest_waiting(actor: Actor, group: FailureGroup, *, most: int) -> list[UUID]:
     """Return the letters of a group that are open, those that were harvested first first."""
     mine = Q(group=group) | Q(group__merged_into=group)
-    letters = visible_dead_letters(actor).filter(mine, state=DeadLetter.State.OPEN)
+    letters = visible_dead_letters(actor).filter(mine, state=DeadLetter.State.OPEN, closed_at=None)
     return list(letters.order_by("pk").values_list("pk", flat=True)[:most])
 
 
@@ -221,7 +221,7 @@ def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRu
 
 NEWEST = """
 SELECT g.id, d.id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
-    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND state IN ('open', 'replaying') ORDER BY id DESC LIMIT 1
+    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND closed_at IS NULL ORDER BY id DESC LIMIT 1
 ) d
 """
 

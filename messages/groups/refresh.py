@@ -37,7 +37,7 @@ SELECT coalesce(g.merged_into_id, g.id), sum(w.count), sum(w.replaying), min(w.o
 FROM (
     SELECT group_id, count(*) AS count, count(*) FILTER (WHERE state = 'replaying') AS replaying, min(failed_at) AS oldest,
            max(failed_at) AS latest, max(id::text) AS newest
-    FROM messaging_deadletter WHERE state IN ('open', 'replaying') AND group_id IS NOT NULL GROUP BY group_id
+    FROM messaging_deadletter WHERE closed_at IS NULL AND group_id IS NOT NULL GROUP BY group_id
 ) w JOIN messaging_failuregroup g ON g.id = w.group_id GROUP BY 1
 """
 
@@ -133,7 +133,7 @@ def _refresh(
     # One group at a time, each by its index in order: newest first.
     rows: list[tuple[Any, ...]] = []
     for part in parts:
-        found = DeadLetter.objects.filter(group_id=part, state__in=["open", "replaying"]).order_by("-id")
+        found = DeadLetter.objects.filter(group_id=part, closed_at=None).order_by("-id")
         rows += found.values_list("keys", "error_message", "reason")[:MOST_READ] if letters.count else []
     messages = _standing(parts, now)
     reach = reach_of([*(row[0] for row in rows), *(row[0] for row in messages)])

@@ -27,7 +27,6 @@ MOST_TAKEN = 500
 MOST_PLACED = 50_000
 CHUNK = 500
 BUDGET_S = 20.0
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
 
 
 @transaction.atomic
@@ -128,7 +127,7 @@ def place_waiting(
     until, before, moved, seen = time.monotonic() + BUDGET_S, UUID(int=2**128 - 1), 0, 0
     while True:
         rows = DeadLetter.objects.filter(
-            environment=environment, state__in=WAITING, flow_id__in=flows, group__by_hand=False, pk__lt=before
+            environment=environment, closed_at=None, flow_id__in=flows, group__by_hand=False, pk__lt=before
         )
         if only is not None:
             rows = rows.filter(Q(group=only) | Q(group__merged_into=only))
@@ -163,7 +162,7 @@ def _audit_placed(environment: Environment, by: Actor, reason: str, moved: int) 
 
 @transaction.atomic
 def _place(ids: Collection[UUID]) -> int:
-    letters = _told_by_themselves(_locked(Q(pk__in=ids), Q(state__in=WAITING)))
+    letters = _told_by_themselves(_locked(Q(pk__in=ids), Q(closed_at=None)))
     homes = home_rows(letters, datetime.now(UTC))
     going = [one for one in letters if homes[one.pk].group_id != one.group_id]
     touched = {one.group_id or 0 for one in going} | {homes[one.pk].group_id for one in going}

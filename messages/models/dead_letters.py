@@ -107,24 +107,18 @@ class DeadLetter(models.Model):
         ]
         indexes = [
             Index(fields=["environment", "-id"], name="dead_letter_newest"),
-            Index(
-                fields=["environment", "-id"], name="dead_letter_waiting", condition=Q(state__in=["open", "replaying"])
-            ),
+            # No index knows `state`: a replay that begins then writes to none of them (see the migration 0034).
+            Index(fields=["environment", "-id"], name="dead_letter_waiting", condition=Q(closed_at__isnull=True)),
             Index(fields=["environment", "flow", "-id"], name="dead_letter_by_flow"),
             Index(fields=["message_uid"], name="dead_letter_by_message"),
             Index(fields=["trace_id"], name="dead_letter_by_trace"),
             Index(fields=["payload_on"], name="dead_letter_by_payload_day"),
-            Index(fields=["environment", "closed_at"], name="dead_letter_closed", condition=Q(state="closed")),
+            Index(fields=["environment", "closed_at"], name="dead_letter_closed", condition=Q(closed_at__isnull=False)),
             GinIndex(fields=["keys"], name="dead_letter_by_key", opclasses=["jsonb_path_ops"]),
             Index(fields=["message_id"], name="dead_letter_by_message_id"),
             Index(fields=["correlation_id"], name="dead_letter_by_correlation", condition=~Q(correlation_id="")),
             Index(fields=["group", "-id"], name="dead_letter_by_group"),
-            Index(  # the figures of groups: what waits is counted from the index alone
-                fields=["group", "-id"],
-                include=["state", "failed_at"],
-                name="dead_letter_waits_in_group",
-                condition=Q(state__in=["open", "replaying"]),
-            ),
+            Index(fields=["group", "-id"], name="dead_letter_waits_in_group", condition=Q(closed_at__isnull=True)),
             Index(fields=["id"], name="dead_letter_ungrouped", condition=Q(group__isnull=True)),
         ]
 
@@ -157,8 +151,14 @@ class Replay(models.Model):
     )  # the replay id on the wire
     dead_letter = models.ForeignKey(DeadLetter, models.PROTECT, related_name="replays")
     # Without indexes of their own: nothing asks by them alone, and every claim and mark would write to each.
-    environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+", db_index=False)
-    connection = models.ForeignKey("messaging.Connection", models.PROTECT, related_name="+", db_index=False)
+    # And without constraints, which cost as much as the row itself, each: environments and connections are never deleted, and a plan only
+    # after its last item, by who has its row, as has whoever makes replays of it.
+    environment = models.ForeignKey(
+        "identity.Environment", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    connection = models.ForeignKey(
+        "messaging.Connection", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     destination = models.CharField(max_length=300)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=0)  # how often a worker claimed it: the fence of its marks
@@ -167,7 +167,9 @@ class Replay(models.Model):
     requested_by = models.CharField(max_length=150)
     reason = models.TextField()
     expiry = models.CharField(max_length=4, choices=Expiry.choices, blank=True, default="", db_default="")
-    plan = models.ForeignKey("messaging.Plan", models.PROTECT, null=True, related_name="+", db_index=False)
+    plan = models.ForeignKey(
+        "messaging.Plan", models.PROTECT, null=True, related_name="+", db_index=False, db_constraint=False
+    )
     trace_id: models.UUIDField[UUID, UUID] = models.UUIDField(default=uuid7)  # fresh trace of the replay's own send
     span_id = models.CharField(max_length=16)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -11,14 +11,16 @@ from functools import partial
 
 import structlog
 from django.db import OperationalError, connection, transaction
+from django.db.models import F
 
 from console.identity.actor import SYSTEM
 from messages.models import Plan
 from messages.plans.queries import counts_of
-from messages.plans.release import on_their_way, release_items
+from messages.plans.release import Taker, on_their_way, release_items
 from messages.plans.services import PlanState, move, withdraw
 from messages.plans.stops import why_stopped
 from messages.plans.watch import why_no_connection, why_stop_itself, why_wait
+from messages.replay.window import Claimed
 
 log = structlog.get_logger(__name__)
 BELATED = timedelta(minutes=10)
@@ -74,26 +76,40 @@ def advance_plan(pk: int) -> int:
     undecided = bool(plan.order_key) and _is_undecided(plan)
     all_settled = not way and not undecided
     released = (
-        release_items(plan, way, all_settled=all_settled) if plan.released_to < plan.wave_ends[plan.wave - 1] else 0
+        release_items(plan, way, all_settled=all_settled).items
+        if plan.released_to < plan.wave_ends[plan.wave - 1]
+        else 0
     )
     if released == 0:
         _settle_wave(plan, way, undecided)
     return released or 0
 
 
+def take_more(connection_id: int, at_once: int) -> list[Claimed]:
+    """Hand over more of the plans without a rate, and return what of it goes over this connection next, claimed for the caller.
+
+    A sender does so when nothing waits for it, so as not to run dry between two ticks; and what it takes at once is written once less.
+    """
+    unbounded = Plan.objects.filter(state="running", rate_per_s=None, order_key="", released_to__lt=F("items_count"))
+    for pk in unbounded.order_by("pk").values_list("pk", flat=True):
+        if window := release_more(pk, Taker(connection_id, at_once)):
+            return window
+    return []
+
+
 @transaction.atomic
-def release_more(pk: int) -> int:
-    """Hand more of a plan without a rate to the workers: what a sender does so as not to run dry between two ticks. Returns how many."""
-    plan = _held_by_us(pk)
+def release_more(pk: int, taker: Taker) -> list[Claimed]:
+    """Hand more of a plan without a rate to the workers; return what the taker has of it. It waits for who has the plan's row just now."""
+    plan = _held_by_us(pk, wait=True)
     if plan is None or plan.state != "running" or plan.rate_per_s is not None or plan.order_key or why_stopped(plan):
-        return 0
+        return []
     if plan.released_to >= plan.wave_ends[plan.wave - 1] or why_no_connection(plan):
-        return 0
-    return release_items(plan, on_their_way(plan)) or 0
+        return []
+    return release_items(plan, on_their_way(plan), taker=taker).window
 
 
-def _held_by_us(pk: int) -> Plan | None:
-    locked = Plan.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
+def _held_by_us(pk: int, *, wait: bool = False) -> Plan | None:
+    locked = Plan.objects.select_for_update(skip_locked=not wait, of=("self",), no_key=True)
     return locked.select_related("environment").filter(pk=pk).first()
 
 

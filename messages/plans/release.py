@@ -1,54 +1,89 @@
 """Handing items of a plan to the workers: how many may go now, and the one statement that makes replays of them.
 
 The rate is shared by all workers because it is a figure on the plan's row, which whoever releases has locked.
+A worker that hands over for itself is a taker: the first window of what it may send is in its hands at once, under its first attempt.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
 from messages.models import Plan
 from messages.plans.waves import OUTCOME, SETTLED
-from messages.replay.sending import tell_worker
+from messages.replay.telling import tell_worker
+from messages.replay.window import COLUMNS, LEASE_S, LETTER, MOST_BYTES, Claimed, claimed_of
 
 MOST_AT_ONCE = 2_000  # items in one statement, 0.1 s: so long somebody who wants to pause may have to wait
 LOOK_AHEAD = 10_000  # items of a plan that keeps order: each costs a look at its key, and of 100,000 that is a second
 AHEAD_S = 2  # of the rate may wait for a worker: what piles up while a broker is away must not go out in one burst
 
+
+class Taker(NamedTuple):
+    """A worker that sends over this connection, and how many messages one of its windows may have."""
+
+    connection_id: int
+    at_once: int
+
+
+class Released(NamedTuple):
+    """How many items were handed over: 0 when all that is left of the wave is held back, None when nothing may go just now.
+
+    window  those of them that the taker has now, in the order of sending.
+    """
+
+    items: int | None
+    window: list[Claimed]
+
+
+NOBODY = Taker(0, 0)  # no connection has this id
+
+
 # Letters are locked in the order of their ids, so that two plans never wait for each other, and looked at as they are then. One row
 # carries an item all the way: PostgreSQL does not know how many an intermediate result has, and would join two of them pair by pair.
-RELEASE = """
-WITH bad AS MATERIALIZED ({bad}), next AS MATERIALIZED (
+RELEASE = f"""
+WITH bad AS MATERIALIZED ({{bad}}), next AS MATERIALIZED (
     SELECT i.id, i.ordinal, i.dead_letter_id, i.replay_id FROM messaging_planitem i
-    WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND i.ordinal <= %(upto)s AND i.left_out = '' {held}
+    WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND i.ordinal <= %(upto)s AND i.left_out = '' {{held}}
     ORDER BY i.ordinal LIMIT %(most)s
 ), locked AS MATERIALIZED (
-    SELECT next.*, d.environment_id, d.origin, f.replay_allowed, c.id AS connection_id, d.state = 'open' AND NOT EXISTS (
-            SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending', 'sent', 'confirmed')) AS is_open
+    SELECT next.id AS item_id, next.ordinal, next.replay_id, f.replay_allowed, c.id AS connection_id, d.state = 'open' AND NOT EXISTS (
+            SELECT 1 FROM messaging_replay r WHERE r.dead_letter_id = d.id AND r.state IN ('queued', 'sending', 'sent', 'confirmed')) AS is_open,
+           c.id = %(taker)s::int8 AND coalesce(c.not_before <= now(), true) AS may_take, {LETTER}
     FROM next JOIN messaging_deadletter d ON d.id = next.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
     LEFT JOIN messaging_connection c ON c.approved_at IS NOT NULL AND CASE
         WHEN %(connection)s::int8 IS NULL THEN c.environment_id = d.environment_id AND c.name = d.broker ELSE c.id = %(connection)s END
     ORDER BY d.id FOR NO KEY UPDATE OF d
-), taken AS (
-    UPDATE messaging_deadletter d SET state = 'replaying' FROM locked
-    WHERE d.id = locked.dead_letter_id AND locked.is_open AND locked.replay_allowed AND locked.connection_id IS NOT NULL
-), queued AS (
-    INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, plan_id, destination, state, attempt, requested_by,
-        reason, expiry, trace_id, span_id, created_at, detail, proof_tie)
-    SELECT replay_id, dead_letter_id, environment_id, connection_id, %(plan)s, coalesce(nullif(%(destination)s, ''), origin),
-        'queued', 0, %(by)s, %(reason)s, %(expiry)s, gen_random_uuid(), substr(md5(replay_id::text), 1, 16), now(), '', ''
-    FROM locked WHERE is_open AND replay_allowed AND connection_id IS NOT NULL ORDER BY replay_id RETURNING connection_id
+), sized AS MATERIALIZED (
+    SELECT *, is_open AND replay_allowed AND connection_id IS NOT NULL AS goes, gen_random_uuid() AS fresh_trace_id,
+           is_open AND replay_allowed AND may_take AND row_number() OVER line <= %(at_once)s
+           AND coalesce(sum(size_bytes) OVER (line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) < {MOST_BYTES} AS taken
+    FROM locked WINDOW line AS (PARTITION BY is_open AND replay_allowed AND may_take ORDER BY ordinal)
+), begun AS (
+    UPDATE messaging_deadletter d SET state = 'replaying' FROM sized WHERE d.id = sized.id AND sized.goes
+), made AS (
+    INSERT INTO messaging_replay (id, dead_letter_id, environment_id, connection_id, plan_id, destination, requested_by, reason, expiry,
+        trace_id, span_id, created_at, detail, proof_tie, state, attempt, lease_until, sent_at)
+    SELECT replay_id, id, environment_id, connection_id, %(plan)s, coalesce(nullif(%(destination)s, ''), origin), %(by)s, %(reason)s, %(expiry)s,
+        fresh_trace_id, substr(md5(replay_id::text), 1, 16), now(), '', '', CASE WHEN taken THEN 'sending' ELSE 'queued' END, taken::int4,
+        CASE WHEN taken THEN now() + make_interval(secs => {LEASE_S}) END, CASE WHEN taken THEN now() END
+    FROM sized WHERE goes ORDER BY replay_id
 ), lost AS (
-    UPDATE messaging_planitem i SET left_out = CASE WHEN NOT locked.is_open THEN 'not_open'
-        WHEN NOT locked.replay_allowed THEN 'flow_forbids' ELSE 'not_approved' END
-    FROM locked WHERE i.id = locked.id AND NOT (locked.is_open AND locked.replay_allowed AND locked.connection_id IS NOT NULL)
+    UPDATE messaging_planitem i SET left_out = CASE WHEN NOT sized.is_open THEN 'not_open'
+        WHEN NOT sized.replay_allowed THEN 'flow_forbids' ELSE 'not_approved' END
+    FROM sized WHERE i.id = sized.item_id AND NOT sized.goes
 )
-SELECT (SELECT count(*) FROM next), (SELECT coalesce(max(ordinal), %(after)s) FROM next), ARRAY(SELECT DISTINCT connection_id FROM queued)
-"""
+SELECT handed.*, {COLUMNS}
+FROM (SELECT count(*), coalesce(max(ordinal), %(after)s), array_agg(DISTINCT connection_id) FILTER (WHERE goes AND NOT taken) FROM sized) handed
+LEFT JOIN (sized s CROSS JOIN LATERAL (
+    SELECT s.replay_id AS id, 1 AS attempt, coalesce(nullif(%(destination)s, ''), s.origin) AS destination, %(by)s AS requested_by,
+           s.fresh_trace_id AS trace_id, substr(md5(s.replay_id::text), 1, 16) AS span_id, now() AS created_at, %(expiry)s AS expiry,
+           %(plan)s AS plan_id) r) ON s.taken
+ORDER BY s.ordinal
+"""  # noqa: S608  constants of ours
 # Of a plan that keeps order: the first item of each key that went wrong. What comes behind it is held back.
 BAD_KEYS = """
 SELECT e.key, min(e.ordinal) AS ordinal FROM messaging_replay r
@@ -97,12 +132,12 @@ def on_their_way(plan: Plan) -> int:
         return int(cursor.fetchone()[0])
 
 
-def release_items(plan: Plan, way: int, *, all_settled: bool = False) -> int | None:
+def release_items(plan: Plan, way: int, *, all_settled: bool = False, taker: Taker = NOBODY) -> Released:
     """Hand over what the wave, the rate and the room on the way allow, with the plan's row locked.
 
     way          of on_their_way.
     all_settled  nothing that was handed over will let go another item of its key: then the whole wave is looked through for one.
-    Returns  how many; 0 when all that is left of the wave is held back; None when nothing may go just now.
+    taker        who has a window of it at once; the rest waits for any worker.
     """
     now = datetime.now(UTC)
     rate = rate_of(plan)
@@ -110,12 +145,12 @@ def release_items(plan: Plan, way: int, *, all_settled: bool = False) -> int | N
     room = plan.concurrency if rate is None else min(plan.concurrency, max(1, int(AHEAD_S * rate)))
     most = min(MOST_AT_ONCE, room - way, int(allowance))
     if most < 1:
-        return None
+        return Released(None, [])
     end = plan.wave_ends[plan.wave - 1]
     upto = min(end, plan.released_to + LOOK_AHEAD) if plan.order_key else end
-    handed, last, connections = _hand_over(plan, most, upto)
+    handed, last, connections, window = _hand_over(plan, most, upto, taker)
     if not handed and upto < end and all_settled:
-        handed, last, connections = _hand_over(plan, most, end)
+        handed, last, connections, window = _hand_over(plan, most, end, taker)
     plan.allowance, plan.allowance_at = (0.0 if rate is None else allowance - handed), now
     plan.released_to = _prefix(plan, upto) if plan.order_key else (last if handed == most else end)
     if handed:
@@ -123,7 +158,7 @@ def release_items(plan: Plan, way: int, *, all_settled: bool = False) -> int | N
     plan.save(update_fields=["allowance", "allowance_at", "released_to", "wave_released_at"])
     for one in connections:
         transaction.on_commit(partial(tell_worker, one))
-    return handed
+    return Released(handed, window)
 
 
 def allowed(plan: Plan, rate: float | None, now: datetime) -> float:
@@ -134,7 +169,7 @@ def allowed(plan: Plan, rate: float | None, now: datetime) -> float:
     return min(max(1.0, rate), plan.allowance + passed * rate)
 
 
-def _hand_over(plan: Plan, most: int, upto: int) -> tuple[int, int, list[int]]:
+def _hand_over(plan: Plan, most: int, upto: int, taker: Taker) -> tuple[int, int, list[int], list[Claimed]]:
     asked: dict[str, Any] = {
         "plan": plan.pk,
         "after": plan.released_to,
@@ -146,13 +181,17 @@ def _hand_over(plan: Plan, most: int, upto: int) -> tuple[int, int, list[int]]:
         "reason": plan.reason,
         "expiry": plan.expiry,
         "settled": SETTLED[plan.waits_for],
+        "taker": taker.connection_id,
+        "at_once": taker.at_once,
     }
     ordered = bool(plan.order_key)
     sql = RELEASE.replace("{held}", HELD if ordered else "").replace("{bad}", BAD_KEYS if ordered else NO_BAD)
     with connection.cursor() as cursor:
         cursor.execute(sql, asked)
-        handed, last, connections = cursor.fetchone()
-    return int(handed), int(last), list(connections)
+        rows = cursor.fetchall()
+    handed, last, connections, *first = rows[0]
+    window = [claimed_of(row[3:]) for row in rows] if first[0] is not None else []
+    return int(handed), int(last), connections or [], window
 
 
 def _prefix(plan: Plan, upto: int) -> int:

@@ -62,7 +62,7 @@ def letters_of(selection: Selection, *, actor: Actor, environment: Environment) 
         if selection.group is None:
             raise Invalid("say which failure group: its reference, such as G-204")
         whole = Q(group=selection.group) | Q(group__merged_into=selection.group)
-        return letters.filter(whole, state__in=[DeadLetter.State.OPEN, DeadLetter.State.REPLAYING])
+        return letters.filter(whole, closed_at=None)
     if not 1 <= selection.ids_count <= MOST_ITEMS:
         raise Invalid(f"name 1 to {MOST_ITEMS:,} dead letters")
     named = selection.listed or joined(selection.ids)

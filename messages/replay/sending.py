@@ -6,26 +6,29 @@ message is sent again with the same replay id where the flow says its receiver i
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from messages import tasks
 from messages.connectors.base import Outgoing, Published, Result
 from messages.ingest.identity import span_event_id
 from messages.ingest.model import NewEvent
 from messages.ingest.writer import write_own_events
 from messages.payloads.queries import stored_contents
 from messages.payloads.seal import Content, PayloadUnreadable
+from messages.plans.advance import take_more
 from messages.plans.sent_edits import Editing, NoTimeLeft
 from messages.replay.holds import hold_connection
 from messages.replay.lines import Line, line_to
 from messages.replay.outgoing import header_without_value, outgoing
 from messages.replay.states import MOST_ATTEMPTS
+from messages.replay.telling import tell_worker
 from messages.replay.window import DUE, MOST_BYTES, Claimed, claim, mark, standing
 
 log = structlog.get_logger(__name__)
@@ -33,7 +36,6 @@ PUBLISH_TIMEOUT_S = 20.0
 HELD_UP = (
     "nothing was sent: its plan or its replays were stopped, or the worker was held up until its lease was nearly over"
 )
-ASK_AGAIN = 500  # replays: so often the plans of what is sent are asked for more
 LOOK_S = 2.0  # then another connection has its turn
 SWEEP_LOCK = 7_219_003
 SWEEP_S = (
@@ -42,46 +44,48 @@ SWEEP_S = (
 Results = Mapping[UUID, Published]
 
 
-def tell_worker(connection_id: int) -> None:
-    """Say "look" to a worker; when the broker is away the sweep finds the rows."""
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no cyclic garbage meanwhile: a window makes some 50,000 objects and no cycle, and the collector, once set off by their number,
+    walks through all of Django each time (measured: half of what a worker spent). What is not in a cycle goes at once all the same.
+    """
+    was = gc.isenabled()
+    gc.disable()
     try:
-        tasks.send_replays.delay(connection_id)
-    except Exception as error:  # noqa: BLE001  any broker failure means the same: the sweep will
-        log.warning("replays_not_announced", connection=connection_id, reason=str(error)[:200])
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
+@uncollected()
 def send_due(connection_id: int) -> int:
     """Send what is due over this connection, window by window, for LOOK_S; return how many. May be called twice at once.
 
     Behind a full window there may be more: another worker is told, once the line has proved to work, and sends beside this one.
     """
     sent, told, until = 0, False, time.monotonic() + LOOK_S
-    asked = -ASK_AGAIN
     with line_to(connection_id) as line:
-        while line and (window := claim(connection_id, line.at_once)):
-            if sent - asked >= ASK_AGAIN:
-                asked = sent
-                _ask_for_more(window)
+        while line and (window := claim(connection_id, line.at_once) or _taken(line)):
             sent += len(window)
             settle(line, window, _send(line, window))
             full = len(window) >= line.at_once or sum(one.dead_letter.size_bytes for one in window) >= MOST_BYTES
             if full and line.sound and not told:
                 told = True
                 tell_worker(connection_id)
-            if not (full and line.sound) or time.monotonic() > until:
-                _ask_for_more(window)  # of those that may have only so many on their way
+            if not line.sound or time.monotonic() > until:
                 break
     return sent
 
 
-def _ask_for_more(window: Sequence[Claimed]) -> None:
-    """Have the plans of a window hand over what comes next, in this process: a task for it would wait behind the sending."""
-    for plan in {one.plan_id for one in window if one.plan_id is not None}:
-        try:
-            tasks.release_more(plan)
-        except Exception:  # of the plan, not of the window, which is sent in any case; the next tick does it
-            log.exception("plan_not_released", plan=plan)
-            connection.close_if_unusable_or_obsolete()
+def _taken(line: Line) -> list[Claimed]:
+    """Take what comes next of the plans without a rate, which no worker was handed yet."""
+    try:
+        return take_more(line.connection_id, line.at_once)
+    except Exception:  # of a plan; the next tick looks at it, and says so again
+        log.exception("plan_not_released", connection=line.connection_id)
+        connection.close_if_unusable_or_obsolete()
+        return []
 
 
 def _send(line: Line, window: Sequence[Claimed]) -> Results:

@@ -18,7 +18,7 @@ from messages.ingest.status import DELIVERED
 from messages.models import Connection, DeadLetter, Flow, Plan, Replay
 from messages.replay.limits import why_flow_forbids
 from messages.replay.outgoing import check_expiry
-from messages.replay.sending import tell_worker
+from messages.replay.telling import tell_worker
 
 
 class ReplayNotAllowed(Conflict):

@@ -115,12 +115,12 @@ def claim(connection_id: int, at_once: int) -> list[Claimed]:
     Two workers at once take different rows, and neither waits for the other.
     """
     rows = run(CLAIM, [connection_id, MOST_ATTEMPTS, connection_id, at_once]).fetchall()
-    return [_claimed(row) for row in sorted(rows, key=itemgetter(0))]
+    return [claimed_of(row) for row in sorted(rows, key=itemgetter(0))]
 
 
-# Said so that PostgreSQL goes by the ids: its statistics know of no row that is being sent, and by the index of those it would compare
-# every row in hand with every id (measured: twice the whole of what a window costs it otherwise).
-SENDING = "r.state || '' = 'sending'"
+# Within coalesce(), so that PostgreSQL expects it of every second row and goes by the ids: its statistics know of no row that is being sent,
+# and expecting one or none it would compare every row in hand with every id (measured: 70 µs a replay).
+SENDING = "coalesce(r.state = 'sending', false)"
 STILL_CLAIMED = f"""
 SELECT {COLUMNS}
 FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
@@ -133,10 +133,11 @@ WHERE {SENDING}
 def still_claimed(replays: Sequence[UUID], attempts: Sequence[int]) -> list[Claimed]:
     """Return those of a window that was claimed before which are still being sent under the same attempt."""
     rows = run(STILL_CLAIMED, [list(replays), list(attempts)]).fetchall()
-    return [_claimed(row) for row in sorted(rows, key=itemgetter(0))]
+    return [claimed_of(row) for row in sorted(rows, key=itemgetter(0))]
 
 
-def _claimed(row: tuple[Any, ...]) -> Claimed:
+def claimed_of(row: tuple[Any, ...]) -> Claimed:
+    """Return what a row of COLUMNS says."""
     route, keys = row[-2:]  # Django has psycopg leave JSON as text
     letter = Letter(*row[OF_CLAIM:-2], _json(route), _json(keys))  # type: ignore[call-arg]
     return Claimed(*row[:OF_CLAIM], letter)  # type: ignore[call-arg]
@@ -146,7 +147,7 @@ STILL_OURS = f"""
 SELECT {VERSION}, c.name, c.approved_at IS NOT NULL, coalesce(c.not_before > now(), false), ARRAY(
     SELECT r.id FROM unnest(%b::uuid[], %b::int4[]) mine (id, attempt)
     JOIN messaging_replay r ON r.id = mine.id AND r.attempt = mine.attempt
-    WHERE {SENDING} AND r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S})),
+    WHERE {SENDING} AND coalesce(r.lease_until > now() + make_interval(secs => {SENT_WITHIN_S}), false)),
     EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = ANY(%b::int8[]) AND p.state NOT IN ('running', 'finished'))
     OR EXISTS (SELECT 1 FROM messaging_replaystop s WHERE s.environment_id = c.environment_id)
 FROM messaging_connection c WHERE c.id = %b

@@ -194,9 +194,10 @@ STATUSES = {
 PAYLOAD = later(
     "payload text is searched by Elasticsearch alone: set ELASTICSEARCH_URL, and allow the search of payloads on the flow's page"
 )
+WAITS = Q(closed_at__isnull=True)  # what the indexes of what waits go by
 STANDS: dict[str, Q] = {
-    "waiting": Q(state__in=["open", "replaying"]),
-    **{state: Q(state=state) for state in STATES},
+    "waiting": WAITS,
+    **{state: Q(state=state) & (~WAITS if state == "closed" else WAITS) for state in STATES},
     **{name: Q(resolution=name) for name in RESOLUTIONS},
 }
 

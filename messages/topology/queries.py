@@ -12,12 +12,11 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_flows, visible_hours
 from messages.figures.ranges import LONGEST
-from messages.models import ClockReading, DeadLetter, Flow, System
+from messages.models import ClockReading, Flow, System
 from messages.models.stream import Outcome
 from messages.search.window import BadWindow, Window
 from messages.topology.graph import Cell, Graph, build_graph
 
-WAITING = (DeadLetter.State.OPEN, DeadLetter.State.REPLAYING)
 MOST_CELLS = 50_000  # 1,000 flows have some 4,000; memory and time stay bounded whatever names senders make up
 SILENT = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
@@ -94,7 +93,7 @@ def _cells(actor: Actor, environment: Environment, since: datetime, until: datet
 
 def _waiting(actor: Actor, environment: Environment) -> list[tuple[int, int | None, int]]:
     """Return (flow id, system id, dead letters that wait); served by the index dead_letter_waiting."""
-    rows = visible_dead_letters(actor).filter(environment=environment, state__in=WAITING).order_by()
+    rows = visible_dead_letters(actor).filter(environment=environment, closed_at=None).order_by()
     return list(rows.values_list("flow_id", "system_id").annotate(Count("pk")))
 
 
