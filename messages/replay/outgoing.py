@@ -63,6 +63,8 @@ def may_expire(letter: DeadLetter) -> bool:
 def header_without_value(message: Outgoing) -> str | None:
     """Return the name of a header whose value cannot be made from what was stored: found before anything is sent."""
     for header in message.headers:
+        if header.type == "string":
+            continue
         try:
             value_of(header)
         except (ValueError, TypeError, ArithmeticError):

@@ -66,7 +66,8 @@ def send_due(connection_id: int) -> int:
     """
     sent, told, until = 0, False, time.monotonic() + LOOK_S
     with line_to(connection_id) as line:
-        while line and (window := claim(connection_id, line.at_once) or _taken(line)):
+        window = line and (claim(connection_id, line.at_once) or _taken(line))
+        while line and window:
             sent += len(window)
             settle(line, window, _send(line, window))
             full = len(window) >= line.at_once or sum(one.dead_letter.size_bytes for one in window) >= MOST_BYTES
@@ -75,6 +76,7 @@ def send_due(connection_id: int) -> int:
                 tell_worker(connection_id)
             if not line.sound or time.monotonic() > until:
                 break
+            window = (claim(connection_id, line.at_once) if full else []) or _taken(line)
     return sent
 
 

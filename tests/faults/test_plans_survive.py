@@ -31,17 +31,26 @@ Rows = list[tuple[str, int, str]]
 class Run:
     """One plan over a queue of its own, and what is known of it at the end."""
 
-    def __init__(self, product: Product, url: str, name: str, *, idempotent: bool = False) -> None:
-        self.product, self.url, self.name = product, url, name
+    def __init__(
+        self,
+        product: Product,
+        url: str,
+        name: str,
+        *,
+        idempotent: bool = False,
+        items: int = ITEMS,
+        rate: float | None = RATE,
+    ) -> None:
+        self.product, self.url, self.name, self.items = product, url, name, items
         with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
             connection.channel().queue_declare(name, durable=True, arguments=QUORUM)
         key = product.agent_key(f"harvester of {name}")
-        for first in range(0, ITEMS, BATCH):
+        for first in range(0, items, BATCH):
             letters = [letter("plans", f"{name}.dlq", name, number) for number in range(first, first + BATCH)]
             wait_until(lambda: call("POST", product.base + "/ingest/v1/dead-letters", key=key, body=letters)[0] == 200, seconds=30, what="the letters")  # noqa: B023  # fmt: skip
         self.ask("UPDATE messaging_flow SET receiver_is_idempotent = %s WHERE name = %s RETURNING id", idempotent, name)
-        self.plan, items, *_ = plan_over(product, f"{name}.dlq", rate=RATE)
-        assert items == ITEMS
+        self.plan, found, *_ = plan_over(product, f"{name}.dlq", rate=rate)
+        assert found == items
         self.previewed = {row[0] for row in self.ask("SELECT replay_id::text FROM messaging_planitem WHERE plan_id = %s", self.plan)}  # fmt: skip
 
     def ask(self, sql: str, *asked: Any) -> list[Any]:
@@ -63,7 +72,7 @@ class Run:
         return int(self.ask("SELECT count(*) FROM messaging_replay WHERE plan_id = %s AND confirmed_at IS NOT NULL", self.plan)[0][0])  # fmt: skip
 
     def until_sent(self, share: float) -> None:
-        wait_until(lambda: self.sent() >= share * ITEMS, seconds=60, what=f"{share:.0%} of it", every=0.02)
+        wait_until(lambda: self.sent() >= share * self.items, seconds=60, what=f"{share:.0%} of it", every=0.02)
 
     def a_minute_passes(self) -> None:
         self.ask(
@@ -82,7 +91,7 @@ class Run:
         rows = self.ask("SELECT id::text, attempt, state FROM messaging_replay WHERE plan_id = %s", self.plan)
         arrived = arrived_in_rabbitmq(self.url, self.name)
         assert {pk for pk, *_ in rows} == self.previewed
-        assert len(rows) == ITEMS
+        assert len(rows) == self.items
         assert set(arrived) <= self.previewed
         assert {state for *_, state in rows} <= {"confirmed", "unknown"}
         for pk, attempts, state in rows:
@@ -123,6 +132,27 @@ def test_workers_killed_again_and_again_lose_nothing_of_a_plan(plans: Callable[.
 
     for run in runs:
         run.check()
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_workers_killed_while_they_take_windows_of_a_plan_without_a_rate(
+    plans: Callable[..., Run], running: Product, idempotent: bool
+):
+    """Rows 3 and 4, where what is handed over is in the sender's hands at once."""
+    chance = random.Random(11)
+    run = plans(f"plan.taken.{idempotent}", idempotent=idempotent, items=6_000, rate=None)
+
+    for share in (0.05, 0.4):
+        run.until_sent(share)
+        time.sleep(chance.uniform(0, 0.1))
+        kill_workers(running)
+        run.a_minute_passes()
+        wait_until(lambda: senders(running), seconds=60, what="a worker")
+    rows = run.check()
+
+    again = sum(attempts > 1 for _, attempts, _ in rows)
+    unknown = sum(state == "unknown" for *_, state in rows)
+    assert (unknown == 0) if idempotent else (again == 0)
 
 
 def test_killed_while_it_is_paused_nothing_leaves_until_it_goes_on(plans: Callable[..., Run], running: Product):
