@@ -147,7 +147,6 @@ def test_workers_killed_while_they_take_windows_of_a_plan_without_a_rate(
         time.sleep(chance.uniform(0, 0.1))
         kill_workers(running)
         run.a_minute_passes()
-        wait_until(lambda: senders(running), seconds=60, what="a worker")
     rows = run.check()
 
     again = sum(attempts > 1 for _, attempts, _ in rows)

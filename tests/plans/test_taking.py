@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from messages.catalog.connections import withdraw_connection
 from messages.connectors import memory
@@ -45,7 +46,7 @@ def test_what_is_taken_is_claimed_under_its_first_attempt_in_the_order_of_the_pl
     rows = Replay.objects.filter(pk__in=ids)
     assert [one.pk for one in taken] == ids
     assert set(rows.values_list("state", "attempt")) == {("sending", 1)}
-    assert all(row.lease_until > datetime.now(UTC) + timedelta(seconds=50) and row.sent_at for row in rows)
+    assert {row.lease_until - row.sent_at for row in rows} == {timedelta(seconds=window.LEASE_S)}
     assert set(DeadLetter.objects.values_list("state", flat=True)) == {"replaying"}
     assert taken == window.still_claimed(ids, [1] * len(ids))  # what is read again is the same
     assert take_more(line.pk, 100) == []
@@ -94,7 +95,7 @@ def test_a_worker_that_is_lost_with_what_it_took_leaves_it_to_be_settled(
     Flow.objects.update(receiver_is_idempotent=idempotent)
     taken = take_more(line.pk, 100)
     Replay.objects.filter(state="sending").update(
-        lease_until=datetime.now(UTC) - timedelta(seconds=1)
+        lease_until=datetime.now(UTC) - timedelta(hours=1)
     )  # and it is killed
 
     sweep_replays()
@@ -107,7 +108,7 @@ def test_a_worker_that_is_lost_with_what_it_took_leaves_it_to_be_settled(
 def test_a_worker_that_wakes_after_its_lease_sends_and_marks_nothing_of_what_it_took(plan: Plan, line: Connection):
     taken = take_more(line.pk, 100)
     Flow.objects.update(receiver_is_idempotent=True)
-    Replay.objects.filter(state="sending").update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+    Replay.objects.filter(state="sending").update(lease_until=datetime.now(UTC) - timedelta(hours=1))
     sweep_replays()
 
     with line_to(line.pk) as lent:
@@ -153,3 +154,15 @@ def test_one_sender_drains_a_plan_without_waiting_for_a_tick(plan: Plan, line: C
     advance_plan(plan.pk)
     assert Plan.objects.get(pk=plan.pk).state == "finished"
     assert len(memory.QUEUES[line.address]["erp.orders"]) == 12
+
+
+def test_no_index_of_a_letter_knows_its_state_so_that_a_replay_that_begins_writes_to_none():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.relname FROM pg_depend p JOIN pg_class i ON i.oid = p.objid AND i.relkind = 'i' "
+            "JOIN pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid "
+            "WHERE p.refobjid = 'messaging_deadletter'::regclass AND a.attname = 'state'"
+        )
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT reloptions FROM pg_class WHERE oid = 'messaging_deadletter'::regclass")
+        assert cursor.fetchone()[0] == ["fillfactor=50"]
