@@ -64,7 +64,14 @@ def test_a_new_master_key_opens_everything_before_during_and_after_its_rotation(
     mapping.refresh_from_db()
     assert open_text(bytes(mapping.secret)) == "s"
     entry = AuditEntry.objects.get(action="master_key.rotated")
-    assert entry.details == {"data_keys": 1, "connections": 1, "mappings": 1, "order_secrets": 0, "unreadable": 0}
+    assert entry.details == {
+        "data_keys": 1,
+        "connections": 1,
+        "mappings": 1,
+        "order_secrets": 0,
+        "others": 0,
+        "unreadable": 0,
+    }
 
 
 def test_without_the_key_before_it_a_new_master_key_opens_nothing_and_the_command_says_so(settings):
