@@ -48,7 +48,7 @@ MESSAGES = """
 INSERT INTO messaging_message (first_seen_on, id, environment_id, flow_id, message_id, first_seen_at, started_at, last_seen_at, decided_at, status,
                                event_count, keys)
 SELECT at::date, gen_random_uuid(), f.environment_id, f.id, 'message-' || n, at, at, at + interval '2 s', at + interval '2 s', 1, 2, '{{}}'
-FROM generate_series(1, %s) n, LATERAL (SELECT %s - n * interval '{step} ms' AS at) t
+FROM generate_series(1, %s) AS g(n) CROSS JOIN LATERAL (SELECT %s - n * interval '{step} ms' AS at) t
 JOIN messaging_flow f ON f.id = %s + n %% %s
 """
 

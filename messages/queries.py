@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
@@ -32,6 +32,7 @@ from messages.saved.calendars import zone_of
 from messages.search.conditions import Scope
 from messages.search.parse import parse_query
 from messages.search.postgres import MESSAGES, to_q
+from messages.search.window import parse_window
 
 DAYS_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
 REORDERED = timedelta(hours=1)  # between the event that made a message's row and an earlier one that came later
@@ -108,7 +109,7 @@ def fresh_minutes(promises: Sequence[Freshness], since: datetime, until: datetim
     """Return the messages whose time was up in since <= minute < until: good in time, late, lost. What waits still is lost."""
     if not promises:
         return []
-    columns = [
+    columns: list[list[Any]] = [
         [getattr(one, name) for one in promises] for name in ("key", "environment_id", "flow_id", "limit", "recover")
     ]
     far = max(one.limit for one in promises)
@@ -183,7 +184,7 @@ def searched_minutes(asked: Searched, since: datetime, until: datetime) -> list[
     counted = counted.annotate(
         good=Count("id", filter=good), late=Count("id", filter=late), lost=Count("id", filter=lost)
     )
-    return [Minute(0, *row) for row in counted if any(row[1:])]
+    return [Minute(0, minute, *counts) for minute, *counts in counted if any(counts)]
 
 
 def _classes(asked: Searched) -> tuple[Q, Q, Q]:
@@ -292,6 +293,7 @@ __all__ = [
     "get_visible_saved_search",
     "in_its_environment",
     "marks_of_flow",
+    "parse_window",
     "searched_minutes",
     "searches_of_messages",
     "top_cause",

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from alerts.api import exclusions, objectives
+
+urlpatterns: list[URLPattern] = [
+    path("objectives", objectives.Objectives.as_view()),
+    path("objectives/openslo", objectives.OpenSlo.as_view()),
+    path("objectives/<str:pk>", objectives.OneObjective.as_view()),
+    path("objectives/<str:pk>/budget", objectives.ObjectiveBudget.as_view()),
+    path("objectives/<str:pk>/minutes", objectives.ObjectiveMinutesView.as_view()),
+    path("objectives/<str:pk>/what-if", objectives.ObjectiveWhatIf.as_view()),
+    path("exclusions", exclusions.Exclusions.as_view()),
+    path("exclusions/<str:pk>", exclusions.OneExclusion.as_view()),
+    path("exclusions/<str:pk>/withdraw", exclusions.WithdrawExclusion.as_view()),
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -102,7 +102,9 @@ def write_minutes(
             hour += HOUR
     if changed:
         with connection.cursor() as cursor:
-            cursor.executemany(WRITE, [tuple(row) for row in changed])
+            cursor.executemany(
+                WRITE, [(row.objective_id, row.hour, list(row.good), list(row.late), list(row.lost)) for row in changed]
+            )
         fold_hours(objectives, changed)
     return len(changed)
 
@@ -132,7 +134,7 @@ def fold_hours(objectives: Sequence[Objective], rows: Sequence[HourRow]) -> None
     by_id = {one.pk: one for one in objectives}
     whole = Span(since=min(row.hour for row in rows), until=max(row.hour for row in rows) + HOUR)
     out = excluded_spans(objectives, whole)
-    sums = []
+    sums: list[tuple[Any, ...]] = []
     for row in sorted(rows, key=lambda one: (one.objective_id, one.hour)):
         method, minutes = method_of(by_id[row.objective_id]), Minutes(good=row.good, late=row.late, lost=row.lost)
         raw = fold(minutes, method)

@@ -130,12 +130,17 @@ class ObjectiveForm(forms.Form):
         if one is not None:
             del self.fields["about"]
 
+    @property
+    def switches(self) -> list[forms.BoundField]:
+        """Return the boxes that stand below the pairs."""
+        return [self[name] for name in ("guarded", "sustained", "exhausted")]
+
     def said(self) -> NewObjective:
         """Return the validated form as what the services take; raises ObjectiveInvalid, BadCalendar."""
         said = self.cleaned_data
         volume, latency = said["kind"] == "volume", said["kind"] == "latency"
         try:
-            calendar = {
+            calendar: dict[str, Any] = {
                 "work_days": [int(day) for day in said["days_of_week"]],
                 "from_minute": parse_clock(said["opens"] or "00:00"),
                 "until_minute": parse_clock(said["closes"] or "24:00"),

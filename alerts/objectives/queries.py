@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import F, FloatField, Q, QuerySet, Sum
+from django.db.models import F, FloatField, Q, QuerySet
 from django.db.models.functions import Cast
 
 from alerts.models import Exclusion, Objective, ObjectiveSum, Standing
@@ -190,7 +190,7 @@ def budget_line(one: Objective, standing: Standing, *, now: datetime, most: int 
     rows = ObjectiveSum.objects.filter(objective=one, span=24 if by_days else 1, at__gte=span.since, at__lt=span.until)
     spent: dict[int, float] = {}
     bad = _bad_of(one)
-    for at, count in rows.values_list("at").annotate(Sum(bad)):
+    for at, count in rows.annotate(bad=bad).values_list("at", "bad"):
         spent[(at - span.since) // step] = spent.get((at - span.since) // step, 0.0) + float(count or 0)
     steps = [span.since + number * step for number in range(math.ceil(span.length / step))]
     left, gone = [], 0.0

@@ -142,7 +142,8 @@ def _near(objectives: Sequence[Objective], until: datetime, out: Mapping[int, li
         marked = _marked(out.get(one.pk), hours, length)
         if marked:
             columns = [[0 if gone else count for count, gone in zip(column, marked, strict=True)] for column in columns]
-        found[one.pk] = Near(method_of(one), *columns, out=marked)
+        good, late, lost = columns
+        found[one.pk] = Near(method_of(one), good, late, lost, marked)
     return found
 
 

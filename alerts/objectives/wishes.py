@@ -135,7 +135,7 @@ def _volume(said: NewObjective) -> dict[str, Any]:
         raise ObjectiveInvalid("a volume is at least one message a period")
     if period and not 1 <= period <= 1440:
         raise ObjectiveInvalid("a period is of 1 to 1,440 minutes of working time, or the whole working day: 0")
-    calendar = {
+    calendar: dict[str, Any] = {
         "work_days": sorted(set(said.work_days or range(1, 8))),
         "from_minute": said.from_minute,
         "until_minute": said.until_minute,

@@ -255,6 +255,13 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "cancelled": _chip("idle", "cancelled"),
         "failed": _chip("bad", "failed"),
     },
+    "objective": {
+        "filling": _chip("move", "counting its history"),
+        "kept": _chip("good", "kept"),
+        "burning": _chip("bad", "burning too fast"),
+        "spent": _chip("bad", "budget spent"),
+        "no_data": _chip("warn", "no data"),
+    },
     "mail": {
         "waiting": _chip("move", "on its way"),
         "sent": _chip("good", "sent"),

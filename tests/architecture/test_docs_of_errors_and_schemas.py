@@ -23,10 +23,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def load_everything() -> None:
+    import alerts
     import console
     import messages
 
-    for package in (console, messages):
+    for package in (alerts, console, messages):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not re.search(r"\.(management|migrations|gunicorn|wsgi|runner|settings)(\.|$)", module.name):
                 importlib.import_module(module.name)

@@ -122,6 +122,18 @@ COUNTERPARTS: dict[str, list[str] | str] = {
         "GET reconciliation-checks/1", "PUT reconciliation-checks/1", "PUT reconciliation-checks/1/list", "GET reconciliations",
     ],
     "reconciliations/checks/<int:pk>/remove/": ["DELETE reconciliation-checks/1"],
+    "objectives/": ["GET objectives"],
+    "objectives/new/": ["POST objectives"],
+    "objectives/import/": ["POST objectives/openslo"],
+    "objectives/openslo.yaml": ["GET objectives/openslo"],
+    "objectives/<int:pk>/": [
+        "GET objectives/1", "GET objectives/1/budget", "GET objectives/1/minutes", "GET exclusions", f"GET exclusions/{ID}", "GET audit",
+    ],
+    "objectives/<int:pk>/what-if/": ["GET objectives/1/what-if"],
+    "objectives/<int:pk>/edit/": ["GET objectives/1", "PUT objectives/1"],
+    "objectives/<int:pk>/remove/": ["DELETE objectives/1"],
+    "objectives/<int:pk>/exclude/": ["POST exclusions"],
+    "objectives/exclusions/<uuid:pk>/withdraw/": [f"POST exclusions/{ID}/withdraw"],
     "flows/": ["GET flows", "GET flows/1/figures"],
     "flows/<int:pk>/": [
         "GET flows/1", "PATCH flows/1", "GET flows/1/figures", "GET flows/1/systems", "GET systems", "GET systems/1",

@@ -1,0 +1,192 @@
+"""Objectives and exclusions by REST: everything that the pages do, and whose it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alerts.models import Exclusion, Objective
+from alerts.objectives import assess
+from console.identity.models import Role, Team
+from tests.http.test_rest_administration import Caller
+from tests.objectives.stored import HOUR, looked, promised, rolled
+from tests.services.reconciling import flow
+
+pytestmark = pytest.mark.django_db
+WISH = {"environment": "production", "flow": "orders", "name": "Orders succeed", "kind": "success", "target": "0.995"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_a_promise_is_made_read_changed_and_removed():
+    flow()
+    ada = Caller("ada", Role.OPERATOR)
+
+    made = ada("post", "objectives", WISH | {"window": "month", "time_zone": "Europe/Berlin"})
+    assert made.status_code == 201, made.content
+    one = f"objectives/{made.json()['id']}"
+
+    assert ada("get", one).json() == made.json()
+    assert (
+        made.json()["promise"]
+        == "99.5 % of what receivers did with the messages of orders succeeds, a calendar month, Europe/Berlin"
+    )
+    assert made.json()["pairs"] == ["1h-5m", "6h-30m", "1d-2h", "3d-6h"]
+    changed = ada(
+        "put", one, {"name": "In time", "kind": "freshness", "target": "0.9", "limit_minutes": 15, "pairs": ["6h-30m"]}
+    )
+    assert (changed.status_code, changed.json()["recover_minutes"], changed.json()["target"]) == (200, 1440, 0.9)
+    assert ada("get", "objectives?environment=production&kind=freshness").json()["results"] == [ada("get", one).json()]
+    assert ada("get", "objectives?kind=volume").json() == {"results": [], "next": None}
+    assert ada("delete", one).status_code == 204
+    assert ada("get", one).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"target": "0.9", "pairs": ["1h-5m"]}, 400, "objective_invalid"),
+        ({"kind": "latency", "limit_ms": 1000}, 400, "objective_invalid"),
+        ({"target": "1.5"}, 400, "objective_invalid"),
+        ({"target": "x"}, 400, "invalid"),
+        ({"kind": "nonsense"}, 400, "invalid"),
+        ({"flow": "nobody's"}, 404, "not_found"),
+        ({"flow": ""}, 400, "objective_invalid"),
+        ({"search": 1}, 404, "not_found"),
+        ({"environment": "elsewhere"}, 404, "not_found"),
+        ({"opens": "8"}, 400, "objective_invalid"),
+        ({"days": -1}, 400, "objective_invalid"),
+        ({"limit_minutes": 10**12, "kind": "freshness"}, 400, "objective_invalid"),
+        ({"name": "\u0000"}, 400, "invalid"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes: dict[str, Any], status: int, code: str):
+    flow()
+    ada = Caller("ada", Role.OPERATOR)
+
+    answer = ada("post", "objectives", WISH | changes)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.content
+    assert not Objective.objects.exists()
+
+
+def test_budget_minutes_and_what_if():
+    rolled(now() - 5 * HOUR, 90)
+    rolled(now() - 3 * HOUR, 0, 10)
+    one = promised(days=1, now=now(), target="0.9")
+    looked(now())
+    ada = Caller("ada", Role.OPERATOR)
+
+    budget = ada("get", f"objectives/{one.pk}/budget").json()
+    part = ada("get", f"objectives/{one.pk}/budget?since={(now() - 4 * HOUR).isoformat().replace('+', '%2B')}").json()
+    minutes = ada(
+        "get", f"objectives/{one.pk}/minutes?since={(now() - 6 * HOUR).isoformat().replace('+', '%2B')}"
+    ).json()
+    what_if = ada("get", f"objectives/{one.pk}/what-if?targets=80,90").json()["results"]
+
+    assert (budget["good"], budget["lost"], budget["attained"], budget["unit"]) == (90, 10, 0.9, "events")
+    assert (round(budget["budget"], 6), budget["spent"], round(budget["left"], 6)) == (10, 10, 0)
+    assert (part["good"], part["lost"], part["attained"]) == (0, 10, 0)
+    assert (sum(minutes["good"]), sum(minutes["lost"])) == (90, 10)
+    assert [(row["target"], row["current"]) for row in what_if] == [(0.8, False), (0.9, True)]
+    for junk in (
+        "budget?since=yesterday",
+        "budget?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "minutes?since=2026-01-01T00:00:00Z",
+        "what-if?targets=x",
+        "what-if?targets=0",
+    ):
+        assert ada("get", f"objectives/{one.pk}/{junk}").status_code == 400
+
+
+def test_exclusions_are_made_listed_and_withdrawn():
+    rolled(now() - 3 * HOUR, 5, 10)
+    one = promised(days=1, now=now())
+    looked(now())
+    ada = Caller("ada", Role.OPERATOR)
+    wish = {"starts_at": (now() - 4 * HOUR).isoformat(), "minutes": 120, "reason": "carrier", "category": "partner"}
+
+    made = ada("post", "exclusions", wish | {"objective": one.pk})
+    assert made.status_code == 201, made.content
+    assess.assess(now())
+    standing = ada("get", f"objectives/{one.pk}").json()["standing"]
+    budget = ada("get", f"objectives/{one.pk}/budget").json()
+    of_flow = ada(
+        "post", "exclusions", wish | {"environment": "production", "flow": "orders", "rule": "FREQ=WEEKLY;BYDAY=SU"}
+    )
+
+    assert (standing["excluded"], standing["adjusted"], standing["lost"]) == (15, None, 10)
+    assert len(budget["excluded"]) == 1
+    assert of_flow.json()["flow"] == "orders"
+    assert len(ada("get", f"exclusions?objective={one.pk}").json()["results"]) == 2
+    pk = made.json()["id"]
+    assert ada("get", f"exclusions/{pk}").json() == made.json()
+    assert ada("post", f"exclusions/{pk}/withdraw", {"reason": "it did count"}).json()["withdrawn_by"] == "ada"
+    assert ada("post", f"exclusions/{pk}/withdraw").status_code == 409
+    assert ada("post", "exclusions", wish).status_code == 400
+    assert ada("post", "exclusions", wish | {"objective": one.pk, "rule": "FREQ=SECONDLY"}).status_code == 400
+
+
+def test_openslo_goes_out_and_comes_back():
+    flow()
+    ada = Caller("ada", Role.OPERATOR)
+    ada("post", "objectives", WISH | {"method": "timeslices", "slice_minutes": 5, "pairs": ["6h-30m"]})
+
+    text = ada("get", "objectives/openslo?environment=production").json()["text"]
+    looked_at = ada(
+        "post", "objectives/openslo", {"environment": "production", "text": text, "only_look": True}
+    ).json()["results"]
+    twice = ada("post", "objectives/openslo", {"environment": "production", "text": text}).json()["results"]
+    Objective.objects.all().delete()
+    made = ada("post", "objectives/openslo", {"environment": "production", "text": text}).json()["results"]
+
+    assert [(one["objective"], one["refusal"]) for one in looked_at] == [(None, "")]
+    assert "already" in twice[0]["refusal"]
+    one = Objective.objects.get(pk=made[0]["objective"])
+    assert (one.name, one.method, one.slice_minutes, one.pairs, str(one.target)) == (
+        "Orders succeed",
+        "timeslices",
+        5,
+        ["6h-30m"],
+        "0.99500000",
+    )
+    assert (
+        ada("post", "objectives/openslo", {"environment": "production", "text": "a: ["}).json()["code"]
+        == "openslo_invalid"
+    )
+
+
+def test_whose_they_are():
+    mine = flow("orders", team=Team.objects.get_or_create(name="Order team")[0])
+    one = promised(of=mine, now=now())
+    ada, vic, sam = (
+        Caller("ada", Role.OPERATOR),
+        Caller("vic", Role.VIEWER),
+        Caller("sam", Role.OPERATOR, team="Strangers"),
+    )
+    out = ada(
+        "post", "exclusions", {"objective": one.pk, "starts_at": now().isoformat(), "minutes": 5, "reason": "x"}
+    ).json()["id"]
+
+    assert vic("get", f"objectives/{one.pk}").status_code == 200
+    assert vic("post", "objectives", WISH).status_code == 403
+    assert vic("delete", f"objectives/{one.pk}").status_code == 403
+    assert (
+        vic(
+            "post", "exclusions", {"objective": one.pk, "starts_at": now().isoformat(), "minutes": 5, "reason": "x"}
+        ).status_code
+        == 403
+    )
+    assert vic("post", f"exclusions/{out}/withdraw").status_code == 403
+    for path in ("", "/budget", "/minutes", "/what-if"):
+        assert sam("get", f"objectives/{one.pk}{path}").status_code == 404
+    assert sam("get", f"exclusions/{out}").status_code == 404
+    assert sam("get", "objectives").json()["results"] == []
+    assert sam("get", "exclusions").json()["results"] == []
+    assert sam("get", "objectives/openslo").json()["text"] == ""
+    assert Exclusion.objects.get().withdrawn_at is None
+    assert now() - Exclusion.objects.get().created_at < timedelta(minutes=5)
