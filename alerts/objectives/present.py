@@ -38,8 +38,9 @@ def promise_words(one: Objective) -> str:
         percent(float(one.target)),
         f"of {one.flow.name}" if one.flow else f"that “{one.search or one.q}” finds",
     )
+    of = f"in {one.flow.name}" if one.flow else f"at messages {about}"
     what = {
-        "success": f"{target} of what receivers did with the messages {about} succeeds",
+        "success": f"{target} of the attempts {of} succeed",
         "latency": f"{target} of the messages {about} are processed in less than {latency_words(one.limit_ms or 0)}",
         "freshness": f"{target} of the messages {about} are processed within {minutes_words(one.limit_minutes)}",
         "volume": f"in {target} of the periods at least {one.at_least or 0:,} messages {about} are processed",
@@ -133,6 +134,7 @@ def budget_chart(line: BudgetLine, marks: Sequence[Mark] = ()) -> Chart:
     return line_chart(
         line.steps,
         [Series(name="% left", look=look, values=values, area=True)],
+        ticks=3,
         label="Error budget left, in per cent",
         marks=[*out, *marks],
     )

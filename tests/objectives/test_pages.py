@@ -62,7 +62,7 @@ def test_a_promise_is_made_listed_changed_and_removed():
     one = Objective.objects.get()
     assert made["Location"] == f"/objectives/{one.pk}/"
     page = text_of(client.get(made["Location"]))
-    assert "99.5 % of what receivers did with the messages of orders succeeds, over 2 days." in page
+    assert "99.5 % of the attempts in orders succeed, over 2 days." in page
     assert "Nothing was measured yet" in page
     assert "Orders succeed" in text_of(client.get("/objectives/"))
 

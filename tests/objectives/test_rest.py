@@ -31,10 +31,7 @@ def test_a_promise_is_made_read_changed_and_removed():
     one = f"objectives/{made.json()['id']}"
 
     assert ada("get", one).json() == made.json()
-    assert (
-        made.json()["promise"]
-        == "99.5 % of what receivers did with the messages of orders succeeds, a calendar month, Europe/Berlin"
-    )
+    assert made.json()["promise"] == "99.5 % of the attempts in orders succeed, a calendar month, Europe/Berlin"
     assert made.json()["pairs"] == ["1h-5m", "6h-30m", "1d-2h", "3d-6h"]
     changed = ada(
         "put", one, {"name": "In time", "kind": "freshness", "target": "0.9", "limit_minutes": 15, "pairs": ["6h-30m"]}
