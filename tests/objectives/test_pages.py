@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives import assess
@@ -270,3 +272,19 @@ def test_a_stranger_goes_to_sign_in():
     from django.test import Client
 
     assert Client().get("/objectives/").status_code == 302
+
+
+def test_the_list_is_as_many_queries_for_many_as_for_few():
+    client = signed_in("ada", Role.OPERATOR)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            assert client.get("/objectives/").status_code == 200
+        return len(seen)
+
+    promised("One", now=now())
+    few = queries()
+    for number in range(7):
+        promised(f"Promise {number}", of=flow(f"flow {number}"), now=now())
+
+    assert queries() == few <= 13
