@@ -114,6 +114,7 @@ def _measure(objectives: int, messages: int) -> None:
             cursor.execute("VACUUM ANALYZE messaging_message")
             cursor.execute("VACUUM ANALYZE messaging_rollup_minute")
         counted, assessed = [], []
+        cpu_s = _cpu_s()
         for turn in range(ROUNDS):
             at = datetime.now(UTC) + turn * counting.TURN
             started = time.perf_counter()
@@ -125,7 +126,8 @@ def _measure(objectives: int, messages: int) -> None:
         found[times] = (statistics.median(counted), statistics.median(assessed))
         print(
             f"{messages * times:>10,} messages: counted in {found[times][0]:.2f} s (worst {max(counted):.2f}), "
-            f"assessed in {found[times][1]:.2f} s (worst {max(assessed):.2f}), {len(conditions):,} conditions"
+            f"assessed in {found[times][1]:.2f} s (worst {max(assessed):.2f}), {len(conditions):,} conditions; "
+            f"{(_cpu_s() - cpu_s) / ROUNDS:.2f} s of CPU a look"
         )
     whole = {times: sum(one) for times, one in found.items()}
     print(
@@ -133,6 +135,18 @@ def _measure(objectives: int, messages: int) -> None:
             {"assess_1000_s": round(whole[1] * 1_000 / objectives, 3), "growth_ratio": round(whole[10] / whole[1], 2)}
         )
     )
+
+
+def _cpu_s() -> float:
+    """Return what this process and its session in PostgreSQL have used: what a busy machine cannot lengthen."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        stat = Path(f"/proc/{cursor.fetchone()[0]}/stat")
+    used = stat.read_text().rsplit(")", 1)[1].split() if stat.exists() else []
+    theirs = (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK") if used else 0.0
+    return time.process_time() + theirs
 
 
 def _promise(environment: object, objectives: int, now: datetime) -> None:

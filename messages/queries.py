@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -62,7 +62,7 @@ class Minute(NamedTuple):
 
 
 ROLLUPS = """
-SELECT flow_id, minute, bucket, coalesce(sum(count) FILTER (WHERE operation = %s AND outcome <> %s), 0)::int8,
+SELECT flow_id, extract(epoch FROM minute)::int8, bucket, coalesce(sum(count) FILTER (WHERE operation = %s AND outcome <> %s), 0)::int8,
        coalesce(sum(count) FILTER (WHERE outcome = %s), 0)::int8
 FROM messaging_rollup_minute WHERE minute >= %s AND minute < %s AND flow_id = ANY(%s) GROUP BY 1, 2, 3
 """
@@ -72,7 +72,14 @@ def flow_minutes(flow_ids: Sequence[int], since: datetime, until: datetime) -> l
     """Return what the minute rollups hold of these flows, since <= minute < until; no order. Events are never read."""
     with connection.cursor() as cursor:
         cursor.execute(ROLLUPS, [Operation.PROCESS, Outcome.ERROR, Outcome.ERROR, since, until, list(flow_ids)])
-        return [FlowMinute(*row) for row in cursor.fetchall()]
+        # Few minutes and many rows: a time is made once for each minute, not once a row (measured: half of the reading).
+        minutes: dict[int, datetime] = {}
+        found = []
+        for flow_id, epoch, bucket, processed, failed in cursor.fetchall():
+            if epoch not in minutes:
+                minutes[epoch] = datetime.fromtimestamp(epoch, UTC)
+            found.append(FlowMinute(flow_id, minutes[epoch], bucket, processed, failed))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
+from typing import Any
 
+import msgspec
 import structlog
 from django.db import connection, transaction
 from django.urls import reverse
@@ -28,6 +30,7 @@ log = structlog.get_logger(__name__)
 LOCK = 7_219_061  # advisory: one assessment at a time
 TOGETHER = 1_000  # objectives whose figures are in memory at once
 State = Standing.State
+FIGURES = ("good", "late", "lost", "attained", "adjusted", "budget", "spent", "left", "burn", "gone_at")
 
 
 def run(now: datetime | None = None) -> list[Condition]:
@@ -94,33 +97,24 @@ def _kept_problem(one: Objective) -> str:
 
 def _standing(
     one: Objective, verdict: Verdict, last_event_at: datetime | None, problem: str, now: datetime
-) -> Standing:
+) -> dict[str, Any]:
+    """Return the columns of a standing, which are those of the table."""
     known: Standing | None = getattr(one, "standing", None)
     state = state_of(one, verdict, problem)
-    return Standing(
-        objective=one,
-        environment_id=one.environment_id,
-        state=state,
-        state_since=known.state_since if known and known.state == state else now,
-        assessed_at=now,
-        since=verdict.span.since,
-        until=verdict.span.until,
-        good=verdict.good,
-        late=verdict.late,
-        lost=verdict.lost,
-        out=verdict.out,
-        attained=verdict.attained,
-        adjusted=verdict.adjusted,
-        budget=verdict.budget,
-        spent=verdict.spent,
-        left=verdict.left,
-        burn=verdict.burn,
-        gone_at=verdict.gone_at,
-        severity=verdict.severity,
-        problem=problem[:300],
-        last_event_at=last_event_at or (known.last_event_at if known else None),
-        rules=[rule.as_json() for rule in verdict.rules],
-    )
+    return {
+        "objective_id": one.pk,
+        "environment_id": one.environment_id,
+        "state": state,
+        "state_since": known.state_since if known and known.state == state else now,
+        "assessed_at": now,
+        "since": verdict.span.since,
+        "until": verdict.span.until,
+        "out": verdict.out,
+        "severity": verdict.severity,
+        "problem": problem[:300],
+        "last_event_at": last_event_at or (known.last_event_at if known else None),
+        "rules": [rule.as_json() for rule in verdict.rules],
+    } | {name: getattr(verdict, name) for name in FIGURES}
 
 
 def state_of(one: Objective, verdict: Verdict, problem: str) -> str:
@@ -134,11 +128,20 @@ def state_of(one: Objective, verdict: Verdict, problem: str) -> str:
     return State.BURNING if verdict.severity else State.KEPT
 
 
-COLUMNS = [one.name for one in Standing._meta.concrete_fields if not one.primary_key]
+COLUMNS = [(f'"{one.column}"', str(one.db_type(connection))) for one in Standing._meta.concrete_fields]
+# One JSON for all rows: through Django's bulk_create each row's rules are escaped in Python (measured: a fifth of an assessment).
+WRITE = f"""
+INSERT INTO alerts_standing ({", ".join(name for name, _ in COLUMNS)})
+SELECT {", ".join(f"r.{name}" for name, _ in COLUMNS)}
+FROM jsonb_to_recordset(%s::jsonb) AS r({", ".join(f"{name} {kind}" for name, kind in COLUMNS)})
+JOIN alerts_objective o ON o.id = r.objective_id
+ON CONFLICT (objective_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name, _ in COLUMNS[1:])}
+"""  # noqa: S608  names of ours
 
 
-def _write(rows: Sequence[Standing]) -> None:
-    Standing.objects.bulk_create(rows, update_conflicts=True, unique_fields=["objective"], update_fields=COLUMNS)
+def _write(rows: Sequence[dict[str, Any]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, [msgspec.json.encode(rows).decode()])
 
 
 def conditions_of(one: Objective, verdict: Verdict, problem: str) -> list[Condition]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +46,14 @@ class Rule:
     words: str
 
     def as_json(self) -> dict[str, Any]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name in RULE_FIELDS
+            if (value := getattr(self, name)) is not None
+        }
+
+
+RULE_FIELDS = [one.name for one in fields(Rule)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

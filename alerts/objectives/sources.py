@@ -63,16 +63,20 @@ def _of_rollups(objectives: Sequence[Objective], since: datetime, until: datetim
     """One query for all of them. Success: processed against failed events. Latency: processed in time against processed slower."""
     if not objectives:
         return
-    by_flow: dict[int, list[tuple[Objective, int | None]]] = defaultdict(list)
+    by_flow: dict[int, list[tuple[dict[datetime, tuple[int, int, int]], int | None]]] = defaultdict(list)
     for one in objectives:
         bucket = bucket_of(one.limit_ms or 1) if one.kind == Kind.LATENCY else None
-        by_flow[one.flow_id or 0].append((one, bucket))
+        by_flow[one.flow_id or 0].append((found[one.pk], bucket))
     for row in flow_minutes(list(by_flow), since, until):
-        for one, bucket in by_flow[row.flow_id]:
-            good, late, lost = _good_of(row, bucket)
-            if good or late or lost:
-                before = found[one.pk].get(row.minute, (0, 0, 0))
-                found[one.pk][row.minute] = (before[0] + good, before[1] + late, before[2] + lost)
+        for minutes, bucket in by_flow[row.flow_id]:
+            counts = _good_of(row, bucket)
+            if any(counts):
+                before = minutes.get(row.minute)
+                minutes[row.minute] = counts if before is None else _added(before, counts)
+
+
+def _added(one: tuple[int, int, int], other: tuple[int, int, int]) -> tuple[int, int, int]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
 
 def _good_of(row: FlowMinute, bucket: int | None) -> tuple[int, int, int]:
