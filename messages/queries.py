@@ -120,7 +120,7 @@ def fresh_minutes(promises: Sequence[Freshness], since: datetime, until: datetim
         [getattr(one, name) for one in promises] for name in ("key", "environment_id", "flow_id", "limit", "recover")
     ]
     far = max(one.limit for one in promises)
-    times = [since, REORDERED, until, REORDERED, since - far, DAYS_OFF, until, DAYS_OFF, since, until]
+    times: list[Any] = [since, REORDERED, until, REORDERED, since - far, DAYS_OFF, until, DAYS_OFF, since, until]
     with connection.cursor() as cursor:
         cursor.execute(DUE, [*columns, *times])
         return [Minute(*row) for row in cursor.fetchall()]
@@ -148,7 +148,8 @@ def waited_too_long(
     if not promises:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(WAITED, [*(list(column) for column in zip(*promises, strict=True)), since, until])
+        columns: list[Any] = [list(column) for column in zip(*promises, strict=True)]
+        cursor.execute(WAITED, [*columns, since, until])
         return list(cursor.fetchall())
 
 
@@ -188,10 +189,12 @@ def searched_minutes(asked: Searched, since: datetime, until: datetime) -> list[
     )
     good, late, lost = _classes(asked)
     counted = rows.order_by().annotate(minute=minute).values_list("minute")
-    counted = counted.annotate(
+    sums: Any = counted.annotate(
         good=Count("id", filter=good), late=Count("id", filter=late), lost=Count("id", filter=lost)
     )
-    return [Minute(0, minute, *counts) for minute, *counts in counted if any(counts)]
+    return [
+        Minute(0, at, in_time, late_ones, gone) for at, in_time, late_ones, gone in sums if in_time or late_ones or gone
+    ]
 
 
 def _classes(asked: Searched) -> tuple[Q, Q, Q]:
