@@ -72,6 +72,11 @@ def unit_words(one: Objective) -> tuple[str, str]:
     )
 
 
+def amount_words(amount: float) -> str:
+    """Return an amount of a budget: whole from ten on, one decimal below where there is one."""
+    return f"{amount:,.0f}" if abs(amount) >= 10 else f"{amount:,.1f}".removesuffix(".0")
+
+
 def left_words(standing: Standing) -> str:
     """Return the share that is left, with a sign where too much is spent: "12 %", "none"."""
     left = standing.left * 100
@@ -94,7 +99,7 @@ def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, A
         return {"look": "", "lead": "Nothing was measured yet", "rest": rest, "gone": ""}
     one_word, many = unit_words(one)
     amount = standing.budget - standing.spent
-    count = f"{abs(amount):,.0f}" if abs(amount) >= 10 else f"{abs(amount):,.1f}".removesuffix(".0")
+    count = amount_words(abs(amount))
     word = one_word if count == "1" else many
     window = (
         f"in {one.days} day{'s' if one.days != 1 else ''}"

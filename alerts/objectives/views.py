@@ -25,6 +25,7 @@ from alerts.objectives.forms import ExclusionForm, ObjectiveForm, OpenSloForm
 from alerts.objectives.importing import export_openslo, import_openslo
 from alerts.objectives.present import (
     KIND_WORDS,
+    amount_words,
     budget_chart,
     data_words,
     left_words,
@@ -149,6 +150,8 @@ def _context(request: PageRequest, one: Objective) -> dict[str, Any]:
         "rules": rule_rows(standing),
         "attained": ratio_words(standing.attained),
         "adjusted": ratio_words(standing.adjusted),
+        "spent": amount_words(standing.spent),
+        "budget": amount_words(standing.budget),
         "data": data_words(standing, now=now),
         "percent": round(one.progress * 100),
         "exclusions": find_exclusions(request.actor, environments=[one.environment], objective=one, limit=20).rows,
