@@ -73,7 +73,7 @@ BASELINE = {
     "/breaches/": 15,
     "/breaches/?show=all": 15,
     "/breaches/silences/": 12,
-    "/settings/alerting/": 13,
+    "/settings/alerting/": 14,
     "/settings/channels/": 15,
 }
 
