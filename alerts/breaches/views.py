@@ -36,6 +36,8 @@ from alerts.breaches.queries import (
 from alerts.breaches.silences import silence_breach
 from alerts.breaches.states import FIRED
 from alerts.breaches.views_elsewhere import ELSEWHERE, elsewhere
+from alerts.delivery.present import line_of
+from alerts.delivery.queries import deliveries_of
 from alerts.models import Breach
 from console.core.errors import ConsoleError, Forbidden, Invalid, NotFound
 from console.core.paging import Page
@@ -119,6 +121,7 @@ def breach(request: PageRequest, reference: str) -> HttpResponse:
 
 def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
     actor, now = request.actor, timezone.now()
+    tellings, has_policy = tellings_of(found), bool(find_policies(actor, [found.environment]))
     may_operate = can_operate_breach(actor, found)
     return {
         "breach": found,
@@ -126,10 +129,14 @@ def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
         "flows": flows_of(actor, found),
         "holding": holding(actor, found),
         "told": told_words(
-            tellings_of(found),
-            has_policy=bool(find_policies(actor, [found.environment])),
+            tellings,
+            has_policy=has_policy,
             names=names_of_channels(actor, found.environment),
         ),
+        "has_policy": has_policy,
+        "deliveries": [
+            line_of(one) for one in deliveries_of(actor, {one.thread: one.channels for one in tellings if one.channels})
+        ],
         "entries": timeline(entries_of(found), done_meanwhile(actor, found, now=now)),
         "may_operate": may_operate,
         "offered": _offered(found) if may_operate else [],
