@@ -24,8 +24,18 @@ from messages.catalog.views import seen
 from messages.changes.present import did, label_of, marks_of, suspects_of
 from messages.changes.queries import changes_before, changes_between
 from messages.groups.access import get_visible_group
+from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
-from messages.groups.present import action_of, line_of, meaning_of, reach_said, sentence_of, trend_chart, words_of_state
+from messages.groups.present import (
+    action_of,
+    breach_words,
+    line_of,
+    meaning_of,
+    reach_said,
+    sentence_of,
+    trend_chart,
+    words_of_state,
+)
 from messages.groups.queries import (
     TABS,
     Filter,
@@ -69,9 +79,10 @@ def groups(request: PageRequest) -> HttpResponse:
     hours, verdict = trends_of(found.rows, now), verdict_of(request.actor, request.environment)
     context = {
         "page": found,
-        "lines": [line_of(group, hours[group.pk]) for group in found.rows],
+        "lines": [line_of(group, hours[group.pk], now=now) for group in found.rows],
         "verdict": verdict,
         "reach": reach_said(verdict.largest) if verdict.largest else "",
+        "next_breach": breach_words(next_breach_of(verdict.largest), now=now) if verdict.largest else "",
         "problem": problem,
         "tab": only.show,
         "tabs": [
