@@ -9,27 +9,17 @@ import pytest
 from django.test import Client
 
 from alerts.delivery.services import tell
-from alerts.models import ExternalAlert, Objective, Telling
+from alerts.models import Objective, Telling
 from alerts.objectives import assess
 from alerts.objectives.services import remove_objective
 from console.identity.models import Role
-from messages.models import Flow
-from tests.breaches.breaching import condition, fired, flow, policy
+from tests.breaches.breaching import condition, fired, flow, heard, policy
 from tests.delivery.notices import memory_channel, notice
-from tests.factories import ROOT, api_key, environment, person
+from tests.factories import ROOT, api_key, person
 from tests.objectives.stored import promised
 from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
-BEGAN = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
-
-
-def heard(name: str, of: Flow | None = None, *, over: bool = False, slug: str = "production") -> ExternalAlert:
-    return ExternalAlert.objects.create(
-        environment=environment(slug), flow=of, fingerprint=name, name=name, severity="critical", summary=f"{name} is so",
-        status="resolved" if over else "firing", starts_at=BEGAN, ends_at=BEGAN + timedelta(hours=1) if over else None,
-        url="https://prometheus.example.com/g", labels={"a": "b"}, received_at=BEGAN,
-    )  # fmt: skip
 
 
 def listed(key: str, query: str = "") -> Any:
@@ -82,7 +72,7 @@ def test_rest_pages_through_alerts_from_elsewhere_and_narrows_them():
     assert listed(key, "&status=loud").status_code == 400
     assert first["results"][1] | {"id": 0, "received_at": ""} == {
         "id": 0, "environment": "production", "flow": "orders", "fingerprint": "a3", "status": "firing", "name": "a3", "severity": "critical",
-        "summary": "a3 is so", "starts_at": "2026-11-26T09:00:00Z", "ends_at": None, "labels": {"a": "b"}, "annotations": {},
+        "summary": "a3 is so", "starts_at": "2026-11-25T09:00:00Z", "ends_at": None, "labels": {"a": "b"}, "annotations": {},
         "url": "https://prometheus.example.com/g", "received_at": "",
     }  # fmt: skip
 
