@@ -6,7 +6,6 @@ line breaks in a header or a destination.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +14,8 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from messages.compensation.book import PLACE, Undo
+from messages.compensation.book import CONTROL, PLACE, Undo
 from messages.compensation.inputs import Number
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class CannotFill(Exception):

@@ -46,7 +46,7 @@ def is_match(match: Match, event: Happened) -> bool:
         event.outcome != ERROR
         and (not match.operation or OPERATION_WORDS.get(event.operation) == match.operation)
         and all(
-            not wanted or fnmatchcase(is_, wanted)
+            not wanted or fnmatchcase(is_, wanted.replace("[", "[[]"))
             for wanted, is_ in (
                 (match.system, event.system),
                 (match.destination, event.destination),
