@@ -183,7 +183,8 @@ class WouldUndoOut(serializers.Serializer[Any]):
     undo = serializers.CharField()
     state = serializers.SerializerMethodField()
     problem = serializers.CharField(source="one.problem")
-    by = serializers.CharField(source="one.by")
+    by = serializers.CharField(source="one.by", help_text="The compensation that undid it, or may have.")
+    idempotency_key = serializers.UUIDField(source="one.key")
     action = ActionOut(source="sends", allow_null=True)
 
     def get_state(self, row: ProposedRow) -> str:

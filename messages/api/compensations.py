@@ -41,7 +41,7 @@ from messages.compensation.access import (
 )
 from messages.compensation.acting import answer
 from messages.compensation.actions import shown_actions
-from messages.compensation.books import newest_book
+from messages.compensation.books import newest_book, read_book
 from messages.compensation.journey import Target
 from messages.compensation.proposal import proposal_of
 from messages.compensation.proposing import NoBook, flow_of, propose, target_of_letter, target_of_message
@@ -131,7 +131,7 @@ class Compensations(View):
         version = newest_book(flow)
         if version is None:
             raise NoBook(f"{flow.name} has no compensation book")
-        rows = proposal_of(self.actor, flow, version, target)
+        rows = proposal_of(self.actor, flow, read_book(version), target)
         return dict(DryRunOut({"dry_run": True, "flow": flow.name, "book": version.version, "steps": rows}).data)
 
 

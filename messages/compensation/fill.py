@@ -36,10 +36,6 @@ class Action:
     instructions: str = ""
     values: Mapping[str, str] = field(default_factory=dict)  # as texts, for people
 
-    @property
-    def shown_body(self) -> str:
-        return self.body.decode("utf-8", "replace")
-
 
 def filled(undo: Undo, values: Mapping[str, Any]) -> Action:
     """Return the undo with these values. Raises CannotFill. Every {input} of the undo must be in values."""
