@@ -17,7 +17,7 @@ from messages.compensation.present import begins_in_s, failed_at, heading_of, se
 from messages.compensation.proposal import ProposedRow
 from messages.compensation.queries import Line, steps_of
 from messages.compensation.states import STATES, STEP_STATES, UNDONE
-from messages.compensation.steps import is_overdue, next_step, plain_title, undo_words
+from messages.compensation.steps import is_overdue, next_step, owner_of, plain_title, undo_words
 from messages.models import Compensation, CompensationStep
 
 VERBS = ("start", "undo", "approve", "refuse", "pause", "resume", "stop", "look-again")
@@ -71,7 +71,7 @@ class ListedCompensationOut(serializers.Serializer[Any]):
     state_at = serializers.DateTimeField(source="run.state_at")
     state_by = serializers.CharField(source="run.state_by")
     why = serializers.SerializerMethodField(help_text="It is in this state, in words.")
-    owner = serializers.CharField(help_text="Who has the next step.")
+    owner = serializers.CharField(help_text="Who has the next step; empty: it has ended.")
     next_step = serializers.CharField(help_text="What a person does next, in words.")
     undone = serializers.IntegerField(help_text="Steps that are undone, of all its `steps`.")
     steps = serializers.IntegerField(source="total")
@@ -244,7 +244,14 @@ class _Whole:
 def _whole(run: Compensation, steps: Sequence[CompensationStep], *, by: Actor, now: Any) -> Any:
     words = sentence_of(run, steps, failed_at(run)[0])
     undone = sum(step.state in UNDONE for step in steps)
-    line = Line(run=run, undone=undone, total=len(steps), since=run.state_at, owner=run.created_by, next_step=next_step(run, steps, now=now))  # fmt: skip
+    line = Line(
+        run=run,
+        undone=undone,
+        total=len(steps),
+        since=run.state_at,
+        owner=owner_of(run, steps, now=now),
+        next_step=next_step(run, steps, now=now),
+    )
     own = f"/api/v1/compensations/{run.reference}"
     actions = offered_to(by, run, now=now)
     return _Whole(

@@ -24,7 +24,10 @@ class CannotFill(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What undoes one step. destination: "POST /refunds/4711" for http; body b"" for none. instructions: of a task."""
+    """What undoes one step. destination: "POST /refunds/4711" for http; body b"" for none. instructions: of a task.
+
+    flows  ids of those that its values come from: whoever may not read payloads of each does not read it.
+    """
 
     title: str
     kind: str
@@ -35,6 +38,7 @@ class Action:
     body: bytes = b""
     instructions: str = ""
     values: Mapping[str, str] = field(default_factory=dict)  # as texts, for people
+    flows: tuple[int, ...] = ()
 
 
 def filled(undo: Undo, values: Mapping[str, Any]) -> Action:

@@ -29,6 +29,7 @@ class Happened:
     owner: object
     trace_id: UUID | None = None
     payload_on: Any = None
+    flow_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

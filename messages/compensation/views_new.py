@@ -24,7 +24,14 @@ from messages.compensation.books import newest_book, read_book
 from messages.compensation.journey import Target
 from messages.compensation.present import book_url
 from messages.compensation.proposal import proposal_of
-from messages.compensation.proposing import AlreadyOpen, flow_of, propose, target_of_letter, target_of_message
+from messages.compensation.proposing import (
+    AlreadyOpen,
+    check_waits,
+    flow_of,
+    propose,
+    target_of_letter,
+    target_of_message,
+)
 from messages.compensation.queries import compensations_of, find_proposed
 from messages.compensation.states import ENDED
 from messages.journeys.views_links import in_its_environment
@@ -138,6 +145,7 @@ def _open(actor: Actor, environment: Environment, target: Target) -> Compensatio
 
 def _shown(actor: Actor, flow: Flow, version: CompensationBook, wanted: Wanted) -> dict[str, Any]:
     try:
+        check_waits(wanted.target)
         rows = proposal_of(actor, flow, read_book(version), wanted.target)
     except ConsoleError as refusal:
         return {"problem": str(refusal)}

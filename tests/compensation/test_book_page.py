@@ -90,7 +90,10 @@ def test_an_ended_book_proposes_nothing_and_its_versions_stay(letter):
     page = client("ada", Role.ADMINISTRATOR)
     page.post(address(letter), {"content": BOOK, "reason": "one", "base": "0"})
     assert page.post(address(letter) + "end/", {"reason": ""}).status_code == 422
-    page.post(address(letter) + "end/", {"reason": "the shop is sold"})
+    assert 'name="base" value="1"' in text_of(page.get(address(letter)))
+    stale = page.post(address(letter) + "end/", {"reason": "of another version", "base": "0"})
+    assert (stale.status_code, "Version 1 was saved since" in text_of(stale).replace("version 1", "Version 1")) == (422, True)  # fmt: skip
+    page.post(address(letter) + "end/", {"reason": "the shop is sold", "base": "1"})
     assert newest_book(letter.flow) is None
     assert "ended the book" in text_of(page.get(address(letter)))
     assert "payment taken" in text_of(page.get(address(letter) + "?version=1"))
