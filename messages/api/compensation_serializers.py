@@ -146,7 +146,10 @@ class LateOut(serializers.Serializer[Any]):
     step = serializers.CharField()
     event = serializers.CharField()
     at = serializers.CharField()
-    answer = serializers.CharField(help_text="Empty: nobody has said yet whether it is undone too.")
+    title = serializers.CharField()
+    answer = serializers.CharField(help_text="add, leave; empty: nobody has said yet whether it is undone too.")
+    by = serializers.CharField(required=False)
+    reason = serializers.CharField(required=False)
 
 
 class CompensationApprovalOut(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ from console.core.errors import Invalid
 from console.identity.actor import Actor
 from messages.compensation import services
 from messages.compensation.access import can_compensate
+from messages.compensation.late import answer_late
 from messages.compensation.services import UNDO_S
 from messages.compensation.states import ENDED, STEP_TRANSITIONS
 from messages.models import Compensation, CompensationStep
@@ -169,14 +170,7 @@ def step_actions(run: Compensation, step: CompensationStep) -> list[str]:
 # late events ---------------------------------------------------------------------------------------------------------
 
 
-def can_answer() -> bool:
-    """Whether this version can answer late events."""
-    return hasattr(services, "answer_late")
-
-
 def answer(run: Compensation, by: Actor, *, index: int, add: bool, reason: str) -> str:
-    """Add what was seen to happen meanwhile as a step, or leave it with a reason. Raises CompensationState and what services raise."""
-    if not can_answer() or not 0 <= index < len(run.late):
-        raise services.CompensationState(f"{run.reference} has no event of this number that waits for an answer")
-    services.answer_late(run, index, add=add, by=by, reason=reason)  # type: ignore[attr-defined, unused-ignore]
+    """Add what was seen to happen meanwhile as a step, or leave it with a reason. Raises what answer_late raises."""
+    answer_late(run, index, add=add, by=by, reason=reason)
     return "It is a step now, and undone in its turn." if add else "It is left as it is, with your reason."

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from messages.compensation.acting import step_actions
 from messages.compensation.actions import ShownAction
+from messages.compensation.proposing import target_after
 from messages.compensation.states import ENDED, STEP_OVER, UNDONE
 from messages.compensation.steps import is_overdue, late_title, plain_title, undo_words
 from messages.models import Compensation, CompensationStep
@@ -222,11 +223,16 @@ def late_of(run: Compensation) -> list[Late]:
             title=late_title(run, one),
             at=_moment(str(one.get("at", ""))),
             url=event_url(run, one.get("event") or None),
-            answer=str(one.get("answer", "")),
+            answer=_answer_words(one),
         )
         for index, one in enumerate(run.late)
         if isinstance(one, dict)
     ]
+
+
+def _answer_words(one: dict[str, str]) -> str:
+    said = {"add": "added as a step", "leave": "left as it is"}.get(one.get("answer", ""))
+    return f"{said} by {one.get('by', '')}: {one.get('reason', '')}" if said else ""
 
 
 def _moment(text: str) -> datetime | None:
@@ -235,6 +241,13 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo else None
+
+
+def again_url(run: Compensation) -> str:
+    """Return where another compensation of the same message is proposed, for what completed after this one had ended."""
+    target = target_after(run)
+    owner = f"letter={target.letter.pk}" if target.letter else f"message={target.message.id}" if target.message else ""
+    return f"{reverse('compensation-new')}?{owner}"
 
 
 def book_url(flow_id: int) -> str:

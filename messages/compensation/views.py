@@ -19,9 +19,10 @@ from console.core.render import render_part, wants_part
 from console.identity.pages import PageRequest, page
 from messages.catalog.views import seen
 from messages.compensation.access import can_compensate, can_read_actions, get_visible_compensation, get_visible_step
-from messages.compensation.acting import ACTIONS, AFTER, AFTER_STEP, STEP_ACTIONS, answer, can_answer, offered_to
+from messages.compensation.acting import ACTIONS, AFTER, AFTER_STEP, STEP_ACTIONS, answer, offered_to
 from messages.compensation.actions import shown_actions
 from messages.compensation.present import (
+    again_url,
     already_of,
     begins_in_s,
     book_url,
@@ -101,7 +102,8 @@ def now_context(request: PageRequest, found: Compensation) -> dict[str, Any]:
         "failed_system": system or found.flow.name,
         "why_failed": why_failed or "it failed for good",
         "late": late_of(found),
-        "can_answer": can_answer() and may_act,
+        "can_answer": may_act,
+        "again_url": again_url(found),
         "next_step": next_step(found, steps, now=moment),
         "begun": found.state in BEGUN,
         "ended": found.state in ENDED,

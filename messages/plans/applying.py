@@ -220,7 +220,16 @@ def _by_jq(program: str, body: bytes, runner: Runner) -> bytes:
     if deeper_than(MOST_DEPTH + 1, made):
         raise _NotThis(f"what it makes is nested deeper than {MOST_DEPTH} levels")
     after = _with_digits(_tree_of_jq(made)[0], _digits_of(before))
-    return body if after == before else _written(after)
+    return body if _by_value(after) == _by_value(before) else _written(after)
+
+
+def _by_value(tree: Any) -> Any:
+    """Return the tree for comparing: 0 and 0.0 are one number, which no true is equal to."""
+    if isinstance(tree, dict):
+        return {name: _by_value(one) for name, one in tree.items()}
+    if isinstance(tree, list):
+        return [_by_value(one) for one in tree]
+    return ("number", Decimal(bytes(tree).decode())) if isinstance(tree, msgspec.Raw) else tree
 
 
 def _tree_of_jq(made: bytes) -> Any:

@@ -63,7 +63,7 @@ class ListReader:
     def _split(self, chunks: Iterable[bytes]) -> Iterator[bytes | None]:
         """Yield lines without their end, None for one that is too long: its rest is skipped, not kept."""
         rest, skipping = b"", False
-        for part in _with_one_line_end(chunks):
+        for part in _with_one_line_end(_begun_whole(chunks)):
             chunk = part if self._bytes else self._without_mark(part)
             self._bytes += len(chunk)
             if self._bytes > MOST_BYTES:
@@ -147,6 +147,17 @@ class ListReader:
         if len(self.bad) < BAD_KEPT:
             self.bad.append({"line": self._number, "why": why})
         return None
+
+
+def _begun_whole(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks, the first one with what a mark of the encoding may be, however small they come."""
+    begin, left = b"", iter(chunks)
+    for chunk in left:
+        begin += chunk
+        if len(begin) >= len(codecs.BOM_UTF8):
+            break
+    yield begin
+    yield from left
 
 
 def _with_one_line_end(chunks: Iterable[bytes]) -> Iterator[bytes]:

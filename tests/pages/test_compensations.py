@@ -18,6 +18,7 @@ from messages.compensation.services import skip_step, start
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Compensation, CompensationStep, Connection, Flow
 from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
+from tests.compensation.runs import begun, passes, told
 from tests.factories import ROOT, environment, person
 from tests.pages.people import signed_in, text_of
 
@@ -177,14 +178,43 @@ def test_what_was_undone_before_and_what_came_late_are_said(line):
     client = signed_in("ops", Role.OPERATOR)
     assert "already undone: see the event" in text_of(client.get(of(run)))
 
-    late = [{"step": "mail", "event": str(run.steps.get().event_id), "at": "2026-11-26T10:44:00Z", "answer": ""}]
+    late = [{"step": "mail", "title": "confirmation mailed", "event": str(run.steps.get().event_id), "at": "2026-11-26T10:44:00Z", "answer": ""}]  # fmt: skip
     Compensation.objects.filter(pk=run.pk).update(late=late)
     page = text_of(client.get(of(run)))
     assert "A new event arrived while this waits: confirmation mailed" in page
     assert run.reference in text_of(client.get("/compensations/"))
-    Compensation.objects.filter(pk=run.pk).update(late=[late[0] | {"answer": "a mail harms nobody"}])
-    assert "Came meanwhile confirmation mailed: a mail harms nobody" in text_of(client.get(of(run)))
+    Compensation.objects.filter(pk=run.pk).update(
+        late=[late[0] | {"answer": "leave", "by": "ada", "reason": "a mail harms nobody"}]
+    )
+    assert "Came meanwhile confirmation mailed: left as it is by ada: a mail harms nobody" in text_of(
+        client.get(of(run))
+    )
     assert run.reference not in text_of(client.get("/compensations/"))
+
+
+def with_late_stock() -> Compensation:
+    """A compensation that waits for its refund's proof, while stock tells of a reservation that nobody knew."""
+    run = begun("payment")
+    work_on(run.pk)
+    told(run, "stock", "reservations", message_id=f"late-{run.pk}")
+    passes(run, 60)
+    work_on(run.pk)
+    return run
+
+
+def test_what_came_late_is_added_or_left_by_a_press(line):
+    left, added, client = with_late_stock(), with_late_stock(), signed_in("ops", Role.OPERATOR)
+    page = text_of(client.get(of(left)))
+    assert "It is not among what is undone" in page
+    assert "Add it as a step" in page
+    assert client.post(f"{of(left)}late/0/leave/", {"reason": ""}).status_code == 422
+    assert client.post(f"{of(left)}late/7/leave/", {"reason": "x"}).status_code == 422
+
+    client.post(f"{of(left)}late/0/leave/", {"reason": "the customer keeps it"})
+    assert "left as it is by ops: the customer keeps it" in text_of(client.get(of(left)))
+    client.post(f"{of(added)}late/0/add/", {"reason": "it must go back too"})
+    assert added.steps.filter(name="stock").count() == 1
+    assert signed_in("vic", Role.VIEWER).post(f"{of(added)}late/0/add/", {"reason": "x"}).status_code == 403
 
 
 # what it sends -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from messages.payloads.seal import Content
@@ -243,6 +243,7 @@ def test_whatever_is_given_is_applied_or_refused_in_words(
         assert str(refused)  # noqa: PT017  some are refused and some are not
 
 
+@example([0, 0.0])
 @given(some.dictionaries(some.text(), Json) | some.lists(Json))
 def test_edits_that_change_nothing_leave_every_byte(runner: Runner, document: Any):
     content = Content(json.dumps(document, indent=1).encode())

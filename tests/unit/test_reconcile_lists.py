@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from console.core.errors import Invalid
@@ -99,6 +99,8 @@ def test_a_list_that_is_too_large_is_refused_in_bounded_memory(monkeypatch: pyte
         list(ListReader(key_name="order_no").read(endless))
 
 
+@example(data=b"\xef\xbb\xbf", size=1)
+@example(data=b"\xef\xbb\xbfa\nb", size=2)
 @given(data=st.binary(max_size=300), size=st.integers(1, 50))
 def test_no_bytes_break_it_and_every_line_is_a_key_blank_bad_or_the_header(data: bytes, size: int):
     try:
