@@ -17,7 +17,7 @@ from messages.compensation.present import begins_in_s, failed_at, heading_of, se
 from messages.compensation.proposal import ProposedRow
 from messages.compensation.queries import Line, steps_of
 from messages.compensation.states import STATES, STEP_STATES, UNDONE
-from messages.compensation.steps import is_overdue, next_step, owner_of, plain_title, undo_words
+from messages.compensation.steps import is_overdue, next_step, owner_of, undo_words
 from messages.models import Compensation, CompensationStep
 
 VERBS = ("start", "undo", "approve", "refuse", "pause", "resume", "stop", "look-again")
@@ -70,7 +70,7 @@ class ListedCompensationOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=list(STATES), source="run.state")
     state_at = serializers.DateTimeField(source="run.state_at")
     state_by = serializers.CharField(source="run.state_by")
-    why = serializers.SerializerMethodField(help_text="It is in this state, in words.")
+    why = serializers.CharField(source="run.why", help_text="It is in this state, in words.")
     owner = serializers.CharField(help_text="Who has the next step; empty: it has ended.")
     next_step = serializers.CharField(help_text="What a person does next, in words.")
     undone = serializers.IntegerField(help_text="Steps that are undone, of all its `steps`.")
@@ -79,9 +79,6 @@ class ListedCompensationOut(serializers.Serializer[Any]):
     ticket = serializers.CharField(source="run.ticket")
     created_by = serializers.CharField(source="run.created_by")
     created_at = serializers.DateTimeField(source="run.created_at")
-
-    def get_why(self, line: Line) -> str:
-        return plain_title(line.run.why)
 
     def get_subject(self, line: Line) -> str:
         return heading_of(line.run)

@@ -28,6 +28,7 @@ from messages.compensation.sending import send_step
 from messages.compensation.services import close_target, is_taken, move, move_step, release_letter, who_has
 from messages.compensation.settling import LEASE_S, settle
 from messages.compensation.states import BEGUN, end_of
+from messages.compensation.steps import plain_title, undo_words
 from messages.compensation.turns import Standing, Turn, whose_turn
 from messages.models import Compensation, CompensationStep
 from messages.plans.stops import why_flow_stopped
@@ -171,7 +172,7 @@ def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: di
     if turn.kind == "go" and is_taken(steps[turn.at]):
         return ""
     settled = [step for step in steps if step.state in ("done", "sent")]
-    return f"“{settled[-1].undo_title}”: {settled[-1].detail}"[:1000] if settled else "no step needs a person any more"
+    return f"“{undo_words(settled[-1])}”: {settled[-1].detail}"[:1000] if settled else "no step needs a person any more"
 
 
 def _is_overdue(step: CompensationStep, undos: dict[str, Undo]) -> bool:
@@ -211,7 +212,7 @@ def _claimed(
             )  # fmt: skip
     except IntegrityError:  # another compensation has, or had, a step of this key
         move(
-            run, "stick", by=SYSTEM, why=f"“{step.undo_title}”: {who_has(step)} may have undone it, or has: look there"
+            run, "stick", by=SYSTEM, why=f"“{undo_words(step)}”: {who_has(step)} may have undone it, or has: look there"
         )
         return None
     waits.until = lease_until
@@ -227,16 +228,16 @@ def _held_until(step: CompensationStep, now: datetime) -> datetime | None:
 
 def _why_stuck(step: CompensationStep) -> str:
     words = {
-        "sent": f"{step.system} has not proved “{step.undo_title}” in time",
-        "unknown": f"“{step.undo_title}” may or may not have been done: {step.detail}",
+        "sent": f"{step.system} has not proved “{undo_words(step)}” in time",
+        "unknown": f"“{undo_words(step)}” may or may not have been done: {step.detail}",
     }
-    return words.get(step.state, f"“{step.undo_title}” failed: {step.detail}")[:1000]
+    return words.get(step.state, f"“{undo_words(step)}” failed: {step.detail}")[:1000]
 
 
 def _end(run: Compensation, steps: Sequence[CompensationStep], *, too_large: bool) -> None:
     """End it, unless something completed late of which nobody has said what becomes of it."""
     if late := unanswered(run):
-        titles = ", ".join(one["title"] for one in late)
+        titles = ", ".join(plain_title(one["title"]) for one in late)
         move(run, "stick", by=SYSTEM, why=f"{titles}: that completed since the start. Say whether it is undone too")
         return
     happening = end_of((step.state for step in steps), left=any(one["answer"] == "leave" for one in run.late))

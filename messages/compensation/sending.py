@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, connection
 from messages.compensation.book import Undo
 from messages.compensation.fill import Action
 from messages.compensation.sealed import opened_action
+from messages.compensation.steps import undo_words
 from messages.connectors.base import Header, Outgoing, Published
 from messages.connectors.context import make_traceparent
 from messages.ingest.identity import span_event_id
@@ -179,7 +180,7 @@ def _record_send(run: Compensation, step: CompensationStep) -> None:
         system="waybill",
         operation=2,
         outcome=1,
-        name=f"undo: {step.undo_title}"[:200],
+        name=f"undo: {undo_words(step)}"[:200],
         destination=run.destination or None,
         message_id=run.message_id or None,
         message_uid=run.message_uid.bytes if run.message_uid else None,
