@@ -8,7 +8,7 @@ steps:
     title: payment taken
     happened: {{system: payment, destination: {PAYMENTS}}}
     undo:
-      title: refund {{amount}} of order {{order}}
+      title: refund {{amount}} of {{order}}
       connection: {CONNECTION}
       message: {{destination: {REFUNDS}}}
       headers: {{message-id: "{{idempotency_key}}", order_no: "{{order}}"}}
@@ -24,7 +24,7 @@ steps:
     title: articles reserved
     happened: {{system: stock, destination: {RESERVATIONS}}}
     undo:
-      title: release the articles of order {{order}}
+      title: release the articles of {{order}}
       connection: {CONNECTION}
       message: {{destination: {RELEASES}}}
       headers: {{message-id: "{{idempotency_key}}", order_no: "{{order}}"}}

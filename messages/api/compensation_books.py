@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from console.core.errors import Invalid
 from messages.access import get_visible_flow
 from messages.api.base import Problem, Reason, View, number_or_404, validated
+from messages.api.compensation_serializers import WouldUndoOut
 from messages.api.views import PROBLEMS
 from messages.compensation.access import get_visible_book
 from messages.compensation.book import Book, book_of, export_book, parse_book
 from messages.compensation.books import end_book, read_book, save_book
-from messages.compensation.proposing import Proposed
 from messages.compensation.trying import Trial, try_book, versions_of
 from messages.models import CompensationBook
 
@@ -70,46 +70,10 @@ class BookTrialIn(BookContentIn):
     )  # fmt: skip
 
 
-class ActionOut(serializers.Serializer[Any]):
-    """Exactly what is sent, or what a person is asked to do. Only for who may read payloads."""
-
-    title = serializers.CharField()
-    kind = serializers.ChoiceField(choices=["http", "message", "manual"])
-    connection = serializers.CharField()
-    destination = serializers.CharField()
-    headers = serializers.SerializerMethodField()
-    content_type = serializers.CharField()
-    body = serializers.CharField(source="shown_body")
-    instructions = serializers.CharField()
-
-    def get_headers(self, action: Any) -> dict[str, str]:
-        return dict(action.headers)
-
-
-class ProposedOut(serializers.Serializer[Any]):
-    """A step that completed, and what would undo it."""
-
-    step = serializers.CharField(source="completed.step.name")
-    title = serializers.CharField(source="completed.step.title")
-    system = serializers.CharField(source="completed.proof.system")
-    event = serializers.UUIDField(source="completed.proof.id")
-    happened_at = serializers.DateTimeField(source="completed.proof.at")
-    undone_already = serializers.BooleanField(source="settled")
-    by = serializers.CharField(help_text="The compensation that undid it, or may have.")
-    irreversible = serializers.CharField(source="completed.step.irreversible")
-    problem = serializers.CharField(help_text="Why it cannot be sent as it stands.")
-    idempotency_key = serializers.UUIDField(source="key")
-    action = serializers.SerializerMethodField()
-
-    def get_action(self, one: Proposed) -> dict[str, Any] | None:
-        shows = self.context.get("shows_values", False)
-        return dict(ActionOut(one.action).data) if shows and one.action else None
-
-
 class TrialOut(serializers.Serializer[Any]):
     dead_letter = serializers.SerializerMethodField()
     message = serializers.SerializerMethodField()
-    steps = serializers.SerializerMethodField(help_text="In the order of undoing.")
+    steps = WouldUndoOut(many=True, source="rows", help_text="In the order of undoing.")
     not_completed = serializers.ListField(child=serializers.CharField(), help_text="Titles of the other steps.")
 
     def get_dead_letter(self, trial: Trial) -> str | None:
@@ -117,9 +81,6 @@ class TrialOut(serializers.Serializer[Any]):
 
     def get_message(self, trial: Trial) -> str | None:
         return str(trial.target.message.id) if trial.target.message else None
-
-    def get_steps(self, trial: Trial) -> Any:
-        return ProposedOut(trial.proposed, many=True, context={"shows_values": trial.shows_values}).data
 
 
 def _said(asked: dict[str, Any]) -> Book:

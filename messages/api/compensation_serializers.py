@@ -17,7 +17,7 @@ from messages.compensation.present import begins_in_s, failed_at, heading_of, se
 from messages.compensation.proposal import ProposedRow
 from messages.compensation.queries import Line, steps_of
 from messages.compensation.states import STATES, STEP_STATES, UNDONE
-from messages.compensation.steps import is_overdue, next_step, plain_title, undo_words
+from messages.compensation.steps import is_overdue, next_step, owner_of, undo_words
 from messages.models import Compensation, CompensationStep
 
 VERBS = ("start", "undo", "approve", "refuse", "pause", "resume", "stop", "look-again")
@@ -70,8 +70,8 @@ class ListedCompensationOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=list(STATES), source="run.state")
     state_at = serializers.DateTimeField(source="run.state_at")
     state_by = serializers.CharField(source="run.state_by")
-    why = serializers.SerializerMethodField(help_text="It is in this state, in words.")
-    owner = serializers.CharField(help_text="Who has the next step.")
+    why = serializers.CharField(source="run.why", help_text="It is in this state, in words.")
+    owner = serializers.CharField(help_text="Who has the next step; empty: it has ended.")
     next_step = serializers.CharField(help_text="What a person does next, in words.")
     undone = serializers.IntegerField(help_text="Steps that are undone, of all its `steps`.")
     steps = serializers.IntegerField(source="total")
@@ -79,9 +79,6 @@ class ListedCompensationOut(serializers.Serializer[Any]):
     ticket = serializers.CharField(source="run.ticket")
     created_by = serializers.CharField(source="run.created_by")
     created_at = serializers.DateTimeField(source="run.created_at")
-
-    def get_why(self, line: Line) -> str:
-        return plain_title(line.run.why)
 
     def get_subject(self, line: Line) -> str:
         return heading_of(line.run)
@@ -186,7 +183,8 @@ class WouldUndoOut(serializers.Serializer[Any]):
     undo = serializers.CharField()
     state = serializers.SerializerMethodField()
     problem = serializers.CharField(source="one.problem")
-    by = serializers.CharField(source="one.by")
+    by = serializers.CharField(source="one.by", help_text="The compensation that undid it, or may have.")
+    idempotency_key = serializers.UUIDField(source="one.key")
     action = ActionOut(source="sends", allow_null=True)
 
     def get_state(self, row: ProposedRow) -> str:
@@ -246,7 +244,14 @@ class _Whole:
 def _whole(run: Compensation, steps: Sequence[CompensationStep], *, by: Actor, now: Any) -> Any:
     words = sentence_of(run, steps, failed_at(run)[0])
     undone = sum(step.state in UNDONE for step in steps)
-    line = Line(run=run, undone=undone, total=len(steps), since=run.state_at, owner=run.created_by, next_step=next_step(run, steps, now=now))  # fmt: skip
+    line = Line(
+        run=run,
+        undone=undone,
+        total=len(steps),
+        since=run.state_at,
+        owner=owner_of(run, steps, now=now),
+        next_step=next_step(run, steps, now=now),
+    )
     own = f"/api/v1/compensations/{run.reference}"
     actions = offered_to(by, run, now=now)
     return _Whole(

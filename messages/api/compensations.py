@@ -41,10 +41,10 @@ from messages.compensation.access import (
 )
 from messages.compensation.acting import answer
 from messages.compensation.actions import shown_actions
-from messages.compensation.books import newest_book
+from messages.compensation.books import newest_book, read_book
 from messages.compensation.journey import Target
 from messages.compensation.proposal import proposal_of
-from messages.compensation.proposing import NoBook, flow_of, propose, target_of_letter, target_of_message
+from messages.compensation.proposing import NoBook, check_waits, flow_of, propose, target_of_letter, target_of_message
 from messages.compensation.queries import CompensationFilter, find_compensations, find_tasks, steps_of
 from messages.compensation.states import STATES
 from messages.models import Compensation, CompensationStep
@@ -128,10 +128,11 @@ class Compensations(View):
     def _tried(self, target: Target) -> dict[str, Any]:
         flow = flow_of(target)
         check_can_compensate(self.actor, flow)
+        check_waits(target)
         version = newest_book(flow)
         if version is None:
             raise NoBook(f"{flow.name} has no compensation book")
-        rows = proposal_of(self.actor, flow, version, target)
+        rows = proposal_of(self.actor, flow, read_book(version), target)
         return dict(DryRunOut({"dry_run": True, "flow": flow.name, "book": version.version, "steps": rows}).data)
 
 

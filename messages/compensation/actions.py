@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from console.identity.actor import Actor
+from messages.access import readable_flows
 from messages.compensation.access import can_read_actions
 from messages.compensation.book import Undo
 from messages.compensation.books import read_book
@@ -50,7 +52,8 @@ def shown_actions(actor: Actor, run: Compensation, steps: Sequence[CompensationS
     if not sealed:
         return {}
     undos = {step.name: step.undo for step in read_book(run.book).steps}
-    found = {step.ordinal: _opened(run, step, undos.get(step.name)) for step in sealed}
+    readable = _Readable(actor)
+    found = {step.ordinal: _opened(run, step, undos.get(step.name), readable) for step in sealed}
     audit_read(actor, run.flow, run, run.pk)
     return found
 
@@ -61,15 +64,30 @@ def proposed_actions(actor: Actor, flow: Flow, owner: object, pk: object, found:
         return [None] * len(found)
     audit_read(actor, flow, owner, pk)
     rules = _rules(flow.environment_id)
-    return [_shown(one.action, one.completed.step.undo, rules) if one.action else None for one in found]
+    readable = _Readable(actor)
+    return [_shown(one.action, one.completed.step.undo, rules, readable) if one.action else None for one in found]
 
 
-def _opened(run: Compensation, step: CompensationStep, undo: Undo | None) -> ShownAction:
+class _Readable:
+    """The flows whose payloads somebody may read; asked for once, and only when something comes from a flow."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+
+    @cached_property
+    def flows(self) -> set[int]:
+        return set(readable_flows(self.actor).values_list("pk", flat=True))
+
+    def holds(self, action: Action) -> bool:
+        return not action.flows or self.flows.issuperset(action.flows)
+
+
+def _opened(run: Compensation, step: CompensationStep, undo: Undo | None, readable: _Readable) -> ShownAction:
     try:
         action = opened_action(step, run.environment_id)
     except PayloadUnreadable as error:
         return ShownAction(refusal=str(error))
-    return _shown(action, undo, _rules(run.environment_id))
+    return _shown(action, undo, _rules(run.environment_id), readable)
 
 
 def _rules(environment_id: int) -> Compiled | None:
@@ -77,7 +95,9 @@ def _rules(environment_id: int) -> Compiled | None:
     return rules_of(environment_id).masking.of_unknown_flow()
 
 
-def _shown(action: Action, undo: Undo | None, rules: Compiled | None) -> ShownAction:
+def _shown(action: Action, undo: Undo | None, rules: Compiled | None, readable: _Readable) -> ShownAction:
+    if not readable.holds(action):
+        return ShownAction(refusal="some of its values come from a flow whose payloads you may not read")
     if rules is None:
         return _as_shown(action)
     hidden = hidden_inputs(undo, rules) & action.values.keys() if undo else set()

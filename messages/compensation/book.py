@@ -5,14 +5,16 @@ It is written and kept as YAML or JSON of the shapes below; docs/compensation.md
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any, Literal
 
 import msgspec
 
 from console.core.errors import Invalid
-from console.core.yamltext import read_yaml, write_yaml
+from console.core.yamltext import MOST_DEEP, read_yaml, write_yaml
 from messages.masking.paths import BadExpression, parse_json_path, parse_xpath
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
@@ -20,6 +22,8 @@ PLACE = re.compile(r"\{([a-z0-9][a-z0-9_-]{0,62})\}", re.ASCII)
 MOST_STEPS, MOST_INPUTS, LONGEST_BODY = 50, 50, 64 * 1024
 MESSAGE = "message"  # an input's `from`: the message that failed
 KEY = "idempotency_key"  # may be written wherever an input may, and is none
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+UNKEPT = re.compile(r"[\x00\ud800-\udfff]")
 HTTP_PATH = re.compile(r"/\S*")
 
 
@@ -142,6 +146,7 @@ def parse_book(text: str) -> Book:
 
 def book_of(data: Any) -> Book:
     """Return the book of plain data; raises BadBook."""
+    _check_plain(data)
     try:
         book = msgspec.convert(data, Book)
     except msgspec.ValidationError as error:
@@ -160,6 +165,30 @@ def data_of(book: Book) -> dict[str, Any]:
 def export_book(book: Book) -> str:
     """Return the book as YAML; parse_book gives the same book back."""
     return write_yaml(data_of(book))
+
+
+def _check_plain(data: Any) -> None:
+    """Raise BadBook for what neither JSON nor the database keeps. Level by level, so that depth costs no stack."""
+    level, deep = [data], 0
+    while level:
+        if deep > MOST_DEEP:
+            raise BadBook("it is nested too deeply")
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below += [*one.keys(), *one.values()]
+                if not all(isinstance(name, str) for name in one):
+                    raise BadBook("every name in it is a text: put the one that is none in quotes")
+            elif isinstance(one, list):
+                below += one
+            elif isinstance(one, str):
+                if UNKEPT.search(one):
+                    raise BadBook("a text in it holds a character that is none: NUL, or half of a pair")
+            elif not isinstance(one, bool | int | NoneType) and not (isinstance(one, float) and math.isfinite(one)):
+                raise BadBook("it holds only texts, numbers, true, false, null, lists and objects")
+            elif isinstance(one, int) and not -(2**63) <= one < 2**64:
+                raise BadBook("a number in it has more than 64 bits: write it as a text")
+        level, deep = below, deep + 1
 
 
 def _check(book: Book) -> None:
@@ -209,6 +238,8 @@ def _wrong(undo: Undo) -> Iterator[tuple[str, bool]]:
     yield "name the connection over which it is undone", manual is None and not undo.connection.strip()
     yield "a path begins with / and holds no blanks", http is not None and not HTTP_PATH.fullmatch(http.path)
     yield "name the destination", message is not None and not message.destination.strip()
+    headers = [part for pair in undo.headers.items() for part in pair]
+    yield "a header has a name, and is one line", "" in undo.headers or any(CONTROL.search(part) for part in headers)
     yield "say in the instructions what to do", manual is not None and not manual.instructions.strip()
     yield "a task is due in 1 minute to 90 days", manual is not None and not 1 <= manual.due_minutes <= 129_600
     yield "timeout_s is 1 to 60", not 1 <= undo.timeout_s <= 60

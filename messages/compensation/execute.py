@@ -28,7 +28,7 @@ from messages.compensation.sending import send_step
 from messages.compensation.services import close_target, is_taken, move, move_step, release_letter, who_has
 from messages.compensation.settling import LEASE_S, settle
 from messages.compensation.states import BEGUN, end_of
-from messages.compensation.steps import undo_words
+from messages.compensation.steps import plain_title, undo_words
 from messages.compensation.turns import Standing, Turn, whose_turn
 from messages.models import Compensation, CompensationStep
 from messages.plans.stops import why_flow_stopped
@@ -237,7 +237,7 @@ def _why_stuck(step: CompensationStep) -> str:
 def _end(run: Compensation, steps: Sequence[CompensationStep], *, too_large: bool) -> None:
     """End it, unless something completed late of which nobody has said what becomes of it."""
     if late := unanswered(run):
-        titles = ", ".join(one["title"] for one in late)
+        titles = ", ".join(plain_title(one["title"]) for one in late)
         move(run, "stick", by=SYSTEM, why=f"{titles}: that completed since the start. Say whether it is undone too")
         return
     happening = end_of((step.state for step in steps), left=any(one["answer"] == "leave" for one in run.late))

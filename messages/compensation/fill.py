@@ -6,7 +6,6 @@ line breaks in a header or a destination.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +14,8 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from messages.compensation.book import PLACE, Undo
+from messages.compensation.book import CONTROL, PLACE, Undo
 from messages.compensation.inputs import Number
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class CannotFill(Exception):
@@ -27,7 +24,10 @@ class CannotFill(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What undoes one step. destination: "POST /refunds/4711" for http; body b"" for none. instructions: of a task."""
+    """What undoes one step. destination: "POST /refunds/4711" for http; body b"" for none. instructions: of a task.
+
+    flows  ids of those that its values come from: whoever may not read payloads of each does not read it.
+    """
 
     title: str
     kind: str
@@ -38,10 +38,7 @@ class Action:
     body: bytes = b""
     instructions: str = ""
     values: Mapping[str, str] = field(default_factory=dict)  # as texts, for people
-
-    @property
-    def shown_body(self) -> str:
-        return self.body.decode("utf-8", "replace")
+    flows: tuple[int, ...] = ()
 
 
 def filled(undo: Undo, values: Mapping[str, Any]) -> Action:

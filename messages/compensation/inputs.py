@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from messages.compensation.book import MESSAGE, Input
@@ -21,12 +22,16 @@ READ_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A step's event, or the message that failed, as inputs are read from it. body: None when none is stored; why in `no_body`."""
+    """A step's event, or the message that failed, as inputs are read from it. body: None when none is stored; why in `no_body`.
+
+    flow_id  of the flow whose body, keys and attributes these are.
+    """
 
     body: bytes | None
     keys: Mapping[str, str]
     attributes: Mapping[str, Any]
     no_body: str = "its body is not stored"
+    flow_id: int | None = None
 
 
 class Missing(Exception):
@@ -40,9 +45,10 @@ def read_inputs(inputs: Mapping[str, Input], own: Part, parts: Mapping[str, Part
     """
     values: dict[str, Any] = {}
     missing: list[str] = []
+    tree_of = lru_cache(maxsize=None)(_tree)  # each body is read once, however many inputs lead into it
     for name, one in inputs.items():
         try:
-            values[name] = _value(one, own, parts)
+            values[name] = _value(one, own, parts, tree_of)
         except Missing as error:
             if one.default is None:
                 missing.append(f"{name}: {error}")
@@ -51,7 +57,13 @@ def read_inputs(inputs: Mapping[str, Input], own: Part, parts: Mapping[str, Part
     return values, missing
 
 
-def _value(one: Input, own: Part, parts: Mapping[str, Part]) -> Any:
+def flows_of(inputs: Mapping[str, Input], own: Part, parts: Mapping[str, Part]) -> tuple[int, ...]:
+    """Return the ids of the flows that these inputs are read from."""
+    read = [parts.get(one.of) if one.of else own for one in inputs.values()]
+    return tuple(sorted({part.flow_id for part in read if part is not None and part.flow_id is not None}))
+
+
+def _value(one: Input, own: Part, parts: Mapping[str, Part], tree_of: Callable[[bytes, bool], Any]) -> Any:
     part = parts.get(one.of) if one.of else own
     if part is None:
         raise Missing(f"{one.of} did not complete" if one.of != MESSAGE else "the message that failed is not known")
@@ -61,15 +73,20 @@ def _value(one: Input, own: Part, parts: Mapping[str, Part]) -> Any:
         return _whole(_scalar(_there(part.attributes.get(one.attribute), f"there is no attribute {one.attribute}")))
     if part.body is None:
         raise Missing(part.no_body)
-    return _in_body(one, part.body)
+    return _in_body(one, part.body, tree_of)
 
 
-def _in_body(one: Input, body: bytes) -> Any:
+def _tree(body: bytes, is_json: bool) -> Any:
+    return read_json(body) if is_json else read_xml(body)
+
+
+def _in_body(one: Input, body: bytes, tree_of: Callable[[bytes, bool], Any]) -> Any:
     check = _clock()
     try:
+        tree = tree_of(body, bool(one.json))
         if one.json:
-            return _only(select_json(read_json(body), parse_json_path(one.json), check), one.json)
-        found = select_xml(read_xml(body), parse_xpath(one.xml), check)
+            return _only(select_json(tree, parse_json_path(one.json), check), one.json)
+        found = select_xml(tree, parse_xpath(one.xml), check)
         return _only(["".join(node.itertext()) if hasattr(node, "itertext") else node for node in found], one.xml)
     except Unreadable as error:
         raise Missing(f"its body cannot be read: {error}") from error

@@ -61,6 +61,7 @@ def _happened(event: Event, system: str) -> Happened:
         owner=event.message_uid or (event.trace_id, event.span_id),
         trace_id=event.trace_id,
         payload_on=event.payload_on,
+        flow_id=event.flow_id,
     )
 
 
@@ -105,18 +106,27 @@ def parts_of(
     own: dict[object, Part] = {}
     named: dict[str, Part] = {}
     for one in completed:
-        own[one.proof.id] = _part(contents.get(one.proof.id), one.proof.keys, one.proof.attributes)
+        own[one.proof.id] = _part(contents.get(one.proof.id), one.proof.keys, one.proof.attributes, one.proof.flow_id)
         named.setdefault(one.step.name, own[one.proof.id])
     if letter is not None:
-        named["message"] = _part(contents.get(letter.pk), letter.keys, {})
+        named["message"] = _part(contents.get(letter.pk), letter.keys, {}, letter.flow_id)
     elif target.message is not None:
-        named["message"] = _part(None, target.message.keys, {})
+        named["message"] = _part(None, target.message.keys, {}, target.message.flow_id)
     return own, named
 
 
 def _part(
-    content: Content | PayloadUnreadable | None, keys: Mapping[str, str], attributes: Mapping[str, object]
+    content: Content | PayloadUnreadable | None,
+    keys: Mapping[str, str],
+    attributes: Mapping[str, object],
+    flow_id: int | None,
 ) -> Part:
     if isinstance(content, Content):
-        return Part(body=content.body, keys=keys, attributes=attributes)
-    return Part(body=None, keys=keys, attributes=attributes, no_body=str(content or "its body is not stored"))
+        return Part(body=content.body, keys=keys, attributes=attributes, flow_id=flow_id)
+    return Part(
+        body=None,
+        keys=keys,
+        attributes=attributes,
+        no_body=str(content or "its body is not stored"),
+        flow_id=flow_id,
+    )

@@ -29,6 +29,7 @@ class Happened:
     owner: object
     trace_id: UUID | None = None
     payload_on: Any = None
+    flow_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ def is_match(match: Match, event: Happened) -> bool:
         event.outcome != ERROR
         and (not match.operation or OPERATION_WORDS.get(event.operation) == match.operation)
         and all(
-            not wanted or fnmatchcase(is_, wanted)
+            not wanted or fnmatchcase(is_, wanted.replace("[", "[[]"))
             for wanted, is_ in (
                 (match.system, event.system),
                 (match.destination, event.destination),

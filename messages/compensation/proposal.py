@@ -10,11 +10,11 @@ from django.urls import reverse
 
 from console.identity.actor import Actor
 from messages.compensation.actions import ShownAction, proposed_actions
-from messages.compensation.books import read_book
+from messages.compensation.book import Book
 from messages.compensation.journey import Target
 from messages.compensation.proposing import Proposed, preview
 from messages.compensation.steps import plain_title
-from messages.models import CompensationBook, Flow
+from messages.models import Flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,9 @@ class ProposedRow:
     irreversible: str
 
 
-def proposal_of(actor: Actor, flow: Flow, version: CompensationBook, target: Target) -> list[ProposedRow]:
-    """Return what would be undone, in the order of undoing. Raises TooLarge."""
-    found = preview(flow.environment, read_book(version), target)
+def proposal_of(actor: Actor, flow: Flow, book: Book, target: Target) -> list[ProposedRow]:
+    """Return what would be undone, in the order of undoing; what is sent for those who may read it, audited. Raises TooLarge."""
+    found = preview(flow.environment, book, target)
     owner = target.letter or target.message
     assert owner is not None
     sends = proposed_actions(actor, flow, owner, owner.pk if target.letter else getattr(owner, "id", None), found)

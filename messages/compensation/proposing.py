@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,12 +21,12 @@ from messages.compensation.book import KEY, Book, Undo
 from messages.compensation.books import newest_book, read_book
 from messages.compensation.checksum import SETTLED_BEFORE, checksum_of
 from messages.compensation.fill import Action, CannotFill, filled
-from messages.compensation.inputs import read_inputs
-from messages.compensation.journey import Target, events_of, parts_of
+from messages.compensation.inputs import flows_of, read_inputs
+from messages.compensation.journey import Target, TooLarge, events_of, parts_of
 from messages.compensation.matching import Completed, Happened, completed_steps, in_order_of_undoing
 from messages.compensation.sealed import digest_of, sealed_action
 from messages.compensation.states import ENDED, TOOK_EFFECT, UNDONE
-from messages.dead_letters.services import check_reason
+from messages.dead_letters.services import NotOpen, check_reason
 from messages.journeys.gather import any_of
 from messages.models import (
     Compensation,
@@ -38,6 +38,8 @@ from messages.models import (
     Flow,
     Message,
 )
+
+MOST_COMPLETED = 200  # as many as a journey has events that is looked through
 
 
 class NoBook(Conflict):
@@ -83,7 +85,7 @@ def key_of(environment_id: int, event: Happened, step: str) -> UUID:
 
 def preview(environment: Environment, book: Book, target: Target, *, of: int | None = None) -> list[Proposed]:
     """Return what the book would undo for this message, in that order. Raises TooLarge. of: the compensation whose own steps do not count."""
-    completed = in_order_of_undoing(completed_in(book, events_of(target)))
+    completed = in_order_of_undoing(_not_too_many(completed_in(book, events_of(target))))
     own, named = parts_of(environment.pk, completed, target)
     earlier = earlier_of([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
     names = {one.step.undo.connection for one in completed if one.step.undo}
@@ -114,6 +116,15 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
             )
         )
     return found
+
+
+def _not_too_many(completed: list[Completed]) -> list[Completed]:
+    if len(completed) > MOST_COMPLETED:
+        raise TooLarge(
+            f"its book finds {len(completed):,} completed steps in its journey, and {MOST_COMPLETED} are undone at once: "
+            "say more narrowly how they are recognised"
+        )
+    return completed
 
 
 def completed_in(book: Book, events: Sequence[Happened]) -> list[Completed]:
@@ -150,7 +161,7 @@ def _action(undo: Undo, key: UUID, own: Any, named: Any) -> tuple[Action | None,
     if missing:
         return None, "; ".join(missing)
     try:
-        return filled(undo, {**values, KEY: str(key)}), ""
+        return replace(filled(undo, {**values, KEY: str(key)}), flows=flows_of(undo.inputs, own, named)), ""
     except CannotFill as error:
         return None, str(error)
 
@@ -169,7 +180,7 @@ def propose(
     target: Target, *, by: Actor, reason: str, ticket: str = "", on_failure: str = "stop", uid: UUID | None = None,
     plan_id: int | None = None,
 ) -> Compensation:  # fmt: skip
-    """Freeze what would be undone for this message. Raises Forbidden, ReasonMissing, Invalid, NoBook, NothingToUndo, TooLarge, AlreadyOpen.
+    """Freeze what would be undone for this message. Raises Forbidden, ReasonMissing, Invalid, NotOpen, NoBook, NothingToUndo, TooLarge, AlreadyOpen.
 
     uid, plan_id  of the plan's item that it is.
     """
@@ -178,6 +189,7 @@ def propose(
     reason = check_reason(reason)
     if on_failure not in Compensation.OnFailure.values:
         raise Invalid("when a step fails: stop, or continue")
+    check_waits(target)
     version = newest_book(flow)
     if version is None:
         raise NoBook(f"{flow.name} has no compensation book")
@@ -201,6 +213,18 @@ def propose(
         details={"checksum": run.checksum, "book": version.version, "steps": len(found)},
     )  # fmt: skip
     return run
+
+
+def check_waits(target: Target) -> None:
+    """Raise NotOpen when the dead letter was replayed, discarded, or processed since: what was compensated may be again, of what came late."""
+    letter = target.letter
+    if letter is None or letter.state in (DeadLetter.State.OPEN, DeadLetter.State.COMPENSATING):
+        return
+    if letter.state == DeadLetter.State.REPLAYING:
+        raise NotOpen("a replay of its dead letter is under way: wait for what becomes of it")
+    if letter.resolution != DeadLetter.Resolution.COMPENSATED:
+        words = (letter.resolution or "").replace("_", " ")
+        raise NotOpen(f"its dead letter is closed, {words}: nothing of it waits")
 
 
 def flow_of(target: Target) -> Flow:
@@ -337,7 +361,7 @@ def target_of_letter(letter: DeadLetter) -> Target:
 
 
 def target_of_message(message: Message) -> Target:
-    """Return a message with the dead letter that waits of it, else its latest one."""
+    """Return a message with the dead letter of it that waits, the latest one, when one does."""
     letters = DeadLetter.objects.select_related("flow__environment", "flow__team").filter(message_uid=message.id)
     waiting = letters.filter(state__in=DeadLetter.WAITING).order_by("-pk").first()
     return Target(message=message, letter=waiting)

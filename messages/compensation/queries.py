@@ -18,7 +18,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.compensation.access import number_of, visible_compensations
 from messages.compensation.states import BEGUN, ENDED, NEEDS_A_PERSON, STATES
-from messages.compensation.steps import next_step, owner_of, plain_title
+from messages.compensation.steps import next_step, owner_of
 from messages.models import Compensation, CompensationStep, Event
 
 SHOWN = ("needs", "open", "all")
@@ -237,7 +237,7 @@ def stuck_compensations(now: datetime) -> list[StuckCompensation]:
             flow_id=run.flow_id,
             environment_id=run.environment_id,
             age=max(timedelta(0), now - run.since),
-            why=plain_title(run.why) if run.state == "stuck" and run.why else line.next_step,
+            why=run.why if run.state == "stuck" and run.why else line.next_step,
         )
         for run, line in zip(runs, lines, strict=True)
     ]

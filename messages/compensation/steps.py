@@ -87,6 +87,8 @@ def _what_stays(run: Compensation, steps: Sequence[CompensationStep]) -> str:
 
 
 def owner_of(run: Compensation, steps: Sequence[CompensationStep], *, now: datetime) -> str:
-    """Return who has the next step: the assignee of the step in question, else who proposed it."""
+    """Return who has the next step: the assignee of the step in question, else who proposed it; "" when it has ended."""
+    if run.state in ENDED:
+        return ""
     step = step_in_question(steps, now=now) if run.state in BEGUN else None
     return (step.assignee if step else "") or run.created_by

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from console.audit.models import AuditEntry
-from console.audit.services import record_audit
 from console.core.errors import NotFound
 from console.identity.actor import Actor
 from messages.access import visible_dead_letters, visible_messages
-from messages.compensation.access import can_read_actions, check_can_change_book
+from messages.compensation.access import check_can_change_book
 from messages.compensation.book import Book
 from messages.compensation.journey import Target
-from messages.compensation.proposing import Proposed, preview, target_of_letter, target_of_message
+from messages.compensation.proposal import ProposedRow, proposal_of
+from messages.compensation.proposing import target_of_letter, target_of_message
+from messages.compensation.steps import plain_title
 from messages.journeys.queries import messages_with_id
 from messages.models import CompensationBook, DeadLetter, Flow
-
-AUDITED_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What a book would do about one message.
-
-    proposed  in the order of undoing, what is settled too.   not_completed  titles of its steps that did not happen.
-    shows_values  the reader may see what is sent.
-    """
+    """What a book would do about one message: rows in the order of undoing, and the titles of its steps that did not happen."""
 
     target: Target
-    proposed: list[Proposed]
+    rows: list[ProposedRow]
     not_completed: list[str]
-    shows_values: bool
 
 
 def try_book(flow: Flow, book: Book, on: str, *, by: Actor) -> Trial:
@@ -42,16 +34,12 @@ def try_book(flow: Flow, book: Book, on: str, *, by: Actor) -> Trial:
     """
     check_can_change_book(by, flow)
     target = find_target(flow, on, by=by)
-    proposed = preview(flow.environment, book, target)
-    shows = can_read_actions(by, flow)
-    if shows:
-        _audit_once(flow, target, by=by)
-    completed = {one.completed.step.name for one in proposed}
+    rows = proposal_of(by, flow, book, target)
+    completed = {row.one.completed.step.name for row in rows}
     return Trial(
         target=target,
-        proposed=proposed,
-        not_completed=[step.title for step in book.steps if step.name not in completed],
-        shows_values=shows,
+        rows=rows,
+        not_completed=[plain_title(step.title) for step in book.steps if step.name not in completed],
     )
 
 
@@ -89,20 +77,6 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _audit_once(flow: Flow, target: Target, *, by: Actor) -> None:
-    """Record that values of a journey's bodies were shown; once an hour for each message, as with payloads."""
-    owner = target.letter or target.message
-    assert owner is not None
-    pk = str(owner.pk if target.letter else owner.id)
-    since = datetime.now(UTC) - AUDITED_EVERY
-    if not AuditEntry.objects.filter(
-        object_id=pk, action="compensation_book.tried", actor=by.name, at__gte=since
-    ).exists():
-        record_audit(
-            by, "compensation_book.tried", owner, environment=flow.environment, team_id=flow.team_id, object_id=pk
-        )
 
 
 def versions_of(flow: Flow) -> list[CompensationBook]:

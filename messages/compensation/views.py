@@ -36,7 +36,7 @@ from messages.compensation.present import (
 )
 from messages.compensation.queries import events_with_bodies, steps_of
 from messages.compensation.states import BEGUN, ENDED, UNDONE, WORDS
-from messages.compensation.steps import next_step, plain_title
+from messages.compensation.steps import next_step
 from messages.journeys.views_links import in_its_environment
 from messages.models import Compensation
 from messages.plans.stops import why_flow_stopped
@@ -72,7 +72,7 @@ def whole_context(request: PageRequest, found: Compensation) -> dict[str, Any]:
     return {
         **now_context(request, found),
         "book_url": book_url(found.flow_id),
-        "history": [(entry, plain_title(entry.reason)) for entry in history],
+        "history": history,
     }
 
 
@@ -94,7 +94,7 @@ def now_context(request: PageRequest, found: Compensation) -> dict[str, Any]:
         "run": found,
         "heading": heading_of(found),
         "chip_text": chip_text(found, undone, len(steps), now=moment),
-        "why": plain_title(found.why),
+        "why": found.why,
         "state_words": WORDS[found.state],
         "verdict": sentence_of(found, steps, system),
         "rows": rows,

@@ -117,12 +117,12 @@ def _context(request: PageRequest, flow: Flow, form: BookForm) -> dict[str, Any]
 @require_POST
 @page
 def end(request: PageRequest, pk: int) -> HttpResponse:
-    """Have no book any more, with a reason."""
+    """Have no book any more, with a reason; base: the version that the page showed."""
     flow = get_visible_flow(request.actor, pk)
-    versions = versions_of(flow)
+    base = request.POST.get("base", "")[:9]
     try:
         end_book(
-            flow, by=request.actor, reason=request.POST.get("reason", ""), base=versions[0].version if versions else 0
+            flow, by=request.actor, reason=request.POST.get("reason", ""), base=int(base) if base.isdecimal() else 0
         )
     except ConsoleError as refusal:
         if isinstance(refusal, Forbidden | NotFound):

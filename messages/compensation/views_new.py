@@ -20,11 +20,18 @@ from console.identity.pages import PageRequest, asked_uuid, page
 from messages.access import get_visible_dead_letter, get_visible_message
 from messages.catalog.views import seen
 from messages.compensation.access import can_change_book, check_can_compensate
-from messages.compensation.books import newest_book
+from messages.compensation.books import newest_book, read_book
 from messages.compensation.journey import Target
 from messages.compensation.present import book_url
 from messages.compensation.proposal import proposal_of
-from messages.compensation.proposing import AlreadyOpen, flow_of, propose, target_of_letter, target_of_message
+from messages.compensation.proposing import (
+    AlreadyOpen,
+    check_waits,
+    flow_of,
+    propose,
+    target_of_letter,
+    target_of_message,
+)
 from messages.compensation.queries import compensations_of, find_proposed
 from messages.compensation.states import ENDED
 from messages.journeys.views_links import in_its_environment
@@ -138,7 +145,8 @@ def _open(actor: Actor, environment: Environment, target: Target) -> Compensatio
 
 def _shown(actor: Actor, flow: Flow, version: CompensationBook, wanted: Wanted) -> dict[str, Any]:
     try:
-        rows = proposal_of(actor, flow, version, wanted.target)
+        check_waits(wanted.target)
+        rows = proposal_of(actor, flow, read_book(version), wanted.target)
     except ConsoleError as refusal:
         return {"problem": str(refusal)}
     left = [row for row in rows if not row.one.settled]

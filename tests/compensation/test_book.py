@@ -1,11 +1,17 @@
 """What a compensation book may say, and what is said of one that cannot be used."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import reduce
+from uuid import uuid4
+
 import pytest
 
 from console.core.yamltext import BadYaml, read_yaml
-from messages.compensation.book import BadBook, data_of, export_book, parse_book
+from messages.compensation.book import BadBook, Match, book_of, data_of, export_book, parse_book
 from messages.compensation.fill import CannotFill, filled
 from messages.compensation.inputs import Number, Part, read_inputs
+from messages.compensation.matching import Happened, is_match
 from tests.compensation.orders import BOOK, book
 
 STEP = "steps:\n  - name: a\n    title: done\n    happened: {system: x}\n"
@@ -55,6 +61,42 @@ def test_steps_that_wait_for_each_other_are_refused():
     one = "  - {name: %s, title: t, happened: {system: x}, irreversible: y, after: [%s]}\n"
     with pytest.raises(BadBook, match="wait for each other"):
         parse_book("steps:\n" + one % ("a", "b") + one % ("b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("a\x00b", "NUL"),
+        ("\ud800", "half of a pair"),
+        ({"\x00": 1}, "NUL"),
+        (float("nan"), "only texts"),
+        (b"\xff", "only texts"),
+        (10**30, "64 bits"),
+        ({1: 2}, "in quotes"),
+        (reduce(lambda below, _: [below], range(5_000), "x"), "nested too deeply"),
+    ],
+    ids=["nul", "surrogate", "nul in a name", "nan", "bytes", "big", "number as name", "deep"],
+)
+def test_what_neither_json_nor_the_database_keeps_is_no_book(body, words):
+    data = data_of(book())
+    data["steps"][0]["undo"]["body"] = body
+    with pytest.raises(BadBook, match=words):
+        book_of(data)
+
+
+def test_a_bracket_in_a_name_is_nothing_but_a_bracket():
+    match = Match(system="orders[eu]*")
+    told = Happened(
+        id=uuid4(), at=datetime.now(UTC), system="orders[eu]-1", operation=4, outcome=1, destination="", name="", attributes={}, keys={}, owner=1
+    )  # fmt: skip
+    assert is_match(match, told)
+    assert not is_match(match, replace(told, system="orderse-1"))
+
+
+@pytest.mark.parametrize("headers", ['{"": x}', '{"X\\nY": x}', '{X-A: "x\\r\\nX-B: 1"}'])
+def test_a_header_of_a_book_is_one_line(headers):
+    with pytest.raises(BadBook, match="one line"):
+        parse_book(HTTP % f", headers: {headers}")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,10 @@ def test_a_step_that_fails_holds_the_others_until_a_person_decides(line):
     stuck = now_of(run)
     assert (stuck.state, states(run)) == ("stuck", {"stock": "failed", "payment": "waiting"})
     assert "no queue takes it" in stuck.why
+    assert "“release the articles of order” failed" in stuck.why
+    told = [*AuditEntry.objects.values_list("reason", flat=True), *Event.objects.values_list("name", flat=True)]
+    assert "undo: release the articles of order" in told
+    assert not [words for words in told if "{" in words]
 
     mark_step(step(run, "stock"), by=ROOT, reason="released in the stock system by Kim")
     work_on(run.pk)
