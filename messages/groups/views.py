@@ -23,6 +23,7 @@ from messages.automatic.queries import rules_of_group
 from messages.catalog.views import seen
 from messages.changes.present import did, label_of, marks_of, suspects_of
 from messages.changes.queries import changes_before, changes_between
+from messages.compensation.books import newest_book
 from messages.groups.access import get_visible_group
 from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
@@ -57,7 +58,7 @@ from messages.groups.states import STATES, offered
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, FailureGroup
 from messages.payloads.render import render_stack
-from messages.plans.asking import group_address
+from messages.plans.asking import group_address, undo_group_address
 from messages.plans.recipes import recipes_of
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
@@ -208,6 +209,12 @@ def _letters(request: PageRequest, found: FailureGroup, *, may_operate: bool) ->
         ],
         "tickable": may_operate and bool(page.rows),
         "plan_url": group_address(found.reference) if may_operate and page.rows else "",
+        "undo_url": undo_group_address(found.reference)
+        if may_operate and page.rows and newest_book(found.flow)
+        else "",
+        "undo_label": f"Plan a compensation of the {found.letters:,} that wait"
+        if found.letters != 1
+        else "Plan a compensation of the one that waits",
         "plan_label": f"Plan a replay of the {found.letters:,} that wait"
         if found.letters != 1
         else "Plan a replay of the one that waits",

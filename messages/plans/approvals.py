@@ -14,6 +14,8 @@ from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from messages.models import Flow, Plan
 from messages.plans.access import can_operate_plan, check_can_operate_plan
+from messages.plans.books import why_second
+from messages.plans.doing import COMPENSATE
 from messages.replay.lately import Sent, hold_count_of, sent_lately
 
 MADE_BY = (
@@ -60,9 +62,12 @@ def check_may_approve(by: Actor, plan: Plan) -> None:
 def why_approval(plan: Plan) -> str:
     """Return why a second person is needed, in words; "" when none is. What its author sent within the last hour counts too.
 
-    A plan that would spend what is left of an error budget of a flow, were all of it to fail, needs one as well.
+    A replay that would spend what is left of an error budget of a flow, were all of it to fail, needs one as well.
     """
-    flows, budgets = list(_counted(plan)), budgets_left(plan.sent_flow_ids)
+    if plan.does == COMPENSATE and plan.items_count and (why := why_second(plan.sent_flow_ids)):
+        return why
+    flows = list(_counted(plan))
+    budgets = [] if plan.does == COMPENSATE else budgets_left(plan.sent_flow_ids)
     most: int | None = settings.APPROVE_ABOVE
     if not flows and most is None and not budgets:
         return ""
