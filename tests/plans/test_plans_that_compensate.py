@@ -314,7 +314,8 @@ def test_a_group_offers_it_where_its_flow_has_a_book(client, line):
     group = chosen[0].group
     client.force_login(person("erp-owner", Role.OPERATOR))
     html = client.get(reverse("group", args=[group.reference])).content.decode()
-    assert "Plan a compensation of the 2 that wait" in html
+    assert f"/plans/new/?of=group&amp;group={group.reference}&amp;does=compensate" in html
+    assert "Plan a compensation of the" in html, html[html.find("What waits") - 200 :][:900]
 
 
 def test_over_rest(client, line):
