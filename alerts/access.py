@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from alerts.models import ApprovedHost, Channel, NoticeDelivery
+from alerts.models import ApprovedHost, Channel, ExternalAlert, NoticeDelivery
 from console.identity.access import check_superuser
 from console.identity.actor import Actor
 from console.identity.models import Role
-from messages.access import get_one
+from messages.access import get_one, visible_flows
 
 # channels and what was told ------------------------------------------------------------------------------------------
 
@@ -53,3 +53,12 @@ def can_approve_hosts(actor: Actor) -> bool:
 
 def check_can_approve_hosts(actor: Actor) -> None:
     check_superuser(actor)
+
+
+def visible_external_alerts(actor: Actor) -> QuerySet[ExternalAlert]:
+    """Return alerts from elsewhere of the flows that the actor sees; those that name no flow are for every member of the environment."""
+    alerts = ExternalAlert.objects.select_related("environment", "flow")
+    if actor.is_superuser:
+        return alerts
+    own = Q(flow__isnull=True) | Q(flow__in=visible_flows(actor).order_by().values("pk"))
+    return alerts.filter(own, environment_id__in=list(actor.grants))

@@ -294,6 +294,10 @@ DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
 REPLAY_OVERDUE_MINUTES = CONFIG.overdue_minutes
 APPROVE_ABOVE = CONFIG.approve_above
 CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own
+CONSOLE_NEXT_BREACHES = (
+    "alerts.objectives.queries.next_breaches"  # dotted path, (flow ids) → {flow id: moment}; empty: nobody knows
+)
+CONSOLE_BUDGETS = "alerts.objectives.queries.budgets_left"  # dotted path, (flow ids) → [(flow id, objective, events left)]; empty: none
 CONSOLE_NOTIFIERS: dict[str, str] = {}  # kind → dotted path of a Notifier of the operator's own
 ELASTICSEARCH_URLS, ELASTICSEARCH_API_KEY = CONFIG.elasticsearch_urls, CONFIG.elasticsearch_api_key
 ELASTICSEARCH_CA, ELASTICSEARCH_PREFIX = CONFIG.elasticsearch_ca, CONFIG.elasticsearch_prefix

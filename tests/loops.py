@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from tests.product import ROOT, Product
 
 ENVIRONMENTS = (
-    "activemq-loop", "celery-loop", "http-loop", "kafka-loop", "more-loops", "rabbitmq-loop", "sqs-loop", "two-way-loop",
+    "alert-loop", "activemq-loop", "celery-loop", "http-loop", "kafka-loop", "more-loops", "rabbitmq-loop", "sqs-loop", "two-way-loop",
 )  # fmt: skip
 MAKE = """
 from messages.catalog.services import ensure_environment

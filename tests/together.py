@@ -22,6 +22,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {
         "tests/faults/test_clocks_and_days.py",
     ),
     LOOPS: (
+        "tests/http/test_alert_loop.py",
         "tests/http/test_two_way_loop.py",
         "tests/http/test_more_loops.py",
         "tests/http/test_rabbitmq_loop.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from alerts.api import breaches, delivery, exclusions, objectives, policies, silences
+from alerts.api import breaches, delivery, exclusions, external, objectives, policies, silences
 
 urlpatterns: list[URLPattern] = [
     path("objectives", objectives.Objectives.as_view()),
@@ -28,6 +28,7 @@ urlpatterns: list[URLPattern] = [
     path("alerting/policies", policies.AlertPolicies.as_view()),
     path("alerting/policies/<str:pk>", policies.OneAlertPolicy.as_view()),
     path("alerting/groups", policies.GroupWatches.as_view()),
+    path("external-alerts", external.ExternalAlerts.as_view()),
     path("channels", delivery.Channels.as_view()),
     path("channels/kinds", delivery.ChannelKinds.as_view()),
     path("channels/preview", delivery.PreviewWords.as_view()),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 
-from alerts.breaches.policies import NewPolicy, NewStep
+from alerts.breaches.policies import MOST_STEPS, NewPolicy, NewStep
 from alerts.breaches.queries import SOURCES
 from alerts.models import AlertPolicy
 from console.core.errors import Invalid
@@ -17,30 +16,8 @@ from messages.saved.calendars import DAY_NAMES, clock_text, parse_clock
 
 PLAIN = {"autocomplete": "off"}
 HOURS = (("1", "1 hour"), ("4", "4 hours"), ("8", "8 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"))
-NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_TEXT = 2_000
-MOST_NAMED = 50
-
-
-def parse_channels(text: str) -> tuple[int, ...]:
-    """Return the channels of "1, 4": numbers with commas or spaces between; raises Invalid."""
-    words = text[:MOST_TEXT].replace(",", " ").split()
-    if bad := next((one for one in words if not NUMBER.fullmatch(one)), None):
-        raise Invalid(f"a channel is named by its number, not “{bad[:20]}”")
-    return tuple(dict.fromkeys(int(one) for one in words))
-
-
-def parse_steps(text: str) -> tuple[NewStep, ...]:
-    """Return the steps of lines such as "15: 3, 4", minutes before and channels after the colon; raises Invalid."""
-    steps = []
-    for line in text[:MOST_TEXT].splitlines():
-        if not line.strip():
-            continue
-        minutes, colon, channels = line.partition(":")
-        if not colon or not NUMBER.fullmatch(minutes.strip()):
-            raise Invalid(f"a step is written 15: 3, 4 (minutes, then channels), not “{line.strip()[:40]}”")
-        steps.append(NewStep(after_minutes=int(minutes), channels=parse_channels(channels)))
-    return tuple(steps)
+BLANK_STEPS = 2  # offered below those that there are; save, and there are more
 
 
 def parse_labels(text: str) -> dict[str, str]:
@@ -89,17 +66,12 @@ class PolicyForm(forms.Form):
     """Who is told, when, and who then."""
 
     team = forms.ChoiceField(required=False, label="Of the flows of")
-    page_channels = forms.CharField(
-        required=False, max_length=MOST_TEXT, label="Pages go to", help_text="Numbers of channels, with commas between.",
-        widget=forms.TextInput(attrs=PLAIN | {"placeholder": "1, 4"}),
-    )  # fmt: skip
-    ticket_channels = forms.CharField(
-        required=False, max_length=MOST_TEXT, label="Tickets go to", widget=forms.TextInput(attrs=PLAIN)
-    )  # fmt: skip
-    steps = forms.CharField(
-        required=False, max_length=MOST_TEXT, label="When nobody acknowledges",
-        help_text="A line for each step: minutes, a colon, channels.", widget=forms.Textarea(attrs={"rows": 3, "placeholder": "15: 4\n45: 5"}),
-    )  # fmt: skip
+    page_channels = forms.TypedMultipleChoiceField(
+        required=False, coerce=int, label="Pages go to", widget=forms.CheckboxSelectMultiple
+    )
+    ticket_channels = forms.TypedMultipleChoiceField(
+        required=False, coerce=int, label="Tickets go to", widget=forms.CheckboxSelectMultiple
+    )
     days = forms.MultipleChoiceField(
         required=False, label="Tickets are told on", help_text="None ticked: at any time. Pages are told at any time.",
         choices=[(str(number), name) for number, name in enumerate(DAY_NAMES, 1)], widget=forms.CheckboxSelectMultiple,
@@ -120,27 +92,40 @@ class PolicyForm(forms.Form):
         data: Any = None,
         *,
         teams: Sequence[tuple[str, str]],
-        names: Mapping[int, str] | None,
+        names: Mapping[int, str],
         policy: AlertPolicy | None = None,
     ) -> None:
         super().__init__(data, initial=_initial(policy) if policy else None)
         field = self.fields["team"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = teams
-        if names:
-            known = ", ".join(f"{pk} {name}" for pk, name in list(names.items())[:MOST_NAMED])
-            self.fields["page_channels"].help_text = f"Numbers of channels, with commas between: {known}."
+        self.channels = [(str(pk), name) for pk, name in names.items()]
+        self._step_count = min(MOST_STEPS, (len(policy.steps) if policy else 0) + BLANK_STEPS)
+        for number in range(self._step_count):
+            self.fields |= _step_fields(number)
+        for one in self.fields.values():
+            if isinstance(one, forms.TypedMultipleChoiceField):
+                one.choices = self.channels
         if policy is not None:
             del self.fields["team"]
 
-    def clean_page_channels(self) -> tuple[int, ...]:
-        return _or_error(parse_channels, self.cleaned_data["page_channels"])
+    @property
+    def steps(self) -> list[tuple[forms.BoundField, forms.BoundField]]:
+        """Return the fields of each step: after how many minutes, and whom."""
+        return [(self[f"step{one}_minutes"], self[f"step{one}_channels"]) for one in range(self._step_count)]
 
-    def clean_ticket_channels(self) -> tuple[int, ...]:
-        return _or_error(parse_channels, self.cleaned_data["ticket_channels"])
+    @property
+    def rest(self) -> list[forms.BoundField]:
+        """Return the fields that a page draws one after the other."""
+        return [self[name] for name in ("from_clock", "until_clock", "time_zone", "wait_s", "repeat_minutes", "quiet_minutes")]  # fmt: skip
 
-    def clean_steps(self) -> tuple[NewStep, ...]:
-        return _or_error(parse_steps, self.cleaned_data["steps"])
+    def clean(self) -> dict[str, Any]:
+        """Refuse channels of a step without its minutes; a step without both is none."""
+        for number in range(self._step_count):
+            minutes, channels = (self.cleaned_data.get(f"step{number}_{name}") for name in ("minutes", "channels"))
+            if channels and minutes is None and f"step{number}_minutes" not in self.errors:
+                self.add_error(f"step{number}_minutes", "Say after how many minutes.")
+        return self.cleaned_data
 
     def clean_from_clock(self) -> int:
         return _or_error(parse_clock, self.cleaned_data["from_clock"])
@@ -151,10 +136,25 @@ class PolicyForm(forms.Form):
     def said(self) -> NewPolicy:
         """Return the validated form as what the service takes."""
         said = self.cleaned_data
+        steps = [
+            NewStep(after_minutes=minutes, channels=tuple(said[f"step{number}_channels"]))
+            for number in range(self._step_count)
+            if (minutes := said[f"step{number}_minutes"]) is not None
+        ]
         return NewPolicy(
             days=tuple(int(one) for one in said["days"]), from_minute=said["from_clock"], until_minute=said["until_clock"],
-            **{name: said[name] for name in ("page_channels", "ticket_channels", "steps", "time_zone", "wait_s", "repeat_minutes", "quiet_minutes")},
+            page_channels=tuple(said["page_channels"]), ticket_channels=tuple(said["ticket_channels"]), steps=tuple(steps),
+            **{name: said[name] for name in ("time_zone", "wait_s", "repeat_minutes", "quiet_minutes")},
         )  # fmt: skip
+
+
+def _step_fields(number: int) -> dict[str, forms.Field]:
+    return {
+        f"step{number}_minutes": forms.IntegerField(required=False, label="After … minutes", min_value=1),
+        f"step{number}_channels": forms.TypedMultipleChoiceField(
+            required=False, coerce=int, label="tell", widget=forms.CheckboxSelectMultiple
+        ),
+    }
 
 
 def _or_error(parse: Any, text: str) -> Any:
@@ -166,9 +166,10 @@ def _or_error(parse: Any, text: str) -> Any:
 
 def _initial(policy: AlertPolicy) -> dict[str, Any]:
     return {
-        "page_channels": ", ".join(str(one) for one in policy.page_channels),
-        "ticket_channels": ", ".join(str(one) for one in policy.ticket_channels),
-        "steps": "\n".join(f"{one['after_minutes']}: {', '.join(str(channel) for channel in one['channels'])}" for one in policy.steps),
+        "page_channels": [str(one) for one in policy.page_channels],
+        "ticket_channels": [str(one) for one in policy.ticket_channels],
+        **{f"step{number}_minutes": one["after_minutes"] for number, one in enumerate(policy.steps)},
+        **{f"step{number}_channels": [str(channel) for channel in one["channels"]] for number, one in enumerate(policy.steps)},
         "days": [str(one) for one in policy.days],
         "from_clock": clock_text(policy.from_minute),
         "until_clock": clock_text(policy.until_minute),

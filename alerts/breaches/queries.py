@@ -123,6 +123,12 @@ def verdict_of(actor: Actor, environment: Environment) -> Verdict:
     return Verdict(**found, first=first)
 
 
+def open_breaches_of(actor: Actor, environment: Environment, source: str, key: str) -> list[Breach]:
+    """Return the open breaches of one thing, at most one a severity, pages first."""
+    rows = visible_breaches(actor).filter(environment=environment, source=source, key=key, state__in=OPEN)
+    return list(rows.order_by("severity", "pk"))
+
+
 def count_firing(actor: Actor, environment: Environment) -> int:
     """Return how many breaches fire there, at most 10,001; served by the index of the open ones."""
     open_ones = visible_breaches(actor).filter(environment=environment, state__in=OPEN)
@@ -195,6 +201,16 @@ def find_policies(actor: Actor, environments: Sequence[Environment]) -> list[Ale
     """Return the policies there: at most one for each team, that of the environment last."""
     rows = visible_policies(actor).filter(environment__in=environments)
     return list(rows.order_by("environment", F("team__name").asc(nulls_last=True))[:1000])
+
+
+def policies_of_channel(actor: Actor, environment: Environment, channel: int) -> list[AlertPolicy]:
+    """Return the policies that tell over a channel, at once or in a step."""
+    return [one for one in find_policies(actor, [environment]) if channel in _channels_of(one)]
+
+
+def _channels_of(policy: AlertPolicy) -> set[int]:
+    later = {channel for step in policy.steps for channel in step["channels"]}
+    return {*policy.page_channels, *policy.ticket_channels, *later}
 
 
 def watched_classes(actor: Actor, environment: Environment) -> dict[str, str]:

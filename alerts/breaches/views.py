@@ -35,6 +35,9 @@ from alerts.breaches.queries import (
 )
 from alerts.breaches.silences import silence_breach
 from alerts.breaches.states import FIRED
+from alerts.breaches.views_elsewhere import ELSEWHERE, elsewhere
+from alerts.delivery.present import line_of
+from alerts.delivery.queries import deliveries_of
 from alerts.models import Breach
 from console.core.errors import ConsoleError, Forbidden, Invalid, NotFound
 from console.core.paging import Page
@@ -44,13 +47,15 @@ from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
 from messages.search.views import changed, flow_select
 
-LABELS = {"open": "Open", "resolved": "Resolved", "all": "All"}
+LABELS = {"open": "Open", "resolved": "Resolved", "all": "All", ELSEWHERE: "From elsewhere"}
 
 
 @require_safe
 @page
 def breaches(request: PageRequest) -> HttpResponse:
-    """What is wrong in this environment, the newest first."""
+    """What is wrong in this environment, the newest first; `?show=elsewhere`: what other systems told of it."""
+    if request.GET.get("show") == ELSEWHERE:
+        return elsewhere(request, _tabs(request, ELSEWHERE))
     only = _filter(request)
     found, problem = _found(request, only)
     context = {
@@ -59,10 +64,7 @@ def breaches(request: PageRequest) -> HttpResponse:
         "verdict": verdict_of(request.actor, request.environment),
         "problem": problem,
         "tab": only.show,
-        "tabs": [
-            (LABELS[name], changed(request.GET, show=None if name == "open" else name), name == only.show)
-            for name in TABS
-        ],
+        "tabs": _tabs(request, only.show),
         "filtered": any([only.flow, only.source, only.severity, only.owner]),
         "selects": [flow_select(request), *_selects(request, only)],
         "is_part": wants_part(request),  # the sentence above the list is swapped with it
@@ -70,6 +72,13 @@ def breaches(request: PageRequest) -> HttpResponse:
     return render_page(
         request, "alerts/breaches.html", "alerts/_breaches.html", context, status=400 if problem else 200
     )
+
+
+def _tabs(request: PageRequest, current: str) -> list[tuple[str, str, bool]]:
+    return [
+        (label, changed(request.GET, show=None if name == "open" else name), name == current)
+        for name, label in LABELS.items()
+    ]
 
 
 def _found(request: PageRequest, only: Filter) -> tuple[Page[Breach], str]:
@@ -105,13 +114,14 @@ def _selects(request: PageRequest, only: Filter) -> list[dict[str, Any]]:
 def breach(request: PageRequest, reference: str) -> HttpResponse:
     """One breach: what it is, who has it, what happened."""
     found = get_visible_breach(request.actor, reference)
-    if elsewhere := in_its_environment(request, found.environment):
-        return elsewhere
+    if other_page := in_its_environment(request, found.environment):
+        return other_page
     return render_page(request, "alerts/breach.html", "alerts/_breach.html", _context(request, found))
 
 
 def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
     actor, now = request.actor, timezone.now()
+    tellings, has_policy = tellings_of(found), bool(find_policies(actor, [found.environment]))
     may_operate = can_operate_breach(actor, found)
     return {
         "breach": found,
@@ -119,10 +129,14 @@ def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
         "flows": flows_of(actor, found),
         "holding": holding(actor, found),
         "told": told_words(
-            tellings_of(found),
-            has_policy=bool(find_policies(actor, [found.environment])),
+            tellings,
+            has_policy=has_policy,
             names=names_of_channels(actor, found.environment),
         ),
+        "has_policy": has_policy,
+        "deliveries": [
+            line_of(one) for one in deliveries_of(actor, {one.thread: one.channels for one in tellings if one.channels})
+        ],
         "entries": timeline(entries_of(found), done_meanwhile(actor, found, now=now)),
         "may_operate": may_operate,
         "offered": _offered(found) if may_operate else [],

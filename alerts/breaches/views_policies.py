@@ -42,6 +42,7 @@ def _list(request: PageRequest) -> dict[str, Any]:
         "rows": [(one, policy_words(one, names)) for one in find_policies(request.actor, [request.environment])],
         "classes": [(name, one.words, watched.get(name, "")) for name, one in CLASSES.items()],
         "may_make": bool(_teams(request)),
+        "has_channels": bool(names),
         "may_watch": can_administer(request.actor, request.environment),
         "tab": "alerting",
     }

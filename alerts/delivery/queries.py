@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
 from alerts.access import visible_channels, visible_deliveries
 from alerts.delivery.notifiers.base import BadChannel
@@ -66,6 +67,14 @@ def find_deliveries(
     if channel is not None:
         rows = rows.filter(channel_id=channel.pk)
     return rows.filter(state=state) if state else rows
+
+
+def deliveries_of(actor: Actor, threads: Mapping[str, Collection[int]], *, limit: int = 20) -> list[NoticeDelivery]:
+    """Return what was told, newest first, in these threads over these channels, that the actor may see: {thread: ids of channels}."""
+    own = Q(pk__in=[])
+    for thread, channels in threads.items():
+        own |= Q(thread=thread, channel_id__in=list(channels))
+    return list(visible_deliveries(actor).filter(own).defer("notice").order_by("-pk")[:limit]) if threads else []
 
 
 def find_dead(actor: Actor, environment: Environment) -> QuerySet[NoticeDelivery]:

@@ -18,6 +18,7 @@ from alerts.access import (
     get_visible_channel,
     get_visible_delivery,
 )
+from alerts.breaches.queries import policies_of_channel
 from alerts.delivery import services
 from alerts.delivery.forms import ChannelForm
 from alerts.delivery.frozen import thaw
@@ -150,6 +151,7 @@ def _context(
     return context | {
         "look": look,
         "words": words,
+        "policies": policies_of_channel(request.actor, environment, channel.pk),
         "page": rows,
         "deliveries": [line_of(row) for row in rows.rows],
         "token": secrets.token_urlsafe(12),

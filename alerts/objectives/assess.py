@@ -16,8 +16,9 @@ from django.db import connection, transaction
 from django.urls import reverse
 
 from alerts.breaches.services import observe
+from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds, Severity
-from alerts.models import FlowAgent, Objective, Standing
+from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives import counters, counting
 from alerts.objectives.burn import percent
 from alerts.objectives.judging import Verdict, judge, rule_words
@@ -27,6 +28,7 @@ from alerts.objectives.windows import HOUR, Span
 from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
 
 log = structlog.get_logger(__name__)
+SOURCE = "objective"  # of its breaches; the key is the objective's id
 LOCK = 7_219_061  # advisory: one assessment at a time
 TOGETHER = 1_000  # objectives whose figures are in memory at once
 State = Standing.State
@@ -40,7 +42,7 @@ def run(now: datetime | None = None) -> list[Condition]:
     if now.minute == 0:
         counters.forget_old(now)
     learn_agents(now)
-    conditions = assess(now)
+    conditions = [*assess(now), *of_removed()]
     observe(conditions)
     return conditions
 
@@ -150,7 +152,7 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
     team = one.flow.team if one.flow else one.team
     return Condition(
         environment_id=one.environment_id,
-        source="objective",
+        source=SOURCE,
         key=str(one.pk),
         severity=severity,
         holds=holds,
@@ -187,6 +189,30 @@ def gone(one: Objective) -> list[Condition]:
         gone_at=None,
     )
     return conditions_of(one, nothing, "")
+
+
+def of_removed() -> list[Condition]:
+    """Return that nothing holds any more of objectives that are gone and have a breach open.
+
+    Said at each look, because a breach ends only after it was well for a while: said once, when the objective is removed, it would stay open for ever.
+    """
+    there = [str(pk) for pk in Objective.objects.order_by().values_list("pk", flat=True)]
+    rows = Breach.objects.filter(source=SOURCE, state__in=OPEN).exclude(key__in=there).order_by("pk")
+    return [
+        Condition(
+            environment_id=row.environment_id,
+            source=SOURCE,
+            key=row.key,
+            severity=Severity(row.severity),
+            holds=Holds.NO,
+            title=row.title,
+            summary="The objective was removed.",
+            url=row.url,
+            flow_ids=tuple(row.flow_ids),
+            labels=row.labels,
+        )
+        for row in rows
+    ]
 
 
 def learn_agents(now: datetime) -> None:

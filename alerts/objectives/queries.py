@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import F, FloatField, Q, QuerySet
+from django.db.models import F, FloatField, Min, Q, QuerySet
 from django.db.models.functions import Cast
 
 from alerts.models import Exclusion, Objective, ObjectiveSum, Standing
@@ -31,6 +31,8 @@ SHOWS = {
     "no-data": Q(standing__state=Standing.State.NO_DATA),
     "kept": Q(standing__state=Standing.State.KEPT),
 }
+SOON = timedelta(days=7)  # what is broken later is no matter of today
+ROUNDING = 1e-6  # 0.01 of 1,000 events is 10, whatever 1 - 0.99 is in binary
 MOST_REPLAYED = timedelta(days=90)  # minutes that what-if replays
 
 
@@ -75,6 +77,43 @@ def _position(cursor: str) -> tuple[float, int]:
 def count_at_risk(actor: Actor, environment: Environment) -> int:
     """Return how many objectives burn too fast or have spent their budget."""
     return visible_objectives(actor).filter(SHOWS["risk"], environment=environment).order_by().count()
+
+
+def next_breaches(flow_ids: Collection[int], *, now: datetime | None = None) -> dict[int, datetime]:
+    """Return {flow: when the first budget of its objectives is gone at the present pace}, within a week, of those that have data.
+
+    Nobody's rights are asked: whoever sees a flow sees its objectives. The default of CONSOLE_NEXT_BREACHES.
+    """
+    rows = _running_out(Standing.objects.filter(objective__flow__in=list(flow_ids)), now or datetime.now(UTC))
+    return dict(rows.order_by().values_list("objective__flow").annotate(first=Min("gone_at")))
+
+
+def budgets_left(flow_ids: Collection[int]) -> list[tuple[int, str, int]]:
+    """Return (flow, objective, events that may still fail) of the success objectives of these flows, the smallest first; 0 when it is spent.
+
+    Those that count events, whose history is counted and whose budget is an event at least: of less than one, nothing is left to protect.
+    The default of CONSOLE_BUDGETS. Nobody's rights are asked.
+    """
+    rows = Standing.objects.filter(
+        objective__flow__in=list(flow_ids),
+        objective__kind=Objective.Kind.SUCCESS,
+        objective__method=Objective.Method.OCCURRENCES,
+        budget__gte=1,
+    ).exclude(state=Standing.State.FILLING)
+    told = rows.order_by("objective").values_list("objective__flow", "objective__name", "budget", "spent")
+    found = [(flow, name, max(0, math.floor(budget - spent + ROUNDING))) for flow, name, budget, spent in told]
+    return sorted(found, key=lambda one: one[2])
+
+
+def next_breach(actor: Actor, environment: Environment, *, now: datetime | None = None) -> Standing | None:
+    """Return how that objective stands whose budget is gone first at the present pace, within a week; None when none is."""
+    seen = visible_objectives(actor).filter(environment=environment).order_by().values("pk")
+    rows = _running_out(Standing.objects.filter(objective__in=seen), now or datetime.now(UTC))
+    return rows.select_related("objective").order_by("gone_at", "pk").first()
+
+
+def _running_out(rows: QuerySet[Standing], now: datetime) -> QuerySet[Standing]:
+    return rows.filter(gone_at__gt=now, gone_at__lte=now + SOON).exclude(state=Standing.State.NO_DATA)
 
 
 def find_exclusions(

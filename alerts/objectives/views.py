@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from alerts.breaches.queries import open_breaches_of
 from alerts.models import Objective
 from alerts.objectives.access import (
     can_change_objective,
@@ -20,6 +21,7 @@ from alerts.objectives.access import (
     get_visible_exclusion,
     get_visible_objective,
 )
+from alerts.objectives.assess import SOURCE
 from alerts.objectives.excluding import add_exclusion, withdraw_exclusion
 from alerts.objectives.forms import ExclusionForm, ObjectiveForm, OpenSloForm
 from alerts.objectives.importing import export_openslo, import_openslo
@@ -148,6 +150,7 @@ def _context(request: PageRequest, one: Objective) -> dict[str, Any]:
         "cause": top_cause(one.flow_id, now - timedelta(days=1)) if one.flow_id and standing.spent else None,
         "chart": budget_chart(line, marks) if len(line.steps) > 1 and standing.adjusted is not None else None,
         "rules": rule_rows(standing),
+        "breaches": open_breaches_of(request.actor, one.environment, SOURCE, str(one.pk)),
         "attained": ratio_words(standing.attained),
         "adjusted": ratio_words(standing.adjusted),
         "spent": amount_words(standing.spent),

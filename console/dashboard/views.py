@@ -14,9 +14,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.breaches.queries import verdict_of as breaches_now
+from alerts.objectives.queries import next_breach
 from console.core.charts import Series, Spark, line_chart, spark
 from console.core.render import render_page, render_part
-from console.core.words import exact_words
+from console.core.words import age_words, exact_words
 from console.dashboard import overview as queries
 from console.dashboard.strip import strip_of, suspect_of
 from console.identity.access import can_administer, get_visible_environment
@@ -60,13 +61,15 @@ def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> d
     changed = changes_between(actor, [environment], since=now - timedelta(hours=queries.SPARK_HOURS), until=now)
     marked = [change for change in changed if lasted_until(change, now=now) >= rates[0].at]
     verdict = queries.verdict_of(actor, environment, groups)
-    oldest = verdict.oldest
+    oldest, first_gone = verdict.oldest, next_breach(actor, environment, now=now)
     return {
         "verdict": verdict,
         "oldest_name": name_of(oldest.keys, oldest.message_id or str(oldest.pk)).title if oldest else "",
         "groups": [(group, _spark(group, changed, now), _group_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
         "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
         "breaches": breaches_now(actor, environment),
+        "next_breach": first_gone,
+        "next_breach_in": age_words(first_gone.gone_at - now) if first_gone and first_gone.gone_at else "",
         "agents": queries.seen_agents(actor, environment, now=now, most=8),
         "chart": line_chart(
             [rate.at for rate in rates],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
 from messages.api.base import Reason
+from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
 from messages.groups.present import action_of, reach_said
 from messages.groups.states import STATES
@@ -43,6 +45,9 @@ class GroupOut(serializers.Serializer[Any]):
     amounts = serializers.DictField(child=serializers.CharField(), help_text="By currency; empty name: not told.")
     at_least = serializers.BooleanField(source="capped", help_text="More waits than was looked at.")
     reach = serializers.SerializerMethodField(help_text="In words.")
+    next_breach_at = serializers.SerializerMethodField(
+        help_text="When the budget of an objective on its flow is gone at the present pace; null: not within a week."
+    )
     spread = serializers.CharField(help_text="poison, outage, some, or empty.")
     spread_words = serializers.CharField()
     merged_into = serializers.CharField(source="merged_into.reference", allow_null=True, default=None)
@@ -51,6 +56,9 @@ class GroupOut(serializers.Serializer[Any]):
 
     def get_action(self, group: FailureGroup) -> str:
         return action_of(group)
+
+    def get_next_breach_at(self, group: FailureGroup) -> datetime | None:
+        return next_breach_of(group)
 
     def get_reach(self, group: FailureGroup) -> str:
         return reach_said(group)

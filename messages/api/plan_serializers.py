@@ -14,6 +14,7 @@ from console.identity.actor import Actor
 from messages.models import Plan, Replay
 from messages.plans.access import can_operate_plan
 from messages.plans.approvals import authors_of, why_not_approve
+from messages.plans.doing import COMPENSATE, DOES, REPLAY
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.services import Options
 from messages.plans.states import STATES, TRANSITIONS
@@ -99,6 +100,11 @@ class PlanIn(serializers.Serializer[Any]):
         max_length=MOST_IDS,
         help_text="Dead letters. A longer list is sent as the body, see above.",
     )
+    does = serializers.ChoiceField(
+        choices=list(DOES),
+        default=REPLAY,
+        help_text="Replay: send them again. Compensate: undo what had happened, by the books of their flows.",
+    )
     reason = serializers.CharField(max_length=1000, required=False, help_text="Why; needed, but for a dry run.")
     ticket = serializers.CharField(max_length=100, required=False, allow_blank=True, default="")
     dry_run = serializers.BooleanField(default=False, help_text="Say everything and keep nothing.")
@@ -113,9 +119,9 @@ def how_of(said: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def options_of(said: Mapping[str, Any]) -> Options:
+def options_of(said: Mapping[str, Any], does: str = REPLAY) -> Options:
     """Return the options of a checked body."""
-    return Options(**how_of(said))
+    return Options(**how_of(said), does=does)
 
 
 def of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
     for name, value in parameters.items():
         if name in OptionsIn().fields:
             options[name] = value.split(",") if name == "waves" else None if value == "null" else value
-        elif name in ("environment", "reason", "ticket", "dry_run"):
+        elif name in ("environment", "does", "reason", "ticket", "dry_run"):
             said[name] = value
         elif name != "column":
             raise Invalid(f"a list of ids knows no parameter “{name[:40]}”")
@@ -175,6 +181,7 @@ class ListedPlanOut(serializers.ModelSerializer[Plan]):
             "state_at",
             "state_by",
             "why",
+            "does",
             "source",
             "q",
             "group",
@@ -264,9 +271,7 @@ def tell(plan: Plan, *, by: Actor, dry_run: bool = False) -> dict[str, Any]:
     said: dict[str, Any] = dict(ListedPlanOut(plan).data)
     said |= {
         "reference": None if dry_run else plan.reference,
-        "sentence": f"dry run, nothing is kept: {plan.items_count:,} would be sent, {summary.selected - plan.items_count:,} left out"
-        if dry_run
-        else summary.sentence,
+        "sentence": _of_a_dry_run(plan, summary.selected) if dry_run else summary.sentence,
         "dry_run": dry_run,
         "selected": summary.selected,
         "left_out": LeftOutOut(summary.left_out, many=True).data,
@@ -289,6 +294,11 @@ def tell(plan: Plan, *, by: Actor, dry_run: bool = False) -> dict[str, Any]:
         "links": {} if dry_run else links_of(plan),
     }
     return said
+
+
+def _of_a_dry_run(plan: Plan, selected: int) -> str:
+    verb = "undone" if plan.does == COMPENSATE else "sent"
+    return f"dry run, nothing is kept: {plan.items_count:,} would be {verb}, {selected - plan.items_count:,} left out"
 
 
 def actions_of(plan: Plan, by: Actor) -> list[str]:
@@ -342,6 +352,7 @@ class PlanItemOut(serializers.Serializer[Any]):
     left_out = serializers.CharField(help_text=f"Why it is not sent: {', '.join(LEFT_OUT)}; empty: it is.")
     why_left_out = serializers.CharField()
     replay = serializers.UUIDField(allow_null=True)
+    compensation = serializers.CharField(help_text="Reference, such as C-7, of a plan that compensates; else empty.")
     destination = serializers.CharField()
     attempt = serializers.IntegerField()
     queued_at = serializers.DateTimeField(allow_null=True)

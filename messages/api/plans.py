@@ -110,7 +110,7 @@ class Plans(View):
     def post(self, request: Request) -> Response:
         """Freeze a selection into a plan; nothing is sent until it is started. For operators. A dry run is answered 200.
 
-        Up to 1,000,000 ids come as the body itself: one a line, or a CSV; `environment`, `reason`, `ticket`, `dry_run` and each option are
+        Up to 1,000,000 ids come as the body itself: one a line, or a CSV; `environment`, `does`, `reason`, `ticket`, `dry_run` and each option are
         then parameters of the address.
         """
         listed = _listed(request) if (request.content_type or "").startswith("text/") else None
@@ -126,7 +126,7 @@ class Plans(View):
                 by=self.actor,
                 reason=asked.get("reason") or NO_REASON,
                 ticket=asked["ticket"],
-                options=options_of(asked.get("options", {})),
+                options=options_of(asked.get("options", {}), asked["does"]),
             )
             headers = {"Location": f"/api/v1/plans/{plan.reference}"}
             return Response(tell(plan, by=self.actor, dry_run=asked["dry_run"]), status=201, headers=headers)

@@ -25,7 +25,16 @@ from messages.compensation.due import Waits, next_look
 from messages.compensation.looking import look_at, unanswered
 from messages.compensation.seats import Seats, seated
 from messages.compensation.sending import send_step
-from messages.compensation.services import close_target, is_taken, move, move_step, release_letter, who_has
+from messages.compensation.services import (
+    close_target,
+    has_begun,
+    is_taken,
+    move,
+    move_step,
+    release_letter,
+    stop,
+    who_has,
+)
 from messages.compensation.settling import LEASE_S, settle
 from messages.compensation.states import BEGUN, end_of
 from messages.compensation.steps import plain_title, undo_words
@@ -39,6 +48,7 @@ SWEEP_S = (
     20.0  # what is not begun by then waits for the next sweep: a task is killed after two minutes, and a call takes one
 )
 AT_ONCE = 200  # compensations of one sweep
+HOLD_THEIRS = ("paused", "aborted")  # states of a plan in which its compensations take no new step
 AGAIN_S = 60  # after one could not be advanced: those behind it must not wait for it
 
 
@@ -112,6 +122,14 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
         if run.state == "running":
             move(run, "stick", by=SYSTEM, why=f"its book cannot be read: {error}")
         return None
+    if (
+        run.plan is not None
+        and run.plan.state == "stopped"
+        and run.state in ("running", "paused", "stuck")
+        and not has_begun(run)
+    ):
+        stop(run, by=SYSTEM, reason=f"{run.plan.reference} was stopped before any step of it had begun")
+        return None
     steps = list(run.steps.select_related("connection").order_by("ordinal"))  # type: ignore[attr-defined]
     undos = {step.name: step.undo for step in book.steps if step.undo}
     _take_over_lost(run, steps, undos)
@@ -138,7 +156,7 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
 
 def _held_by_us(pk: int) -> Compensation | None:
     locked = Compensation.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
-    found = locked.select_related("environment", "flow__environment", "flow__team", "book", "dead_letter__flow")
+    found = locked.select_related("environment", "flow__environment", "flow__team", "book", "dead_letter__flow", "plan")
     return found.filter(pk=pk).first()
 
 
@@ -200,7 +218,7 @@ def _claimed(
     waits.until = _held_until(step, now)
     if waits.until is not None:
         return None
-    if why_flow_stopped(run.flow) or (seats and step.connection_id and not seats.take(step.connection_id)):
+    if _is_held(run) or (seats and step.connection_id and not seats.take(step.connection_id)):
         waits.for_others = True
         return None
     lease_until = now + timedelta(seconds=LEASE_S)
@@ -217,6 +235,11 @@ def _claimed(
         return None
     waits.until = lease_until
     return Claimed(run=run, step=step, undo=undo)
+
+
+def _is_held(run: Compensation) -> bool:
+    """Whether nothing of its flow, or of its plan, is sent just now."""
+    return bool(why_flow_stopped(run.flow)) or (run.plan is not None and run.plan.state in HOLD_THEIRS)
 
 
 def _held_until(step: CompensationStep, now: datetime) -> datetime | None:

@@ -179,7 +179,7 @@ def undo_start(run: Compensation, *, by: Actor) -> Compensation:
     """Take a start back before anything began. Raises Forbidden, CompensationState when something has."""
     with transaction.atomic():
         now = locked_run(run)
-        begun = now.begins_at is None or now.begins_at <= datetime.now(UTC) or _has_begun(now)
+        begun = now.begins_at is None or now.begins_at <= datetime.now(UTC) or has_begun(now)
         if now.state == "running" and begun:
             raise CompensationState(f"{now.reference} has begun: pause or stop it")
         moved = move(now, "undo_approved" if now.approved_at else "undo", by=by, begins_at=None, started_at=None)
@@ -187,7 +187,7 @@ def undo_start(run: Compensation, *, by: Actor) -> Compensation:
         return moved
 
 
-def _has_begun(run: Compensation) -> bool:
+def has_begun(run: Compensation) -> bool:
     return run.steps.exclude(attempt=0, state__in=["waiting", "irreversible", "skipped", "by_hand"]).exists()  # type: ignore[attr-defined]
 
 

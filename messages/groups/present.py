@@ -1,4 +1,4 @@
-"""Failure groups as pages and REST say them. No I/O; the caller brings the clock."""
+"""Failure groups as pages and REST say them. No I/O but the next breach of a group of which nobody asked it; the caller brings the clock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from console.core.charts import Chart, Mark, Series, Spark, line_chart, spark
 from console.core.words import age_words
+from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
 from messages.groups.figures import amount_words, reach_words
 from messages.groups.states import WORDS
@@ -22,6 +23,7 @@ class Line:
     spark: Spark
     reach: str
     amounts: str
+    next_breach: str
 
 
 def reach_said(group: FailureGroup) -> str:
@@ -38,14 +40,20 @@ def reach_said(group: FailureGroup) -> str:
     )
 
 
-def line_of(group: FailureGroup, hours: Sequence[int]) -> Line:
+def line_of(group: FailureGroup, hours: Sequence[int], *, now: datetime) -> Line:
     label = f"failed by hour, last {len(hours)} hours: {sum(hours)}"
     return Line(
         group=group,
         spark=spark(hours, bad=[count > 0 for count in hours], label=label),
         reach=reach_said(group),
         amounts=amount_words(group.amounts),
+        next_breach=breach_words(next_breach_of(group), now=now),
     )
+
+
+def breach_words(at: datetime | None, *, now: datetime) -> str:
+    """Return "next breach in 42 min", "" when none is to be expected."""
+    return f"next breach in {age_words(max(at - now, timedelta()))}" if at else ""
 
 
 def trend_chart(hours: Sequence[int], marks: Sequence[Mark], *, now: datetime) -> Chart:
@@ -66,7 +74,8 @@ def sentence_of(group: FailureGroup, *, now: datetime) -> str:
     last = (
         "it still fails" if quiet < timedelta(minutes=5) else f"the last one failed {age_words(quiet, long=True)} ago"
     )
-    return f"{told}; {last}."
+    breach = breach_words(next_breach_of(group), now=now)
+    return f"{told}; {last}{f'; {breach}' if breach else ''}."
 
 
 def words_of_state(group: FailureGroup) -> str:

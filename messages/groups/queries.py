@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Count, Min, Q, QuerySet, Sum
@@ -16,6 +16,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_systems
 from messages.groups.access import possible_owners, visible_group_rules, visible_groups
+from messages.groups.breaching import note_next_breaches
 from messages.groups.classes import CLASSES
 from messages.groups.reference import number_of
 from messages.groups.refresh import hours_of
@@ -24,6 +25,7 @@ from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 from messages.search import lookups  # noqa: F401  registers `holds`
 
+NEVER = datetime.max.replace(tzinfo=UTC)
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
 WAITS = Q(letters__gt=0) | Q(failed__gt=0)
@@ -83,6 +85,7 @@ def find_groups(
 ) -> Page[FailureGroup]:
     """Return groups, what reaches furthest first; what was merged into another is there by its reference alone. Raises Invalid, InvalidCursor.
 
+    Those of one page that reach as far are in order of the next breach of their flow, see messages.groups.breaching.
     Keyset over (blast, id). A group whose figures change between two pages may be in both or, seldom, in none.
     """
     only = only or Filter()
@@ -103,7 +106,10 @@ def find_groups(
         rows = rows.filter(blast__lte=blast).filter(Q(blast__lt=blast) | Q(blast=blast, pk__lt=pk))
     found = list(rows.order_by("-blast", "-id")[: limit + 1])
     last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], encode_cursor(last.blast, last.pk) if last else None)
+    shown = found[:limit]
+    note_next_breaches(shown)
+    shown.sort(key=lambda one: (-one.blast, one.next_breach_at or NEVER))  # on a page: the rest of it stays by id
+    return Page(shown, encode_cursor(last.blast, last.pk) if last else None)
 
 
 def _shown(rows: QuerySet[FailureGroup], only: Filter) -> QuerySet[FailureGroup]:

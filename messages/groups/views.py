@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,9 +23,20 @@ from messages.automatic.queries import rules_of_group
 from messages.catalog.views import seen
 from messages.changes.present import did, label_of, marks_of, suspects_of
 from messages.changes.queries import changes_before, changes_between
+from messages.compensation.books import newest_book
 from messages.groups.access import get_visible_group
+from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
-from messages.groups.present import action_of, line_of, meaning_of, reach_said, sentence_of, trend_chart, words_of_state
+from messages.groups.present import (
+    action_of,
+    breach_words,
+    line_of,
+    meaning_of,
+    reach_said,
+    sentence_of,
+    trend_chart,
+    words_of_state,
+)
 from messages.groups.queries import (
     TABS,
     Filter,
@@ -47,7 +58,7 @@ from messages.groups.states import STATES, offered
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, FailureGroup
 from messages.payloads.render import render_stack
-from messages.plans.asking import group_address
+from messages.plans.asking import group_address, undo_group_address
 from messages.plans.recipes import recipes_of
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
@@ -69,9 +80,10 @@ def groups(request: PageRequest) -> HttpResponse:
     hours, verdict = trends_of(found.rows, now), verdict_of(request.actor, request.environment)
     context = {
         "page": found,
-        "lines": [line_of(group, hours[group.pk]) for group in found.rows],
+        "lines": [line_of(group, hours[group.pk], now=now) for group in found.rows],
         "verdict": verdict,
         "reach": reach_said(verdict.largest) if verdict.largest else "",
+        "next_breach": _next_breach(verdict.largest, found.rows, now),
         "problem": problem,
         "tab": only.show,
         "tabs": [
@@ -85,6 +97,14 @@ def groups(request: PageRequest) -> HttpResponse:
     return render_page(
         request, "messaging/groups.html", "messaging/_groups.html", context, status=400 if problem else 200
     )
+
+
+def _next_breach(largest: FailureGroup | None, rows: Sequence[FailureGroup], now: datetime) -> str:
+    """Return when the flow of the largest has its next breach, in words; asked with the rows when it is one of them."""
+    if largest is None:
+        return ""
+    known = next((one for one in rows if one.pk == largest.pk), largest)
+    return breach_words(next_breach_of(known), now=now)
 
 
 def _found(request: PageRequest, only: Filter) -> tuple[Page[FailureGroup], str]:
@@ -189,6 +209,12 @@ def _letters(request: PageRequest, found: FailureGroup, *, may_operate: bool) ->
         ],
         "tickable": may_operate and bool(page.rows),
         "plan_url": group_address(found.reference) if may_operate and page.rows else "",
+        "undo_url": undo_group_address(found.reference)
+        if may_operate and page.rows and newest_book(found.flow)
+        else "",
+        "undo_label": f"Plan a compensation of the {found.letters:,} that wait"
+        if found.letters != 1
+        else "Plan a compensation of the one that waits",
         "plan_label": f"Plan a replay of the {found.letters:,} that wait"
         if found.letters != 1
         else "Plan a replay of the one that waits",

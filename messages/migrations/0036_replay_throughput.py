@@ -48,7 +48,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             "deadletter",
             models.Index(
-                fields=["group", "-id"], name="dead_letter_waits_in_group", condition=Q(closed_at__isnull=True)
+                fields=["group", "-id"],
+                name="dead_letter_waits_in_group",
+                condition=Q(closed_at__isnull=True, group__isnull=False),
             ),
         ),
         migrations.AlterField("replay", "environment", parent("identity.environment")),

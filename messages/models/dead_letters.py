@@ -124,7 +124,11 @@ class DeadLetter(models.Model):
             Index(fields=["message_id"], name="dead_letter_by_message_id"),
             Index(fields=["correlation_id"], name="dead_letter_by_correlation", condition=~Q(correlation_id="")),
             Index(fields=["group", "-id"], name="dead_letter_by_group"),
-            Index(fields=["group", "-id"], name="dead_letter_waits_in_group", condition=Q(closed_at__isnull=True)),
+            Index(  # not of those without a group: it would be read whole for what waits in an environment
+                fields=["group", "-id"],
+                name="dead_letter_waits_in_group",
+                condition=Q(closed_at__isnull=True, group__isnull=False),
+            ),
             Index(fields=["id"], name="dead_letter_ungrouped", condition=Q(group__isnull=True)),
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
@@ -92,6 +93,7 @@ class FailureGroup(models.Model):
     spread = models.CharField(max_length=8, blank=True)
     spread_words = models.TextField(blank=True)
     blast = models.BigIntegerField(default=0)
+    next_breach_at: datetime | None  # of its flow; set by messages.groups.breaching, no column
     newest: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)  # newest letter that waits
     figures_at = models.DateTimeField(null=True)
 

@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 
+from messages.plans.doing import DOES
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.states import ENDED, STATES
 
@@ -18,6 +19,7 @@ ENDED_STATES = sorted(ENDED)
 class Plan(models.Model):
     """A frozen, checksummed selection of dead letters, and what will be done to them. Its reference is P-<id>.
 
+    does       replay: they are sent again; compensate: what had happened is undone, each by its flow's compensation book.
     source     query, group, ticked or list: how the letters were chosen; `q` and `group` say which, for people: the items decide.
     checksum   SHA-256 over the ids of the items in order and everything that changes what is sent where (checksum.py).
     edits      what is changed in each message before it is sent, sealed (edits.py); empty for nothing.
@@ -43,6 +45,7 @@ class Plan(models.Model):
     created_by_user = models.ForeignKey("identity.User", models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
+    does = models.CharField(max_length=10, default="replay", db_default="replay")
     source = models.CharField(max_length=6, choices=Source.choices)
     q = models.TextField(blank=True)
     group = models.ForeignKey("messaging.FailureGroup", models.SET_NULL, null=True, related_name="plans")
@@ -112,6 +115,7 @@ class Plan(models.Model):
         ordering = ["-id"]
         constraints = [
             CheckConstraint(name="plan_state_is_known", condition=Q(state__in=STATES)),
+            CheckConstraint(name="plan_does_is_known", condition=Q(does__in=list(DOES))),
             CheckConstraint(
                 name="plan_approved_for_its_checksum",
                 condition=~Q(state="approved") | Q(approved_at__isnull=False, approved_checksum=models.F("checksum")),
@@ -157,7 +161,7 @@ class PlanItem(models.Model):
 
     ordinal    from 1 in the order of sending; those that are left out come behind the others.
     key        its value of the plan's order key, "" for none.
-    replay_id  which its replay has once it is handed to the workers, so that the two are one for ever.
+    replay_id  which its replay has once it is handed to the workers, or its compensation (`uid`), so that the two are one for ever.
     """
 
     id = models.BigAutoField(primary_key=True)

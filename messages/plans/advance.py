@@ -15,6 +15,8 @@ from django.db.models import F
 
 from console.identity.actor import SYSTEM
 from messages.models import Plan
+from messages.plans.compensating import compensate_items, under_way
+from messages.plans.doing import COMPENSATE
 from messages.plans.queries import counts_of
 from messages.plans.release import Taker, on_their_way, release_items
 from messages.plans.services import PlanState, move, withdraw
@@ -69,6 +71,8 @@ def advance_plan(pk: int) -> int:
     if why := why_stop_itself(plan):
         move(plan, "abort", by=SYSTEM, why=why)
         return 0
+    if plan.does == COMPENSATE:
+        return _compensate(plan)
     way = on_their_way(plan)
     if why := why_wait(plan) or (why_no_connection(plan) if way or _is_left(plan) else ""):
         move(plan, "pause", by=SYSTEM, why=why)
@@ -86,12 +90,23 @@ def advance_plan(pk: int) -> int:
     return released or 0
 
 
+def _compensate(plan: Plan) -> int:
+    """Begin what may begin. A step that waits for a proof, or for a person, keeps the wave waiting as an unproved replay does."""
+    way, left = under_way(plan), plan.released_to < plan.wave_ends[plan.wave - 1]
+    begun = compensate_items(plan, way) if left else 0
+    if begun == 0:
+        _settle_wave(plan, 0, way > 0)
+    return begun or 0
+
+
 def take_more(connection_id: int, at_once: int) -> list[Claimed]:
     """Hand over more of the plans without a rate, and return what of it goes over this connection next, claimed for the caller.
 
     A sender does so when nothing waits for it, so as not to run dry between two ticks; and what it takes at once is written once less.
     """
-    unbounded = Plan.objects.filter(state="running", rate_per_s=None, order_key="", released_to__lt=F("items_count"))
+    unbounded = Plan.objects.filter(
+        does="replay", state="running", rate_per_s=None, order_key="", released_to__lt=F("items_count")
+    )
     for pk in unbounded.order_by("pk").values_list("pk", flat=True):
         if window := release_more(pk, Taker(connection_id, at_once)):
             return window
@@ -102,7 +117,14 @@ def take_more(connection_id: int, at_once: int) -> list[Claimed]:
 def release_more(pk: int, taker: Taker) -> list[Claimed]:
     """Hand more of a plan without a rate to the workers; return what the taker has of it. It waits for who has the plan's row just now."""
     plan = _held_by_us(pk, wait=True)
-    if plan is None or plan.state != "running" or plan.rate_per_s is not None or plan.order_key or why_stopped(plan):
+    if (
+        plan is None
+        or plan.state != "running"
+        or plan.does != "replay"
+        or plan.rate_per_s is not None
+        or plan.order_key
+        or why_stopped(plan)
+    ):
         return []
     if plan.released_to >= plan.wave_ends[plan.wave - 1] or why_no_connection(plan):
         return []
@@ -158,6 +180,8 @@ def _settle_wave(plan: Plan, way: int, undecided: bool) -> None:
 
 
 def _is_undecided(plan: Plan) -> bool:
+    if plan.does == COMPENSATE:
+        return under_way(plan) > 0
     first = plan.wave_ends[plan.wave - 2] + 1 if plan.wave > 1 else 1
     asked = {"plan": plan.pk, "first": first, "last": plan.wave_ends[plan.wave - 1]}
     with connection.cursor() as cursor:
@@ -179,7 +203,9 @@ def _go_on(plan: Plan) -> None:
 
 
 def _give_up_waiting(plan: Plan, wave: Counter[str]) -> None:
-    unproved = wave["sent"] + wave["unknown"] + (wave["confirmed"] if plan.waits_for == "processed" else 0)
+    unproved = (
+        wave["sending"] + wave["sent"] + wave["unknown"] + (wave["confirmed"] if plan.waits_for == "processed" else 0)
+    )
     waited = f"{unproved} of {wave.total()} in wave {plan.wave} are not proved within {plan.wave_wait_s} s"
     words = waited if unproved else ""
     if wave["waiting"]:

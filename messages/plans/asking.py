@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -14,9 +14,10 @@ from console.core.paging import Page
 from console.core.words import count_words
 from console.identity.pages import PageRequest, asked_text
 from messages.groups.access import get_visible_group
-from messages.models import DeadLetter, Plan
-from messages.plans.access import can_plan_in
-from messages.plans.selection import Selection
+from messages.models import DeadLetter, Plan, PlanItem
+from messages.plans.access import can_plan_in, get_visible_plan
+from messages.plans.doing import COMPENSATE, REPLAY
+from messages.plans.selection import Selection, joined
 from messages.search.asking import MOST_ASKED, Asked, asked_of
 from messages.search.queries import count_dead_letters
 from messages.search.query import Node, Term
@@ -30,17 +31,27 @@ KEPT = ("q", "flow", "reason", "state", "window")  # of the list's address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """words: what was chosen, for the page. back: where it was chosen. narrowed: the filters and the window in words."""
+    """words: what was chosen, for the page. back: where it was chosen. narrowed: the filters and the window in words. does: of doing.DOES."""
 
     selection: Selection
     words: str
     back: str
     narrowed: Sequence[str] = ()
+    does: str = REPLAY
 
 
 def wanted_of(request: PageRequest) -> Wanted:
     """Return what the address asks to plan. Raises Invalid, BadQuery, BadWindow, NotFound."""
     kind = asked_text(request, "of", most=20)
+    if kind == "undo":
+        return replace(_ticked(request.GET.getlist("id")), does=COMPENSATE)
+    does = COMPENSATE if asked_text(request, "does", most=20) == COMPENSATE else REPLAY
+    return replace(_wanted(request, kind), does=does)
+
+
+def _wanted(request: PageRequest, kind: str) -> Wanted:
+    if kind == "left_out":
+        return _left_out(get_visible_plan(request.actor, asked_text(request, "plan", most=20)), request)
     if kind == "ticked":
         return _ticked(request.GET.getlist("id"))
     if kind == "group":
@@ -71,6 +82,17 @@ def _ticked(asked: Sequence[str]) -> Wanted:
         selection=Selection(source=Plan.Source.TICKED, ids=ids),
         words="one dead letter" if one else f"the {len(ids)} that were ticked",
         back=reverse("dead-letter", args=[ids[0]]) if one else reverse("dead-letters"),
+    )
+
+
+def _left_out(plan: Plan, request: PageRequest) -> Wanted:
+    if plan.environment_id != request.environment.pk:
+        raise Invalid(f"{plan.reference} is in {plan.environment.name}: switch there first")
+    letters = PlanItem.objects.filter(plan=plan).exclude(left_out="").values_list("dead_letter_id", flat=True)
+    return Wanted(
+        selection=Selection(source=Plan.Source.LIST, listed=joined(letters.iterator())),
+        words=f"those that {plan.reference} left out",
+        back=reverse("plan", args=[plan.reference]),
     )
 
 
@@ -115,6 +137,14 @@ def _count(request: PageRequest, asked: Asked, found: Page[DeadLetter]) -> int:
 
 def group_address(reference: str) -> str:
     return f"{reverse('plan-new')}?{urlencode({'of': 'group', 'group': reference})}"
+
+
+def undo_group_address(reference: str) -> str:
+    return f"{group_address(reference)}&does={COMPENSATE}"
+
+
+def left_out_address(reference: str) -> str:
+    return f"{reverse('plan-new')}?{urlencode({'of': 'left_out', 'plan': reference, 'does': COMPENSATE})}"
 
 
 def letter_address(pk: UUID) -> str:

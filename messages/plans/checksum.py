@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import Any
 
 from django.db import connection
 
 from console.core.errors import Conflict
 from console.core.ids import framed
 from messages.models import Plan
+from messages.plans.doing import COMPENSATE
 
 IDS = """
 SELECT encode(sha256(coalesce(string_agg(uuid_send(dead_letter_id) || uuid_send(replay_id), ''::bytea ORDER BY ordinal), ''::bytea)), 'hex')
@@ -28,7 +30,7 @@ def checksum_of(plan: Plan) -> str:
     with connection.cursor() as cursor:
         cursor.execute(IDS, [plan.pk])
         ids = cursor.fetchone()[0]
-    parts = (
+    parts: tuple[Any, ...] = (
         plan.environment_id,
         ids,
         plan.edits_sha256,
@@ -37,6 +39,8 @@ def checksum_of(plan: Plan) -> str:
         plan.expiry,
         plan.order_key,
     )
+    if plan.does == COMPENSATE:
+        parts += (plan.does, *(f"{flow} v{version}" for flow, version in sorted(plan.figures["books"].items())))
     return hashlib.sha256(framed("waybill plan 1", *parts)).hexdigest()
 
 

@@ -11,6 +11,7 @@ from console.identity.actor import Actor
 from messages.access import get_visible_connection
 from messages.models import Connection, DeadLetter, Plan
 from messages.plans.access import check_can_operate_plan, check_can_read_plan_payloads
+from messages.plans.doing import COMPENSATE
 from messages.plans.edits import BadEdits, Body, Edits, Jq, Xslt, kind_of, sha256_of
 from messages.plans.freeze import freeze_items
 from messages.plans.sealed import sealed_edits
@@ -114,6 +115,8 @@ def plan_of_one(letter: DeadLetter, *, by: Actor, reason: str) -> Plan:
 
 
 def _check_may_edit(plan: Plan, by: Actor) -> None:
+    if plan.does == COMPENSATE:
+        raise Invalid(f"{plan.reference} compensates: what it sends is in its compensation books")
     check_can_operate_plan(by, plan)
     check_can_read_plan_payloads(by, plan)
 

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from messages.models import Plan
+from messages.plans.doing import COMPENSATE, REPLAY
 from messages.plans.services import Options
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
@@ -45,8 +46,8 @@ class HowForm(forms.Form):
         help_text="Empty: not looked at.",
     )  # fmt: skip
 
-    def __init__(self, data: Any = None, *, plan: Plan | None = None):
-        """plan  whose values stand in the fields; None: the usual ones."""
+    def __init__(self, data: Any = None, *, plan: Plan | None = None, does: str = REPLAY):
+        """plan  whose values stand in the fields; None: the usual ones. One that compensates waits for nothing of a broker."""
         how = plan or USUAL
         initial = {
             "rate": "" if how.rate_per_s is None else f"{how.rate_per_s:g}",
@@ -57,17 +58,22 @@ class HowForm(forms.Form):
             "latency": "" if how.stop_latency_times is None else f"{how.stop_latency_times:g}",
         }
         super().__init__(data, initial=initial)
+        self.does = plan.does if plan else does
+        if self.does == COMPENSATE:
+            del self.fields["waits_for"], self.fields["latency"]
+            self.fields["rate"].help_text = "Empty: as fast as the workers take them."
+            self.fields["failed"].label = "Stop itself above … % stuck, or undone in part"
+            self.fields["wave_wait"].label = "A wave waits for its outcomes at most … seconds"
 
     def said(self) -> dict[str, Any]:
         """Return the validated form as {name in Options: value}."""
         said = self.cleaned_data
-        return {
+        proofs = {"waits_for": said["waits_for"], "stop_latency_times": said["latency"]} if self.does == REPLAY else {}
+        return proofs | {
             "steps": tuple(one for one in said["waves"].replace(";", ",").split(",") if one.strip()),
             "rate_per_s": said["rate"],
-            "waits_for": said["waits_for"],
             "wave_wait_s": said["wave_wait"],
             "stop_failed_percent": said["failed"],
-            "stop_latency_times": said["latency"],
         }
 
 
@@ -84,4 +90,4 @@ class PlanForm(HowForm):
 
     def options(self) -> Options:
         """Return the validated form as what the service takes."""
-        return Options(**self.said())
+        return Options(**self.said(), does=self.does)

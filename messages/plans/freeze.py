@@ -18,6 +18,8 @@ from django.db.models import QuerySet
 from console.identity.actor import Actor
 from messages.access import operated_flows
 from messages.models import DeadLetter, Flow, Plan, PlanItem
+from messages.plans.books import books_of
+from messages.plans.doing import COMPENSATE
 from messages.plans.states import HOLDING
 from messages.search.naming import name_of
 
@@ -69,6 +71,18 @@ CASE
     ELSE ''
 END
 """  # noqa: S608  constants of ours
+# Of a plan that compensates.
+WHY_NOT_UNDO = """
+CASE
+    WHEN NOT (d.flow_id = ANY(%(operated)s)) THEN 'not_yours'
+    WHEN d.state = 'closed' THEN 'closed'
+    WHEN d.state <> 'open' THEN 'under_way'
+    WHEN EXISTS (SELECT 1 FROM messaging_planitem i JOIN messaging_plan p ON p.id = i.plan_id
+                 WHERE i.dead_letter_id = d.id AND i.left_out = '' AND p.id <> %(plan)s AND p.state = ANY(%(holding)s)) THEN 'in_plan'
+    WHEN NOT (d.flow_id = ANY(%(booked)s)) THEN 'no_book'
+    ELSE ''
+END
+"""
 # The id of an item's replay: a UUID of version 7 whose random part begins with the ordinal, so that they sort in the order of sending.
 REPLAY_ID = """
 (lpad(to_hex((extract(epoch FROM now()) * 1000)::int8), 12, '0') || '7' || lpad(to_hex(ordinal >> 20 & 4095), 3, '0')
@@ -76,7 +90,7 @@ REPLAY_ID = """
 """
 FREEZE = f"""
 WITH chosen AS MATERIALIZED (
-    SELECT d.id, coalesce(d.first_failed_at, d.failed_at) AS at, coalesce(d.keys ->> %(order_key)s, '') AS key, {WHY} AS why
+    SELECT d.id, coalesce(d.first_failed_at, d.failed_at) AS at, coalesce(d.keys ->> %(order_key)s, '') AS key, {{why}} AS why
     FROM messaging_deadletter d
     JOIN messaging_flow f ON f.id = d.flow_id
     LEFT JOIN messaging_connection c ON CASE WHEN %(connection)s::int8 IS NULL
@@ -130,7 +144,7 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
     selection  letters that `by` may see in the plan's environment; its order means nothing.
     figures    {"selected", "size_bytes", "oldest", "newest", "keys", "left_out": {reason: items}, "destinations": [{"broker",
                "destination", "items"}], "noun", "receiver"}; size, ages and keys are of what is sent. noun: what a message is called,
-               "order"; receiver: the system that they failed in, "" for several.
+               "order"; receiver: the system that they failed in, "" for several. Of a plan that compensates also "books": {flow: version of its book}.
     """
     asked: dict[str, Any] = {
         "plan": plan.pk,
@@ -141,10 +155,15 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
         "connection": plan.connection_id,
         "order_key": plan.order_key,
     }
-    tidy_keys(asked["operated"])
+    compensates = plan.does == COMPENSATE
+    books = books_of(asked["operated"]) if compensates else {}
+    asked["booked"] = list(books)
+    if not compensates:
+        tidy_keys(asked["operated"])
+    sql = FREEZE.replace("{why}", WHY_NOT_UNDO if compensates else WHY)
     inner, values = _within(selection)
     with connection.cursor() as cursor:
-        cursor.execute(FREEZE.replace("{selection}", inner), asked | values)
+        cursor.execute(sql.replace("{selection}", inner), asked | values)
         cursor.execute(FIGURES, [plan.destination, plan.destination, plan.pk])
         parts = [Part(*row) for row in cursor.fetchall()]
     sent = [part for part in parts if not part.left_out]
@@ -152,6 +171,8 @@ def freeze_items(plan: Plan, selection: QuerySet[DeadLetter], *, by: Actor) -> N
     plan.sent_flow_ids = sorted({part.flow_id for part in sent})
     plan.flow_ids = sorted({part.flow_id for part in parts})
     plan.figures = _figures(parts) | {"keys": _count_keys(plan)} | _names(plan)
+    if compensates:
+        plan.figures |= {"destinations": [], "books": {str(pk): books[pk].version for pk in plan.sent_flow_ids}}
 
 
 def _within(selection: QuerySet[DeadLetter]) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
 from messages.access import visible_dead_letters, visible_events
 from messages.models import DeadLetter, Plan
+from messages.plans.doing import COMPENSATE, rows_of
 from messages.plans.queries import held_behind
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.waves import LEFT_OUT as IS_LEFT_OUT
@@ -28,10 +29,10 @@ ITEMS = """
 SELECT i.id, i.ordinal, i.dead_letter_id, i.key, CASE WHEN i.left_out <> '' THEN 'left_out' ELSE coalesce(r.state, 'waiting') END, i.left_out,
        r.id, coalesce(r.destination, ''), coalesce(r.attempt, 0), r.created_at, r.sent_at, r.confirmed_at, r.finished_at,
        r.proof_event_id, r.proof_event_at, coalesce(r.proof_tie, ''), coalesce(nullif(i.detail, ''), r.detail, ''), r.trace_id,
-       d.keys, d.message_id, f.name
+       {reference}, d.keys, d.message_id, f.name
 FROM messaging_planitem i
 JOIN messaging_deadletter d ON d.id = i.dead_letter_id JOIN messaging_flow f ON f.id = d.flow_id
-LEFT JOIN messaging_replay r ON r.id = i.replay_id
+LEFT JOIN {rows} r ON r.id = i.replay_id
 WHERE i.plan_id = %(plan)s AND i.ordinal > %(after)s AND ({only})
 ORDER BY i.ordinal LIMIT %(most)s
 """
@@ -43,6 +44,7 @@ HAS_NONE = "i.left_out = '' AND r.id IS NULL"
 @dataclass(slots=True, kw_only=True)
 class Item:
     """One dead letter of a plan and what became of it. outcome: of waves.OUTCOMES; left_out: of reasons.LEFT_OUT, "" when it is sent.
+    compensation: "C-7" of a plan that compensates, "" of another; its `replay` is the compensation's uid then.
 
     From `later` on it is evidence, which add_evidence finds: the dead letter that its replay died into, when the reader may see it; what it
     is held back behind; the system whose event proved it.
@@ -66,6 +68,7 @@ class Item:
     proof_tie: str
     detail: str
     trace_id: UUID | None
+    compensation: str
     keys: dict[str, str]
     message_id: str
     flow: str
@@ -146,8 +149,10 @@ def _items(plan: Plan, only: Only, *, after: int, most: int) -> list[Item]:
         "left_out": only.left_out,
         "states": list(only.outcomes),
     }
+    reference = "coalesce(r.reference, '')" if plan.does == COMPENSATE else "''"
+    sql = rows_of(plan.does, ITEMS.replace("{reference}", reference))
     with connection.cursor() as cursor:
-        cursor.execute(ITEMS.replace("{only}", only.condition), asked)
+        cursor.execute(sql.replace("{only}", only.condition), asked)
         return [_item(row) for row in cursor.fetchall()]
 
 

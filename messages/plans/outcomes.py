@@ -13,13 +13,14 @@ from console.core.charts import Mark, Series, line_chart
 from messages.figures.present import bundle_address
 from messages.figures.vega import outcomes_spec
 from messages.models import Plan
+from messages.plans.doing import rows_of
 
 STEPS = 60
 COUNTED = """
 SELECT width_bucket(extract(epoch FROM at)::float8, %(since)s, %(until)s, %(steps)s) AS step, what, count(*) FROM (
-    SELECT sent_at AS at, 'sent' AS what FROM messaging_replay WHERE plan_id = %(plan)s AND sent_at IS NOT NULL
-    UNION ALL SELECT proof_event_at, 'processed' FROM messaging_replay WHERE plan_id = %(plan)s AND state = 'processed'
-    UNION ALL SELECT finished_at, 'failed' FROM messaging_replay WHERE plan_id = %(plan)s AND state IN ('failed_again', 'refused') AND finished_at IS NOT NULL
+    SELECT sent_at AS at, 'sent' AS what FROM {rows} r WHERE plan_id = %(plan)s AND sent_at IS NOT NULL
+    UNION ALL SELECT coalesce(proof_event_at, finished_at), 'processed' FROM {rows} r WHERE plan_id = %(plan)s AND state = 'processed'
+    UNION ALL SELECT finished_at, 'failed' FROM {rows} r WHERE plan_id = %(plan)s AND state IN ('failed_again', 'refused') AND finished_at IS NOT NULL
 ) one GROUP BY 1, 2
 """
 LOOKS = {"processed": ("processed", "good"), "sent": ("sent", "move"), "failed": ("failed again", "bad")}
@@ -36,7 +37,7 @@ def chart_of(plan: Plan, *, now: datetime) -> dict[str, Any]:
     asked = {"plan": plan.pk, "since": since.timestamp(), "until": (since + step * STEPS).timestamp(), "steps": STEPS}
     counts = {what: [0] * STEPS for what in LOOKS}
     with connection.cursor() as cursor:
-        cursor.execute(COUNTED, asked)
+        cursor.execute(rows_of(plan.does, COUNTED), asked)
         for at, what, count in cursor.fetchall():
             counts[what][min(STEPS, max(1, at)) - 1] += count  # what comes after its end stands in the last step
     series = [Series(name=name, look=look, values=counts[what], area=what == "failed") for what, (name, look) in LOOKS.items()]  # fmt: skip

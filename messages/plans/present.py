@@ -11,6 +11,7 @@ from typing import Any
 from console.core.charts import Piece, Share, stacked
 from console.core.words import age_words, duration_words, size_words
 from messages.models import Plan
+from messages.plans.doing import COMPENSATE, word_of
 from messages.plans.items import Item
 from messages.plans.progress import Progress
 from messages.plans.reasons import LEFT_OUT
@@ -41,8 +42,11 @@ def target_of(plan: Plan) -> str:
 
 
 def heading_of(plan: Plan) -> str:
+    verb = "compensate" if plan.does == COMPENSATE else "replay"
     if not plan.items_count:
-        return f"Nothing to replay: {plan.figures.get('selected', 0):,} left out"
+        return f"Nothing to {verb}: {plan.figures.get('selected', 0):,} left out"
+    if plan.does == COMPENSATE:
+        return f"Compensate {counted(plan, plan.items_count)}"
     return f"Replay {counted(plan, plan.items_count)} to {target_of(plan)}"
 
 
@@ -80,6 +84,8 @@ def sentence_of(plan: Plan, usual: Sequence[Usual], *, now: datetime) -> str:
     brokers = sorted({str(one["broker"]) for one in figures.get("destinations", [])})
     over = f" over {brokers[0]}" if len(brokers) == 1 else f" over {len(brokers)} brokers" if brokers else ""
     oldest = f", the oldest {age_words(now - datetime.fromisoformat(figures['oldest']))} old" if figures.get("oldest") else ""  # fmt: skip
+    if plan.does == COMPENSATE:
+        return f"Undoes what had happened for {counted(plan, plan.items_count)}, by the compensation books of their flows{oldest}; {pace_words(plan)}."
     return (
         f"Sends {counted(plan, plan.items_count)} to {target_of(plan)}{over}, {size_words(figures.get('size_bytes', 0))}"
         f"{oldest}; {pace_words(plan)}{usual_words(usual)}."
@@ -88,7 +94,7 @@ def sentence_of(plan: Plan, usual: Sequence[Usual], *, now: datetime) -> str:
 
 def pace_words(plan: Plan) -> str:
     if plan.rate_per_s is None:
-        return "as fast as the broker takes them"
+        return "as fast as the workers take them" if plan.does == COMPENSATE else "as fast as the broker takes them"
     return f"about {span_words(plan.items_count / plan.rate_per_s)} at {rate_words(plan.rate_per_s)}"
 
 
@@ -133,6 +139,8 @@ def receiver_of(plan: Plan) -> str:
 def pieces_of(plan: Plan, total: Mapping[str, int]) -> tuple[Piece, ...]:
     """Return the bar: every item in exactly one piece, so that the counts add up to all of them."""
     receiver = receiver_of(plan)
+    if plan.does == COMPENSATE:
+        return _pieces_undone(total)
     shares = [
         Share(name=f"processed, proved by {receiver}", look="good", count=total.get("processed", 0)),
         Share(name="sent or confirmed", look="move", count=sum(total.get(one, 0) for one in SENT)),
@@ -143,6 +151,17 @@ def pieces_of(plan: Plan, total: Mapping[str, int]) -> tuple[Piece, ...]:
     ]
     always = {"processed, proved by " + receiver, "sent or confirmed", "failed again", "waiting"}
     return stacked([one for one in shares if one.count or one.name in always])
+
+
+def _pieces_undone(total: Mapping[str, int]) -> tuple[Piece, ...]:
+    shares = [
+        Share(name="undone", look="good", count=total.get("processed", 0)),
+        Share(name="being undone", look="move", count=total.get("sending", 0)),
+        Share(name="stuck, or undone in part", look="bad", count=sum(total.get(one, 0) for one in FAILED)),
+        Share(name="stopped or left out", look="idle", count=total.get("withdrawn", 0) + total.get("left_out", 0)),
+        Share(name="not begun", look="", count=total.get("waiting", 0)),
+    ]
+    return stacked([one for one in shares if one.count or one.name != "stopped or left out"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +191,9 @@ def _wave_chip(plan: Plan, number: int, counts: Counter[str]) -> tuple[str, str]
     failed = sum(counts[one] for one in FAILED)
     begun = plan.state in BEGUN and number <= plan.wave
     if failed:
-        return "bad", f"{failed:,} failed again"
+        return "bad", f"{failed:,} {failed_words(plan)}"
     if counts["processed"] and counts["processed"] == counts.total():
-        return "good", "processed"
+        return "good", word_of(plan.does, "processed") or "processed"
     if counts["withdrawn"] and counts["withdrawn"] + counts["processed"] == counts.total():
         return "idle", "taken back"
     if begun and plan.waits_for == Plan.WaitsFor.CONFIRMED and counts["confirmed"] + counts["processed"] == counts.total():  # fmt: skip
@@ -183,8 +202,14 @@ def _wave_chip(plan: Plan, number: int, counts: Counter[str]) -> tuple[str, str]
         return "warn", f"{counts['unknown']:,} unknown"
     if begun and counts.total() != counts["waiting"]:
         moving = plan.state == "running" and number == plan.wave
-        return ("move" if moving else "move still"), f"{counts['processed']:,} processed"
+        return (
+            "move" if moving else "move still"
+        ), f"{counts['processed']:,} {word_of(plan.does, 'processed') or 'processed'}"
     return "idle", "waiting"
+
+
+def failed_words(plan: Plan) -> str:
+    return "stuck, or undone in part" if plan.does == COMPENSATE else "failed again"
 
 
 def warning_of(plan: Plan, total: Mapping[str, int]) -> tuple[str, str]:
@@ -194,7 +219,7 @@ def warning_of(plan: Plan, total: Mapping[str, int]) -> tuple[str, str]:
     decided = failed + since["processed"] + since["confirmed"]
     if not failed or plan.state not in ("running", "paused"):
         return "", ""
-    return f"{failed:,} of {decided:,} failed again.", (
+    return f"{failed:,} of {decided:,} {failed_words(plan)}.", (
         f"The plan stops itself above {plan.stop_failed_percent:g} %; it stands at {100 * failed / decided:.1f} %."
     )
 
@@ -232,15 +257,27 @@ def is_settled(total: Mapping[str, int]) -> bool:
     return all(outcome in OVER for outcome, count in total.items() if count)
 
 
+UNDONE = {
+    "processed": "everything that had happened is undone",
+    "sending": "undoes its steps, one after the other",
+    "failed_again": "a step needs a person",
+    "refused": "some of what had happened stays",
+    "withdrawn": "stopped before any step had begun",
+}
+
+
 def evidence_of(item: Item, plan: Plan) -> str:
     """Return in words why the item has its outcome."""
     receiver = receiver_of(plan)
     if item.left_out:
-        return LEFT_OUT.get(item.left_out, item.left_out)
+        why = LEFT_OUT.get(item.left_out, item.left_out)
+        return f"{why}: {item.detail}" if item.detail and plan.does == COMPENSATE else why
     if item.outcome == "waiting":
         if item.behind:
             return f"held back behind {item.behind}, same {_key_words(plan.order_key)}"
         return "never sent" if plan.state in ENDED else "waits for its turn"
+    if plan.does == COMPENSATE:
+        return item.detail or UNDONE[item.outcome]
     told = {
         "queued": item.detail or "waits for a worker",
         "sending": "a worker has it",
@@ -268,7 +305,9 @@ def _key_words(key: str) -> str:
 
 
 def bounds_words(plan: Plan) -> str:
-    said = f"more than {plan.stop_failed_percent:g} % failed again"
+    said = f"more than {plan.stop_failed_percent:g} % {failed_words(plan)}"
+    if plan.does == COMPENSATE:
+        return said
     return said + (f", or latency × {plan.stop_latency_times:g}" if plan.stop_latency_times else "")
 
 
@@ -286,13 +325,14 @@ def selected_words(plan: Plan) -> str:
 def facts_of(plan: Plan) -> dict[str, Any]:
     """Return the words of the plan's facts."""
     proved = plan.waits_for == Plan.WaitsFor.PROCESSED
+    waits = "processed, proved by the receiver" if proved else "confirmed by the broker"
     return {
         "selected": selected_words(plan),
         "order": order_words(plan),
         "bounds": bounds_words(plan),
         "waves": ", ".join(plan.steps),
-        "waits": "processed, proved by the receiver" if proved else "confirmed by the broker",
+        "waits": "undone" if plan.does == COMPENSATE else waits,
         "wait": age_words_s(plan.wave_wait_s),
-        "rate": "as fast as the broker takes them" if plan.rate_per_s is None else rate_words(plan.rate_per_s),
+        "rate": pace_words(plan) if plan.rate_per_s is None else rate_words(plan.rate_per_s),
         "checksum": f"{plan.checksum[:4]}…{plan.checksum[-2:]}",
     }

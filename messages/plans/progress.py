@@ -11,6 +11,7 @@ from django.db import connection
 
 from console.core.kept import keep, kept
 from messages.models import Plan
+from messages.plans.doing import rows_of
 from messages.plans.overdue import overdue_of
 from messages.plans.queries import counts_of, total_of
 
@@ -19,7 +20,7 @@ RATE_S = 10  # the rate now is that of the last ten seconds
 PACE = """
 SELECT count(*) FILTER (WHERE sent_at > now() - make_interval(secs => %s)),
        extract(epoch FROM avg(proof_event_at - sent_at) FILTER (WHERE state = 'processed' AND finished_at > now() - interval '1 minute'))::float8
-FROM messaging_replay WHERE plan_id = %s
+FROM {rows} r WHERE plan_id = %s
 """
 
 
@@ -54,7 +55,7 @@ def progress_of(plan: Plan) -> Progress:
 def _counted(plan: Plan) -> Progress:
     waves = {wave: dict(counts) for wave, counts in counts_of(plan).items()}
     with connection.cursor() as cursor:
-        cursor.execute(PACE, [RATE_S, plan.pk])
+        cursor.execute(rows_of(plan.does, PACE), [RATE_S, plan.pk])
         row: Any = cursor.fetchone()
     lately, latency_s = row
     now = datetime.now(UTC)

@@ -9,13 +9,14 @@ from typing import Any
 from django.db import connection
 
 from messages.models import Plan, PlanItem
+from messages.plans.doing import rows_of
 from messages.plans.waves import OUTCOME, SETTLED
 
 # width_bucket of the ordinal among the waves' first items: 1 for the first wave.
 COUNTS = """
 SELECT width_bucket(i.ordinal, %s::int4[]) AS wave,
        CASE WHEN i.left_out <> '' THEN 'left_out' ELSE coalesce(r.state, 'waiting') END AS outcome, count(*)
-FROM messaging_planitem i LEFT JOIN messaging_replay r ON r.id = i.replay_id
+FROM messaging_planitem i LEFT JOIN {rows} r ON r.id = i.replay_id
 WHERE i.plan_id = %s AND i.ordinal <= %s GROUP BY 1, 2
 """
 WaveCounts = Mapping[int, Mapping[str, int]]
@@ -27,7 +28,7 @@ def counts_of(plan: Plan) -> dict[int, Counter[str]]:
     if plan.wave_ends:
         firsts = [1, *(end + 1 for end in plan.wave_ends[:-1])]
         with connection.cursor() as cursor:
-            cursor.execute(COUNTS, [firsts, plan.pk, plan.items_count])
+            cursor.execute(rows_of(plan.does, COUNTS), [firsts, plan.pk, plan.items_count])
             for wave, outcome, items in cursor.fetchall():
                 counts[wave][outcome] += items
     return counts

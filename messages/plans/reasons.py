@@ -17,6 +17,13 @@ LEFT_OUT = {
     "no_origin": "it is not known where it came from",
     "no_connection": "no connection is named like the broker it came from",
     "not_approved": "the connection to its broker is not approved",
+    # of a plan that compensates
+    "no_book": "its flow has no compensation book",
     # found while the plan runs
     "not_open": "it was not open any more when its turn came",
+    "nothing_to_undo": "nothing of it had happened, or all was undone already",
+    "being_undone": "a compensation of it is open already",
+    "book_changed": "its flow's compensation book was changed since",
+    "needs_second": "its compensation book asks for a second person since",
+    "not_proposed": "its compensation could not be started, for a reason of its own",
 }

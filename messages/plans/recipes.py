@@ -48,7 +48,7 @@ class Recipe:
 
 def recipes_of(actor: Actor, group: FailureGroup) -> list[Recipe]:
     """Return what fixed a group before, the most frequent first; of plans that the actor may see."""
-    plans = visible_plans(actor).filter(group__in=parts_of(group), state="finished", items_count__gt=0)
+    plans = visible_plans(actor).filter(group__in=parts_of(group), does="replay", state="finished", items_count__gt=0)
     newest = list(plans.order_by("-pk")[:LOOKED_AT])
     found = recipes_among(newest, worked_among([plan.pk for plan in newest]) if newest else set())
     return [replace(one, why_not=_why_not(actor, group, one.like)) for one in found]

@@ -80,7 +80,7 @@ WITH bad AS MATERIALIZED ({{bad}}), next AS MATERIALIZED (
 SELECT handed.*, {COLUMNS}
 FROM (SELECT count(*), coalesce(max(ordinal), %(after)s), array_agg(DISTINCT connection_id) FILTER (WHERE goes AND NOT taken) FROM sized) handed
 LEFT JOIN (sized s CROSS JOIN LATERAL (
-    SELECT s.replay_id AS id, 1 AS attempt, coalesce(nullif(%(destination)s, ''), s.origin) AS destination, %(by)s AS requested_by,
+    SELECT s.replay_id AS id, 1 AS attempt, 0 AS spared, coalesce(nullif(%(destination)s, ''), s.origin) AS destination, %(by)s AS requested_by,
            s.fresh_trace_id AS trace_id, substr(md5(s.replay_id::text), 1, 16) AS span_id, now() AS created_at, %(expiry)s AS expiry,
            %(plan)s AS plan_id) r) ON s.taken
 ORDER BY s.ordinal

@@ -17,6 +17,7 @@ from console.identity.actor import Actor
 from console.identity.models import User
 from messages.models import Plan
 from messages.plans.access import check_can_operate_plan
+from messages.plans.doing import rows_of
 from messages.plans.overdue import overdue_of
 from messages.plans.queries import counts_of, total_of
 from messages.plans.reasons import LEFT_OUT
@@ -34,7 +35,7 @@ MOST_ERRORS = 10
 ERRORS = """
 SELECT why, count(*) FROM (
     SELECT left(coalesce(nullif(l.error_root_type, ''), nullif(l.error_type, ''), nullif(r.detail, ''), 'no error was reported'), 200) AS why
-    FROM messaging_replay r
+    FROM {rows} r
     LEFT JOIN LATERAL (SELECT * FROM messaging_deadletter l WHERE l.previous_id = r.dead_letter_id ORDER BY l.id DESC LIMIT 1) l
         ON r.state = 'failed_again'
     WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused') LIMIT 10000
@@ -91,7 +92,7 @@ def report_of(plan: Plan, *, now: datetime | None = None) -> Report:
     duration_s = _duration_s(plan, now or datetime.now(UTC))
     gone = sum(total[name] for name in ("sent", "confirmed", "processed", "failed_again", "refused", "unknown"))
     with connection.cursor() as cursor:
-        cursor.execute(ERRORS, [plan.pk, MOST_ERRORS])
+        cursor.execute(rows_of(plan.does, ERRORS), [plan.pk, MOST_ERRORS])
         errors = [(str(why), int(items)) for why, items in cursor.fetchall()]
     return Report(
         plan=plan,

@@ -30,6 +30,8 @@ from messages.plans.approvals import (  # noqa: F401  callers of approve_plan kn
     why_approval,
 )
 from messages.plans.checksum import check_checksum, checksum_of
+from messages.plans.compensating import look_at_runs
+from messages.plans.doing import COMPENSATE, REPLAY, check_does
 from messages.plans.freeze import freeze_items
 from messages.plans.queries import counts_of, total_of
 from messages.plans.selection import Selection, letters_of
@@ -64,6 +66,7 @@ class NothingToSend(Conflict):
 class Options:
     """How a plan is executed. rate_per_s: None as fast as the broker takes them. waits_for None: what its receivers report."""
 
+    does: str = "replay"
     destination: str = ""
     expiry: str = ""
     order_key: str | None = None  # None: that of its flow
@@ -79,6 +82,7 @@ class Options:
 def check_options(options: Options) -> Options:
     """Raise Invalid, in words, for what cannot be meant."""
     check_expiry(options.expiry)
+    check_does(options.does, destination=options.destination, expiry=options.expiry, order_key=options.order_key)
     parse_waves(options.steps)
     if options.rate_per_s is not None and not 0.01 <= options.rate_per_s <= 100_000:
         raise Invalid("a rate is 0.01 to 100,000 a second")
@@ -114,13 +118,15 @@ def create_plan(
     letters = letters_of(selection, actor=by, environment=environment)
     plan = _drafted(selection, options, environment=environment, by=by)
     plan.reason, plan.ticket = check_reason(reason), ticket.replace("\x00", "").strip()[:100]
-    if options.order_key is None:
+    if options.order_key is None and plan.does == REPLAY:
         plan.order_key = _usual_order(letters)
     plan.save()
     _freeze(plan, letters, by=by)
     plan.wave_ends = wave_ends(plan.steps, plan.items_count)
     plan.waits_for = options.waits_for or (
-        Plan.WaitsFor.PROCESSED if do_receivers_report(plan.sent_flow_ids) else Plan.WaitsFor.CONFIRMED
+        Plan.WaitsFor.PROCESSED
+        if plan.does == COMPENSATE or do_receivers_report(plan.sent_flow_ids)
+        else Plan.WaitsFor.CONFIRMED
     )
     seal_plan(plan)
     audit(
@@ -134,6 +140,7 @@ def create_plan(
 
 
 AS_ASKED = (
+    "does",
     "expiry",
     "rate_per_s",
     "concurrency",
@@ -266,6 +273,7 @@ def resume_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(AT_ONCE, [plan.pk])
+    look_at_runs(resumed)
     transaction.on_commit(partial(tell_plan, plan.pk))
     return resumed
 
@@ -290,6 +298,7 @@ def end_plan(plan: Plan, *, by: Actor, reason: str = "") -> Plan:
     now = Plan.objects.select_for_update().get(pk=plan.pk)  # it may have begun since the caller looked
     ended = move(plan, "stop" if now.state in BEGUN else "cancel", by=by, why=reason, finished_at=datetime.now(UTC))
     withdraw(ended)
+    look_at_runs(ended)
     return ended
 
 

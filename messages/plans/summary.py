@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messages.models import Plan
+from messages.plans.doing import COMPENSATE, word_of
 from messages.plans.queries import counts_of, total_of
 from messages.plans.reasons import LEFT_OUT
 from messages.plans.release import rate_of
@@ -98,7 +99,9 @@ def sentence_of(plan: Plan, total: Mapping[str, int], held: str = "") -> str:
     beside = f", {left_out:,} of the selection left out" if left_out else ""
     messages = f"{plan.items_count:,} message{'' if plan.items_count == 1 else 's'}"
     if plan.started_at is None:
-        return f"{plan.reference} is {state}: {WORDS[plan.state]}; {messages} would be sent{beside}"
-    parts = [f"{total[one]:,} {words}" for one, words in OUTCOME_WORDS.items() if total.get(one)]
+        return f"{plan.reference} is {state}: {WORDS[plan.state]}; {messages} would be {'undone' if plan.does == COMPENSATE else 'sent'}{beside}"
+    parts = [
+        f"{total[one]:,} {word_of(plan.does, one) or words}" for one, words in OUTCOME_WORDS.items() if total.get(one)
+    ]
     stopped = f"; nothing is sent now: {held}" if held else ""
     return f"{plan.reference} is {state}: of {messages} {', '.join(parts)}{beside}{stopped}"

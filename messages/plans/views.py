@@ -26,6 +26,9 @@ from messages.models import Plan
 from messages.plans.access import can_operate_plan, can_plan_in, get_visible_plan
 from messages.plans.acting import ACTIONS, AFTER, offered_to
 from messages.plans.approvals import authors_of
+from messages.plans.asking import left_out_address
+from messages.plans.doing import COMPENSATE, REPLAY, word_of
+from messages.plans.doing import FILTERS as UNDOING
 from messages.plans.export import csv_of
 from messages.plans.forms import HowForm
 from messages.plans.items import Item, Only, add_evidence, find_items
@@ -158,8 +161,11 @@ def plan_context(request: PageRequest, found: Plan) -> dict[str, Any]:
         "facts": facts_of(found),
         "left_out": left_out_of(found, progress.total),
         "how": HowForm(plan=found) if found.state in CHANGED and can_operate_plan(request.actor, found) else None,
-        "edit_url": _edit_url(found) if found.state == "draft" and can_operate_plan(request.actor, found) else "",
+        "edit_url": _edit_url(found)
+        if found.does == REPLAY and found.state == "draft" and can_operate_plan(request.actor, found)
+        else "",
         "history": list(object_history("plan", str(found.pk)).order_by("-id")[:20]),
+        "undo_url": left_out_address(found.reference) if _may_undo(request.actor, found) else "",
         "mails": mails_about(f"plan:{found.pk}", most=5),
     }
 
@@ -220,7 +226,8 @@ def items_context(request: PageRequest, found: Plan, progress: Progress) -> dict
     except Invalid as error:
         problem = str(error)
     reasons = found.figures.get("left_out", {})
-    options = [(one, words) for one, (words, _) in FILTERS.items()]
+    compensates = found.does == COMPENSATE
+    options = [*UNDOING.items()] if compensates else [(one, words) for one, (words, _) in FILTERS.items()]
     why = [("", "any reason"), *((one, words) for one, words in LEFT_OUT.items() if reasons.get(one))]
     selects = [{"name": "outcome", "label": "Outcome", "value": outcome, "options": options}]
     if reasons:
@@ -229,7 +236,7 @@ def items_context(request: PageRequest, found: Plan, progress: Progress) -> dict
         "plan": found,
         "noun": noun_of(found, 1).capitalize(),
         "page": rows,
-        "items": [(item, evidence_of(item, found)) for item in rows.rows],
+        "items": [(item, evidence_of(item, found), word_of(found.does, item.outcome)) for item in rows.rows],
         "outcome": outcome,
         "left_out_reason": left_out,
         "selects": selects,
@@ -237,6 +244,10 @@ def items_context(request: PageRequest, found: Plan, progress: Progress) -> dict
         "failed_count": progress.total["failed_again"] + progress.total["refused"],
         "problem": problem,
     }
+
+
+def _may_undo(actor: Actor, found: Plan) -> bool:
+    return bool(found.figures.get("left_out")) and found.does == REPLAY and can_plan_in(actor, found.environment)
 
 
 def _edit_url(found: Plan) -> str:

@@ -22,7 +22,7 @@ from messages.plans.views import PAGE, plan_context
 def how(request: PageRequest, reference: str) -> HttpResponse:
     """Change the rate, waves, waits and bounds of a plan that was not started; a refusal is 422 with the form as it was sent."""
     found = get_visible_plan(request.actor, reference)
-    form, status = HowForm(request.POST), 422
+    form, status = HowForm(request.POST, does=found.does), 422
     if form.is_valid():
         try:
             changed = change_options(found, form.said(), by=request.actor)

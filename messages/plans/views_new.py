@@ -29,8 +29,8 @@ def new(request: PageRequest) -> HttpResponse:
     wanted = wanted_of(request)
     check_can_plan(request.actor, request.environment)
     if request.method != "POST":
-        return render(request, PAGE, _context(request, wanted, PlanForm(), secrets.token_urlsafe(12)))
-    form, status = PlanForm(request.POST), 422
+        return render(request, PAGE, _context(request, wanted, PlanForm(does=wanted.does), secrets.token_urlsafe(12)))
+    form, status = PlanForm(request.POST, does=wanted.does), 422
     if form.is_valid():
         try:
             made = make_plan(

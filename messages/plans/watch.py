@@ -15,13 +15,14 @@ from django.db.models import Sum
 from messages.figures.percentiles import percentile
 from messages.models import Connection, Plan, RollupHour, RollupLatency
 from messages.models.stream import Operation
+from messages.plans.doing import REPLAY, rows_of
 from messages.plans.waves import Bounds, why_abort
 
 # By an index of the few (replay_odd).
 WENT_WRONG = """
-SELECT count(*) FROM messaging_replay r WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused')
+SELECT count(*) FROM {rows} r WHERE r.plan_id = %s AND r.state IN ('failed_again', 'refused')
 """
-OUTCOMES = "SELECT r.state, count(*) FROM messaging_replay r WHERE r.plan_id = %s GROUP BY r.state"
+OUTCOMES = "SELECT r.state, count(*) FROM {rows} r WHERE r.plan_id = %s GROUP BY r.state"
 GAVE_UP_AT = 4  # attempts, 14 s at least: then it is no hiccup
 AWAY = """
 SELECT c.name, r.detail FROM messaging_replay r JOIN messaging_connection c ON c.id = r.connection_id
@@ -56,9 +57,15 @@ def why_stop_itself(plan: Plan) -> str:
     """Return why the plan must abort, in words; "" while it need not. What stood when somebody resumed it is forgiven."""
     bounds = Bounds(plan.stop_failed_percent, plan.stop_latency_times)
     since: Counter[str] = Counter()
-    if _count(WENT_WRONG, plan.pk) > plan.forgiven.get("failed_again", 0) + plan.forgiven.get("refused", 0):
+    if _count(rows_of(plan.does, WENT_WRONG), plan.pk) > plan.forgiven.get("failed_again", 0) + plan.forgiven.get(
+        "refused", 0
+    ):
         since = outcomes_of(plan) - Counter(plan.forgiven)
-    latency_s = latency_of(plan) if plan.stop_latency_times and plan.waits_for == Plan.WaitsFor.PROCESSED else None
+    latency_s = (
+        latency_of(plan)
+        if plan.does == REPLAY and plan.stop_latency_times and plan.waits_for == Plan.WaitsFor.PROCESSED
+        else None
+    )
     return why_abort(since, bounds, latency_s=latency_s, usual_s=usual_of(plan) if latency_s else None)
 
 
@@ -71,12 +78,14 @@ def _count(sql: str, plan: int) -> int:
 def outcomes_of(plan: Plan) -> Counter[str]:
     """Return {state: replays} of the plan: outcomes of what was handed over."""
     with connection.cursor() as cursor:
-        cursor.execute(OUTCOMES, [plan.pk])
+        cursor.execute(rows_of(plan.does, OUTCOMES), [plan.pk])
         return Counter(dict(cursor.fetchall()))
 
 
 def why_wait(plan: Plan) -> str:
     """Return why somebody should look before more attempts are spent, in words: the broker is away for good; "" when not."""
+    if plan.does != REPLAY:  # a compensation puts off, and sticks, by itself
+        return ""
     with connection.cursor() as cursor:
         cursor.execute(AWAY, [plan.pk, GAVE_UP_AT])
         row = cursor.fetchone()

@@ -210,7 +210,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "settings/retention/holds/<int:pk>/lift/": ["DELETE retention/holds/1"],
     "flows/<int:pk>/hold/": ["POST retention/holds"],
     "settings/refused/": "an old address that leads to ingest/refused/",
-    "breaches/": ["GET breaches"],
+    "breaches/": ["GET breaches", "GET external-alerts"],
     "breaches/<str:reference>/": ["GET breaches/B-1", "GET audit"],
     "breaches/<str:reference>/acknowledge/": ["POST breaches/B-1/acknowledge"],
     "breaches/<str:reference>/assign/": ["POST breaches/B-1/assign"],

@@ -10,7 +10,7 @@ from alerts.breaches.policies import NewPolicy, add_policy
 from alerts.breaches.services import observe
 from alerts.breaches.telling import tell_due
 from alerts.conditions import Condition, Holds, Severity
-from alerts.models import AlertPolicy, Breach
+from alerts.models import AlertPolicy, Breach, ExternalAlert
 from alerts.notices import Notice
 from console.identity.models import Team
 from messages.models import Flow
@@ -40,6 +40,15 @@ def fired(at: datetime = NOON, **changes: Any) -> Breach:
     """Observe that something holds, and return its breach."""
     observe([condition(**changes)], now=at)
     return Breach.objects.latest("pk")
+
+
+def heard(name: str, of: Flow | None = None, *, over: bool = False, slug: str = "production") -> ExternalAlert:
+    """Store an alert from elsewhere."""
+    return ExternalAlert.objects.create(
+        environment=environment(slug), flow=of, fingerprint=name, name=name, severity="critical", summary=f"{name} is so",
+        status="resolved" if over else "firing", starts_at=NOON - timedelta(hours=3), ends_at=NOON if over else None,
+        url="https://prometheus.example.com/g", labels={"a": "b"}, received_at=NOON,
+    )  # fmt: skip
 
 
 def policy(team: str = "", **changes: Any) -> AlertPolicy:

@@ -19,4 +19,5 @@ def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
 def channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are channels 1 to 9 in production, whatever delivery has."""
     names = {number: f"channel {number}" for number in range(1, 10)}
-    monkeypatch.setattr("alerts.breaches.channels.names_of_channels", lambda actor, environment: names)
+    for module in ("channels", "views_policies"):
+        monkeypatch.setattr(f"alerts.breaches.{module}.names_of_channels", lambda actor, environment: names)

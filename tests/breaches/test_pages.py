@@ -255,7 +255,8 @@ def test_a_silence_of_anothers_flow_or_breach_is_not_there():
 # policies -----------------------------------------------------------------------------------------------------------------
 
 SAID = {
-    "team": "", "page_channels": "1, 4", "ticket_channels": "2", "steps": "15: 4\n45: 5", "days": ["1", "2", "3", "4", "5"],
+    "team": "", "page_channels": ["1", "4"], "ticket_channels": ["2"], "step0_minutes": "15", "step0_channels": ["4"], "step1_minutes": "45",
+    "step1_channels": ["5"], "days": ["1", "2", "3", "4", "5"],
     "from_clock": "08:00", "until_clock": "18:00", "time_zone": "Europe/Berlin", "wait_s": "30", "repeat_minutes": "240", "quiet_minutes": "30",
 }  # fmt: skip
 
@@ -271,7 +272,7 @@ def test_policies_are_made_changed_and_removed():
     words = "Pages to channel 1, channel 4; tickets to channel 2 (Mon to Fri, 08:00 to 18:00, Europe/Berlin); after 15 min to channel 4;"
     assert words in text_of(client.get("/settings/alerting/"))
     assert client.post("/settings/alerting/new/", SAID).status_code == 422
-    assert client.post(f"/settings/alerting/{made.pk}/", SAID | {"page_channels": "9"}).status_code == 303
+    assert client.post(f"/settings/alerting/{made.pk}/", SAID | {"page_channels": ["9"]}).status_code == 303
     made.refresh_from_db()
     assert made.page_channels == [9]
     assert client.post(f"/settings/alerting/{made.pk}/", SAID | {"time_zone": "Mars"}).status_code == 422
@@ -282,10 +283,11 @@ def test_policies_are_made_changed_and_removed():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"page_channels": "mail"}, "by its number"),
-        ({"steps": "soon: 4"}, "a step is written"),
+        ({"page_channels": ["mail"]}, "mail is not one of the available choices"),
+        ({"step0_minutes": "soon"}, "whole number"),
+        ({"step0_minutes": ""}, "after how many minutes"),
         ({"from_clock": "8h"}, "08:30"),
-        ({"steps": "1:"}, "at least one"),
+        ({"step1_channels": []}, "at least one"),
     ],
 )
 def test_a_policy_that_cannot_be_read_is_refused_with_its_words(changes, words):

@@ -175,7 +175,7 @@ def test_the_list_makes_as_many_queries_for_many_as_for_few_and_tabs_end_at_eigh
     for number in range(60):
         SavedSearch.objects.create(environment=environment(), owner=user, of="messages", name=f"{number:02d}", q="")
 
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         page = client.get("/saved-searches/")
 
     assert "50 saved searches" in text_of(page)

@@ -51,7 +51,7 @@ def test_a_missing_end_is_marked_after_the_text_and_a_wrong_word_tells_the_words
     )
 
     assert '<pre>a AND<mark class="hit">\xa0</mark></pre>' in ends.content.decode()
-    assert "Status is one of moving, delivered, failed, dead, not “faild”." in text_of(wrong)
+    assert "Status is one of moving, delivered, failed, dead, compensated, not “faild”." in text_of(wrong)
     assert 'href="?q=status%3Afailed+flow%3Ax&amp;window=7d"' in wrong.content.decode()
 
 

@@ -39,7 +39,7 @@ def test_the_keyboard_writes_a_query_from_completions(browser: Browser, live_ser
     expect(box).to_have_attribute("aria-activedescendant", "find-completions-0")
     page.keyboard.press("Enter")
     expect(box).to_have_value("status:")
-    expect(options).to_have_count(4)
+    expect(options).to_have_count(5)
     page.keyboard.press("ArrowUp")  # the last
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Tab")

@@ -14,6 +14,7 @@ from messages.connectors.base import Published
 from messages.models import DeadLetter, Flow, Plan, PlanItem, Replay, ReplayStop, RollupHour, RollupLatency
 from messages.plans import advance, release, watch
 from messages.plans.advance import advance_plan, advance_plans, take_more
+from messages.plans.doing import rows_of
 from messages.plans.queries import counts_of, held_behind, total_of
 from messages.plans.services import Options, end_plan, pause_plan, resume_plan, start_plan
 from messages.plans.stops import why_stopped
@@ -335,7 +336,7 @@ def test_what_a_tick_looks_at_is_found_by_small_indexes(line):
         asked = {"plan": plan.pk, "first": 1, "last": 1}
         in_flight = {"replay_due", "replay_one_in_flight_per_dead_letter"}  # the smaller one
         for sql, named, indexes in (
-            (watch.WENT_WRONG, [plan.pk], {"replay_odd"}),
+            (rows_of("replay", watch.WENT_WRONG), [plan.pk], {"replay_odd"}),
             (release.ON_THEIR_WAY, [plan.pk], in_flight),
             (advance.UNDECIDED["confirmed"], asked, {"replay_odd"}),
             (watch.AWAY, [plan.pk, 4], in_flight),

@@ -276,7 +276,8 @@ def test_masked_values_are_masked_in_title_and_fingerprint():
     ("sql", "index"),
     [
         ("SELECT * FROM messaging_deadletter WHERE group_id = 1 ORDER BY id DESC LIMIT 51", "dead_letter_by_group"),
-        ("SELECT group_id, min(failed_at) FROM messaging_deadletter WHERE closed_at IS NULL GROUP BY group_id", "dead_letter_waits_in_group"),
+        ("SELECT group_id, min(failed_at) FROM messaging_deadletter "
+     "WHERE closed_at IS NULL AND group_id IS NOT NULL GROUP BY group_id", "dead_letter_waits_in_group"),
         ("SELECT id FROM messaging_deadletter WHERE group_id IS NULL ORDER BY id LIMIT 500", "dead_letter_ungrouped"),
         ("SELECT id FROM messaging_message_default WHERE group_id = 1 ORDER BY first_seen_at DESC, id DESC LIMIT 51", "group_id_first_seen_at"),
         ("SELECT id FROM messaging_message_default WHERE failed_at IS NOT NULL AND group_id IS NULL ORDER BY first_seen_at LIMIT 5", "first_seen_at_idx"),

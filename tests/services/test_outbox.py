@@ -24,6 +24,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
+        self.port = 0
         self.to_data = self.to_rcpt = ""
         self.to_quit = "221 bye"
 
