@@ -15,7 +15,7 @@ class BookForm(forms.Form):
     content = forms.CharField(
         required=False, max_length=MOST_BYTES, strip=False, label="Book",
         help_text="YAML or JSON; docs/compensation.md says what can be written.",
-        widget=forms.Textarea(attrs={**CODE, "rows": 32, "wrap": "off"}),
+        widget=forms.Textarea(attrs={**CODE, "rows": 20, "wrap": "off"}),
     )  # fmt: skip
     file = forms.FileField(
         required=False, label="Or a file", help_text="An exported book; it is taken in place of the text."

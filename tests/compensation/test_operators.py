@@ -64,9 +64,8 @@ def test_of_two_who_propose_start_or_decide_at_once_one_is_told(line: Connection
     passes(run, 3600)
     work_on(run.pk)
     assert states(run) == {"stock": "unknown"}
-    lost = step(run, "stock")
-    acts = (retry_step, skip_step, mark_step)
-    results = at_once(*[lambda act=act: act(lost, by=ROOT, reason=act.__name__) for act in acts])
+    acts = [(act, step(run, "stock")) for act in (retry_step, skip_step, mark_step)]  # each as its own page showed it
+    results = at_once(*[lambda act=act, lost=lost: act(lost, by=ROOT, reason=act.__name__) for act, lost in acts])
     assert refused(results) == 2
     assert step(run, "stock").state in ("waiting", "skipped", "by_hand")
 

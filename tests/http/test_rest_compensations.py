@@ -19,6 +19,7 @@ from console.identity.models import Role, Team
 from messages.compensation.execute import work_on
 from messages.models import Compensation, Connection, Flow
 from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
+from tests.compensation.runs import begun, passes, told
 from tests.factories import api_key, memory_connection, person
 from tests.http.test_rest_administration import Caller
 from tests.pages.test_compensations import TASK
@@ -110,7 +111,24 @@ def test_a_step_is_retried_skipped_marked_and_assigned(line):
     assert ada("post", f"{one}/resume").status_code == 202
     assert ada("post", f"{one}/stop", {}).status_code == 400
     assert ada("post", f"{one}/stop", WHY).json()["state"] == "stopped"
-    assert ada("post", f"{one}/late/0", {"add": True, **WHY}).json()["code"] == "compensation_state"
+    assert ada("post", f"{one}/late/0", {"add": True, **WHY}).status_code == 400
+
+
+def test_what_completed_late_is_told_and_answered(line):
+    ada = Caller("ada", Role.OPERATOR)
+    run = begun("payment")
+    told(run, "stock", "reservations", message_id="late")
+    work_on(run.pk)
+    passes(run, 1)
+    work_on(run.pk)
+    one = f"compensations/{run.reference}"
+    assert [(late["step"], late["answer"]) for late in ada("get", one).json()["late"]] == [("stock", "")]
+    assert ada("post", f"{one}/late/0", {"add": True}).status_code == 400
+    viewer = Caller("vic", Role.VIEWER)
+    assert viewer("post", f"{one}/late/0", {"add": True, **WHY}).status_code == 403
+    answered = ada("post", f"{one}/late/0", {"add": True, **WHY})
+    assert (answered.status_code, answered.json()["late"][0]["answer"], answered.json()["steps"]) == (200, "add", 2)
+    assert ada("post", f"{one}/late/0", {"add": False, **WHY}).json()["code"] == "compensation_state"
 
 
 def test_tasks_of_people_are_a_list_of_their_own(line):

@@ -152,8 +152,25 @@ def estate() -> list[str]:
         "/compensations/?show=all",
         "/compensations/?state=stopped",
     ]
-    pages = [f"/compensations/new/?letter={left.pk}", f"/dead-letters/{done.dead_letter_id}/", f"/j/{stuck.trace_id.hex}", "/"]  # type: ignore[union-attr]  # fmt: skip
+    pages = [f"/compensations/new/?letter={left.pk}", f"/dead-letters/{done.dead_letter_id}/", f"/j/{stuck.trace_id.hex}", f"/j/{done.trace_id.hex}", "/"]  # type: ignore[union-attr]  # fmt: skip
     return [*runs, *lists, *pages]
+
+
+OUT_OF_PANEL = "[...document.querySelectorAll('.panel table')].some(one => one.offsetWidth > one.closest('.panel').clientWidth + 1)"
+
+
+def test_a_book_tried_fits_a_desk_with_what_it_sends_open(browser: Browser, live_server: Any):  # noqa: F811
+    memory_connection()
+    found = failed_order("payment", "stock")
+    saved(found.flow)
+    page = sign_in(browser, live_server.url)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{live_server.url}/flows/{found.flow_id}/compensation-book/")
+    page.get_by_role("button", name="Try it on this message").click()
+    page.locator("#book-trial details.sends summary").first.click()
+    expect(page.locator("#book-trial details.sends[open]")).to_contain_text("releases")
+    assert not page.evaluate(OUT_OF_PANEL)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -170,10 +187,10 @@ def test_pages_of_compensations_fit_a_phone_and_a_desk_and_axe_finds_nothing(
 
     found: dict[str, Any] = {}
     for path in paths:
-        for width in (390, 1440):
+        for width in (390, 1280, 1440):
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(live_server.url + path)
-            if page.evaluate("document.documentElement.scrollWidth") > width:
+            if page.evaluate("document.documentElement.scrollWidth") > width or page.evaluate(OUT_OF_PANEL):
                 found[f"{path} {width}"] = "overflows"
         for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
             found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
