@@ -43,7 +43,7 @@ def test_the_keyboard_writes_a_query_from_completions(browser: Browser, live_ser
     page.keyboard.press("ArrowUp")  # the last
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Tab")
-    expect(box).to_have_value("status:failed ")
+    expect(box).to_have_value("status:dead ")
     expect(box).to_be_focused()
 
     page.keyboard.type("flow:shop")
