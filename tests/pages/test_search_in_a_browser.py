@@ -40,10 +40,10 @@ def test_the_keyboard_writes_a_query_from_completions(browser: Browser, live_ser
     page.keyboard.press("Enter")
     expect(box).to_have_value("status:")
     expect(options).to_have_count(5)
-    page.keyboard.press("ArrowUp")  # the last
-    page.keyboard.press("ArrowUp")
+    for _ in range(3):  # the last, the last but one, and the one before
+        page.keyboard.press("ArrowUp")
     page.keyboard.press("Tab")
-    expect(box).to_have_value("status:dead ")
+    expect(box).to_have_value("status:failed ")
     expect(box).to_be_focused()
 
     page.keyboard.type("flow:shop")
