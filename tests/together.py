@@ -17,6 +17,7 @@ RUNNING, LOOPS, DEMO = "tests/faults with one product", "tests/http with one pro
 TOGETHER: dict[str, tuple[str, ...]] = {
     RUNNING: (
         "tests/faults/test_plans_survive.py",
+        "tests/faults/test_plans_and_brokers.py",
         "tests/faults/test_clients.py",
         "tests/faults/test_processes_die.py",
         "tests/faults/test_clocks_and_days.py",

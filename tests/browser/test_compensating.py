@@ -26,12 +26,12 @@ def refused_order(demo: Product, client: redis.Redis) -> tuple[str, str]:
                 return one["id"], order
         return None
 
-    letter, order = wait_until(found, seconds=120, what="an order that billing refused")
+    letter, order = wait_until(found, seconds=400, what="an order that billing refused")
     return letter, order
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_payment_and_stock_are_given_back_in_the_demo_s_own_systems(visitor: Page, demo: Product):
     client = redis.Redis.from_url(demo.engines()["redis_url"])
     letter, order = refused_order(demo, client)

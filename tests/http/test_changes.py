@@ -126,7 +126,7 @@ def test_a_window_may_lie_ahead_and_its_early_end_is_its_end():
     first, second = Change.objects.get(external_id="m1"), Change.objects.get(external_id="m2")
     assert (first.started_at, first.ended_at) == (begins, ends)
     assert second.ended_at is not None
-    assert second.ended_at < NOW + timedelta(minutes=5)
+    assert second.ended_at < datetime.now(UTC) + timedelta(minutes=5)
 
 
 def test_nul_and_long_texts_are_stored_clean():

@@ -111,8 +111,8 @@ def test_large_partitions_are_sampled_and_said_to_be_estimates():
     found = {one.environment: one for one in plan_retention(now=in_days(100), count=False).lines if one.table == "messaging_trace_link"}  # fmt: skip
 
     assert (found["production"].rows_exact, found["production"].way) == (False, "drop")
-    assert found["production"].rows == pytest.approx(4000, rel=0.4)
-    assert found["production"].rows + found["staging"].rows == pytest.approx(6000, rel=0.4)
+    assert found["production"].rows == pytest.approx(4000, rel=0.6)
+    assert found["production"].rows + found["staging"].rows == pytest.approx(6000, rel=0.6)
     size = found["production"].bytes + found["staging"].bytes
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_total_relation_size(%s)", [partition_name("messaging_trace_link", in_days(0).date())])
