@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import re
+import secrets
+from datetime import UTC, datetime
+from random import Random
+from uuid import uuid4
 
 import pytest
 import redis
 from playwright.sync_api import Page, expect
 
-from agents.demo.names import DID_KEY
+from agents.demo.consumer import entry_headers
+from agents.demo.names import DID_KEY, ORDERS
+from agents.demo.orders import make_order
+from agents.demo.work import Publish
 from tests.product import Product, call, wait_until
 
 
 def refused_order(demo: Product, client: redis.Redis) -> tuple[str, str]:
-    """Return (dead letter, order number) of an order that billing refused and the live estate took the payment of."""
-    key = demo.api_key()
+    """Sell an order that billing refuses; return (its dead letter, its number) once its payment is taken and its articles are reserved."""
+    number = str(900_000 + secrets.randbelow(90_000))
+    order = make_order(number, datetime.now(UTC), Random(number), trouble="vat-missing")
+    publish = Publish(stream=ORDERS, body=order.body, keys={"order_no": number, "customer_no": order.customer_no})
+    message_id = str(uuid4())
+    client.xadd(ORDERS, {**entry_headers(message_id, message_id, publish), "body": order.body})
+    address = f"{demo.base}/api/v1/dead-letters?environment=demo&q=state:open+system:billing+order_no:{number}"
 
-    def found() -> tuple[str, str] | None:
-        _, body = call(
-            "GET", demo.base + "/api/v1/dead-letters?environment=demo&q=state:open+system:billing&limit=50", key=key
-        )
-        for one in body["results"]:
-            order = one["keys"]["order_no"]
-            if client.get(f"{DID_KEY}payment:{order}") == b"taken":
-                return one["id"], order
-        return None
+    def letter() -> str | None:
+        _, body = call("GET", address, key=demo.api_key())
+        return body["results"][0]["id"] if body["results"] else None
 
-    letter, order = wait_until(found, seconds=400, what="an order that billing refused")
-    return letter, order
+    found = wait_until(letter, seconds=60, what="the dead letter of an order that billing refused")
+
+    def told() -> bool:
+        _, body = call("GET", f"{demo.base}/api/v1/events?environment=demo&q=order_no:{number}", key=demo.api_key())
+        return {"payment", "stock"} <= {one["system"] for one in body["results"] if one["operation"] == "process"}
+
+    wait_until(told, seconds=30, what="the spans of its payment and its reservation")
+    assert [client.get(f"{DID_KEY}{system}:{number}") for system in ("payment", "stock")] == [b"taken", b"reserved"]
+    return found, number
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(240)
 def test_payment_and_stock_are_given_back_in_the_demo_s_own_systems(visitor: Page, demo: Product):
     client = redis.Redis.from_url(demo.engines()["redis_url"])
     letter, order = refused_order(demo, client)

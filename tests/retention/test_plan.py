@@ -101,7 +101,8 @@ def test_other_policies_may_be_tried_on_paper():
 def test_large_partitions_are_sampled_and_said_to_be_estimates():
     one, other = environment(), environment("staging")
     with connection.cursor() as cursor:
-        for pk, rows in ((one.pk, 4000), (other.pk, 2000)):
+        # 40 pages: of many more, how many are sampled is a matter of luck (of 75 a sixth more or less, one time in three)
+        for pk, rows in ((one.pk, 2000), (other.pk, 1000)):
             cursor.execute(
                 "INSERT INTO messaging_trace_link SELECT %s, %s, gen_random_uuid(), lpad(n::text, 16, '0'), gen_random_uuid(), "
                 "'x' FROM generate_series(1, %s) n ORDER BY random()",
@@ -111,8 +112,8 @@ def test_large_partitions_are_sampled_and_said_to_be_estimates():
     found = {one.environment: one for one in plan_retention(now=in_days(100), count=False).lines if one.table == "messaging_trace_link"}  # fmt: skip
 
     assert (found["production"].rows_exact, found["production"].way) == (False, "drop")
-    assert found["production"].rows == pytest.approx(4000, rel=0.6)
-    assert found["production"].rows + found["staging"].rows == pytest.approx(6000, rel=0.6)
+    assert found["production"].rows == pytest.approx(2000, rel=0.4)
+    assert found["production"].rows + found["staging"].rows == pytest.approx(3000, rel=0.4)
     size = found["production"].bytes + found["staging"].bytes
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_total_relation_size(%s)", [partition_name("messaging_trace_link", in_days(0).date())])
