@@ -28,7 +28,6 @@ from messages.models import Flow, Message, MessageStatus, SavedSearch
 from messages.models.stream import Operation, Outcome
 from messages.retention.policies import accepted_age
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
-from messages.saved.calendars import zone_of
 from messages.search.conditions import Scope
 from messages.search.parse import parse_query
 from messages.search.postgres import MESSAGES, to_q
@@ -334,5 +333,4 @@ __all__ = [
     "troubled_compensations",
     "troubled_groups",
     "waited_too_long",
-    "zone_of",
 ]

@@ -15,13 +15,13 @@ from rest_framework.response import Response
 from alerts.models import Objective
 from alerts.objectives.access import get_visible_objective
 from alerts.objectives.burn import PAIRS
-from alerts.objectives.calendars import BadCalendar, clock, parse_clock
 from alerts.objectives.importing import Imported, export_openslo, import_openslo
 from alerts.objectives.present import promise_words, verdict
 from alerts.objectives.queries import attained, find_objectives, minutes, what_if_of, window_at
 from alerts.objectives.services import add_objective, change_objective, remove_objective
 from alerts.objectives.windows import MINUTE, Span
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
+from console.core.calendars import clock_text, parse_clock
 from console.core.errors import Invalid
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
@@ -114,10 +114,10 @@ class ObjectiveOut(serializers.Serializer[Any]):
         )
 
     def get_opens(self, one: Objective) -> str:
-        return clock(one.from_minute)
+        return clock_text(one.from_minute)
 
     def get_closes(self, one: Objective) -> str:
-        return clock(one.until_minute)
+        return clock_text(one.until_minute)
 
 
 class ObjectiveChangeIn(serializers.Serializer[Any]):
@@ -174,7 +174,7 @@ def _said(asked: dict[str, Any]) -> NewObjective:
             "from_minute": parse_clock(asked["opens"]),
             "until_minute": parse_clock(asked["closes"]),
         }
-    except BadCalendar as error:
+    except Invalid as error:
         raise ObjectiveInvalid(str(error)) from error
     return NewObjective(**same, unit=asked["window"], **times)
 

@@ -11,8 +11,8 @@ from django import forms
 from alerts.breaches.policies import MOST_STEPS, NewPolicy, NewStep
 from alerts.breaches.queries import SOURCES
 from alerts.models import AlertPolicy
+from console.core.calendars import DAY_NAMES, clock_text, parse_clock
 from console.core.errors import Invalid
-from messages.saved.calendars import DAY_NAMES, clock_text, parse_clock
 
 PLAIN = {"autocomplete": "off"}
 HOURS = (("1", "1 hour"), ("4", "4 hours"), ("8", "8 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week"))

@@ -16,13 +16,13 @@ from alerts.breaches.routing import Route, Step
 from alerts.breaches.states import FIRED
 from alerts.models import AlertPolicy, Breach, GroupWatch, Telling
 from console.audit.services import record_audit
+from console.core.calendars import working_time
 from console.core.errors import Conflict, Invalid
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment, Team
 from messages.groups.classes import CLASSES
 from messages.queries import teams_of_flows
-from messages.saved.calendars import working_time
 
 MOST_CHANNELS = 20
 MOST_STEPS = 10

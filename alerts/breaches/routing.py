@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from alerts.notices import Happening
-from messages.saved.calendars import WorkingTime
+from console.core.calendars import WorkingTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,42 +1,34 @@
-"""A business calendar: working days, hours, holidays, in a time zone; and the periods in which messages are expected. Pure."""
+"""A business calendar: working time with holidays, and the periods in which messages are expected. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from alerts.objectives.windows import DAY, UTC_ZONE, Span
+from console.core.calendars import DAY_MINUTES, WorkingTime, check_working_time, clock_text, day_words
+from console.core.errors import Invalid
 
-DAY_MINUTES = 1440
-CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
-DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MOST_HOLIDAYS = 400
 
 
-class BadCalendar(ValueError):
-    """A calendar that cannot be; the sentence says why."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calendar:
-    """days: ISO weekdays. from_minute <= local minute of the day < until_minute is working time, but not on holidays."""
+class Calendar(WorkingTime):
+    """Working time, but not on holidays. Raises Invalid for one that cannot be."""
 
     days: frozenset[int] = frozenset(range(1, 8))
     from_minute: int = 0
     until_minute: int = DAY_MINUTES
-    holidays: frozenset[date] = frozenset()
     zone: ZoneInfo = UTC_ZONE
+    holidays: frozenset[date] = frozenset()
 
     def __post_init__(self) -> None:
-        if not self.days or not self.days <= set(range(1, 8)):
-            raise BadCalendar("choose at least one working day, 1 (Monday) to 7")
-        if not 0 <= self.from_minute < self.until_minute <= DAY_MINUTES:
-            raise BadCalendar("working time ends after it begins, on the same day")
+        check_working_time(self.days, self.from_minute, self.until_minute)
         if len(self.holidays) > MOST_HOLIDAYS:
-            raise BadCalendar(f"a calendar has at most {MOST_HOLIDAYS} holidays")
+            raise Invalid(f"a calendar has at most {MOST_HOLIDAYS} holidays")
 
     def is_working_day(self, day: date) -> bool:
         return day.isoweekday() in self.days and day not in self.holidays
@@ -71,48 +63,20 @@ class Calendar:
     def words(self) -> str:
         """Return it as people say it: "Mon to Fri, 08:00 to 18:00, Europe/Berlin, 3 holidays"."""
         out = f", {len(self.holidays)} holiday{'s' if len(self.holidays) != 1 else ''}" if self.holidays else ""
-        hours = (
-            "all day"
-            if (self.from_minute, self.until_minute) == (0, DAY_MINUTES)
-            else f"{clock(self.from_minute)} to {clock(self.until_minute)}"
-        )
-        return f"{_day_words(sorted(self.days))}, {hours}, {self.zone.key}{out}"
-
-    def _at(self, day: date, minute: int) -> datetime:
-        whole, minute = divmod(minute, DAY_MINUTES)
-        local = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=self.zone)
-        return (local + timedelta(days=whole)).astimezone(UTC)
-
-
-def clock(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"
-
-
-def parse_clock(text: str) -> int:
-    """Return the minute of the day of `08:30`, 1440 for `24:00`; raises BadCalendar."""
-    match = CLOCK.fullmatch(text.strip())
-    if not match:
-        raise BadCalendar(f"a time of day is written 08:30, not “{text[:20]}”")
-    return int(match[1]) * 60 + int(match[2]) if match[1] else DAY_MINUTES
+        whole = (self.from_minute, self.until_minute) == (0, DAY_MINUTES)
+        hours = "all day" if whole else f"{clock_text(self.from_minute)} to {clock_text(self.until_minute)}"
+        return f"{day_words(self.days)}, {hours}, {self.zone.key}{out}"
 
 
 def parse_holidays(text: str) -> list[date]:
-    """Return the dates of a list, one a line or by commas, sorted and once each; raises BadCalendar."""
+    """Return the dates of a list, one a line or by commas, sorted and once each; raises Invalid."""
     found = set()
     for word in re.split(r"[\s,;]+", text.strip()):
         if word:
             try:
                 found.add(date.fromisoformat(word[:10] if re.fullmatch(r"\d{4}-\d\d-\d\d", word) else "no"))
             except ValueError as error:
-                raise BadCalendar(f"a holiday is written 2026-12-25, not “{word[:20]}”") from error
+                raise Invalid(f"a holiday is written 2026-12-25, not “{word[:20]}”") from error
     if len(found) > MOST_HOLIDAYS:
-        raise BadCalendar(f"a calendar has at most {MOST_HOLIDAYS} holidays")
+        raise Invalid(f"a calendar has at most {MOST_HOLIDAYS} holidays")
     return sorted(found)
-
-
-def _day_words(days: Sequence[int]) -> str:
-    if len(days) == 7:
-        return "every day"
-    if len(days) > 2 and days[-1] - days[0] == len(days) - 1:
-        return f"{DAY_NAMES[days[0] - 1]} to {DAY_NAMES[days[-1] - 1]}"
-    return ", ".join(DAY_NAMES[one - 1] for one in days)

@@ -15,9 +15,10 @@ from alerts.objectives.counters import fold_again
 from alerts.objectives.exclusions import EARLIEST, LONGEST, BadRule, check_rule
 from alerts.objectives.windows import Span
 from console.audit.services import record_audit
+from console.core.calendars import zone_of
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
-from messages.queries import Flow, zone_of
+from messages.queries import Flow
 
 MOST_EXCLUSIONS = 500  # in force of one objective or flow
 

@@ -13,9 +13,11 @@ from django import forms
 from alerts.models import Exclusion, Objective
 from alerts.objectives.budgeting import SLICES
 from alerts.objectives.burn import PAIRS, percent, span_text
-from alerts.objectives.calendars import DAY_NAMES, BadCalendar, clock, parse_clock, parse_holidays
+from alerts.objectives.calendars import parse_holidays
 from alerts.objectives.excluding import NewExclusion
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
+from console.core.calendars import DAY_NAMES, clock_text, parse_clock
+from console.core.errors import Invalid
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 MOMENT = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
@@ -136,7 +138,7 @@ class ObjectiveForm(forms.Form):
         return [self[name] for name in ("guarded", "sustained", "exhausted")]
 
     def said(self) -> NewObjective:
-        """Return the validated form as what the services take; raises ObjectiveInvalid, BadCalendar."""
+        """Return the validated form as what the services take; raises ObjectiveInvalid."""
         said = self.cleaned_data
         volume, latency = said["kind"] == "volume", said["kind"] == "latency"
         try:
@@ -146,7 +148,7 @@ class ObjectiveForm(forms.Form):
                 "until_minute": parse_clock(said["closes"] or "24:00"),
                 "holidays": parse_holidays(said["holidays"]),
             }
-        except BadCalendar as error:
+        except Invalid as error:
             raise ObjectiveInvalid(str(error)) from error
         return NewObjective(
             name=said["name"],
@@ -190,8 +192,8 @@ def _initial(one: Objective | None, flow: str) -> dict[str, Any]:
         "empty_is_good": "1" if one.empty_is_good else "",
         "pairs": list(one.pairs),
         "days_of_week": [str(day) for day in (one.work_days if volume else range(1, 6))],
-        "opens": clock(one.from_minute) if volume else "08:00",
-        "closes": clock(one.until_minute) if volume else "18:00",
+        "opens": clock_text(one.from_minute) if volume else "08:00",
+        "closes": clock_text(one.until_minute) if volume else "18:00",
         "holidays": "\n".join(day.isoformat() for day in one.holidays),
     }  # fmt: skip
 

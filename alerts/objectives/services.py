@@ -15,9 +15,10 @@ from alerts.objectives.counters import fold_again, hour_of, minute_of
 from alerts.objectives.windows import Window
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
 from console.audit.services import record_audit
+from console.core.calendars import zone_of
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
-from messages.queries import Flow, SavedSearch, check_searchable, zone_of
+from messages.queries import Flow, SavedSearch, check_searchable
 
 MOST_OBJECTIVES = 5_000  # of one environment
 COUNTED_ANEW = (

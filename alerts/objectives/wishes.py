@@ -11,11 +11,11 @@ from typing import Any
 from alerts.models import Objective
 from alerts.objectives.budgeting import METHODS, OCCURRENCES, SLICES
 from alerts.objectives.burn import PAIR_NAMED, hindrance, pairs_that_can_fire
-from alerts.objectives.calendars import BadCalendar, Calendar
+from alerts.objectives.calendars import Calendar
 from alerts.objectives.sources import bucket_of
 from alerts.objectives.windows import NOMINAL_DAYS, ROLLING, UNITS
+from console.core.calendars import zone_of
 from console.core.errors import Invalid
-from messages.queries import zone_of
 
 Kind = Objective.Kind
 MOST_MINUTES = 90 * 24 * 60
@@ -58,7 +58,7 @@ class NewObjective:
 
 
 def checked(said: NewObjective, *, searched: bool) -> dict[str, Any]:
-    """Return the columns of a checked promise; raises ObjectiveInvalid, Invalid. searched: it is about a saved search."""
+    """Return the columns of a checked promise; raises ObjectiveInvalid. searched: it is about a saved search."""
     name = " ".join(said.name.replace("\x00", "").split())[:120]
     if not name:
         raise ObjectiveInvalid("give the objective a name, such as “Orders delivered in 5 min”")
@@ -148,7 +148,7 @@ def _volume(said: NewObjective) -> dict[str, Any]:
             until_minute=said.until_minute,
             holidays=frozenset(said.holidays),
         )
-    except BadCalendar as error:
+    except Invalid as error:
         raise ObjectiveInvalid(str(error)) from error
     return calendar | {"limit_minutes": period, "at_least": said.at_least}
 

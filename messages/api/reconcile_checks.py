@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from console.core.calendars import clock_text, parse_clock
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_flow_named
@@ -20,7 +21,6 @@ from messages.reconcile.access import get_visible_check
 from messages.reconcile.check_services import NewCheck, add_check, change_check, receive_list_of_check, remove_check
 from messages.reconcile.checking import about_of
 from messages.reconcile.queries import find_checks
-from messages.saved.calendars import clock_text, parse_clock
 from messages.saved.outbox import mails_about
 
 

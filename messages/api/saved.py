@@ -9,13 +9,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from console.core.calendars import clock_text, parse_clock
 from console.core.errors import Invalid, NotFound
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, number_or_404, validated
 from messages.models import OutboxMail, SavedSearch, Subscription
 from messages.saved.access import get_visible_saved_search
-from messages.saved.calendars import clock_text, parse_clock
 from messages.saved.queries import count_of, find_saved_searches, mails_of, subscription_of
 from messages.saved.services import NewSearch, Wish, change_search, remove_search, save_search, subscribe, unsubscribe
 from messages.saved.words import list_path

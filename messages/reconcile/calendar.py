@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from messages.saved.calendars import next_at, zone_of
+from console.core.calendars import next_at, zone_of
 
 
 def due_after(at: datetime, *, minute: int, days: Collection[int], time_zone: str) -> datetime:

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from console.audit.services import record_audit
+from console.core.calendars import clock_text, working_time
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
 from messages.models import Flow, Reconciliation, ReconciliationCheck
@@ -17,7 +18,6 @@ from messages.reconcile.access import check_can_own, check_can_reconcile
 from messages.reconcile.calendar import due_after
 from messages.reconcile.services import RESTING, NewReconciliation, begin_reconciliation, check_names, receive_list
 from messages.retention.policies import hold_of_flow
-from messages.saved.calendars import clock_text, working_time
 
 MOST_CHECKS = 100  # of one flow
 MOST_HOURS = 31 * 24

@@ -9,10 +9,10 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from console.core.calendars import DAY_NAMES, clock_text, parse_clock
 from messages.models import ReconciliationCheck
 from messages.reconcile.check_services import NewCheck
 from messages.reconcile.services import NewReconciliation
-from messages.saved.calendars import DAY_NAMES, clock_text, parse_clock
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 MOMENT = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from console.core.calendars import clock_text, day_words
 from console.core.errors import ConsoleError, Forbidden
 from console.core.render import render_page
 from console.identity.pages import PageRequest, page
@@ -23,7 +24,6 @@ from messages.reconcile.check_services import add_check, change_check, remove_ch
 from messages.reconcile.checking import about_of
 from messages.reconcile.forms import CheckForm
 from messages.reconcile.queries import find_checks, find_reconciliations
-from messages.saved.calendars import clock_text, day_words
 from messages.saved.outbox import mails_about
 from messages.search.keys import known_keys
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from django import forms
 
+from console.core.calendars import DAY_NAMES, clock_text, parse_clock
 from console.core.errors import Invalid
 from console.identity.models import Team
 from messages.models import SavedSearch, Subscription
-from messages.saved.calendars import DAY_NAMES, clock_text, parse_clock
 from messages.saved.services import NewSearch, Wish
 
 WINDOWS = (

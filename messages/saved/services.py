@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from console.audit.services import record_audit
+from console.core.calendars import DAY_MINUTES, working_time
 from console.core.errors import Conflict, Invalid, NotFound
 from console.identity.actor import Actor
 from console.identity.models import Environment, Team
@@ -23,7 +24,6 @@ from messages.saved.access import (
     teams_to_share_with,
 )
 from messages.saved.assessing import about_of
-from messages.saved.calendars import DAY_MINUTES, working_time
 from messages.saved.matching import check_asked
 from messages.saved.outbox import withdraw_mails
 

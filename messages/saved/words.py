@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from console.core.calendars import WorkingTime, working_time
 from console.core.words import count_words
 from messages.models import SavedSearch, Subscription
-from messages.saved.calendars import WorkingTime, working_time
 from messages.saved.judge import BROKEN, CALM, DIGEST, RAISED, STOPPED
 from messages.saved.matching import Found, Row
 

@@ -14,7 +14,7 @@ from alerts.breaches.routing import Case, Route, Step, Told, owed
 from alerts.breaches.rules import HOLD_DOWN, Clocks, judge
 from alerts.breaches.states import OPEN, STATES, TRANSITIONS, state_after, states_before
 from alerts.conditions import Holds
-from messages.saved.calendars import working_time
+from console.core.calendars import working_time
 from tests.breaches.breaching import NOON, after
 
 LOOKS = st.lists(st.tuples(st.sampled_from(list(Holds)), st.integers(1, 600)), max_size=40)

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.objectives.calendars import BadCalendar, Calendar, parse_clock, parse_holidays
+from alerts.objectives.calendars import Calendar, parse_holidays
 from alerts.objectives.exclusions import BadRule, Excluded, check_rule, excluded_time, flags, occurrences
 from alerts.objectives.windows import MINUTE, Span, Window, clipped, length_of, merge
+from console.core.calendars import parse_clock
+from console.core.errors import Invalid
 
 BERLIN, NEPAL, SAO = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/Sao_Paulo")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -208,12 +210,12 @@ def test_what_is_no_calendar_is_refused():
     assert (parse_clock("24:00"), parse_clock("8:05")) == (1440, 485)
     assert parse_holidays("2026-12-26, 2026-12-25\n2026-12-25") == [date(2026, 12, 25), date(2026, 12, 26)]
     for text in ("8", "25:00", "08:60", "٠٨:00"):
-        with pytest.raises(BadCalendar):
+        with pytest.raises(Invalid):
             parse_clock(text)
     for text in ("25.12.2026", "2026-02-30", "x", "20261225"):
-        with pytest.raises(BadCalendar):
+        with pytest.raises(Invalid):
             parse_holidays(text)
-    with pytest.raises(BadCalendar):
+    with pytest.raises(Invalid):
         Calendar(days=frozenset())
-    with pytest.raises(BadCalendar):
+    with pytest.raises(Invalid):
         Calendar(from_minute=10, until_minute=10)

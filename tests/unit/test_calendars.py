@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.errors import Invalid
-from messages.saved.calendars import (
+from console.core.calendars import (
     WorkingTime,
     clock_text,
     day_words,
@@ -18,6 +17,7 @@ from messages.saved.calendars import (
     working_time,
     zone_of,
 )
+from console.core.errors import Invalid
 
 OFFICE = working_time((1, 2, 3, 4, 5), 8 * 60, 18 * 60, "Europe/Berlin")
 

@@ -1,6 +1,6 @@
 """Working time: weekdays and hours in a time zone. Pure.
 
-The simple calendar of a subscription and of a scheduled check: the same hours on each working day, no holidays.
+The simple calendar of a subscription, a scheduled check and an alert policy: the same hours on each working day, no holidays.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class WorkingTime:
     until_minute: int
     zone: ZoneInfo
 
+    def is_working_day(self, day: date) -> bool:
+        return day.isoweekday() in self.days
+
     def is_open(self, at: datetime) -> bool:
         return any(start <= at < end for start, end in self._days_from(at, 1, most=2))
 
@@ -82,7 +85,7 @@ class WorkingTime:
         day = at.astimezone(self.zone).date() - timedelta(days=step)
         for number in range(most + 2):
             one = day + timedelta(days=number * step)
-            if one.isoweekday() in self.days:
+            if self.is_working_day(one):
                 start, end = self._at(one, self.from_minute), self._at(one, self.until_minute)
                 if start < end:  # a change of summer time may swallow a short day
                     yield start, end
@@ -103,12 +106,17 @@ def day_words(days: Collection[int]) -> str:
     return ", ".join(DAY_NAMES[one - 1] for one in ordered)
 
 
-def working_time(days: Collection[int], from_minute: int, until_minute: int, time_zone: str) -> WorkingTime:
-    """Return a checked calendar; raises Invalid."""
+def check_working_time(days: Collection[int], from_minute: int, until_minute: int) -> None:
+    """Raise Invalid for working time that cannot be."""
     if not days or not set(days) <= set(range(1, 8)):
         raise Invalid("choose at least one working day, 1 (Monday) to 7")
     if not 0 <= from_minute < until_minute <= DAY_MINUTES:
         raise Invalid("working time ends after it begins, on the same day")
+
+
+def working_time(days: Collection[int], from_minute: int, until_minute: int, time_zone: str) -> WorkingTime:
+    """Return a checked calendar; raises Invalid."""
+    check_working_time(days, from_minute, until_minute)
     return WorkingTime(
         days=frozenset(days), from_minute=from_minute, until_minute=until_minute, zone=zone_of(time_zone)
     )
