@@ -81,15 +81,24 @@ def main() -> None:
 
 
 def _measure(objectives: int, messages: int) -> None:
-    from django.db import connection
-
-    from alerts.objectives import assess, counting
     from console.identity.models import Environment
 
-    environment = Environment.objects.get(slug="production")
     now = datetime.now(UTC)
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    _promise(environment, objectives, now)
+    _promise(Environment.objects.get(slug="production"), objectives, now)
+    minutes, size = _fill_minutes(now.replace(minute=0, second=0, microsecond=0))
+    print(f"{objectives:,} objectives, {minutes:,} minutes in {size}")
+    whole: dict[int, float] = {}
+    for times in (1, 10):
+        _fill_messages(objectives, messages, times, now)
+        whole[times] = _rounds(messages * times)
+    figures = {"assess_1000_s": round(whole[1] * 1_000 / objectives, 3), "growth_ratio": round(whole[10] / whole[1], 2)}
+    print(json.dumps(figures))
+
+
+def _fill_minutes(hour: datetime) -> tuple[int, str]:
+    """Store 30 days of counted minutes for every objective; return how many, and their size in words."""
+    from django.db import connection
+
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
         cursor.execute(MINUTES, [hour - timedelta(days=30), hour])
@@ -101,40 +110,45 @@ def _measure(objectives: int, messages: int) -> None:
             "SELECT count(*) * 60, pg_size_pretty(pg_total_relation_size('alerts_objectiveminutes')) FROM alerts_objectiveminutes"
         )
         minutes, size = cursor.fetchone()
-    print(f"{objectives:,} objectives, {minutes:,} minutes in {size}")
-    found: dict[int, tuple[float, float]] = {}
-    for times in (1, 10):
-        step_ms = 30 * 86_400_000 // (messages * times)
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE messaging_message")
-            cursor.execute("SELECT min(flow_id) FROM alerts_objective")
-            cursor.execute(MESSAGES.format(step=step_ms), [messages * times, now, cursor.fetchone()[0], objectives])
-            cursor.execute("TRUNCATE messaging_rollup_minute")
-            cursor.execute(ROLLUPS, [times, now - timedelta(hours=27), now])
-            cursor.execute("VACUUM ANALYZE messaging_message")
-            cursor.execute("VACUUM ANALYZE messaging_rollup_minute")
-        counted, assessed = [], []
-        cpu_s = _cpu_s()
-        for turn in range(ROUNDS):
-            at = datetime.now(UTC) + turn * counting.TURN
-            started = time.perf_counter()
-            counting.count(at)
-            counted.append(time.perf_counter() - started)
-            started = time.perf_counter()
-            conditions = assess.assess(at)
-            assessed.append(time.perf_counter() - started)
-        found[times] = (statistics.median(counted), statistics.median(assessed))
-        print(
-            f"{messages * times:>10,} messages: counted in {found[times][0]:.2f} s (worst {max(counted):.2f}), "
-            f"assessed in {found[times][1]:.2f} s (worst {max(assessed):.2f}), {len(conditions):,} conditions; "
-            f"{(_cpu_s() - cpu_s) / ROUNDS:.2f} s of CPU a look"
-        )
-    whole = {times: sum(one) for times, one in found.items()}
+    return minutes, size
+
+
+def _fill_messages(objectives: int, messages: int, times: int, now: datetime) -> None:
+    """Store so many times as many messages and rollups as in the first run, in place of those that are there."""
+    from django.db import connection
+
+    step_ms = 30 * 86_400_000 // (messages * times)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE messaging_message")
+        cursor.execute("SELECT min(flow_id) FROM alerts_objective")
+        cursor.execute(MESSAGES.format(step=step_ms), [messages * times, now, cursor.fetchone()[0], objectives])
+        cursor.execute("TRUNCATE messaging_rollup_minute")
+        cursor.execute(ROLLUPS, [times, now - timedelta(hours=27), now])
+        cursor.execute("VACUUM ANALYZE messaging_message")
+        cursor.execute("VACUUM ANALYZE messaging_rollup_minute")
+
+
+def _rounds(messages: int) -> float:
+    """Count and assess ROUNDS times and print it; return the sum of the middle ones, in seconds."""
+    from alerts.objectives import assess, counting
+
+    counted, assessed = [], []
+    cpu_s = _cpu_s()
+    for turn in range(ROUNDS):
+        at = datetime.now(UTC) + turn * counting.TURN
+        started = time.perf_counter()
+        counting.count(at)
+        counted.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        conditions = assess.assess(at)
+        assessed.append(time.perf_counter() - started)
+    middle = (statistics.median(counted), statistics.median(assessed))
     print(
-        json.dumps(
-            {"assess_1000_s": round(whole[1] * 1_000 / objectives, 3), "growth_ratio": round(whole[10] / whole[1], 2)}
-        )
+        f"{messages:>10,} messages: counted in {middle[0]:.2f} s (worst {max(counted):.2f}), "
+        f"assessed in {middle[1]:.2f} s (worst {max(assessed):.2f}), {len(conditions):,} conditions; "
+        f"{(_cpu_s() - cpu_s) / ROUNDS:.2f} s of CPU a look"
     )
+    return sum(middle)
 
 
 def _cpu_s() -> float:
