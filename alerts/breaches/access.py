@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Q, QuerySet
+from django.db.models import CharField, Q, QuerySet
+from django.db.models.functions import Cast
 
 from alerts.breaches.reference import number_of
 from alerts.models import AlertPolicy, Breach, GroupWatch, Silence
+from alerts.objectives.access import visible_objectives
 from console.core.errors import Forbidden
 from console.identity.access import can_administer
 from console.identity.actor import Actor
@@ -16,14 +18,22 @@ from console.identity.models import Environment, Membership, Role, Team, User
 from messages.access import can_operate, get_one, operated_flows, visible_flows
 from messages.models import Flow
 
+OBJECTIVE = "objective"  # source of the breaches of promises, whose key is the objective's number
+
 
 def visible_breaches(actor: Actor) -> QuerySet[Breach]:
-    """Return the breaches all of whose flows the actor may see; one without flows is for every member of its environment."""
+    """Return the breaches all of whose flows the actor may see; one without flows is for every member of its environment.
+
+    But that of an objective on a saved search, which has no flows either, is for those who see the objective.
+    """
     breaches = Breach.objects.select_related("environment", "owner", "inhibited_by", "silenced_by")
     if actor.is_superuser:
         return breaches
     seen = ArraySubquery(visible_flows(actor).order_by().values("pk"))
-    return breaches.filter(environment_id__in=list(actor.grants)).filter(Q(flow_ids=[]) | Q(flow_ids__contained_by=seen))  # fmt: skip
+    promised = visible_objectives(actor).order_by().values(as_text=Cast("pk", CharField()))
+    no_flows = Q(flow_ids=[]) & (~Q(source=OBJECTIVE) | Q(key__in=promised))
+    own = breaches.filter(environment_id__in=list(actor.grants))
+    return own.filter(no_flows | Q(flow_ids__contained_by=seen) & ~Q(flow_ids=[]))
 
 
 def get_visible_breach(actor: Actor, reference: str) -> Breach:

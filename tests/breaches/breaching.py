@@ -25,7 +25,7 @@ def after(**span: float) -> datetime:
 
 def condition(holds: str = "yes", **changes: Any) -> Condition:
     said: dict[str, Any] = {
-        "environment_id": environment().pk, "source": "objective", "key": "7", "severity": Severity.PAGE, "holds": Holds(holds),
+        "environment_id": environment().pk, "source": "ingest", "key": "7", "severity": Severity.PAGE, "holds": Holds(holds),
         "title": "Orders delivered in 5 min", "summary": "3.1 % of the orders of the last hour were late.", "url": "/objectives/7/",
     } | changes  # fmt: skip
     return Condition(**said)

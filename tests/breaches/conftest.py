@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.breaches.breaching import Outbox
@@ -18,6 +20,5 @@ def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
 @pytest.fixture(autouse=True)
 def channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are channels 1 to 9 in production, whatever delivery has."""
-    names = {number: f"channel {number}" for number in range(1, 10)}
-    for module in ("channels", "views_policies"):
-        monkeypatch.setattr(f"alerts.breaches.{module}.names_of_channels", lambda actor, environment: names)
+    found = [SimpleNamespace(pk=number, name=f"channel {number}") for number in range(1, 10)]
+    monkeypatch.setattr("alerts.breaches.channels.find_channels", lambda actor, environment: found)

@@ -273,7 +273,7 @@ def test_a_silence_holds_back_until_it_expires_and_the_next_notice_says_so(outbo
     ("said", "silent"),
     [
         ({}, True),
-        ({"source": "objective"}, True),
+        ({"source": "ingest"}, True),
         ({"source": "group"}, False),
         ({"severity": "ticket"}, False),
         ({"labels": {"team": "orders"}}, True),

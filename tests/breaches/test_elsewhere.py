@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from alerts.breaches.access import OBJECTIVE
+from alerts.breaches.queries import count_firing
 from alerts.delivery.services import tell
 from alerts.models import Objective, Telling
 from alerts.objectives import assess
-from alerts.objectives.services import remove_objective
+from alerts.objectives.services import add_objective, remove_objective
+from alerts.objectives.wishes import NewObjective
 from console.identity.models import Role
-from tests.breaches.breaching import condition, fired, flow, heard, policy
+from messages.models import SavedSearch
+from tests.breaches.breaching import fired, flow, heard, policy
 from tests.delivery.notices import memory_channel, notice
-from tests.factories import ROOT, api_key, person
+from tests.factories import ROOT, actor, api_key, environment, person
 from tests.objectives.stored import promised
 from tests.pages.people import signed_in, text_of
 
@@ -86,8 +90,8 @@ def now() -> datetime:
 
 def test_a_promise_shows_its_open_breach_and_the_breach_the_promise():
     client, one = signed_in(), promised()
-    breach = fired(now(), key=str(one.pk), url=f"/objectives/{one.pk}/")
-    fired(now(), key="999", title="another")
+    breach = fired(now(), source="objective", key=str(one.pk), url=f"/objectives/{one.pk}/")
+    fired(now(), source="objective", key="999", title="another")
 
     page, back = client.get(f"/objectives/{one.pk}/"), client.get(f"/breaches/{breach.reference}/")
 
@@ -137,7 +141,7 @@ def test_a_flow_leads_to_its_promises_and_breaches():
 
 def test_what_a_removed_promise_left_open_ends_two_minutes_later():
     one = promised()
-    breach = fired(now() - timedelta(minutes=5), key=str(one.pk))
+    breach = fired(now() - timedelta(minutes=5), source="objective", key=str(one.pk))
     other = fired(now() - timedelta(minutes=5), key="group-like", source="group")
     remove_objective(one, by=ROOT)
     breach.refresh_from_db()
@@ -152,7 +156,28 @@ def test_what_a_removed_promise_left_open_ends_two_minutes_later():
 
 def test_a_promise_that_is_there_is_not_said_to_be_gone():
     one = promised()
-    fired(now(), key=str(one.pk))
+    fired(now(), source="objective", key=str(one.pk))
 
     assert assess.of_removed() == []
-    assert condition().source == assess.SOURCE
+    assert assess.SOURCE == OBJECTIVE
+
+
+def test_a_breach_of_a_promise_on_somebodys_search_is_theirs_as_the_promise_is():
+    ada = signed_in("ada", Role.OPERATOR)
+    owner = ada.get("/objectives/").wsgi_request.user
+    search = SavedSearch.objects.create(
+        environment=environment(), owner=owner, of="messages", name="Big ones", q="size:big"
+    )
+    one = add_objective(NewObjective(name="Secret deal", kind="success", target="0.99"), search=search, by=actor(owner))
+    breach = fired(now(), source="objective", key=str(one.pk), title=one.name)
+    gone = fired(now(), source="objective", key="999999", title="Secret and removed")
+    sam = signed_in("sam", Role.OPERATOR)
+
+    assert "Secret deal" in text_of(ada.get("/breaches/"))
+    assert "Secret" not in text_of(sam.get("/breaches/"))
+    for path in (breach.reference, gone.reference):
+        assert sam.get(f"/breaches/{path}/").status_code == 404
+        assert sam.post(f"/breaches/{path}/acknowledge/", {}).status_code == 404
+    rest = Client().get("/api/v1/breaches", HTTP_AUTHORIZATION=f"Bearer {api_key(person('kim', Role.OPERATOR))}")
+    assert rest.json()["results"] == []
+    assert count_firing(actor(person("lee", Role.ADMINISTRATOR)), environment()) == 0

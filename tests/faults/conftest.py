@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from benchmarks.replay import CONNECT
 from tests.faults.checker import wait_until_green
 from tests.faults.inject import children_of
+from tests.faults.planned import Run
 from tests.product import ROOT, Product, free_port, wait_until
 
 
@@ -22,6 +24,13 @@ def running() -> Iterator[Product]:
     wait_until_green(product)
     yield product
     product.stop()
+
+
+@pytest.fixture(scope="package")
+def plans(running: Product, rabbitmq: str) -> Callable[..., Run]:
+    brokers = [("plans", "rabbitmq", rabbitmq.replace("guest:guest@", ""), "guest")]
+    running.manage("shell", "-c", CONNECT.format(brokers=brokers))
+    return lambda name, **more: Run(running, rabbitmq, name, **more)
 
 
 @contextmanager

@@ -65,9 +65,9 @@ def mailbox() -> Iterator[tuple[Mailbox, int]]:
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[Mailbox, int]) -> Iterator[Product]:
+def product(mailbox: tuple[Mailbox, int]) -> Iterator[Product]:
     url = f"smtp://127.0.0.1:{mailbox[1]}?from=waybill@example.com"
-    product = Product.prepared(tmp_path_factory.mktemp("notices") / "data", EMAIL_URL=url).start()
+    product = Product.prepared("notices", EMAIL_URL=url).start()
     yield product
     product.stop()
 

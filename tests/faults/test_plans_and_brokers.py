@@ -14,7 +14,7 @@ import pytest
 from benchmarks.replay import CONNECT
 from tests.contracts.relay import Relay
 from tests.faults.inject import connect
-from tests.faults.test_plans_survive import Run, plans  # noqa: F401  a fixture
+from tests.faults.planned import Run
 from tests.product import Product, wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -48,7 +48,7 @@ def time_passes(run: Run) -> None:
 
 
 def test_a_line_that_swallows_everything_holds_its_own_plan_alone_and_loses_nothing(
-    plans: Callable[..., Run],  # noqa: F811
+    plans: Callable[..., Run],
     running: Product,
     rabbitmq: str,
 ):
@@ -75,7 +75,7 @@ def test_a_line_that_swallows_everything_holds_its_own_plan_alone_and_loses_noth
     hole.cut()
 
 
-def test_a_table_that_is_locked_only_delays_a_plan(plans: Callable[..., Run], running: Product):  # noqa: F811
+def test_a_table_that_is_locked_only_delays_a_plan(plans: Callable[..., Run], running: Product):
     """Row 11: nobody can claim, mark or hand over meanwhile; what was out before its mark is in doubt, and none is lost."""
     run = plans("plan.locked", items=FEW * 4, rate=50.0, idempotent=True)
     run.until_sent(0.1)
@@ -87,7 +87,7 @@ def test_a_table_that_is_locked_only_delays_a_plan(plans: Callable[..., Run], ru
 
 
 def test_a_migration_under_load_lets_a_plan_go_on_and_old_code_runs_on_its_tables(
-    plans: Callable[..., Run],  # noqa: F811
+    plans: Callable[..., Run],
     running: Product,
 ):
     """Row 28: new columns come while the plan runs; processes that do not know them hand over, send and mark as before."""

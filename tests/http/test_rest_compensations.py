@@ -22,7 +22,7 @@ from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, s
 from tests.compensation.runs import begun, passes, told
 from tests.factories import api_key, memory_connection, person
 from tests.http.test_rest_administration import Caller
-from tests.pages.test_compensations import TASK
+from tests.pages.compensating import TASK
 
 pytestmark = pytest.mark.django_db
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -17,7 +17,7 @@ from messages.compensation.services import pause, start
 from messages.models import Compensation, CompensationStep, Connection
 from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
 from tests.factories import ROOT, memory_connection
-from tests.pages.test_compensations import TASK
+from tests.pages.compensating import TASK
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
