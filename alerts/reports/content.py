@@ -1,0 +1,151 @@
+"""What one report says: the shape that is gathered once, frozen as JSON when it is sent, and rendered as mail, page, PDF and CSV."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Cadence(StrEnum):
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class Stands(StrEnum):
+    """How a promise stands at the end of the period; worst first."""
+
+    MISSED = "missed"
+    AT_RISK = "at_risk"
+    NO_DATA = "no_data"
+    KEPT = "kept"
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """Whole local days: [since, until) in UTC, which begin and end at midnight in `zone`, an IANA name."""
+
+    cadence: Cadence
+    since: datetime
+    until: datetime
+    zone: str
+
+
+class Audience(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a report is for. name "Order team"; language: a BCP 47 tag of which Babel knows the dates and numbers, "en-GB", "de-DE".
+
+    environment  id.   flow_ids, objective_ids  only these objectives; both empty: all that `gather`'s actor sees in the environment.
+    """
+
+    name: str
+    environment: int
+    language: str
+    zone: str
+    flow_ids: tuple[int, ...] = ()
+    objective_ids: tuple[int, ...] = ()
+
+
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """An objective in the period. Ratios 0 to 1, None where nothing was measured; counts are raw, without exclusions taken out.
+
+    target_before  where the target was changed in the period.   left  of the budget, in `unit` ("events" or "minutes"), may be negative.
+    previous  adjusted ratio of the period before.   waiting  dead letters of its flow that still wait.   replayed  late ones that a replay delivered.
+    """
+
+    objective: int
+    name: str
+    words: str
+    flow: str
+    stands: Stands
+    target: float
+    target_before: float | None = None
+    attained: float | None
+    adjusted: float | None
+    previous: float | None
+    good: int
+    late: int
+    lost: int
+    budget: float
+    left: float
+    left_ratio: float
+    unit: str
+    waiting: int = 0
+    replayed: int = 0
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure group's part: title in plain words, `count` failures in the period, and what became of its letters; the counts add up."""
+
+    title: str
+    flow: str
+    count: int
+    replayed: int
+    compensated: int
+    discarded: int
+    failed_again: int
+    waiting: int
+    late_by_s: float | None = None
+    path: str = ""
+
+
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """A local day of the period, all promises together."""
+
+    day: date
+    good: int
+    late: int
+    lost: int
+    excluded: bool = False
+
+
+class Excluded(msgspec.Struct, frozen=True, kw_only=True):
+    since: datetime
+    until: datetime
+    reason: str
+    by: str
+    events: int
+
+
+class Letters(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters of the period: those that came in, and what became of them; `oldest` that waits now."""
+
+    came: int
+    replayed: int
+    failed_again: int
+    compensated: int
+    discarded: int
+    waiting: int
+    oldest: datetime | None = None
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole report. breaches  how many alerts fired.   quality  sentences on gaps, silent agents, low traffic; empty: data are complete.
+
+    frozen_at  when it was gathered; revision 1, 2, … of the same audience and period; corrects  what the revision says it corrects.
+    """
+
+    audience: Audience
+    environment: str
+    period: Period
+    promises: tuple[Promise, ...]
+    causes: tuple[Cause, ...]
+    days: tuple[Day, ...]
+    letters: Letters
+    breaches: int
+    exclusions: tuple[Excluded, ...]
+    quality: tuple[str, ...]
+    frozen_at: datetime
+    revision: int = 1
+    corrects: str = ""
+
+
+def as_json(content: Content) -> dict[str, Any]:
+    """Return what is stored; `from_json` gives the same content back."""
+    return dict(msgspec.to_builtins(content))
+
+
+def from_json(stored: dict[str, Any]) -> Content:
+    """Return a stored content. Raises msgspec.ValidationError for what is none."""
+    return msgspec.convert(stored, Content)
