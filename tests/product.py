@@ -22,6 +22,7 @@ from console.engines import start_engines
 ROOT = Path(__file__).resolve().parent.parent
 PREPARED = "WAYBILL_TESTS_PREPARED"  # names the folder that all workers share
 PASSWORD = "walk-the-Waybill-1"
+WELCOME = b"Waybill is ready"
 
 
 def free_port() -> int:
@@ -76,11 +77,16 @@ class Product:
         return product
 
     def start(self, seconds: float = 120) -> Product:
+        """Start it and wait until it says that it is ready: a process that ends before, killed by a test too, ends the start."""
         self.log = self.data.parent / f"{self.data.name}.log"
         with self.log.open("ab") as out:
+            before = out.tell()
             self.process = self._popen(out)
         try:
             wait_until(self.ready, seconds=seconds, what=f"{self.base}/readyz; see {self.log}")
+            wait_until(
+                lambda: WELCOME in self.log.read_bytes()[before:], seconds=seconds, what=f"the welcome in {self.log}"
+            )
         except BaseException:
             self.stop()
             raise
