@@ -47,11 +47,19 @@ class Bench:
         return self.corner.replay(letter)
 
     def became(self, replay: dict[str, Any], *states: str) -> dict[str, Any]:
-        def now() -> Any:
-            found = self.ask("GET", f"replays/{replay['id']}")
-            return found if found["state"] in states else None
+        seen: dict[str, Any] = {}
 
-        return dict(wait_until(now, seconds=60, what=f"{states}"))
+        def now() -> bool:
+            seen.update(self.ask("GET", f"replays/{replay['id']}"))
+            return seen["state"] in states
+
+        try:
+            wait_until(now, seconds=60, what=f"{states}")
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}; it is {seen}; the end of the log: {self.corner.product.log.read_text()[-2000:]}"
+            ) from error
+        return seen
 
     def end_leases(self) -> None:
         self.corner.product.manage("shell", "-c", END_LEASES)
