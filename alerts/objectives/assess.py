@@ -148,7 +148,8 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
     holds = Holds.UNKNOWN if problem else Holds.YES if held else Holds.NO
     target = percent(float(one.target))
     left = f"{verdict.left * 100:.0f} % of the budget is left" if verdict.left > 0 else "nothing of the budget is left"
-    said = "; ".join(rule_words(rule, target) for rule in held)
+    # the rule that looks back least says what goes on; the objective's page has them all
+    said = f"{rule_words(held[0], target)}; " if held and held[0].rule != "exhausted" else ""
     team = one.flow.team if one.flow else one.team
     return Condition(
         environment_id=one.environment_id,
@@ -157,7 +158,7 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
         severity=severity,
         holds=holds,
         title=one.name,
-        summary=f"no data: {problem}" if problem else f"{said}; {left}." if held else f"{left}.",
+        summary=f"no data: {problem}" if problem else f"{said}{left}.",
         url=reverse("objective", args=[one.pk]),
         flow_ids=(one.flow_id,) if one.flow_id else (),
         labels={

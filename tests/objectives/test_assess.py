@@ -71,7 +71,7 @@ def test_an_outage_pages_and_says_how_much():
     assert round(found.burn) == 100
     assert found.gone_at is not None
     page, _ = assess.assess(NOW)
-    assert page.summary.startswith("1,200 bad in 1h, 100 times faster than 99 % allows")
+    assert page.summary.startswith("1,200 bad in the last hour, 100 times what 99 % allows; ")
     assert (page.source, page.key, page.flow_ids, page.url) == (
         "objective",
         str(one.pk),
