@@ -81,6 +81,7 @@ def _since(before: Content, now: Content) -> Iterator[Change]:
         "failed_again": "failed again",
         "compensated": "compensated",
         "discarded": "discarded",
+        "gone": "taken elsewhere",
         "waiting": "still wait",
     }
     for name, words in names.items():

@@ -144,7 +144,8 @@ def message_of(mail: ReportMail, *, now: datetime) -> EmailMessage:
     message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
     message.set_content(filled(text, opens=opens, stops=stops))
     message.add_alternative(filled(html, opens=opens, stops=stops), subtype="html")
-    page = message.get_payload()[1]
+    page = list(message.iter_parts())[1]
+    assert isinstance(page, EmailMessage)
     for file in files:
         kind, _, subtype = file.mime.partition("/")
         if file.role == "image":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -34,6 +35,7 @@ LEASE = timedelta(minutes=3)  # outlasts such a task
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=5))
 MOST_TRIES = len(BACKOFF) + 1
 MOST_BYTES = 16 * 1024 * 1024  # of everything that was drawn of one report
+MOST_EARLIER = 60  # reports of before, of which a report says “for the first time since”
 PREVIEWS_KEPT = timedelta(days=1)
 FIRST_CHECK, EVERY_CHECK, LATER_CHECK = timedelta(hours=1), timedelta(hours=6), timedelta(days=1)
 OFTEN_CHECKED, LONGEST_CHECKED = timedelta(days=3), timedelta(days=14)
@@ -137,8 +139,16 @@ def content_of(report: Report, owner: Actor, *, now: datetime) -> Content:
         flow_ids=tuple(one.flow_ids),
         objective_ids=tuple(one.objective_ids),
     )
-    content = gather(audience, period_in(report), actor=owner, now=now)
+    content = gather(audience, period_in(report), actor=owner, now=now, earlier=earlier_of(report))
     return msgspec.structs.replace(content, revision=max(1, report.revision), corrects=report.corrects)
+
+
+def earlier_of(report: Report) -> list[Content]:
+    """Return what the reports of earlier periods said, newest first: of each period its newest revision."""
+    rows = Report.objects.filter(schedule=report.schedule_id, state="frozen", revision__gt=0, since__lt=report.since)
+    newest = rows.filter(cadence=report.cadence).order_by("-since", "until", "-revision").distinct("since", "until")
+    stored: list[Any] = list(newest.values_list("content", flat=True)[:MOST_EARLIER])
+    return [from_json(one) for one in stored]
 
 
 def period_in(report: Report) -> Period:
@@ -259,6 +269,7 @@ def check_one(now: datetime) -> bool:
     except Exception:
         log.exception("report_not_checked", report=report.pk)  # those behind it have their turn; it is looked at again
         return True
+    assert report.content is not None  # what is checked is frozen
     differs = [msgspec.to_builtins(one) for one in figures_that_differ(from_json(report.content), found)]
     Report.objects.filter(pk=report.pk).update(differs=differs[:20], checked_at=now)
     return True

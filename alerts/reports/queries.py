@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, Model, Q, QuerySet
 
 from alerts.models import Report, ReportFile, ReportMail, ReportReceiver, ReportSchedule
 from alerts.objectives.access import visible_objectives
@@ -21,6 +22,7 @@ from console.identity.models import Environment
 from messages.access import visible_flows
 
 SHOWN = 50
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class ScheduleLine:
     stopped: int
 
 
-def _paged(rows: QuerySet[Report] | QuerySet[ReportSchedule], cursor: str | None, limit: int) -> Page[object]:
+def _paged(rows: QuerySet[M], cursor: str | None, limit: int) -> Page[M]:
     if cursor:
         rows = rows.filter(pk__lt=decode_number_cursor(cursor))
     found = list(rows.order_by("-pk")[: limit + 1])
@@ -41,12 +43,22 @@ def _paged(rows: QuerySet[Report] | QuerySet[ReportSchedule], cursor: str | None
 
 
 def find_schedules(
-    actor: Actor, *, environments: Sequence[Environment], q: str = "", limit: int = SHOWN, cursor: str | None = None
+    actor: Actor,
+    *,
+    environments: Sequence[Environment],
+    only: ReportSchedule | None = None,
+    q: str = "",
+    limit: int = SHOWN,
+    cursor: str | None = None,
 ) -> Page[ScheduleLine]:
-    """Return schedules, newest first, each with its last report; three queries and those of rights. q: a part of the name. Raises InvalidCursor."""
+    """Return schedules, newest first, each with its last report; three queries and those of rights. Raises InvalidCursor.
+
+    q  a part of the name.   only  this one.
+    """
     rows = visible_schedules(actor).filter(environment__in=environments)
+    rows = rows.filter(pk=only.pk) if only is not None else rows
     page = _paged(rows.filter(name__icontains=q) if q else rows, cursor, limit)
-    schedules = [one for one in page.rows if isinstance(one, ReportSchedule)]
+    schedules = page.rows
     newest = visible_reports(actor).filter(schedule__in=schedules, revision__gt=0).order_by("schedule_id", "-pk")
     last = {one.schedule_id: one for one in newest.distinct("schedule_id")} if schedules else {}
     counted = ReportReceiver.objects.filter(schedule__in=schedules, removed_at=None).order_by().values("schedule_id")
@@ -81,8 +93,7 @@ def find_reports(
     rows = visible_reports(actor).filter(environment__in=environments, revision__gt=0)
     if schedule is not None:
         rows = rows.filter(schedule=schedule)
-    page = _paged(rows.filter(schedule__name__icontains=q) if q else rows, cursor, limit)
-    return Page([one for one in page.rows if isinstance(one, Report)], page.next)
+    return _paged(rows.filter(schedule__name__icontains=q) if q else rows, cursor, limit)
 
 
 def receivers_of(one: ReportSchedule) -> list[ReportReceiver]:
@@ -104,7 +115,7 @@ def not_sent_to(report: Report) -> list[ReportReceiver]:
 
 def content_of(report: Report) -> Content | None:
     """Return what a frozen report says."""
-    stored = Report.objects.values_list("content", flat=True).get(pk=report.pk)
+    stored: dict[str, Any] | None = Report.objects.values_list("content", flat=True).get(pk=report.pk)
     return from_json(stored) if stored is not None else None
 
 
@@ -129,11 +140,10 @@ def changed_by(report: Report) -> list[Change]:
     rows = Report.objects.filter(
         schedule=report.schedule_id, since=report.since, until=report.until, revision__gt=0, state="frozen"
     )
-    earlier = rows.filter(revision__lt=report.revision).order_by("-revision").first()
+    earlier = rows.filter(revision__lt=report.revision).order_by("-revision").defer("content").first()
     now = content_of(report)
-    if earlier is None or now is None or report.revision < 2:
-        return []
-    return changes_between(from_json(earlier.content), now)
+    before = content_of(earlier) if earlier is not None else None
+    return changes_between(before, now) if before is not None and now is not None else []
 
 
 def preview_of(one: ReportSchedule) -> Report | None:

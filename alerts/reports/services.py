@@ -147,7 +147,7 @@ def _withdraw(receivers: Collection[int], why: str, now: datetime) -> None:
 # reports -------------------------------------------------------------------------------------------------------------
 def period_of(one: ReportSchedule, now: datetime) -> Period:
     """Return the last whole period of a schedule."""
-    return last_period(Cadence(one.cadence), zone_of(one.time_zone), now)
+    return last_period(Cadence(one.cadence), one.time_zone, now)
 
 
 def new_report(one: ReportSchedule, period: Period, now: datetime, **columns: Any) -> Report:

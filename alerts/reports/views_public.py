@@ -39,7 +39,6 @@ View = Callable[..., HttpResponse]
 def in_public(view: View) -> View:
     """Answer without cookies and for nobody's cache; what a link does not open is the same page whatever the reason."""
 
-    @csp(POLICY)
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
@@ -51,7 +50,8 @@ def in_public(view: View) -> View:
         answer["Cache-Control"] = "private, no-store"
         return answer
 
-    return guarded
+    protected: View = csp(POLICY)(guarded)
+    return protected
 
 
 @require_safe
