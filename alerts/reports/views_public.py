@@ -36,7 +36,7 @@ POLICY = {
 View = Callable[..., HttpResponse]
 
 
-def in_public(view: View) -> View:
+def in_public(view: View) -> Any:
     """Answer without cookies and for nobody's cache; what a link does not open is the same page whatever the reason."""
 
     @wraps(view)
@@ -50,7 +50,7 @@ def in_public(view: View) -> View:
         answer["Cache-Control"] = "private, no-store"
         return answer
 
-    protected: View = csp(POLICY)(guarded)
+    protected: Any = csp(POLICY)(guarded)
     return protected
 
 
