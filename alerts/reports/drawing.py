@@ -32,12 +32,28 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     pdf: bytes | None = None
 
 
-@lru_cache(maxsize=4)
+class NotDrawn(Exception):
+    """Something of it could not be made; `drawn` has the rest."""
+
+    def __init__(self, drawn: Drawn, why: str) -> None:
+        super().__init__(why)
+        self.drawn = drawn
+
+
 def draw(content: Content) -> Drawn:
     """Return picture and PDF of this content, the same bytes for the same content; kept for the receivers of one report. Takes a second.
 
     A report leaves without what cannot be made, and then does not speak of it: log `report_not_drawn`.
     """
+    try:
+        return _drawn(content)
+    except NotDrawn as why:
+        log.warning("report_not_drawn", reason=str(why)[:300])
+        return why.drawn
+
+
+@lru_cache(maxsize=4)
+def _drawn(content: Content) -> Drawn:
     face = face_of(content)
     asked = {
         "chart": chart_spec(content) if face.chart else None,
@@ -46,10 +62,15 @@ def draw(content: Content) -> Drawn:
         "at": int(content.frozen_at.timestamp()),
     }
     answer = _told(asked)
-    if answer["log"]:
-        log.warning("report_not_drawn", reason=answer["log"][:300])
     png, pdf = (base64.b64decode(answer[name]) if answer[name] else None for name in ("png", "pdf"))
+    if answer["log"]:
+        raise NotDrawn(Drawn(png=png, pdf=pdf), answer["log"])  # what is raised is not kept: it is tried again
     return Drawn(png=png, pdf=pdf)
+
+
+def forget() -> None:
+    """Forget what was drawn: for tests."""
+    _drawn.cache_clear()
 
 
 def _told(asked: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ NOUNS = {
     "freshness": ("message", "messages"),
     "volume": ("missed period", "missed periods"),
 }
+COLOURS = ("red", "amber", "green", "blue", "violet", "teal")
 MOST_EXCLUDED = 6  # told in the mail; the CSV has all
 HOW = {
     "freshness": "in time is processed within the promised time of a message’s beginning, proved by the receiver’s own event; what a replay delivered is late",
@@ -93,7 +94,7 @@ def face_of(content: Content) -> Face:
         letters=letters_words(content.letters, content.breaches, says),
         chart=chart_line(content, says),
         notes=tuple(notes_of(content, says)),
-        colour=content.colour,
+        colour=content.colour if content.colour in COLOURS else "",
     )
 
 

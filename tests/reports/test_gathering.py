@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alerts.models import Breach, BreachEntry, FlowAgent, Objective, Standing
 from alerts.objectives.excluding import NewExclusion, add_exclusion
-from alerts.objectives.services import change_objective
+from alerts.objectives.services import add_objective, change_objective
 from alerts.objectives.wishes import NewObjective
 from alerts.reports.causes import causes_of, largest, letters_of
 from alerts.reports.content import Cadence, Stands, as_json, from_json
@@ -22,10 +22,10 @@ from console.audit.models import AuditEntry
 from console.core.errors import NotFound
 from console.core.ids import uuid7_floor
 from console.identity.models import Role, Team
+from messages.models import SavedSearch
 from messages.queries import Became, Failed
-from messages.saved.services import NewSavedSearch, save_search
 from tests.factories import ROOT, actor, agent, environment, person
-from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
+from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.reports.samples import HOSTILE
 from tests.reports.stored import DAY, NOON, audience, cause, failed, gathered, letters
 from tests.services.reconciling import flow
@@ -127,21 +127,31 @@ def test_each_flow_is_counted_once_in_the_days():
         )
 
 
-def test_a_saved_search_is_counted_where_there_is_nothing_else():
-    person("root", Role.ADMINISTRATOR)
-    by = actor(person("eva", Role.ADMINISTRATOR))
-    search = save_search(
-        NewSavedSearch(name="Big orders", q="flow:orders", of="messages"), environment=environment(), by=by
+def test_a_saved_search_is_its_makers_and_is_counted_where_there_is_nothing_else():
+    ada = person("ada", Role.OPERATOR)
+    search = SavedSearch.objects.create(
+        environment=flow().environment, owner=ada, of="messages", name="Big ones", q="size:big"
     )
-    from alerts.objectives.services import add_objective
+    for took in (MINUTE, 2 * HOUR, None):
+        message(NOON, took=took, keys={"size": "big"})
+    add_objective(
+        NewObjective(name="Big ones", kind="freshness", target="0.9", limit_minutes=15),
+        search=search,
+        by=actor(ada),
+        now=NOW,
+    )
+    looked()
 
-    add_objective(NewObjective(name="Searched", kind="success", target="0.9"), search=search, by=by, now=NOW)
+    content = gathered(by=actor(ada))
 
-    content = gathered(by=by)
-
-    assert [(one.name, one.stands, one.counted) for one in content.promises] == [("Searched", Stands.NO_DATA, False)]
-    assert (content.days, content.attained) == ((), None)
-    assert gathered(by=actor(person("max", Role.VIEWER))).promises == ()
+    (one,) = content.promises
+    assert (one.flow, one.counted, one.good, one.late, one.lost) == ("", True, 1, 1, 1)
+    assert [(day.good, day.late, day.lost) for day in content.days] == [(1, 1, 1)]
+    promised("Orders arrive", target="0.9")
+    rolled(NOON, 100)
+    looked()
+    assert [one.counted for one in gathered(by=actor(ada)).promises] == [False, True]
+    assert [one.name for one in gathered(by=actor(person("max", Role.VIEWER))).promises] == ["Orders arrive"]
 
 
 def test_the_days_of_a_month_have_23_to_25_hours_and_their_exclusions():

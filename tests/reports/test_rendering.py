@@ -14,7 +14,7 @@ import pytest
 
 from alerts.reports import drawing
 from alerts.reports.content import Audience, Cadence, as_json, from_json
-from alerts.reports.drawing import Drawn, chart_spec, draw
+from alerts.reports.drawing import Drawn, chart_spec, draw, forget
 from alerts.reports.face import face_of
 from alerts.reports.periods import last_period
 from alerts.reports.rendering import Rendered, as_page, render
@@ -94,7 +94,7 @@ def test_a_mail_says_what_its_face_says(mail):
 
 
 def test_the_same_content_gives_the_same_bytes_but_for_the_two_links(mail):
-    draw.cache_clear()  # what was kept for other receivers says nothing
+    forget()  # what was kept for other receivers says nothing
 
     again = render(
         from_json(msgspec.json.decode(msgspec.json.encode(as_json(example())))), open_url=OPEN, stop_url=STOP
@@ -267,12 +267,11 @@ def test_a_revision_is_marked_everywhere():
 
 def test_without_pictures_and_pdf_the_mail_leaves_and_does_not_speak_of_them(monkeypatch):
     monkeypatch.setattr(drawing, "CHILD", drawing.CHILD.with_name("there is no such file"))
-    draw.cache_clear()
+    forget()
 
-    rendered = render(example(), open_url=OPEN, stop_url=STOP)
-    draw.cache_clear()
+    rendered, drawn = render(example(), open_url=OPEN, stop_url=STOP), draw(example())
 
-    assert draw.__wrapped__(example()) == Drawn()
+    assert drawn == Drawn()
     assert (rendered.images, [name for name, _, _ in rendered.attachments]) == ({}, ["order-team-2026-10.csv"])
     assert "cid:" not in rendered.html
     assert "A CSV is attached." in said(rendered)
