@@ -17,6 +17,7 @@ from alerts.reports.saying import clean
 
 MOST_EXCLUDED = 60  # times that a report lists; a month of one each day, twice
 REASON = 300
+COUNTS_MOST = {"freshness": 0, "success": 1, "latency": 2}  # latency knows no failures
 
 EVENTS = """
 SELECT p.place, coalesce(sum(u.good + u.late + u.lost), 0)::int8
@@ -28,16 +29,13 @@ GROUP BY 1
 """
 
 
-def excluded_in(objectives: Sequence[Objective], counted: set[int], span: Span) -> tuple[list[Excluded], bool]:
-    """Return the times of a span that did not count, oldest first, and whether there were more than are listed; two queries.
-
-    counted  objectives whose events are added up: of a flow's exclusion those of this one are told.
-    """
+def excluded_in(objectives: Sequence[Objective], span: Span) -> tuple[list[Excluded], bool]:
+    """Return the times of a span that did not count, oldest first, and whether there were more than are listed; two queries."""
     rows = {row.pk: row for found in exclusions_of(objectives).values() for row in found}
     times = [(time, row) for row in rows.values() for time in occurrences(excluded_of([row])[0], span)]
     times.sort(key=lambda one: (one[0].since, one[0].until, one[1].pk))
     shown = times[:MOST_EXCLUDED]
-    events = _events([(_subject(row, objectives, counted), time) for time, row in shown])
+    events = _events([(_subject(row, objectives), time) for time, row in shown])
     return [
         Excluded(
             since=time.since,
@@ -51,11 +49,12 @@ def excluded_in(objectives: Sequence[Objective], counted: set[int], span: Span) 
     ], len(times) > len(shown)
 
 
-def _subject(row: Exclusion, objectives: Sequence[Objective], counted: set[int]) -> int:
+def _subject(row: Exclusion, objectives: Sequence[Objective]) -> int:
+    """Return the promise whose events an exclusion's are: of a flow's the one that counts most of what happens."""
     if row.objective_id is not None:
         return row.objective_id
-    mine = [one.pk for one in objectives if one.flow_id == row.flow_id]
-    return next((pk for pk in mine if pk in counted), mine[0])
+    mine = [one for one in objectives if one.flow_id == row.flow_id]
+    return min(mine, key=lambda one: (COUNTS_MOST.get(one.kind, len(COUNTS_MOST)), one.pk)).pk
 
 
 def _about(row: Exclusion, objectives: Sequence[Objective]) -> str:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_interval, format_skeleton, format_time
+from babel.dates import format_date, format_interval, format_skeleton, format_time
 from babel.numbers import format_decimal, format_percent
 
 FALLBACK = "en-GB"
@@ -104,13 +104,17 @@ class Says:
         return str(format_skeleton("yMMMMd", day, locale=locale_of(self.language)))
 
     def days(self, first: date, last: date) -> str:
-        """Return "1–31 October 2026"."""
+        """Return "1 to 31 October 2026", in other languages as they write it, "1.–31. Okt. 2026"."""
         if first == last:
             return self.full_day(first)
+        whole = self.full_day(last)
+        if locale_of(self.language).language == "en" and whole.startswith(str(last.day)):
+            within = (first.year, first.month) == (last.year, last.month)
+            return f"{first.day if within else self.full_day(first)} to {whole}"
         return str(format_interval(first, last, "yMMMMd", locale=locale_of(self.language)))
 
     def month(self, day: date, *, year: bool = False) -> str:
-        return str(format_skeleton("yMMMM" if year else "LLLL", day, locale=locale_of(self.language)))
+        return str(format_date(day, "LLLL y" if year else "LLLL", locale=locale_of(self.language)))
 
     def at(self, at: datetime) -> str:
         """Return an instant in the zone: "1 November 06:00"."""
