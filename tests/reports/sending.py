@@ -20,6 +20,7 @@ from tests.objectives.stored import looked, promised, rolled
 from tests.services.reconciling import flow
 
 NOW = datetime(2026, 11, 26, 6, 30, tzinfo=UTC)  # a Thursday
+DUE = datetime(2026, 11, 26, 7, 0, 5, tzinfo=UTC)
 YESTERDAY = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
 
@@ -82,3 +83,12 @@ def part_of(mail: EmailMessage, kind: str) -> str:
     part = mail.get_body(preferencelist=(kind,))
     assert part is not None
     return str(part.get_content())
+
+
+def listed(by: Actor, name: str) -> None:
+    """Leave a schedule with a receiver and a report that could not be made: what lists show, without the making."""
+    one = scheduled(by, name=name)
+    ReportReceiver.objects.create(schedule=one, address=f"{one.pk}@example.com", added_by="x")
+    Report.objects.create(
+        schedule=one, environment=one.environment, cadence="daily", since=YESTERDAY, until=NOW, time_zone="UTC", asked_at=NOW, state="failed",
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,10 +18,9 @@ from alerts.reports.wishes import NewSchedule
 from console.audit.models import AuditEntry
 from console.identity.actor import Actor
 from tests.pages.people import text_of
-from tests.reports.sending import NOW, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
+from tests.reports.sending import DUE, NOW, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
 
 pytestmark = pytest.mark.django_db
-DUE = datetime(2026, 11, 26, 7, 0, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 

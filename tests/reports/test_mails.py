@@ -22,6 +22,7 @@ from messages.saved.outbox import NO_SERVER
 from tests.product import free_port, wait_until
 from tests.reports.conftest import SlowMailbox
 from tests.reports.sending import (
+    DUE,
     NOW,
     at,
     beat,
@@ -37,7 +38,6 @@ from tests.reports.sending import (
 )
 
 pytestmark = pytest.mark.django_db
-DUE = datetime(2026, 11, 26, 7, 0, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 

@@ -28,11 +28,22 @@ from console.identity.models import Membership, Role, Team
 from messages.models import Flow
 from tests.factories import ROOT, actor, environment
 from tests.objectives.stored import looked, promised, rolled
-from tests.reports.sending import NOW, YESTERDAY, at, beat, kept_promise, member, only_report, owner, scheduled, states
+from tests.reports.sending import (
+    DUE,
+    NOW,
+    YESTERDAY,
+    at,
+    beat,
+    kept_promise,
+    member,
+    only_report,
+    owner,
+    scheduled,
+    states,
+)
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
-DUE = datetime(2026, 11, 26, 7, 0, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
