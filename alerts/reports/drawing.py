@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ DOCUMENT = Path(__file__).with_name("report.typ")
 KILLED_AFTER_S = 90.0
 WIDTH, HEIGHT = 556, 84  # of the picture, in px of the mail
 BAD, QUIET = "#c8352c", "#a39d92"  # seen on white and on black
-PALE = 0.5
+PALE, SHADE = 0.5, 0.22
 
 
 class Drawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +76,11 @@ def forget() -> None:
 
 def _told(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", str(CHILD)], input=json.dumps(asked).encode(), capture_output=True, timeout=KILLED_AFTER_S,
-            env={"LANG": "C.UTF-8"}, cwd="/", check=False,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as empty:
+            done = subprocess.run(
+                [sys.executable, "-I", str(CHILD)], input=json.dumps(asked | {"root": empty}).encode(), capture_output=True,
+                timeout=KILLED_AFTER_S, env={"LANG": "C.UTF-8"}, cwd=empty, check=False,
+            )  # fmt: skip
         answer: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return {"png": None, "pdf": None, "log": f"no answer within {KILLED_AFTER_S:.0f} s"}
@@ -95,22 +97,30 @@ def allowed_bad(content: Content) -> float:
 
 
 def chart_spec(content: Content) -> dict[str, Any]:
-    """Return Vega-Lite of the bars: a day's late and lost events, in red where more than is promised. No words: those stand in the mail."""
+    """Return Vega-Lite of the bars: a day's late and lost events, in red where more than is promised; shaded where something is excluded.
+
+    It has no words: those stand in the mail, where they can be read aloud, and are as dark as the text around them.
+    """
     allowed = allowed_bad(content)
     rows = [_row(day, allowed, earlier=True) for day in content.trend]
     rows += [_row(day, allowed, earlier=False) for day in content.days]
-    colour = {
-        "field": "look",
-        "type": "nominal",
-        "legend": None,
-        "scale": {"domain": ["bad", "quiet"], "range": [BAD, QUIET]},
+    scale = {"domain": [row["day"] for row in rows], "paddingInner": 0.28, "paddingOuter": 0}
+    x = {"field": "day", "type": "ordinal", "axis": None, "scale": scale}
+    y = {"field": "height", "type": "quantitative", "axis": None, "scale": {"domain": [0, _top(rows)], "nice": False}}
+    looks = {"domain": ["bad", "quiet"], "range": [BAD, QUIET]}
+    shade = {
+        "transform": [{"filter": "datum.excluded"}],
+        "mark": {"type": "bar", "color": QUIET, "opacity": SHADE},
+        "encoding": {"x": x, "y": {"value": HEIGHT}, "y2": {"value": 0}},
     }
-    x = {
-        "field": "day",
-        "type": "ordinal",
-        "axis": None,
-        "sort": None,
-        "scale": {"paddingInner": 0.28, "paddingOuter": 0},
+    bars = {
+        "mark": {"type": "bar", "cornerRadiusEnd": 2},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": {"field": "look", "type": "nominal", "legend": None, "scale": looks},
+            "opacity": {"condition": {"test": "datum.earlier", "value": PALE}, "value": 1},
+        },
     }
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -120,28 +130,7 @@ def chart_spec(content: Content) -> dict[str, Any]:
         "background": None,
         "config": {"view": {"stroke": None}},
         "data": {"values": rows},
-        "mark": {"type": "bar", "cornerRadiusEnd": 2},
-        "encoding": {
-            "x": x,
-            "y": {
-                "field": "height",
-                "type": "quantitative",
-                "axis": None,
-                "scale": {"domain": [0, _top(rows)], "nice": False},
-            },
-            "color": colour,
-            "stroke": {
-                "field": "look",
-                "type": "nominal",
-                "legend": None,
-                "scale": {"domain": ["bad", "quiet"], "range": [BAD, QUIET]},
-            },
-            "strokeWidth": {"condition": {"test": "datum.excluded", "value": 1.5}, "value": 0},
-            "fillOpacity": {
-                "condition": [{"test": "datum.excluded", "value": 0.15}, {"test": "datum.earlier", "value": PALE}],
-                "value": 1,
-            },
-        },
+        "layer": [shade, bars],
     }
 
 

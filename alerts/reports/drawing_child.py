@@ -1,8 +1,8 @@
 """Run by drawing.py as a program of its own, with an empty environment and nothing of ours: Vega-Lite to PNG, Typst to PDF.
 
 The engine of vl-convert takes 150 MB, and goes with this process. Typst reads the one document that it is given, of which the texts of a
-report are data (JSON), no markup; its root is an empty folder, so that there is no file to read. Input: one JSON object.
-Output: one JSON object {"png": base64 or null, "pdf": base64 or null, "log": words}.
+report are data (JSON), no markup; its root is an empty folder, so that there is no file to read, and nothing can be written.
+Input: one JSON object. Output: one JSON object {"png": base64 or null, "pdf": base64 or null, "log": words}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import resource
 import signal
 import sys
-import tempfile
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,19 +28,18 @@ def png_of(spec: dict[str, Any]) -> bytes:
 def pdf_of(asked: dict[str, Any], png: bytes | None) -> bytes:
     import typst
 
-    with tempfile.TemporaryDirectory() as empty:
-        made = typst.compile(
-            asked["document"].encode(),
-            root=empty,
-            format="pdf",
-            sys_inputs={
-                "data": json.dumps(asked["data"]),
-                "chart": json.dumps(list(png)) if png else "",  # Typst knows no base64
-            },
-            timestamp=datetime.fromtimestamp(asked["at"], UTC),
-            package_path=empty,
-            package_cache_path=empty,
-        )
+    made = typst.compile(
+        asked["document"].encode(),
+        root=asked["root"],
+        format="pdf",
+        sys_inputs={
+            "data": json.dumps(asked["data"]),
+            "chart": json.dumps(list(png)) if png else "",  # Typst knows no base64
+        },
+        timestamp=datetime.fromtimestamp(asked["at"], UTC),
+        package_path=asked["root"],
+        package_cache_path=asked["root"],
+    )
     return bytes(made)
 
 

@@ -54,7 +54,7 @@ class CauseLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChartLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Words around the picture. alt: the picture in a sentence.   note: what an outline or a paler bar means."""
+    """Words around the picture. alt: the picture in a sentence.   note: what a shade or a paler bar means."""
 
     title: str
     first: str
@@ -138,8 +138,9 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
         yield f"{says.number(one.replayed)} {were} delivered by replay."
     if one.waiting:
         yield f"{says.number(one.waiting)} still wait{'s' if one.waiting == 1 else ''}."
-    if one.attained is not None and one.attained != one.adjusted:
-        yield f"{says.ratio(one.attained, target=one.target)} with what is excluded."
+    raw = says.ratio(one.attained, target=one.target)
+    if one.attained is not None and raw != says.ratio(one.adjusted, target=one.target):
+        yield f"{raw} with what is excluded."
 
 
 def _amount(amount: float, one: Promise, says: Says) -> str:
@@ -229,7 +230,7 @@ def _marks(content: Content) -> Iterator[str]:
     if content.trend:
         yield "Paler: before this period."
     if any(day.excluded for day in (*content.trend, *content.days)):
-        yield "Outlined: something of the day is excluded."
+        yield "Shaded: something of the day is excluded."
 
 
 def notes_of(content: Content, says: Says) -> Iterator[str]:

@@ -42,7 +42,7 @@ def promise(**changes: Any) -> Promise:
 
 def days() -> tuple[Day, ...]:
     """Return October: a few late or lost each day, an outage on two, and a maintenance on the 12th."""
-    quiet = [3, 2, 4, 3, 2, 1, 2, 5, 3, 2, 3, 4, 2, 1, 3, 2, 2, 3, 4, 3, 2, 0, 0, 9, 3, 2, 3, 2, 4, 3, 2]
+    quiet = [3, 2, 4, 3, 2, 1, 2, 5, 3, 2, 3, 50, 2, 1, 3, 2, 2, 3, 4, 3, 2, 0, 0, 9, 3, 2, 3, 2, 4, 3, 2]
     made = []
     for number, count in enumerate(quiet, 1):
         bad = OUTAGE.get(number, count)
@@ -64,7 +64,7 @@ def example(**changes: Any) -> Content:
     october = days()
     good, late, lost = (sum(getattr(one, name) for one in october) for name in ("good", "late", "lost"))
     good, late, lost = good - 31_000 - 44_000, late - 31 - 39, lost - 29  # of orders: all three flows are counted
-    total, bad, out, bad_out = good + late + lost, late + lost, 66, 6
+    total, bad, out, bad_out = good + late + lost, late + lost, 66, 46
     budget, left = (total - out) * 0.005, (total - out) * 0.005 - (bad - bad_out)
     promises = (
         promise(
