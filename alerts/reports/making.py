@@ -30,7 +30,7 @@ from console.core.errors import ConsoleError
 from console.identity.actor import SYSTEM, Actor, actor_of
 
 log = structlog.get_logger(__name__)
-BUDGET_S = 30.0  # of one look: a task is killed after two minutes
+BUDGET_S = 10.0  # of one look: a report may be drawn for 90 s, and a task is killed after two minutes
 LEASE = timedelta(minutes=3)  # outlasts such a task
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=5))
 MOST_TRIES = len(BACKOFF) + 1
@@ -74,6 +74,8 @@ def open_due(now: datetime) -> bool:
         return False
     report = new_report(one, period_of(one, now), now)
     Report.objects.bulk_create([report], ignore_conflicts=True)  # one was asked for by a person: it is the same
+    same = Report.objects.filter(schedule=one, since=report.since, until=report.until, revision=1)
+    same.filter(state="failed").update(state="asked", tries=0, next_at=now, problem="")
     zone = zone_of(one.time_zone)
     following = next_time(one.cadence, hour=one.hour, weekday=one.weekday, zone=zone, after=now)
     ReportSchedule.objects.filter(pk=one.pk).update(next_at=following)

@@ -63,7 +63,7 @@ def opened(request: HttpRequest, token: str) -> HttpResponse:
     stored = file_of(report, "page")
     if stored is None:
         raise BadLink
-    text = filled(bytes(stored.body).decode(), opens=open_url(quote(token)), stops=stop_url(stop_token(receiver.pk)))
+    text = filled(bytes(stored.body).decode(), opens=open_url(token), stops=stop_url(stop_token(receiver.pk)))
     bar = render_to_string("alerts/_report_bar.html", _bar(report, token, now))
     whole = re.subn(r"(<body[^>]*>)", lambda found: found[1] + bar, text, count=1)
     return HttpResponse(whole[0] if whole[1] else bar + text)
@@ -75,7 +75,7 @@ def _bar(report: Report, token: str, now: datetime) -> dict[str, Any]:
         "report": report,
         "period": period_words(report.since, report.until, report.time_zone),
         "until": parse_open(token, now=now).until,
-        "files": [(name, mime, f"{open_url(quote(token))}/{quote(name)}") for name, mime in attachments_of(report)],
+        "files": [(name, mime, f"{open_url(token)}/{quote(name)}") for name, mime in attachments_of(report)],
         "newer": newer,
     }
 
@@ -101,5 +101,5 @@ def stop(request: HttpRequest, token: str) -> HttpResponse:
         news = "start" if start else "stop"
         start_mails(receiver) if start else stop_mails(receiver)
         receiver.refresh_from_db(fields=["stopped_at"])
-    context = {"receiver": receiver, "one": receiver.schedule, "news": news, "action": stop_url(quote(token))}
+    context = {"receiver": receiver, "one": receiver.schedule, "news": news, "action": stop_url(token)}
     return HttpResponse(render_to_string("alerts/report_stop.html", context))

@@ -1,4 +1,4 @@
-"""A real mail server, for the reports."""
+"""A real mail server for the reports, and a picture and a PDF that are really drawn, once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+from alerts.reports import drawing
 from tests.product import free_port
 from tests.services.test_outbox import Mailbox
 
@@ -35,3 +36,17 @@ def mailbox(settings: Any) -> Iterator[SlowMailbox]:
     settings.DEFAULT_FROM_EMAIL = "waybill@example.com"
     yield box
     controller.stop()
+
+
+DRAWN: dict[str, Any] = {}
+
+
+@pytest.fixture
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process that draws run for the first report alone: it takes a second, and tests of drawing have it for themselves."""
+    real = drawing._told
+
+    def told(asked: dict[str, Any]) -> dict[str, Any]:
+        return DRAWN.setdefault("answer", None) or DRAWN.update(answer=real(asked)) or DRAWN["answer"]
+
+    monkeypatch.setattr(drawing, "_told", told)

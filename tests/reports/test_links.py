@@ -20,7 +20,7 @@ from console.identity.actor import Actor
 from tests.pages.people import text_of
 from tests.reports.sending import DUE, NOW, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("drawn_once")]
 DAY = timedelta(days=1)
 
 

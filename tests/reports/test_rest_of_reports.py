@@ -15,7 +15,7 @@ from messages.models import Flow
 from tests.factories import api_key
 from tests.reports.sending import DUE, at, kept_promise, member, only_report, owner, receiver, scheduled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("drawn_once")]
 ROOT = "/api/v1/reports"
 
 

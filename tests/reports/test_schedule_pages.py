@@ -21,7 +21,7 @@ from tests.pages.people import text_of
 from tests.reports.sending import DUE, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
 from tests.services.reconciling import flow
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("drawn_once")]
 
 
 def browser(user: User | str, role: Role | None = Role.OPERATOR) -> Client:
