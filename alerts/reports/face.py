@@ -54,7 +54,7 @@ class CauseLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChartLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Words around the picture. alt: the picture in a sentence.   note: what a shade or a paler bar means."""
+    """Words around the picture. alt: the picture in a sentence.   note: what a frame or a thin bar means."""
 
     title: str
     first: str
@@ -181,8 +181,12 @@ def became_words(one: Cause | Letters, says: Says) -> str:
     ]
     late = getattr(one, "late_by_s", None)
     if late is not None and one.replayed:
-        told[0] += f", {'' if one.replayed == 1 else 'on average '}{age_words(timedelta(seconds=late))} late"
+        told[0] += f", {'' if one.replayed == 1 else 'on average '}{_age(late)} late"
     return ", ".join(told)
+
+
+def _age(seconds: float) -> str:
+    return age_words(timedelta(seconds=seconds)).replace(" ", "\u00a0")
 
 
 def letters_words(letters: Letters, breaches: int, says: Says) -> str:
@@ -228,9 +232,9 @@ def chart_line(content: Content, says: Says) -> ChartLine | None:
 
 def _marks(content: Content) -> Iterator[str]:
     if content.trend:
-        yield "Paler: before this period."
+        yield "Thin bars: before this period."
     if any(day.excluded for day in (*content.trend, *content.days)):
-        yield "Shaded: something of the day is excluded."
+        yield "Framed: something of the day is excluded."
 
 
 def notes_of(content: Content, says: Says) -> Iterator[str]:
