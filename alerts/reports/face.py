@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from alerts.reports.content import Cause, Content, Day, Excluded, Letters, Promise, Stands
+from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
 from alerts.reports.verdicts import before_words, change, cost, period_words, subject, sums_of, verdict
 from console.core.words import age_words
@@ -101,15 +101,16 @@ def face_of(content: Content) -> Face:
 def _corrects(content: Content) -> str:
     if content.revision <= 1:
         return ""
-    return f"Revision {content.revision} of this report" + (
-        f": corrects {sentence(clean(content.corrects, 500))}" if content.corrects.strip() else "."
-    )
+    said = clean(content.corrects, 500)
+    what = f" It corrects: {said}{'' if said.endswith('.') else '.'}" if said else ""
+    return f"Revision {content.revision} of this report.{what}"
 
 
 def promise_line(one: Promise, content: Content, says: Says) -> PromiseLine:
     changed = f", was {says.promised(one.target_before)}" if one.target_before is not None else ""
     previous = one.previous is not None and one.stands is not Stands.NO_DATA
-    when = "before" if one.over else before_words(content.period, says)
+    monthly = content.period.cadence is Cadence.MONTHLY and not one.over
+    when = before_words(content.period, says) if monthly else "before"
     left = None if one.stands is Stands.NO_DATA else round(100 * min(1.0, max(0.0, one.left_ratio)))
     return PromiseLine(
         name=clean(one.name, 120),

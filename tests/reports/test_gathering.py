@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -25,6 +27,7 @@ from messages.models import SavedSearch
 from messages.queries import Became, Failed
 from tests.factories import ROOT, actor, agent, environment, person
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message, promised, rolled
+from tests.pages.test_indexes import NEVER_ANALYSED, scanned
 from tests.reports.samples import HOSTILE
 from tests.reports.stored import DAY, NOON, audience, cause, failed, gathered, letters
 from tests.services.reconciling import flow
@@ -464,6 +467,33 @@ def test_an_environment_without_promises_gives_an_empty_report():
     content = gathered()
 
     assert (content.promises, content.causes, content.days, content.letters.came) == ((), (), (), 0)
+
+
+def test_what_grows_with_traffic_is_read_through_an_index():
+    one = promised(target="0.9999")
+    rolled(NOON, 100, 1)
+    add_exclusion(NewExclusion(starts_at=NOON, minutes=10, reason="x", category="other"), objective=one, by=ROOT)
+    letters(cause("ERP did not answer"), 3, "processed")
+    letters(cause("VAT missing"), 3)
+    failed(cause("Retried"), 1)
+    looked()
+    FlowAgent.objects.create(flow=flow(), agent=agent(), seen_at=NOW)
+    by = actor(person("ada", Role.VIEWER))
+    asked: dict[str, Any] = {}
+
+    def note(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
+        if sql.lstrip().startswith(("SELECT", "WITH")):
+            asked[sql] = values
+        return execute(sql, values, many, context)
+
+    with connection.execute_wrapper(note):
+        gathered(by=by)
+    with connection.cursor() as cursor:
+        cursor.execute(NEVER_ANALYSED)
+
+    found = {sql: wrong for sql, values in asked.items() if (wrong := scanned(sql, values))}
+    assert found == {}
+    assert not [sql for sql in asked if re.search(r"FROM \"?messaging_(event|message|rollup_minute)\b", sql)]
 
 
 def test_the_number_of_queries_does_not_grow_with_what_is_reported():
