@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from alerts.reports.content import Cause, Letters
 from alerts.reports.saying import clean
@@ -22,7 +23,7 @@ def causes_of(
 
     failed  messages without letters.   told  of the groups in `largest`.   flows  {id: name}.
     """
-    rows = sorted([*became, *failed], key=_most_first)
+    rows = _by_count(became, failed)
     made = [_cause_of(one, told, flows) for one in rows[:MOST_CAUSES]]
     rest = rows[MOST_CAUSES:]
     if rest:
@@ -33,17 +34,17 @@ def causes_of(
 
 def largest(became: Sequence[Became], failed: Sequence[Failed]) -> list[int]:
     """Return the groups whose titles `causes_of` shows."""
-    rows = sorted([*became, *failed], key=_most_first)
-    return [one.group_id for one in rows[:MOST_CAUSES] if one.group_id is not None]
+    return [one.group_id for one in _by_count(became, failed)[:MOST_CAUSES] if one.group_id is not None]
 
 
-def _most_first(one: Became | Failed) -> tuple[int, int, int]:
-    return -one.count, one.flow_id, one.group_id or 0
+def _by_count(became: Sequence[Became], failed: Sequence[Failed]) -> list[Became | Failed]:
+    rows: list[Became | Failed] = [*became, *failed]
+    return sorted(rows, key=lambda one: (-one.count, one.flow_id, one.group_id or 0))
 
 
 def _cause_of(one: Became | Failed, told: Mapping[int, Told], flows: Mapping[int, str]) -> Cause:
     said = told.get(one.group_id or 0)
-    names = {
+    names: dict[str, Any] = {
         "title": clean(said.title, TITLE) or UNKNOWN if said else UNKNOWN,
         "flow": clean(flows.get(one.flow_id, ""), TITLE),
         "path": said.path if said else "",
@@ -53,7 +54,7 @@ def _cause_of(one: Became | Failed, told: Mapping[int, Told], flows: Mapping[int
     return Cause(**names, **_counts((one,)), late_by_s=one.after_s if one.processed else None)
 
 
-def _counts(rows: Iterable[Became | Failed]) -> dict[str, int]:
+def _counts(rows: Iterable[Became | Failed]) -> dict[str, Any]:
     found: dict[str, int] = defaultdict(int)
     for one in rows:
         found["count"] += one.count

@@ -23,7 +23,7 @@ DOCUMENT = Path(__file__).with_name("report.typ")
 KILLED_AFTER_S = 90.0
 WIDTH, HEIGHT = 556, 84  # of the picture, in px of the mail
 BAD, QUIET = "#c8352c", "#a39d92"  # seen on white and on black
-PALE, SHADE = 0.5, 0.22
+THIN = 0.4  # of the place of a bar: days before the period
 
 
 class Drawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +97,10 @@ def allowed_bad(content: Content) -> float:
 
 
 def chart_spec(content: Content) -> dict[str, Any]:
-    """Return Vega-Lite of the bars: a day's late and lost events, in red where more than is promised; shaded where something is excluded.
+    """Return Vega-Lite of the bars: a day's late and lost events, in red where more than is promised; framed where something is excluded.
 
-    It has no words: those stand in the mail, where they can be read aloud, and are as dark as the text around them.
+    It has no words: those stand in the mail, where they can be read aloud, and are as dark as the text around them. Nothing in it is half
+    transparent: vl-convert writes such colours darker than they are (1.9.0, premultiplied).
     """
     allowed = allowed_bad(content)
     rows = [_row(day, allowed, earlier=True) for day in content.trend]
@@ -108,20 +109,24 @@ def chart_spec(content: Content) -> dict[str, Any]:
     x = {"field": "day", "type": "ordinal", "axis": None, "scale": scale}
     y = {"field": "height", "type": "quantitative", "axis": None, "scale": {"domain": [0, _top(rows)], "nice": False}}
     looks = {"domain": ["bad", "quiet"], "range": [BAD, QUIET]}
-    shade = {
-        "transform": [{"filter": "datum.excluded"}],
-        "mark": {"type": "bar", "color": QUIET, "opacity": SHADE},
-        "encoding": {"x": x, "y": {"value": HEIGHT}, "y2": {"value": 0}},
-    }
-    bars = {
-        "mark": {"type": "bar", "cornerRadiusEnd": 2},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": {"field": "look", "type": "nominal", "legend": None, "scale": looks},
-            "opacity": {"condition": {"test": "datum.earlier", "value": PALE}, "value": 1},
+    encoding = {"x": x, "y": y, "color": {"field": "look", "type": "nominal", "legend": None, "scale": looks}}
+    layers = [
+        {
+            "transform": [{"filter": "!datum.earlier"}],
+            "mark": {"type": "bar", "cornerRadiusEnd": 2},
+            "encoding": encoding,
         },
-    }
+        {
+            "transform": [{"filter": "datum.earlier"}],
+            "mark": {"type": "bar", "width": {"band": THIN}},
+            "encoding": encoding,
+        },
+        {
+            "transform": [{"filter": "datum.excluded"}],
+            "mark": {"type": "bar", "filled": False, "stroke": QUIET, "strokeWidth": 1.2, "strokeDash": [3, 2]},
+            "encoding": {"x": x, "y": {"value": HEIGHT - 0.6}, "y2": {"value": 0.6}},
+        },
+    ]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "width": WIDTH,
@@ -130,7 +135,7 @@ def chart_spec(content: Content) -> dict[str, Any]:
         "background": None,
         "config": {"view": {"stroke": None}},
         "data": {"values": rows},
-        "layer": [shade, bars],
+        "layer": layers,
     }
 
 

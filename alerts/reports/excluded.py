@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -70,7 +71,7 @@ def _events(asked: Sequence[tuple[int, Span]]) -> dict[int, int]:
     """Return {place: events in the minutes of that span}."""
     if not asked:
         return {}
-    columns = [
+    columns: list[Any] = [
         list(range(len(asked))),
         [pk for pk, _ in asked],
         [span.since for _, span in asked],

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from alerts.reports.content import Cause, Content, Day, Excluded, Letters, Promise, Stands
+from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
 from alerts.reports.verdicts import before_words, change, cost, period_words, subject, sums_of, verdict
 from console.core.words import age_words
@@ -54,7 +54,7 @@ class CauseLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChartLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Words around the picture. alt: the picture in a sentence.   note: what a shade or a paler bar means."""
+    """Words around the picture. alt: the picture in a sentence.   note: what a frame or a thin bar means."""
 
     title: str
     first: str
@@ -101,15 +101,16 @@ def face_of(content: Content) -> Face:
 def _corrects(content: Content) -> str:
     if content.revision <= 1:
         return ""
-    return f"Revision {content.revision} of this report" + (
-        f": corrects {sentence(clean(content.corrects, 500))}" if content.corrects.strip() else "."
-    )
+    said = clean(content.corrects, 500)
+    what = f" It corrects: {said}{'' if said.endswith('.') else '.'}" if said else ""
+    return f"Revision {content.revision} of this report.{what}"
 
 
 def promise_line(one: Promise, content: Content, says: Says) -> PromiseLine:
     changed = f", was {says.promised(one.target_before)}" if one.target_before is not None else ""
     previous = one.previous is not None and one.stands is not Stands.NO_DATA
-    when = "before" if one.over else before_words(content.period, says)
+    monthly = content.period.cadence is Cadence.MONTHLY and not one.over
+    when = before_words(content.period, says) if monthly else "before"
     left = None if one.stands is Stands.NO_DATA else round(100 * min(1.0, max(0.0, one.left_ratio)))
     return PromiseLine(
         name=clean(one.name, 120),
@@ -181,8 +182,12 @@ def became_words(one: Cause | Letters, says: Says) -> str:
     ]
     late = getattr(one, "late_by_s", None)
     if late is not None and one.replayed:
-        told[0] += f", {'' if one.replayed == 1 else 'on average '}{age_words(timedelta(seconds=late))} late"
+        told[0] += f", {'' if one.replayed == 1 else 'on average '}{_age(late)} late"
     return ", ".join(told)
+
+
+def _age(seconds: float) -> str:
+    return age_words(timedelta(seconds=seconds)).replace(" ", "\u00a0")
 
 
 def letters_words(letters: Letters, breaches: int, says: Says) -> str:
@@ -228,9 +233,9 @@ def chart_line(content: Content, says: Says) -> ChartLine | None:
 
 def _marks(content: Content) -> Iterator[str]:
     if content.trend:
-        yield "Paler: before this period."
+        yield "Thin bars: before this period."
     if any(day.excluded for day in (*content.trend, *content.days)):
-        yield "Shaded: something of the day is excluded."
+        yield "Framed: something of the day is excluded."
 
 
 def notes_of(content: Content, says: Says) -> Iterator[str]:

@@ -15,7 +15,7 @@ from django.db.models import Q
 from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
 from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
-from alerts.reports.content import Audience, Cadence, Content, Day, Period, Promise
+from alerts.reports.content import Audience, Cadence, Content, Period, Promise
 from alerts.reports.excluded import excluded_in
 from alerts.reports.history import remembered, targets_before
 from alerts.reports.measuring import (
@@ -128,7 +128,7 @@ def _with_more(promise: Promise, one: Objective, told: dict[str, Any], targets: 
     )
 
 
-def _days(measured: Sequence[Measured], counted: set[int], period: Period) -> dict[str, tuple[Day, ...]]:
+def _days(measured: Sequence[Measured], counted: set[int], period: Period) -> dict[str, Any]:
     """Return the days of the period, and those before it that its chart shows; nothing where no events are added up."""
     if not counted:
         return {"days": (), "trend": ()}
@@ -138,7 +138,7 @@ def _days(measured: Sequence[Measured], counted: set[int], period: Period) -> di
     return {"days": tuple(days[len(before) :]), "trend": tuple(days[: len(before)])}
 
 
-def _together(measured: Sequence[Measured], counted: set[int]) -> dict[str, float | None]:
+def _together(measured: Sequence[Measured], counted: set[int]) -> dict[str, Any]:
     """Return the ratios of everything that is added up, without what is excluded."""
     mine = [found for found in measured if found.one.pk in counted]
     return {

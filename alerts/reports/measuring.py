@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from django.db import connection
 
@@ -173,7 +174,7 @@ def days_of_objectives(
     hours = [(hour_of(since), hour_of(until)) for _, since, until in days]
     found: dict[int, tuple[int, int, int]] = {}
     if objective_ids and days:
-        columns = [list(range(len(days))), [since for since, _ in hours], [until for _, until in hours]]
+        columns: list[Any] = [list(range(len(days))), [since for since, _ in hours], [until for _, until in hours]]
         with connection.cursor() as cursor:
             cursor.execute(DAYS, [*columns, sorted(objective_ids)])
             found = {place: (good, late, lost) for place, good, late, lost in cursor.fetchall()}

@@ -50,7 +50,7 @@ def _silence(row: Breach, period: Period, says: Says) -> str:
 
 
 def _silent_still(measured: Iterable[Measured], period: Period) -> list[str]:
-    found = {}
+    found: dict[str, list[str]] = {}
     for one in measured:
         standing: Standing | None = getattr(one.one, "standing", None)
         if standing is not None and is_silent(one.one, period):

@@ -5,7 +5,7 @@ For programs and spreadsheets, so numbers have a point and times are ISO 8601 in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from alerts.reports.content import Content
 from messages.reconcile.sets import csv_line
@@ -32,7 +32,7 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
-def _rows(content: Content) -> Iterator[dict[str, object]]:
+def _rows(content: Content) -> Iterator[Mapping[str, object]]:
     whole = {"since": content.period.since.isoformat(), "until": content.period.until.isoformat()}
     for promise in content.promises:
         told = {name: getattr(promise, name) for name in PROMISE}

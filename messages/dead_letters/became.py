@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from django.db import connection
 from django.urls import reverse
@@ -22,7 +21,8 @@ SLACK = timedelta(hours=1)  # between the id of a letter, which its harvester's 
 MOST_FAILED = 200
 
 
-class Became(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Became:
     """Letters of one flow and cause that were received in a time. group_id: that speaks for them, None where none was made.
 
     The six counts are all of them.   after_s  mean time from the failure to the proof that a replay delivered it.
@@ -71,7 +71,8 @@ def letters_became(
     return found, sum(one.count for one in found) >= most
 
 
-class Wait(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Wait:
     """Letters of a flow that wait now. older: of them, received before the time that was asked for."""
 
     flow_id: int
@@ -95,7 +96,8 @@ def letters_that_wait(environment_id: int, flow_ids: Collection[int], before: da
         return [Wait(*row) for row in cursor.fetchall()]
 
 
-class Failed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Failed:
     """Messages of a flow and cause that failed, of which no dead letter came in the same time."""
 
     flow_id: int

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, sync_playwright
@@ -16,7 +17,6 @@ from alerts.reports.rendering import as_page, render
 from tests.reports.samples import FROZEN, days, example, hostile
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-MOST_PHONE_HEIGHT = 3_000
 
 
 def week() -> Content:
@@ -33,7 +33,15 @@ def week() -> Content:
     )
 
 
-SHOWN = {"month": example, "week": week, "hostile": hostile}
+def long_words() -> Content:
+    """Return names that break nowhere, and figures of which the widest are."""
+    name, one = "Wortungetuem" * 10, example()
+    promises = tuple(msgspec.structs.replace(line, name=name, target_before=0.99999) for line in one.promises)
+    causes = tuple(msgspec.structs.replace(line, title=name, flow=name, count=10**9) for line in one.causes)
+    return msgspec.structs.replace(one, promises=promises, causes=causes)
+
+
+SHOWN = {"month": example, "week": week, "hostile": hostile, "long": long_words}
 
 
 @pytest.fixture

@@ -255,7 +255,7 @@ def test_a_revision_is_marked_everywhere():
     rendered = render(
         example(revision=2, corrects="the maintenance of 12 October was left out"), open_url=OPEN, stop_url=STOP
     )
-    words = "Revision 2 of this report: corrects The maintenance of 12 October was left out."
+    words = "Revision 2 of this report. It corrects: the maintenance of 12 October was left out."
 
     assert rendered.subject.startswith("Revision 2: Order team: ")
     assert words in said(rendered)
