@@ -28,7 +28,7 @@ from messages.queries import Flow
 def visible_schedules(actor: Actor) -> QuerySet[ReportSchedule]:
     """Return the schedules of the actor's environments: that they are there, when they go, of what."""
     rows = ReportSchedule.objects.select_related("environment", "owner")
-    return rows.filter(environment__in=list(visible_environments(actor).values_list("pk", flat=True)))
+    return rows.filter(environment__in=visible_environments(actor).order_by().values("pk"))
 
 
 def get_visible_schedule(actor: Actor, pk: int) -> ReportSchedule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -49,6 +50,12 @@ def mail_line(mail: ReportMail) -> dict[str, Any]:
 def mails_words(counts: dict[str, int]) -> str:
     """Return how many mails are how far: "12 sent, 1 given up"."""
     return ", ".join(f"{counts[state]} {words}" for state, (_, words) in MAILS.items() if counts.get(state))
+
+
+def not_arrived(counts: Mapping[int, Mapping[str, int]], report: Report | None) -> int:
+    """Return how many mails of a report were given up, or may not have arrived; counts: {report: {state: how many}}."""
+    states = counts.get(report.pk, {}) if report is not None else {}
+    return states.get("dead", 0) + states.get("unknown", 0)
 
 
 def period_words(since: datetime, until: datetime, zone: str) -> str:

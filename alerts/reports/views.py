@@ -22,7 +22,7 @@ from alerts.reports.access import (
     get_visible_schedule,
 )
 from alerts.reports.forms import ScheduleForm
-from alerts.reports.present import mails_words, period_words, report_name, schedule_when, verdict_chip
+from alerts.reports.present import mails_words, not_arrived, period_words, report_name, schedule_when, verdict_chip
 from alerts.reports.queries import (
     choices_about,
     find_reports,
@@ -51,7 +51,16 @@ def reports(request: PageRequest) -> HttpResponse:
         q=asked_text(request, "q", most=120),
         cursor=request.GET.get("cursor") or None,
     )
-    rows = [{"line": line, "when": schedule_when(line.one), **_said(line.last)} for line in found.rows]
+    counts = mails_by_state([line.last for line in found.rows if line.last is not None])
+    rows = [
+        {
+            "line": line,
+            "when": schedule_when(line.one),
+            "not_arrived": not_arrived(counts, line.last),
+            **_said(line.last),
+        }
+        for line in found.rows
+    ]
     context = {
         "page": found,
         "rows": rows,
@@ -93,6 +102,8 @@ def _context(request: PageRequest, one: ReportSchedule, refusal: str = "") -> di
         "may_send": may_send,
         "page": found,
         "rows": [{"report": row, **_said(row), "mails": mails_words(counts.get(row.pk, {}))} for row in found.rows],
+        "newest": newest,
+        "not_arrived": not_arrived(counts, newest),
         "differing": newest if newest is not None and newest.differs else None,
         "next_period": _next_period(one),
         "history": object_history("reportschedule", str(one.pk))[:20] if may_send else [],

@@ -33,6 +33,7 @@ POLICY = {
     "default-src": [NONE], "style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"], "font-src": [SELF], "form-action": [SELF],
     "frame-ancestors": [NONE], "base-uri": [NONE],
 }  # fmt: skip
+NO_ICON = '<link rel="icon" href="data:,">'  # else the browser asks for one that is not there
 View = Callable[..., HttpResponse]
 
 
@@ -64,6 +65,7 @@ def opened(request: HttpRequest, token: str) -> HttpResponse:
     if stored is None:
         raise BadLink
     text = filled(bytes(stored.body).decode(), opens=open_url(token), stops=stop_url(stop_token(receiver.pk)))
+    text = re.sub(r"(<head[^>]*>)", rf"\1{NO_ICON}", text, count=1)
     bar = render_to_string("alerts/_report_bar.html", _bar(report, token, now))
     whole = re.subn(r"(<body[^>]*>)", lambda found: found[1] + bar, text, count=1)
     return HttpResponse(whole[0] if whole[1] else bar + text)

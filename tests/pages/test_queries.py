@@ -77,7 +77,7 @@ BASELINE = {
     "/breaches/silences/": 12,
     "/settings/alerting/": 14,
     "/settings/channels/": 15,
-    "/reports/": 15,
+    "/reports/": 16,
 }
 
 

@@ -305,3 +305,13 @@ def test_a_revision_that_is_being_made_hides_the_button(by: Actor):
     revise(report, by=by, reason="x", now=datetime(2026, 11, 26, 8, tzinfo=UTC))
 
     assert own_browser(by).post(f"/reports/sent/{report.pk}/revise/", {"reason": "y"}).status_code == 422
+
+
+def test_mails_that_were_given_up_are_told_to_the_owner(by: Actor):
+    ReportMail.objects.filter(receiver__address="ada@example.com").update(state="dead", next_at=None, finished_at=DUE)
+    client = own_browser(by)
+
+    assert "1 mail of the last one given up" in text_of(client.get("/reports/"))
+    assert "1 mail of the last report was given up." in text_of(
+        client.get(f"/reports/{ReportSchedule.objects.get().pk}/")
+    )
