@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from csp.decorators import csp
 from django.http import HttpRequest, HttpResponse
@@ -35,6 +36,7 @@ POLICY = {
 }  # fmt: skip
 NO_ICON = '<link rel="icon" href="data:,">'  # else the browser asks for one that is not there
 View = Callable[..., HttpResponse]
+log = structlog.get_logger(__name__)
 
 
 def in_public(view: View) -> Any:
@@ -46,6 +48,11 @@ def in_public(view: View) -> Any:
             answer = view(request, *args, **kwargs)
         except (BadLink, NotFound):
             answer = HttpResponse(render_to_string("alerts/report_gone.html"), status=404)
+        except Exception:
+            # Answered here, and not by the framework: that writes the address into its log, and the address is a secret.
+            log.exception("report_link_not_answered")
+            answer = HttpResponse(render_to_string("alerts/report_later.html"), status=503)
+            answer._has_been_logged = True  # type: ignore[attr-defined]  # what django.utils.log looks at
         answer["Referrer-Policy"] = "no-referrer"
         answer["X-Robots-Tag"] = "noindex, nofollow, noarchive"
         answer["Cache-Control"] = "private, no-store"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.signing import Signer
+from django.db import OperationalError
 from django.test import Client
 
 from alerts.models import ReportMail, ReportReceiver, ReportSchedule
@@ -218,3 +219,20 @@ def test_a_signed_in_reader_s_session_is_not_touched(by: Actor, django_assert_ma
 
     assert answer.status_code == 200
     assert "Cookie" not in answer.get("Vary", "")
+
+
+def test_a_failure_is_answered_without_writing_the_link_into_the_log(
+    by: Actor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    path = links_for()[0]
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr("alerts.reports.views_public.file_of", away)
+    answer = get(path, client=Client(raise_request_exception=False))
+
+    assert answer.status_code == 503
+    assert "Try again in a minute" in text_of(answer)
+    assert path.rsplit("/", 1)[1] not in caplog.text
+    assert answer["Referrer-Policy"] == "no-referrer"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -31,6 +35,7 @@ from alerts.reports.wishes import NewSchedule, checked, checked_receivers
 from tests.reports.said import content, promise
 
 BERLIN = "Europe/Berlin"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def utc(text: str) -> datetime:
@@ -230,3 +235,21 @@ def test_every_state_that_follows_is_a_state(machine: dict):
     assert {after for afters in machine.values() for after in afters} <= set(machine)
     assert set(states.REPORT) == set(states.REPORT_WORDS)
     assert set(states.MAIL) == set(states.MAIL_WORDS)
+
+
+def test_no_web_process_loads_what_draws():
+    asked = (
+        "import django, sys; django.setup(); import console.urls; print([one for one in sys.modules if one in LOADED])"
+    )
+    asked = asked.replace("LOADED", "('css_inline', 'alerts.reports.rendering', 'alerts.reports.making')")
+    environ = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "console.settings",
+        "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=environ, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
