@@ -94,6 +94,20 @@ def test_a_console_that_was_away_for_days_makes_the_last_one_alone():
     assert list(Report.objects.values_list("since", flat=True)) == [datetime(2026, 11, 28, tzinfo=UTC)]
 
 
+def test_a_report_knows_what_the_ones_before_it_said():
+    kept_promise()
+    by = owner()
+    scheduled(by)
+    beat(DUE)
+    revise(only_report(), by=by, reason="x", now=DUE)
+    beat(DUE + timedelta(minutes=1))
+
+    beat(DUE + DAY)
+
+    latest = Report.objects.latest("since")
+    assert from_json(latest.content).promises[0].known == 1  # of the day before its newest revision, once
+
+
 def test_a_day_of_twenty_five_hours_is_reported_whole():
     by = owner()
     scheduled(by, time_zone="Europe/Berlin", now=datetime(2026, 10, 25, 12, tzinfo=UTC))
