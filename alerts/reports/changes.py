@@ -82,12 +82,22 @@ def _since(before: Content, now: Content) -> Iterator[Change]:
         "compensated": "compensated",
         "discarded": "discarded",
         "gone": "taken elsewhere",
+        "older": "still wait from before the period",
         "waiting": "still wait",
     }
     for name, words in names.items():
         one, other = getattr(before.letters, name), getattr(now.letters, name)
         if one != other:
             yield Change(what=f"Dead letters: {words}", before=_count(one), now=_count(other))
+    earlier_promises = {one.objective: one for one in before.promises}
+    for new in now.promises:
+        old = earlier_promises.get(new.objective, new)
+        for what, one, other in (
+            ("dead letters that wait", old.waiting, new.waiting),
+            ("delivered by replay", old.replayed, new.replayed),
+        ):
+            if one != other:
+                yield Change(what=f"{new.name}: {what}", before=_count(one), now=_count(other))
     if before.breaches != now.breaches:
         yield Change(what="Alerts that fired", before=_count(before.breaches), now=_count(now.breaches))
     earlier, later = ({one.title: one.count for one in content.causes} for content in (before, now))

@@ -187,12 +187,13 @@ def test_a_promise_that_is_gone_or_new_is_told():
 
 def test_what_became_of_letters_since_is_no_other_figure_but_stands_in_a_revision():
     later = msgspec.structs.replace(content().letters, waiting=0, replayed=4)
-    now = msgspec.structs.replace(content(), letters=later)
+    now = msgspec.structs.replace(content(), letters=later, promises=(promise(replayed=4),))
 
     assert figures_that_differ(content(), now) == []
     assert {one.what for one in changes_between(content(), now)} == {
         "Dead letters: replayed",
         "Dead letters: still wait",
+        "Orders arrive: delivered by replay",
     }
 
 
