@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from alerts.models import Breach, BreachEntry, FlowAgent, Objective
@@ -18,9 +20,10 @@ from alerts.objectives.wishes import NewObjective
 from alerts.reports.content import Cadence, Stands, as_json, from_json
 from alerts.reports.gathering import gather
 from alerts.reports.periods import last_period
+from alerts.reports.rendering import render
 from console.core.errors import NotFound
 from console.identity.models import Role, Team
-from messages.models import SavedSearch
+from messages.models import FailureGroup, SavedSearch
 from tests.factories import ROOT, actor, agent, environment, person
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.pages.test_indexes import NEVER_ANALYSED, scanned
@@ -254,6 +257,47 @@ def test_an_environment_without_promises_gives_an_empty_report():
     content = gathered()
 
     assert (content.promises, content.causes, content.days, content.letters.came) == ((), (), (), 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("in_a_transaction", [False, True])
+def test_all_of_a_report_is_of_one_moment(committed, in_a_transaction):
+    """A letter comes in while a report is gathered. The control: in a transaction of the caller each query has its own moment."""
+    promised()
+    group = cause("ERP did not answer")
+    letters(group, 1)
+    asked = audience()
+
+    def note(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
+        if "closed_at IS NULL AND flow_id" in sql:  # the letters of the period are read, those that wait are not
+            other = Thread(target=_one_more, args=(group,))
+            other.start()
+            other.join()
+        return execute(sql, values, many, context)
+
+    with connection.execute_wrapper(note), transaction.atomic() if in_a_transaction else nullcontext():
+        content = gather(asked, DAY, actor=ROOT, now=NOW)
+
+    assert content.letters.waiting == 1
+    assert content.promises[0].waiting == (2 if in_a_transaction else 1)
+
+
+def _one_more(group: FailureGroup) -> None:
+    letters(group, 1)
+    connection.close()
+
+
+def test_a_gathered_report_is_rendered():
+    promised(HOSTILE.replace("\x00", "")[:110], target="0.99")
+    rolled(NOON, 100, 10)
+    letters(cause("ERP did not answer"), 2, "processed")
+    looked()
+
+    mail = render(gathered(), open_url="https://waybill.example/r", stop_url="https://waybill.example/s")
+
+    assert mail.subject == "Order team: promise missed on 25 November 2026"
+    assert "2 dead letters came in: all delivered by replay" in " ".join(mail.text.split())
+    assert [name for name, _, _ in mail.attachments] == ["order-team-2026-11-25.pdf", "order-team-2026-11-25.csv"]
 
 
 def test_what_grows_with_traffic_is_read_through_an_index():
