@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -22,7 +22,8 @@ NOUNS = {
     "volume": ("missed period", "missed periods"),
 }
 COLOURS = ("red", "amber", "green", "blue", "violet", "teal")
-MOST_EXCLUDED = 6  # told in the mail; the CSV has all
+MOST_PROMISES = 40  # told in the mail, the riskiest; the CSV has all. Gmail cuts a mail at 102 KB
+MOST_EXCLUDED = 6  # told in the mail
 HOW = {
     "freshness": "in time is processed within the promised time of a message’s beginning, proved by the receiver’s own event; what a replay delivered is late",
     "success": "success counts attempts, as senders and receivers report them",
@@ -71,6 +72,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     lead: str
     corrects: str
     promises: tuple[PromiseLine, ...]
+    more: str
     causes: tuple[CauseLine, ...]
     letters: str
     chart: ChartLine | None
@@ -89,7 +91,8 @@ def face_of(content: Content) -> Face:
         verdict=verdict(content, says),
         lead=" ".join(part for part in (cost(content), change(content)) if part),
         corrects=_corrects(content),
-        promises=tuple(promise_line(one, content, says) for one in content.promises),
+        promises=tuple(promise_line(one, content, says) for one in content.promises[:MOST_PROMISES]),
+        more=more_words(content.promises[MOST_PROMISES:], says),
         causes=tuple(cause_line(one, says) for one in content.causes),
         letters=letters_words(content.letters, content.breaches, says),
         chart=chart_line(content, says),
@@ -123,6 +126,15 @@ def promise_line(one: Promise, content: Content, says: Says) -> PromiseLine:
         before=f"{when}: {says.ratio(one.previous, target=one.target)}" if previous else "",
         left_percent=left,
     )
+
+
+def more_words(rest: Sequence[Promise], says: Says) -> str:
+    """Return how the promises stand that the mail does not list: "260 more: 2 at risk, 258 kept. The CSV has them all."."""
+    if not rest:
+        return ""
+    counts = {stands: sum(one.stands is stands for one in rest) for stands in Stands}
+    told = [f"{says.number(count)} {STANDS_WORDS[stands]}" for stands, count in counts.items() if count]
+    return f"{says.number(len(rest))} more: {', '.join(told)}. The CSV has them all."
 
 
 def _details(one: Promise, says: Says) -> Iterator[str]:

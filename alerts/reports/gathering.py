@@ -5,11 +5,13 @@ Nothing here reads an event: counters of objectives, hours of failure groups and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from django.db import connection, transaction
 from django.db.models import Q
 
 from alerts.models import BreachEntry, Objective
@@ -47,8 +49,26 @@ def gather(
 ) -> Content:
     """Return what a report of this period says. Raises NotFound for an environment that the actor may not see.
 
+    All of one moment, unless the caller is in a transaction already.
     earlier  frozen reports of the same audience, any order: what “for the first time since” is known from.
     """
+    with one_moment():
+        return _gathered(audience, period, actor, now, earlier)
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Read everything as it was at one moment, so that letters that wait in one sentence are those that wait in another. Writes are refused."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _gathered(audience: Audience, period: Period, actor: Actor, now: datetime, earlier: Sequence[Content]) -> Content:
     environment = _environment(actor, audience)
     objectives, more = _objectives(actor, audience, period)
     measured = measure(objectives, period, now=now)

@@ -87,6 +87,7 @@ def short_verdict(content: Content, says: Says) -> str:
     """Return the verdict as a subject has it: "two of three promises kept"."""
     words = kept_words(content, says).rstrip(".").replace(" were kept", " kept").replace(" was kept", " kept")
     words = words.replace(" was missed", " missed") if content.promises else "nothing promised"
+    words = words.removeprefix("The ")
     return words[:1].lower() + words[1:]
 
 

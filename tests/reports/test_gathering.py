@@ -1,30 +1,29 @@
-"""What a report is gathered from: figures, days, causes, exclusions, quality, rights, and how many queries it takes."""
+"""What a report is gathered from: figures, days, exclusions, rights, and how many queries it takes, through which indexes."""
 
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import given
-from hypothesis import strategies as st
 
-from alerts.models import Breach, BreachEntry, FlowAgent, Objective, Standing
+from alerts.models import Breach, BreachEntry, FlowAgent, Objective
 from alerts.objectives.excluding import NewExclusion, add_exclusion
 from alerts.objectives.services import add_objective, change_objective
 from alerts.objectives.wishes import NewObjective
-from alerts.reports.causes import causes_of, largest, letters_of
 from alerts.reports.content import Cadence, Stands, as_json, from_json
 from alerts.reports.gathering import gather
 from alerts.reports.periods import last_period
+from alerts.reports.rendering import render
 from console.core.errors import NotFound
 from console.identity.models import Role, Team
-from messages.models import SavedSearch
-from messages.queries import Became, Failed
+from messages.models import FailureGroup, SavedSearch
 from tests.factories import ROOT, actor, agent, environment, person
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.pages.test_indexes import NEVER_ANALYSED, scanned
@@ -69,33 +68,6 @@ def test_how_it_stands_is_what_is_left_of_the_budget(good, bad, stands):
     looked()
 
     assert gathered().promises[0].stands is stands
-
-
-def test_a_day_too_small_to_judge_by_is_judged_over_the_promised_window():
-    promised("Orders arrive", target="0.999", days=30)
-    rolled(NOON - 10 * 24 * HOUR, 2_000)
-    rolled(NOON, 99, 1)
-    looked()
-
-    content = gathered()
-
-    (one,) = content.promises
-    assert (one.over, one.stands) == ("30 days", Stands.KEPT)
-    assert one.adjusted == pytest.approx(2_099 / 2_100)
-    assert (one.good, one.lost) == (99, 1)  # of the day all the same
-    assert content.quality == ("Low traffic: “Orders arrive” is judged over a longer time than this period.",)
-    assert gathered(MONTH, now=NOW).promises[0].over == ""  # a month is as long as the window
-
-
-def test_one_failure_that_decides_alone_is_told():
-    promised("Orders arrive", target="0.999")
-    rolled(NOON, 99, 1)
-    looked()
-
-    content = gathered()
-
-    assert content.promises[0].stands is Stands.MISSED
-    assert "Low traffic: one failure alone is more than “Orders arrive” allows." in content.quality
 
 
 def test_time_slices_and_minutes_are_minutes_of_the_budget():
@@ -211,127 +183,6 @@ def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
     assert one.adjusted == pytest.approx(1_000 / 1_020)
 
 
-def test_causes_say_what_became_of_their_letters_and_add_up():
-    promised()
-    timeout, vat, odd = (
-        cause("ERP did not answer"),
-        cause("VAT missing"),
-        cause("", message="", failure_class="contract"),
-    )
-    merged = cause("ERP timed out", merged_into=timeout)
-    letters(timeout, 3, "processed")
-    letters(merged, 1, "processed", after=timedelta(minutes=78))
-    letters(timeout, 1, "failed_again")
-    letters(vat, 2, "discarded")
-    letters(vat, 1, "compensated")
-    letters(vat, 2)
-    letters(odd, 1, "gone")
-    letters(None, 1)
-    letters(vat, 9, at=DAY.since - MINUTE)  # before the period, and waits
-    letters(vat, 4, at=DAY.until)  # after it
-    failed(cause("Retried in vain"), 3)
-    failed(timeout, 7, letters=4)
-    looked()
-
-    content = gathered()
-
-    names = (
-        "title",
-        "count",
-        "replayed",
-        "compensated",
-        "discarded",
-        "failed_again",
-        "gone",
-        "waiting",
-        "without_letter",
-    )
-    told = [tuple(getattr(one, name) for name in names) for one in content.causes]
-    assert told == [
-        ("ERP did not answer", 5, 4, 0, 0, 1, 0, 0, 0),
-        ("VAT missing", 5, 0, 1, 2, 0, 0, 2, 0),
-        ("Retried in vain", 3, 0, 0, 0, 0, 0, 0, 3),
-        ("No cause is known", 1, 0, 0, 0, 0, 0, 1, 0),
-        ("the message could not be read: its form is not the one that was agreed", 1, 0, 0, 0, 0, 1, 0, 0),
-    ]
-    assert content.causes[0].late_by_s == pytest.approx((3 * 38 + 78) / 4 * 60)
-    assert content.causes[1].late_by_s is None
-    assert content.causes[0].path == f"/groups/{timeout.reference}/"
-    found = content.letters
-    assert (
-        found.came,
-        found.replayed,
-        found.failed_again,
-        found.compensated,
-        found.discarded,
-        found.gone,
-        found.waiting,
-    ) == (12, 4, 1, 1, 2, 1, 3)
-    assert (found.older, found.oldest) == (9, DAY.since - MINUTE)
-    assert (content.promises[0].waiting, content.promises[0].replayed) == (16, 4)
-
-
-def test_more_causes_than_are_shown_are_one_row():
-    promised()
-    for number in range(7):
-        letters(cause(f"cause {number}"), 10 - number)
-    looked()
-
-    content = gathered()
-
-    assert [one.count for one in content.causes] == [10, 9, 8, 7, 6, 9]
-    assert (content.causes[-1].title, content.causes[-1].groups) == ("2 other causes", 2)
-    assert sum(one.count for one in content.causes) == content.letters.came == 49
-
-
-BECAME = st.builds(
-    Became,
-    st.integers(1, 3),
-    st.one_of(st.none(), st.integers(1, 9)),
-    *[st.integers(0, 20)] * 6,
-    st.one_of(st.none(), st.just(60.0)),
-)
-FAILED = st.builds(Failed, st.integers(1, 3), st.integers(10, 19), st.integers(1, 9))
-
-
-@given(st.lists(BECAME, max_size=12), st.lists(FAILED, max_size=6))
-def test_every_row_and_the_whole_add_up(became, without):
-    causes, found = causes_of(became, without, {}, {1: "orders"}), letters_of(became, [])
-
-    for one in causes:
-        assert (
-            one.count
-            == one.replayed
-            + one.compensated
-            + one.discarded
-            + one.failed_again
-            + one.gone
-            + one.waiting
-            + one.without_letter
-        )
-    assert (
-        found.came
-        == found.replayed + found.failed_again + found.compensated + found.discarded + found.gone + found.waiting
-    )
-    assert sum(one.count for one in causes) == found.came + sum(one.count for one in without)
-    assert sum(one.waiting for one in causes) == found.waiting
-    assert sum(one.groups for one in causes) == len(became) + len(without)
-    assert len(causes) <= 6
-    assert len(largest(became, without)) <= 5
-
-
-def test_texts_that_programs_wrote_are_one_line_without_control_characters():
-    promised(HOSTILE.replace("\x00", "")[:110])
-    letters(cause(HOSTILE.replace("\x00", "")), 1)
-    looked()
-
-    content = gathered()
-
-    for text in (content.promises[0].name, content.causes[0].title):
-        assert text.isprintable()
-        assert "\u202e" not in text
-
-
 def test_only_promises_that_the_actor_may_see_and_the_audience_names_are_in_it():
     teams = {name: Team.objects.create(name=name) for name in ("Order team", "Invoice team")}
     orders, invoices = flow("orders", team=teams["Order team"]), flow("invoices", team=teams["Invoice team"])
@@ -390,67 +241,6 @@ def test_a_target_that_was_changed_in_the_period_is_told():
     assert gathered(MONTH).promises[0].target_before is None
 
 
-def test_silence_in_the_period_and_a_short_history_are_told():
-    promised("Orders arrive", now=NOW, days=7)
-    rolled(NOON, 1_000, 1)
-    looked()
-    harvester = agent("erp agent")
-    FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
-    Objective.objects.update(filled_since=NOON - HOUR)
-    for began, ended in ((NOON, NOON + HOUR), (NOON + 3 * HOUR, None), (NOON - 48 * HOUR, NOON - 40 * HOUR)):
-        Breach.objects.create(
-            environment=environment(), source="agent", key=str(harvester.pk), severity="page", title="", summary="", url="/", labels={"agent": "erp\nagent"},
-            state="resolved" if ended else "firing", opened_at=began, fires_at=began, fired_at=began, resolved_at=ended, last_seen_at=began,
-        )  # fmt: skip
-
-    content = gathered()
-
-    assert content.quality == (
-        "Nothing came from the agent erp agent from 25 November 13:00 to 14:00.",
-        "Nothing came from the agent erp agent since 25 November 16:00.",
-        "“Orders arrive” is counted from 25 November 12:00 on.",
-    )
-
-
-def test_a_promise_whose_data_ended_is_not_called_kept():
-    promised("Orders arrive", target="0.9", days=7)
-    promised("Strictly", target="0.9999", days=1)
-    rolled(NOON, 1_000, 1)
-    looked()
-    told = {"state": "no_data", "problem": "the agent erp has been silent since 2026-11-25 14:00 UTC"}
-    Standing.objects.update(**told, state_since=NOON + 2 * HOUR)
-
-    content = gathered()
-
-    stands = {one.name: one.stands for one in content.promises}
-    assert stands == {
-        "Orders arrive": Stands.NO_DATA,
-        "Strictly": Stands.MISSED,
-    }  # silence does not mend what is missed
-    why = "“Orders arrive” and “Strictly”: no data, the agent erp has been silent since 2026-11-25 14:00 UTC."
-    assert why in content.quality
-    Standing.objects.update(state_since=DAY.until - 10 * MINUTE)  # silence at the very end hides nothing
-    assert {one.stands for one in gathered().promises} == {Stands.KEPT, Stands.MISSED}
-
-
-def test_a_promise_without_traffic_has_no_data_and_stands_before_those_that_are_kept():
-    promised("Orders arrive", target="0.9")
-    promised("Stock", of=flow("stock"), target="0.9")
-    promised("Invoices", of=flow("invoices"), target="0.9")
-    rolled(NOON, 100)
-    rolled(NOON, 100, 100, of=flow("invoices"))
-    looked()
-
-    content = gathered()
-
-    assert [(one.name, one.stands) for one in content.promises] == [
-        ("Invoices", Stands.MISSED),
-        ("Stock", Stands.NO_DATA),
-        ("Orders arrive", Stands.KEPT),
-    ]
-    assert content.quality == ("Nothing was measured of “Stock”.",)
-
-
 def test_a_report_is_frozen_as_json_and_comes_back_the_same():
     promised()
     letters(cause("ERP did not answer"), 2, "processed")
@@ -467,6 +257,47 @@ def test_an_environment_without_promises_gives_an_empty_report():
     content = gathered()
 
     assert (content.promises, content.causes, content.days, content.letters.came) == ((), (), (), 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("in_a_transaction", [False, True])
+def test_all_of_a_report_is_of_one_moment(committed, in_a_transaction):
+    """A letter comes in while a report is gathered. The control: in a transaction of the caller each query has its own moment."""
+    promised()
+    group = cause("ERP did not answer")
+    letters(group, 1)
+    asked = audience()
+
+    def note(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
+        if "closed_at IS NULL AND flow_id" in sql:  # the letters of the period are read, those that wait are not
+            other = Thread(target=_one_more, args=(group,))
+            other.start()
+            other.join()
+        return execute(sql, values, many, context)
+
+    with connection.execute_wrapper(note), transaction.atomic() if in_a_transaction else nullcontext():
+        content = gather(asked, DAY, actor=ROOT, now=NOW)
+
+    assert content.letters.waiting == 1
+    assert content.promises[0].waiting == (2 if in_a_transaction else 1)
+
+
+def _one_more(group: FailureGroup) -> None:
+    letters(group, 1)
+    connection.close()
+
+
+def test_a_gathered_report_is_rendered():
+    promised(HOSTILE.replace("\x00", "")[:110], target="0.99")
+    rolled(NOON, 100, 10)
+    letters(cause("ERP did not answer"), 2, "processed")
+    looked()
+
+    mail = render(gathered(), open_url="https://waybill.example/r", stop_url="https://waybill.example/s")
+
+    assert mail.subject == "Order team: promise missed on 25 November 2026"
+    assert "2 dead letters came in: all delivered by replay" in " ".join(mail.text.split())
+    assert [name for name, _, _ in mail.attachments] == ["order-team-2026-11-25.pdf", "order-team-2026-11-25.csv"]
 
 
 def test_what_grows_with_traffic_is_read_through_an_index():

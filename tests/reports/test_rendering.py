@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from alerts.reports import drawing
-from alerts.reports.content import Audience, Cadence, as_json, from_json
+from alerts.reports.content import Audience, Cadence, Stands, as_json, from_json
 from alerts.reports.drawing import Drawn, chart_spec, draw, forget
 from alerts.reports.face import face_of
 from alerts.reports.periods import last_period
@@ -249,6 +249,28 @@ def test_attachments_are_named_after_audience_and_period(mail, attacked):
     day = last_period(Cadence.DAILY, "Europe/Berlin", FROZEN)
     nameless = example(period=day, audience=Audience(name="日本", environment=1, language="ja-JP", zone="Asia/Tokyo"))
     assert render(nameless, open_url=OPEN, stop_url=STOP).attachments[-1][0] == "report-2026-10-31.csv"
+
+
+def test_a_mail_of_many_promises_lists_the_riskiest_and_is_not_cut_by_gmail():
+    name = "A promise with a name of quite some length, as people give them, about orders"
+    kept = tuple(promise(objective=number, name=name, left_ratio=number / 300) for number in range(2, 300))
+    promises = (
+        promise(objective=1, name="Invoices", stands=Stands.MISSED),
+        *kept,
+        promise(objective=300, stands=Stands.NO_DATA),
+    )
+    causes = tuple(msgspec.structs.replace(one, title="x " * 80, flow="y " * 60) for one in example().causes * 2)
+
+    rendered = render(
+        example(promises=promises, causes=causes, quality=("A long sentence. " * 30,)), open_url=OPEN, stop_url=STOP
+    )
+
+    words = "260 more: 1 no data, 259 kept. The CSV has them all."
+    assert words in said(rendered)
+    assert words in rendered.text
+    assert "Invoices" in rendered.text
+    assert len(rendered.html) < 100_000
+    assert files(rendered)["csv"].count(b"\r\npromise,") == 300
 
 
 def test_a_revision_is_marked_everywhere():
