@@ -43,3 +43,19 @@ def expire_deliveries() -> None:
     from alerts.delivery import services
 
     services.expire()
+
+
+@shared_task(name="alerts.make_reports")
+def make_reports() -> None:
+    """Gather and draw the reports that are due, and look at what they would say now. May run twice at once, and die anywhere: rows decide."""
+    from alerts.reports import making
+
+    making.look()
+
+
+@shared_task(name="alerts.send_reports")
+def send_reports() -> None:
+    """Send what waits of the mails of reports. May run many times at once, and die anywhere: the claim decides."""
+    from alerts.reports import mailing
+
+    mailing.look()

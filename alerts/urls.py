@@ -10,6 +10,9 @@ from alerts.breaches import views_silences as silences
 from alerts.delivery import views as delivery
 from alerts.delivery.inbound import alertmanager
 from alerts.objectives import views as objectives
+from alerts.reports import views as reports
+from alerts.reports import views_public as links
+from alerts.reports import views_reports as report
 
 # pages -------------------------------------------------------------------------------------------------------------
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -31,6 +34,23 @@ urlpatterns: list[URLPattern | URLResolver] = [
         path(f"breaches/<str:reference>/{action}/", breaches.act, {"action": action}, name=f"breach-{action}")
         for action in breaches.ACTIONS
     ),
+    path("reports/", reports.reports, name="reports"),
+    path("reports/new/", reports.new, name="report-schedule-new"),
+    path("reports/<int:pk>/", reports.schedule, name="report-schedule"),
+    path("reports/<int:pk>/edit/", reports.edit, name="report-schedule-edit"),
+    path("reports/<int:pk>/remove/", reports.remove, name="report-schedule-remove"),
+    path("reports/<int:pk>/preview/", reports.preview, name="report-schedule-preview"),
+    path("reports/<int:pk>/send/", reports.send, name="report-schedule-send"),
+    path("reports/<int:pk>/links/", reports.links, name="report-schedule-links"),
+    path("reports/sent/<int:pk>/", report.report, name="report"),
+    path("reports/sent/<int:pk>/mail/", report.mail, name="report-mail"),
+    path("reports/sent/<int:pk>/files/<str:name>", report.file, name="report-file"),
+    path("reports/sent/<int:pk>/revise/", report.revise, name="report-revise"),
+    path("reports/sent/<int:pk>/again/", report.again, name="report-again"),
+    path("reports/sent/<int:pk>/retry/", report.retry, name="report-retry"),
+    path("reports/r/<str:token>", links.opened, name="report-link"),
+    path("reports/r/<str:token>/<str:name>", links.opened_file, name="report-link-file"),
+    path("reports/stop/<str:token>", links.stop, name="report-stop"),
     path("settings/alerting/", policies.alerting, name="alerting"),
     path("settings/alerting/groups/", policies.groups, name="alerting-groups"),
     path("settings/alerting/new/", policies.new, name="alert-policy-new"),

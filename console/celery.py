@@ -81,6 +81,8 @@ app.conf.beat_schedule = {
     "tell-of-breaches": {"task": "alerts.tell", "schedule": 5.0, "options": {"expires": 5}},
     "send-mails": {"task": "messaging.send_mails", "schedule": 10.0, "options": {"expires": 10}},
     "send-notices": {"task": "alerts.send_notices", "schedule": 5.0, "options": {"expires": 5}},
+    "make-reports": {"task": "alerts.make_reports", "schedule": 10.0, "options": {"expires": 10}},
+    "send-reports": {"task": "alerts.send_reports", "schedule": 10.0, "options": {"expires": 10}},
     "expire-deliveries": {"task": "alerts.expire_deliveries", "schedule": 3600.0, "options": {"expires": 600}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.

@@ -278,6 +278,8 @@ SPECTACULAR_SETTINGS = {
         "ReconciliationStateEnum": "messages.models.Reconciliation.State",
         "ReconciliationCheckStateEnum": "messages.models.ReconciliationCheck.State",
         "DeliveryStateEnum": "alerts.delivery.states.STATES",
+        "ReportStateEnum": "alerts.reports.states.REPORT_STATES",
+        "ReportMailStateEnum": "alerts.reports.states.MAIL_STATES",
         "BreachStateEnum": "alerts.breaches.states.STATES",
         "ObjectiveKindEnum": "alerts.models.Objective.Kind",
         "UndoKindEnum": [("http", "http"), ("message", "message"), ("manual", "manual")],

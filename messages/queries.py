@@ -23,6 +23,16 @@ from messages.access import get_visible_flow_named, visible_messages
 from messages.catalog.queries import flow_names
 from messages.changes.present import marks_of
 from messages.changes.queries import changes_between
+from messages.dead_letters.became import (
+    Became,
+    Failed,
+    Told,
+    Wait,
+    causes_told,
+    failed_without_letter,
+    letters_became,
+    letters_that_wait,
+)
 from messages.journeys.views_links import in_its_environment
 from messages.models import Flow, Message, MessageStatus, SavedSearch
 from messages.models.stream import Operation, Outcome
@@ -299,19 +309,25 @@ def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 
 
 
 __all__ = [
+    "Became",
     "Cause",
     "Done",
+    "Failed",
     "Flow",
     "FlowMinute",
     "Freshness",
     "Minute",
     "SavedSearch",
     "Searched",
+    "Told",
     "Troubled",
+    "Wait",
     "agents_of_flows",
+    "causes_told",
     "check_searchable",
     "counted_again_since",
     "done_to_flows",
+    "failed_without_letter",
     "flow_minutes",
     "flow_names",
     "flows_of_agents",
@@ -320,6 +336,8 @@ __all__ = [
     "get_visible_flow_named",
     "get_visible_saved_search",
     "in_its_environment",
+    "letters_became",
+    "letters_that_wait",
     "marks_of_flow",
     "names_of_flows",
     "names_of_visible_flows",

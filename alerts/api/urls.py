@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from alerts.api import breaches, delivery, exclusions, external, objectives, policies, silences
+from alerts.api import breaches, delivery, exclusions, external, objectives, policies, reports, silences
 
 urlpatterns: list[URLPattern] = [
     path("objectives", objectives.Objectives.as_view()),
@@ -37,6 +37,17 @@ urlpatterns: list[URLPattern] = [
     path("deliveries", delivery.Deliveries.as_view()),
     path("deliveries/<str:pk>", delivery.OneDelivery.as_view()),
     path("deliveries/<str:pk>/send-again", delivery.SendDeliveryAgain.as_view()),
+    path("reports", reports.Reports.as_view()),
+    path("reports/schedules", reports.ReportSchedules.as_view()),
+    path("reports/schedules/<str:pk>", reports.OneReportSchedule.as_view()),
+    path("reports/schedules/<str:pk>/render", reports.RenderReport.as_view()),
+    path("reports/schedules/<str:pk>/send", reports.SendReport.as_view()),
+    path("reports/schedules/<str:pk>/links", reports.ReportLinks.as_view()),
+    path("reports/<str:pk>", reports.OneReport.as_view()),
+    path("reports/<str:pk>/files/<str:name>", reports.ReportFileView.as_view()),
+    path("reports/<str:pk>/revise", reports.ReviseReport.as_view()),
+    path("reports/<str:pk>/retry", reports.RetryReport.as_view()),
+    path("reports/<str:pk>/send-again", reports.SendReportAgain.as_view()),
     path("approved-hosts", delivery.ApprovedHosts.as_view()),
     path("approved-hosts/<str:pk>", delivery.OneApprovedHost.as_view()),
 ]

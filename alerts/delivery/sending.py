@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
-from django.db import connections
 
 from alerts.delivery.claim import (
     Claimed,
@@ -27,6 +27,7 @@ from alerts.delivery.claim import (
 )
 from alerts.delivery.frozen import thaw
 from alerts.delivery.notifiers.base import BadChannel, Telling, Told
+from alerts.delivery.rooms import Room
 from alerts.delivery.secrets import opened, said_of, scrubbed
 from alerts.delivery.templates import Words, worded
 from alerts.models import ApprovedHost, Channel, NoticeDelivery
@@ -34,7 +35,7 @@ from alerts.models import ApprovedHost, Channel, NoticeDelivery
 log = structlog.get_logger(__name__)
 LOOK_S = 4.0
 MOST_THREADS = 8
-ROOM = threading.BoundedSemaphore(MOST_THREADS)
+ROOM = Room(MOST_THREADS)
 SOON = timedelta(seconds=2)
 Begin = Callable[[Claimed], threading.Thread | None]
 
@@ -45,7 +46,7 @@ def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
     give_up_old(datetime.now(UTC))
     while time.monotonic() < until:
         now = datetime.now(UTC)  # one for both questions, or a channel that becomes ready between them is neither
-        claimed = _claim_any(now) if begin is not in_thread or _has_room() else None
+        claimed = _claim_any(now) if begin is not in_thread or ROOM.has_room() else None
         if claimed is not None:
             begun += 1
             threads.append(begin(claimed))
@@ -66,30 +67,9 @@ def _claim_any(now: datetime) -> Claimed | None:
     return claim_repeat()
 
 
-def _has_room() -> bool:
-    """Whether another thread may begin: looked at by the one task that a process runs at a time."""
-    if not ROOM.acquire(blocking=False):
-        return False
-    ROOM.release()
-    return True
-
-
 def in_thread(claimed: Claimed) -> threading.Thread:
     """Deliver in a thread that does not hold up the end of its process."""
-    ROOM.acquire()
-
-    def run() -> None:
-        try:
-            deliver(claimed)
-        except Exception:
-            log.exception("notice_not_marked", delivery=claimed.delivery.pk)  # its lease ends, and it is sent again
-        finally:
-            connections.close_all()
-            ROOM.release()
-
-    thread = threading.Thread(target=run, daemon=True, name=f"notice {claimed.delivery.pk}")
-    thread.start()
-    return thread
+    return ROOM.begin(partial(deliver, claimed), name=f"notice {claimed.delivery.pk}")
 
 
 def at_once(claimed: Claimed) -> None:

@@ -3,6 +3,7 @@
 from alerts.models.breaches import AlertPolicy, Breach, BreachEntry, GroupWatch, Silence, Telling
 from alerts.models.delivery import ApprovedHost, Channel, DeliveryAttempt, ExternalAlert, NoticeDelivery
 from alerts.models.objectives import Exclusion, FlowAgent, Objective, ObjectiveMinutes, ObjectiveSum, Standing
+from alerts.models.reports import Report, ReportFile, ReportMail, ReportReceiver, ReportSchedule
 
 __all__ = [
     "AlertPolicy",
@@ -19,6 +20,11 @@ __all__ = [
     "Objective",
     "ObjectiveMinutes",
     "ObjectiveSum",
+    "Report",
+    "ReportFile",
+    "ReportMail",
+    "ReportReceiver",
+    "ReportSchedule",
     "Silence",
     "Standing",
     "Telling",

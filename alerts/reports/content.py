@@ -50,8 +50,15 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """An objective in the period. Ratios 0 to 1, None where nothing was measured; counts are raw, without exclusions taken out.
 
-    target_before  where the target was changed in the period.   left  of the budget, in `unit` ("events" or "minutes"), may be negative.
-    previous  adjusted ratio of the period before.   waiting  dead letters of its flow that still wait.   replayed  late ones that a replay delivered.
+    target_before  where the target was changed in the period.   left  of the budget, in `unit` ("events", "minutes" or "periods"), may be negative.
+    previous  adjusted ratio of the period before.   waiting  dead letters of its flow that still wait.
+    replayed  of the dead letters that came in the period: those that a replay delivered.
+    kind  of the objective: success, latency, freshness, volume, dead_letter_age.
+    over  "" where the period is judged; "30 days" where it is too small for that, and the promise's own window that ends with it is: then
+    attained, adjusted, previous, budget and left are of that window, and the counts are of the period all the same.
+    counted  its events are in `days` and in the first sentence: each flow is once.
+    missed_before  beginning of the last period before that was missed, as far as earlier reports know; missed_in_a_row  of those just before.
+    known  how many reports just before this one had it.
     """
 
     objective: int
@@ -73,10 +80,20 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     waiting: int = 0
     replayed: int = 0
+    kind: str = ""
+    over: str = ""
+    counted: bool = False
+    missed_before: datetime | None = None
+    missed_in_a_row: int = 0
+    known: int = 0
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """A failure group's part: title in plain words, `count` failures in the period, and what became of its letters; the counts add up."""
+    """A failure group's part: title in plain words, `count` failures in the period, and what became of its letters; the counts add up.
+
+    gone  somebody took them from the queue elsewhere.   without_letter  failed messages of which no dead letter came.
+    late_by_s  mean time from a failure to its delivery by replay.   groups  how many causes this row stands for.   path  of the group's page.
+    """
 
     title: str
     flow: str
@@ -88,10 +105,13 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     late_by_s: float | None = None
     path: str = ""
+    gone: int = 0
+    without_letter: int = 0
+    groups: int = 1
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
-    """A local day of the period, all promises together."""
+    """A local day, all promises that are `counted` together; counts are raw. excluded: something of it does not count."""
 
     day: date
     good: int
@@ -101,15 +121,21 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of the period that did not count. events: of those promises that it was about; flows once. about: a flow or a promise."""
+
     since: datetime
     until: datetime
     reason: str
     by: str
     events: int
+    about: str = ""
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters of the period: those that came in, and what became of them; `oldest` that waits now."""
+    """Dead letters of the period: those that came in, and what became of them; these add up to `came`.
+
+    older  that came before the period and wait now.   oldest  when the first failed of all that wait now.
+    """
 
     came: int
     replayed: int
@@ -118,12 +144,16 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True):
     discarded: int
     waiting: int
     oldest: datetime | None = None
+    gone: int = 0
+    older: int = 0
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """A whole report. breaches  how many alerts fired.   quality  sentences on gaps, silent agents, low traffic; empty: data are complete.
 
     frozen_at  when it was gathered; revision 1, 2, … of the same audience and period; corrects  what the revision says it corrects.
+    colour  of the environment.   attained, previous  adjusted ratio of all that is counted, in this period and the one before.
+    trend  the days just before the period, for its chart.
     """
 
     audience: Audience
@@ -139,6 +169,10 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     frozen_at: datetime
     revision: int = 1
     corrects: str = ""
+    colour: str = "red"
+    attained: float | None = None
+    previous: float | None = None
+    trend: tuple[Day, ...] = ()
 
 
 def as_json(content: Content) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from alerts.delivery.queries import dead_by_channel, waiting_by_channel
+from alerts.reports.queries import failed_by_environment, given_up_by_environment, waiting_by_environment
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
 from messages.compensation.queries import count_by_state, oldest_needing
@@ -75,6 +76,7 @@ class StateCollector(Collector):
         yield from search_gauges()
         yield from compensation_gauges(now)
         yield from notice_gauges(now)
+        yield from report_gauges(now)
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -184,3 +186,21 @@ def notice_gauges(now: datetime) -> Iterator[Metric]:
     for environment, channel, count in dead_by_channel():
         dead.add_metric([environment, channel], count)
     yield from (waiting, oldest, dead)
+
+
+def report_gauges(now: datetime) -> Iterator[Metric]:
+    """Mails of reports that wait or were given up, and reports that could not be made."""
+    labels = ["environment"]
+    waiting = GaugeMetricFamily("waybill_report_mails_waiting", "Mails of reports that wait to be sent.", labels=labels)
+    oldest = GaugeMetricFamily(
+        "waybill_report_mail_oldest_seconds", "Age of the oldest mail of a report that waits.", labels=labels
+    )
+    dead = GaugeMetricFamily("waybill_report_mails_given_up", "Mails of reports that were given up.", labels=labels)
+    failed = GaugeMetricFamily("waybill_reports_failed", "Reports that could not be made.", labels=labels)
+    for environment, count, first in waiting_by_environment():
+        waiting.add_metric([environment], count)
+        oldest.add_metric([environment], max(0.0, (now - first).total_seconds()))
+    for gauge, counts in ((dead, given_up_by_environment()), (failed, failed_by_environment())):
+        for environment, count in counts:
+            gauge.add_metric([environment], count)
+    yield from (waiting, oldest, dead, failed)

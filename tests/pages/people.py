@@ -27,6 +27,7 @@ LISTS = [
     "/compensations/?show=tasks",
     "/breaches/",
     "/breaches/silences/",
+    "/reports/",
     "/flows/",
     "/changes/",
     "/connections/",

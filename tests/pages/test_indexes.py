@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 GROWS = (
     *("messaging_event", "messaging_message", "messaging_deadletter", "messaging_payload", "messaging_rollup", "messaging_replay", "messaging_planitem"),
-    *("alerts_noticedelivery", "alerts_deliveryattempt", "alerts_externalalert"),
+    *("alerts_noticedelivery", "alerts_deliveryattempt", "alerts_externalalert", "alerts_reportmail", "alerts_reportfile"),
     *("messaging_trace_link", "messaging_logged_exception", "messaging_ingestreject", "messaging_ledgerentry", "audit_entry"),
 )  # fmt: skip
 ASKED = {

@@ -32,6 +32,7 @@ from messages.schemas.services import NewSchema, add_schema
 from tests.breaches.breaching import condition, heard
 from tests.delivery.notices import memory_channel, notice
 from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push, stored_letter
+from tests.reports.sending import listed
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +77,7 @@ BASELINE = {
     "/breaches/silences/": 12,
     "/settings/alerting/": 14,
     "/settings/channels/": 15,
+    "/reports/": 16,
 }
 
 
@@ -103,6 +105,7 @@ def fill(count: int) -> None:
         )
         memory_connection(f"redis {number} {count}")
         tell(notice(), [memory_channel().pk])
+        listed(saver, f"{number} {count}")
         agent_key(f"agent {number} {count}")
         said = NewMapping(slug=f"hook-{number}-{count}", name="hook", definition=json.dumps(EVENTBRIDGE.definition))
         add_mapping(environment(), said, by=ROOT)

@@ -52,7 +52,6 @@ def test_no_web_process_imports_altair_or_the_engine_of_vl_convert():
         if re.search(r"^\s*(import|from) (altair|vl_convert)", path.read_text(), re.M)
     }
 
-    assert importing == {"console/core/bundles.py"}
-    assert re.search(
-        r"^        import vl_convert$", (root / "console/core/bundles.py").read_text(), re.M
-    )  # when it is called
+    assert importing == {"console/core/bundles.py", "alerts/reports/drawing_child.py"}
+    for path in importing:  # when it is called; the child is a process of its own, which nothing imports
+        assert re.search(r"^    +import vl_convert$", (root / path).read_text(), re.M)

@@ -62,7 +62,7 @@ class Mail:
             return Told(result="refused", answer=NO_SERVER)
         mail = rendered(telling)
         try:
-            refused = _send(as_message(mail, receivers_of(said)), receivers_of(said))
+            refused = send_message(as_message(mail, receivers_of(said)), receivers_of(said))
         except Exception as error:  # noqa: BLE001  smtplib, ssl and email raise many kinds, and each is an answer
             status = getattr(error, "smtp_code", None)
             return Told(result="refused" if is_final(error) else "later", answer=answer_of(error), status=status)
@@ -137,8 +137,8 @@ def receivers_of(said: Said) -> list[str]:
     )
 
 
-def _send(message: EmailMessage, receivers: list[str]) -> dict[str, tuple[int, bytes]]:
-    """Hand a mail over; return who of the receivers was refused. Raises what smtplib and the sockets raise."""
+def send_message(message: EmailMessage, receivers: list[str]) -> dict[str, tuple[int, bytes]]:
+    """Hand a mail over; return who of the receivers was refused. Raises what smtplib and the sockets raise, within Mail.longest_s."""
     kind = smtplib.SMTP_SSL if settings.EMAIL_USE_SSL else smtplib.SMTP
     with _ended(kind(settings.EMAIL_HOST, settings.EMAIL_PORT, timeout=STEP_S)) as server:
         if settings.EMAIL_USE_TLS:

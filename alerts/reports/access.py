@@ -1,0 +1,182 @@
+"""Who may see and do what with report schedules and reports.
+
+Members of an environment see which schedules it has; to whom they go is for the schedule's owner and the environment's administrators. A report
+is seen by whoever sees every objective and flow that it tells of. Operators make schedules, which tell of what they see themselves; a schedule is
+changed by its owner and by administrators. Addresses that are no member's are put there by administrators alone, and what such a schedule tells
+is from then on theirs alone to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
+
+from alerts.models import Objective, Report, ReportReceiver, ReportSchedule
+from alerts.objectives.access import visible_objectives
+from alerts.reports.links import BadLink, parse_open, parse_stop
+from console.core.errors import Forbidden, NotFound
+from console.identity.access import can_administer, visible_environments
+from console.identity.actor import Actor
+from console.identity.models import Environment, Role, User
+from messages.access import get_one, visible_flows
+from messages.queries import Flow
+
+
+def visible_schedules(actor: Actor) -> QuerySet[ReportSchedule]:
+    """Return the schedules of the actor's environments: that they are there, when they go, of what."""
+    rows = ReportSchedule.objects.select_related("environment", "owner")
+    return rows.filter(environment__in=visible_environments(actor).order_by().values("pk"))
+
+
+def get_visible_schedule(actor: Actor, pk: int) -> ReportSchedule:
+    return get_one(visible_schedules(actor), "report schedule", pk=pk)
+
+
+def visible_reports(actor: Actor) -> QuerySet[Report]:
+    """Return the reports that tell of nothing that the actor may not see; those that tell of nothing yet too, without their content."""
+    rows = Report.objects.select_related("schedule__environment", "schedule__owner").defer("content")
+    if actor.is_superuser:
+        return rows
+    flows = list(visible_flows(actor).order_by().values_list("pk", flat=True))
+    searches = visible_objectives(actor).filter(flow__isnull=True).order_by().values_list("pk", flat=True)
+    return rows.filter(
+        environment__in=list(actor.grants), flow_ids__contained_by=flows, search_ids__contained_by=list(searches)
+    )
+
+
+def get_visible_report(actor: Actor, pk: int) -> Report:
+    return get_one(visible_reports(actor), "report", pk=pk)
+
+
+def get_receiver(actor: Actor, one: ReportSchedule, pk: int) -> ReportReceiver:
+    """Return a receiver of a schedule, for who sees them; raises Forbidden, NotFound."""
+    check_can_see_receivers(actor, one)
+    rows = ReportReceiver.objects.filter(schedule=one).select_related("schedule__environment")
+    return get_one(rows, "receiver of this schedule", pk=pk)
+
+
+def can_make_schedules(actor: Actor, environment: Environment) -> bool:
+    """Whether the actor may make schedules there: its operators, who are people. A report is gathered with somebody's rights."""
+    return actor.user_id is not None and actor.has_role(environment.pk, None, Role.OPERATOR)
+
+
+def check_can_make_schedules(actor: Actor, environment: Environment) -> int:
+    """Return whose a new schedule is; raises Forbidden."""
+    if actor.user_id is None:
+        raise Forbidden("a report is gathered with a person's rights: sign in, or use a person's key")
+    if not actor.has_role(environment.pk, None, Role.OPERATOR):
+        raise Forbidden(f"operators of {environment.slug} make report schedules; you may look")
+    return actor.user_id
+
+
+def _is_owner(actor: Actor, one: ReportSchedule) -> bool:
+    return (
+        actor.user_id is not None
+        and one.owner_id == actor.user_id
+        and actor.has_role(one.environment_id, None, Role.OPERATOR)
+    )
+
+
+def can_see_receivers(actor: Actor, one: ReportSchedule) -> bool:
+    """Whether the actor may read the addresses: people's, and not everybody's business."""
+    return can_administer(actor, one.environment) or _is_owner(actor, one)
+
+
+def check_can_see_receivers(actor: Actor, one: ReportSchedule) -> None:
+    if not can_see_receivers(actor, one):
+        raise Forbidden(f"who gets {one.name} is told its owner and administrators of {one.environment.slug}")
+
+
+def can_send(actor: Actor, one: ReportSchedule) -> bool:
+    """Whether the actor may preview it, send it, revise its reports, revoke its links and switch it off."""
+    return can_see_receivers(actor, one)
+
+
+def check_can_send(actor: Actor, one: ReportSchedule) -> None:
+    if not can_send(actor, one):
+        raise Forbidden(
+            f"the owner of {one.name} and administrators of {one.environment.slug} may do this; you may look"
+        )
+
+
+def check_can_change_schedule(actor: Actor, one: ReportSchedule, *, outside: bool) -> None:
+    """Raise Forbidden for who may not change a schedule. outside: an address that is no member's gets it, before or after the change."""
+    check_can_send(actor, one)
+    if outside and not can_administer(actor, one.environment):
+        raise Forbidden(
+            f"an address of nobody in {one.environment.slug} is put there by its administrators, who alone change what such a schedule tells"
+        )
+
+
+def check_can_send_outside(actor: Actor, environment: Environment) -> None:
+    if not can_administer(actor, environment):
+        raise Forbidden(
+            f"only administrators of {environment.slug} send reports to addresses that are not those of its members"
+        )
+
+
+def member_addresses(environment: Environment, addresses: Iterable[str]) -> set[str]:
+    """Return those of these addresses, in small letters, whose people have an account that is on and may see the environment."""
+    people = User.objects.filter(is_active=True).alias(small=Lower("email")).filter(small__in=list(addresses))
+    found = people.filter(memberships__environment=environment) | people.filter(is_superuser=True)
+    return {address.lower() for address in found.values_list("email", flat=True)}
+
+
+def check_about(actor: Actor, environment: Environment, flow_ids: Iterable[int], objective_ids: Iterable[int]) -> None:
+    """Raise NotFound unless the actor sees every one of these flows and objectives there."""
+    flows, objectives = _seen(actor, environment, flow_ids, objective_ids)
+    missing = len(set(flow_ids) - flows) + len(set(objective_ids) - objectives)
+    if missing:
+        raise NotFound(f"{missing} of the flows and objectives that were chosen are not there, or not for you")
+
+
+def hindrance_of(one: ReportSchedule, owner: Actor) -> str:
+    """Return why the schedule's owner may not have its report now, in words; "" when they may. What was removed is left out of it."""
+    if not owner.has_role(one.environment_id, None, Role.OPERATOR):
+        return f"its owner {owner.name} is no operator of {one.environment.slug} any more"
+    if not one.flow_ids and not one.objective_ids:
+        return ""
+    flows = set(Flow.objects.filter(environment=one.environment_id, pk__in=one.flow_ids).values_list("pk", flat=True))
+    rows = Objective.objects.filter(environment=one.environment_id, pk__in=one.objective_ids)
+    objectives = set(rows.order_by().values_list("pk", flat=True))
+    if not flows and not objectives:
+        return "nothing is left of the flows and objectives that it was about"
+    seen = _seen(owner, one.environment, flows, objectives)
+    lost = len(flows - seen[0]) + len(objectives - seen[1])
+    return f"its owner {owner.name} does not see {lost} of its flows and objectives any more" if lost else ""
+
+
+def _seen(
+    actor: Actor, environment: Environment, flow_ids: Iterable[int], objective_ids: Iterable[int]
+) -> tuple[set[int], set[int]]:
+    flows = visible_flows(actor).filter(environment=environment, pk__in=list(flow_ids))
+    objectives = visible_objectives(actor).filter(environment=environment, pk__in=list(objective_ids))
+    return (
+        set(flows.order_by().values_list("pk", flat=True)),
+        set(objectives.order_by().values_list("pk", flat=True)),
+    )
+
+
+# people without an account: what a signed link lets them see --------------------------------------------------------------
+def report_of_link(token: str, *, now: datetime) -> tuple[Report, ReportReceiver]:
+    """Return the report that a link opens, and whose link it is; raises BadLink for one that is not ours, has ended or was revoked."""
+    said = parse_open(token, now=now)
+    receivers = ReportReceiver.objects.select_related("schedule__environment")
+    receiver = receivers.filter(pk=said.receiver, removed_at=None, link_epoch=said.receiver_epoch).first()
+    if receiver is None or receiver.schedule.link_epoch != said.schedule_epoch:
+        raise BadLink
+    reports = Report.objects.filter(pk=said.report, schedule=receiver.schedule_id, state="frozen").defer("content")
+    if (report := reports.first()) is None:
+        raise BadLink
+    return report, receiver
+
+
+def receiver_of_link(token: str) -> ReportReceiver:
+    """Return whose mails a link stops; raises BadLink."""
+    rows = ReportReceiver.objects.select_related("schedule__environment")
+    if (found := rows.filter(pk=parse_stop(token)).first()) is None:
+        raise BadLink
+    return found

@@ -1,0 +1,82 @@
+"""What of a period did not count, with reason and by whom, and how many events that were. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from alerts.models import Exclusion, Objective
+from alerts.objectives.counters import exclusions_of
+from alerts.objectives.exclusions import occurrences
+from alerts.objectives.shapes import excluded_of
+from alerts.objectives.windows import Span
+from alerts.reports.content import Excluded
+from alerts.reports.measuring import NAME
+from alerts.reports.saying import clean
+
+MOST_EXCLUDED = 60  # times that a report lists; a month of one each day, twice
+REASON = 300
+COUNTS_MOST = {"freshness": 0, "success": 1, "latency": 2}  # latency knows no failures
+
+EVENTS = """
+SELECT p.place, coalesce(sum(u.good + u.late + u.lost), 0)::int8
+FROM unnest(%s::int4[], %s::int8[], %s::timestamptz[], %s::timestamptz[]) AS p(place, objective_id, since, until)
+JOIN alerts_objectiveminutes m ON m.objective_id = p.objective_id AND m.hour > p.since - interval '1 hour' AND m.hour < p.until
+CROSS JOIN LATERAL unnest(m.good, m.late, m.lost) WITH ORDINALITY AS u(good, late, lost, number)
+WHERE m.hour + (u.number - 1) * interval '1 minute' >= p.since AND m.hour + (u.number - 1) * interval '1 minute' < p.until
+GROUP BY 1
+"""
+
+
+def excluded_in(objectives: Sequence[Objective], span: Span) -> tuple[list[Excluded], bool]:
+    """Return the times of a span that did not count, oldest first, and whether there were more than are listed; two queries."""
+    rows = {row.pk: row for found in exclusions_of(objectives).values() for row in found}
+    times = [(time, row) for row in rows.values() for time in occurrences(excluded_of([row])[0], span)]
+    times.sort(key=lambda one: (one[0].since, one[0].until, one[1].pk))
+    shown = times[:MOST_EXCLUDED]
+    events = _events([(_subject(row, objectives), time) for time, row in shown])
+    return [
+        Excluded(
+            since=time.since,
+            until=time.until,
+            reason=clean(row.reason, REASON) or row.get_category_display(),
+            by=clean(row.made_by, NAME),
+            events=events.get(place, 0),
+            about=_about(row, objectives),
+        )
+        for place, (time, row) in enumerate(shown)
+    ], len(times) > len(shown)
+
+
+def _subject(row: Exclusion, objectives: Sequence[Objective]) -> int:
+    """Return the promise whose events an exclusion's are: of a flow's the one that counts most of what happens."""
+    if row.objective_id is not None:
+        return row.objective_id
+    mine = [one for one in objectives if one.flow_id == row.flow_id]
+    return min(mine, key=lambda one: (COUNTS_MOST.get(one.kind, len(COUNTS_MOST)), one.pk)).pk
+
+
+def _about(row: Exclusion, objectives: Sequence[Objective]) -> str:
+    for one in objectives:
+        if one.pk == row.objective_id:
+            return clean(one.name, NAME)
+        if row.flow_id is not None and one.flow_id == row.flow_id and one.flow is not None:
+            return clean(one.flow.name, NAME)
+    return ""
+
+
+def _events(asked: Sequence[tuple[int, Span]]) -> dict[int, int]:
+    """Return {place: events in the minutes of that span}."""
+    if not asked:
+        return {}
+    columns: list[Any] = [
+        list(range(len(asked))),
+        [pk for pk, _ in asked],
+        [span.since for _, span in asked],
+        [span.until for _, span in asked],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(EVENTS, columns)
+        return dict(cursor.fetchall())

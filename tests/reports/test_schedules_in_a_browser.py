@@ -1,0 +1,88 @@
+"""Reports in Chromium: made and previewed by keyboard; on a phone and a desk, light and dark, nothing that axe or the policy finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from alerts.models import Report, ReportMail, ReportSchedule
+from alerts.reports import mailing, making
+from alerts.reports.services import revise
+from console.identity.models import Role
+from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
+from tests.reports.sending import DUE, at, kept_promise, owner, receiver, scheduled
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("committed", "drawn_once"),
+]
+
+
+def watched(page: Page) -> list[str]:
+    """Return the list into which what the console of the browser complains of is written."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    return said
+
+
+def test_the_keyboard_makes_a_report_and_sees_what_would_be_sent(browser: Browser, live_server: Any):  # noqa: F811
+    kept_promise()
+    page = sign_in(browser, live_server.url)
+    complaints = watched(page)
+    page.goto(f"{live_server.url}/reports/")
+
+    page.get_by_role("link", name="Make the first report").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("For whom").focus()
+    page.keyboard.type("Order team")
+    page.get_by_role("button", name="Save and preview").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#report")).to_contain_text("It waits for a worker")
+    making.look()
+
+    frame = page.frame_locator("iframe.mail")
+    expect(frame.locator("h1")).to_be_visible(timeout=15_000)  # the part polled itself
+    expect(frame.locator("body")).to_contain_text("Order team")
+    assert ReportSchedule.objects.get().name == "Order team"
+    assert complaints == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1440), ("light", 390)])
+def test_its_pages_have_no_finding_and_overflow_nowhere(browser: Browser, live_server: Any, scheme: Any, width: int):  # noqa: F811
+    kept_promise(name="A promise with a name that is " + "x" * 80)
+    by = owner("anna", Role.ADMINISTRATOR)
+    made = scheduled(by, name="x" * 120, receivers=[f"{'y' * 60}@partner.example.org", "anna@example.com"])
+    with at(DUE):
+        making.look()
+        sent = Report.objects.get()
+        revise(sent, by=by, reason="z" * 400)
+        making.look()
+    ReportMail.objects.update(state="dead", next_at=None, finished_at=DUE, answer="550: " + "n" * 300)
+    ReportSchedule.objects.update(problem="w" * 300, problem_at=DUE)
+    Report.objects.filter(pk=sent.pk).update(differs=[{"what": "v" * 100, "before": "1", "now": "2"}], checked_at=DUE)
+    opens, stops = mailing.links_of(sent, receiver("anna@example.com"), now=DUE)
+    page = sign_in(browser, live_server.url)
+    complaints = watched(page)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+
+    for path in (
+        "/reports/",
+        "/reports/new/",
+        f"/reports/{made.pk}/",
+        f"/reports/{made.pk}/edit/",
+        f"/reports/sent/{sent.pk}/",
+        f"/reports/sent/{Report.objects.latest('pk').pk}/",
+        *("/reports/" + link.partition("/reports/")[2] for link in (opens, stops)),
+    ):
+        page.goto(f"{live_server.url}{path}")
+        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, path
+    assert [one for one in complaints if "axe" not in one] == []
