@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from alerts.delivery.queries import dead_by_channel, waiting_by_channel
+from alerts.objectives.queries import figures_of_flows
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
 from messages.compensation.queries import count_by_state, oldest_needing
@@ -75,6 +76,7 @@ class StateCollector(Collector):
         yield from search_gauges()
         yield from compensation_gauges(now)
         yield from notice_gauges(now)
+        yield from objective_gauges()
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -184,3 +186,22 @@ def notice_gauges(now: datetime) -> Iterator[Metric]:
     for environment, channel, count in dead_by_channel():
         dead.add_metric([environment, channel], count)
     yield from (waiting, oldest, dead)
+
+
+def objective_gauges() -> Iterator[Metric]:
+    """How the objectives of flows stand. Those on saved searches are not here: their names are for those who see the search."""
+    labels = ["environment", "flow", "objective"]
+    left = GaugeMetricFamily(
+        "waybill_objective_budget_left_ratio",
+        "Share of the error budget that is left; below 0 it is overspent.",
+        labels=labels,
+    )
+    burn = GaugeMetricFamily(
+        "waybill_objective_burn_rate",
+        "How many times faster than allowed the last hour spent the budget.",
+        labels=labels,
+    )
+    for environment, flow, objective, share, rate in figures_of_flows():
+        left.add_metric([environment, flow, objective], share)
+        burn.add_metric([environment, flow, objective], rate)
+    yield from (left, burn)
