@@ -37,4 +37,19 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.AddField(
+            model_name="failuregroup",
+            name="next_breach_s",
+            field=models.BigIntegerField(db_default=10**12, default=10**12),
+        ),
+        migrations.AlterModelOptions(name="failuregroup", options={"ordering": ["-blast", "next_breach_s", "-id"]}),
+        migrations.AddIndex(
+            model_name="failuregroup",
+            index=models.Index(
+                condition=models.Q(("merged_into", None)),
+                fields=["environment", "-blast", "next_breach_s", "-id"],
+                name="group_by_reach",
+            ),
+        ),
+        migrations.RemoveIndex(model_name="failuregroup", name="group_by_blast"),
     ]
