@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -170,8 +171,20 @@ def _stored(database_url: str, data: Path, messages: int) -> Stored:
     while sweep_groups():
         pass
     refresh_groups()
+    _note_errors()
     kept.write_bytes(msgspec.json.encode(stored))
     return stored
+
+
+def _note_errors() -> None:
+    """What a worker does from two days after an installation on."""
+    from messages.ingest.error_texts import reach_back
+    from messages.models import ErrorTextsSince
+
+    today = datetime.now(UTC).date()
+    ErrorTextsSince.objects.create(pk=1, begun_on=today - timedelta(days=2), since=today + timedelta(days=1))
+    started = time.perf_counter()
+    print(f"  the errors of {reach_back()} days are noted after {time.perf_counter() - started:.1f} s", file=sys.stderr)
 
 
 def _measure(stored: Stored, samples: int) -> None:

@@ -5,11 +5,15 @@ from celery import shared_task
 
 @shared_task(name="messaging.create_partitions")
 def create_partitions() -> None:
-    """Move rows that found no partition into their day's, and make those of the coming week. May run twice at once."""
-    from messages.ingest import misplaced, partitions
+    """Move rows that found no partition into their day's, make those of the coming week, and note the errors of days before they were noted.
+
+    May run twice at once.
+    """
+    from messages.ingest import error_texts, misplaced, partitions
 
     misplaced.place_misplaced()
     partitions.create_partitions()
+    error_texts.reach_back()
 
 
 @shared_task(name="messaging.retention")

@@ -19,6 +19,7 @@ from messages.changes.queries import changes_between
 from messages.compensation.queries import stuck_compensations
 from messages.ingest.gate import disk_words
 from messages.models import Change, FailureGroup, Flow, Plan
+from messages.models.groups import FURTHEST_FIRST
 from messages.plans.access import visible_plans
 from messages.plans.overdue import LOOKED_BACK, PLANS, UNPROVED, overdue_of
 
@@ -80,7 +81,7 @@ def troubled_groups(watched: Mapping[int, Mapping[str, tuple[str, datetime]]]) -
             )
             wanted |= Q(environment=environment_id, failure_class=failure_class) & new
     rows = FailureGroup.objects.filter(wanted, merged_into=None).filter(Q(letters__gt=0) | Q(failed__gt=0))
-    return [_of_group(row, watched) for row in rows.select_related("flow").order_by("-blast", "-id")[:MOST_TROUBLED]]
+    return [_of_group(row, watched) for row in rows.select_related("flow").order_by(*FURTHEST_FIRST)[:MOST_TROUBLED]]
 
 
 def _of_group(row: FailureGroup, watched: Mapping[int, Mapping[str, tuple[str, datetime]]]) -> Troubled:

@@ -86,7 +86,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
 def forget_everything() -> None:
     """Drop what a process remembers of committed rows."""
-    from messages.ingest import catalog, clocks, http, writer
+    from messages.ingest import catalog, clocks, error_texts, http, writer
     from messages.payloads import services as payloads
     from messages.plans import sent_edits
     from messages.replay import lines
@@ -94,6 +94,7 @@ def forget_everything() -> None:
 
     catalog.forget()
     clocks.forget()
+    error_texts.forget()
     http._agents.clear()
     payloads._open_keys.clear()
     lines.close_lines()

@@ -30,10 +30,10 @@ from alerts.breaches.queries import (
     done_meanwhile,
     entries_of,
     find_breaches,
-    find_policies,
     holding,
     owners_of,
     tellings_of,
+    why_untold,
 )
 from alerts.breaches.silences import silence_breach
 from alerts.breaches.states import STATES
@@ -90,14 +90,15 @@ class OneBreach(_One):
     def get(self, request: Request, reference: str) -> Response:
         """One breach with its timeline, what was done to its flows meanwhile, and who knows of it."""
         breach, now = self.breach(reference), timezone.now()
-        has_policy = bool(find_policies(self.actor, [breach.environment]))
         more: dict[str, Any] = {
             "timeline": EntryOut(entries_of(breach), many=True).data,
             "meanwhile": [
                 {"at": one.at, "words": one.words, "url": one.url} for one in done_meanwhile(self.actor, breach, now=now)
             ],
             "told": told_words(
-                tellings_of(breach), has_policy=has_policy, names=names_of_channels(self.actor, breach.environment)
+                tellings_of(breach),
+                why_untold=why_untold(self.actor, breach),
+                names=names_of_channels(self.actor, breach.environment),
             ),
             "holds_back": [one.reference for one in holding(self.actor, breach)],
             "owners": owners_of(breach) if can_operate_breach(self.actor, breach) else [],

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
-from alerts.breaches.access import check_can_change_policy
+from alerts.breaches.access import OBJECTIVE, check_can_change_policy
 from alerts.breaches.channels import check_channels
 from alerts.breaches.moves import lock_environment, now_utc
 from alerts.breaches.routing import Route, Step
 from alerts.breaches.states import FIRED
-from alerts.models import AlertPolicy, Breach, GroupWatch, Telling
+from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Telling
 from console.audit.services import record_audit
 from console.core.calendars import working_time
 from console.core.errors import Conflict, Invalid
@@ -157,8 +157,14 @@ def route_of(row: AlertPolicy) -> Route:
     )
 
 
-def policies_for(environment_id: int, flows: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
-    """Return {breach: policies that tell of it} of {breach: its flows}; a flow without a team's policy goes to the environment's."""
+def policies_for(
+    environment_id: int, flows: Mapping[int, Collection[int]], *, promised: Mapping[int, int | None]
+) -> dict[int, list[int]]:
+    """Return {breach: policies that tell of it} of {breach: its flows}; a flow without a team's policy goes to the environment's.
+
+    promised  of breaches of an objective on a saved search: the team that it is shared with, None when it is its maker's alone. They are
+              told by that team's own policy or by none: the channels of others would tell people who may not see the search.
+    """
     rows = AlertPolicy.objects.filter(environment=environment_id).values_list("team_id", "pk")
     by_team = {team_id or 0: pk for team_id, pk in rows}  # 0: no team
     if not by_team:
@@ -166,11 +172,23 @@ def policies_for(environment_id: int, flows: Mapping[int, Collection[int]]) -> d
     teams = teams_of_flows({flow for ids in flows.values() for flow in ids})
     found: dict[int, list[int]] = defaultdict(list)
     for breach, ids in flows.items():
+        if breach in promised:
+            own = by_team.get(promised[breach] or -1)
+            found[breach] = [own] if own is not None else []
+            continue
         for team in sorted({teams.get(one) or 0 for one in ids} or {0}):
             policy = by_team.get(team, by_team.get(0))
             if policy is not None and policy not in found[breach]:
                 found[breach].append(policy)
     return dict(found)
+
+
+def promised_to(pks: Collection[int]) -> dict[int, int | None]:
+    """Return {breach: team} of those that are of an objective on a saved search: whom it is shared with, None for its maker alone."""
+    found = Breach.objects.filter(pk__in=pks, source=OBJECTIVE, flow_ids=[]).values_list("pk", "key")
+    keys = {pk: int(key) for pk, key in found if key.isdigit()}
+    teams = dict(Objective.objects.filter(pk__in=keys.values()).values_list("pk", "team_id"))
+    return {pk: teams.get(int(key)) if key.isdigit() else None for pk, key in found}
 
 
 def route_breaches(environment_id: int, pks: Collection[int], *, now: datetime) -> None:
@@ -180,7 +198,7 @@ def route_breaches(environment_id: int, pks: Collection[int], *, now: datetime) 
     flows = dict(Breach.objects.filter(pk__in=pks).values_list("pk", "flow_ids"))
     rows = [
         Telling(breach_id=breach, policy_id=policy, due_at=now)
-        for breach, policies in policies_for(environment_id, flows).items()
+        for breach, policies in policies_for(environment_id, flows, promised=promised_to(pks)).items()
         for policy in policies
     ]
     Telling.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)

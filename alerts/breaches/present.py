@@ -94,10 +94,10 @@ def _entry(entry: BreachEntry) -> Line:
     return Line(at=entry.at, look=LOOKS.get(entry.kind, ""), strong=entry.by, text=shown)
 
 
-def told_words(tellings: Sequence[Telling], *, has_policy: bool, names: dict[int, str]) -> list[str]:
-    """Return who knows of a breach and what comes next, a line for each policy."""
+def told_words(tellings: Sequence[Telling], *, why_untold: str, names: dict[int, str]) -> list[str]:
+    """Return who knows of a breach and what comes next, a line for each policy. why_untold: why no policy tells of it, "" when one does."""
     if not tellings:
-        return [] if has_policy else ["nobody: no policy says who is told here"]
+        return [why_untold] if why_untold else []
     return [_told(one, names) for one in tellings]
 
 

@@ -15,6 +15,7 @@ from alerts.breaches.access import (
     visible_policies,
     visible_silences,
 )
+from alerts.breaches.policies import promised_to
 from alerts.breaches.reference import number_of
 from alerts.breaches.states import FIRED, OPEN, STATES
 from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
@@ -201,6 +202,22 @@ def find_policies(actor: Actor, environments: Sequence[Environment]) -> list[Ale
     """Return the policies there: at most one for each team, that of the environment last."""
     rows = visible_policies(actor).filter(environment__in=environments)
     return list(rows.order_by("environment", F("team__name").asc(nulls_last=True))[:1000])
+
+
+def why_untold(actor: Actor, breach: Breach) -> str:
+    """Return why no policy tells of a breach, in words; "" when one does, or will."""
+    policies, promised = find_policies(actor, [breach.environment]), promised_to([breach.pk])
+    if breach.pk not in promised:
+        return "" if policies else "nobody: no policy says who is told here"
+    team = promised[breach.pk]
+    if team is None:
+        return "nobody: its objective is on a search that its maker shares with no team"
+    told = any(one.team_id == team for one in policies)
+    return (
+        ""
+        if told
+        else "nobody: its objective is on a saved search, and the team it is shared with has no policy of its own"
+    )
 
 
 def policies_of_channel(actor: Actor, environment: Environment, channel: int) -> list[AlertPolicy]:

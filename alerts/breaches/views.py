@@ -25,13 +25,13 @@ from alerts.breaches.queries import (
     done_meanwhile,
     entries_of,
     find_breaches,
-    find_policies,
     flows_of,
     holding,
     owner_names,
     owners_of,
     tellings_of,
     verdict_of,
+    why_untold,
 )
 from alerts.breaches.silences import silence_breach
 from alerts.breaches.states import FIRED
@@ -121,7 +121,7 @@ def breach(request: PageRequest, reference: str) -> HttpResponse:
 
 def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
     actor, now = request.actor, timezone.now()
-    tellings, has_policy = tellings_of(found), bool(find_policies(actor, [found.environment]))
+    tellings, why = tellings_of(found), why_untold(actor, found)
     may_operate = can_operate_breach(actor, found)
     return {
         "breach": found,
@@ -130,10 +130,10 @@ def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
         "holding": holding(actor, found),
         "told": told_words(
             tellings,
-            has_policy=has_policy,
+            why_untold=why,
             names=names_of_channels(actor, found.environment),
         ),
-        "has_policy": has_policy,
+        "has_policy": not why,
         "deliveries": [
             line_of(one) for one in deliveries_of(actor, {one.thread: one.channels for one in tellings if one.channels})
         ],

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-import yaml
+from console.core.yamltext import BadYaml, read_documents, write_yaml
 
 VERSIONS = ("openslo/v1", "openslo.com/v1")  # both are seen in the wild
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1024 * 1024
 MOST_DOCUMENTS = 500
 OURS = "waybill/"
 METHODS = {"occurrences": "Occurrences", "timeslices": "Timeslices", "ratio_timeslices": "RatioTimeslices"}
@@ -49,8 +49,6 @@ class Taken:
 
 def read(text: str) -> list[Taken]:
     """Return every SLO of a YAML text of one or more documents; raises BadOpenSlo for what is no YAML or has none."""
-    if len(text.encode()) > MOST_BYTES:
-        raise BadOpenSlo("an OpenSLO file has at most 1 MB")
     documents = _documents(text)
     kinds = [str(one.get("kind", "")) for one in documents]
     slos = [one for one in documents if one.get("kind") == "SLO"]
@@ -65,21 +63,14 @@ def read(text: str) -> list[Taken]:
 
 
 def _documents(text: str) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
     try:
-        for one in yaml.safe_load_all(text):
-            for document in one if isinstance(one, list) else [one]:
-                if isinstance(document, dict):
-                    found.append(document)
-                if len(found) > MOST_DOCUMENTS:
-                    raise BadOpenSlo(f"an OpenSLO file has at most {MOST_DOCUMENTS} documents")
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        if isinstance(error, BadOpenSlo):
-            raise
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise BadOpenSlo(f"this is no YAML that can be read{where}") from error
-    return found
+        read = read_documents(text, most_bytes=MOST_BYTES, most=MOST_DOCUMENTS)
+    except BadYaml as error:
+        raise BadOpenSlo(f"this is no YAML that can be read: {error}") from error
+    several = [document for one in read for document in (one if isinstance(one, list) else [one])]
+    if len(several) > MOST_DOCUMENTS:
+        raise BadOpenSlo(f"an OpenSLO file has at most {MOST_DOCUMENTS} documents")
+    return [one for one in several if isinstance(one, dict)]
 
 
 def _slo(document: Mapping[str, Any], indicators: Mapping[str, Mapping[str, Any]]) -> list[Taken]:
@@ -264,7 +255,7 @@ def _latency(objective: Mapping[str, Any], warnings: list[str]) -> dict[str, Any
 
 def write(objectives: Iterable[Mapping[str, Any]]) -> str:
     """Return objectives as OpenSLO v1, one document each. Each mapping has the columns of the row and `flow`, `team`, `environment` by name."""
-    return yaml.safe_dump_all([_document(one) for one in objectives], sort_keys=False, allow_unicode=True, width=120)
+    return write_yaml(*(_document(one) for one in objectives))
 
 
 def _document(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ SHOWS = {
     "kept": Q(standing__state=Standing.State.KEPT),
 }
 SOON = timedelta(days=7)  # what is broken later is no matter of today
+MOST_METRICS = 1_000
 ROUNDING = 1e-6  # 0.01 of 1,000 events is 10, whatever 1 - 0.99 is in binary
 MOST_REPLAYED = timedelta(days=90)  # minutes that what-if replays
 
@@ -103,6 +104,17 @@ def budgets_left(flow_ids: Collection[int]) -> list[tuple[int, str, int]]:
     told = rows.order_by("objective").values_list("objective__flow", "objective__name", "budget", "spent")
     found = [(flow, name, max(0, math.floor(budget - spent + ROUNDING))) for flow, name, budget, spent in told]
     return sorted(found, key=lambda one: one[2])
+
+
+def figures_of_flows() -> list[tuple[str, str, str, float, float]]:
+    """Return (environment, flow, objective, share of the budget left, burn) of objectives of flows, the riskiest first, at most 1,000.
+
+    Those whose history is counted and that have data: a figure that stands still would look well. Nobody's rights are asked.
+    """
+    rows = Standing.objects.filter(objective__flow__isnull=False)
+    rows = rows.exclude(state__in=[Standing.State.FILLING, Standing.State.NO_DATA]).order_by("left", "objective")
+    named = rows.values_list("environment__slug", "objective__flow__name", "objective__name", "left", "burn")
+    return list(named[:MOST_METRICS])
 
 
 def next_breach(actor: Actor, environment: Environment, *, now: datetime | None = None) -> Standing | None:

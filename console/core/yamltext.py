@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -35,10 +37,11 @@ class _Loader(yaml.SafeLoader):
             self.deep -= 1
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for at, name in enumerate(names):
-            if name in names[:at]:
+        seen: set[str] = set()
+        for name in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"“{name[:60]}” is there twice", node.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -51,21 +54,30 @@ _Loader.yaml_implicit_resolvers = {
 
 def read_yaml(text: str) -> Any:
     """Return the data of one YAML (or JSON) document; raises BadYaml in words, with the place."""
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise BadYaml(f"at most {MOST_BYTES // 1024} KiB are read")
+    return _read(text, MOST_BYTES, lambda: yaml.load(text, Loader=_Loader))  # noqa: S506  a safe loader, made safer
+
+
+def read_documents(text: str, *, most_bytes: int = MOST_BYTES, most: int) -> list[Any]:
+    """Return the data of each YAML document of a text, at most one more than `most`; raises BadYaml in words, with the place."""
+    return _read(text, most_bytes, lambda: list(islice(yaml.load_all(text, Loader=_Loader), most + 1)))
+
+
+def _read(text: str, most_bytes: int, load: Callable[[], Any]) -> Any:
+    if len(text.encode("utf-8", "surrogatepass")) > most_bytes:
+        raise BadYaml(f"at most {most_bytes // 1024} KiB are read")
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader, made safer
+        return load()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise BadYaml(f"{where}{error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise BadYaml(" ".join(str(error).split())[:300]) from error
 
 
-def write_yaml(data: Any) -> str:
-    """Return plain data as YAML, names in their order, text of several lines as a block."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+def write_yaml(*documents: Any) -> str:
+    """Return plain data as YAML, names in their order, text of several lines as a block; several documents one after another."""
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,4 +1,4 @@
-"""What the demo needs in the console: environment, teams, flows, connection and two agent keys. Harmless when it is there."""
+"""What the demo needs in the console: environment, teams, flows, connection, objectives and two agent keys. Harmless when it is there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agents.demo.names import (
 from console.audit.services import record_audit
 from console.core.config import Config
 from console.demo.book import BOOK
-from console.demo.promises import promise_and_report
+from console.demo.promises import promise
 from console.identity.actor import Actor
 from console.identity.keys import InvalidKey, create_agent_key, find_key
 from console.identity.models import Environment, Team
@@ -44,7 +44,7 @@ def setup_demo(config: Config) -> None:
     if config.demo_rabbitmq_url:
         _make_connection(environment, RABBIT_CONNECTION, "rabbitmq", config.demo_rabbitmq_url, 5672)
     _write_book(environment)
-    promise_and_report(environment, by=SETUP)
+    promise(environment, by=SETUP)
     for name, file in ((ESTATE_AGENT, place.ESTATE_KEY), (HARVESTER_AGENT, place.HARVESTER_KEY)):
         _keep_key(environment, name, place.folder(config) / file)
 

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from alerts.delivery.queries import dead_by_channel, waiting_by_channel
+from alerts.objectives.queries import figures_of_flows
 from alerts.reports.queries import failed_by_environment, given_up_by_environment, waiting_by_environment
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
@@ -77,6 +78,7 @@ class StateCollector(Collector):
         yield from compensation_gauges(now)
         yield from notice_gauges(now)
         yield from report_gauges(now)
+        yield from objective_gauges()
 
 
 def agent_gauges(now: datetime) -> Iterator[Metric]:
@@ -204,3 +206,22 @@ def report_gauges(now: datetime) -> Iterator[Metric]:
         for environment, count in counts:
             gauge.add_metric([environment], count)
     yield from (waiting, oldest, dead, failed)
+
+
+def objective_gauges() -> Iterator[Metric]:
+    """How the objectives of flows stand. Those on saved searches are not here: their names are for those who see the search."""
+    labels = ["environment", "flow", "objective"]
+    left = GaugeMetricFamily(
+        "waybill_objective_budget_left_ratio",
+        "Share of the error budget that is left; below 0 it is overspent.",
+        labels=labels,
+    )
+    burn = GaugeMetricFamily(
+        "waybill_objective_burn_rate",
+        "How many times faster than allowed the last hour spent the budget.",
+        labels=labels,
+    )
+    for environment, flow, objective, share, rate in figures_of_flows():
+        left.add_metric([environment, flow, objective], share)
+        burn.add_metric([environment, flow, objective], rate)
+    yield from (left, burn)

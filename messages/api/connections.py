@@ -78,6 +78,7 @@ class FoundOut(serializers.Serializer[Any]):
     queue = serializers.CharField()
     why = serializers.CharField()
     waiting = serializers.IntegerField(allow_null=True)
+    sure = serializers.BooleanField(help_text="The broker's own configuration leads there; else only its name says so.")
 
 
 class HarvestIn(serializers.Serializer[Any]):

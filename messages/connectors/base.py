@@ -99,11 +99,15 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A queue that looks like one of dead letters, and what says so: it is offered to a person, never used by itself."""
+    """A queue that looks like one of dead letters, and what says so: it is offered to a person, never used by itself.
+
+    sure  the broker's own configuration leads there; else only its name says so.
+    """
 
     queue: str
     why: str
     waiting: int | None = None
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,11 @@ class Held:
         """Is there any name that is still needed?"""
         return bool(self.in_hand or self.doubtful)
 
+    @property
+    def may_come_back(self) -> bool:
+        """Is there any name of a line that ended whose message the broker may still give back?"""
+        return any(self.doubtful.values()) and time.monotonic() < self.doubt_until
+
     def load(self) -> None:
         """Read what the process before us had in hand, once; raises OSError."""
         if self.loaded or self.file is None:

@@ -21,6 +21,7 @@ from messages.dead_letters.masking import mask_letters
 from messages.groups.letters import count_letters, home_letters
 from messages.ingest import messages_sql
 from messages.ingest.catalog import flow_id_for, system_id_for
+from messages.ingest.error_texts import note_texts
 from messages.ingest.masking import as_json
 from messages.ingest.model import Refused
 from messages.ingest.patience import not_storable, write_patiently
@@ -278,7 +279,7 @@ def _mark_messages(
             )
             # The letter may be older than metadata gets; its message's row must not lie in a day that retention lets go.
             first_seen[letter.message_uid] = max(letter.first_failed_at or letter.failed_at, oldest)
-    messages_sql.mark_dead(environment_id, deaths, first_seen, now)
+    note_texts(environment_id, messages_sql.mark_dead(environment_id, deaths, first_seen, now))
     return first_seen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Count, Min, Q, QuerySet, Sum
@@ -23,9 +23,9 @@ from messages.groups.refresh import hours_of
 from messages.groups.states import STATES
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
+from messages.models.groups import FURTHEST_FIRST
 from messages.search import lookups  # noqa: F401  registers `holds`
 
-NEVER = datetime.max.replace(tzinfo=UTC)
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
 WAITS = Q(letters__gt=0) | Q(failed__gt=0)
@@ -85,8 +85,8 @@ def find_groups(
 ) -> Page[FailureGroup]:
     """Return groups, what reaches furthest first; what was merged into another is there by its reference alone. Raises Invalid, InvalidCursor.
 
-    Those of one page that reach as far are in order of the next breach of their flow, see messages.groups.breaching.
-    Keyset over (blast, id). A group whose figures change between two pages may be in both or, seldom, in none.
+    Those that reach as far are in order of the next breach of their flow, as the last look found it: see messages.groups.breaching.
+    Keyset over (blast, next breach, id). A group whose figures change between two pages may be in both or, seldom, in none.
     """
     only = only or Filter()
     check_filter(only)
@@ -102,14 +102,14 @@ def find_groups(
     if only.owner:
         rows = rows.filter(owner=None) if only.owner == "none" else rows.filter(owner__username=only.owner)
     if cursor:
-        blast, pk = decode_numbers_cursor(cursor, 2)
-        rows = rows.filter(blast__lte=blast).filter(Q(blast__lt=blast) | Q(blast=blast, pk__lt=pk))
-    found = list(rows.order_by("-blast", "-id")[: limit + 1])
+        blast, breach_s, pk = decode_numbers_cursor(cursor, 3)
+        later = Q(next_breach_s__gt=breach_s) | Q(next_breach_s=breach_s, pk__lt=pk)
+        rows = rows.filter(blast__lte=blast).filter(Q(blast__lt=blast) | Q(blast=blast) & later)
+    found = list(rows.order_by(*FURTHEST_FIRST)[: limit + 1])
     last = found[limit - 1] if len(found) > limit else None
     shown = found[:limit]
     note_next_breaches(shown)
-    shown.sort(key=lambda one: (-one.blast, one.next_breach_at or NEVER))  # on a page: the rest of it stays by id
-    return Page(shown, encode_cursor(last.blast, last.pk) if last else None)
+    return Page(shown, encode_cursor(last.blast, last.next_breach_s, last.pk) if last else None)
 
 
 def _shown(rows: QuerySet[FailureGroup], only: Filter) -> QuerySet[FailureGroup]:
@@ -132,7 +132,7 @@ def verdict_of(actor: Actor, environment: Environment) -> Verdict:
         left=Sum("letters", filter=~UNRESOLVED),
         oldest_at=Min("oldest_at", filter=UNRESOLVED),
     )
-    largest = standing.filter(UNRESOLVED).order_by("-blast", "-id").first() if counted["causes"] else None
+    largest = standing.filter(UNRESOLVED).order_by(*FURTHEST_FIRST).first() if counted["causes"] else None
     return Verdict(
         causes=counted["causes"],
         flows=counted["flows"],
@@ -201,7 +201,7 @@ def owner_names(actor: Actor, environment: Environment) -> list[str]:
 def others_of_flow(actor: Actor, group: FailureGroup) -> list[FailureGroup]:
     """Return groups that this one could be merged into or take in, what reaches furthest first."""
     groups = visible_groups(actor).filter(flow=group.flow_id, merged_into=None).exclude(pk=group.pk)
-    return list(groups.order_by("-blast", "-id")[:MOST_SHOWN])
+    return list(groups.order_by(*FURTHEST_FIRST)[:MOST_SHOWN])
 
 
 def runbook_of(group: FailureGroup) -> str:

@@ -18,10 +18,12 @@ from django.db.models import Exists, OuterRef, Q, Sum
 
 from console.audit.models import AuditEntry
 from messages.groups.assign import move
+from messages.groups.breaching import order_by_breach
 from messages.groups.figures import blast_of, reach_of, spread_of
 from messages.groups.fingerprint import in_common
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupMinute
+from messages.models.groups import NO_BREACH
 from messages.models.stream import MessageStatus, Operation, Outcome
 
 MOST_READ = 5_000  # newest letters, and as many messages, of a group whose keys are looked at
@@ -60,7 +62,9 @@ def refresh_groups(*, now: datetime | None = None) -> int:
     """Read anew the groups whose figures are not those of what waits; return how many. Twice at once does the work twice, no harm."""
     now = now or datetime.now(UTC)
     waiting, failing = _waiting(), _failing(now)
-    due = [group for group in _candidates(waiting, failing) if _is_due(group, waiting, failing, now)]
+    candidates = _candidates(waiting, failing)
+    order_by_breach(candidates, waiting={*waiting, *failing})
+    due = [group for group in candidates if _is_due(group, waiting, failing, now)]
     due.sort(key=lambda group: group.figures_at or group.first_seen_at)
     _read_anew(due[:AT_ONCE], waiting, now)
     return len(due)
@@ -80,7 +84,9 @@ def _failing(now: datetime) -> set[int]:
 
 
 def _candidates(waiting: Collection[int], failing: Collection[int]) -> list[FailureGroup]:
-    said = Q(letters__gt=0) | Q(failed__gt=0) | Q(state="escalating") | Q(figures_at=None)
+    said = (
+        Q(letters__gt=0) | Q(failed__gt=0) | Q(state="escalating") | Q(figures_at=None) | Q(next_breach_s__lt=NO_BREACH)
+    )
     wanted = said | Q(pk__in=[*waiting, *failing])
     return list(FailureGroup.objects.filter(wanted, merged_into=None))
 

@@ -12,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from console.identity.models import Agent
 from messages.ingest import messages_sql
 from messages.ingest.catalog import rules_of
+from messages.ingest.error_texts import note_attached
 from messages.ingest.masking import mask_exception
 from messages.ingest.otlp_logs import NewException
 from messages.ingest.writer import AlreadyAnswered, ensure_days, find_answer, record_answer
@@ -46,8 +47,11 @@ WITH waiting AS (
         error_type = CASE WHEN coalesce(m.error_type, '_OTHER') = '_OTHER' THEN x.error_type ELSE m.error_type END,
         error_message = coalesce(m.error_message, x.error_message)
     FROM explained x WHERE m.id = x.message_uid AND m.failed_at IS NOT NULL
+    RETURNING m.first_seen_on, m.environment_id, m.flow_id, m.error_type, m.error_message
+), settled AS (
+    UPDATE messaging_logged_exception x SET attached = true FROM events n WHERE x.event_id = n.id AND NOT x.attached RETURNING 1
 )
-UPDATE messaging_logged_exception x SET attached = true FROM events n WHERE x.event_id = n.id AND NOT x.attached
+SELECT n.settled, told.* FROM (SELECT count(*) AS settled FROM settled) n LEFT JOIN told ON true
 """
 LOCK = 7_219_005
 
@@ -100,7 +104,9 @@ def attach_exceptions(minutes: int) -> int:
             if not cursor.fetchone()[0]:
                 return 0
             cursor.execute(ATTACH, {"minutes": minutes})
-            return int(cursor.rowcount)
+            rows = cursor.fetchall()
+            note_attached(told for _, *told in rows if told[0] is not None)
+            return int(rows[0][0])
     except OperationalError as error:
         if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
             return 0

@@ -25,6 +25,7 @@ DAY_COLUMNS = {
     "messaging_rollup_hour": "hour",
     "messaging_rollup_latency": "hour",
     "messaging_logged_exception": "occurred_at",
+    "messaging_message_text": "day",
 }
 PAST = timedelta(days=3700)  # ten years: the oldest that a dead letter may be
 BECOMES_THE_DAY = 20_000  # rows: about a second of moving

@@ -20,6 +20,7 @@ TABLES: dict[str, str] = {
     "messaging_rollup_hour": " WITH (fillfactor = 80)",
     "messaging_logged_exception": "",
     "messaging_rollup_latency": " WITH (fillfactor = 80)",
+    "messaging_message_text": "",
 }
 BY_RECEIPT = "messaging_payload"  # the one table whose day is that of receipt: the past gets no new rows
 LOCK = 7_219_001  # advisory: one maker of partitions at a time

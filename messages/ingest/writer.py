@@ -24,6 +24,7 @@ from console.core.ids import uuid_of
 from console.identity.models import Agent
 from messages.ingest import messages_sql, rollups
 from messages.ingest.clocks import moved_spans, note_events
+from messages.ingest.error_texts import note_texts
 from messages.ingest.model import Batch, NewEvent, Refused
 from messages.ingest.partitions import ensure_partitions, existing_days
 from messages.ingest.patience import not_storable, write_patiently
@@ -199,6 +200,7 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
     with messages_sql.one_round_trip():
         if messages:
             messages_sql.run_set_based(messages_sql.UPSERT, messages)
+            note_texts(environment_id, messages)
         if links:
             messages_sql.run_set_based(LINKS, links)
         rollups.add_events([(row.event, row.flow_id, row.system_id) for row in fresh], environment_id)

@@ -16,7 +16,7 @@ from messages.models.reconcile import ReconciledKey, Reconciliation, Reconciliat
 from messages.models.retention import LegalHold, RetentionPolicy, RetentionRun
 from messages.models.saved import OutboxMail, SavedSearch, Subscription
 from messages.models.schemas import Schema
-from messages.models.search import SearchChange, SearchGeneration, Unindexed
+from messages.models.search import ErrorTextsSince, SearchChange, SearchGeneration, Unindexed
 from messages.models.stream import (
     Event,
     LoggedException,
@@ -39,6 +39,7 @@ __all__ = [
     "Connection",
     "DataKey",
     "DeadLetter",
+    "ErrorTextsSince",
     "Event",
     "FailureGroup",
     "Flow",

@@ -13,6 +13,13 @@ from messages.groups.classes import CLASSES
 from messages.groups.reference import reference_of
 from messages.groups.states import STATES
 
+NO_BREACH = 10**12  # seconds: later than any
+FURTHEST_FIRST = [
+    "-blast",
+    "next_breach_s",
+    "-id",
+]  # of those that reach as far, the one whose flow has the next breach
+
 
 class GroupRule(models.Model):
     """An operator's rule: what fits all of its patterns belongs together by these parts. The lowest position that fits counts.
@@ -94,11 +101,14 @@ class FailureGroup(models.Model):
     spread_words = models.TextField(blank=True)
     blast = models.BigIntegerField(default=0)
     next_breach_at: datetime | None  # of its flow; set by messages.groups.breaching, no column
+    next_breach_s = models.BigIntegerField(
+        default=NO_BREACH, db_default=NO_BREACH
+    )  # the same as it was at the last look, for the order of the list: seconds since 1970
     newest: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)  # newest letter that waits
     figures_at = models.DateTimeField(null=True)
 
     class Meta:
-        ordering = ["-blast", "-id"]
+        ordering = FURTHEST_FIRST
         constraints = [
             UniqueConstraint(name="failure_group_once_per_fingerprint", fields=["environment", "fingerprint"]),
             CheckConstraint(name="failure_group_state_is_known", condition=Q(state__in=list(STATES))),
@@ -109,7 +119,7 @@ class FailureGroup(models.Model):
             ),
         ]
         indexes = [
-            Index(fields=["environment", "-blast", "-id"], name="group_by_blast", condition=Q(merged_into=None)),
+            Index(fields=["environment", *FURTHEST_FIRST], name="group_by_reach", condition=Q(merged_into=None)),
         ]
 
     def __str__(self) -> str:

@@ -103,3 +103,16 @@ class Unindexed(models.Model):
             CheckConstraint(name="unindexed_kind_is_known", condition=Q(kind__in=[1, 2])),
         ]
         indexes = [Index(fields=["environment", "-id"], name="unindexed_newest")]
+
+
+class ErrorTextsSince(models.Model):
+    """One row: from which day on messaging_message_text has the errors of all messages; see messages.ingest.error_texts."""
+
+    begun_on = models.DateField()
+    since = models.DateField()
+
+    class Meta:
+        constraints = [CheckConstraint(name="error_texts_since_is_one_row", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"since {self.since}"

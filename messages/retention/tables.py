@@ -37,6 +37,7 @@ TABLES: dict[str, Table] = {
             tie="e.occurred_at = r.occurred_at AND e.trace_id = r.trace_id AND e.span_id = r.span_id",
         ),
         Table(name="messaging_logged_exception", kind=METADATA, tie="e.id = r.event_id"),
+        Table(name="messaging_message_text", kind=METADATA),  # after messages: it says what errors they have
         Table(name="messaging_rollup_minute", kind=ROLLUPS),
         Table(name="messaging_rollup_hour", kind=ROLLUPS),
         Table(name="messaging_rollup_latency", kind=ROLLUPS),

@@ -28,12 +28,16 @@ TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Who asks, where, and of what time: rows before `since` need not be looked at."""
+    """Who asks, where, and of what time: rows before `since` need not be looked at.
+
+    by_days  whether the days that may have the words of an error are looked for first: a statement for each of them.
+    """
 
     actor: Actor
     environments: Sequence[Environment]
     now: datetime
     since: datetime
+    by_days: bool = True
 
 
 Condition = Callable[[Leaf, Scope], Q]

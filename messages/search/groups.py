@@ -13,6 +13,7 @@ from messages.access import visible_messages
 from messages.groups.access import visible_groups
 from messages.groups.reference import number_of
 from messages.models import FailureGroup
+from messages.models.groups import FURTHEST_FIRST
 from messages.search.conditions import NOTHING, Scope, value_of
 from messages.search.query import Exists, Leaf, Prefix, Refused
 
@@ -46,7 +47,7 @@ def event_of_group(leaf: Leaf, scope: Scope) -> Q:
 
 def named_groups(actor: Actor, environments: Sequence[Environment], word: str, *, most: int) -> list[FailureGroup]:
     """Return groups to offer: those whose reference begins with what is written or whose heading has it, what reaches furthest first."""
-    groups = visible_groups(actor).filter(environment__in=environments, merged_into=None).order_by("-blast", "-id")
+    groups = visible_groups(actor).filter(environment__in=environments, merged_into=None).order_by(*FURTHEST_FIRST)
     number = number_of(word)
     if number is not None:
         groups = groups.annotate(number=Cast("pk", CharField())).filter(number__startswith=str(number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,8 +38,10 @@ from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
 from messages.search.reconciled import of_set
+from messages.search.said import days_saying
 from messages.search.words import NUMBERS, key_of
 
+MOST_LOOKS = 10  # leaves of a query for each of which days are looked for
 A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
 
@@ -58,6 +60,8 @@ class Target:
 
 def to_q(query: Query, target: Target, scope: Scope) -> Q:
     """Return the condition of a query over one kind of row; raises BadQuery for what cannot be asked of it."""
+    if sum(1 for _ in leaves_of(query.root)) > MOST_LOOKS:
+        scope = replace(scope, by_days=False)
     return asked(query, lambda leaf: _leaf(leaf, target, scope))
 
 
@@ -135,7 +139,7 @@ def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
     for field in target.text_fields:
         condition |= Q(**{f"{field}__holds": value})
     if target.with_text is not None:
-        condition &= target.with_text
+        condition &= target.with_text & days_saying(value, scope)
     if isinstance(leaf, Prefix):
         return condition | Q(message_id__startswith=value)
     condition |= Q(message_id=value)
@@ -169,8 +173,13 @@ def _died(condition: Condition) -> Condition:
 
 
 def _failing(condition: Condition) -> Condition:
-    """Only a message that ever failed has an error: said, so that the index of those is used."""
-    return lambda leaf, scope: condition(leaf, scope) & EVER_FAILED
+    """Only a message that ever failed has an error: said, so that the index of those is used; and only of days that have such errors."""
+
+    def of_message(leaf: Leaf, scope: Scope) -> Q:
+        found = condition(leaf, scope) & EVER_FAILED
+        return found if isinstance(leaf, Exists) else found & days_saying(value_of(leaf), scope)
+
+    return of_message
 
 
 def _labels(column: str, choices: Any) -> Condition:

@@ -16,12 +16,17 @@ from alerts.breaches.policies import (
     check_policy,
     remove_policy,
 )
+from alerts.breaches.queries import why_untold
 from alerts.breaches.services import observe
 from alerts.conditions import Severity
 from alerts.models import Breach, Telling
+from alerts.objectives.services import add_objective
+from alerts.objectives.wishes import NewObjective
 from console.core.errors import Invalid
+from console.identity.models import Role, Team
+from messages.models import SavedSearch
 from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
-from tests.factories import ROOT, environment
+from tests.factories import ROOT, actor, environment, person
 
 pytestmark = pytest.mark.django_db
 STEPS = (NewStep(after_minutes=15, channels=(8,)), NewStep(after_minutes=45, channels=(9,)))
@@ -216,3 +221,38 @@ def test_a_policy_is_of_one_environment():
     fired()
 
     assert not Telling.objects.exists()
+
+
+def on_search(name: str, team: str) -> Breach:
+    """Let an objective fire that is on somebody's saved search, shared with a team where one is named."""
+    owner = person(f"maker of {name}", Role.OPERATOR, team=team or "Makers")
+    shared = Team.objects.get(name=team) if team else None
+    search = SavedSearch.objects.create(
+        environment=environment(), owner=owner, team=shared, of="messages", name=name, q="order_no:*"
+    )
+    one = add_objective(NewObjective(name=name, kind="success", target="0.99"), search=search, by=actor(owner))
+    return fired(source="objective", key=str(one.pk), title=name)
+
+
+def test_an_objective_on_a_saved_search_is_told_by_the_policy_of_its_team_and_by_no_other(outbox: Outbox):
+    policy(page_channels=(1,))
+    policy("Finance", page_channels=(4,))
+    shared, other, own = on_search("Shared", "Finance"), on_search("Without policy", "Sales"), on_search("Own", "")
+
+    assert outbox.told(NOON) == [("firing", shared.reference, (4,))]
+    assert {one.breach_id for one in Telling.objects.all()} == {shared.pk}
+    assert [why_untold(ROOT, one) for one in (shared, other, own)] == [
+        "",
+        "nobody: its objective is on a saved search, and the team it is shared with has no policy of its own",
+        "nobody: its objective is on a search that its maker shares with no team",
+    ]
+    policy("Sales", page_channels=(5,))
+    assert outbox.told(datetime.now(UTC))[-1:] == [("firing", other.reference, (5,))]
+
+
+def test_what_is_left_of_a_removed_objective_on_a_search_is_told_to_nobody(outbox: Outbox):
+    policy()
+    fired(source="objective", key="999", title="Removed and secret")
+    fired(source="objective", key="no number")
+
+    assert outbox.told(NOON) == []

@@ -14,7 +14,7 @@ from typing import Any
 import pika
 import pytest
 
-from messages.connectors.base import Address
+from messages.connectors.base import Address, BrokerUnavailable
 from messages.connectors.rabbitmq.source import RabbitMQSource
 from tests.contracts.test_harvester import STORED, FakeConsole
 from tests.product import ROOT, wait_until
@@ -102,9 +102,9 @@ def test_letters_that_stay_with_the_broker_take_no_place_from_others(rabbitmq: s
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize(("with_ids", "kills"), [(False, 8), (True, 4)])
+@pytest.mark.parametrize(("with_ids", "kills", "batch"), [(False, 8, 3), (False, 6, 20), (True, 4, 3)])
 def test_a_harvester_killed_again_and_again_shows_each_of_them_once(
-    rabbitmq: str, queue: Any, tmp_path: Path, with_ids: bool, kills: int
+    rabbitmq: str, queue: Any, tmp_path: Path, with_ids: bool, kills: int, batch: int
 ):
     name = queue(0 if with_ids else 400)
     if with_ids:
@@ -114,7 +114,7 @@ def test_a_harvester_killed_again_and_again_shows_each_of_them_once(
     console.thread.start()
     config = tmp_path / "harvest.toml"
     config.write_text(
-        f'console = "{console.url}"\nkey = "wb_agent_x"\nname = "h"\nbatch = 3\n[[broker]]\nname = "b"\nkind = "rabbitmq"\n'
+        f'console = "{console.url}"\nkey = "wb_agent_x"\nname = "h"\nbatch = {batch}\n[[broker]]\nname = "b"\nkind = "rabbitmq"\n'
         f'address = "{rabbitmq}"\n[[broker.queue]]\nname = "{name}"\n'
     )
     chance = random.Random(7)
@@ -153,6 +153,57 @@ def test_a_note_that_cannot_be_read_is_said(rabbitmq: str, queue: Any, tmp_path:
 
     with pytest.raises(Exception, match="cannot be read: move it away"):
         source.receive(1, 0.1)
+
+
+# Those that wait are taken together, and nothing else is on its way when one is let go.
+
+
+def unacknowledged(url: str, name: str) -> int:
+    """Return how many of a queue's messages come back when everybody has let go of the line: marked as delivered before."""
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        channel, before = connection.channel(), 0
+        while (got := channel.basic_get(name, auto_ack=True))[0]:
+            before += got[0].redelivered
+        return before
+
+
+def test_those_that_wait_are_taken_together_and_no_other_was_on_its_way(rabbitmq: str, queue: Any, tmp_path: Path):
+    name, seen = queue(50), []
+
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as source:
+        for _ in range(4):
+            received = source.receive(10, 1)
+            seen += ids(received)
+            source.acknowledge([one.token for one in received])
+        asked = (source.consumer, source.one_by_one, len(source.arrived))
+
+    assert len(set(seen)) == 40
+    assert asked == ("", False, 0)
+    assert queue.depth() == 10
+    assert unacknowledged(rabbitmq, name) == 0
+
+
+def test_when_they_are_large_they_are_asked_for_one_by_one_and_none_is_lost_or_shown_twice(
+    rabbitmq: str, queue: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    name, seen = queue(10), []
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(rabbitmq))) as connection:
+        for _ in range(12):
+            connection.channel().basic_publish("", name, b"x" * 300_000)
+    with contextlib.closing(source_of(rabbitmq, name, tmp_path)) as source:
+        seen += ids(received := source.receive(10, 1))
+        source.acknowledge([one.token for one in received])
+        monkeypatch.setattr("messages.connectors.rabbitmq.source.MOST_BYTES", 1_000_000)
+
+        with pytest.raises(BrokerUnavailable, match="or they are large"):
+            source.receive(10, 1)
+        while received := source.receive(10, 0.3):
+            seen += ids(received)
+            source.acknowledge([one.token for one in received])
+
+    assert source.one_by_one
+    assert len(seen) == len(set(seen)) == 22
+    assert queue.depth() == 0
 
 
 # With ids they are consumed, and the first one without ends that.

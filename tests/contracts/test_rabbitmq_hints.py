@@ -103,11 +103,13 @@ def test_a_circle_and_a_shovel_are_said_and_dead_letter_queues_are_found(managed
     circle = next(one for one in managed.hints(queue, died_in=dlq) if "circle" in one)
     with contextlib.closing(get_connector("rabbitmq", managed.address)) as connector:
         assert isinstance(connector, CanDiscover)
-        found = {one.queue: one.why for one in connector.discover(timeout_s=5)}
+        told = connector.discover(timeout_s=5)
+    found, sure = {one.queue: one.why for one in told}, {one.queue for one in told if one.sure}
 
     assert said[0].startswith(f"shovel {name} sends every message of {dlq} to {elsewhere} by itself")
     assert circle.startswith(f"dead letters go in a circle: {queue} → {dlq} → {queue}.")
     assert found[dlq] == f"{queue} sends its dead letters there"
+    assert dlq in sure
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])

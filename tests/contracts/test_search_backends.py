@@ -29,7 +29,7 @@ from messages.search.queries import bounds, find_dead_letters, find_messages
 from messages.search.query import Node, Query, all_of, any_of, none_of
 from messages.search.window import Window
 from tests.factories import ROOT, actor, agent_key, environment, event, letter, person, push, stored_letter
-from tests.services.search_corpus import fill
+from tests.services.search_corpus import fill, noted_since
 from tests.services.test_search_examples import examples
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
@@ -90,6 +90,7 @@ def lists(request: Any, db: None) -> Lists:
     if request.param == "elasticsearch":
         request.getfixturevalue("elasticsearch")
         attach()
+    noted_since(datetime.now(UTC).date() - timedelta(days=60))
     return Lists(request.param)
 
 
@@ -319,6 +320,7 @@ def both(elasticsearch: Any, db: None) -> tuple[Lists, Lists]:
     del of_none["message_id"]
     push("/ingest/v1/events", [of_none], key=agent_key())
     stored_letter(message_id="", reason="expired", reason_code="expired")
+    noted_since(datetime.now(UTC).date() - timedelta(days=60))
     return Lists("elasticsearch"), Lists("postgresql")
 
 

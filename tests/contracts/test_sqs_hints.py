@@ -114,6 +114,7 @@ def test_dead_letter_queues_are_found_by_policies_of_queues_and_subscriptions_th
         1,
     )
     assert {queue, receiver} & set(found) == set()
+    assert [found[one].sure for one in (dlq, buried, named)] == [True, True, False]
 
 
 def test_nobody_there_is_said(estate: Estate):

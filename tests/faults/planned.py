@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import Any
 
 import pika
@@ -22,21 +23,25 @@ class Run:
 
     def __init__(
         self, product: Product, url: str, name: str, *, idempotent: bool = False, items: int = ITEMS, rate: float | None = RATE,
-        broker: str = "plans",
+        broker: str = "plans", route: dict[str, str] | None = None, **arguments: Any,
     ) -> None:  # fmt: skip
+        """route: what its letters say of their way back.   arguments: of its queue, such as x_max_length."""
         self.product, self.url, self.name, self.items = product, url, name, items
-        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
-            connection.channel().queue_declare(name, durable=True, arguments=QUORUM)
+        self.arguments = QUORUM | {key.replace("_", "-"): value for key, value in arguments.items()}
+        self.declare()
         key = product.agent_key(f"harvester of {name}")
         for first in range(0, items, BATCH):
-            letters = [
-                letter(broker, f"{name}.dlq", name, number) for number in range(first, min(items, first + BATCH))
-            ]
+            numbers = range(first, min(items, first + BATCH))
+            letters = [letter(broker, f"{name}.dlq", name, number) | {"route": route or {}} for number in numbers]
             wait_until(lambda: call("POST", product.base + "/ingest/v1/dead-letters", key=key, body=letters)[0] == 200, seconds=30, what="the letters")  # noqa: B023  # fmt: skip
         self.ask("UPDATE messaging_flow SET receiver_is_idempotent = %s WHERE name = %s RETURNING id", idempotent, name)
         self.plan, frozen, *_ = plan_over(product, f"{name}.dlq", rate=rate)
         assert frozen == items
         self.previewed = {row[0] for row in self.ask("SELECT replay_id::text FROM messaging_planitem WHERE plan_id = %s", self.plan)}  # fmt: skip
+
+    def declare(self) -> None:
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
+            connection.channel().queue_declare(self.name, durable=True, arguments=self.arguments)
 
     def ask(self, sql: str, *asked: Any) -> list[Any]:
         """Ask the database, as soon as there is one."""
@@ -69,14 +74,22 @@ class Run:
         """What pausing and resuming do, of a process that needs no start of its own."""
         self.ask("UPDATE messaging_plan SET state = %s WHERE id = %s RETURNING id", state, self.plan)
 
-    def check(self) -> Rows:
-        """Nothing is stuck; what is marked was received; no copy lacks its attempt; all that was previewed, and nothing else."""
+    def ended(self) -> Rows:
+        """Wait for the end, and return (replay id, attempts, state) of all that was previewed, and of nothing else."""
         self.ask("UPDATE messaging_plan SET wave_wait_s = 5 WHERE id = %s RETURNING id", self.plan)
         wait_until(lambda: self.state() == "finished", seconds=90, what="the end of the plan")
         rows = self.ask("SELECT id::text, attempt, state FROM messaging_replay WHERE plan_id = %s", self.plan)
-        arrived = arrived_in_rabbitmq(self.url, self.name)
         assert {pk for pk, *_ in rows} == self.previewed
         assert len(rows) == self.items
+        return rows
+
+    def check(self, taken: Counter[str] | None = None) -> Rows:
+        """Nothing is stuck; what is marked was received; no copy lacks its attempt; all that was previewed, and nothing else.
+
+        taken  what somebody took out of the queue before.
+        """
+        rows = self.ended()
+        arrived = arrived_in_rabbitmq(self.url, self.name) + (taken or Counter())
         assert set(arrived) <= self.previewed
         assert {state for *_, state in rows} <= {"confirmed", "unknown"}
         for pk, attempts, state in rows:

@@ -15,6 +15,7 @@ ROWS = {
     2: "kill -9 of the web after COMMIT, before its answer",
     3: "kill -9 of a worker that sends, after the broker took it",
     5: "a worker stopped for longer than its lease",
+    7: "a broker that is full, and one that has no such queue or exchange",
     8: "a line to a broker that swallows everything",
     9: "kill -9 of PostgreSQL's postmaster",
     10: "connections cut, PostgreSQL restarted",

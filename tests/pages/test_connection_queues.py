@@ -191,8 +191,11 @@ def test_streams_whose_names_say_so_are_offered_and_lead_to_connecting_them():
         rest = signed_in("two").post(f"/api/v1/connections/{made.pk}/discover").json()["results"]
         broker.delete(stream, f"{stream}.dlq")
 
-    assert {"queue": stream, "why": "its name ends with “dlq”", "waiting": 1} in rest
-    assert re.search(rf'<input type="checkbox" name="queue" value="{stream}"[^>]* checked>', page.content.decode())
+    assert {"queue": stream, "why": "its name ends with “dlq”", "waiting": 1, "sure": False} in rest
+    assert re.search(
+        rf'<input type="checkbox" name="queue" value="{stream}" aria-label="{stream}">', page.content.decode()
+    )
+    assert "not certain: look at it, then tick it" in text_of(page)
     assert f"{stream}.dlq" not in page.content.decode()
     assert AuditEntry.objects.filter(action="connection.looked_through").count() == 2
 
@@ -212,6 +215,21 @@ def test_only_queues_that_nobody_harvests_lead_to_harvest_toml(
         leads_on,
         not leads_on,
     )
+
+
+def test_only_what_the_broker_itself_leads_to_is_ticked_beforehand(monkeypatch: pytest.MonkeyPatch):
+    made = memory_connection("redis")
+    sure = Found(queue="rest", why="orders sends its dead letters there", sure=True)
+    offered = [sure, Found(queue="erp.dlq", why="its name ends with “dlq”")]
+    monkeypatch.setattr(views, "discover_queues", lambda found, by: offered)
+
+    page = signed_in().post(f"/connections/{made.pk}/discover").content.decode()
+
+    assert re.findall(r'name="queue" value="([^"]*)"[^>]*?( checked)?>', page) == [
+        ("rest", " checked"),
+        ("erp.dlq", ""),
+    ]
+    assert page.count("not certain: look at it, then tick it") == 1
 
 
 def test_a_broker_that_does_not_tell_and_an_operator_who_may_not_ask_are_told_so():
@@ -265,7 +283,9 @@ def test_rabbitmqs_management_api_is_asked_with_the_connections_login(management
     found = client.post(f"/api/v1/connections/{known.pk}/discover").json()
     refused = client.post(f"/api/v1/connections/{wrong.pk}/discover").json()
 
-    assert found["results"] == [{"queue": "rest", "why": "orders sends its dead letters there", "waiting": 3}]
+    assert found["results"] == [
+        {"queue": "rest", "why": "orders sends its dead letters there", "waiting": 3, "sure": True}
+    ]
     assert (refused["code"], "refuses the login" in refused["detail"]) == ("cannot_discover", True)
 
 

@@ -17,6 +17,7 @@ from django.test import Client
 
 from agents.demo import faults, place
 from agents.demo.names import ALIVE_KEY, FAULTS_KEY, HOPS
+from alerts.models import Objective
 from console.audit.models import AuditEntry
 from console.identity.keys import find_key
 from console.identity.models import Key, Role
@@ -174,6 +175,18 @@ def test_setting_up_twice_makes_everything_once_and_keeps_the_keys(keys_folder: 
     assert connection.approved_at
     assert "@" not in connection.address
     assert open_secret(connection.secret) in settings.REDIS_URL
+
+
+def test_the_demos_objectives_are_made_once_and_what_is_removed_stays_so(keys_folder: Any):
+    call_command("setup_demo")
+    made = {one.name: one.flow.name for one in Objective.objects.select_related("flow")}
+    Objective.objects.get(name="Shipments are told").delete()
+
+    call_command("setup_demo")
+
+    assert set(made) == {"Orders reach the ERP", "Invoices within 15 min", "Shipments are told"}
+    assert made["Orders reach the ERP"] == "orders: order-service → erp"
+    assert Objective.objects.count() == 2
 
 
 def test_a_lost_or_revoked_key_is_replaced(keys_folder: Any):

@@ -70,6 +70,7 @@ def test_of_whole_days_it_knows_the_bytes_exactly_and_a_run_frees_as_many():
     assert lines(plan) == {
         (stored.slug, "event", "drop", 2),
         (stored.slug, "message", "drop", 3),
+        (stored.slug, "message_text", "drop", 2),
         (stored.slug, "trace_link", "drop", 2),
         (stored.slug, "deadletter", "delete", 1),
         (stored.slug, "ingestreject", "delete", 1),

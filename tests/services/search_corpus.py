@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from messages.groups.sweep import sweep_groups
+from messages.models import ErrorTextsSince
 from tests.factories import agent_key, event, letter, push
 
 
@@ -49,3 +50,8 @@ def fill() -> None:
     dead.pop("error")
     assert push("/ingest/v1/dead-letters", [dead], key=agent_key("harvester")).json()["accepted"] == 1
     sweep_groups()
+
+
+def noted_since(day: date) -> None:
+    """The errors of all messages since this day are known by their words: nothing else made messages here than ingest."""
+    ErrorTextsSince.objects.create(pk=1, begun_on=day, since=day)

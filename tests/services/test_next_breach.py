@@ -12,10 +12,13 @@ from django.test import Client
 from alerts.models import Standing
 from alerts.objectives.queries import next_breach, next_breaches
 from console.identity.models import Role
+from messages.dead_letters.services import discard_dead_letter
 from messages.groups.breaching import next_breach_of
 from messages.groups.present import breach_words
 from messages.groups.queries import find_groups
-from messages.models import FailureGroup, Flow
+from messages.groups.refresh import refresh_groups
+from messages.models import DeadLetter, FailureGroup, Flow
+from messages.models.groups import NO_BREACH
 from tests.factories import ROOT, actor, agent_key, api_key, environment, letter, person, push
 from tests.objectives.stored import promised
 from tests.pages.people import signed_in, text_of
@@ -54,6 +57,7 @@ def test_groups_say_it_and_of_those_that_reach_as_far_the_next_to_be_broken_is_f
     groups = [fails(name) for name in ("a", "b", "c")]
     assert len({one.blast for one in groups}) == 1
     gone_in(groups[0].flow, 8000), gone_in(groups[1].flow, HOURS_5)
+    refresh_groups()
     key = api_key(person("ada", Role.VIEWER))
 
     told = Client().get("/api/v1/groups?environment=production", HTTP_AUTHORIZATION=f"Bearer {key}").json()["results"]
@@ -68,10 +72,13 @@ def test_groups_say_it_and_of_those_that_reach_as_far_the_next_to_be_broken_is_f
     assert "next breach in 5 h" in text_of(signed_in("bob").get(f"/groups/{groups[1].reference}/"))
 
 
-def test_pages_of_groups_are_complete_whatever_is_next():
-    groups = [fails(f"f{number}") for number in range(5)]
-    for number, group in enumerate(groups):
-        gone_in(group.flow, 100 - number * 7 % 5)
+def test_pages_of_groups_are_complete_and_in_one_order_whatever_is_next():
+    groups = [fails(f"f{number}") for number in range(7)]
+    minutes = [300, 200, 500, 400, 100, None, None]
+    for group, minute in zip(groups, minutes, strict=True):
+        if minute:
+            gone_in(group.flow, minute)
+    refresh_groups()
     seen, cursor = [], None
 
     while True:
@@ -80,8 +87,23 @@ def test_pages_of_groups_are_complete_whatever_is_next():
         if (cursor := found.next) is None:
             break
 
-    assert sorted(seen) == sorted(one.pk for one in groups)
-    assert len(seen) == 5
+    assert seen == [groups[at].pk for at in (4, 1, 0, 3, 2, 6, 5)]
+    assert [one.pk for one in find_groups(ROOT, environments=[environment()]).rows] == seen
+
+
+def test_the_order_follows_what_is_next_and_forgets_it_when_nothing_waits():
+    group = fails("a")
+    gone_in(group.flow, 300)
+    refresh_groups()
+    before = FailureGroup.objects.get().next_breach_s
+    gone_in(group.flow, 120)
+    refresh_groups()
+    sooner = FailureGroup.objects.get().next_breach_s
+    discard_dead_letter(DeadLetter.objects.get(), by=ROOT, reason="tests")
+    refresh_groups()
+
+    assert before - sooner == 180 * 60
+    assert FailureGroup.objects.get().next_breach_s == NO_BREACH
 
 
 def test_the_overview_says_what_is_broken_next_to_whoever_sees_it():

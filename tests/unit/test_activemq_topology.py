@@ -105,7 +105,7 @@ def test_a_destination_of_classic_is_minded_by_its_name_and_by_what_the_console_
 def test_queues_that_classic_itself_calls_so_come_before_names():
     found = classic.dead_letter_queues(QUEUES)
 
-    assert [(one.queue, one.waiting) for one in found] == [("grave", 7), ("ActiveMQ.DLQ", 4)]
+    assert [(one.queue, one.waiting, one.sure) for one in found] == [("grave", 7, True), ("ActiveMQ.DLQ", 4, False)]
 
 
 @pytest.mark.parametrize(
@@ -208,3 +208,4 @@ def test_queues_of_dead_letter_addresses_are_found_with_their_addresses():
         ("ExpiryQueue", "address orders sends what expires there", 0),
         ("bills.dlq", "its name ends with “dlq”", 0),
     ]
+    assert [one.sure for one in found] == [True, True, True, False]

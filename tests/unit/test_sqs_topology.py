@@ -104,4 +104,5 @@ def test_dead_letter_queues_are_those_of_policies_first_each_once_and_never_the_
         ("x-dlq", None),
         ("y-dlq", None),
     ]
+    assert [one.sure for one in found] == [True, True, False, False]
     assert found[0].why == "orders sends its dead letters there, after 3 receipts"

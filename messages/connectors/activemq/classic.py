@@ -84,12 +84,13 @@ def dead_letter_queues(queues: Sequence[Row]) -> list[Found]:
     """Return the queues that the broker itself calls dead-letter queues, then those whose names do."""
     own = [row for row in queues if row.get("DLQ") is True]
     whys = {_name(row): "ActiveMQ itself calls it a dead-letter queue" for row in sorted(own, key=_name)}
+    sure = frozenset(whys)
     sizes = {_name(row): row.get("QueueSize") for row in queues}
     for name in sorted(sizes):
         if name not in whys and (why := why_dead_letters(name)):
             whys[name] = why
     return [
-        Found(queue=name, why=why, waiting=size if isinstance(size := sizes[name], int) else None)
+        Found(queue=name, why=why, waiting=size if isinstance(size := sizes[name], int) else None, sure=name in sure)
         for name, why in list(whys.items())[:MOST_FOUND]
     ]
 

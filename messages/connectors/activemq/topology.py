@@ -155,11 +155,12 @@ def dead_letter_queues(rows: Sequence[Row], settings: Mapping[str, Settings]) ->
             for name, row in queues.items():
                 if target and row.get("address") == target and target != address:
                     whys.setdefault(name, f"address {address} {words}")
+    sure = frozenset(whys)
     for name in queues:
         if name not in whys and (why := why_dead_letters(name)):
             whys[name] = why
     return [
-        Found(queue=_fully(queues[name]), why=why, waiting=count_of(queues[name], "messageCount"))
+        Found(queue=_fully(queues[name]), why=why, waiting=count_of(queues[name], "messageCount"), sure=name in sure)
         for name, why in list(whys.items())[:MOST_FOUND]
     ]
 

@@ -23,6 +23,7 @@ from messages.connectors.rabbitmq.management import Management, head_age_s
 from messages.connectors.rabbitmq.queue_facts import looked_up
 
 MOST_BYTES = 32 * 1024 * 1024  # in hand of one harvester
+FEW = 5  # messages that are sooner asked for one by one
 TIMEOUT_S = 10.0
 AGE_S = 2.0
 QUIET_S = 0.005  # a consumer that was sent nothing for so long has been sent what waits
@@ -45,8 +46,8 @@ class RabbitMQSource:
     """Takes from one dead-letter queue; what is not acknowledged comes again after a crash.
 
     While messages carry ids they are consumed, and the next ones are on their way while these are stored. From the first one without
-    an id it asks for each message (basic.get), until the process ends: then nothing is on its way to us while we acknowledge, which
-    the names of such messages need (see held.py).
+    an id, until the process ends, nothing is on its way to us while we acknowledge, which the names of such messages need (see held.py):
+    it asks for each message (basic.get), or, when nothing is in doubt, for as many as the queue said it has, all of which it waits for.
     options  system (who failed), state (folder for the names of messages without an id; without it they last as long as we do),
              management (address of the management API, which check() then asks what it knows of the queue, and who is asked for
              the age of the oldest).
@@ -66,6 +67,7 @@ class RabbitMQSource:
         self.consumer = ""  # its tag, while there is one
         self.prefetch = 0
         self.asks_only = False
+        self.one_by_one = False  # somebody else takes from the queue too, or its messages are large
         self.empty = False  # the last one asked for was not there
         self.arrived: deque[Arrived] = deque()  # not handed out yet
         self.arrived_bytes = 0
@@ -108,14 +110,17 @@ class RabbitMQSource:
     # Asking: sent nothing but what was asked for.
 
     def _ask(self, line: Line, limit: int, wait_s: float) -> None:
-        self._get(line, limit)
+        if self.asks_only and not (self.one_by_one or self.held.may_come_back):
+            self._get_together(line, limit)
+        else:
+            self._get(line, limit)
         if not self.arrived:
             self.held.nothing_waits()
             line.pump(lambda: False, wait_s)
             self._get(line, limit)
         self.asks_only = self.asks_only or any(not one.has_id for one in self.arrived)
         if self.arrived and not self.asks_only and not self.held.in_doubt:
-            self._start_consumer(line, limit)
+            self._start_consumer(line, 2 * limit)
 
     def _get(self, line: Line, limit: int) -> None:
         """Take what waits, up to so many messages or bytes."""
@@ -127,11 +132,32 @@ class RabbitMQSource:
             if self.empty:
                 return
 
+    def _get_together(self, line: Line, limit: int) -> None:
+        """Take as many as wait, up to so many, by a consumer that may have no more: when all are here, nothing else is on its way.
+
+        A message by itself is a round trip, two thirds of the time of one. When they do not all come, or are too large, the line is closed:
+        what was on its way comes again, one by one from then on, so that no queue counts more than one delivery too many.
+        """
+        answer = line.ask(line.channel.queue_declare, self.queue, passive=True, timeout_s=TIMEOUT_S)
+        count = min(limit, int(answer.method.message_count))
+        if count < FEW:
+            self._get(line, limit)
+            return
+        self._start_consumer(line, count)
+        line.pump(lambda: len(self.arrived) >= count or self.arrived_bytes >= MOST_BYTES, TIMEOUT_S)
+        if len(self.arrived) < count:
+            self.one_by_one = True
+            raise line.ended or amqp.AMQPConnectionError(
+                f"of {count} messages {len(self.arrived)} came, or they are large"
+            )
+        line.ask(line.channel.basic_cancel, self.consumer, timeout_s=TIMEOUT_S)
+        self.consumer = ""
+
     # Consuming: the next ones are on their way.
 
-    def _start_consumer(self, line: Line, limit: int) -> None:
-        # twice: one batch is in hand, one on its way. Letters that stay unacknowledged take places, so a new consumer gets new ones.
-        self.prefetch = 2 * limit
+    def _start_consumer(self, line: Line, prefetch: int) -> None:
+        # twice a batch: one is in hand, one on its way. Letters that stay unacknowledged take places, so a new consumer gets new ones.
+        self.prefetch = prefetch
         line.ask(line.channel.basic_qos, prefetch_count=self.prefetch, timeout_s=TIMEOUT_S)
         self.parked = len(self.unacknowledged)
         tags: list[str] = []
@@ -144,7 +170,7 @@ class RabbitMQSource:
     def _consume(self, line: Line, limit: int, wait_s: float) -> None:
         if len(self.unacknowledged) - self.parked >= self.prefetch // 2:
             self._stop_consumer(line)
-            self._start_consumer(line, limit)
+            self._start_consumer(line, 2 * limit)
         self._pump(line, 1, wait_s)
         while self.arrived and len(self.arrived) < limit:
             known = len(self.arrived)

@@ -21,10 +21,14 @@ def dead_letter_queues(queues: Sequence[Mapping[str, Any]], bindings: Sequence[M
         for target in targets:
             if target in depths and target != name:
                 whys.setdefault(target, f"{name} sends its dead letters there")
+    sure = frozenset(whys)
     for name in depths:
         if name not in whys and (why := why_dead_letters(name)):
             whys[name] = why
-    return [Found(queue=name, why=why, waiting=_count(depths[name])) for name, why in list(whys.items())[:MOST_FOUND]]
+    return [
+        Found(queue=name, why=why, waiting=_count(depths[name]), sure=name in sure)
+        for name, why in list(whys.items())[:MOST_FOUND]
+    ]
 
 
 def edges_of(queues: Sequence[Mapping[str, Any]], bindings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

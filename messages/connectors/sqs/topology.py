@@ -158,10 +158,16 @@ def dead_letter_queues(
             whys.setdefault(
                 policy[0], f"the SNS subscription of {resource_of(endpoint)[:80]} sends its dead letters there"
             )
+    sure = frozenset(whys)
     for name in names:
         if name not in whys and (why := why_dead_letters(name)):
             whys[name] = f"{why}; no redrive policy that was seen leads there" if name in attributes else why
     return [
-        Found(queue=name, why=why, waiting=number_of(attributes.get(name, {}).get("ApproximateNumberOfMessages")))
+        Found(
+            queue=name,
+            why=why,
+            waiting=number_of(attributes.get(name, {}).get("ApproximateNumberOfMessages")),
+            sure=name in sure,
+        )
         for name, why in list(whys.items())[:MOST_FOUND]
     ]
