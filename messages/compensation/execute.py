@@ -218,7 +218,9 @@ def _claimed(
     waits.until = _held_until(step, now)
     if waits.until is not None:
         return None
-    if _is_held(run) or (seats and step.connection_id and not seats.take(step.connection_id)):
+    if _is_held(run) or (
+        seats and step.connection and not seats.take(step.connection.pk, step.connection.undo_at_once)
+    ):
         waits.for_others = True
         return None
     lease_until = now + timedelta(seconds=LEASE_S)
@@ -263,8 +265,9 @@ def _end(run: Compensation, steps: Sequence[CompensationStep], *, too_large: boo
         titles = ", ".join(plain_title(one["title"]) for one in late)
         move(run, "stick", by=SYSTEM, why=f"{titles}: that completed since the start. Say whether it is undone too")
         return
-    happening = end_of((step.state for step in steps), left=any(one["answer"] == "leave" for one in run.late))
-    why = "its journey has grown too large to look for what completed late" if too_large else ""
+    left = too_large or any(one["answer"] == "leave" for one in run.late)
+    happening = end_of((step.state for step in steps), left=left)
+    why = "its journey has grown too large to look for what completed late: look there yourself" if too_large else ""
     move(run, happening, by=SYSTEM, why=why, finished_at=datetime.now(UTC))
     if happening == "finish":
         close_target(run)

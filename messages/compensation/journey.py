@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
 from console.core.errors import Invalid
 from console.identity.actor import SYSTEM
+from messages.compensation.book import Book
 from messages.compensation.inputs import Part
-from messages.compensation.matching import Completed, Happened
+from messages.compensation.matching import Completed, Happened, matches_of, may_match
 from messages.journeys.gather import any_of
-from messages.journeys.queries import journey_of_dead_letter, journey_of_message
-from messages.journeys.stitch import Journey
+from messages.journeys.queries import events_in_full, gathered_of, system_names
+from messages.journeys.seen import Seen
 from messages.models import DeadLetter, Event, Message, TraceLink
 from messages.payloads.queries import stored_contents
 from messages.payloads.seal import Content, PayloadUnreadable
@@ -21,6 +23,8 @@ from messages.payloads.seal import Content, PayloadUnreadable
 OURS = "waybill"  # the system of the console's own sends
 CLOCKS_OFF = timedelta(days=1)
 MOST_OF_CALLS = 500
+MOST_SEEN = 20_000  # events of a journey, in a few columns
+MOST_READ = 5_000  # of them in full
 
 
 class TooLarge(Invalid):
@@ -37,14 +41,47 @@ class Target:
     letter: DeadLetter | None
 
 
-def events_of(target: Target) -> list[Happened]:
-    """Return every event of the target's journey but the console's own. Raises TooLarge: a step that nobody saw would not be undone."""
-    journey = _journey(target)
-    if journey.folds or journey.truncated:
+def events_of(target: Target, book: Book) -> list[Happened]:
+    """Return the events of the target's journey that the book may ask for, never the console's own.
+
+    All are seen in a few columns, as the page of a journey of thousands sees them; only those that may fit a step or a proof by system,
+    operation, destination and outcome are read in full. Raises TooLarge: a step that nobody saw would not be undone.
+    """
+    found = gathered_of(SYSTEM, _about(target))
+    if found.truncated or len(found.seen) > MOST_SEEN:
         raise TooLarge(
-            f"its journey has {journey.total:,} events, more than are looked through: compensate the messages in it one by one"
+            f"its journey has more than the {MOST_SEEN:,} events that are looked through, or leads to too many others: "
+            "compensate the messages in it one by one"
         )
-    return [_happened(step.event, step.system) for step in journey.steps if step.system != OURS]
+    names = system_names(found.seen.values())
+    wanted = _wanted(found.seen.values(), names, book)
+    if len(wanted) > MOST_READ:
+        raise TooLarge(
+            f"its book may mean {len(wanted):,} events of its journey, and {MOST_READ:,} are read: "
+            "say more narrowly how its steps and proofs are recognised"
+        )
+    return [_happened(event, names[event.system_id]) for event in events_in_full(SYSTEM, found.seen, wanted)]
+
+
+def _about(target: Target) -> Message | DeadLetter:
+    about = target.message or target.letter
+    assert about is not None
+    return about
+
+
+def _wanted(seen: Iterable[Seen], names: Mapping[int, str], book: Book) -> list[UUID]:
+    """Return the ids of those that may fit anything in the book. Of each kind of event the book is asked once: there are few kinds."""
+    matches = matches_of(book)
+
+    @cache
+    def fits(system_id: int, operation: int, outcome: int, destination: str) -> bool:
+        system = names.get(system_id, OURS)
+        return system != OURS and any(
+            may_match(one, system=system, operation=operation, outcome=outcome, destination=destination)
+            for one in matches
+        )
+
+    return [one.id for one in seen if fits(one.system_id, one.operation, one.outcome, one.destination or "")]
 
 
 def _happened(event: Event, system: str) -> Happened:
@@ -85,13 +122,6 @@ def events_of_calls(
         same = rows.filter(trace_id=link.trace_id, occurred_at=link.occurred_at, span_id=link.span_id)
         found[link.linked_trace_id] += [(_happened(event, event.system.name), "link") for event in same[:1]]
     return found
-
-
-def _journey(target: Target) -> Journey:
-    if target.message is not None:
-        return journey_of_message(SYSTEM, target.message, correct_clocks=False)
-    assert target.letter is not None
-    return journey_of_dead_letter(SYSTEM, target.letter, correct_clocks=False)
 
 
 def parts_of(

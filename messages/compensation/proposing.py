@@ -20,6 +20,7 @@ from messages.compensation.access import check_can_compensate
 from messages.compensation.book import KEY, Book, Undo
 from messages.compensation.books import newest_book, read_book
 from messages.compensation.checksum import SETTLED_BEFORE, checksum_of
+from messages.compensation.failing import check_failed
 from messages.compensation.fill import Action, CannotFill, filled
 from messages.compensation.inputs import flows_of, read_inputs
 from messages.compensation.journey import Target, TooLarge, events_of, parts_of
@@ -39,7 +40,7 @@ from messages.models import (
     Message,
 )
 
-MOST_COMPLETED = 200  # as many as a journey has events that is looked through
+MOST_COMPLETED = 200  # each is a step of its own, with what it sends
 
 
 class NoBook(Conflict):
@@ -85,7 +86,7 @@ def key_of(environment_id: int, event: Happened, step: str) -> UUID:
 
 def preview(environment: Environment, book: Book, target: Target, *, of: int | None = None) -> list[Proposed]:
     """Return what the book would undo for this message, in that order. Raises TooLarge. of: the compensation whose own steps do not count."""
-    completed = in_order_of_undoing(_not_too_many(completed_in(book, events_of(target))))
+    completed = in_order_of_undoing(_not_too_many(completed_in(book, events_of(target, book))))
     own, named = parts_of(environment.pk, completed, target)
     earlier = earlier_of([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
     names = {one.step.undo.connection for one in completed if one.step.undo}
@@ -180,8 +181,9 @@ def propose(
     target: Target, *, by: Actor, reason: str, ticket: str = "", on_failure: str = "stop", uid: UUID | None = None,
     plan_id: int | None = None,
 ) -> Compensation:  # fmt: skip
-    """Freeze what would be undone for this message. Raises Forbidden, ReasonMissing, Invalid, NotOpen, NoBook, NothingToUndo, TooLarge, AlreadyOpen.
+    """Freeze what would be undone for this message.
 
+    Raises Forbidden, ReasonMissing, Invalid, NotOpen, DidNotFail, NoBook, NothingToUndo, TooLarge, AlreadyOpen.
     uid, plan_id  of the plan's item that it is.
     """
     flow = flow_of(target)
@@ -216,7 +218,10 @@ def propose(
 
 
 def check_waits(target: Target) -> None:
-    """Raise NotOpen when the dead letter was replayed, discarded, or processed since: what was compensated may be again, of what came late."""
+    """Raise NotOpen when the dead letter was replayed or discarded since, DidNotFail when the message was processed: what was compensated
+    may be again, of what came late.
+    """
+    check_failed(target)
     letter = target.letter
     if letter is None or letter.state in (DeadLetter.State.OPEN, DeadLetter.State.COMPENSATING):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
@@ -31,11 +31,17 @@ SPARE_S = 30  # what must be left of a lease, besides the time-out of the call, 
 class Answer:
     """What became of a call. done: taken; refused: a lasting no; not_sent: surely without effect; unknown: it may have had its effect;
     withheld: it was not tried, because it may not be sent just now.
+
+    was_said  by the receiver or its broker.   status, content_type, body  of an HTTP receiver's answer, of its body the begin.
     """
 
     kind: str
     detail: str
     retry_after_s: int | None = None
+    was_said: bool = False
+    status: int | None = None
+    content_type: str = ""
+    body: bytes = field(default=b"", repr=False)
 
     def leads_to(self, undo: Undo, tries: int) -> str:
         """Return what happens to the step: its receiver's event is waited for where the book names one."""
@@ -65,14 +71,14 @@ class Answer:
 
 def answer_of(published: Published) -> Answer:
     """Return what the connector's word means where a thing may not be done twice: an answer of 500 and above is no word on the work."""
-    wait = published.retry_after_s
-    if published.result == "confirmed":
-        return Answer(kind="done", detail=published.detail)
-    if published.result == "refused" and (published.answered or 0) < 500:
-        return Answer(kind="refused", detail=published.detail)
-    if published.result == "unavailable" and (published.answered or 0) < 500:
-        return Answer(kind="not_sent", detail=published.detail, retry_after_s=wait)
-    return Answer(kind="unknown", detail=published.detail, retry_after_s=wait)
+    kinds = {"confirmed": "done"}
+    if (published.answered or 0) < 500:
+        kinds |= {"refused": "refused", "unavailable": "not_sent"}
+    said = published.answered is not None or published.result in ("confirmed", "refused")
+    return Answer(
+        kind=kinds.get(published.result, "unknown"), detail=published.detail, retry_after_s=published.retry_after_s,
+        was_said=said, status=published.answered, content_type=published.content_type, body=published.body,
+    )  # fmt: skip
 
 
 def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:

@@ -341,14 +341,14 @@ def test_a_journey_that_grew_too_large_still_ends_and_says_so(line, monkeypatch)
 
     run = begun("stock")
 
-    def too_large(target):
+    def too_large(target, book):
         raise TooLarge("it has 50,000 events")
 
     monkeypatch.setattr(looking, "events_of", too_large)
     work_on(run.pk)
     assert (now_of(run).state, now_of(run).why) == (
-        "compensated",
-        "its journey has grown too large to look for what completed late",
+        "partially_compensated",
+        "its journey has grown too large to look for what completed late: look there yourself",
     )
 
 
