@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from console.core.errors import ConsoleError
 from console.identity.actor import SYSTEM
-from messages.compensation.book import Undo
+from messages.compensation.book import Book, Undo
 from messages.compensation.books import read_book
 from messages.compensation.due import Waits, next_look
 from messages.compensation.looking import look_at, unanswered
+from messages.compensation.proposing import undone_otherwise
 from messages.compensation.seats import Seats, seated
 from messages.compensation.sending import send_step
 from messages.compensation.services import (
@@ -49,6 +50,7 @@ SWEEP_S = (
 )
 AT_ONCE = 200  # compensations of one sweep
 HOLD_THEIRS = ("paused", "aborted")  # states of a plan in which its compensations take no new step
+OF_EVENT = 7_219_071  # advisory: one claim at a time of what an event proves
 AGAIN_S = 60  # after one could not be advanced: those behind it must not wait for it
 
 
@@ -134,7 +136,7 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
     undos = {step.name: step.undo for step in book.steps if step.undo}
     _take_over_lost(run, steps, undos)
     seen = look_at(run, steps, book)
-    if run.state == "stuck" and (why := _why_unstuck(run, steps, undos)):
+    if run.state == "stuck" and (why := _why_unstuck(run, steps, undos, book)):
         move(run, "resume", by=SYSTEM, why=why)
     if run.state == "stopped":
         release_letter(run)  # which waited for what a worker had
@@ -143,6 +145,9 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
     turn = _turn_of(run, steps, undos)
     if turn.kind == "end" and not seen.whole:  # nothing may complete between the last look and the end
         seen = look_at(run, steps, book, whole=True)
+    if turn.kind == "go" and (why := _why_taken(run, steps[turn.at], book)):
+        move(run, "stick", by=SYSTEM, why=why)
+        return None
     if turn.kind == "go":
         return _claimed(run, steps[turn.at], undos[steps[turn.at].name], seats, waits)
     if turn.kind == "wait":
@@ -182,12 +187,21 @@ def _turn_of(run: Compensation, steps: Sequence[CompensationStep], undos: dict[s
     return whose_turn(standing, go_on=run.on_failure == Compensation.OnFailure.CONTINUE)
 
 
-def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> str:
+def _why_taken(run: Compensation, step: CompensationStep, book: Book) -> str:
+    """Return why another compensation may have undone what this step would; "" when none has. Of two at once one waits for the other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [step.event_id.hex, OF_EVENT])
+    if is_taken(step):
+        return f"“{undo_words(step)}”: {who_has(step)} may have undone it, or has: look there"
+    return undone_otherwise([step.event_id], book, but=run.pk).get(step.event_id, "")
+
+
+def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo], book: Book) -> str:
     """Return what lets it go on by itself, in words: a proof that came late, a worker that came back; "" when a person still has to decide."""
     turn = _turn_of(run, steps, undos)
     if turn.kind == "stick" or (turn.kind == "end" and unanswered(run)):
         return ""
-    if turn.kind == "go" and is_taken(steps[turn.at]):
+    if turn.kind == "go" and _why_taken(run, steps[turn.at], book):
         return ""
     settled = [step for step in steps if step.state in ("done", "sent")]
     return f"“{undo_words(settled[-1])}”: {settled[-1].detail}"[:1000] if settled else "no step needs a person any more"

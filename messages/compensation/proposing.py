@@ -89,6 +89,7 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
     completed = in_order_of_undoing(_not_too_many(completed_in(book, events_of(target, book))))
     own, named = parts_of(environment.pk, completed, target)
     earlier = earlier_of([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
+    otherwise = undone_otherwise([one.proof.id for one in completed], book, but=of)
     names = {one.step.undo.connection for one in completed if one.step.undo}
     connections = {one.name: one for one in Connection.objects.filter(environment=environment, name__in=names)}
     found = []
@@ -104,6 +105,8 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
         connection = connections.get(undo.connection)
         if state in TOOK_EFFECT:
             problem = f"{by} may have undone it: settle that step first"
+        elif one.proof.id in otherwise:
+            problem = otherwise[one.proof.id]
         elif undo.connection:
             problem = why_not_over(connection, undo, environment) or problem
         found.append(
@@ -173,6 +176,20 @@ def earlier_of(keys: Sequence[UUID], *, but: int | None) -> dict[UUID, tuple[str
     rows = rows.exclude(compensation_id=but) if but else rows
     return {
         key: (state, f"C-{run}") for key, state, run in rows.values_list("idempotency_key", "state", "compensation_id")
+    }
+
+
+def undone_otherwise(events: Sequence[UUID], book: Book, *, but: int | None) -> dict[UUID, str]:
+    """Return {event: in words, which other compensation undid it, or may have, as a step that this book does not have}.
+
+    The key of a step is made of its event and its name: in the book of another flow, or before it was named anew, it had another key.
+    """
+    rows = CompensationStep.objects.filter(any_of(CompensationStep, "event_id", events), state__in=sorted(TOOK_EFFECT))
+    rows = rows.exclude(name__in=[step.name for step in book.steps])
+    rows = rows.exclude(compensation_id=but) if but else rows
+    return {
+        event: f"C-{run} undid the same event, or may have, as its step “{name}”, which this book does not have: look there first"
+        for event, run, name in rows.values_list("event_id", "compensation_id", "name")
     }
 
 
