@@ -16,6 +16,7 @@ from messages.access import readable_flows, visible_events
 from messages.compare.canonical import canonical
 from messages.compare.changes import CHANGED, TYPED, Change, changes_between_trees
 from messages.compare.queries import GONE
+from messages.compensation.journey import first_bodies
 from messages.compensation.sealed import opened_answer
 from messages.ingest.catalog import rules_of
 from messages.journeys.gather import any_of
@@ -80,7 +81,10 @@ def before_and_after(
     if not mine:
         return {}
     events = _events_of(actor, mine)
-    sides = _sides(mine[0].compensation.environment_id, list(events.values()), flows, shown_bytes)
+    said = _sides(
+        mine[0].compensation.environment_id, list({one.id: one for one in events.values()}.values()), flows, shown_bytes
+    )
+    sides = {pk: said[event.id] for pk, event in events.items() if event.id in said}
     answers = _answers(mine, shown_bytes)
     found = {}
     for step in mine:
@@ -96,7 +100,9 @@ def before_and_after(
 
 
 def _events_of(actor: Actor, steps: Sequence[CompensationStep]) -> dict[UUID, Event]:
-    """Return the events that prove these steps and their undoing, before and after of each step together; in this order."""
+    """Return {id of a proving event: it, or, where it brought no body, the event that brought that of its message} of these steps and of
+    their undoing; before and after of each step together, in this order. What undoes a step is not looked for: that is what was sent.
+    """
     when = {step.event_id: step.event_at for step in steps}
     when |= {step.proof_event_id: step.proof_event_at for step in steps if step.proof_event_id and step.proof_event_at}
     rows = visible_events(actor).filter(
@@ -105,8 +111,20 @@ def _events_of(actor: Actor, steps: Sequence[CompensationStep]) -> dict[UUID, Ev
         occurred_at__in=set(when.values()),
     )
     known = {event.id: event for event in rows.select_related("system", "flow")}
+    proved = [known[step.event_id] for step in steps if step.event_id in known]
+    known |= _bringers(actor, [event for event in proved if event.payload_on is None])
     order = [pk for step in steps for pk in (step.event_id, step.proof_event_id) if pk]
     return {pk: known[pk] for pk in order if pk in known}
+
+
+def _bringers(actor: Actor, mute: Sequence[Event]) -> dict[UUID, Event]:
+    """Return {id of an event without a body: the first event that brought one of its message}."""
+    if not mute:
+        return {}
+    rows = visible_events(actor).filter(environment_id=mute[0].environment_id).select_related("system", "flow")
+    first = first_bodies(rows, {event.message_uid: event.occurred_at for event in mute if event.message_uid})
+    found = {event.message_uid: event for event in first}
+    return {event.id: found[event.message_uid] for event in mute if event.message_uid in found}
 
 
 def _sides(environment_id: int, events: Sequence[Event], flows: Collection[int], shown_bytes: int) -> dict[UUID, Side]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from uuid import UUID
+
+from django.db.models import QuerySet
 
 from console.core.errors import Invalid
 from console.identity.actor import SYSTEM
 from messages.compensation.book import Book
 from messages.compensation.inputs import Part
 from messages.compensation.matching import Completed, Happened, matches_of, may_match
-from messages.journeys.gather import any_of
+from messages.journeys.gather import AROUND, any_of
 from messages.journeys.queries import events_in_full, gathered_of, system_names
 from messages.journeys.seen import Seen
 from messages.models import DeadLetter, Event, Message, TraceLink
@@ -124,11 +126,48 @@ def events_of_calls(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """An event that brought a body; payload_on None: it brought none."""
+
+    id: UUID
+    payload_on: date | None
+    flow_id: int | None
+
+    @classmethod
+    def of(cls, event: Happened) -> Bearer:
+        return cls(event.id, event.payload_on, event.flow_id)
+
+
+def first_bodies(rows: QuerySet[Event], messages: Mapping[UUID, datetime]) -> QuerySet[Event]:
+    """Return, of each message, the first event among these rows that brought a body of it. messages: when each was processed."""
+    if not messages:
+        return rows.none()
+    near = (min(messages.values()) - AROUND, max(messages.values()) + CLOCKS_OFF)
+    with_body = rows.filter(any_of(Event, "message_uid", messages), payload_on__isnull=False, occurred_at__range=near)
+    return with_body.order_by("message_uid", "occurred_at", "id").distinct("message_uid")
+
+
+def _bearers(environment_id: int, messages: Mapping[UUID, datetime]) -> dict[UUID, Bearer]:
+    rows = first_bodies(Event.objects.filter(environment_id=environment_id), messages)
+    found = rows.values_list("message_uid", "id", "payload_on", "flow_id")
+    return {uid: Bearer(pk, on, flow) for uid, pk, on, flow in found if uid is not None}
+
+
 def parts_of(
     environment_id: int, completed: list[Completed], target: Target
 ) -> tuple[dict[object, Part], Mapping[str, Part]]:
-    """Return ({id of a proving event: what inputs read of it}, {step name, or `message`: the same})."""
-    places = {one.proof.id: one.proof.payload_on for one in completed if one.proof.payload_on}
+    """Return ({id of a proving event: what inputs read of it}, {step name, or `message`: the same}).
+
+    A body is the event's own, or, when it brought none, the first that its message was seen with: receivers seldom repeat it.
+    """
+    bearers = {one.proof.id: Bearer.of(one.proof) for one in completed}
+    mute = [one.proof for one in completed if not one.proof.payload_on]
+    first = _bearers(environment_id, {proof.owner: proof.at for proof in mute if isinstance(proof.owner, UUID)})
+    bearers |= {
+        proof.id: first[proof.owner] for proof in mute if isinstance(proof.owner, UUID) and proof.owner in first
+    }
+    places = {one.id: one.payload_on for one in bearers.values() if one.payload_on}
     letter = target.letter
     if letter is not None and letter.payload_on:
         places[letter.pk] = letter.payload_on
@@ -136,27 +175,31 @@ def parts_of(
     own: dict[object, Part] = {}
     named: dict[str, Part] = {}
     for one in completed:
-        own[one.proof.id] = _part(contents.get(one.proof.id), one.proof.keys, one.proof.attributes, one.proof.flow_id)
+        bearer = bearers[one.proof.id]
+        own[one.proof.id] = _part(
+            contents.get(bearer.id), one.proof.keys, one.proof.attributes, bearer.flow_id, one.proof.flow_id
+        )
         named.setdefault(one.step.name, own[one.proof.id])
     if letter is not None:
         named["message"] = _part(contents.get(letter.pk), letter.keys, {}, letter.flow_id)
     elif target.message is not None:
-        named["message"] = _part(None, target.message.keys, {}, target.message.flow_id)
+        named["message"] = _of_message(environment_id, target.message)
     return own, named
 
 
+def _of_message(environment_id: int, message: Message) -> Part:
+    """Of a message without a dead letter: the first body that it was seen with."""
+    bearer = _bearers(environment_id, {message.id: message.began_at}).get(message.id)
+    content = stored_contents(environment_id, {bearer.id: bearer.payload_on}).get(bearer.id) if bearer and bearer.payload_on else None  # fmt: skip
+    return _part(content, message.keys, {}, bearer.flow_id if bearer else None, message.flow_id)
+
+
 def _part(
-    content: Content | PayloadUnreadable | None,
-    keys: Mapping[str, str],
-    attributes: Mapping[str, object],
-    flow_id: int | None,
-) -> Part:
+    content: Content | PayloadUnreadable | None, keys: Mapping[str, str], attributes: Mapping[str, object], *flows: int | None
+) -> Part:  # fmt: skip
+    known = tuple(dict.fromkeys(flow for flow in flows if flow is not None))
     if isinstance(content, Content):
-        return Part(body=content.body, keys=keys, attributes=attributes, flow_id=flow_id)
+        return Part(body=content.body, keys=keys, attributes=attributes, flows=known)
     return Part(
-        body=None,
-        keys=keys,
-        attributes=attributes,
-        no_body=str(content or "its body is not stored"),
-        flow_id=flow_id,
+        body=None, keys=keys, attributes=attributes, no_body=str(content or "its body is not stored"), flows=known
     )

@@ -145,7 +145,7 @@ def rows_of(
             detail=_detail(step),
             event_url=event_url(run, step.event_id),
             proof_url=_proof_url(run, step),
-            compare_url=compare_url(step, told.get(step.pk)),
+            compare_url=compare_url(told.get(step.pk)),
             sends=sends.get(step.ordinal),
             told=told.get(step.pk),
             actions=step_actions(run, step) if may_act else (),
@@ -185,10 +185,11 @@ def _proof_url(run: Compensation, step: CompensationStep) -> str:
     return event_url(run, step.proof_event_id)
 
 
-def compare_url(step: CompensationStep, told: BeforeAfter | None) -> str:
-    if told is None or not told.both_bodies:
+def compare_url(told: BeforeAfter | None) -> str:
+    """Return where the body before is compared with the body after, "" without either."""
+    if told is None or not told.both_bodies or told.before is None or told.after is None:
         return ""
-    return f"{reverse('compare')}?left={step.event_id}&right={step.proof_event_id}"
+    return f"{reverse('compare')}?left={told.before.event_id}&right={told.after.event_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

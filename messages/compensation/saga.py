@@ -63,7 +63,7 @@ def _row(step: CompensationStep, told: BeforeAfter | None) -> SagaRow:
     run = step.compensation
     return SagaRow(
         step=step, run=run, happened=plain_title(step.title), undo=undo_words(step),
-        chip=step_chip(step, now=timezone.now()), event_url=event_url(run, step.event_id), told=told, compare_url=compare_url(step, told),
+        chip=step_chip(step, now=timezone.now()), event_url=event_url(run, step.event_id), told=told, compare_url=compare_url(told),
     )  # fmt: skip
 
 
