@@ -151,8 +151,6 @@ def why_not_over(connection: Connection | None, undo: Undo, environment: Environ
         return f"there is no connection {undo.connection} in {environment.slug}"
     if connection.approved_at is None:
         return f"the connection {connection.name} is not approved"
-    if connection.agent_id is not None:
-        return f"the connection {connection.name} lives with an agent, which sends replays only"
     if undo.http and connection.kind != "http":
         return f"the connection {connection.name} is no HTTP endpoint: say “message” in the book"
     if undo.message and connection.kind == "http":

@@ -85,19 +85,16 @@ def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:
     """Make the call and return what became of it. Never raises for what a receiver does, or for what is stored."""
     if step.connection_id is None:
         return Answer(kind="refused", detail="its connection is not there any more")
-    try:
-        message = _outgoing(run, step, opened_action(step, run.environment_id))
-    except PayloadUnreadable as error:
-        return Answer(kind="refused", detail=str(error))
-    except (OperationalError, InterfaceError) as error:
-        return _not_asked(error)
-    except Exception as error:  # odd content must end in a state with words, not in a loop
-        log.exception("compensation_step_not_made", step=str(step.pk))
-        return Answer(kind="refused", detail=f"what it sends cannot be made: {type(error).__name__}")
+    message = _made(run, step)
+    if isinstance(message, Answer):
+        return message
     try:
         with line_to(step.connection_id) as line:
             if line is None:
-                return Answer(kind="refused", detail="its connection lives with an agent, which sends replays only")
+                return Answer(
+                    kind="withheld",
+                    detail="nothing was sent: its connection lives with an agent now, which asks for it",
+                )
             if line.connector is None:
                 return Answer(kind="refused", detail=line.refusal)
             if held := why_withheld(run, step, undo):
@@ -108,6 +105,35 @@ def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:
             return _publish(line, message, undo)
     except (OperationalError, InterfaceError) as error:
         return _not_asked(error)
+
+
+def ready_to_go(run: Compensation, step: CompensationStep, undo: Undo, *, again: bool = False) -> Outgoing | Answer:
+    """Return what an agent is to send of a step that was claimed for it, put into the journey; or why nothing is.
+
+    again  it was handed over before, and the answer may have been lost: it is not recorded a second time.
+    """
+    message = _made(run, step)
+    if isinstance(message, Answer) or again:
+        return message
+    try:
+        if held := why_withheld(run, step, undo):
+            return Answer(kind="withheld", detail=held)
+        _record_send(run, step)
+    except (OperationalError, InterfaceError) as error:
+        return _not_asked(error)
+    return message
+
+
+def _made(run: Compensation, step: CompensationStep) -> Outgoing | Answer:
+    try:
+        return _outgoing(run, step, opened_action(step, run.environment_id))
+    except PayloadUnreadable as error:
+        return Answer(kind="refused", detail=str(error))
+    except (OperationalError, InterfaceError) as error:
+        return _not_asked(error)
+    except Exception as error:  # odd content must end in a state with words, not in a loop
+        log.exception("compensation_step_not_made", step=str(step.pk))
+        return Answer(kind="refused", detail=f"what it sends cannot be made: {type(error).__name__}")
 
 
 def _let_go_of_broken_line() -> None:

@@ -12,15 +12,13 @@ from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
-from messages.catalog.connections import move_connection
 from messages.compensation.book import export_book, parse_book
 from messages.compensation.books import newest_book
 from messages.ingest import catalog
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Compensation, CompensationBook, Connection, DeadLetter, Flow
+from messages.models import Compensation, CompensationBook, DeadLetter, Flow
 from tests.compensation.orders import BOOK, failed_order
-from tests.factories import ROOT, agent, api_key, environment, memory_connection, person
-from tests.http.test_rest_administration import Caller
+from tests.factories import ROOT, api_key, environment, memory_connection, person
 
 pytestmark = pytest.mark.django_db
 
@@ -45,24 +43,6 @@ def address(letter: DeadLetter) -> str:
 
 def text_of(answer: Any) -> str:
     return html.unescape(answer.content.decode())
-
-
-def test_a_book_that_sends_over_a_connection_which_lives_with_an_agent_is_not_saved(letter):
-    line = Connection.objects.get()
-    move_connection(line, agent=agent("harvest-eu"), by=ROOT)
-    words = "step payment: redis lives with the agent harvest-eu, which sends replays only"
-
-    page = client("ada", Role.ADMINISTRATOR).post(address(letter), {"content": BOOK, "reason": "first", "base": "0"})
-    call = Caller("amy", Role.ADMINISTRATOR)
-    said = {"yaml": BOOK, "reason": "first", "base": 0}
-    over_rest = call("put", f"flows/{letter.flow_id}/compensation-book", said)
-
-    assert (page.status_code, words in text_of(page)) == (422, True)
-    assert (over_rest.status_code, over_rest.json()["code"]) == (400, "bad_book")
-    assert words in over_rest.json()["detail"]
-    assert CompensationBook.objects.count() == 0
-    move_connection(line, agent=None, address="memory://here", by=ROOT)
-    assert call("put", f"flows/{letter.flow_id}/compensation-book", said).status_code == 200
 
 
 def test_an_administrator_tries_a_book_saves_it_and_exports_what_was_saved(letter):
