@@ -30,11 +30,11 @@ PASSED = sorted(
 )  # what comes before may be so; whether it holds the rest, the engine says
 DUE = """
 SELECT s.compensation_id FROM messaging_compensationstep s JOIN messaging_compensation r ON r.id = s.compensation_id
-WHERE s.connection_id = %s AND (s.state = 'waiting' OR (s.state = 'sending' AND s.lease_until < now()))
-  AND r.state = 'running' AND r.begins_at <= now() AND coalesce(s.not_before <= now(), true)
+WHERE s.connection_id = %(line)s AND (s.state = 'waiting' OR (s.state = 'sending' AND s.lease_until < %(now)s))
+  AND r.state = 'running' AND r.begins_at <= %(now)s AND coalesce(s.not_before <= %(now)s, true)
   AND NOT EXISTS (SELECT 1 FROM messaging_compensationstep e
-                  WHERE e.compensation_id = s.compensation_id AND e.ordinal < s.ordinal AND e.state <> ALL(%s))
-ORDER BY s.id LIMIT %s
+                  WHERE e.compensation_id = s.compensation_id AND e.ordinal < s.ordinal AND e.state <> ALL(%(passed)s))
+ORDER BY s.id LIMIT %(most)s
 """
 
 
@@ -46,7 +46,7 @@ def step_to_order(
     note  writes down for whom it was claimed, in the same transaction: an answer that is lost on its way must strand nothing.
     """
     with database.cursor() as cursor:
-        cursor.execute(DUE, [line.pk, PASSED, MOST_LOOKED_AT])
+        cursor.execute(DUE, {"line": line.pk, "passed": PASSED, "most": MOST_LOOKED_AT, "now": datetime.now(UTC)})
         due = [pk for (pk,) in cursor.fetchall()]
     for pk in due:
         with transaction.atomic():

@@ -33,8 +33,12 @@ class Seats:
         if any(seat in self.held for seat in wanted):
             return True
         self._leave_connections()
-        of_all = [(OF_ALL, seat) for seat in range(settings.COMPENSATION_SENDERS)]
-        return self._one_of(of_all) and self._one_of(wanted)
+        if not self._one_of(wanted):
+            return False
+        if not self._one_of([(OF_ALL, seat) for seat in range(settings.COMPENSATION_SENDERS)]):
+            self._leave_connections()
+            return False
+        return True
 
     def _one_of(self, seats: list[tuple[int, int]]) -> bool:
         return any(seat in self.held for seat in seats) or any(self._lock(seat) for seat in seats)

@@ -69,7 +69,7 @@ def test_page_journey_and_rest_tell_it_to_readers_of_payloads_alone_and_it_is_au
     Flow.objects.update(team=Team.objects.get(name="Order team"))
     one = f"compensations/{run.reference}/steps/2/before-after"
 
-    for page in (signed_in("olga", Role.OPERATOR), signed_in("olga", Role.OPERATOR)):
+    for page in [signed_in("olga", Role.OPERATOR)] * 2:
         for address in (of(run), f"/j/{run.trace_id.hex}", f"/dead-letters/{run.dead_letter_id}/"):
             shown = page.get(address)
             assert "amount 1284.50 → 0" in text_of(shown), address

@@ -43,7 +43,7 @@ def message_without_letter(**events: str) -> Message:
     saved(letter.flow)
     uid, name, trace = letter.message_uid, letter.message_id, letter.trace_id.hex
     DeadLetter.objects.all().delete()
-    Message.objects.filter(id=uid).update(status=0)
+    Message.objects.filter(id=uid).update(status=0, decided_at=None, failed_at=None)
     for at, (system, outcome) in enumerate(events.items()):
         says(system, name, trace=trace, outcome=outcome, ago_s=100 - at)
     return Message.objects.select_related("flow__environment", "flow__team", "environment").get(id=uid)
@@ -51,7 +51,7 @@ def message_without_letter(**events: str) -> Message:
 
 def refusals(body: dict[str, Any], address: str, page: str) -> None:
     """Nobody is offered it, and nobody gets it by its address or over REST."""
-    call, client = Caller("ada", Role.OPERATOR), signed_in("ops", Role.OPERATOR)
+    call, client = Caller("ada", Role.OPERATOR), signed_in("otto", Role.OPERATOR)
     assert "compensations/new" not in body_of(client.get(page))
     shown = client.get(address)
     assert "It cannot be compensated" in text_of(shown)
