@@ -210,14 +210,14 @@ def test_a_book_that_was_changed_since_undoes_nothing(line):
 
 
 def test_a_flow_that_asks_for_a_second_person_since_undoes_nothing_of_a_plan_without_one(line):
-    chosen = orders(1)
-    plan = plan_of(chosen, steps=ALL)
+    chosen = orders(2)
+    plan = plan_of(chosen, steps=("1", "100%"))
+    begin(plan)
     Flow.objects.filter(pk=chosen[0].flow_id).update(approve_above=0)
-    start_plan(plan, by=ROOT)
-    turn(plan)
-    assert PlanItem.objects.get(plan=plan).left_out == "needs_second"
-    assert "asks for a second person" in PlanItem.objects.get(plan=plan).detail
-    assert (runs(plan).count(), DeadLetter.objects.get().state) == (0, "open")
+    run(plan)
+    second = PlanItem.objects.get(plan=plan, ordinal=2)
+    assert (second.left_out, "asks for a second person" in second.detail) == ("needs_second", True)
+    assert (runs(plan).count(), second.dead_letter.state, total(plan)) == (1, "open", {"processed": 1, "left_out": 1})
 
 
 def test_what_cannot_be_sent_as_it_stands_is_left_out_with_the_words_of_the_refusal(line):
