@@ -6,20 +6,17 @@ knows that; and the outcomes of the plan say what became of every item.
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.faults.test_plans_survive import kill_workers, senders
+from tests.faults.test_plans_survive import kill_workers
 from tests.faults.undoing import STEPS, Estate
 from tests.product import wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
-ORDERS, KILLS = 10, 3
+ORDERS, KILLS = 5, 2
 RUNS = "SELECT r.id, r.state FROM messaging_compensation r WHERE r.plan_id = %s ORDER BY 1"
 ITEMS = """
 SELECT i.left_out, count(r.id), min(r.state), min(d.state || ' ' || coalesce(d.resolution, '')) FROM messaging_planitem i
@@ -29,75 +26,46 @@ LEFT JOIN messaging_compensation r ON r.uid = i.replay_id AND r.dead_letter_id =
 
 
 class Kills:
-    """kill -9 of every worker by the receiver, at so many calls, after it did the work and before it answers."""
+    """kill -9 of every worker by the receiver, at every fourth call, after it did the work and before it answers."""
 
-    def __init__(self, estate: Estate, every: int) -> None:
-        self.estate, self.every, self.calls, self.killed = estate, every, 0, 0
+    def __init__(self, estate: Estate) -> None:
+        self.estate, self.calls, self.killed = estate, 0, 0
 
     def __call__(self, handler: Any, count: int) -> None:
         self.calls += 1
-        if self.killed < KILLS and self.calls % self.every == 0:
+        if self.killed < KILLS and self.calls % 4 == 0:
             self.killed += 1
             kill_workers(self.estate.product)
         handler.answer(200)
 
 
-def ended(estate: Estate, plan: int, over: Callable[[str], bool]) -> bool:
-    """Let leases end, and say whether the plan has finished and each of its compensations is over."""
+def ended(estate: Estate, plans: list[int]) -> bool:
+    """Let leases end, and say whether the plans have finished and each of their compensations is over, or needs a person."""
     estate.leases_end()
-    ((state,),) = estate.ask("SELECT state FROM messaging_plan WHERE id = %s", plan)
-    return state == "finished" and all(over(one) for _, one in estate.ask(RUNS, plan))
+    states = {state for (state,) in estate.ask("SELECT state FROM messaging_plan WHERE id = ANY(%s)", plans)}
+    runs = {state for plan in plans for _, state in estate.ask(RUNS, plan)}
+    return states == {"finished"} and runs <= {"compensated", "stuck"}
 
 
-@pytest.mark.parametrize("repeatable", [True, False])
-def test_workers_killed_again_and_again_undo_each_item_of_a_plan_once(estate: Estate, repeatable: bool):
-    chance = random.Random(9)
-    what = f"bulk{'repeatable' if repeatable else 'once'}"
-    kills = estate.receiver.on[what] = Kills(estate, every=4)
-    plan = estate.plan(what, orders=ORDERS, repeatable=repeatable, steps=("3", "100%"))
+def test_workers_killed_again_and_again_undo_each_item_of_a_plan_once(estate: Estate):
+    kills = Kills(estate)
+    estate.receiver.on |= {"bulkonce": kills, "bulkrepeatable": kills}
+    once = estate.plan("bulkonce", orders=ORDERS)
+    again = estate.plan("bulkrepeatable", orders=ORDERS, repeatable=True, steps=("2", "100%"))
+    kill_workers(estate.product)  # while the plans begin their items
 
-    time.sleep(chance.uniform(0, 0.5))
-    kill_workers(estate.product)  # while the plan begins its items
-    wait_until(lambda: senders(estate.product), seconds=60, what="a worker")
-    wait_until(
-        lambda: ended(estate, plan, lambda state: state in ("compensated", "stuck")),
-        seconds=180, what="the end of the plan", every=2,
-    )  # fmt: skip
+    wait_until(lambda: ended(estate, [once, again]), seconds=180, what="the end of both plans", every=1)
 
     assert kills.killed == KILLS
-    runs = estate.ask(RUNS, plan)
-    items = estate.ask(ITEMS, plan)
-    counts = Counter(path for path, _ in estate.receiver.calls if path.startswith(f"/{what}/"))
-    assert len(runs) == ORDERS
-    assert {(left_out, count) for left_out, count, *_ in items} == {("", 1)}
-    estate.check([pk for pk, _ in runs])
-    if repeatable:
-        assert {(state, letter) for *_, state, letter in items} == {("compensated", "closed compensated")}
-        assert len(counts) == len(STEPS) * ORDERS
-        assert max(counts.values()) == 2
-    else:
-        assert {(state, letter) for *_, state, letter in items} == {
-            ("compensated", "closed compensated"), ("stuck", "compensating "),
-        }  # fmt: skip
-        assert max(counts.values()) == 1
-
-
-def test_a_plan_that_is_paused_when_its_workers_die_undoes_nothing_until_it_goes_on(estate: Estate):
-    def slowly(handler: Any, count: int) -> None:
-        time.sleep(0.5)
-        handler.answer(200)
-
-    estate.receiver.on["bulkpaused"] = slowly
-    plan = estate.plan("bulkpaused", orders=4, repeatable=True)
-    wait_until(lambda: estate.ask(RUNS, plan), seconds=60, what="its first compensations")
-    estate.ask("UPDATE messaging_plan SET state = 'paused' WHERE id = %s", plan)
-    kill_workers(estate.product)
-    wait_until(lambda: senders(estate.product), seconds=60, what="a worker")
-    estate.leases_end()
-    before = len(estate.receiver.calls)
-    time.sleep(4)  # two ticks: nothing may happen, so there is nothing to wait for
-
-    assert len(estate.receiver.calls) - before <= 1  # what a worker had when it was killed
-    estate.ask("UPDATE messaging_plan SET state = 'running' WHERE id = %s", plan)
-    wait_until(lambda: ended(estate, plan, lambda state: state == "compensated"), seconds=90, what="its end", every=2)
-    estate.check([pk for pk, _ in estate.ask(RUNS, plan)])
+    calls = Counter(path.rsplit("/", 1)[0].strip("/") for path, _ in estate.receiver.calls if path.startswith("/bulk"))
+    attempts = Counter(path for path, _ in estate.receiver.calls if path.startswith("/bulkonce/"))
+    for plan in (once, again):
+        runs, items = estate.ask(RUNS, plan), estate.ask(ITEMS, plan)
+        assert len(runs) == ORDERS
+        assert {(left_out, count) for left_out, count, *_ in items} == {("", 1)}
+        estate.check([pk for pk, _ in runs])
+        ends = {(state, letter) for *_, state, letter in items}
+        assert ends <= {("compensated", "closed compensated"), ("stuck", "compensating ")}
+        assert plan == once or ends == {("compensated", "closed compensated")}
+    assert max(attempts.values()) == 1
+    assert all(calls[f"bulkrepeatable/{step}"] >= ORDERS for step in STEPS)
