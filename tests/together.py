@@ -27,6 +27,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {
     LOOPS: (
         "tests/http/test_alert_loop.py",
         "tests/http/test_two_way_loop.py",
+        "tests/http/test_two_way_undoing.py",
         "tests/http/test_more_loops.py",
         "tests/http/test_rabbitmq_loop.py",
         "tests/http/test_sqs_loop.py",
