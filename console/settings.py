@@ -294,6 +294,7 @@ AGENT_EVENTS_PER_S, AGENT_BYTES_PER_S = CONFIG.agent_events_per_s, CONFIG.agent_
 DISK_PATHS = CONFIG.disk_paths
 DISK_RESERVE_PERCENT = CONFIG.disk_reserve_percent
 REPLAY_OVERDUE_MINUTES = CONFIG.overdue_minutes
+COMPENSATION_SENDERS = CONFIG.compensation_senders
 APPROVE_ABOVE = CONFIG.approve_above
 CONSOLE_FAMILIES: dict[str, str] = {}  # kind → dotted path of a Family of the operator's own
 CONSOLE_NEXT_BREACHES = (

@@ -21,6 +21,7 @@ from tests.product import ROOT, Product
 
 ENVIRONMENTS = (
     "alert-loop", "activemq-loop", "celery-loop", "http-loop", "kafka-loop", "more-loops", "rabbitmq-loop", "sqs-loop", "two-way-loop",
+    "two-way-undoing",
 )  # fmt: skip
 MAKE = """
 from messages.catalog.services import ensure_environment

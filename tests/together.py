@@ -22,10 +22,12 @@ TOGETHER: dict[str, tuple[str, ...]] = {
         "tests/faults/test_processes_die.py",
         "tests/faults/test_clocks_and_days.py",
         "tests/faults/test_compensations_survive.py",
+        "tests/faults/test_plans_that_compensate_survive.py",
     ),
     LOOPS: (
         "tests/http/test_alert_loop.py",
         "tests/http/test_two_way_loop.py",
+        "tests/http/test_two_way_undoing.py",
         "tests/http/test_more_loops.py",
         "tests/http/test_rabbitmq_loop.py",
         "tests/http/test_sqs_loop.py",

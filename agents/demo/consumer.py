@@ -7,6 +7,7 @@ that it is done or its dead letter, the acknowledgement) is one MULTI: all of it
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 import uuid
@@ -200,6 +201,9 @@ class Consumer:
         with self.telemetry.process(self.hop.stream, attributes, message.headers) as span:
             done = handler(message.body, self.faults.is_on)
             span.set_attributes(dict(done.keys))
+            if done.state:
+                told = {"waybill.payload": json.dumps(done.state), "waybill.payload.content_type": "application/json"}
+                span.set_attributes(told)
             pipe = self.client.pipeline(transaction=True)
             for publish in done.sends:
                 message_id = next_message_id(message.message_id, publish.stream)

@@ -56,11 +56,15 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What came of a message: its business keys as far as the receiver learned them, what it sends on, and what it did, in a word."""
+    """What came of a message: its business keys as far as the receiver learned them, what it sends on, and what it did, in a word.
+
+    state  of what it keeps, as its span tells it; {} for nothing.
+    """
 
     keys: Mapping[str, str]
     sends: tuple[Publish, ...] = ()
     did: str = ""
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _json(value: Any) -> bytes:
@@ -101,24 +105,38 @@ def take_payment(body: bytes, is_on: IsOn) -> Done:
     """payment: take the money of an order. Its number is what a refund names."""
     charge = json.loads(body)
     number = _number("PAY", charge["order_no"])
-    return Done(keys={**_keys(charge), "payment.no": number, "payment.amount": str(charge["amount"])}, did="taken")
+    return Done(
+        keys={**_keys(charge), "payment.no": number, "payment.amount": str(charge["amount"])}, did="taken",
+        state={"payment_no": number, "order_no": charge["order_no"], "amount": charge["amount"], "status": "taken"},
+    )  # fmt: skip
 
 
 def refund_payment(body: bytes, is_on: IsOn) -> Done:
     """payment: give the money of an order back."""
     refund = json.loads(body)
-    return Done(keys={**_keys(refund), "payment.no": refund["payment_no"]}, did=f"refunded {refund['amount']}")
+    return Done(
+        keys={**_keys(refund), "payment.no": refund["payment_no"]}, did=f"refunded {refund['amount']}",
+        state={"payment_no": refund["payment_no"], "order_no": refund["order_no"], "amount": 0, "status": "refunded"},
+    )  # fmt: skip
 
 
 def reserve_articles(body: bytes, is_on: IsOn) -> Done:
     """stock: put the articles of an order aside."""
     articles = json.loads(body)
-    return Done(keys={**_keys(articles), "stock.lines": str(len(articles["lines"]))}, did="reserved")
+    count = len(articles["lines"])
+    return Done(
+        keys={**_keys(articles), "stock.lines": str(count)}, did="reserved",
+        state={"order_no": articles["order_no"], "reserved_lines": count, "status": "reserved"},
+    )  # fmt: skip
 
 
 def release_articles(body: bytes, is_on: IsOn) -> Done:
     """stock: let the articles of an order go."""
-    return Done(keys=_keys(json.loads(body)), did="released")
+    release = json.loads(body)
+    return Done(
+        keys=_keys(release), did="released",
+        state={"order_no": release["order_no"], "reserved_lines": 0, "status": "released"},
+    )  # fmt: skip
 
 
 def book_order(body: bytes, is_on: IsOn, *, waits_s: float = ERP_WAITS_S) -> Done:

@@ -104,6 +104,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="none: as each flow says",
         meaning="Who sends more messages again than this, at once or within an hour, needs a second person, whatever the flows say. 0: every plan.",
     ),
+    Setting(
+        name="WAYBILL_COMPENSATION_SENDERS",
+        default="1",
+        meaning="Workers that compensations may occupy at once, over all connections; the others are left to replays. Each connection has a bound of its own.",
+    ),
     Setting(name="WAYBILL_LOG_LEVEL", default="INFO", meaning="Level of the JSON log lines."),
     Setting(
         name="DATABASE_URL",
@@ -184,6 +189,7 @@ class Config:
     disk_paths: tuple[Path, ...]
     disk_reserve_percent: int
     overdue_minutes: int
+    compensation_senders: int
     approve_above: int | None
     log_level: str
     database_url: str | None
@@ -362,6 +368,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         disk_paths=tuple(Path(p.strip()) for p in (text["WAYBILL_DISK_PATHS"] or "").split(os.pathsep) if p.strip()),
         disk_reserve_percent=_number(environ, "WAYBILL_DISK_RESERVE_PERCENT", 10, 0, 90),
         overdue_minutes=_number(environ, "WAYBILL_OVERDUE_MINUTES", 12, 1, 10_080),
+        compensation_senders=_number(environ, "WAYBILL_COMPENSATION_SENDERS", 1, 1, 256),
         approve_above=_number(environ, "WAYBILL_APPROVE_ABOVE", 0, 0, 1_000_000)
         if text["WAYBILL_APPROVE_ABOVE"]
         else None,

@@ -13,6 +13,7 @@ from console.identity.actor import Actor
 from messages.compensation.access import can_compensate
 from messages.compensation.acting import is_author, offered_to, step_actions
 from messages.compensation.actions import ShownAction
+from messages.compensation.before_after import BeforeAfter
 from messages.compensation.present import begins_in_s, failed_at, heading_of, sentence_of
 from messages.compensation.proposal import ProposedRow
 from messages.compensation.queries import Line, steps_of
@@ -171,6 +172,37 @@ class ActionOut(serializers.Serializer[Any]):
     refusal = serializers.CharField(help_text="Why nothing of it can be shown; else empty.")
 
 
+class SideOut(serializers.Serializer[Any]):
+    """What one payload, or one answer, said; what masking rules hide is masked."""
+
+    said_by = serializers.CharField(source="label", help_text="Whose event it is; of an answer, to which attempt.")
+    at = serializers.DateTimeField()
+    event_id = serializers.UUIDField(allow_null=True)
+    status = serializers.IntegerField(allow_null=True, help_text="Of an HTTP receiver's answer.")
+    words = serializers.CharField(help_text="The receiver's or broker's word, for people.")
+    content_type = serializers.CharField()
+    body = serializers.CharField(source="text", help_text="At most its first 256 KiB; `cut` when there is more.")
+    cut = serializers.BooleanField()
+    masked = serializers.BooleanField()
+    refusal = serializers.CharField(help_text="Why nothing of it can be shown; else empty.")
+
+
+class ChangedValueOut(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    before = serializers.CharField(source="left")
+    after = serializers.CharField(source="right")
+
+
+class BeforeAfterOut(serializers.Serializer[Any]):
+    """The state before and after a step was undone, where the payloads tell; null: nothing was told, or not yet."""
+
+    before = SideOut(allow_null=True, help_text="What the event that proves the step said.")
+    sent = ActionOut(allow_null=True, help_text="What undoes it sends.")
+    answered = SideOut(allow_null=True, help_text="What was answered to that last.")
+    after = SideOut(allow_null=True, help_text="What the event that proves its undoing said.")
+    changes = ChangedValueOut(many=True, help_text="Values that are others after.")
+
+
 class WouldUndoOut(serializers.Serializer[Any]):
     """One part of a dry run. state: would_undo, cannot_be_sent (`problem` says why), irreversible, or undone_already (`by`, or an event)."""
 
@@ -280,6 +312,13 @@ def tell_steps(run: Compensation, steps: Sequence[CompensationStep], *, by: Acto
     for step in steps:
         step.compensation = run
     return CompensationStepOut(steps, many=True, context={"may_act": can_compensate(by, run.flow)}).data
+
+
+def tell_before_after(told: BeforeAfter | None, sends: ShownAction | None) -> dict[str, Any]:
+    """Return what BeforeAfterOut describes of a step."""
+    told = told or BeforeAfter()
+    parts = {name: getattr(told, name) for name in ("before", "answered", "after", "changes")}
+    return dict(BeforeAfterOut(parts | {"sent": sends}).data)
 
 
 def tell_action(shown: ShownAction) -> dict[str, Any]:

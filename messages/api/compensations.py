@@ -17,6 +17,7 @@ from messages.access import get_visible_dead_letter, get_visible_message
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View, validated
 from messages.api.compensation_serializers import (
     ActionOut,
+    BeforeAfterOut,
     CompensationOut,
     CompensationStartIn,
     CompensationStepOut,
@@ -28,6 +29,7 @@ from messages.api.compensation_serializers import (
     TaskOut,
     tell,
     tell_action,
+    tell_before_after,
     tell_steps,
 )
 from messages.api.once import IDEMPOTENCY_KEY, answer_once
@@ -41,6 +43,7 @@ from messages.compensation.access import (
 )
 from messages.compensation.acting import answer
 from messages.compensation.actions import shown_actions
+from messages.compensation.before_after import TOLD_BYTES, before_and_after
 from messages.compensation.books import newest_book, read_book
 from messages.compensation.journey import Target
 from messages.compensation.proposal import proposal_of
@@ -329,3 +332,16 @@ class StepAction(OnCompensation):
         if shown is None:
             raise NotFound("this step sends nothing")
         return Response(tell_action(shown))
+
+
+class StepBeforeAfter(OnCompensation):
+    @extend_schema(operation_id="read_compensation_step_before_after", responses={200: BeforeAfterOut, **PROBLEMS})
+    def get(self, request: Request, reference: str, ordinal: int) -> Response:
+        """What the payloads tell of the state before the step was undone, and after: with the right to read them, and audited."""
+        run = self.run(reference)
+        step = get_visible_step(self.actor, run, ordinal)
+        if not can_read_actions(self.actor, run.flow):
+            raise Forbidden(f"only those who may read payloads of {run.flow.name} may read what its steps say")
+        step.compensation = run
+        told = before_and_after(self.actor, [step], shown_bytes=TOLD_BYTES).get(step.pk)
+        return Response(tell_before_after(told, shown_actions(self.actor, run, [step]).get(step.ordinal)))

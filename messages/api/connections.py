@@ -21,6 +21,7 @@ from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered
 from messages.api.views import listing, reading
 from messages.catalog.connecting import LONGEST_QUEUE, MOST_QUEUES, Wanted, files_of, why_not
 from messages.catalog.connections import (
+    MOST_UNDOING,
     approve_connection,
     check_address,
     check_connection,
@@ -28,6 +29,7 @@ from messages.catalog.connections import (
     create_connection,
     discover_queues,
     rotate_secret,
+    set_undo_at_once,
     withdraw_connection,
 )
 from messages.catalog.queues import queues_of
@@ -118,6 +120,12 @@ class SecretIn(serializers.Serializer[Any]):
     management = serializers.CharField(
         max_length=500, allow_blank=True, required=False, help_text="As above; left out, it stays."
     )
+
+
+class UndoingIn(serializers.Serializer[Any]):
+    """How many workers may send compensations over it at once."""
+
+    at_once = serializers.IntegerField(min_value=1, max_value=MOST_UNDOING)
 
 
 class TestIn(serializers.Serializer[Any]):
@@ -237,4 +245,15 @@ class ConnectionSecret(View):
         asked = validated(SecretIn, request.data)
         options = {"management": asked.pop("management")} if "management" in asked else None
         rotate_secret(found, **asked, options=options, by=self.actor)
+        return Response(out.ConnectionOut(found).data)
+
+
+class ConnectionUndoing(View):
+    @extend_schema(
+        operation_id="bound_undoing_over_connection", request=UndoingIn, responses={200: out.ConnectionOut, **PROBLEMS}
+    )
+    def put(self, request: Request, pk: str) -> Response:
+        """Say how many workers may send compensations over it at once."""
+        found = get_visible_connection(self.actor, number_or_404(pk))
+        set_undo_at_once(found, at_once=validated(UndoingIn, request.data)["at_once"], by=self.actor)
         return Response(out.ConnectionOut(found).data)

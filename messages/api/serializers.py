@@ -287,6 +287,7 @@ class ConnectionOut(serializers.ModelSerializer[Connection]):
             "approved_at",
             "approved_by",
             "not_before",
+            "undo_at_once",
             "checked_at",
             "check_result",
         )

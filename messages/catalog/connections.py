@@ -21,6 +21,8 @@ from messages.connectors.wire import is_forbidden
 from messages.models import Connection
 from messages.payloads.master import open_text, seal_text
 
+MOST_UNDOING = 32
+
 
 class ConnectionInvalid(Invalid):
     """The address or kind of a connection cannot be used."""
@@ -221,6 +223,18 @@ def withdraw_connection(connection: Connection, *, by: Actor, reason: str = "") 
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk).update(approved_at=None, approved_by="")
         record_audit(by, "connection.withdrawn", connection, environment=connection.environment, reason=reason)
+    connection.refresh_from_db()
+
+
+def set_undo_at_once(connection: Connection, *, at_once: int, by: Actor) -> None:
+    """Say how many workers may send compensations over it at once. Raises ConnectionInvalid."""
+    check_can_administer(by, connection.environment)
+    if not 1 <= at_once <= MOST_UNDOING:
+        raise ConnectionInvalid(f"1 to {MOST_UNDOING} workers may send compensations over it at once")
+    with transaction.atomic():
+        Connection.objects.filter(pk=connection.pk).update(undo_at_once=at_once, updated_at=datetime.now(UTC))
+        details = {"at_once": at_once, "was": connection.undo_at_once}
+        record_audit(by, "connection.bounded", connection, environment=connection.environment, details=details)
     connection.refresh_from_db()
 
 

@@ -26,6 +26,7 @@ from messages.catalog.connections import (
     discover_queues,
     options_of,
     rotate_secret,
+    set_undo_at_once,
     withdraw_connection,
 )
 from messages.catalog.forms import ConnectionForm, FlowForm
@@ -192,13 +193,14 @@ DONE = {
     "approve": "Replays may use it now.",
     "withdraw": "Replays no longer use it.",
     "secret": "The credentials are replaced.",
+    "undoing": "The bound holds from the next step on.",
 }
 
 
 @require_POST
 @page
 def connection_action(request: PageRequest, pk: int, action: str) -> HttpResponse:
-    """Test, approve, withdraw, or replace the credentials."""
+    """Test, approve, withdraw, replace the credentials, or bound how many send compensations."""
     found, by = get_visible_connection(request.actor, pk), request.actor
     if action == "discover":
         return _discover(request, found)
@@ -217,6 +219,8 @@ def connection_action(request: PageRequest, pk: int, action: str) -> HttpRespons
                 approve_connection(found, by=by)
             case "withdraw":
                 withdraw_connection(found, by=by, reason=request.POST.get("reason", "").replace("\x00", "")[:500])
+            case "undoing":
+                set_undo_at_once(found, at_once=_whole_number(request.POST.get("at_once", "")), by=by)
             case "secret":
                 username, secret = request.POST.get("username", ""), request.POST.get("secret", "")
                 options = {
@@ -236,6 +240,11 @@ def connection_action(request: PageRequest, pk: int, action: str) -> HttpRespons
         )
     flash.success(request, f"{found.name}: {DONE[action]}")
     return seen(reverse("connection", args=[pk]))
+
+
+def _whole_number(text: str) -> int:
+    """Return what was typed, 0 for what is no number."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
 
 
 def _discover(request: PageRequest, found: Connection) -> HttpResponse:

@@ -21,7 +21,9 @@ def number_of(text: str) -> int | None:
 
 
 def visible_compensations(actor: Actor) -> QuerySet[Compensation]:
-    rows = Compensation.objects.select_related("environment", "flow__team", "flow__environment", "book", "dead_letter")
+    rows = Compensation.objects.select_related(
+        "environment", "flow__team", "flow__environment", "book", "dead_letter__system"
+    )
     return of_visible_flows(rows, actor)
 
 

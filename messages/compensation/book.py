@@ -52,7 +52,8 @@ class Input(
 ):
     """One value, from exactly one place: `json` or `xml`, a path into a body; `key`, a business key; `attribute`, of an event.
 
-    of  whose body or attribute: "" this step's event, the name of another step, or `message`, the message that failed.
+    of  whose body or attribute: "" this step's event, the name of another step, or `message`, the message that failed. A body is that of
+        the event, or, when it brought none, the first that its message was seen with.
     default  what it is when nothing is there; without one the step cannot be undone by itself.
     """
 

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from console.core.errors import ConsoleError
 from console.identity.actor import SYSTEM
-from messages.compensation.book import Undo
+from messages.compensation.book import Book, Undo
 from messages.compensation.books import read_book
 from messages.compensation.due import Waits, next_look
 from messages.compensation.looking import look_at, unanswered
+from messages.compensation.proposing import undone_otherwise
 from messages.compensation.seats import Seats, seated
 from messages.compensation.sending import send_step
 from messages.compensation.services import (
@@ -49,6 +50,8 @@ SWEEP_S = (
 )
 AT_ONCE = 200  # compensations of one sweep
 HOLD_THEIRS = ("paused", "aborted")  # states of a plan in which its compensations take no new step
+SILENT = timedelta(minutes=10)  # of an agent that a step waits for: then a person is told
+OF_EVENT = 7_219_071  # advisory: one claim at a time of what an event proves
 AGAIN_S = 60  # after one could not be advanced: those behind it must not wait for it
 
 
@@ -99,23 +102,23 @@ def _put_off(pk: int, error: Exception) -> None:
 
 
 @transaction.atomic
-def advance(pk: int, seats: Seats | None = None) -> Claimed | None:
+def advance(pk: int, seats: Seats | None = None, *, over: int | None = None) -> Claimed | None:
     """Prove, hand over tasks, stick or end it as its steps say; return the step that is to be sent now, claimed.
 
-    seats  of this worker; None: it needs none.
+    seats  of this worker; None: it needs none.   over  the connection for whose agent it is claimed, and no other step; None: for a worker.
     What is paused, stuck or ended is looked at too: what was lost, proofs, what completed late.
     """
     run = _held_by_us(pk)
     if run is None or run.begins_at is None or run.state in ("proposed", "approved"):
         return None
     waits = Waits()
-    claimed = _advanced(run, seats, waits) if run.begins_at <= datetime.now(UTC) else None
+    claimed = _advanced(run, seats, waits, over) if run.begins_at <= datetime.now(UTC) else None
     due_at = next_look(run, waits, datetime.now(UTC))
     Compensation.objects.filter(pk=pk).update(due_at=due_at)
     return claimed
 
 
-def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed | None:
+def _advanced(run: Compensation, seats: Seats | None, waits: Waits, over: int | None) -> Claimed | None:
     try:
         book = read_book(run.book)
     except ConsoleError as error:
@@ -130,11 +133,11 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
     ):
         stop(run, by=SYSTEM, reason=f"{run.plan.reference} was stopped before any step of it had begun")
         return None
-    steps = list(run.steps.select_related("connection").order_by("ordinal"))  # type: ignore[attr-defined]
+    steps = list(run.steps.select_related("connection__agent").order_by("ordinal"))  # type: ignore[attr-defined]
     undos = {step.name: step.undo for step in book.steps if step.undo}
     _take_over_lost(run, steps, undos)
     seen = look_at(run, steps, book)
-    if run.state == "stuck" and (why := _why_unstuck(run, steps, undos)):
+    if run.state == "stuck" and (why := _why_unstuck(run, steps, undos, book)):
         move(run, "resume", by=SYSTEM, why=why)
     if run.state == "stopped":
         release_letter(run)  # which waited for what a worker had
@@ -143,8 +146,11 @@ def _advanced(run: Compensation, seats: Seats | None, waits: Waits) -> Claimed |
     turn = _turn_of(run, steps, undos)
     if turn.kind == "end" and not seen.whole:  # nothing may complete between the last look and the end
         seen = look_at(run, steps, book, whole=True)
+    if turn.kind == "go" and (why := _why_not_now(run, steps[turn.at], book)):
+        move(run, "stick", by=SYSTEM, why=why)
+        return None
     if turn.kind == "go":
-        return _claimed(run, steps[turn.at], undos[steps[turn.at].name], seats, waits)
+        return _claimed(run, steps[turn.at], undos[steps[turn.at].name], seats, waits, over)
     if turn.kind == "wait":
         waits.for_proof = any(step.state == "sent" for step in steps)
     if turn.kind == "stick":
@@ -182,12 +188,36 @@ def _turn_of(run: Compensation, steps: Sequence[CompensationStep], undos: dict[s
     return whose_turn(standing, go_on=run.on_failure == Compensation.OnFailure.CONTINUE)
 
 
-def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo]) -> str:
+def _why_not_now(run: Compensation, step: CompensationStep, book: Book) -> str:
+    """Return why a person has to look before this step is sent, in words: another compensation may have undone what it would, or its agent
+    is silent. Of two at once one waits for the other.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [step.event_id.hex, OF_EVENT])
+    if is_taken(step):
+        return f"“{undo_words(step)}”: {who_has(step)} may have undone it, or has: look there"
+    if other := undone_otherwise([step.event_id], book, but=run.pk).get(step.event_id):
+        return other
+    return _why_silent(step)
+
+
+def _why_silent(step: CompensationStep) -> str:
+    line, since = step.connection, datetime.now(UTC) - SILENT
+    if line is None or line.agent is None or step.state != "waiting":
+        return ""
+    if line.approved_at is None:
+        return f"“{undo_words(step)}”: the connection {line.name} is not approved any more"
+    if line.agent_asked_at is not None and line.agent_asked_at > since:
+        return ""
+    return f"“{undo_words(step)}”: the agent {line.agent}, which sends over {line.name}, has not asked for {SILENT.seconds // 60} minutes"
+
+
+def _why_unstuck(run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo], book: Book) -> str:
     """Return what lets it go on by itself, in words: a proof that came late, a worker that came back; "" when a person still has to decide."""
     turn = _turn_of(run, steps, undos)
     if turn.kind == "stick" or (turn.kind == "end" and unanswered(run)):
         return ""
-    if turn.kind == "go" and is_taken(steps[turn.at]):
+    if turn.kind == "go" and _why_not_now(run, steps[turn.at], book):
         return ""
     settled = [step for step in steps if step.state in ("done", "sent")]
     return f"“{undo_words(settled[-1])}”: {settled[-1].detail}"[:1000] if settled else "no step needs a person any more"
@@ -202,7 +232,7 @@ def _is_overdue(step: CompensationStep, undos: dict[str, Undo]) -> bool:
 
 
 def _claimed(
-    run: Compensation, step: CompensationStep, undo: Undo, seats: Seats | None, waits: Waits
+    run: Compensation, step: CompensationStep, undo: Undo, seats: Seats | None, waits: Waits, over: int | None
 ) -> Claimed | None:
     """Claim the step whose turn it is; None when it is not to be sent just now, and then in `waits` until when."""
     now = datetime.now(UTC)
@@ -218,7 +248,11 @@ def _claimed(
     waits.until = _held_until(step, now)
     if waits.until is not None:
         return None
-    if _is_held(run) or (seats and step.connection_id and not seats.take(step.connection_id)):
+    if over != (step.connection_id if step.connection and step.connection.agent_id else None):
+        return None  # an agent asks for what is its own, and for nothing else
+    if _is_held(run) or (
+        seats and step.connection and not seats.take(step.connection.pk, step.connection.undo_at_once)
+    ):
         waits.for_others = True
         return None
     lease_until = now + timedelta(seconds=LEASE_S)
@@ -263,8 +297,9 @@ def _end(run: Compensation, steps: Sequence[CompensationStep], *, too_large: boo
         titles = ", ".join(plain_title(one["title"]) for one in late)
         move(run, "stick", by=SYSTEM, why=f"{titles}: that completed since the start. Say whether it is undone too")
         return
-    happening = end_of((step.state for step in steps), left=any(one["answer"] == "leave" for one in run.late))
-    why = "its journey has grown too large to look for what completed late" if too_large else ""
+    left = too_large or any(one["answer"] == "leave" for one in run.late)
+    happening = end_of((step.state for step in steps), left=left)
+    why = "its journey has grown too large to look for what completed late: look there yourself" if too_large else ""
     move(run, happening, by=SYSTEM, why=why, finished_at=datetime.now(UTC))
     if happening == "finish":
         close_target(run)

@@ -24,14 +24,14 @@ READ_S = 1.0
 class Part:
     """A step's event, or the message that failed, as inputs are read from it. body: None when none is stored; why in `no_body`.
 
-    flow_id  of the flow whose body, keys and attributes these are.
+    flows  ids of those whose body, keys and attributes these are.
     """
 
     body: bytes | None
     keys: Mapping[str, str]
     attributes: Mapping[str, Any]
     no_body: str = "its body is not stored"
-    flow_id: int | None = None
+    flows: tuple[int, ...] = ()
 
 
 class Missing(Exception):
@@ -60,7 +60,7 @@ def read_inputs(inputs: Mapping[str, Input], own: Part, parts: Mapping[str, Part
 def flows_of(inputs: Mapping[str, Input], own: Part, parts: Mapping[str, Part]) -> tuple[int, ...]:
     """Return the ids of the flows that these inputs are read from."""
     read = [parts.get(one.of) if one.of else own for one in inputs.values()]
-    return tuple(sorted({part.flow_id for part in read if part is not None and part.flow_id is not None}))
+    return tuple(sorted({flow for part in read if part is not None for flow in part.flows}))
 
 
 def _value(one: Input, own: Part, parts: Mapping[str, Part], tree_of: Callable[[bytes, bool], Any]) -> Any:

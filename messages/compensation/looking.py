@@ -53,7 +53,7 @@ def look_at(run: Compensation, steps: Sequence[CompensationStep], book: Book, *,
         Compensation.objects.filter(pk=run.pk).update(looked_at=now)
         run.looked_at, found.whole = now, True
         try:
-            journey = sorted(events_of(target_of(run)), key=lambda event: (event.at, event.id))
+            journey = sorted(events_of(target_of(run), book), key=lambda event: (event.at, event.id))
         except TooLarge:
             found.too_large = True
             log.warning("compensation_journey_too_large", compensation=run.pk)

@@ -44,18 +44,36 @@ class Completed:
 def is_match(match: Match, event: Happened) -> bool:
     """Whether the event did not fail and is all that the match says."""
     return (
-        event.outcome != ERROR
-        and (not match.operation or OPERATION_WORDS.get(event.operation) == match.operation)
-        and all(
-            not wanted or fnmatchcase(is_, wanted.replace("[", "[[]"))
-            for wanted, is_ in (
-                (match.system, event.system),
-                (match.destination, event.destination),
-                (match.name, event.name),
-            )
+        may_match(
+            match,
+            system=event.system,
+            operation=event.operation,
+            outcome=event.outcome,
+            destination=event.destination,
         )
+        and _is_like(event.name, match.name)
         and all(_is_value(event.attributes.get(name), wanted) for name, wanted in match.attributes.items())
     )
+
+
+def may_match(match: Match, *, system: str, operation: int, outcome: int, destination: str) -> bool:
+    """Whether an event of which no more is known may be all that the match says."""
+    return (
+        outcome != ERROR
+        and (not match.operation or OPERATION_WORDS.get(operation) == match.operation)
+        and _is_like(system, match.system)
+        and _is_like(destination, match.destination)
+    )
+
+
+def matches_of(book: Book) -> list[Match]:
+    """Return everything that the book asks of a journey: what happened, and what proves that it is undone."""
+    proofs = [step.undo.proof for step in book.steps if step.undo and step.undo.proof]
+    return [step.happened for step in book.steps] + proofs
+
+
+def _is_like(is_: str, wanted: str) -> bool:
+    return not wanted or fnmatchcase(is_, wanted.replace("[", "[[]"))
 
 
 def _is_value(value: Any, wanted: str) -> bool:

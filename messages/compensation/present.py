@@ -1,4 +1,7 @@
-"""A compensation in words: its heading, its sentence, its chips, and its table of what happened beside what undoes it. No I/O."""
+"""A compensation in words: its heading, its sentence, its chips, and its table of what happened beside what undoes it.
+
+Nothing is read here but what the rows that are handed in have already.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from django.urls import reverse
 
 from messages.compensation.acting import step_actions
 from messages.compensation.actions import ShownAction
-from messages.compensation.proposing import target_after
+from messages.compensation.before_after import BeforeAfter
+from messages.compensation.journey import Target
 from messages.compensation.states import ENDED, STEP_OVER, UNDONE
 from messages.compensation.steps import is_overdue, late_title, plain_title, undo_words
 from messages.models import Compensation, CompensationStep
@@ -112,7 +116,8 @@ class Row:
     """One line of the table: a step and what undoes it.
 
     undo        in words, its values only for those who may read them.   event_url, proof_url  of the events that prove it, and its undoing.
-    actions     verbs that this reader may use on it now.   compare_url  the body before beside the body after, where both are stored.
+    actions     verbs that this reader may use on it now.   told  the state before and after, where payloads tell.
+    compare_url the body before beside the body after, where both are stored.
     """
 
     step: CompensationStep
@@ -123,11 +128,12 @@ class Row:
     proof_url: str
     compare_url: str
     sends: ShownAction | None
+    told: BeforeAfter | None
     actions: Collection[str]
 
 
 def rows_of(
-    run: Compensation, steps: Sequence[CompensationStep], *, sends: Mapping[int, ShownAction], bodies: Collection[UUID],
+    run: Compensation, steps: Sequence[CompensationStep], *, sends: Mapping[int, ShownAction], told: Mapping[UUID, BeforeAfter],
     may_act: bool, now: datetime,
 ) -> list[Row]:  # fmt: skip
     """Return the table in the order in which the steps happened."""
@@ -139,8 +145,9 @@ def rows_of(
             detail=_detail(step),
             event_url=event_url(run, step.event_id),
             proof_url=_proof_url(run, step),
-            compare_url=_compare_url(step, bodies),
+            compare_url=compare_url(told.get(step.pk)),
             sends=sends.get(step.ordinal),
+            told=told.get(step.pk),
             actions=step_actions(run, step) if may_act else (),
         )
         for step in sorted(steps, key=lambda step: (step.event_at, step.event_id, -step.ordinal))
@@ -178,10 +185,11 @@ def _proof_url(run: Compensation, step: CompensationStep) -> str:
     return event_url(run, step.proof_event_id)
 
 
-def _compare_url(step: CompensationStep, bodies: Collection[UUID]) -> str:
-    if step.proof_event_id is None or step.event_id not in bodies or step.proof_event_id not in bodies:
+def compare_url(told: BeforeAfter | None) -> str:
+    """Return where the body before is compared with the body after, "" without either."""
+    if told is None or not told.both_bodies or told.before is None or told.after is None:
         return ""
-    return f"{reverse('compare')}?left={step.event_id}&right={step.proof_event_id}"
+    return f"{reverse('compare')}?left={told.before.event_id}&right={told.after.event_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,9 +251,8 @@ def _moment(text: str) -> datetime | None:
     return at if at.tzinfo else None
 
 
-def again_url(run: Compensation) -> str:
-    """Return where another compensation of the same message is proposed, for what completed after this one had ended."""
-    target = target_after(run)
+def again_url(target: Target) -> str:
+    """Return where another compensation of this is proposed, for what completed after one had ended."""
     owner = f"letter={target.letter.pk}" if target.letter else f"message={target.message.id}" if target.message else ""
     return f"{reverse('compensation-new')}?{owner}"
 

@@ -20,6 +20,7 @@ from messages.compensation.access import check_can_compensate
 from messages.compensation.book import KEY, Book, Undo
 from messages.compensation.books import newest_book, read_book
 from messages.compensation.checksum import SETTLED_BEFORE, checksum_of
+from messages.compensation.failing import check_failed
 from messages.compensation.fill import Action, CannotFill, filled
 from messages.compensation.inputs import flows_of, read_inputs
 from messages.compensation.journey import Target, TooLarge, events_of, parts_of
@@ -39,7 +40,7 @@ from messages.models import (
     Message,
 )
 
-MOST_COMPLETED = 200  # as many as a journey has events that is looked through
+MOST_COMPLETED = 200  # each is a step of its own, with what it sends
 
 
 class NoBook(Conflict):
@@ -85,9 +86,10 @@ def key_of(environment_id: int, event: Happened, step: str) -> UUID:
 
 def preview(environment: Environment, book: Book, target: Target, *, of: int | None = None) -> list[Proposed]:
     """Return what the book would undo for this message, in that order. Raises TooLarge. of: the compensation whose own steps do not count."""
-    completed = in_order_of_undoing(_not_too_many(completed_in(book, events_of(target))))
+    completed = in_order_of_undoing(_not_too_many(completed_in(book, events_of(target, book))))
     own, named = parts_of(environment.pk, completed, target)
     earlier = earlier_of([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
+    otherwise = undone_otherwise([one.proof.id for one in completed], book, but=of)
     names = {one.step.undo.connection for one in completed if one.step.undo}
     connections = {one.name: one for one in Connection.objects.filter(environment=environment, name__in=names)}
     found = []
@@ -103,6 +105,8 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
         connection = connections.get(undo.connection)
         if state in TOOK_EFFECT:
             problem = f"{by} may have undone it: settle that step first"
+        elif one.proof.id in otherwise:
+            problem = otherwise[one.proof.id]
         elif undo.connection:
             problem = why_not_over(connection, undo, environment) or problem
         found.append(
@@ -147,8 +151,6 @@ def why_not_over(connection: Connection | None, undo: Undo, environment: Environ
         return f"there is no connection {undo.connection} in {environment.slug}"
     if connection.approved_at is None:
         return f"the connection {connection.name} is not approved"
-    if connection.agent_id is not None:
-        return f"the connection {connection.name} lives with an agent, which sends replays only"
     if undo.http and connection.kind != "http":
         return f"the connection {connection.name} is no HTTP endpoint: say “message” in the book"
     if undo.message and connection.kind == "http":
@@ -175,13 +177,28 @@ def earlier_of(keys: Sequence[UUID], *, but: int | None) -> dict[UUID, tuple[str
     }
 
 
+def undone_otherwise(events: Sequence[UUID], book: Book, *, but: int | None) -> dict[UUID, str]:
+    """Return {event: in words, which other compensation undid it, or may have, as a step that this book does not have}.
+
+    The key of a step is made of its event and its name: in the book of another flow, or before it was named anew, it had another key.
+    """
+    rows = CompensationStep.objects.filter(any_of(CompensationStep, "event_id", events), state__in=sorted(TOOK_EFFECT))
+    rows = rows.exclude(name__in=[step.name for step in book.steps])
+    rows = rows.exclude(compensation_id=but) if but else rows
+    return {
+        event: f"C-{run} undid the same event, or may have, as its step “{name}”, which this book does not have: look there first"
+        for event, run, name in rows.values_list("event_id", "compensation_id", "name")
+    }
+
+
 @transaction.atomic
 def propose(
     target: Target, *, by: Actor, reason: str, ticket: str = "", on_failure: str = "stop", uid: UUID | None = None,
     plan_id: int | None = None,
 ) -> Compensation:  # fmt: skip
-    """Freeze what would be undone for this message. Raises Forbidden, ReasonMissing, Invalid, NotOpen, NoBook, NothingToUndo, TooLarge, AlreadyOpen.
+    """Freeze what would be undone for this message.
 
+    Raises Forbidden, ReasonMissing, Invalid, NotOpen, DidNotFail, NoBook, NothingToUndo, TooLarge, AlreadyOpen.
     uid, plan_id  of the plan's item that it is.
     """
     flow = flow_of(target)
@@ -216,7 +233,10 @@ def propose(
 
 
 def check_waits(target: Target) -> None:
-    """Raise NotOpen when the dead letter was replayed, discarded, or processed since: what was compensated may be again, of what came late."""
+    """Raise NotOpen when the dead letter was replayed or discarded since, DidNotFail when the message was processed: what was compensated
+    may be again, of what came late.
+    """
+    check_failed(target)
     letter = target.letter
     if letter is None or letter.state in (DeadLetter.State.OPEN, DeadLetter.State.COMPENSATING):
         return

@@ -19,7 +19,7 @@ from console.identity.models import Environment
 from messages.compensation.access import number_of, visible_compensations
 from messages.compensation.states import BEGUN, ENDED, NEEDS_A_PERSON, STATES
 from messages.compensation.steps import next_step, owner_of
-from messages.models import Compensation, CompensationStep, Event
+from messages.models import Compensation, CompensationStep
 
 SHOWN = ("needs", "open", "all")
 MOST_COUNTED = 1_000
@@ -83,7 +83,7 @@ def find_compensations(
 def lines_of(runs: Sequence[Compensation], *, now: datetime) -> list[Line]:
     """Return these as a list shows them; one query for all their steps."""
     steps: dict[int, list[CompensationStep]] = defaultdict(list)
-    rows = CompensationStep.objects.filter(compensation__in=[run.pk for run in runs]).defer("action")
+    rows = CompensationStep.objects.filter(compensation__in=[run.pk for run in runs]).defer("action", "answer")
     for step in rows.order_by("compensation_id", "ordinal"):
         steps[step.compensation_id].append(step)
     return [_line(run, steps[run.pk], now) for run in runs]
@@ -165,7 +165,7 @@ def find_tasks(
     seen = visible_compensations(actor).filter(environment__in=environments, state__in=sorted(BEGUN))
     seen = seen.filter(flow__name=flow) if flow else seen
     rows = CompensationStep.objects.filter(state="task", compensation__in=seen.order_by().values("pk"))
-    rows = rows.select_related("compensation__flow__team", "compensation__environment").defer("action")
+    rows = rows.select_related("compensation__flow__team", "compensation__environment").defer("action", "answer")
     rows = rows.annotate(due=Coalesce("due_at", NEVER))
     rows = rows.filter(assignee__iexact=actor.name) if mine else rows
     if cursor:
@@ -199,17 +199,9 @@ def steps_of(run: Compensation) -> list[CompensationStep]:
 
 
 def steps_of_many(runs: Iterable[Compensation]) -> list[CompensationStep]:
-    """Return the steps of these, without what they send."""
-    rows = CompensationStep.objects.filter(compensation__in=[run.pk for run in runs]).defer("action")
-    return list(rows.select_related("compensation").order_by("-compensation_id", "ordinal"))
-
-
-def events_with_bodies(environment_id: int, events: Collection[UUID]) -> set[UUID]:
-    """Return those of these events that brought a body which is stored."""
-    if not events:
-        return set()
-    rows = Event.objects.filter(environment_id=environment_id, id__in=list(events), payload_on__isnull=False)
-    return set(rows.order_by().values_list("id", flat=True))
+    """Return the steps of these, without what they send and were answered."""
+    rows = CompensationStep.objects.filter(compensation__in=[run.pk for run in runs]).defer("action", "answer")
+    return list(rows.order_by("-compensation_id", "ordinal"))
 
 
 # for alerts and metrics ----------------------------------------------------------------------------------------------

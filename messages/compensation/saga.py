@@ -12,8 +12,11 @@ from django.utils import timezone
 
 from console.identity.actor import Actor
 from messages.compensation.access import can_compensate
+from messages.compensation.before_after import BeforeAfter, before_and_after
 from messages.compensation.books import newest_book
-from messages.compensation.present import event_url, step_chip
+from messages.compensation.failing import why_not_failed
+from messages.compensation.journey import Target
+from messages.compensation.present import compare_url, event_url, step_chip
 from messages.compensation.proposal import letter_address, message_address
 from messages.compensation.queries import compensations_of, steps_of_many
 from messages.compensation.states import ENDED, UNDONE
@@ -26,7 +29,7 @@ UNDER_WAY = frozenset({"sending", "sent", "task"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaRow:
-    """A step of the journey, and what undoes it: in which compensation, and how that stands."""
+    """A step of the journey, and what undoes it: in which compensation, how that stands, and the state before and after."""
 
     step: CompensationStep
     run: Compensation
@@ -34,6 +37,8 @@ class SagaRow:
     undo: str
     chip: tuple[str, str]
     event_url: str
+    told: BeforeAfter | None
+    compare_url: str
 
 
 def saga_context(actor: Actor, environment_id: int, journey: Journey, stations: Sequence[Station]) -> dict[str, Any]:
@@ -43,18 +48,22 @@ def saga_context(actor: Actor, environment_id: int, journey: Journey, stations: 
     if not runs:
         return {}
     steps = steps_of_many(runs)
+    shown, by_pk = steps[::-1], {run.pk: run for run in runs}
+    for step in shown:
+        step.compensation = by_pk[step.compensation_id]
+    told = before_and_after(actor, shown)
     return {
         "runs": runs,
-        "saga": [_row(step, {run.pk: run for run in runs}) for step in reversed(steps)],
+        "saga": [_row(step, told.get(step.pk)) for step in shown],
         "route": _with_marks(stations, steps),
     }
 
 
-def _row(step: CompensationStep, runs: dict[int, Compensation]) -> SagaRow:
-    run = runs[step.compensation_id]
+def _row(step: CompensationStep, told: BeforeAfter | None) -> SagaRow:
+    run = step.compensation
     return SagaRow(
         step=step, run=run, happened=plain_title(step.title), undo=undo_words(step),
-        chip=step_chip(step, now=timezone.now()), event_url=event_url(run, step.event_id),
+        chip=step_chip(step, now=timezone.now()), event_url=event_url(run, step.event_id), told=told, compare_url=compare_url(told),
     )  # fmt: skip
 
 
@@ -78,7 +87,7 @@ def back_words(steps: Sequence[CompensationStep]) -> str:
 def offered_for(actor: Actor, *, letter: DeadLetter | None = None, message: Message | None = None) -> dict[str, Any]:
     """Return what the page of a dead letter or a message says of compensating it: `compensation`, the newest one, and `compensate_url`.
 
-    The button is there when its flow has a book, none is open, and the reader may; of a letter only while it waits.
+    The button is there when its flow has a book, none is open, it failed, and the reader may; of a letter only while it waits.
     """
     owner = letter or message
     assert owner is not None
@@ -88,7 +97,8 @@ def offered_for(actor: Actor, *, letter: DeadLetter | None = None, message: Mess
     flow: Flow = owner.flow
     waits = letter.state == DeadLetter.State.OPEN if letter else True
     may = waits and can_compensate(actor, flow) and not any(run.state not in ENDED for run in runs)
-    url = _address(letter, message) if may and newest_book(flow) is not None else ""
+    may = may and newest_book(flow) is not None and not why_not_failed(Target(message=message, letter=letter))
+    url = _address(letter, message) if may else ""
     return {"compensation": newest, "compensation_words": _words(newest), "compensate_url": url}
 
 

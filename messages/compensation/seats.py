@@ -1,7 +1,8 @@
 """Seats: how many workers compensations may occupy at once, so that a slow receiver does not keep replays waiting.
 
-One worker sends over a connection at a time, and IN_ALL over all of them. A seat is an advisory lock of the worker's own session with
-PostgreSQL: it is free the moment that the worker dies, whichever way, and a worker that sleeps keeps it, as it keeps its process.
+So many send over a connection at a time as its row says, and so many over all of them as the setting says. A seat is an advisory lock of
+the worker's own session with PostgreSQL: it is free the moment that the worker dies, whichever way, and a worker that sleeps keeps it, as
+it keeps its process. Seats bound the load alone: what keeps a step from being sent twice is its claim.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import Error, connection
 
-IN_ALL = 1  # of the two workers that a console starts with
-OF_ALL, OF_CONNECTION = 7_219_061, 7_219_062  # classes of advisory locks
+MOST_OF_ONE = 32
+# Classes of advisory locks, with two numbers each: (OF_ALL, seat); (OF_CONNECTION + seat, connection).
+OF_ALL = 7_219_070
+OF_CONNECTION = 7_219_100  # and the 31 after it
+LAST_CLASS = OF_CONNECTION + MOST_OF_ONE - 1
 
 
 @dataclass(slots=True)
@@ -22,32 +27,38 @@ class Seats:
 
     held: list[tuple[int, int]] = field(default_factory=list)
 
-    def take(self, connection_id: int) -> bool:
-        """Take the seat of this connection, and one of all; False when others have them."""
-        wanted = (OF_CONNECTION, connection_id)
-        if wanted in self.held:
+    def take(self, connection_id: int, most: int = 1) -> bool:
+        """Take a seat of this connection, which has so many, and one of all; False when others have them."""
+        wanted = [(OF_CONNECTION + seat, connection_id % 2**31) for seat in range(min(most, MOST_OF_ONE))]
+        if any(seat in self.held for seat in wanted):
             return True
         self._leave_connections()
-        if not any(kind == OF_ALL for kind, _ in self.held) and not any(self._lock(OF_ALL, at) for at in range(IN_ALL)):
+        if not self._one_of(wanted):
             return False
-        return self._lock(*wanted)
+        if not self._one_of([(OF_ALL, seat) for seat in range(settings.COMPENSATION_SENDERS)]):
+            self._leave_connections()
+            return False
+        return True
 
-    def _lock(self, kind: int, number: int) -> bool:
+    def _one_of(self, seats: list[tuple[int, int]]) -> bool:
+        return any(seat in self.held for seat in seats) or any(self._lock(seat) for seat in seats)
+
+    def _lock(self, seat: tuple[int, int]) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [kind, number % 2**31])
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", seat)
             taken = bool(cursor.fetchone()[0])
         if taken:
-            self.held.append((kind, number))
+            self.held.append(seat)
         return taken
 
     def _leave_connections(self) -> None:
-        for seat in [one for one in self.held if one[0] == OF_CONNECTION]:
+        for seat in [one for one in self.held if one[0] != OF_ALL]:
             self._unlock(seat)
 
     def _unlock(self, seat: tuple[int, int]) -> None:
         self.held.remove(seat)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [seat[0], seat[1] % 2**31])
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", seat)
 
     def leave(self) -> None:
         """Give back whatever is held; a session that broke has given it back itself."""

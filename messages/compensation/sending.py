@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
@@ -31,11 +31,17 @@ SPARE_S = 30  # what must be left of a lease, besides the time-out of the call, 
 class Answer:
     """What became of a call. done: taken; refused: a lasting no; not_sent: surely without effect; unknown: it may have had its effect;
     withheld: it was not tried, because it may not be sent just now.
+
+    was_said  by the receiver or its broker.   status, content_type, body  of an HTTP receiver's answer, of its body the begin.
     """
 
     kind: str
     detail: str
     retry_after_s: int | None = None
+    was_said: bool = False
+    status: int | None = None
+    content_type: str = ""
+    body: bytes = field(default=b"", repr=False)
 
     def leads_to(self, undo: Undo, tries: int) -> str:
         """Return what happens to the step: its receiver's event is waited for where the book names one."""
@@ -65,33 +71,30 @@ class Answer:
 
 def answer_of(published: Published) -> Answer:
     """Return what the connector's word means where a thing may not be done twice: an answer of 500 and above is no word on the work."""
-    wait = published.retry_after_s
-    if published.result == "confirmed":
-        return Answer(kind="done", detail=published.detail)
-    if published.result == "refused" and (published.answered or 0) < 500:
-        return Answer(kind="refused", detail=published.detail)
-    if published.result == "unavailable" and (published.answered or 0) < 500:
-        return Answer(kind="not_sent", detail=published.detail, retry_after_s=wait)
-    return Answer(kind="unknown", detail=published.detail, retry_after_s=wait)
+    kinds = {"confirmed": "done"}
+    if (published.answered or 0) < 500:
+        kinds |= {"refused": "refused", "unavailable": "not_sent"}
+    said = published.answered is not None or published.result in ("confirmed", "refused")
+    return Answer(
+        kind=kinds.get(published.result, "unknown"), detail=published.detail, retry_after_s=published.retry_after_s,
+        was_said=said, status=published.answered, content_type=published.content_type, body=published.body,
+    )  # fmt: skip
 
 
 def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:
     """Make the call and return what became of it. Never raises for what a receiver does, or for what is stored."""
     if step.connection_id is None:
         return Answer(kind="refused", detail="its connection is not there any more")
-    try:
-        message = _outgoing(run, step, opened_action(step, run.environment_id))
-    except PayloadUnreadable as error:
-        return Answer(kind="refused", detail=str(error))
-    except (OperationalError, InterfaceError) as error:
-        return _not_asked(error)
-    except Exception as error:  # odd content must end in a state with words, not in a loop
-        log.exception("compensation_step_not_made", step=str(step.pk))
-        return Answer(kind="refused", detail=f"what it sends cannot be made: {type(error).__name__}")
+    message = _made(run, step)
+    if isinstance(message, Answer):
+        return message
     try:
         with line_to(step.connection_id) as line:
             if line is None:
-                return Answer(kind="refused", detail="its connection lives with an agent, which sends replays only")
+                return Answer(
+                    kind="withheld",
+                    detail="nothing was sent: its connection lives with an agent now, which asks for it",
+                )
             if line.connector is None:
                 return Answer(kind="refused", detail=line.refusal)
             if held := why_withheld(run, step, undo):
@@ -102,6 +105,35 @@ def send_step(run: Compensation, step: CompensationStep, undo: Undo) -> Answer:
             return _publish(line, message, undo)
     except (OperationalError, InterfaceError) as error:
         return _not_asked(error)
+
+
+def ready_to_go(run: Compensation, step: CompensationStep, undo: Undo, *, again: bool = False) -> Outgoing | Answer:
+    """Return what an agent is to send of a step that was claimed for it, put into the journey; or why nothing is.
+
+    again  it was handed over before, and the answer may have been lost: it is not recorded a second time.
+    """
+    message = _made(run, step)
+    if isinstance(message, Answer) or again:
+        return message
+    try:
+        if held := why_withheld(run, step, undo):
+            return Answer(kind="withheld", detail=held)
+        _record_send(run, step)
+    except (OperationalError, InterfaceError) as error:
+        return _not_asked(error)
+    return message
+
+
+def _made(run: Compensation, step: CompensationStep) -> Outgoing | Answer:
+    try:
+        return _outgoing(run, step, opened_action(step, run.environment_id))
+    except PayloadUnreadable as error:
+        return Answer(kind="refused", detail=str(error))
+    except (OperationalError, InterfaceError) as error:
+        return _not_asked(error)
+    except Exception as error:  # odd content must end in a state with words, not in a loop
+        log.exception("compensation_step_not_made", step=str(step.pk))
+        return Answer(kind="refused", detail=f"what it sends cannot be made: {type(error).__name__}")
 
 
 def _let_go_of_broken_line() -> None:

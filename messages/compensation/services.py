@@ -19,6 +19,7 @@ from messages import tasks
 from messages.compensation.access import check_can_compensate
 from messages.compensation.books import newest_book, read_book
 from messages.compensation.checksum import checksum_of
+from messages.compensation.failing import check_failed
 from messages.compensation.proposing import (
     NoBook,
     NothingToUndo,
@@ -109,12 +110,7 @@ def approve(run: Compensation, *, by: Actor, checksum: str, reason: str = "") ->
     return move(run, "approve", by=by, why=reason, same={"checksum": checksum}, **approval)
 
 
-NOT_APPROVED: dict[str, Any] = {
-    "approved_by": "",
-    "approved_by_user_id": None,
-    "approved_at": None,
-    "approved_checksum": "",
-}
+NOT_APPROVED: dict[str, Any] = {"approved_by": "", "approved_by_user_id": None, "approved_at": None, "approved_checksum": ""}  # fmt: skip
 
 
 def refuse(run: Compensation, *, by: Actor, reason: str) -> Compensation:
@@ -126,7 +122,7 @@ def refuse(run: Compensation, *, by: Actor, reason: str) -> Compensation:
 def start(run: Compensation, *, by: Actor, undo_s: int = 0) -> Compensation:
     """Begin in undo_s seconds, which can be taken back. What had happened is looked at once more.
 
-    Raises Forbidden, CompensationState, CompensationApproval, CompensationChanged, StepProblem, NotOpen.
+    Raises Forbidden, CompensationState, CompensationApproval, CompensationChanged, StepProblem, NotOpen, DidNotFail.
     """
     check_can_compensate(by, run.flow)
     now = locked_run(run)
@@ -138,6 +134,7 @@ def start(run: Compensation, *, by: Actor, undo_s: int = 0) -> Compensation:
     needed = why_approval(now) or now.approval_why
     if needed and (now.approved_at is None or now.approved_checksum != now.checksum):
         raise CompensationApproval(f"{needed}: ask another operator to approve it first")
+    check_failed(target_of(now))
     _take_letter(now)
     moment = datetime.now(UTC)
     begins_at = moment + timedelta(seconds=undo_s)

@@ -9,9 +9,13 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from messages.compensation.book import Undo
+from messages.compensation.sealed import Answered, sealed_answer
 from messages.compensation.sending import Answer
 from messages.compensation.services import CompensationState, move_step
 from messages.compensation.states import STEP_TRANSITIONS, next_state
+from messages.ingest.catalog import rules_of
+from messages.masking.bodies import mask_body
+from messages.masking.rules import Budget, Work
 from messages.models import CompensationStep
 from messages.replay.holds import hold_connection, hold_undoing
 
@@ -39,7 +43,7 @@ def settle(step: CompensationStep, undo: Undo, answer: Answer) -> None:
 
 def _mark(step: CompensationStep, undo: Undo, answer: Answer) -> None:
     happening = answer.leads_to(undo, step.tries)
-    values = _values(step, answer, happening)
+    values = _values(step, answer, happening) | _said(step, answer)
     try:
         move_step(step, happening, under=step.attempt, **values)
     except CompensationState:
@@ -61,6 +65,35 @@ def _values(step: CompensationStep, answer: Answer, happening: str) -> dict[str,
     if happening == "done":
         values["finished_at"] = now
     return values
+
+
+def _said(step: CompensationStep, answer: Answer) -> dict[str, object]:
+    """Return what was answered as it is kept, masked as a payload would be; nothing of it when that cannot be done."""
+    if not answer.was_said or not step.action or (step.kind == "http" and answer.status is None):
+        return {}
+    environment_id = step.compensation.environment_id
+    try:
+        body = masked_answer(environment_id, answer.body, answer.content_type)
+        words = answer.detail.replace("\x00", "")[:1000]
+        answered = Answered(
+            at=datetime.now(UTC), attempt=step.attempt, words=words, status=answer.status, content_type=answer.content_type, body=body,
+        )  # fmt: skip
+        return {"answer": sealed_answer(step, answered, environment_id)}
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # its mark counts more than its words
+        log.exception("compensation_answer_not_kept", step=str(step.pk))
+        return {}
+
+
+def masked_answer(environment_id: int, body: bytes, content_type: str) -> bytes:
+    """Return an answer's body without what any masking rule of the environment hides; b"" when a rule cannot be applied to it."""
+    rules = rules_of(environment_id).masking.of_unknown_flow()
+    if rules is None or not body:
+        return body
+    work = Work(rules, Budget())
+    masked = mask_body(work, body, content_type).body
+    return b"" if work.dropped else masked
 
 
 def _is_first_to_leave(step: CompensationStep) -> bool:

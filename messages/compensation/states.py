@@ -109,7 +109,7 @@ def end_of(steps: Iterable[str], *, left: bool = False) -> str:
     """Return what happens to a compensation whose steps are all over: finish, or finish_partly. Partial is never shown as done.
 
     steps  their states. Of no step at all nothing had to be undone: finish.
-    left   a step that completed late was left as it is.
+    left   a step that completed late was left as it is, or nobody can see whether there is one.
     """
     return "finish" if not left and all(state in UNDONE for state in steps) else "finish_partly"
 

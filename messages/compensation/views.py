@@ -21,6 +21,7 @@ from messages.catalog.views import seen
 from messages.compensation.access import can_compensate, can_read_actions, get_visible_compensation, get_visible_step
 from messages.compensation.acting import ACTIONS, AFTER, AFTER_STEP, STEP_ACTIONS, answer, offered_to
 from messages.compensation.actions import shown_actions
+from messages.compensation.before_after import before_and_after
 from messages.compensation.present import (
     again_url,
     already_of,
@@ -34,7 +35,8 @@ from messages.compensation.present import (
     rows_of,
     sentence_of,
 )
-from messages.compensation.queries import events_with_bodies, steps_of
+from messages.compensation.proposing import target_after
+from messages.compensation.queries import steps_of
 from messages.compensation.states import BEGUN, ENDED, UNDONE, WORDS
 from messages.compensation.steps import next_step
 from messages.journeys.views_links import in_its_environment
@@ -83,12 +85,11 @@ def now_context(request: PageRequest, found: Compensation) -> dict[str, Any]:
     may_read = can_read_actions(request.actor, found.flow)
     system, why_failed = failed_at(found)
     undone = sum(step.state in UNDONE for step in steps)
-    told = [step.event_id for step in steps if step.proof_event_id] + [
-        step.proof_event_id for step in steps if step.proof_event_id
-    ]
+    for step in steps:
+        step.compensation = found
     rows = rows_of(
-        found, steps, sends=shown_actions(request.actor, found, steps), may_act=may_act, now=moment,
-        bodies=events_with_bodies(found.environment_id, told) if may_read else (),
+        found, steps, sends=shown_actions(request.actor, found, steps), told=before_and_after(request.actor, steps),
+        may_act=may_act, now=moment,
     )  # fmt: skip
     return {
         "run": found,
@@ -103,7 +104,7 @@ def now_context(request: PageRequest, found: Compensation) -> dict[str, Any]:
         "why_failed": why_failed or "it failed for good",
         "late": late_of(found),
         "can_answer": may_act,
-        "again_url": again_url(found),
+        "again_url": again_url(target_after(found)) if found.state in ENDED and found.late else "",
         "next_step": next_step(found, steps, now=moment),
         "begun": found.state in BEGUN,
         "ended": found.state in ENDED,

@@ -21,6 +21,7 @@ from messages.access import get_visible_dead_letter, get_visible_message
 from messages.catalog.views import seen
 from messages.compensation.access import can_change_book, check_can_compensate
 from messages.compensation.books import newest_book, read_book
+from messages.compensation.failing import is_on_its_way
 from messages.compensation.journey import Target
 from messages.compensation.present import book_url
 from messages.compensation.proposal import proposal_of
@@ -155,5 +156,6 @@ def _shown(actor: Actor, flow: Flow, version: CompensationBook, wanted: Wanted) 
         "left": left,
         "problems": [row for row in left if row.one.problem],
         "irreversible": [row for row in left if row.irreversible],
+        "on_its_way": is_on_its_way(wanted.target),
         "needs_approval": bool(version.content.get("needs_approval")) or flow.approve_above == 0,
     }

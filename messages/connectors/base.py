@@ -51,6 +51,7 @@ class Published:
     retry_after_s  the receiver asks that nothing be sent over this connection for so many seconds, whatever became of this one.
     answered  the status with which an HTTP receiver answered; None: nobody answered, or there is no such thing. Whoever may not do a thing
               twice takes 500 and above for unknown: work may be done before an answer fails.
+    body, content_type  what an HTTP receiver said with it, its begin; of no meaning for what became of the message.
     """
 
     id: str
@@ -59,6 +60,8 @@ class Published:
     broker_id: str = ""
     retry_after_s: int | None = None
     answered: int | None = None
+    body: bytes = field(default=b"", compare=False, repr=False)
+    content_type: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -39,9 +40,8 @@ def journey_of_trace(
     if first is None:
         letters = _told(actor).filter(environment__in=environments, trace_id=trace_id)
         return _with_replays(build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS])))
-    return _stitch(
-        actor, environments, {trace_id}, set(), first, correlation=None, keys={}, correct_clocks=correct_clocks
-    )
+    start = _Start(environments=environments, traces={trace_id}, uids=set(), around=first, keys={})
+    return _stitch(actor, start, correct_clocks=correct_clocks)
 
 
 def environments_of_trace(actor: Actor, environments: Sequence[Environment], trace_id: UUID) -> list[Environment]:
@@ -55,39 +55,62 @@ def environments_of_trace(actor: Actor, environments: Sequence[Environment], tra
 
 def journey_of_message(actor: Actor, message: Message, *, correct_clocks: bool = True) -> Journey:
     """Return the journey of one message."""
-    traces = {message.trace_id} if message.trace_id else set()
-    return _stitch(
-        actor,
-        [message.environment],
-        traces,
-        {message.id},
-        message.first_seen_at,
-        correlation=message.correlation_id,
-        keys=message.keys,
-        correct_clocks=correct_clocks,
-    )
+    return _stitch(actor, _of_message(message), correct_clocks=correct_clocks)
 
 
 def journey_of_dead_letter(actor: Actor, letter: DeadLetter, *, correct_clocks: bool = True) -> Journey:
     """Return the journey that ended in this dead letter."""
-    traces = {letter.trace_id} if letter.trace_id else set()
-    uids = {letter.message_uid} if letter.message_uid else set()
-    at = letter.first_failed_at or letter.failed_at
-    return _stitch(
-        actor, [letter.environment], traces, uids, at, correlation=letter.correlation_id or None, keys=letter.keys,
-        correct_clocks=correct_clocks,
+    return _stitch(actor, _of_dead_letter(letter), correct_clocks=correct_clocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """Where the walk along a journey begins."""
+
+    environments: Sequence[Environment]
+    traces: set[UUID]
+    uids: set[UUID]
+    around: datetime
+    correlation: str | None = None
+    keys: dict[str, str]
+
+    def gathered(self, actor: Actor) -> Gathered:
+        return gather(
+            actor, self.environments, self.traces, self.uids, self.around, correlation=self.correlation, keys=self.keys
+        )
+
+
+def _of_message(message: Message) -> _Start:
+    traces = {message.trace_id} if message.trace_id else set()
+    return _Start(
+        environments=[message.environment], traces=traces, uids={message.id}, around=message.first_seen_at,
+        correlation=message.correlation_id, keys=message.keys,
     )  # fmt: skip
 
 
-def _stitch(
-    actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: set[UUID], around: datetime, *,
-    correlation: str | None, keys: dict[str, str], correct_clocks: bool,
-) -> Journey:  # fmt: skip
-    """Return the journey of these traces and messages; one of more than WHOLE events folded, with some of each fold read in full."""
+def _of_dead_letter(letter: DeadLetter) -> _Start:
+    return _Start(
+        environments=[letter.environment],
+        traces={letter.trace_id} if letter.trace_id else set(),
+        uids={letter.message_uid} if letter.message_uid else set(),
+        around=letter.first_failed_at or letter.failed_at,
+        correlation=letter.correlation_id or None,
+        keys=letter.keys,
+    )
+
+
+def gathered_of(actor: Actor, about: Message | DeadLetter) -> Gathered:
+    """Return every event of a message's, or dead letter's, journey in the few columns that stitching needs: for whoever reads some of them."""
     with collector_paused():
-        found = gather(actor, environments, traces, uids, around, correlation=correlation, keys=keys)
-        journey = _built(actor, environments, found, own=set(uids), correct_clocks=correct_clocks)
-    return with_unreached(actor, _with_changes(actor, environments, _with_replays(_with_logged(journey))))
+        return (_of_message(about) if isinstance(about, Message) else _of_dead_letter(about)).gathered(actor)
+
+
+def _stitch(actor: Actor, start: _Start, *, correct_clocks: bool) -> Journey:
+    """Return the journey from this start; one of more than WHOLE events folded, with some of each fold read in full."""
+    with collector_paused():
+        found = start.gathered(actor)
+        journey = _built(actor, start.environments, found, own=set(start.uids), correct_clocks=correct_clocks)
+    return with_unreached(actor, _with_changes(actor, start.environments, _with_replays(_with_logged(journey))))
 
 
 @contextmanager
@@ -107,7 +130,7 @@ def collector_paused() -> Iterator[None]:
 def _built(
     actor: Actor, environments: Sequence[Environment], found: Gathered, *, own: set[UUID], correct_clocks: bool
 ) -> Journey:
-    seen, names = found.seen, _system_names(found.seen.values())
+    seen, names = found.seen, system_names(found.seen.values())
     read: list[Event] = []
     folded = len(seen) > WHOLE
     if folded:
@@ -142,7 +165,8 @@ def _built(
     return journey
 
 
-def _system_names(seen: Iterable[Seen]) -> dict[int, str]:
+def system_names(seen: Iterable[Seen]) -> dict[int, str]:
+    """Return {id: name} of the systems of these events."""
     ids = {one.system_id for one in seen}
     return dict(System.objects.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
 

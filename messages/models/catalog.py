@@ -121,6 +121,7 @@ class Connection(models.Model):
     approved_by = models.CharField(max_length=150, blank=True)
     not_before = models.DateTimeField(null=True)  # its receiver asked to be left alone until then
     undo_not_before = models.DateTimeField(null=True)  # after trouble with a compensation others wait; replays do not
+    undo_at_once = models.PositiveSmallIntegerField(default=1, db_default=1)  # workers that send compensations over it
     checked_at = models.DateTimeField(null=True)
     check_result = models.JSONField(default=list)  # [{"question", "answer", "detail"}] of the last test
     created_at = models.DateTimeField(auto_now_add=True)
@@ -139,6 +140,9 @@ class Connection(models.Model):
                 name="connection_has_an_address_or_an_agent",
                 condition=Q(agent__isnull=False, address="", username="", secret=b"")
                 | (Q(agent__isnull=True) & ~Q(address="")),
+            ),
+            CheckConstraint(
+                name="connection_undo_at_once_in_bounds", condition=Q(undo_at_once__gte=1, undo_at_once__lte=32)
             ),
         ]
         indexes = [Index(fields=["environment", "name"], name="connection_by_name")]

@@ -142,6 +142,7 @@ class CompensationStep(models.Model):
 
     ordinal   from 1 in the order of undoing.   name, title, undo_title  of the book; titles with their {inputs} not filled in.
     action    what is sent or asked, filled in and sealed (sealed.py); b"" for what cannot be undone, and for what has a problem.
+    answer    what its receiver answered last, sealed under the same data key; b"" while nobody has.
     problem   why it cannot be sent as it stands, in words: an input is missing. It is skipped, or done by hand.
     idempotency_key  derived from the event and the step, whichever run it is of; sent with each attempt.
     event_*   the event that proves that it completed.   proof_*  the receiver's event that proves that it is undone.
@@ -161,6 +162,7 @@ class CompensationStep(models.Model):
     idempotency_key: models.UUIDField[UUID, UUID] = models.UUIDField()
     action = models.BinaryField(default=b"")
     action_sha256 = models.CharField(max_length=64, blank=True)
+    answer = models.BinaryField(default=b"", db_default=b"")
     problem = models.TextField(blank=True)
     connection = models.ForeignKey("messaging.Connection", models.PROTECT, null=True, related_name="+", db_index=False)
 

@@ -5,6 +5,7 @@ The rows, claims, leases, attempts and marks are those of a worker (messages/rep
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,10 @@ from django.db.models import Q
 
 from console.core.errors import Conflict
 from console.identity.models import Agent
+from messages.compensation.ordering import settle_reported, step_ordered_before, step_to_order
 from messages.connectors.base import Outgoing, Published
 from messages.ingest.messages_sql import run
-from messages.models import Connection, ReplayOrder
+from messages.models import CompensationStep, Connection, ReplayOrder
 from messages.orders.wire import MOST_ITEMS, Ask, Item, Order
 from messages.replay.holds import hold_connection
 from messages.replay.lines import Line, version_of
@@ -59,6 +61,10 @@ def hand_over(agent: Agent, ask: Ask) -> Order | str:
     else:
         window, issued_at = [], earlier.issued_at
     messages = _made_ready(line, window, again=earlier is not None)
+    items = [Item(attempt=one.attempt, message=messages[one.pk]) for one in window if one.pk in messages]
+    if not window:
+        undo, issued_at = _undoing(agent, found, ask.nonce, earlier)
+        items = [Item(attempt=step.attempt, message=message) for step, message in undo]
     return Order(
         agent=agent.name,
         environment=agent.environment.slug,
@@ -67,7 +73,7 @@ def hand_over(agent: Agent, ask: Ask) -> Order | str:
         nonce=ask.nonce,
         answered_at=datetime.now(UTC),
         expires_at=issued_at + timedelta(seconds=LEASE_S),
-        items=tuple(Item(attempt=one.attempt, message=messages[one.pk]) for one in window if one.pk in messages),
+        items=tuple(items),
     )
 
 
@@ -91,6 +97,29 @@ def _claimed(agent: Agent, found: Connection, ask: Ask) -> tuple[list[Claimed], 
     except IntegrityError as error:
         raise OrderUnderWay("this question is being answered; ask again") from error
     return window, now
+
+
+def _undoing(
+    agent: Agent, found: Connection, nonce: str, earlier: ReplayOrder | None
+) -> tuple[list[tuple[CompensationStep, Outgoing]], datetime]:
+    """Return (the step of a compensation that goes over it, when no replay does; when it was handed over first)."""
+    now = datetime.now(UTC)
+    if earlier is not None:
+        before = (
+            step_ordered_before(found, earlier.replays, earlier.attempts) if earlier.connection_id == found.pk else None
+        )
+        return ([before] if before else []), earlier.issued_at
+
+    def note(step: CompensationStep) -> None:
+        ReplayOrder.objects.create(
+            agent=agent, nonce=nonce, connection=found, issued_at=now, replays=[step.pk], attempts=[step.attempt]
+        )
+
+    try:
+        claimed = step_to_order(found, note)
+    except IntegrityError as error:
+        raise OrderUnderWay("this question is being answered; ask again") from error
+    return ([claimed] if claimed else []), now
 
 
 def _made_ready(line: Line, window: Sequence[Claimed], *, again: bool) -> dict[UUID, Outgoing]:
@@ -153,7 +182,13 @@ def settle_report(agent: Agent, reported: Sequence[Reported]) -> Settled:
     open_ended = [one for one in ours if one.state == "sending"]
     marked = mark(open_ended, results) if open_ended else 0
     _heed_wishes(open_ended, results)
-    settled = Settled(marked=marked, again=len(ours) - marked, not_yours=len(reported) - len(ours))
+    mine = {one.pk for one in ours}
+    steps = Counter(
+        settle_reported(agent, [(one.pk, one.attempt, one.result) for one in reported if one.pk not in mine])
+    )
+    settled = Settled(
+        marked=marked + steps["marked"], again=len(ours) - marked + steps["again"], not_yours=steps["not_yours"]
+    )
     log.info(
         "replays_reported", agent=agent.pk, marked=settled.marked, again=settled.again, not_yours=settled.not_yours
     )

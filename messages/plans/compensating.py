@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from console.core.errors import ConsoleError
 from console.identity.actor import SYSTEM, Actor
+from messages.compensation.failing import DidNotFail
 from messages.compensation.proposing import AlreadyOpen, NoBook, NothingToUndo, propose, target_of_letter
 from messages.compensation.services import CompensationApproval, move, start, tell_compensation
 from messages.dead_letters.services import NotOpen
@@ -24,6 +25,7 @@ WHY: dict[type[ConsoleError], str] = {
     NothingToUndo: "nothing_to_undo",
     NoBook: "no_book",
     NotOpen: "not_open",
+    DidNotFail: "processed",
     AlreadyOpen: "being_undone",
     CompensationApproval: "needs_second",
 }

@@ -103,7 +103,10 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "compensations/": ["GET compensations", "GET compensations/tasks"],
     "compensations/csv": ["GET compensations"],
     "compensations/new/": ["POST compensations"],
-    "compensations/<str:reference>/": ["GET compensations/C-1", "GET compensations/C-1/steps", "GET compensations/C-1/steps/1/action", "GET audit"],
+    "compensations/<str:reference>/": [
+        "GET compensations/C-1", "GET compensations/C-1/steps", "GET compensations/C-1/steps/1/action",
+        "GET compensations/C-1/steps/1/before-after", "GET audit",
+    ],
     "compensations/<str:reference>/now/": ["GET compensations/C-1"],
     "compensations/<str:reference>/start/": ["POST compensations/C-1/start"],
     "compensations/<str:reference>/undo/": ["POST compensations/C-1/undo"],
@@ -184,7 +187,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "connections/<int:pk>/": ["GET connections/1", "GET connections/1/queues", "GET audit"],
     "connections/<int:pk>/<slug:action>": [
         "POST connections/1/test", "POST connections/1/approve", "POST connections/1/withdraw", "PUT connections/1/secret",
-        "POST connections/1/discover",
+        "POST connections/1/discover", "PUT connections/1/undoing",
     ],
     "connections/<int:pk>/place/": ["PUT connections/1/place"],
     "connections/<int:pk>/redrive/": ["GET connections/1/redrive", "POST connections/1/redrive"],

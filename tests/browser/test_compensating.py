@@ -73,3 +73,5 @@ def test_payment_and_stock_are_given_back_in_the_demo_s_own_systems(visitor: Pag
     expect(visitor.locator("#compensation")).to_contain_text("Compensated by C-")
     expect(visitor.locator("#saga")).to_contain_text("payment taken")
     expect(visitor.locator("#saga")).to_contain_text("articles reserved")
+    for change in ('status "taken" → "refunded"', 'status "reserved" → "released"'):
+        expect(visitor.locator("#saga")).to_contain_text(change)

@@ -14,6 +14,8 @@ from benchmarks.replay import CONNECT
 from tests.faults.checker import wait_until_green
 from tests.faults.inject import children_of
 from tests.faults.planned import Run
+from tests.faults.undoing import CONNECT as CONNECT_UNDO
+from tests.faults.undoing import Estate, Receiver
 from tests.product import ROOT, Product, free_port, wait_until
 
 
@@ -31,6 +33,15 @@ def plans(running: Product, rabbitmq: str) -> Callable[..., Run]:
     brokers = [("plans", "rabbitmq", rabbitmq.replace("guest:guest@", ""), "guest")]
     running.manage("shell", "-c", CONNECT.format(brokers=brokers))
     return lambda name, **more: Run(running, rabbitmq, name, **more)
+
+
+@pytest.fixture(scope="package")
+def estate(running: Product) -> Iterator[Estate]:
+    """What compensations undo, with a receiver of their calls."""
+    with Receiver() as receiver:
+        address = f"http://127.0.0.1:{receiver.server.server_port}"
+        running.manage("shell", "-c", CONNECT_UNDO.format(connections=[("undo-http", "http", address)]))
+        yield Estate(running, receiver, running.agent_key("estate of compensations"))
 
 
 @contextmanager

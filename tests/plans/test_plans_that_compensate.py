@@ -11,11 +11,12 @@ from django.urls import reverse
 
 from console.core.errors import Invalid
 from console.identity.models import Membership, Role, Team
+from messages.catalog.connections import withdraw_connection
 from messages.compensation.books import save_book
 from messages.compensation.execute import work_on
 from messages.compensation.proposing import propose, target_of_letter
 from messages.compensation.services import skip_step
-from messages.models import Compensation, CompensationStep, DeadLetter, Plan, PlanItem, Replay
+from messages.models import Compensation, CompensationStep, DeadLetter, Flow, Plan, PlanItem, Replay
 from messages.plans.advance import advance_plan
 from messages.plans.items import find_items
 from messages.plans.queries import counts_of, total_of
@@ -205,6 +206,26 @@ def test_a_book_that_was_changed_since_undoes_nothing(line):
     save_book(chosen[0].flow, book(), by=ROOT, reason="another", base=1)
     begin(plan)
     assert PlanItem.objects.get(plan=plan).left_out == "book_changed"
+    assert (runs(plan).count(), DeadLetter.objects.get().state) == (0, "open")
+
+
+def test_a_flow_that_asks_for_a_second_person_since_undoes_nothing_of_a_plan_without_one(line):
+    chosen = orders(2)
+    plan = plan_of(chosen, steps=("1", "100%"))
+    begin(plan)
+    Flow.objects.filter(pk=chosen[0].flow_id).update(approve_above=0)
+    run(plan)
+    second = PlanItem.objects.get(plan=plan, ordinal=2)
+    assert (second.left_out, "asks for a second person" in second.detail) == ("needs_second", True)
+    assert (runs(plan).count(), second.dead_letter.state, total(plan)) == (1, "open", {"processed": 1, "left_out": 1})
+
+
+def test_what_cannot_be_sent_as_it_stands_is_left_out_with_the_words_of_the_refusal(line):
+    plan = plan_of(orders(1), steps=ALL)
+    withdraw_connection(line, by=ROOT)
+    begin(plan)
+    item = PlanItem.objects.get(plan=plan)
+    assert (item.left_out, "the connection redis is not approved" in item.detail) == ("not_proposed", True)
     assert (runs(plan).count(), DeadLetter.objects.get().state) == (0, "open")
 
 
