@@ -172,7 +172,7 @@ class ActionOut(serializers.Serializer[Any]):
     refusal = serializers.CharField(help_text="Why nothing of it can be shown; else empty.")
 
 
-class SideOut(serializers.Serializer[Any]):
+class StepSideOut(serializers.Serializer[Any]):
     """What one payload, or one answer, said; what masking rules hide is masked."""
 
     said_by = serializers.CharField(source="label", help_text="Whose event it is; of an answer, to which attempt.")
@@ -196,10 +196,10 @@ class ChangedValueOut(serializers.Serializer[Any]):
 class BeforeAfterOut(serializers.Serializer[Any]):
     """The state before and after a step was undone, where the payloads tell; null: nothing was told, or not yet."""
 
-    before = SideOut(allow_null=True, help_text="What the event that proves the step said.")
+    before = StepSideOut(allow_null=True, help_text="What the event that proves the step said.")
     sent = ActionOut(allow_null=True, help_text="What undoes it sends.")
-    answered = SideOut(allow_null=True, help_text="What was answered to that last.")
-    after = SideOut(allow_null=True, help_text="What the event that proves its undoing said.")
+    answered = StepSideOut(allow_null=True, help_text="What was answered to that last.")
+    after = StepSideOut(allow_null=True, help_text="What the event that proves its undoing said.")
     changes = ChangedValueOut(many=True, help_text="Values that are others after.")
 
 

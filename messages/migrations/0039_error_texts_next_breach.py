@@ -20,7 +20,7 @@ CREATE TABLE messaging_message_text_default PARTITION OF messaging_message_text 
 
 
 class Migration(migrations.Migration):
-    dependencies = [("messaging", "0037_plans_that_compensate")]
+    dependencies = [("messaging", "0038_answers_and_seats")]
 
     operations = [
         migrations.RunSQL(TABLE, "DROP TABLE messaging_message_text CASCADE"),
