@@ -165,7 +165,8 @@ def delete_compensations(cursor: CursorWrapper, terms: Terms, now: datetime) -> 
     found = cursor.fetchall()
     ids = [pk for pk, _ in found]
     cursor.execute(
-        "DELETE FROM messaging_compensationstep WHERE compensation_id = ANY(%s) RETURNING pg_column_size(action)", [ids]
+        "DELETE FROM messaging_compensationstep WHERE compensation_id = ANY(%s) RETURNING pg_column_size(action) + pg_column_size(answer)",
+        [ids],
     )
     size_bytes = sum(size for (size,) in cursor.fetchall())
     cursor.execute("DELETE FROM messaging_compensation WHERE id = ANY(%s)", [ids])
