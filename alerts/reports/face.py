@@ -143,9 +143,9 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
     elif one.stands is Stands.NO_DATA:
         yield "Its data ended before the period did."
     elif one.left < -1e-6:
-        yield f"Budget used up: {_amount(-one.left, one, says)} more than allowed{_over(one)}."
+        yield f"Budget used up: {_amount(-one.left, one, says)} more than the {says.amount(one.budget)} allowed{_over(one)}."
     else:
-        yield f"Budget {says.share(one.left_ratio)} left, {_amount(one.left, one, says)}{_over(one)}."
+        yield f"Budget {says.share(one.left_ratio)} left, {says.amount(one.left)} of {_amount(one.budget, one, says)}{_over(one)}."
     if one.replayed and one.late:
         were = "was" if one.replayed == 1 else "were"
         yield f"{says.number(one.replayed)} {were} delivered by replay."
@@ -207,7 +207,8 @@ def letters_words(letters: Letters, breaches: int, says: Says) -> str:
     told = []
     if letters.came:
         came = f"{says.number(letters.came)} dead letter{'s' if letters.came != 1 else ''} came in"
-        told.append(f"{came}: {became_words(letters, says)}.")
+        link = " and" if letters.came == letters.waiting == 1 else ":"
+        told.append(f"{came}{link} {became_words(letters, says)}.")
     else:
         told.append("No dead letter came in.")
     if letters.older:

@@ -176,25 +176,18 @@ def test_hostile_text_is_no_formula(attacked):
 
 
 def test_hostile_text_is_no_markup_of_the_pdf():
-    """Markup would show: a heading, a file that is read, a package that is asked for end the making of it."""
-    for text in (
-        HOSTILE,
-        '#read("/etc/passwd")',
-        '#import "@preview/x:1": *',
-        "= heading\n\n#panic()",
-        "#{",
-        "]]]",
-        "\\",
-        '"',
-        "$",
-        "`raw`",
-        "// gone",
-        "/* gone",
-    ):
-        one = example(promises=(promise(name=text, words=text),), corrects=text, revision=2, quality=(text,))
-        drawn = draw(one)
-        assert drawn.pdf is not None, text
-        assert drawn.pdf.startswith(b"%PDF-")
+    """Markup would end the making of it: a panic, a file or a package that is not there, a bracket that nothing closes."""
+    texts = (
+        *(HOSTILE, '#read("/etc/passwd")', '#import "@preview/x:1": *', "= heading\n\n#panic()", "#{", "]]]", "\\", '"', "$", "`raw`", "// gone", "/* gone"),
+        *("#" * 50, "<label>", "@ref", "~", "#sys.inputs", "\\u{1F600}", "]#panic()[", '"+panic()+"'),
+    )  # fmt: skip
+    promises = tuple(promise(name=text, words=text) for text in texts)
+    causes = tuple(msgspec.structs.replace(example().causes[0], title=text, flow=text) for text in texts)
+
+    drawn = draw(example(promises=promises, causes=causes, corrects="\n".join(texts), revision=2, quality=texts))
+
+    assert drawn.pdf is not None
+    assert drawn.pdf.startswith(b"%PDF-")
 
 
 def test_the_pdf_has_no_script_and_no_link(attacked):
