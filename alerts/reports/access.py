@@ -19,7 +19,7 @@ from alerts.objectives.access import visible_objectives
 from alerts.reports.links import BadLink, parse_open, parse_stop
 from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer, visible_environments
-from console.identity.actor import Actor
+from console.identity.actor import Actor, actor_of
 from console.identity.models import Environment, Role, User
 from messages.access import get_one, visible_flows
 from messages.queries import Flow
@@ -108,6 +108,23 @@ def check_can_change_schedule(actor: Actor, one: ReportSchedule, *, outside: boo
     if outside and not can_administer(actor, one.environment):
         raise Forbidden(
             f"an address of nobody in {one.environment.slug} is put there by its administrators, who alone change what such a schedule tells"
+        )
+
+
+def check_sees_what_it_tells(actor: Actor, one: ReportSchedule) -> None:
+    """Raise Forbidden for who would have a schedule tell somebody, perhaps themselves, of what its owner sees and they do not."""
+    if _is_owner(actor, one) or actor.is_superuser:
+        return
+    wanted: tuple[Iterable[int], Iterable[int]] = one.flow_ids, one.objective_ids
+    if not one.flow_ids and not one.objective_ids and one.owner is not None:
+        owner = actor_of(one.owner, via="system")
+        flows = visible_flows(owner).filter(environment=one.environment_id).order_by().values_list("pk", flat=True)
+        objectives = visible_objectives(owner).filter(environment=one.environment_id).order_by()
+        wanted = list(flows), list(objectives.values_list("pk", flat=True))
+    flows_seen, objectives_seen = _seen(actor, one.environment, *wanted)
+    if set(wanted[0]) - flows_seen or set(wanted[1]) - objectives_seen:
+        raise Forbidden(
+            f"you do not see everything that {one.name} tells: {one.owner or 'an administrator of everything'} says of what and to whom"
         )
 
 

@@ -21,6 +21,7 @@ from alerts.reports.access import (
     check_can_make_schedules,
     check_can_send,
     check_can_send_outside,
+    check_sees_what_it_tells,
     member_addresses,
 )
 from alerts.reports.content import Cadence, Period
@@ -73,7 +74,9 @@ def change_schedule(
     """Replace what a schedule says; its owner stays. Raises as add_schedule."""
     now = now or datetime.now(UTC)
     row = (
-        ReportSchedule.objects.select_for_update(of=("self",), no_key=True).select_related("environment").get(pk=one.pk)
+        ReportSchedule.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("environment", "owner")
+        .get(pk=one.pk)
     )
     columns, addresses = checked(said), checked_receivers(said.receivers)
     outside = _outside(row.environment, addresses)
@@ -81,9 +84,12 @@ def change_schedule(
     check_can_change_schedule(by, row, outside=bool(outside) or kept.exists())
     new = {name: set(columns[name]) - set(getattr(row, name)) for name in ("flow_ids", "objective_ids")}
     check_about(by, row.environment, new["flow_ids"], new["objective_ids"])
+    there = set(ReportReceiver.objects.filter(schedule=row, removed_at=None).values_list("address", flat=True))
     changed = sorted(name for name, value in columns.items() if getattr(row, name) != value)
     for name, value in columns.items():
         setattr(row, name, value)
+    if set(addresses) - there or {"flow_ids", "objective_ids"} & set(changed):
+        check_sees_what_it_tells(by, row)
     row.next_at = _next_at(row, now)
     try:
         with transaction.atomic():

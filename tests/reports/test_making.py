@@ -24,7 +24,7 @@ from alerts.reports.services import (
 from alerts.reports.wishes import NewSchedule
 from console.audit.models import AuditEntry
 from console.core.errors import Forbidden, Invalid, NotFound
-from console.identity.models import Membership, Role, Team
+from console.identity.models import Membership, Role, Team, User
 from messages.models import Flow
 from tests.factories import ROOT, actor, environment
 from tests.objectives.stored import looked, promised, rolled
@@ -297,6 +297,27 @@ def test_addresses_of_nobody_are_for_administrators_who_alone_change_what_is_tol
         with pytest.raises(Forbidden):
             change_schedule(made, NewSchedule(**said, receivers=receivers), by=by)
     assert made.receivers.get(removed_at=None).outside
+
+
+def test_an_administrator_who_sees_less_has_it_tell_nobody_new_and_nothing_more():
+    by, admin = owner(), owner("anna", Role.ADMINISTRATOR)
+    Membership.objects.filter(user_id=by.user_id).update(team=Team.objects.create(name="Finance"))
+    by = actor(User.objects.get(pk=by.user_id))
+    theirs, everybodys = flow("payroll", team=Team.objects.get(name="Finance")), flow("orders")
+    everything = scheduled(by, receivers=["olga@example.com"])
+    some = scheduled(by, name="Some", receivers=["olga@example.com"], flow_ids=[everybodys.pk])
+    said = {"cadence": "daily", "receivers": ["olga@example.com", "anna@example.com"]}
+
+    with pytest.raises(Forbidden):
+        change_schedule(everything, NewSchedule(name="Order team", **said), by=admin)
+    with pytest.raises(Forbidden):  # from one flow to everything that its owner sees
+        change_schedule(some, NewSchedule(name="Some", **said), by=admin)
+    change_schedule(some, NewSchedule(name="Some", flow_ids=[everybodys.pk], **said), by=admin)
+    change_schedule(everything, NewSchedule(name="Order team", **said | {"receivers": []}), by=admin)
+
+    assert theirs.pk
+    assert some.receivers.filter(removed_at=None).count() == 2
+    assert everything.receivers.filter(removed_at=None).count() == 0
 
 
 def test_only_its_owner_and_administrators_change_remove_and_send_it():

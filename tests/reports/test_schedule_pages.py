@@ -16,7 +16,7 @@ from alerts.reports.services import revise, stop_mails
 from console.identity.actor import Actor
 from console.identity.models import Membership, Role, Team, User
 from messages.models import Flow
-from tests.factories import environment
+from tests.factories import actor, environment
 from tests.pages.people import text_of
 from tests.reports.sending import DUE, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
 from tests.services.reconciling import flow
@@ -255,21 +255,21 @@ def test_why_there_is_no_report_is_said_on_every_page_and_tried_again_by_a_press
     assert client.post(f"/reports/sent/{failed.pk}/retry/").status_code == 422
 
 
-def test_an_edit_keeps_what_its_editor_does_not_see():
+def test_an_edit_keeps_what_its_editor_does_not_see_and_tells_it_to_nobody_new():
     theirs = flow("payroll", team=Team.objects.create(name="Finance"))
     boss = member("boss", None)
     User.objects.filter(pk=boss.pk).update(is_superuser=True)
     boss.refresh_from_db()
-    from tests.factories import actor
-
-    made = scheduled(actor(boss), flow_ids=[theirs.pk])
+    made = scheduled(actor(boss), flow_ids=[theirs.pk], receivers=["boss@example.com"])
     client = browser("anna", Role.ADMINISTRATOR)
+    edit = f"/reports/{made.pk}/edit/"
 
-    assert "It is also about flows or objectives that you do not see" in text_of(
-        client.get(f"/reports/{made.pk}/edit/")
-    )
-    assert client.post(f"/reports/{made.pk}/edit/", form(receivers="partner@example.org")).status_code == 303
+    assert "It is also about flows or objectives that you do not see" in text_of(client.get(edit))
+    refused = client.post(edit, form(receivers="boss@example.com, anna@example.com"))
+    assert client.post(edit, form(receivers="boss@example.com")).status_code == 303
 
+    assert refused.status_code == 403
+    assert "You do not see everything that Board tells: boss says of what and to whom." in text_of(refused)
     made.refresh_from_db()
     assert (made.flow_ids, made.name) == ([theirs.pk], "Board")
 
