@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.core import words
+from console.core.templatetags.look import of_one
 from messages.templatetags.families import kind
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -88,3 +89,11 @@ def test_machine_names_and_details_are_said_in_plain_words():
 def test_a_state_that_nobody_declared_is_refused():
     with pytest.raises(KeyError):
         words.chip_of("replay", "almost")
+
+
+@pytest.mark.parametrize(
+    ("plural", "one"),
+    [("breaches", "breach"), ("causes", "cause"), ("saved searches", "saved search"), ("messages", "message"), ("plans", "plan")],
+)  # fmt: skip
+def test_a_list_of_one_row_says_so(plural: str, one: str):
+    assert (of_one(plural, 0), of_one(plural, 1), of_one(plural, 2)) == (plural, one, plural)

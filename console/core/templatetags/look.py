@@ -97,6 +97,15 @@ def action(value: str) -> str:
 
 
 @register.filter
+def of_one(plural: str, count: int) -> str:
+    """Return the word for so many rows: "1 breach", "2 breaches". plural: what a list is of, as its pager says it."""
+    if count != 1:
+        return plural
+    ending = 2 if plural.endswith(("ches", "shes", "sses")) else 1
+    return plural[:-ending]
+
+
+@register.filter
 def sentence(value: str) -> str:
     """{{ replay.detail|sentence }} → "It died again: no answer."."""
     return words.sentence(value)
