@@ -14,6 +14,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from console.core.ids import uuid_of
+from messages.ingest.arrays import array_of, arrays_of
 from messages.ingest.model import NewEvent
 from messages.ingest.status import DEAD, Tally, add_to_tally, of_each_message
 
@@ -44,7 +45,7 @@ def run_set_based(statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple
 
     On a server-side cursor of psycopg's own with binary arrays: Django's binds in the client, as text, at three times the cost.
     """
-    cursor = run(statement, [list(column) for column in zip(*rows, strict=True)])
+    cursor = run(statement, arrays_of(statement, rows))
     with connection.wrap_database_errors:
         return cursor.fetchall() if "RETURNING" in statement else []
 
@@ -105,7 +106,7 @@ def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) 
         flow_id,
         tally.first.message_id or str(uid),
         tally.correlation_id,
-        uuid_of(tally.trace_id) if tally.trace_id else None,
+        tally.trace_id or None,
         tally.first_at,
         tally.last_at,
         tally.status,
@@ -135,7 +136,7 @@ def place(first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date
         run(f"SELECT pg_advisory_xact_lock{'_shared' if calm else ''}(%s)", [LOCK])
         known = run(
             "SELECT id, first_seen_on FROM messaging_message WHERE id = ANY(%b) AND first_seen_on BETWEEN %b AND %b",
-            [list(days), min(days.values()) - LOOK_BACK, latest],
+            [array_of("uuid", list(days)), min(days.values()) - LOOK_BACK, latest],
         )
         found: Sequence[tuple[UUID, date]] = known.fetchall()
     return days | dict(found)

@@ -210,7 +210,7 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
 
 def _attributes(span: Any, scope: str) -> dict[str, Any]:
     """Return the span's attributes under their present names."""
-    attributes = attributes_of(span.attributes)
+    attributes = attributes_of(span.attributes[:])  # a slice: iterating protobuf's list takes twice as long
     if scope == semconv.PIKA:
         semconv.mend_pika(attributes, span.name)
     return attributes

@@ -184,14 +184,7 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
     environment_id = agent.environment_id
     messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id) for row in fresh], now)
     links = [
-        (
-            row.event.occurred_at,
-            environment_id,
-            uuid_of(row.event.trace_id),
-            row.event.span_id,
-            uuid_of(trace_id),
-            span_id,
-        )
+        (row.event.occurred_at, environment_id, row.event.trace_id, row.event.span_id, trace_id, span_id)
         for row in fresh
         if row.event.links and row.event.trace_id
         for trace_id, span_id in row.event.links
