@@ -37,12 +37,14 @@ def send_notices() -> None:
     sending.look()
 
 
-@shared_task(name="alerts.expire_deliveries")
-def expire_deliveries() -> None:
-    """Forget what was told, and what was heard from elsewhere, more than 90 days ago. May run twice at once."""
-    from alerts.delivery import services
+@shared_task(name="alerts.expire")
+def expire() -> None:
+    """Forget what was told and heard from elsewhere more than 90 days ago, and breaches that ended 400 days ago. May run twice at once."""
+    from alerts.breaches.services import expire as expire_breaches
+    from alerts.delivery.services import expire as expire_deliveries
 
-    services.expire()
+    expire_deliveries()
+    expire_breaches()
 
 
 @shared_task(name="alerts.make_reports")

@@ -83,7 +83,7 @@ app.conf.beat_schedule = {
     "send-notices": {"task": "alerts.send_notices", "schedule": 5.0, "options": {"expires": 5}},
     "make-reports": {"task": "alerts.make_reports", "schedule": 10.0, "options": {"expires": 10}},
     "send-reports": {"task": "alerts.send_reports", "schedule": 10.0, "options": {"expires": 10}},
-    "expire-deliveries": {"task": "alerts.expire_deliveries", "schedule": 3600.0, "options": {"expires": 600}},
+    "expire-alerts": {"task": "alerts.expire", "schedule": 3600.0, "options": {"expires": 600}},
     "create-partitions": {"task": "messaging.create_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     # Daily by its own rule: looked at every quarter of an hour, so that what was locked or cut short goes on.
     "retention": {"task": "messaging.retention", "schedule": 900.0, "options": {"expires": 600}},

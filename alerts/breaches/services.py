@@ -30,6 +30,8 @@ LONGEST_KEY = 200
 LONGEST_SUMMARY = 2_000
 MOST_FLOWS = 1_000
 MOST_LABELS = 50
+KEPT = timedelta(days=400)  # as the hours of objectives: a breach of the same month last year is there
+AT_ONCE = 1_000
 
 
 def observe(conditions: Sequence[Condition], *, now: datetime | None = None) -> None:
@@ -217,3 +219,13 @@ def _flag(environment_id: int, pks: Sequence[int], now: datetime | None) -> int:
 
 def _is_unwatched(row: Breach, now: datetime) -> bool:
     return row.state in OPEN and row.unwatched_since is None and row.last_seen_at < now - watched_for(row.source)
+
+
+def expire(*, now: datetime | None = None) -> int:
+    """Forget breaches that ended more than 400 days ago, with their timelines, some at a time; return how many. May run twice at once."""
+    old = Breach.objects.filter(state="resolved", resolved_at__lt=(now or now_utc()) - KEPT).order_by("pk")
+    forgotten = 0
+    while some := list(old.values_list("pk", flat=True)[:AT_ONCE]):
+        Breach.objects.filter(pk__in=some, state="resolved").delete()
+        forgotten += len(some)
+    return forgotten

@@ -9,7 +9,7 @@ from django.db import transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.breaches import acts, silences
+from alerts.breaches import acts, services, silences
 from alerts.breaches.policies import NewStep
 from alerts.breaches.services import flag_unwatched, observe
 from alerts.breaches.silences import look_at_silences, silence_breach
@@ -17,7 +17,7 @@ from alerts.breaches.states import OPEN, TRANSITIONS
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from console.core.errors import ConsoleError
-from tests.breaches.breaching import NOON, Outbox, condition, policy
+from tests.breaches.breaching import NOON, Outbox, condition, fired, policy
 from tests.factories import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -102,3 +102,18 @@ def walk(steps: list[tuple[str, str, Severity, int]], patched: pytest.MonkeyPatc
         state = telling.breach.state
         assert state != "resolved" or telling.said in ("", "resolved")
         assert state != "acknowledged" or telling.said in ("", "acknowledged", "resolved")
+
+
+def test_what_ended_long_ago_is_forgotten_with_its_timeline_and_what_is_open_never():
+    for at in (NOON, NOON + timedelta(days=1)):
+        fired(at)
+        observe([condition("no")], now=at)
+        observe([condition("no")], now=at + timedelta(minutes=3))
+    still = fired(NOON, key="open")
+
+    assert services.expire(now=NOON + timedelta(days=400, hours=1)) == 1
+    assert services.expire(now=NOON + timedelta(days=400, hours=1)) == 0
+
+    [kept] = Breach.objects.exclude(pk=still.pk)
+    assert kept.resolved_at == NOON + timedelta(days=1, minutes=3)
+    assert set(BreachEntry.objects.values_list("breach", flat=True)) == {kept.pk, still.pk}
