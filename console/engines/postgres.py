@@ -44,7 +44,7 @@ def configuration() -> str:
     """Return what a new cluster's postgresql.conf says.
 
     An eighth of the memory, because the console's processes and the page cache want theirs. No wal_compression: there is only pglz in this
-    build, which made the batches after every checkpoint cost three times as much, for a fifth less of WAL.
+    build, which made the batches after every checkpoint cost three times as much, for perhaps a fifth less of WAL.
     """
     return CONFIGURATION.format(buffers=min(2048, max(128, memory_mb() // 8)))
 
