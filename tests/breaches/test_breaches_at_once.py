@@ -136,7 +136,7 @@ from alerts.breaches.services import observe
 from alerts.breaches.telling import tell_due
 from alerts.breaches import telling
 from alerts.conditions import Condition, Holds, Severity
-said = [Condition(environment_id=int(sys.argv[1]), source="objective", key=str(n), severity=Severity.PAGE, holds=Holds.YES,
+said = [Condition(environment_id=int(sys.argv[1]), source="ingest", key=str(n), severity=Severity.PAGE, holds=Holds.YES,
         title="t", summary="s", url="/x") for n in range(200)]
 telling.send = lambda notice, channels: print(notice.thread, flush=True)
 print("ready", flush=True)
