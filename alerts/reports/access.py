@@ -166,12 +166,17 @@ def report_of_link(token: str, *, now: datetime) -> tuple[Report, ReportReceiver
     said = parse_open(token, now=now)
     receivers = ReportReceiver.objects.select_related("schedule__environment")
     receiver = receivers.filter(pk=said.receiver, removed_at=None, link_epoch=said.receiver_epoch).first()
-    if receiver is None or receiver.schedule.link_epoch != said.schedule_epoch:
+    if receiver is None or receiver.schedule.link_epoch != said.schedule_epoch or not is_still_theirs(receiver):
         raise BadLink
     reports = Report.objects.filter(pk=said.report, schedule=receiver.schedule_id, state="frozen").defer("content")
     if (report := reports.first()) is None:
         raise BadLink
     return report, receiver
+
+
+def is_still_theirs(receiver: ReportReceiver) -> bool:
+    """Whether it is the address of somebody who may have the reports: put there as no member's, or of a member whose account is on."""
+    return receiver.outside or bool(member_addresses(receiver.schedule.environment, [receiver.address]))
 
 
 def receiver_of_link(token: str) -> ReportReceiver:

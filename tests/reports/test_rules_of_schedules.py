@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -138,6 +139,13 @@ def test_every_changed_letter_of_a_token_makes_it_worthless():
 
 def test_links_are_put_where_they_belong():
     drawn = f'<a href="{open_url()}">open</a> {stop_url()}'
+
+    assert filled(drawn, opens="O", stops="S") == '<a href="O">open</a> S'
+
+
+def test_links_are_put_where_they_belong_when_the_console_has_moved(settings: Any):
+    drawn = f'<a href="{open_url()}">open</a> {stop_url()}'
+    settings.CONSOLE_URL = "https://waybill.example.com"
 
     assert filled(drawn, opens="O", stops="S") == '<a href="O">open</a> S'
 
