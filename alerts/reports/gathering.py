@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
-from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
+from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow, waiting_by_flow
 from alerts.reports.content import Audience, Cadence, Content, Period, Promise
 from alerts.reports.excluded import excluded_in
 from alerts.reports.history import remembered, targets_before
@@ -133,7 +133,7 @@ def _letters(environment: Environment, flows: dict[int, str], period: Period) ->
     return {
         "causes": causes_of(became, failed, causes_told(largest(became, failed)), flows),
         "letters": letters_of(became, waits),
-        "waiting": {one.flow_id: one.count for one in waits},
+        "waiting": waiting_by_flow(became, waits),
         "replayed": replayed_by_flow(became),
         "capped": capped,
     }

@@ -262,14 +262,16 @@ def test_an_environment_without_promises_gives_an_empty_report():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("in_a_transaction", [False, True])
 def test_all_of_a_report_is_of_one_moment(committed, in_a_transaction):
-    """A letter comes in while a report is gathered. The control: in a transaction of the caller each query has its own moment."""
+    """A letter of before comes in while a report is gathered. The control: in a transaction of the caller each query has its own moment."""
     promised()
     group = cause("ERP did not answer")
     letters(group, 1)
     asked = audience()
 
     def note(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
-        if "closed_at IS NULL AND flow_id" in sql:  # the letters of the period are read, those that wait are not
+        if (
+            "closed_at IS NULL AND flow_id" in sql
+        ):  # before it: the letters of the period are read, those that wait are not
             other = Thread(target=_one_more, args=(group,))
             other.start()
             other.join()
@@ -278,12 +280,27 @@ def test_all_of_a_report_is_of_one_moment(committed, in_a_transaction):
     with connection.execute_wrapper(note), transaction.atomic() if in_a_transaction else nullcontext():
         content = gather(asked, DAY, actor=ROOT, now=NOW)
 
-    assert content.letters.waiting == 1
-    assert content.promises[0].waiting == (2 if in_a_transaction else 1)
+    more = 1 if in_a_transaction else 0
+    assert (content.letters.waiting, content.letters.older) == (1, more)
+    assert content.promises[0].waiting == 1 + more
+
+
+def test_what_came_after_the_period_waits_in_no_line_of_it():
+    """A report that is made at noon tells of yesterday: each line says of the same letters that they wait."""
+    promised()
+    group = cause("ERP did not answer")
+    letters(group, 2)
+    letters(group, 3, at=DAY.since - timedelta(hours=2))
+    letters(group, 31, at=DAY.until + timedelta(hours=1))
+
+    content = gathered()
+
+    assert (content.letters.waiting, content.letters.older) == (2, 3)
+    assert content.promises[0].waiting == 5
 
 
 def _one_more(group: FailureGroup) -> None:
-    letters(group, 1)
+    letters(group, 1, at=DAY.since - timedelta(hours=2))
     connection.close()
 
 
