@@ -37,6 +37,7 @@ from console.identity.models import Environment
 
 log = structlog.get_logger(__name__)
 MOST_SCHEDULES = 200  # of one environment
+WHEN = {"cadence", "hour", "weekday", "time_zone", "enabled"}  # says when the next one goes
 LOOKED_BACK = timedelta(minutes=10)
 
 
@@ -84,7 +85,8 @@ def change_schedule(
     changed = sorted(name for name, value in columns.items() if getattr(row, name) != value)
     for name, value in columns.items():
         setattr(row, name, value)
-    row.next_at = _next_at(row, now)
+    if WHEN.intersection(changed):  # else what is due at this moment stays due
+        row.next_at = _next_at(row, now)
     try:
         with transaction.atomic():
             row.updated_at = now

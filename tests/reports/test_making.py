@@ -338,6 +338,19 @@ def test_one_that_is_off_is_not_due_and_on_again_begins_with_the_next():
     assert made.next_at == datetime(2026, 11, 27, 7, tzinfo=UTC)
 
 
+def test_a_change_leaves_due_what_is_due_unless_it_says_another_time():
+    by = owner()
+    made = scheduled(by)
+    said = {"name": "Order team", "cadence": "daily", "time_zone": "UTC"}
+
+    change_schedule(made, NewSchedule(**said, hour=7, language="de-DE"), by=by, now=DUE)  # before the beat came by
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 11, 26, 7, tzinfo=UTC)
+    change_schedule(made, NewSchedule(**said, hour=8), by=by, now=DUE)
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 11, 26, 8, tzinfo=UTC)
+
+
 # previews and asking --------------------------------------------------------------------------------------------------
 def test_a_preview_is_made_once_sent_to_nobody_and_forgotten_after_a_day():
     kept_promise()

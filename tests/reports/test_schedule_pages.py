@@ -95,8 +95,14 @@ def test_a_schedule_is_made_in_a_form_and_previewed():
     waiting = client.get(answer.headers["Location"])
     assert "It waits for a worker" in text_of(waiting)
     assert 'hx-trigger="every 2s"' in waiting.content.decode()
+    part = {"HX-Request": "true"}
+    assert "report-head" not in client.get(answer.headers["Location"], headers=part).content.decode()
     making.look()
+    swapped = client.get(answer.headers["Location"], headers=part).content.decode()
+    assert 'id="report-head" hx-swap-oob="true"' in swapped  # with it come the files, and what can be done
+    assert re.search(r'href="/reports/sent/\d+/files/[^"]+\.pdf"', swapped)
     page = client.get(answer.headers["Location"])
+    assert "hx-swap-oob" not in page.content.decode()
     assert "This is a preview." in text_of(page)
     assert f'src="/reports/sent/{preview.pk}/mail/"' in page.content.decode()
     assert "every 2s" not in page.content.decode()
@@ -279,6 +285,8 @@ def test_links_are_revoked_and_a_schedule_removed_by_their_buttons(by: Actor):
 
     client.post(f"/reports/{made.pk}/links/", {"reason": "forwarded"})
     client.post(f"/reports/{made.pk}/links/", {"receiver": str(receiver("ada@example.com").pk)})
+    for nobody in ("4711", "x", "-1", "9" * 30):
+        assert client.post(f"/reports/{made.pk}/links/", {"receiver": nobody}).status_code == 404
     assert client.post(f"/reports/{made.pk}/remove/", {"reason": ""}).status_code == 422
     made.refresh_from_db()
     assert (made.link_epoch, receiver("ada@example.com").link_epoch) == (1, 1)
