@@ -84,16 +84,6 @@ def letters_of(became: Iterable[Became], waits: Iterable[Wait]) -> Letters:
     )
 
 
-def waiting_by_flow(became: Iterable[Became], waits: Iterable[Wait]) -> dict[int, int]:
-    """Return {flow: letters of the period and from before that wait}; together they are what `letters_of` says that waits."""
-    found: dict[int, int] = defaultdict(int)
-    for row in became:
-        found[row.flow_id] += row.waiting
-    for wait in waits:
-        found[wait.flow_id] += wait.older
-    return found
-
-
 def replayed_by_flow(became: Iterable[Became]) -> dict[int, int]:
     found: dict[int, int] = defaultdict(int)
     for one in became:

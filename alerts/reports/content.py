@@ -134,7 +134,7 @@ class Excluded(msgspec.Struct, frozen=True, kw_only=True):
 class Letters(msgspec.Struct, frozen=True, kw_only=True):
     """Dead letters of the period: those that came in, and what became of them; these add up to `came`.
 
-    older  that came before the period and wait now.   oldest  when the first failed of all that wait now.
+    older  that came before the period and wait now.   oldest  when the first of these failed that wait now.
     """
 
     came: int

@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
-from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow, waiting_by_flow
+from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
 from alerts.reports.content import Audience, Cadence, Content, Period, Promise
 from alerts.reports.excluded import excluded_in
 from alerts.reports.history import remembered, targets_before
@@ -126,14 +126,14 @@ def _flows(actor: Actor, audience: Audience, objectives: Sequence[Objective]) ->
 def _letters(environment: Environment, flows: dict[int, str], period: Period) -> dict[str, Any]:
     """Return the causes, the letters, and by flow what waits and what a replay delivered; four queries."""
     became, capped = letters_became(environment.pk, flows, period.since, period.until)
-    waits = letters_that_wait(environment.pk, flows, period.since)
+    waits = letters_that_wait(environment.pk, flows, period.since, period.until)
     span = span_of(period)
     with_letters = {one.group_id for one in became}
     failed = [one for one in failed_without_letter(flows, span.since, span.until) if one.group_id not in with_letters]
     return {
         "causes": causes_of(became, failed, causes_told(largest(became, failed)), flows),
         "letters": letters_of(became, waits),
-        "waiting": waiting_by_flow(became, waits),
+        "waiting": {one.flow_id: one.count for one in waits},
         "replayed": replayed_by_flow(became),
         "capped": capped,
     }

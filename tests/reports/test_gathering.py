@@ -23,7 +23,7 @@ from alerts.reports.periods import last_period
 from alerts.reports.rendering import render
 from console.core.errors import NotFound
 from console.identity.models import Role, Team
-from messages.models import FailureGroup, SavedSearch
+from messages.models import DeadLetter, FailureGroup, SavedSearch
 from tests.factories import ROOT, actor, agent, environment, person
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.pages.test_indexes import NEVER_ANALYSED, scanned
@@ -292,10 +292,12 @@ def test_what_came_after_the_period_waits_in_no_line_of_it():
     letters(group, 2)
     letters(group, 3, at=DAY.since - timedelta(hours=2))
     letters(group, 31, at=DAY.until + timedelta(hours=1))
+    DeadLetter.objects.filter(received_at__gte=DAY.until).update(failed_at=DAY.since - timedelta(days=9))
 
     content = gathered()
 
     assert (content.letters.waiting, content.letters.older) == (2, 3)
+    assert content.letters.oldest == DAY.since - timedelta(hours=2)
     assert content.promises[0].waiting == 5
 
 

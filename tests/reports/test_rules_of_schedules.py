@@ -225,7 +225,14 @@ def test_a_schedule_that_cannot_be_is_refused_in_words(wrong: dict):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["no address", "a@b@c", "ada@example.com\nBcc: eve@example.com", "ä@example.com", f"{'x' * 250}@example.com"],
+    [
+        "no address",
+        "a@b@c",
+        "ada@example.com\nBcc: eve@example.com",
+        "ä@example.com",
+        '"x\x01"@example.com',
+        f"{'x' * 250}@example.com",
+    ],
 )
 def test_what_is_no_address_gets_nothing(wrong: str):
     with pytest.raises(ScheduleInvalid):
