@@ -480,3 +480,20 @@ def test_a_revision_ends_the_looking_at_the_one_before():
     assert first.check_at is None
     assert only_report(revision=2).check_at is not None
     assert environment().pk == first.environment_id
+
+
+def test_a_worker_that_was_given_up_freezes_nothing_that_another_makes():
+    kept_promise()
+    scheduled(owner())
+    with at(DUE):
+        assert making.open_due(DUE)
+        first = making.claim(DUE)
+        second = making.claim(DUE + making.LEASE + timedelta(seconds=1))
+        assert first is not None
+        assert second is not None
+
+        assert not making.make(first)
+        assert Report.objects.get().state == "making"
+        assert making.make(second)
+
+    assert ReportFile.objects.filter(role="html").count() == 1
