@@ -183,6 +183,24 @@ def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
     assert one.adjusted == pytest.approx(1_000 / 1_020)
 
 
+def test_better_or_worse_is_said_of_what_counts_in_both_periods():
+    one = promised()
+    before = NOON - timedelta(days=1)
+    rolled(NOON, 99, 1)
+    rolled(before, 98, 2)
+    rolled(before + 2 * HOUR, 0, 100)
+    add_exclusion(
+        NewExclusion(starts_at=before + HOUR, minutes=120, reason="move", category="maintenance"),
+        objective=one,
+        by=ROOT,
+    )
+    looked()
+
+    content = gathered()
+
+    assert (content.attained, content.previous) == pytest.approx((0.99, 0.98))
+
+
 def test_only_promises_that_the_actor_may_see_and_the_audience_names_are_in_it():
     teams = {name: Team.objects.create(name=name) for name in ("Order team", "Invoice team")}
     orders, invoices = flow("orders", team=teams["Order team"]), flow("invoices", team=teams["Invoice team"])

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from alerts.models import Report, ReportMail, ReportSchedule
+from alerts.models import Objective, Report, ReportMail, ReportSchedule
+from alerts.objectives.services import add_objective
+from alerts.objectives.wishes import NewObjective
 from alerts.reports import making
 from alerts.reports.content import from_json
 from alerts.reports.services import revise, stop_mails
 from console.identity.actor import Actor
 from console.identity.models import Membership, Role, Team, User
-from messages.models import Flow
-from tests.factories import environment
+from messages.models import Flow, SavedSearch
+from tests.factories import actor, environment
 from tests.pages.people import text_of
 from tests.reports.sending import DUE, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
 from tests.services.reconciling import flow
@@ -164,6 +166,25 @@ def test_a_report_is_seen_by_who_sees_all_of_its_flows_and_by_nobody_else(by: Ac
         user=User.objects.get(username="vera"), team=Team.objects.get(name="Finance"), environment=environment(), role=1
     )
     assert client.get(f"/reports/sent/{report.pk}/").status_code == 200
+
+
+def test_a_report_on_a_search_is_its_maker_s_also_when_the_promise_is_removed():
+    olga, search = member("olga", Role.OPERATOR), {"of": "messages", "name": "Big ones", "q": "size:big"}
+    one = add_objective(
+        NewObjective(name="Big ones", kind="freshness", target="0.9", limit_minutes=15),
+        search=SavedSearch.objects.create(environment=environment(), owner=olga, **search),
+        by=actor(olga),
+        now=DUE - timedelta(days=2),
+    )
+    scheduled(actor(olga))
+    beat(DUE)
+    report, others = only_report(), browser("vera", Role.ADMINISTRATOR)
+    assert report.search_ids == [one.pk]
+
+    for _ in ("there", "removed"):
+        assert browser(olga).get(f"/reports/sent/{report.pk}/").status_code == 200
+        assert others.get(f"/reports/sent/{report.pk}/").status_code == 404
+        Objective.objects.all().delete()
 
 
 def test_another_environment_s_schedules_are_not_there(by: Actor):
