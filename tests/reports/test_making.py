@@ -497,3 +497,17 @@ def test_a_worker_that_was_given_up_freezes_nothing_that_another_makes():
         assert making.make(second)
 
     assert ReportFile.objects.filter(role="html").count() == 1
+
+
+def test_one_that_could_not_be_made_before_its_time_is_made_when_its_time_has_come():
+    kept_promise()
+    by = owner()
+    made = scheduled(by)
+    asked = send_now(made, by=by, now=NOW)
+    Report.objects.filter(pk=asked.pk).update(state="failed", next_at=None, tries=3, problem="the database was away")
+
+    with at(DUE):
+        assert making.look() == 1
+
+    asked.refresh_from_db()
+    assert (asked.state, asked.problem, asked.tries) == ("frozen", "", 1)
