@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from alerts.models import Objective, Report, ReportMail, ReportSchedule
+from alerts.models import Objective, Report, ReportMail, ReportReceiver, ReportSchedule
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from alerts.reports import making
@@ -344,3 +344,15 @@ def test_mails_that_were_given_up_are_told_to_the_owner(by: Actor):
     assert "1 mail of the last report was given up." in text_of(
         client.get(f"/reports/{ReportSchedule.objects.get().pk}/")
     )
+
+
+def test_who_was_added_later_may_be_sent_a_report_and_who_stopped_may_not(by: Actor):
+    schedule = ReportSchedule.objects.get()
+    for name in ("bob", "cyd"):
+        ReportReceiver.objects.create(schedule=schedule, address=f"{name}@example.com", added_by="olga")
+    stop_mails(receiver("cyd@example.com"), now=DUE)
+
+    page = own_browser(by).get(f"/reports/sent/{only_report().pk}/").content.decode()
+
+    assert 'aria-label="Send to bob@example.com"' in page
+    assert "cyd@example.com" not in page
