@@ -183,6 +183,17 @@ def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
     assert one.adjusted == pytest.approx(1_000 / 1_020)
 
 
+def test_a_longer_window_ends_with_the_period_too():
+    promised()
+    rolled(NOON, 10)
+    rolled(DAY.until + HOUR, 0, 50)
+    looked()
+
+    (one,) = gathered().promises
+
+    assert (one.over, one.adjusted, one.stands) == ("30 days", 1.0, Stands.KEPT)
+
+
 def test_better_or_worse_is_said_of_what_counts_in_both_periods():
     one = promised()
     before = NOON - timedelta(days=1)
