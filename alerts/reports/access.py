@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
 from alerts.models import Objective, Report, ReportReceiver, ReportSchedule
@@ -41,10 +41,17 @@ def visible_reports(actor: Actor) -> QuerySet[Report]:
     if actor.is_superuser:
         return rows
     flows = list(visible_flows(actor).order_by().values_list("pk", flat=True))
-    searches = visible_objectives(actor).filter(flow__isnull=True).order_by().values_list("pk", flat=True)
-    return rows.filter(
-        environment__in=list(actor.grants), flow_ids__contained_by=flows, search_ids__contained_by=list(searches)
-    )
+    searches = list(visible_objectives(actor).filter(flow__isnull=True).order_by().values_list("pk", flat=True))
+    all_seen = Q(search_ids__contained_by=searches)
+    if (
+        actor.user_id is not None
+    ):  # a promise on a search that was removed is nobody's: what it said is still its owner's to read
+        hidden = Objective.objects.filter(environment__in=list(actor.grants), flow__isnull=True).exclude(
+            pk__in=searches
+        )
+        mine = Q(schedule__owner=actor.user_id)
+        all_seen |= mine & ~Q(search_ids__overlap=list(hidden.order_by().values_list("pk", flat=True)))
+    return rows.filter(all_seen, environment__in=list(actor.grants), flow_ids__contained_by=flows)
 
 
 def get_visible_report(actor: Actor, pk: int) -> Report:
@@ -183,12 +190,17 @@ def report_of_link(token: str, *, now: datetime) -> tuple[Report, ReportReceiver
     said = parse_open(token, now=now)
     receivers = ReportReceiver.objects.select_related("schedule__environment")
     receiver = receivers.filter(pk=said.receiver, removed_at=None, link_epoch=said.receiver_epoch).first()
-    if receiver is None or receiver.schedule.link_epoch != said.schedule_epoch:
+    if receiver is None or receiver.schedule.link_epoch != said.schedule_epoch or not is_still_theirs(receiver):
         raise BadLink
     reports = Report.objects.filter(pk=said.report, schedule=receiver.schedule_id, state="frozen").defer("content")
     if (report := reports.first()) is None:
         raise BadLink
     return report, receiver
+
+
+def is_still_theirs(receiver: ReportReceiver) -> bool:
+    """Whether it is the address of somebody who may have the reports: put there as no member's, or of a member whose account is on."""
+    return receiver.outside or bool(member_addresses(receiver.schedule.environment, [receiver.address]))
 
 
 def receiver_of_link(token: str) -> ReportReceiver:

@@ -51,7 +51,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """An objective in the period. Ratios 0 to 1, None where nothing was measured; counts are raw, without exclusions taken out.
 
     target_before  where the target was changed in the period.   left  of the budget, in `unit` ("events", "minutes" or "periods"), may be negative.
-    previous  adjusted ratio of the period before.   waiting  dead letters of its flow that still wait.
+    previous  adjusted ratio of the period before.   waiting  dead letters of its flow that came until the period ended, and wait.
     replayed  of the dead letters that came in the period: those that a replay delivered.
     kind  of the objective: success, latency, freshness, volume, dead_letter_age.
     over  "" where the period is judged; "30 days" where it is too small for that, and the promise's own window that ends with it is: then
@@ -134,7 +134,7 @@ class Excluded(msgspec.Struct, frozen=True, kw_only=True):
 class Letters(msgspec.Struct, frozen=True, kw_only=True):
     """Dead letters of the period: those that came in, and what became of them; these add up to `came`.
 
-    older  that came before the period and wait now.   oldest  when the first failed of all that wait now.
+    older  that came before the period and wait now.   oldest  when the first of these failed that wait now.
     """
 
     came: int

@@ -126,7 +126,7 @@ def _flows(actor: Actor, audience: Audience, objectives: Sequence[Objective]) ->
 def _letters(environment: Environment, flows: dict[int, str], period: Period) -> dict[str, Any]:
     """Return the causes, the letters, and by flow what waits and what a replay delivered; four queries."""
     became, capped = letters_became(environment.pk, flows, period.since, period.until)
-    waits = letters_that_wait(environment.pk, flows, period.since)
+    waits = letters_that_wait(environment.pk, flows, period.since, period.until)
     span = span_of(period)
     with_letters = {one.group_id for one in became}
     failed = [one for one in failed_without_letter(flows, span.since, span.until) if one.group_id not in with_letters]

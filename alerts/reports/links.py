@@ -6,6 +6,7 @@ stops holds the receiver alone and does not end: who gets mail must be able to s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,11 @@ OPEN_SALT, STOP_SALT = "waybill.reports.open", "waybill.reports.stop"
 LONGEST = 400  # of a token that is looked at
 # Where the links of a receiver are put into what was drawn once: what no report says by itself.
 OPEN_PLACE, STOP_PLACE = "WAYBILL-OPENS-THE-REPORT", "WAYBILL-STOPS-THE-MAILS"
+# As they stand in what was drawn: at the address that the console had then, which is another one when it moved since.
+OPEN_DRAWN, STOP_DRAWN = (
+    re.compile(rf"https?://[^\s\"'<>]{{1,300}}?/reports/{path}/{place}")
+    for path, place in (("r", OPEN_PLACE), ("stop", STOP_PLACE))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,4 +91,6 @@ def _numbers(token: str, salt: str, count: int) -> list[int]:
 
 def filled(text: str, *, opens: str, stops: str) -> str:
     """Return what was drawn with the links of one receiver, or with those of the console's own pages."""
-    return text.replace(open_url(), opens).replace(stop_url(), stops)
+    for place, link in ((OPEN_DRAWN, opens), (STOP_DRAWN, stops)):
+        text = place.sub(lambda _, link=link: link, text)  # type: ignore[misc]
+    return text

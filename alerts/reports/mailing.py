@@ -27,7 +27,7 @@ from alerts.delivery.notifiers.mail import MAIL, POLICY, send_message
 from alerts.delivery.pace import MOST_AGE, MOST_TRIES, next_try_s
 from alerts.delivery.rooms import Room
 from alerts.models import Report, ReportFile, ReportMail, ReportReceiver
-from alerts.reports.access import member_addresses
+from alerts.reports.access import is_still_theirs
 from alerts.reports.links import Opens, filled, open_token, open_url, stop_token, stop_url
 from alerts.reports.services import stopped_words
 from messages.saved.outbox import DUMMY, NO_SERVER, answer_of, is_final
@@ -120,10 +120,9 @@ def hindrance_of(receiver: ReportReceiver) -> str:
         return "its schedule was removed"
     if why := stopped_words(receiver):
         return why
-    environment = receiver.schedule.environment
-    if receiver.outside or member_addresses(environment, [receiver.address]):
+    if is_still_theirs(receiver):
         return ""
-    return f"it is the address of nobody in {environment.slug} any more, whose account is on"
+    return f"it is the address of nobody in {receiver.schedule.environment.slug} any more, whose account is on"
 
 
 def message_of(mail: ReportMail, *, now: datetime) -> EmailMessage:

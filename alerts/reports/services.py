@@ -38,6 +38,7 @@ from console.identity.models import Environment
 
 log = structlog.get_logger(__name__)
 MOST_SCHEDULES = 200  # of one environment
+WHEN = {"cadence", "hour", "weekday", "time_zone", "enabled"}  # says when the next one goes
 LOOKED_BACK = timedelta(minutes=10)
 
 
@@ -90,7 +91,8 @@ def change_schedule(
         setattr(row, name, value)
     if set(addresses) - there or {"flow_ids", "objective_ids"} & set(changed):
         check_sees_what_it_tells(by, row)
-    row.next_at = _next_at(row, now)
+    if WHEN.intersection(changed):  # else what is due at this moment stays due
+        row.next_at = _next_at(row, now)
     try:
         with transaction.atomic():
             row.updated_at = now

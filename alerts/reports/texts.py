@@ -42,7 +42,8 @@ def _heading(text: str) -> str:
 
 def _promise(one: PromiseLine) -> Iterator[str]:
     before = f"; {one.before}" if one.before else ""
-    yield f"{one.mark} {one.name}: {one.attained} ({one.stands}; {one.promised}{before})"
+    stands = f"{one.stands}; " if one.stands != one.attained else ""  # "no data" is said once
+    yield f"{one.mark} {one.name}: {one.attained} ({stands}{one.promised}{before})"
     yield f"  {one.detail}"
 
 

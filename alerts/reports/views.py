@@ -225,7 +225,8 @@ def links(request: PageRequest, pk: int) -> HttpResponse:
     """Revoke the links that were sent: all, or those of one receiver."""
     one = get_visible_schedule(request.actor, pk)
     wanted = request.POST.get("receiver", "")
-    receiver = get_receiver(request.actor, one, int(wanted)) if wanted.isdecimal() and len(wanted) < 19 else None
+    number = int(wanted) if wanted.isdecimal() and len(wanted) < 19 else 0
+    receiver = get_receiver(request.actor, one, number) if wanted else None
     return _done(
         request,
         one,

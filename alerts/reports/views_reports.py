@@ -22,7 +22,7 @@ from alerts.reports.present import REPORTS, STANDS, mail_line, period_words, rep
 from alerts.reports.queries import attachments_of, changed_by, file_of, mails_of, not_sent_to, same_period
 from alerts.reports.states import AGAIN, REPORT_OPEN
 from console.core.errors import ConsoleError, NotFound
-from console.core.render import render_page
+from console.core.render import render_page, wants_part
 from console.identity.pages import PageRequest, page
 from messages.catalog.views import seen
 from messages.queries import in_its_environment
@@ -39,7 +39,7 @@ def report(request: PageRequest, pk: int) -> HttpResponse:
     found = get_visible_report(request.actor, pk)
     if elsewhere := in_its_environment(request, found.schedule.environment):
         return elsewhere
-    return render_page(request, ONE, PART, _context(request, found))
+    return render_page(request, ONE, PART, _context(request, found) | {"is_part": wants_part(request)})
 
 
 def _context(request: PageRequest, found: Report, refusal: str = "") -> dict[str, Any]:

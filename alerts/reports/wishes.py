@@ -102,7 +102,7 @@ def checked_receivers(addresses: Iterable[str]) -> list[str]:
             validate_email(one)
         except ValidationError as error:
             raise ScheduleInvalid(f"“{one[:80]}” is no mail address") from error
-        if len(one) > 254 or not one.isascii():
+        if len(one) > 254 or not one.isascii() or not one.isprintable():
             raise ScheduleInvalid(
                 f"“{one[:80]}” is too long for a mail address, or has letters that servers do not take"
             )

@@ -73,7 +73,7 @@ def letters_became(
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Letters of a flow that wait now. older: of them, received before the time that was asked for."""
+    """Letters of a flow that wait now, of those received until a time. older: of them, received before another."""
 
     flow_id: int
     count: int
@@ -83,16 +83,16 @@ class Wait:
 
 WAITING = """
 SELECT flow_id, count(*), count(*) FILTER (WHERE received_at < %s), min(failed_at) FROM messaging_deadletter
-WHERE environment_id = %s AND closed_at IS NULL AND flow_id = ANY(%s) GROUP BY 1 ORDER BY 1
+WHERE environment_id = %s AND closed_at IS NULL AND flow_id = ANY(%s) AND received_at < %s GROUP BY 1 ORDER BY 1
 """
 
 
-def letters_that_wait(environment_id: int, flow_ids: Collection[int], before: datetime) -> list[Wait]:
-    """Return the letters of these flows that wait now; the index of what waits is read."""
+def letters_that_wait(environment_id: int, flow_ids: Collection[int], since: datetime, until: datetime) -> list[Wait]:
+    """Return the letters of these flows received before `until` that wait now, older those before `since`; the index of what waits is read."""
     if not flow_ids:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(WAITING, [before, environment_id, sorted(flow_ids)])
+        cursor.execute(WAITING, [since, environment_id, sorted(flow_ids), until])
         return [Wait(*row) for row in cursor.fetchall()]
 
 

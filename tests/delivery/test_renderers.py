@@ -247,6 +247,16 @@ def test_mails_of_one_thread_stand_together_and_each_has_its_own_id():
     assert fired.message_id != over.message_id
 
 
+def test_a_thread_is_named_as_it_is_however_long_the_name_of_the_console_is(settings: Any):
+    settings.CONSOLE_URL = "https://waybill.integration.example-company.example.com"
+    mail = rendered(telling(notice()))
+
+    raw = as_message(mail, ["ada@example.com"]).as_bytes()
+
+    assert f"\r\nReferences: {mail.thread_id}\r\n".encode() in raw
+    assert f"\r\nMessage-ID: {mail.message_id}\r\n".encode() in raw
+
+
 def test_one_message_says_both_when_the_beginning_could_not_be_told():
     of = telling(notice(Happening.RESOLVED), untold=True)
 

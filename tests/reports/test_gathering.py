@@ -23,7 +23,7 @@ from alerts.reports.periods import last_period
 from alerts.reports.rendering import render
 from console.core.errors import NotFound
 from console.identity.models import Role, Team
-from messages.models import FailureGroup, SavedSearch
+from messages.models import DeadLetter, FailureGroup, SavedSearch
 from tests.factories import ROOT, actor, agent, environment, person
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.pages.test_indexes import NEVER_ANALYSED, scanned
@@ -183,6 +183,35 @@ def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
     assert one.adjusted == pytest.approx(1_000 / 1_020)
 
 
+def test_a_longer_window_ends_with_the_period_too():
+    promised()
+    rolled(NOON, 10)
+    rolled(DAY.until + HOUR, 0, 50)
+    looked()
+
+    (one,) = gathered().promises
+
+    assert (one.over, one.adjusted, one.stands) == ("30 days", 1.0, Stands.KEPT)
+
+
+def test_better_or_worse_is_said_of_what_counts_in_both_periods():
+    one = promised()
+    before = NOON - timedelta(days=1)
+    rolled(NOON, 99, 1)
+    rolled(before, 98, 2)
+    rolled(before + 2 * HOUR, 0, 100)
+    add_exclusion(
+        NewExclusion(starts_at=before + HOUR, minutes=120, reason="move", category="maintenance"),
+        objective=one,
+        by=ROOT,
+    )
+    looked()
+
+    content = gathered()
+
+    assert (content.attained, content.previous) == pytest.approx((0.99, 0.98))
+
+
 def test_only_promises_that_the_actor_may_see_and_the_audience_names_are_in_it():
     teams = {name: Team.objects.create(name=name) for name in ("Order team", "Invoice team")}
     orders, invoices = flow("orders", team=teams["Order team"]), flow("invoices", team=teams["Invoice team"])
@@ -262,14 +291,16 @@ def test_an_environment_without_promises_gives_an_empty_report():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("in_a_transaction", [False, True])
 def test_all_of_a_report_is_of_one_moment(committed, in_a_transaction):
-    """A letter comes in while a report is gathered. The control: in a transaction of the caller each query has its own moment."""
+    """A letter of before comes in while a report is gathered. The control: in a transaction of the caller each query has its own moment."""
     promised()
     group = cause("ERP did not answer")
     letters(group, 1)
     asked = audience()
 
     def note(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
-        if "closed_at IS NULL AND flow_id" in sql:  # the letters of the period are read, those that wait are not
+        if (
+            "closed_at IS NULL AND flow_id" in sql
+        ):  # before it: the letters of the period are read, those that wait are not
             other = Thread(target=_one_more, args=(group,))
             other.start()
             other.join()
@@ -278,12 +309,29 @@ def test_all_of_a_report_is_of_one_moment(committed, in_a_transaction):
     with connection.execute_wrapper(note), transaction.atomic() if in_a_transaction else nullcontext():
         content = gather(asked, DAY, actor=ROOT, now=NOW)
 
-    assert content.letters.waiting == 1
-    assert content.promises[0].waiting == (2 if in_a_transaction else 1)
+    more = 1 if in_a_transaction else 0
+    assert (content.letters.waiting, content.letters.older) == (1, more)
+    assert content.promises[0].waiting == 1 + more
+
+
+def test_what_came_after_the_period_waits_in_no_line_of_it():
+    """A report that is made at noon tells of yesterday: each line says of the same letters that they wait."""
+    promised()
+    group = cause("ERP did not answer")
+    letters(group, 2)
+    letters(group, 3, at=DAY.since - timedelta(hours=2))
+    letters(group, 31, at=DAY.until + timedelta(hours=1))
+    DeadLetter.objects.filter(received_at__gte=DAY.until).update(failed_at=DAY.since - timedelta(days=9))
+
+    content = gathered()
+
+    assert (content.letters.waiting, content.letters.older) == (2, 3)
+    assert content.letters.oldest == DAY.since - timedelta(hours=2)
+    assert content.promises[0].waiting == 5
 
 
 def _one_more(group: FailureGroup) -> None:
-    letters(group, 1)
+    letters(group, 1, at=DAY.since - timedelta(hours=2))
     connection.close()
 
 

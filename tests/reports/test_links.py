@@ -18,6 +18,7 @@ from alerts.reports.services import change_schedule, remove_schedule, revise, re
 from alerts.reports.wishes import NewSchedule
 from console.audit.models import AuditEntry
 from console.identity.actor import Actor
+from console.identity.models import User
 from tests.pages.people import text_of
 from tests.reports.sending import DUE, NOW, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
 
@@ -207,6 +208,31 @@ def test_nothing_but_looking_and_stopping_is_answered(by: Actor):
     assert Client().post(opens).status_code == 405
     assert Client().put(stops).status_code == 405
     assert Client().head(opens).status_code in (200, 404)
+
+
+def test_what_is_refused_does_not_write_the_link_into_the_log_either(by: Actor, caplog: pytest.LogCaptureFixture):
+    path = links_for()[0]
+    client = Client(enforce_csrf_checks=True)
+
+    statuses = [client.post(one).status_code for one in (path, f"{path}/report.pdf")]
+
+    assert statuses == [405, 405]
+    logged = [one for one in caplog.records if one.name != "django.request"]  # of which errors alone are kept
+    assert path.rsplit("/", 1)[1] not in "".join(one.getMessage() for one in logged)
+
+
+def test_the_links_of_a_member_who_left_open_nothing_any_more(by: Actor):
+    """As the mails that they had: what was an account's is no stranger's. A partner's address that an administrator put there stays."""
+    ada, olga = links_for(), links_for("olga@example.com")[0]
+    ReportReceiver.objects.filter(address="olga@example.com").update(outside=True)
+
+    User.objects.filter(username__in=["ada", "olga"]).update(is_active=False)
+
+    assert gone(get(ada[0]))
+    assert get(olga).status_code == 200
+    assert get(ada[1]).status_code == 200  # stopping stays theirs
+    User.objects.filter(username="ada").update(is_active=True)
+    assert get(ada[0]).status_code == 200
 
 
 def test_a_signed_in_reader_s_session_is_not_touched(by: Actor, django_assert_max_num_queries: Any):

@@ -66,6 +66,8 @@ def test_from_the_promise_to_the_mail_in_the_box(mailbox: SlowMailbox):
     )
     assert re.fullmatch(r"<http://127\.0\.0\.1:\d+/reports/stop/[\w:-]+>", mail["List-Unsubscribe"])
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    # as it went: no mail program reads a link that was written as an encoded word
+    assert all(re.search(rb"\r?\nList-Unsubscribe: <http://[^\s<>]+>\r?\n", one) for one in mailbox.taken)
     attached = {part.get_filename(): part.get_content_type() for part in mail.iter_attachments()}
     assert {"application/pdf", "text/csv"} <= set(attached.values())
     assert dict(ReportFile.objects.filter(role="attachment").values_list("name", "mime")) == attached
@@ -284,3 +286,20 @@ def test_a_receiver_who_was_added_later_may_be_sent_an_old_report_and_one_who_st
     assert states(report)["anna@example.com"] == "queued"
     with pytest.raises(ReportState):
         send_again(report, receiver("olga@example.com"), by=admin)
+
+
+def test_a_worker_that_was_given_up_marks_nothing_that_another_has_in_hand(mailbox: SlowMailbox):
+    kept_promise()
+    scheduled(owner(), receivers=["olga@example.com"])
+    with at(DUE):
+        making.look()
+    first = mailing.claim(SOON)
+    second = mailing.claim(SOON + mailing.LEASE + MINUTE)
+    assert first is not None
+    assert second is not None
+
+    mailing.mark(first, mailing.Went(state="later", answer="450 busy"))
+    assert states(only_report()) == {"olga@example.com": "sending"}
+    mailing.mark(second, mailing.Went(state="sent", answer="250 ok"))
+
+    assert list(ReportMail.objects.values_list("state", "answer", "attempt")) == [("sent", "250 ok", 2)]

@@ -359,6 +359,19 @@ def test_one_that_is_off_is_not_due_and_on_again_begins_with_the_next():
     assert made.next_at == datetime(2026, 11, 27, 7, tzinfo=UTC)
 
 
+def test_a_change_leaves_due_what_is_due_unless_it_says_another_time():
+    by = owner()
+    made = scheduled(by)
+    said = {"name": "Order team", "cadence": "daily", "time_zone": "UTC"}
+
+    change_schedule(made, NewSchedule(**said, hour=7, language="de-DE"), by=by, now=DUE)  # before the beat came by
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 11, 26, 7, tzinfo=UTC)
+    change_schedule(made, NewSchedule(**said, hour=8), by=by, now=DUE)
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 11, 26, 8, tzinfo=UTC)
+
+
 # previews and asking --------------------------------------------------------------------------------------------------
 def test_a_preview_is_made_once_sent_to_nobody_and_forgotten_after_a_day():
     kept_promise()
@@ -488,3 +501,34 @@ def test_a_revision_ends_the_looking_at_the_one_before():
     assert first.check_at is None
     assert only_report(revision=2).check_at is not None
     assert environment().pk == first.environment_id
+
+
+def test_a_worker_that_was_given_up_freezes_nothing_that_another_makes():
+    kept_promise()
+    scheduled(owner())
+    with at(DUE):
+        assert making.open_due(DUE)
+        first = making.claim(DUE)
+        second = making.claim(DUE + making.LEASE + timedelta(seconds=1))
+        assert first is not None
+        assert second is not None
+
+        assert not making.make(first)
+        assert Report.objects.get().state == "making"
+        assert making.make(second)
+
+    assert ReportFile.objects.filter(role="html").count() == 1
+
+
+def test_one_that_could_not_be_made_before_its_time_is_made_when_its_time_has_come():
+    kept_promise()
+    by = owner()
+    made = scheduled(by)
+    asked = send_now(made, by=by, now=NOW)
+    Report.objects.filter(pk=asked.pk).update(state="failed", next_at=None, tries=3, problem="the database was away")
+
+    with at(DUE):
+        assert making.look() == 1
+
+    asked.refresh_from_db()
+    assert (asked.state, asked.problem, asked.tries) == ("frozen", "", 1)

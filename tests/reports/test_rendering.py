@@ -17,6 +17,7 @@ from alerts.reports.drawing import Drawn, chart_spec, draw, forget
 from alerts.reports.face import face_of
 from alerts.reports.periods import last_period
 from alerts.reports.rendering import Rendered, as_page, render
+from alerts.reports.texts import text_of
 from tests.reports.samples import FROZEN, HOSTILE, days, example, hostile, promise
 
 OPEN, STOP = "https://waybill.example/r/one", "https://waybill.example/s/one?a=1&b=2"
@@ -323,3 +324,12 @@ def test_a_document_gets_no_file_and_no_package(document):
     assert answer["pdf"] is None
     assert "pdf: " in answer["log"]
     assert "root:" not in answer["log"]
+
+
+def test_a_text_says_once_that_there_are_no_data():
+    silent = promise(name="Orders", stands=Stands.NO_DATA, adjusted=None, attained=None)
+    face = face_of(msgspec.structs.replace(example(), promises=(silent,)))
+
+    text = text_of(face, attached="", open_url=OPEN, stop_url=STOP)
+
+    assert "○ Orders: no data (promised 99.5\u00a0%)\n  Nothing was measured." in text

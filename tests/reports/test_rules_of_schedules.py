@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -142,6 +143,13 @@ def test_links_are_put_where_they_belong():
     assert filled(drawn, opens="O", stops="S") == '<a href="O">open</a> S'
 
 
+def test_links_are_put_where_they_belong_when_the_console_has_moved(settings: Any):
+    drawn = f'<a href="{open_url()}">open</a> {stop_url()}'
+    settings.CONSOLE_URL = "https://waybill.example.com"
+
+    assert filled(drawn, opens="O", stops="S") == '<a href="O">open</a> S'
+
+
 # what differs --------------------------------------------------------------------------------------------------------
 def told(changes: list) -> list[tuple[str, str, str]]:
     return [(one.what, one.before, one.now) for one in changes]
@@ -217,7 +225,14 @@ def test_a_schedule_that_cannot_be_is_refused_in_words(wrong: dict):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["no address", "a@b@c", "ada@example.com\nBcc: eve@example.com", "ä@example.com", f"{'x' * 250}@example.com"],
+    [
+        "no address",
+        "a@b@c",
+        "ada@example.com\nBcc: eve@example.com",
+        "ä@example.com",
+        '"x\x01"@example.com',
+        f"{'x' * 250}@example.com",
+    ],
 )
 def test_what_is_no_address_gets_nothing(wrong: str):
     with pytest.raises(ScheduleInvalid):

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from alerts.models import Report, ReportMail, ReportSchedule
+from alerts.models import Objective, Report, ReportMail, ReportReceiver, ReportSchedule
+from alerts.objectives.services import add_objective
+from alerts.objectives.wishes import NewObjective
 from alerts.reports import making
 from alerts.reports.content import from_json
 from alerts.reports.services import revise, stop_mails
 from console.identity.actor import Actor
 from console.identity.models import Membership, Role, Team, User
-from messages.models import Flow
+from messages.models import Flow, SavedSearch
 from tests.factories import actor, environment
 from tests.pages.people import text_of
 from tests.reports.sending import DUE, at, beat, kept_promise, member, only_report, owner, receiver, scheduled
@@ -95,8 +97,14 @@ def test_a_schedule_is_made_in_a_form_and_previewed():
     waiting = client.get(answer.headers["Location"])
     assert "It waits for a worker" in text_of(waiting)
     assert 'hx-trigger="every 2s"' in waiting.content.decode()
+    part = {"HX-Request": "true"}
+    assert "report-head" not in client.get(answer.headers["Location"], headers=part).content.decode()
     making.look()
+    swapped = client.get(answer.headers["Location"], headers=part).content.decode()
+    assert 'id="report-head" hx-swap-oob="true"' in swapped  # with it come the files, and what can be done
+    assert re.search(r'href="/reports/sent/\d+/files/[^"]+\.pdf"', swapped)
     page = client.get(answer.headers["Location"])
+    assert "hx-swap-oob" not in page.content.decode()
     assert "This is a preview." in text_of(page)
     assert f'src="/reports/sent/{preview.pk}/mail/"' in page.content.decode()
     assert "every 2s" not in page.content.decode()
@@ -158,6 +166,25 @@ def test_a_report_is_seen_by_who_sees_all_of_its_flows_and_by_nobody_else(by: Ac
         user=User.objects.get(username="vera"), team=Team.objects.get(name="Finance"), environment=environment(), role=1
     )
     assert client.get(f"/reports/sent/{report.pk}/").status_code == 200
+
+
+def test_a_report_on_a_search_is_its_maker_s_also_when_the_promise_is_removed():
+    olga, search = member("olga", Role.OPERATOR), {"of": "messages", "name": "Big ones", "q": "size:big"}
+    one = add_objective(
+        NewObjective(name="Big ones", kind="freshness", target="0.9", limit_minutes=15),
+        search=SavedSearch.objects.create(environment=environment(), owner=olga, **search),
+        by=actor(olga),
+        now=DUE - timedelta(days=2),
+    )
+    scheduled(actor(olga))
+    beat(DUE)
+    report, others = only_report(), browser("vera", Role.ADMINISTRATOR)
+    assert report.search_ids == [one.pk]
+
+    for _ in ("there", "removed"):
+        assert browser(olga).get(f"/reports/sent/{report.pk}/").status_code == 200
+        assert others.get(f"/reports/sent/{report.pk}/").status_code == 404
+        Objective.objects.all().delete()
 
 
 def test_another_environment_s_schedules_are_not_there(by: Actor):
@@ -279,6 +306,8 @@ def test_links_are_revoked_and_a_schedule_removed_by_their_buttons(by: Actor):
 
     client.post(f"/reports/{made.pk}/links/", {"reason": "forwarded"})
     client.post(f"/reports/{made.pk}/links/", {"receiver": str(receiver("ada@example.com").pk)})
+    for nobody in ("4711", "x", "-1", "9" * 30):
+        assert client.post(f"/reports/{made.pk}/links/", {"receiver": nobody}).status_code == 404
     assert client.post(f"/reports/{made.pk}/remove/", {"reason": ""}).status_code == 422
     made.refresh_from_db()
     assert (made.link_epoch, receiver("ada@example.com").link_epoch) == (1, 1)
@@ -315,3 +344,15 @@ def test_mails_that_were_given_up_are_told_to_the_owner(by: Actor):
     assert "1 mail of the last report was given up." in text_of(
         client.get(f"/reports/{ReportSchedule.objects.get().pk}/")
     )
+
+
+def test_who_was_added_later_may_be_sent_a_report_and_who_stopped_may_not(by: Actor):
+    schedule = ReportSchedule.objects.get()
+    for name in ("bob", "cyd"):
+        ReportReceiver.objects.create(schedule=schedule, address=f"{name}@example.com", added_by="olga")
+    stop_mails(receiver("cyd@example.com"), now=DUE)
+
+    page = own_browser(by).get(f"/reports/sent/{only_report().pk}/").content.decode()
+
+    assert 'aria-label="Send to bob@example.com"' in page
+    assert "cyd@example.com" not in page

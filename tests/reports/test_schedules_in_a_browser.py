@@ -48,6 +48,8 @@ def test_the_keyboard_makes_a_report_and_sees_what_would_be_sent(browser: Browse
     frame = page.frame_locator("iframe.mail")
     expect(frame.locator("h1")).to_be_visible(timeout=15_000)  # the part polled itself
     expect(frame.locator("body")).to_contain_text("Order team")
+    expect(page.locator(".head").get_by_role("link", name="CSV")).to_be_visible()  # what can be done with it came along
+    assert page.locator(".head").count() == 1
     assert ReportSchedule.objects.get().name == "Order team"
     assert complaints == []
 

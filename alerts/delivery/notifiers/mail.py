@@ -12,8 +12,8 @@ import socket
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from email import policy
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import format_datetime, getaddresses
 from urllib.parse import urlsplit
 
@@ -28,7 +28,27 @@ from alerts.delivery.notifiers.words import HAPPENED, cut, one_line, thread_key,
 from messages.saved.outbox import DUMMY, NO_SERVER, answer_of, is_final
 
 STEP_S, ANSWER_S = 15.0, 90.0
-POLICY = policy.SMTP.clone(cte_type="7bit")  # every server takes it
+LONGEST_LINE = 998  # RFC 5322, 2.1.1
+WHOLE = ("list-unsubscribe", "references")  # what has one long word: a link, an id
+
+
+class WholePolicy(EmailPolicy):
+    """Leaves links and ids as they are: the standard policy writes a word that does not fit its line as an encoded one (RFC 2047), which no mail
+    program takes for an address to stop mails at, or for the id of another mail."""
+
+    def fold(self, name: str, value: str) -> str:
+        line = f"{name}: {value}{self.linesep}"
+        return (
+            line
+            if name.lower() in WHOLE and line.isascii() and len(line) <= LONGEST_LINE
+            else super().fold(name, value)
+        )
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return self.fold(name, value).encode() if name.lower() in WHOLE else super().fold_binary(name, value)
+
+
+POLICY = WholePolicy(linesep="\r\n", cte_type="7bit")  # 7bit: every server takes it
 MOST_RECEIVERS = 20
 
 
