@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -107,7 +108,11 @@ def _mark(step: CompensationStep, proof: Proof) -> bool:
     """Write a proof down; False when it changes no state, or another compensation was faster: its event, or its step of the same key."""
     sent = step.state in OPEN_ENDED or step.sent_at is not None
     words = f"proved by {proof.event.system}" if sent else f"undone by somebody else, proved by {proof.event.system}"
-    proved = {"proof_event_at": proof.event.at, "proof_event_id": proof.event.id, "proof_tie": proof.tie}
+    proved: dict[str, Any] = {
+        "proof_event_at": proof.event.at,
+        "proof_event_id": proof.event.id,
+        "proof_tie": proof.tie,
+    }
     try:
         with transaction.atomic():
             if step.state == "by_hand":  # it stays the person's word

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import connection as database
@@ -49,7 +50,12 @@ def step_to_order(
     note  writes down for whom it was claimed, in the same transaction: an answer that is lost on its way must strand nothing.
     """
     with database.cursor() as cursor:
-        asked = {"line": line.pk, "passed": PASSED, "holding": list(HOLD_THEIRS), "most": MOST_LOOKED_AT}
+        asked: dict[str, Any] = {
+            "line": line.pk,
+            "passed": PASSED,
+            "holding": list(HOLD_THEIRS),
+            "most": MOST_LOOKED_AT,
+        }
         cursor.execute(DUE, asked | {"now": datetime.now(UTC)})
         due = [pk for (pk,) in cursor.fetchall()]
     for pk in due:
