@@ -17,7 +17,7 @@ from messages.compare.canonical import canonical
 from messages.compare.changes import CHANGED, TYPED, Change, changes_between_trees
 from messages.compare.queries import GONE
 from messages.compensation.journey import first_bodies
-from messages.compensation.sealed import opened_answer
+from messages.compensation.sealed import opened_action, opened_answer
 from messages.ingest.catalog import rules_of
 from messages.journeys.gather import any_of
 from messages.journeys.seen import OPERATION_WORDS
@@ -34,6 +34,7 @@ MOST_STEPS = 20  # of a page; the others have their own address
 LARGEST_BYTES, MOST_BYTES = 512 * 1024, 2 * 1024 * 1024  # of one body, and of all that a page reads
 SHOWN_BYTES, TOLD_BYTES = 4 * 1024, 256 * 1024  # of each on a page, and over REST
 MOST_CHANGES = 6
+ECHO = "it may repeat what was sent, and some of that comes from a flow whose payloads you may not read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def before_and_after(
         mine[0].compensation.environment_id, list({one.id: one for one in events.values()}.values()), flows, shown_bytes
     )
     sides = {pk: said[event.id] for pk, event in events.items() if event.id in said}
-    answers = _answers(mine, shown_bytes)
+    answers = _answers(mine, flows, shown_bytes)
     found = {}
     for step in mine:
         before, after = sides.get(step.event_id), sides.get(step.proof_event_id) if step.proof_event_id else None
@@ -184,19 +185,23 @@ def _of_body(side: Side, body: bytes, content_type: str, shown_bytes: int, *, cu
     )  # fmt: skip
 
 
-def _answers(steps: Sequence[CompensationStep], shown_bytes: int) -> dict[UUID, Side]:
+def _answers(steps: Sequence[CompensationStep], flows: Collection[int], shown_bytes: int) -> dict[UUID, Side]:
     """Return {step: what its receiver answered last}; one query, whatever was left out of the steps."""
     rows = CompensationStep.objects.filter(pk__in=[step.pk for step in steps]).exclude(answer=b"")
     environment_id = steps[0].compensation.environment_id
-    return {row.pk: _answer(row, environment_id, shown_bytes) for row in rows.only("id", "system", "sent_at", "event_at", "action", "answer")}  # fmt: skip
+    rows = rows.only("id", "system", "sent_at", "event_at", "action", "action_sha256", "answer")
+    return {row.pk: _answer(row, environment_id, flows, shown_bytes) for row in rows}
 
 
-def _answer(step: CompensationStep, environment_id: int, shown_bytes: int) -> Side:
+def _answer(step: CompensationStep, environment_id: int, flows: Collection[int], shown_bytes: int) -> Side:
+    """A receiver may repeat what it was sent: its answer is for those who may read that."""
     try:
-        answered = opened_answer(step, environment_id)
+        answered, sent = opened_answer(step, environment_id), opened_action(step, environment_id)
         assert answered is not None
     except PayloadUnreadable as error:
         return Side(label="answered", at=step.sent_at or step.event_at, refusal=str(error))
+    if not set(flows).issuperset(sent.flows):
+        return Side(label="answered", at=answered.at, refusal=ECHO)
     rules = rules_of(environment_id).masking.of_unknown_flow()
     words, body, counts = answered.words, answered.body, 0
     if rules is not None:

@@ -32,6 +32,7 @@ from messages.compensation.services import (
     is_taken,
     move,
     move_step,
+    newest_attempt,
     release_letter,
     stop,
     who_has,
@@ -239,6 +240,9 @@ def _claimed(
     if step.state == "sending" and step.lease_until and step.lease_until >= now:
         waits.until = step.lease_until
         return None
+    if _is_held(run):
+        waits.for_others = True
+        return None
     if undo.manual is not None:
         move_step(
             step, "hand_over", assignee=step.assignee or undo.manual.assignee,
@@ -250,16 +254,14 @@ def _claimed(
         return None
     if over != (step.connection_id if step.connection and step.connection.agent_id else None):
         return None  # an agent asks for what is its own, and for nothing else
-    if _is_held(run) or (
-        seats and step.connection and not seats.take(step.connection.pk, step.connection.undo_at_once)
-    ):
+    if seats and step.connection and not seats.take(step.connection.pk, step.connection.undo_at_once):
         waits.for_others = True
         return None
     lease_until = now + timedelta(seconds=LEASE_S)
     try:
         with transaction.atomic():
             move_step(
-                step, "claim", under=step.attempt, attempt=step.attempt + 1, tries=step.tries + 1,
+                step, "claim", under=step.attempt, attempt=newest_attempt(step) + 1, tries=step.tries + 1,
                 lease_until=lease_until, sent_at=step.sent_at or now, not_before=None,
             )  # fmt: skip
     except IntegrityError:  # another compensation has, or had, a step of this key

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -74,37 +75,50 @@ def _is_time(run: Compensation, steps: Sequence[CompensationStep], now: datetime
 def _prove(
     run: Compensation, steps: Sequence[CompensationStep], undos: dict[str, Undo], journey: Sequence[Happened]
 ) -> list[CompensationStep]:
-    open_ones = [step for step in steps if step.state not in STEP_OVER and undos[step.name].proof]
+    open_ones = [step for step in steps if _waits_for_proof(step) and undos[step.name].proof]
     if not open_ones:
         return []
     unproved = [_unproved(step, undos[step.name]) for step in open_ones]
-    sent = [one for one in unproved if one.sent_at is not None]
-    since = min((one.sent_at for one in sent if one.sent_at), default=datetime.now(UTC))
-    calls = events_of_calls(run.environment_id, [one.trace for one in sent], since)
+    sent = {
+        step.trace_id: step.sent_at for step in steps if step.sent_at is not None
+    }  # of what is over too: no other's proof
+    since = min(sent.values(), default=datetime.now(UTC))
+    calls = events_of_calls(run.environment_id, list(sent), since)
     looked_at = {event.id for events in calls.values() for event, _ in events} | {event.id for event in journey}
     spent = spent_of(looked_at) | {UUID(one["event"]) for one in run.already if one["event"]}
     proofs = proofs_of(unproved, calls, journey, spent)
     return [step for step in open_ones if step.pk in proofs and _mark(step, proofs[step.pk])]
 
 
+def _waits_for_proof(step: CompensationStep) -> bool:
+    """Whether an event may prove it: also what a person did, so that the event of their work proves no other step."""
+    return step.state not in STEP_OVER or (step.state == "by_hand" and step.proof_event_id is None)
+
+
 def _unproved(step: CompensationStep, undo: Undo) -> Unproved:
     assert undo.proof is not None
     held = step.state == "sending" and step.lease_until is not None and step.lease_until >= datetime.now(UTC)
     return Unproved(
-        pk=step.pk, match=undo.proof, trace=step.trace_id, happened_at=step.event_at, sent_at=step.sent_at, held=held
-    )
+        pk=step.pk, match=undo.proof, trace=step.trace_id, happened_at=step.event_at, sent_at=step.sent_at, held=held,
+        by_hand=step.state == "by_hand",
+    )  # fmt: skip
 
 
 def _mark(step: CompensationStep, proof: Proof) -> bool:
-    """Write a proof down; False when another compensation was faster: its event, or its step of the same key."""
+    """Write a proof down; False when it changes no state, or another compensation was faster: its event, or its step of the same key."""
     sent = step.state in OPEN_ENDED or step.sent_at is not None
     words = f"proved by {proof.event.system}" if sent else f"undone by somebody else, proved by {proof.event.system}"
+    proved: dict[str, Any] = {
+        "proof_event_at": proof.event.at,
+        "proof_event_id": proof.event.id,
+        "proof_tie": proof.tie,
+    }
     try:
         with transaction.atomic():
-            move_step(
-                step, "done", detail=words, finished_at=datetime.now(UTC),
-                proof_event_at=proof.event.at, proof_event_id=proof.event.id, proof_tie=proof.tie,
-            )  # fmt: skip
+            if step.state == "by_hand":  # it stays the person's word
+                CompensationStep.objects.filter(pk=step.pk, state="by_hand").update(**proved)
+                return False
+            move_step(step, "done", detail=words, finished_at=datetime.now(UTC), **proved)
     except IntegrityError:
         return False
     return True

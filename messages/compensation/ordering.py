@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import connection as database
@@ -16,7 +17,7 @@ from django.db.models import QuerySet
 
 from console.identity.models import Agent
 from messages.compensation.books import read_book
-from messages.compensation.execute import Claimed, advance
+from messages.compensation.execute import HOLD_THEIRS, Claimed, advance
 from messages.compensation.sending import Answer, answer_of, ready_to_go
 from messages.compensation.services import tell_compensation
 from messages.compensation.settling import settle
@@ -32,6 +33,9 @@ DUE = """
 SELECT s.compensation_id FROM messaging_compensationstep s JOIN messaging_compensation r ON r.id = s.compensation_id
 WHERE s.connection_id = %(line)s AND (s.state = 'waiting' OR (s.state = 'sending' AND s.lease_until < %(now)s))
   AND r.state = 'running' AND r.begins_at <= %(now)s AND coalesce(s.not_before <= %(now)s, true)
+  AND NOT EXISTS (SELECT 1 FROM messaging_plan p WHERE p.id = r.plan_id AND p.state = ANY(%(holding)s))
+  AND NOT EXISTS (SELECT 1 FROM messaging_replaystop t
+                  WHERE t.environment_id = r.environment_id AND (t.flow_id IS NULL OR t.flow_id = r.flow_id))
   AND NOT EXISTS (SELECT 1 FROM messaging_compensationstep e
                   WHERE e.compensation_id = s.compensation_id AND e.ordinal < s.ordinal AND e.state <> ALL(%(passed)s))
 ORDER BY s.id LIMIT %(most)s
@@ -46,7 +50,13 @@ def step_to_order(
     note  writes down for whom it was claimed, in the same transaction: an answer that is lost on its way must strand nothing.
     """
     with database.cursor() as cursor:
-        cursor.execute(DUE, {"line": line.pk, "passed": PASSED, "most": MOST_LOOKED_AT, "now": datetime.now(UTC)})
+        asked: dict[str, Any] = {
+            "line": line.pk,
+            "passed": PASSED,
+            "holding": list(HOLD_THEIRS),
+            "most": MOST_LOOKED_AT,
+        }
+        cursor.execute(DUE, asked | {"now": datetime.now(UTC)})
         due = [pk for (pk,) in cursor.fetchall()]
     for pk in due:
         with transaction.atomic():
@@ -81,12 +91,21 @@ def step_ordered_before(
 
 
 def settle_reported(agent: Agent, reported: Sequence[tuple[UUID, int, Published]]) -> Iterator[str]:
-    """Settle what an agent says of steps, (idempotency key, attempt, result) each; yield marked, again or not_yours of each."""
+    """Settle what an agent says of steps, (idempotency key, attempt, result) each; yield marked, again or not_yours of each.
+
+    Attempts are counted by key (execute.py): of one key and attempt there is one step.
+    """
+    _lock_compensations(agent, [key for key, _, _ in reported])
     for key, attempt, result in reported:
-        found = (
-            _steps().filter(idempotency_key=key, attempt=attempt, connection__agent=agent).order_by("-attempt").first()
-        )
+        found = _steps().filter(idempotency_key=key, attempt=attempt, connection__agent=agent).first()
         yield _settled(found, result) if found is not None else "not_yours"
+
+
+def _lock_compensations(agent: Agent, keys: Sequence[UUID]) -> None:
+    """Take the compensations before their steps, as everybody does who changes both; each in the order of its number."""
+    own = CompensationStep.objects.filter(idempotency_key__in=keys, connection__agent=agent).values("compensation_id")
+    rows = Compensation.objects.select_for_update(of=("self",), no_key=True).filter(pk__in=own).order_by("pk")
+    list(rows.values_list("pk", flat=True))
 
 
 def _settled(step: CompensationStep, result: Published) -> str:

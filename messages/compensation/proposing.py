@@ -25,6 +25,7 @@ from messages.compensation.fill import Action, CannotFill, filled
 from messages.compensation.inputs import flows_of, read_inputs
 from messages.compensation.journey import Target, TooLarge, events_of, parts_of
 from messages.compensation.matching import Completed, Happened, completed_steps, in_order_of_undoing
+from messages.compensation.otherwise import undone_by_another_event
 from messages.compensation.sealed import digest_of, sealed_action
 from messages.compensation.states import ENDED, TOOK_EFFECT, UNDONE
 from messages.dead_letters.services import NotOpen, check_reason
@@ -90,6 +91,7 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
     own, named = parts_of(environment.pk, completed, target)
     earlier = earlier_of([key_of(environment.pk, one.proof, one.step.name) for one in completed], but=of)
     otherwise = undone_otherwise([one.proof.id for one in completed], book, but=of)
+    differently = undone_by_another_event(target, completed, book, but=of)
     names = {one.step.undo.connection for one in completed if one.step.undo}
     connections = {one.name: one for one in Connection.objects.filter(environment=environment, name__in=names)}
     found = []
@@ -107,6 +109,8 @@ def preview(environment: Environment, book: Book, target: Target, *, of: int | N
             problem = f"{by} may have undone it: settle that step first"
         elif one.proof.id in otherwise:
             problem = otherwise[one.proof.id]
+        elif (one.proof.id, one.step.name) in differently:
+            problem = differently[one.proof.id, one.step.name]
         elif undo.connection:
             problem = why_not_over(connection, undo, environment) or problem
         found.append(

@@ -15,7 +15,8 @@ from messages.compensation.matching import Happened, is_match
 class Unproved:
     """A step that may be proved. trace: of its own call. sent_at: the first moment something may have left, None: nothing has.
 
-    held  a worker has it now: an event may be its own, and is not given to another, but it is not marked.
+    held     a worker has it now: an event may be its own, and is not given to another, but it is not marked.
+    by_hand  a person says that they did it, which left nothing from here.
     """
 
     pk: UUID
@@ -24,6 +25,7 @@ class Unproved:
     happened_at: datetime
     sent_at: datetime | None
     held: bool = False
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,8 @@ def proofs_of(
             give(one, calls.get(one.trace, ()), lambda _: True)
     own = {event.id for events in calls.values() for event, _ in events}
     others = [(event, "journey") for event in journey if event.id not in own]
-    # What was sent comes first: an event after two that fit is rather of the one that something left for.
-    for one in sorted(steps, key=lambda one: one.sent_at is None):
+    # What was sent, or done by hand, comes first: an event after two that fit is rather of the one that somebody did something for.
+    for one in sorted(steps, key=lambda one: one.sent_at is None and not one.by_hand):
         if one.pk not in found:
             since = one.sent_at or one.happened_at
             give(one, others, lambda event, since=since: event.at > since)  # type: ignore[misc]

@@ -311,6 +311,12 @@ def _of_same_key(step: CompensationStep) -> QuerySet[CompensationStep]:
     return rows.exclude(pk=step.pk)
 
 
+def newest_attempt(step: CompensationStep) -> int:
+    """Return the highest attempt of this key in whichever compensation: what is reported late of one is never taken for another's."""
+    rows = CompensationStep.objects.filter(idempotency_key=step.idempotency_key)
+    return max(rows.values_list("attempt", flat=True), default=step.attempt)
+
+
 def who_has(step: CompensationStep) -> str:
     """Return the reference of the other compensation whose step of the same key took, or may have taken, effect."""
     other = _of_same_key(step).values_list("compensation_id", flat=True).first()

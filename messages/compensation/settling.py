@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -13,6 +14,7 @@ from messages.compensation.sealed import Answered, sealed_answer
 from messages.compensation.sending import Answer
 from messages.compensation.services import CompensationState, move_step
 from messages.compensation.states import STEP_TRANSITIONS, next_state
+from messages.connectors.http.answers import published
 from messages.ingest.catalog import rules_of
 from messages.masking.bodies import mask_body
 from messages.masking.rules import Budget, Work
@@ -21,6 +23,7 @@ from messages.replay.holds import hold_connection, hold_undoing
 
 log = structlog.get_logger(__name__)
 LEASE_S = 150  # a call takes a minute at most, and the connection to its receiver another
+WITHHELD = "a masking rule cannot be applied to what was answered"
 KEEPS_TRYING_S = 40.0  # to mark, while PostgreSQL starts anew: an answer that is known must not end as unknown
 
 
@@ -43,6 +46,7 @@ def settle(step: CompensationStep, undo: Undo, answer: Answer) -> None:
 
 def _mark(step: CompensationStep, undo: Undo, answer: Answer) -> None:
     happening = answer.leads_to(undo, step.tries)
+    answer = replace(answer, detail=masked_words(step.compensation.environment_id, answer))
     values = _values(step, answer, happening) | _said(step, answer)
     try:
         move_step(step, happening, under=step.attempt, **values)
@@ -94,6 +98,26 @@ def masked_answer(environment_id: int, body: bytes, content_type: str) -> bytes:
     work = Work(rules, Budget())
     masked = mask_body(work, body, content_type).body
     return b"" if work.dropped else masked
+
+
+def masked_words(environment_id: int, answer: Answer) -> str:
+    """Return an answer's words as everybody may see them who sees the step: without what any masking rule of the environment hides."""
+    try:
+        rules = rules_of(environment_id).masking.of_unknown_flow()
+        if rules is None:
+            return answer.detail
+        words, work = answer.detail, Work(rules, Budget())
+        if answer.status is not None:
+            body = masked_answer(environment_id, answer.body, answer.content_type)
+            told = {"Content-Type": answer.content_type} if answer.content_type else {}
+            words = words if body == answer.body else published("", answer.status, told, body).detail
+        words = work.text(words) or ""
+        return WITHHELD if work.dropped else words
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # its mark counts more than its words
+        log.exception("compensation_words_not_masked")
+        return WITHHELD
 
 
 def _is_first_to_leave(step: CompensationStep) -> bool:

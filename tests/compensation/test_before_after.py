@@ -10,13 +10,16 @@ import pytest
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.compensation import before_after
-from messages.compensation.before_after import before_and_after
+from messages.compensation.before_after import Side, _changes, _of_body, before_and_after
 from messages.compensation.execute import work_on
-from messages.compensation.sealed import opened_action, opened_answer
+from messages.compensation.sealed import Answered, opened_action, opened_answer
+from messages.compensation.sending import answer_of
 from messages.compensation.services import retry_step, start
+from messages.compensation.settling import masked_answer, masked_words
+from messages.connectors.http.answers import published
 from messages.ingest import catalog
 from messages.masking.services import NewRule, add_masking_rule
-from messages.models import Compensation, CompensationStep, Connection, Flow
+from messages.models import Compensation, CompensationStep, Connection, Event, Flow
 from messages.payloads.seal import PayloadUnreadable
 from tests.compensation.orders import BOOK, proposed, refund_of
 from tests.compensation.runs import now_of, passes, step, worked_on
@@ -140,8 +143,6 @@ def test_what_an_event_of_another_flow_said_is_for_its_readers_alone():
     run = refunded()
     paid = step(run, "payment")
     other = Team.objects.create(name="Treasury")
-    from messages.models import Event
-
     flow = Event.objects.get(id=paid.event_id).flow
     Flow.objects.filter(pk=run.flow_id).update(team=Team.objects.get_or_create(name="Order team")[0])
     assert flow.pk != run.flow_id
@@ -151,6 +152,72 @@ def test_what_an_event_of_another_flow_said_is_for_its_readers_alone():
 
     assert "1284.50" not in body_of(client.get(of(run)))
     assert "1284.50" not in Caller("ada", Role.OPERATOR)("get", f"compensations/{run.reference}/steps/2/before-after").content.decode()  # fmt: skip
+
+
+def test_what_a_receiver_repeats_of_another_flow_is_for_its_readers_alone():
+    with receiving(Answer(200, b'{"amount": 1284.50}', {"Content-Type": "application/json"})) as api:
+        connected(api)
+        run = proposed("payment", text=OVER_HTTP)
+        start(run, by=ROOT)
+        work_on(run.pk)
+    flow = Event.objects.get(id=step(run, "payment").event_id).flow
+    Flow.objects.filter(pk=run.flow_id).update(team=Team.objects.get_or_create(name="Order team")[0])
+    Flow.objects.filter(pk=flow.pk).update(team=Team.objects.create(name="Treasury"))
+    assert flow.pk != run.flow_id
+
+    told = Caller("ada", Role.OPERATOR)("get", f"compensations/{run.reference}/steps/1/before-after")
+
+    assert "1284.50" not in body_of(signed_in("ops", Role.OPERATOR).get(of(run))) + told.content.decode()
+    assert "it may repeat what was sent" in told.content.decode()
+    assert told_of(run).answered.text == '{"amount": 1284.50}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression", "kept"),
+    [("json_path", "$.iban", 'HTTP 422: {"iban":"•••","why":"locked"}'), ("regex", "DE[0-9]+", 'HTTP 422: {"iban": "•••", "why": "locked"}')],
+)  # fmt: skip
+def test_the_words_of_a_refusal_that_everybody_sees_are_masked_as_its_body_is(kind: str, expression: str, kept: str):
+    add_masking_rule(environment(), NewRule(kind=kind, expression=expression), by=ROOT)
+    catalog._rules.clear()
+    with receiving(Answer(422, b'{"iban": "DE89", "why": "locked"}', {"Content-Type": "application/json"})) as api:
+        connected(api)
+        run = proposed("payment", text=OVER_HTTP)
+        start(run, by=ROOT)
+        work_on(run.pk)
+
+    stuck = now_of(run)
+    assert "DE89" not in step(run, "payment").detail + stuck.why + body_of(signed_in("vera", Role.VIEWER).get(of(run)))
+    assert step(run, "payment").detail.replace('": "', '":"').replace(", ", ",") == kept.replace('": "', '":"').replace(", ", ",")  # fmt: skip
+    assert stuck.state == "stuck"
+
+
+ANYTHING = [
+    b"[" * 65_536, b"{" * 65_536, b'{"a":' * 13_000, b"\x00" * 65_536, b"\xff\xfe" * 32_768, b"9" * 65_536, b'{"a": 1e999999999}',
+    b'{"amount": ' + b"9" * 60_000 + b"}", b"<a>" * 21_000, b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", b'{"a": "\\ud800"}', b"",
+    b'{"a": 1, "a": 2}', b"\x1f\x8b\x08" + b"\x00" * 100, b'{"amount": "' + "𝕏".encode() * 16_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("kind", ["application/json", "text/xml", "image/png", "application/json; charset=utf-16", ""])
+def test_whatever_a_receiver_answers_its_step_is_marked_and_its_page_is_shown(kind: str, masks: bool):
+    if masks:
+        add_masking_rule(environment(), NewRule(kind="json_path", expression="$..iban"), by=ROOT)
+        add_masking_rule(environment(), NewRule(kind="xpath", expression="//iban"), by=ROOT)
+        add_masking_rule(environment(), NewRule(kind="regex", expression="DE[0-9]+"), by=ROOT)
+    catalog._rules.clear()
+    run = proposed("payment", text=OVER_HTTP.replace("shop-api", "redis"))
+    for number, body in enumerate(ANYTHING):
+        for status in (200, 422, 500):
+            said = answer_of(published("", status, {"Content-Type": kind} if kind else {}, body))
+            assert len(masked_words(run.environment_id, said)) <= 1_000
+            kept = masked_answer(run.environment_id, said.body, said.content_type)
+            sealed = Answered(
+                at=run.state_at, attempt=1, words=said.detail, status=status, content_type=kind, body=kept
+            )
+            side = _of_body(Side(label="", at=run.state_at), sealed.body, kind, 4096)
+            assert len(side.text) <= 4096, number
+            _changes(Side(label="", at=run.state_at, tree={"amount": 1, "a": 2}), None, side)
 
 
 def test_large_bodies_are_not_read_for_a_page_and_long_ones_are_cut(monkeypatch: pytest.MonkeyPatch):

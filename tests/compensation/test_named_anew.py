@@ -9,10 +9,10 @@ from django.db import connection
 
 from messages.compensation.execute import work_on
 from messages.compensation.proposing import propose, target_of_letter
-from messages.compensation.services import StepProblem, mark_step, skip_step, start, stop
+from messages.compensation.services import StepProblem, look_again, mark_step, skip_step, start, stop
 from messages.models import Compensation, Connection
 from tests.compensation.orders import BOOK, proposed, saved
-from tests.compensation.runs import begun, now_of, passes, sent, states, step, worked_on
+from tests.compensation.runs import again, begun, now_of, passes, sent, states, step, told, worked_on
 from tests.factories import ROOT, memory_connection
 
 ANEW = BOOK.replace("name: stock", "name: reservation")
@@ -101,3 +101,21 @@ def test_of_two_at_once_under_two_names_one_is_sent(committed: None):
 
     assert sent(line, "releases") == 1
     assert sorted(state for run in (first, second) for state in states(run).values()) == ["done", "waiting"]
+
+
+@pytest.mark.parametrize("name", ["stock", "shelves"])
+def test_what_was_undone_is_not_undone_again_when_the_book_recognises_it_by_another_event(line: Connection, name: str):
+    first = worked_on("stock")
+    number = first.keys["order_no"].partition("-")[2]
+    told(first, "stock", "reservations", message_id=f"stock-{number}", operation="settle")
+    saved(first.flow, BOOK.replace(
+        "happened: {system: stock, destination: reservations}", "happened: {system: stock, operation: settle}",
+    ).replace("name: stock", f"name: {name}"))  # fmt: skip
+    second = again(first.dead_letter)
+    assert f"{first.reference} undid this, or may have" in step(second, name).problem
+    with pytest.raises(StepProblem):
+        start(second, by=ROOT)
+
+    told(first, "stock", "reservations", message_id=f"another-{number}", operation="settle")
+    look_again(second, by=ROOT)
+    assert sorted(bool(one.problem) for one in second.steps.all()) == [False, True]

@@ -9,18 +9,22 @@ from uuid import UUID
 
 import pytest
 from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 
 from messages.catalog.connections import approve_connection, move_connection, withdraw_connection
+from messages.compensation import ordering
 from messages.compensation.execute import work_on
-from messages.compensation.services import pause, resume, start, stop
+from messages.compensation.services import pause, resume, skip_step, start, stop
 from messages.connectors.base import Published
-from messages.models import Compensation, CompensationStep, Connection, Event, ReplayOrder
+from messages.models import Compensation, CompensationStep, Connection, Event, Flow, Plan, ReplayOrder
 from messages.orders.services import Reported, hand_over, settle_report
 from messages.orders.wire import Order
-from tests.compensation.orders import proposed, refund_of
-from tests.compensation.runs import begun, now_of, passes, states, step
-from tests.factories import ROOT, agent
+from messages.plans.stops import stop_replays
+from tests.compensation.orders import failed_order, proposed, refund_of
+from tests.compensation.runs import again, begun, now_of, passes, states, step
+from tests.factories import ROOT, agent, environment
 from tests.orders.test_services import agents_connection, ask, asked, ids, ordered, report
+from tests.plans.test_plans_that_compensate import plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -171,3 +175,51 @@ def test_two_questions_at_once_order_a_step_once(committed: None):
     assert sorted(len(order.items) for order in orders) == [0, 0, 1]
     assert CompensationStep.objects.get().attempt == 1
     assert Compensation.objects.get().state == "running"
+
+
+def test_a_late_report_of_one_compensation_settles_nothing_of_the_next_one_of_the_same_event(line: Connection):
+    first = begun("stock")
+    order = ordered()
+    passes(first, 3600)
+    work_on(first.pk)
+    skip_step(step(first, "stock"), by=ROOT, reason="nobody knows what became of it")
+    work_on(first.pk)
+    assert now_of(first).state == "partially_compensated"
+    second = again(first.dead_letter)
+    start(second, by=ROOT)
+    now = ordered()
+    assert ids(now) == ids(order)
+
+    assert settled(order, "refused") == (0, 1, 0)
+    assert (states(first), states(second)) == ({"stock": "skipped"}, {"stock": "sending"})
+    assert settled(now) == (1, 0, 0)
+    assert states(second) == {"stock": "done"}
+
+
+def test_those_of_a_stopped_flow_or_a_paused_plan_keep_no_other_from_its_turn(
+    line: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ordering, "MOST_LOOKED_AT", 1)
+    held, free = begun("stock"), begun("stock")
+    first, last = sorted((held, free), key=lambda run: step(run, "stock").pk)
+    plan = plan_of([failed_order("stock")])
+    Compensation.objects.filter(pk=first.pk).update(plan=plan)
+    for state in ("paused", "aborted"):
+        Plan.objects.filter(pk=plan.pk).update(state=state)
+        order = ordered()
+        assert ids(order) == [str(step(last, "stock").idempotency_key)], state
+        settled(order, "unavailable")
+        passes(last, 3600)
+    Plan.objects.filter(pk=plan.pk).update(state="running")
+    stop_replays(environment(), now_of(first).flow, by=ROOT, reason="all stop")
+    Compensation.objects.filter(pk=last.pk).update(flow=Flow.objects.exclude(pk=first.flow_id).first())
+    assert ids(ordered()) == [str(step(last, "stock").idempotency_key)]
+
+
+def test_a_report_takes_the_compensation_before_its_step_as_everybody_does(line: Connection):
+    begun("stock")
+    order = ordered()
+    with CaptureQueriesContext(database) as queries:
+        settled(order)
+    locks = [one["sql"] for one in queries if "FOR NO KEY UPDATE" in one["sql"] or one["sql"].startswith("UPDATE")]
+    assert ['FROM "messaging_compensation"' in locks[0], "FOR NO KEY UPDATE" in locks[0]] == [True, True], locks[0]
