@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
@@ -50,7 +51,7 @@ def visible_reports(actor: Actor) -> QuerySet[Report]:
             pk__in=searches
         )
         mine = Q(schedule__owner=actor.user_id)
-        all_seen |= mine & ~Q(search_ids__overlap=list(hidden.order_by().values_list("pk", flat=True)))
+        all_seen |= mine & ~Q(search_ids__overlap=ArraySubquery(hidden.order_by().values("pk")))
     return rows.filter(all_seen, environment__in=list(actor.grants), flow_ids__contained_by=flows)
 
 

@@ -239,6 +239,10 @@ def test_sending_again_is_pressed_once(by: Actor):
     assert "It is on its way already." in text_of(second)
     mail.refresh_from_db()
     assert (mail.state, mail.round) == ("queued", 2)
+    ReportMail.objects.update(state="sent", next_at=None, finished_at=DUE)
+    assert (
+        client.post(f"/reports/sent/{report.pk}/again/", said).status_code == 422
+    )  # a press on a page of before it went
     assert client.post(f"/reports/sent/{report.pk}/again/", {"receiver": "x"}).status_code == 404
 
 
