@@ -117,15 +117,25 @@ def test_a_link_that_opens_stops_nothing_and_one_that_stops_opens_nothing():
         parse_open(stop_token(3), now=utc("2026-11-26T00:00"))
 
 
-@pytest.mark.parametrize(
-    "token",
-    ["", "x", ":", "a:b", "é" * 10, "x" * 10_000, "\x00", "W10:", Signer(salt=OPEN_SALT).sign_object({"report": 1}),
-     Signer(salt=OPEN_SALT).sign_object([7, 3, 0, 2, "x"]), Signer(salt=OPEN_SALT).sign_object([7, 3, 0, 2, True]),
-     Signer(salt=OPEN_SALT).sign_object([7, 3, 0, 2, -1]), Signer(salt="another").sign_object([7, 3, 0, 2, 9_999_999_999])],
-)  # fmt: skip
-def test_what_was_not_signed_here_is_no_link(token: str):
+@pytest.mark.parametrize("token", ["", "x", ":", "a:b", "é" * 10, "x" * 10_000, "\x00", "W10:"])
+def test_what_is_no_token_is_no_link(token: str):
     with pytest.raises(BadLink):
         parse_open(token, now=utc("2026-11-26T00:00"))
+
+
+@pytest.mark.parametrize(
+    ("salt", "said"),
+    [
+        (OPEN_SALT, {"report": 1}),
+        (OPEN_SALT, [7, 3, 0, 2, "x"]),
+        (OPEN_SALT, [7, 3, 0, 2, True]),
+        (OPEN_SALT, [7, 3, 0, 2, -1]),
+        ("another", [7, 3, 0, 2, 9_999_999_999]),
+    ],
+)
+def test_what_was_not_signed_here_is_no_link(salt: str, said: Any):
+    with pytest.raises(BadLink):
+        parse_open(Signer(salt=salt).sign_object(said), now=utc("2026-11-26T00:00"))
 
 
 def test_every_changed_letter_of_a_token_makes_it_worthless():
