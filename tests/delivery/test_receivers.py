@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import time_machine
-from aiosmtpd.controller import Controller
 
 from alerts.delivery.notifiers import mail as mailing
 from alerts.delivery.sending import at_once, look
@@ -20,11 +19,11 @@ from alerts.notices import Happening
 from tests.conftest import need
 from tests.delivery.notices import memory_channel, notice
 from tests.engines.alertmanager import INSTALLED, Alertmanager
+from tests.engines.mailbox import SlowMailbox, mail_server
 from tests.engines.receiver import Answer, receiving
 from tests.engines.vendors import ROUTING_KEY, SLACK_PATH, TEAMS_PATH, Vendors, vendors
 from tests.factories import ROOT, environment
-from tests.product import free_port, wait_until
-from tests.services.test_outbox import Mailbox
+from tests.product import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -44,29 +43,10 @@ def go(seconds: float = 0, **more: Any) -> int:
 
 
 # mail ----------------------------------------------------------------------------------------------------------------
-class SlowMailbox(Mailbox):
-    """A server that takes its time with the answer to a whole mail."""
-
-    wait_s = 0.0
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        import asyncio
-
-        await asyncio.sleep(self.wait_s)
-        return await super().handle_DATA(server, session, envelope)
-
-
 @pytest.fixture
 def mailbox(settings: Any) -> Iterator[SlowMailbox]:
-    box = SlowMailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", controller.port
-    settings.EMAIL_HOST_USER, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = "", False, False
-    settings.DEFAULT_FROM_EMAIL = "waybill@example.com"
-    yield box
-    controller.stop()
+    with mail_server(settings) as box:
+        yield box
 
 
 def test_a_breach_is_one_mail_to_all_receivers_and_its_end_another_of_the_same_thread(mailbox: SlowMailbox):

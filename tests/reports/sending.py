@@ -13,6 +13,7 @@ from alerts.models import Report, ReportMail, ReportReceiver, ReportSchedule
 from alerts.reports import mailing, making
 from alerts.reports.services import add_schedule
 from alerts.reports.wishes import NewSchedule
+from console.audit.models import AuditEntry
 from console.identity.actor import Actor
 from console.identity.models import Role, User
 from tests.factories import actor, environment, person
@@ -92,3 +93,7 @@ def listed(by: Actor, name: str) -> None:
     Report.objects.create(
         schedule=one, environment=one.environment, cadence="daily", since=YESTERDAY, until=NOW, time_zone="UTC", asked_at=NOW, state="failed",
     )  # fmt: skip
+
+
+def audited(action: str) -> list[AuditEntry]:
+    return list(AuditEntry.objects.filter(action=action))

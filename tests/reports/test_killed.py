@@ -12,7 +12,7 @@ from django.db import connection
 
 from alerts.models import Report, ReportMail, ReportSchedule
 from alerts.reports import mailing, making
-from tests.reports.conftest import SlowMailbox
+from tests.engines.mailbox import SlowMailbox
 from tests.reports.sending import DUE, at, kept_promise, member, owner, parsed, scheduled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("drawn_once")]

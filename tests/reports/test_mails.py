@@ -19,8 +19,8 @@ from alerts.reports.wishes import NewSchedule
 from console.audit.models import AuditEntry
 from console.identity.models import Membership, Role
 from messages.saved.outbox import NO_SERVER
+from tests.engines.mailbox import SlowMailbox
 from tests.product import free_port, wait_until
-from tests.reports.conftest import SlowMailbox
 from tests.reports.sending import (
     DUE,
     NOW,

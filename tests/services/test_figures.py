@@ -203,8 +203,11 @@ def test_what_comes_days_late_is_in_within_a_day_and_a_bit(started: timedelta | 
     """Whenever that is: each hour of the week has its turn once in 28 hours of runs."""
     pushed(*order(30 * MINUTE))
     fold_latency()
-    pushed(*order(2 * DAY), *order(4 * DAY))  # within the week still when the last run of the latest start has come
-    begins = datetime.now(UTC) + (started or timedelta(0))
+    later = started or timedelta(0)
+    pushed(
+        *order(2 * DAY), *order(7 * DAY - 29 * HOUR - later)
+    )  # the oldest of which each run still thinks as of the week
+    begins = datetime.now(UTC) + later
 
     for run in range(7 * 24):
         fold_latency(begins + run * 10 * MINUTE)

@@ -1,0 +1,39 @@
+"""A mail server that takes its time, for channels and reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from tests.product import free_port
+from tests.services.test_outbox import Mailbox
+
+
+class SlowMailbox(Mailbox):
+    """A server that takes its time with the answer to a whole mail."""
+
+    wait_s = 0.0
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        await asyncio.sleep(self.wait_s)
+        return await super().handle_DATA(server, session, envelope)
+
+
+@contextmanager
+def mail_server(settings: Any) -> Iterator[SlowMailbox]:
+    """Run one, and have the console's mails go there."""
+    box = SlowMailbox()
+    controller = Controller(box, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", controller.port
+    settings.EMAIL_HOST_USER, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = "", False, False
+    settings.DEFAULT_FROM_EMAIL = "waybill@example.com"
+    try:
+        yield box
+    finally:
+        controller.stop()
