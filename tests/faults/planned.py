@@ -62,7 +62,14 @@ class Run:
         return int(self.ask("SELECT count(*) FROM messaging_replay WHERE plan_id = %s AND confirmed_at IS NOT NULL", self.plan)[0][0])  # fmt: skip
 
     def until_sent(self, share: float) -> None:
-        wait_until(lambda: self.sent() >= share * self.items, seconds=60, what=f"{share:.0%} of it", every=0.02)
+        try:
+            wait_until(lambda: self.sent() >= share * self.items, seconds=60, what=f"{share:.0%} of it", every=0.02)
+        except AssertionError as error:
+            states = self.ask("SELECT state, count(*) FROM messaging_replay WHERE plan_id = %s GROUP BY 1", self.plan)
+            log = self.product.log.read_text()[-2000:]
+            raise AssertionError(
+                f"{error}; the plan is {self.state()}, its replays {states}; the end of the log: {log}"
+            ) from error
 
     def a_minute_passes(self) -> None:
         self.ask(
