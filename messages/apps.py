@@ -6,3 +6,9 @@ class MessagesConfig(AppConfig):
 
     name = "messages"
     label = "messaging"
+
+    def ready(self) -> None:
+        """Before the first connection: one knows the types that psycopg had been told of when it was opened."""
+        from messages.ingest.arrays import register
+
+        register()

@@ -79,7 +79,9 @@ class _ArrayDumper(Dumper):
         return obj.data
 
 
-psycopg.adapters.register_dumper(Array, _ArrayDumper)
+def register() -> None:
+    """Tell psycopg of Array; connections that are open already do not learn of it."""
+    psycopg.adapters.register_dumper(Array, _ArrayDumper)
 
 
 @lru_cache(maxsize=256)

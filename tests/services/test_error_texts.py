@@ -56,7 +56,9 @@ def only(*found: date) -> Q:
 
 
 def found(q: str) -> list[str]:
-    page = find_messages(ROOT, environments=[environment()], query=parse_query(q), window=parse_window("30d", now=NOW))
+    """Up to now and not to the moment this file was read: what was stored in the minutes between is found too."""
+    window = parse_window("30d", now=datetime.now(UTC))
+    page = find_messages(ROOT, environments=[environment()], query=parse_query(q), window=window)
     return sorted(row.message_id for row in page.rows)
 
 
