@@ -22,6 +22,7 @@ from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
 from console.core.errors import Invalid
 from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
+from console.identity.counted import count_up_to
 from console.identity.models import Environment
 from messages.access import visible_flows
 from messages.queries import Done, done_to_flows
@@ -51,13 +52,13 @@ class Filter:
 class Verdict:
     """The numbers of the first sentence: what fires and nobody has taken, what is taken, what is held back, the oldest that nobody has."""
 
-    pages: int
-    tickets: int
-    taken: int
-    held: int
-    pending: int
-    oldest_at: datetime | None
-    first: Breach | None
+    pages: int = 0
+    tickets: int = 0
+    taken: int = 0
+    held: int = 0
+    pending: int = 0
+    oldest_at: datetime | None = None
+    first: Breach | None = None
 
 
 def check_filter(only: Filter) -> None:
@@ -108,8 +109,10 @@ def _shown(rows: QuerySet[Breach], only: Filter) -> QuerySet[Breach]:
 
 
 def verdict_of(actor: Actor, environment: Environment) -> Verdict:
-    """Return the numbers of the first sentence; two queries."""
-    rows = visible_breaches(actor).filter(environment=environment, state__in=OPEN).order_by()
+    """Return the numbers of the first sentence; one query where nothing is open, else three."""
+    if not count_up_to(1, _open, actor, environment):
+        return Verdict()
+    rows = _open(actor, environment).order_by()
     held = Q(inhibited_by__isnull=False) | Q(silenced_by__isnull=False)
     free = Q(state="firing") & ~held
     found = rows.aggregate(
@@ -132,9 +135,15 @@ def open_breaches_of(actor: Actor, environment: Environment, source: str, key: s
 
 def count_firing(actor: Actor, environment: Environment) -> int:
     """Return how many breaches fire there, at most 10,001; served by the index of the open ones."""
-    open_ones = visible_breaches(actor).filter(environment=environment, state__in=OPEN)
-    rows = open_ones.filter(state__in=FIRED).order_by()
-    return rows[: MOST_COUNTED + 1].values("pk").count()
+    return count_up_to(MOST_COUNTED + 1, _firing, actor, environment)
+
+
+def _firing(actor: Actor, environment: Environment) -> QuerySet[Breach]:
+    return _open(actor, environment).filter(state__in=FIRED)
+
+
+def _open(actor: Actor, environment: Environment) -> QuerySet[Breach]:
+    return visible_breaches(actor).filter(environment=environment, state__in=OPEN)
 
 
 def owner_names(actor: Actor, environment: Environment) -> list[str]:

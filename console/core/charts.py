@@ -18,18 +18,14 @@ MOST_IN_TITLE = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SparkBar:
-    x: int
-    y: int
-    height: int
-    bad: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Spark:
-    """Bars of 4 px every 5 px; draw with parts/spark.html."""
+    """Bars of 4 px every 5 px; draw with parts/spark.html.
 
-    bars: tuple[SparkBar, ...]
+    path, bad  all bars as one SVG path each, the ordinary ones and those in red: a list has fifty sparks of two dozen bars.
+    """
+
+    path: str
+    bad: str
     width: int
     height: int
     label: str
@@ -50,17 +46,18 @@ def spark(
     marks  (position of a bucket, words): a line at the beginning of that bucket; several at one place are one line.
     """
     top = max(counts, default=0) or 1
-    bars = []
+    paths: dict[bool, list[str]] = {False: [], True: []}
     for position, count in enumerate(counts):
         tall = max(1, round(count / top * height))
-        bars.append(SparkBar(x=position * 5, y=height - tall, height=tall, bad=bool(bad and bad[position])))
+        paths[bool(bad and bad[position])].append(f"M{position * 5} {height}v-{tall}h4v{tall}z")
     placed: dict[int, list[str]] = {}
     for position, words in marks:
-        if 0 <= position < len(bars):
+        if 0 <= position < len(counts):
             placed.setdefault(position * 5, []).append(words)
     return Spark(
-        bars=tuple(bars),
-        width=max(1, len(bars) * 5 - 1),
+        path="".join(paths[False]),
+        bad="".join(paths[True]),
+        width=max(1, len(counts) * 5 - 1),
         height=height,
         label=label,
         marks=tuple((x, "\n".join(words[:MOST_IN_TITLE])) for x, words in sorted(placed.items())),

@@ -7,7 +7,6 @@ from typing import Any
 from django.http import HttpRequest
 
 from console.dashboard.nav import rail
-from console.identity.access import visible_environments
 from messages.ingest.gate import disk_words
 
 
@@ -16,7 +15,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     actor = getattr(request, "actor", None)
     if not actor:
         return {}
-    environments = list(visible_environments(actor))
+    environments = request.environments  # type: ignore[attr-defined]
     return {
         "environment": request.environment or None,  # type: ignore[attr-defined]
         "environments": environments,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 
 from alerts.breaches.queries import count_firing
 from console.core.words import count_words
-from console.dashboard.overview import count_waiting
+from console.dashboard.overview import MOST_COUNTED, count_waiting
+from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.compensation.queries import MOST_COUNTED, count_needing
+from messages.compensation.queries import MOST_COUNTED as MOST_NEEDING
+from messages.compensation.queries import count_of_needing
 from messages.plans.lists import count_running
 
 LINES: tuple[tuple[str, str, str] | None, ...] = (
@@ -60,7 +61,7 @@ def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict
         if name == "demo" and "demo" not in {environment.slug for environment in environments}:
             continue
         current = request.path == url if url == "/" else request.path.startswith(url)
-        count = COUNTS[name](request) if name in COUNTS else ""
+        count = _count(name, request)
         items.append(
             {
                 "url": url,
@@ -76,30 +77,19 @@ def rail(request: HttpRequest, environments: Sequence[Environment]) -> list[dict
     return items
 
 
-def _waiting(request: HttpRequest) -> str:
-    environment = request.environment  # type: ignore[attr-defined]
-    count = count_waiting(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
-    return count_words(count) if count else ""
-
-
-def _running(request: HttpRequest) -> str:
-    environment = request.environment  # type: ignore[attr-defined]
-    count = count_running(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
-    return count_words(count) if count else ""
-
-
-def _needing(request: HttpRequest) -> str:
-    environment = request.environment  # type: ignore[attr-defined]
-    now = timezone.now()
-    count = count_needing(request.actor, environment, now=now).count if environment else 0  # type: ignore[attr-defined]
-    return count_words(count, MOST_COUNTED) if count else ""
-
-
-def _firing(request: HttpRequest) -> str:
-    environment = request.environment  # type: ignore[attr-defined]
-    count = count_firing(request.actor, environment) if environment else 0  # type: ignore[attr-defined]
-    return count_words(count) if count else ""
-
-
-COUNTS = {"dead-letters": _waiting, "plans": _running, "compensations": _needing, "breaches": _firing}
+COUNTS: dict[str, tuple[Callable[[Actor, Environment], int], int]] = {
+    "dead-letters": (count_waiting, MOST_COUNTED),
+    "plans": (count_running, MOST_COUNTED),
+    "compensations": (count_of_needing, MOST_NEEDING),
+    "breaches": (count_firing, MOST_COUNTED),
+}
 HOT = {"dead-letters", "compensations", "breaches"}
+
+
+def _count(name: str, request: HttpRequest) -> str:
+    actor, environment = request.actor, request.environment  # type: ignore[attr-defined]
+    if name not in COUNTS or not environment:
+        return ""
+    counted, most = COUNTS[name]
+    count = counted(actor, environment)
+    return count_words(count, most) if count else ""

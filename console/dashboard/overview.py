@@ -11,6 +11,7 @@ from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QueryS
 
 from console.identity.access import visible_agents
 from console.identity.actor import Actor
+from console.identity.counted import count_up_to
 from console.identity.models import Agent, Environment
 from messages.access import visible_dead_letters, visible_events
 from messages.figures.queries import Figures, read_figures
@@ -18,7 +19,7 @@ from messages.figures.ranges import Range
 from messages.groups.assign import names_of_flows
 from messages.groups.queries import newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
-from messages.models import ClockReading, DeadLetter, FailureGroup
+from messages.models import ClockReading, DeadLetter, Event, FailureGroup
 
 MOST_COUNTED = 10_000
 SHOWN_GROUPS = 8
@@ -110,7 +111,7 @@ def waiting_letters(actor: Actor, environment: Environment) -> QuerySet[DeadLett
 
 def count_waiting(actor: Actor, environment: Environment) -> int:
     """Return how many dead letters wait, at most 10,001."""
-    return waiting_letters(actor, environment).order_by()[: MOST_COUNTED + 1].values("pk").count()
+    return count_up_to(MOST_COUNTED + 1, waiting_letters, actor, environment)
 
 
 def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
@@ -228,7 +229,12 @@ def seen_agents(actor: Actor, environment: Environment, *, now: datetime, most: 
 
 def has_data(actor: Actor, environment: Environment) -> bool:
     """Whether anything ever arrived here that this actor may see."""
-    return (
-        visible_events(actor).filter(environment=environment).order_by().exists()
-        or visible_dead_letters(actor).filter(environment=environment).order_by().exists()
-    )
+    return any(count_up_to(1, rows, actor, environment) for rows in (_letters, _events))
+
+
+def _letters(actor: Actor, environment: Environment) -> QuerySet[DeadLetter]:
+    return visible_dead_letters(actor).filter(environment=environment)
+
+
+def _events(actor: Actor, environment: Environment) -> QuerySet[Event]:
+    return visible_events(actor).filter(environment=environment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from console.identity.models import Membership, Role, User
@@ -23,6 +23,12 @@ class Actor:
     key_id: int | None = None
     is_superuser: bool = False
     grants: Mapping[int, Mapping[int, Role]] = field(default_factory=dict)
+
+    @property
+    def rights(self) -> Hashable:
+        """All that what they may see depends on, as a value: who has the same sees the same."""
+        grants = tuple((pk, tuple(sorted(teams.items()))) for pk, teams in sorted(self.grants.items()))
+        return self.user_id, self.name, self.is_superuser, grants
 
     def role_for(self, environment_id: int, team_id: int | None) -> Role | None:
         """Return the role over what this team owns there; without a team, the highest role in the environment."""

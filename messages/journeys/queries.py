@@ -226,9 +226,10 @@ def _told(actor: Actor) -> QuerySet[DeadLetter]:
 def _letters(
     actor: Actor, environments: Sequence[Environment], traces: Collection[UUID], uids: Collection[UUID]
 ) -> list[DeadLetter]:
-    rows = _told(actor).filter(environment__in=environments)
     tied = Q(any_of(DeadLetter, "message_uid", uids)) | Q(any_of(DeadLetter, "trace_id", traces))
-    return list(rows.filter(tied).order_by("pk")[: MOST_LETTERS + 1])
+    if not DeadLetter.objects.filter(tied, environment__in=environments).exists():
+        return []
+    return list(_told(actor).filter(tied, environment__in=environments).order_by("pk")[: MOST_LETTERS + 1])
 
 
 def _with_logged(journey: Journey) -> Journey:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from console.core.errors import Invalid
 from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
+from console.identity.counted import count_up_to
 from console.identity.models import Environment
 from messages.models import Plan
 from messages.plans.access import number_of, visible_plans
@@ -60,8 +61,11 @@ def _said(q: str) -> Q:
 
 
 def count_running(actor: Actor, environment: Environment) -> int:
-    """Return how many plans that the actor may see are under way or about to begin there; one query where none is."""
-    at_work = Plan.objects.filter(environment=environment, state__in=["scheduled", "running"])
-    if not at_work.exists():
+    """Return how many plans that the actor may see are under way or about to begin there."""
+    if not count_up_to(1, _at_work, actor, environment):
         return 0
-    return visible_plans(actor).filter(pk__in=at_work.values("pk")).count()
+    return visible_plans(actor).filter(pk__in=_at_work(actor, environment).values("pk")).count()
+
+
+def _at_work(_: Actor, environment: Environment) -> QuerySet[Plan]:
+    return Plan.objects.filter(environment=environment, state__in=["scheduled", "running"])

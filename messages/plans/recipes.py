@@ -48,9 +48,11 @@ class Recipe:
 
 def recipes_of(actor: Actor, group: FailureGroup) -> list[Recipe]:
     """Return what fixed a group before, the most frequent first; of plans that the actor may see."""
-    plans = visible_plans(actor).filter(group__in=parts_of(group), does="replay", state="finished", items_count__gt=0)
-    newest = list(plans.order_by("-pk")[:LOOKED_AT])
-    found = recipes_among(newest, worked_among([plan.pk for plan in newest]) if newest else set())
+    finished = Plan.objects.filter(group__in=parts_of(group), does="replay", state="finished", items_count__gt=0)
+    if not finished.exists():
+        return []
+    newest = list(visible_plans(actor).filter(pk__in=finished.values("pk")).order_by("-pk")[:LOOKED_AT])
+    found = recipes_among(newest, worked_among([plan.pk for plan in newest]))
     return [replace(one, why_not=_why_not(actor, group, one.like)) for one in found]
 
 

@@ -151,11 +151,9 @@ def test_a_chart_of_nothing_is_empty_and_whole(count):
 def test_a_spark_scales_to_its_largest_count_and_keeps_empty_buckets_visible():
     drawn = spark([0, 11, 22], bad=[False, False, True])
 
-    assert [(bar.x, bar.y, bar.height, bar.bad) for bar in drawn.bars] == [
-        (0, 21, 1, False),
-        (5, 11, 11, False),
-        (10, 0, 22, True),
-    ]
+    assert drawn.path == "M0 22v-1h4v1zM5 22v-11h4v11z"
+    assert drawn.bad == "M10 22v-22h4v22z"
+    assert (drawn.width, drawn.height) == (14, 22)
 
 
 def test_shares_fill_the_whole_bar():

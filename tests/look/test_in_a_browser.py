@@ -177,8 +177,9 @@ def test_times_are_the_readers_with_the_exact_instant_as_title(context, base):
     exact = page.locator('time[data-when="exact"]').first
 
     expect(exact).to_contain_text("GMT+9")
-    expect(page.locator('td time[data-when="age"]').first).to_have_text("42 min")
-    assert "GMT+9" in (page.locator('td time[data-when="age"]').first.get_attribute("title") or "")
+    age = page.locator('td time[data-when="age"]').first
+    expect(age).to_have_text(re.compile(r"^4[2-9] min$"))  # the gallery ages too
+    assert "GMT+9" in (age.get_attribute("title") or "")
 
 
 def test_the_theme_outlives_the_page(context, base):
