@@ -151,6 +151,12 @@ def _processes() -> Iterator[tuple[int, str, float]]:
                 yield int(entry.name), command.rpartition("/bin/")[2], used / TICKS_S
 
 
+def processes_below(runner: int) -> list[tuple[int, str]]:
+    """Return (pid, command) of a console's processes."""
+    below = set(_below(runner))
+    return [(pid, command) for pid, command, _ in _processes() if pid in below]
+
+
 def _below(root: int) -> Iterator[int]:
     yield root
     with contextlib.suppress(OSError):

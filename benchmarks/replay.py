@@ -6,6 +6,7 @@ Kafka. A rate is from the start of the plan to the last mark. Every message must
 be marked, or there is no figure. It is one plan, in one wave, without a rate.
 Raw is the same bodies by pika (BlockingConnection, persistent, no confirms), before and after ours, and by
 confluent-kafka's producer (its defaults, with delivery callbacks, to the flush's end). Freezing the plan is no part of it, handing its items over is.
+Then a plan is paused, stopped for all and stopped over REST while it sends (benchmarks/holding.py), and the most memory of a worker after few and many.
 The last line is one JSON object.
 """
 
@@ -30,6 +31,7 @@ import psycopg
 from confluent_kafka import Producer
 
 from benchmarks.harvest import cpu
+from benchmarks.holding import holds, worker_mb
 from tests.engines.kafka import JARS, Kafka
 from tests.engines.rabbitmq import INSTALLED, RabbitMQ
 from tests.product import Product, call, wait_until
@@ -96,12 +98,14 @@ FROM messaging_replay r JOIN messaging_deadletter d ON d.id = r.dead_letter_id W
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One queue of dead letters replayed: replays/s, the seconds to freeze them and to the first mark, and the CPU time that one took where, in µs."""
+    """One queue of dead letters replayed: replays/s, the seconds to freeze them and to the first mark, the CPU time that one took where, in µs,
+    and the most memory that a worker has held so far."""
 
     per_s: float
     freeze_s: float
     first_s: float
     cpu_us: dict[str, float]
+    worker_mb: int
 
 
 def plan_over(
@@ -152,7 +156,7 @@ class Bench:
             )
         return Run(
             per_s=count / (float(last_at) - started_at), freeze_s=freeze_s, first_s=float(first_at) - started_at,
-            cpu_us={k: (after[k] - before[k]) / count * 1e6 for k in after},
+            cpu_us={k: (after[k] - before[k]) / count * 1e6 for k in after}, worker_mb=worker_mb(self.product.process.pid),
         )  # fmt: skip
 
     def _is_done(self, plan: int) -> bool:
@@ -281,43 +285,59 @@ def _measure(product: Product, count: int) -> None:
     with RabbitMQ() as rabbit:
         bench = Bench(product, [("rabbit", "rabbitmq", rabbit.url.replace("guest:guest@", ""), "guest")])
         queues = _declare(rabbit.url)
-        rabbit_run, rabbit_raw = _beside(bench, "rabbit", rabbit, count, lambda: raw_rabbitmq(rabbit.url, count))
+        rabbit_run, rabbit_raw, warm = _beside(bench, "rabbit", rabbit, count, lambda: raw_rabbitmq(rabbit.url, count))
         for queue, origin in queues.items():
             bench.check(queue, arrived_in_rabbitmq(rabbit.url, origin))
         first_s = bench.first_message_s("first.dlq")
+        bench.fill("rabbit", "held.dlq", "held", count)
+        held = holds(bench, "held.dlq")
         plan_s = bench.freeze_s()
     with Kafka() as kafka:
         bench = Bench(product, [("kafka", "kafka", f"kafka://{kafka.address}", "")])
         for queue in ("warm", "measured"):
             kafka.topic(name=f"kafka.{queue}")
-        kafka_run, kafka_raw = _beside(bench, "kafka", kafka, count, lambda: raw_kafka(kafka, count))
+        kafka_run, kafka_raw, _ = _beside(bench, "kafka", kafka, count, lambda: raw_kafka(kafka, count))
         for queue in ("warm", "measured"):
             bench.check(f"kafka.{queue}.dlq", arrived_in_kafka(kafka, f"kafka.{queue}"))
-    _print(
-        count, {"RabbitMQ, quorum queue": (rabbit_run, rabbit_raw), "Kafka": (kafka_run, kafka_raw)}, first_s, plan_s
+    _print(count, {"RabbitMQ, quorum queue": (rabbit_run, rabbit_raw), "Kafka": (kafka_run, kafka_raw)})
+    print(f"from the start of a plan to its first message, out and marked: at most {first_s:.3f} s")
+    print(f"a plan of 100,000: frozen in {plan_s:.2f} s")
+    print(
+        "from the request to the last message that still went out: "
+        + ", ".join(f"{how} {took:.3f} s" for how, took in held.items())
     )
+    print(
+        f"most memory of a worker: {warm.worker_mb} MB after {WARM:,} replays, {rabbit_run.worker_mb} MB after {count:,} more"
+    )
+    figures = {
+        "rabbitmq_ratio": round(rabbit_run.per_s / rabbit_raw, 3), "kafka_ratio": round(kafka_run.per_s / kafka_raw, 3),
+        "plan_100k_s": round(plan_s, 2), "first_message_s": round(first_s, 3), "held_s": round(max(held.values()), 3),
+        "worker_mb": [warm.worker_mb, rabbit_run.worker_mb],
+    }  # fmt: skip
+    print(json.dumps(figures))
 
 
 def _declare(url: str) -> dict[str, str]:
     """Make the queues; return {dead-letter queue: where its letters go}."""
     with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
-        connection.channel().queue_declare("first", durable=True, arguments=QUORUM)
+        for queue in ("first", "held"):
+            connection.channel().queue_declare(queue, durable=True, arguments=QUORUM)
         for queue in ("warm", "measured"):
             connection.channel().queue_declare(f"rabbit.{queue}", durable=True, arguments=QUORUM)
     return {f"rabbit.{queue}.dlq": f"rabbit.{queue}" for queue in ("warm", "measured")}
 
 
-def _beside(bench: Bench, broker: str, engine: Any, count: int, raw: Callable[[], float]) -> tuple[Run, float]:
-    """Return ours, after a warm-up, and the mean of raw before and after it."""
+def _beside(bench: Bench, broker: str, engine: Any, count: int, raw: Callable[[], float]) -> tuple[Run, float, Run]:
+    """Return ours, the mean of raw before and after it, and what warmed up before: WARM of ours."""
     bench.fill(broker, f"{broker}.warm.dlq", f"{broker}.warm", WARM)
-    bench.replayed(f"{broker}.warm.dlq", engine)
+    warm = bench.replayed(f"{broker}.warm.dlq", engine)
     bench.fill(broker, f"{broker}.measured.dlq", f"{broker}.measured", count)
     before = raw()
     run = bench.replayed(f"{broker}.measured.dlq", engine)
-    return run, (before + raw()) / 2
+    return run, (before + raw()) / 2, warm
 
 
-def _print(count: int, runs: dict[str, tuple[Run, float]], first_s: float, plan_s: float) -> None:
+def _print(count: int, runs: dict[str, tuple[Run, float]]) -> None:
     print(
         f"{f'{count:,} replays':24}{'replays/s':>10}{'raw/s':>9}{'ratio':>7}{'frozen in s':>13}{'first in s':>12}",
         end="",
@@ -328,14 +348,6 @@ def _print(count: int, runs: dict[str, tuple[Run, float]], first_s: float, plan_
         print(
             f"{words:24}{run.per_s:10,.0f}{raw:9,.0f}{run.per_s / raw:7.2f}{run.freeze_s:13.2f}{run.first_s:12.3f}   {'':15}{us}"
         )
-    print(f"from the start of a plan to its first message, out and marked: at most {first_s:.3f} s")
-    print(f"a plan of 100,000: frozen in {plan_s:.2f} s")
-    (rabbit, rabbit_raw), (kafka, kafka_raw) = runs.values()
-    figures = {
-        "rabbitmq_ratio": round(rabbit.per_s / rabbit_raw, 3), "kafka_ratio": round(kafka.per_s / kafka_raw, 3), "plan_100k_s": round(plan_s, 2),
-        "first_message_s": round(first_s, 3),
-    }  # fmt: skip
-    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
