@@ -265,9 +265,6 @@ def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
 BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
 
 
-BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
-
-
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [(PROTOBUF, b"\xff\xff broken"), ("application/json", b'{"resourceSpans": 7}'), ("application/json", BAD_ID)],
