@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from agents.harvest.config import HarvestConfig, Queue
 from agents.harvest.console import Console, ConsoleAway, ConsoleRefuses
-from agents.harvest.seen import Seen, note_file, queue_mark
+from agents.harvest.seen import Seen, forget_note, note_file, queue_mark
 from agents.harvest.spooling import Letter, LetterSpool
 from agents.replay.sender import ReplaySender
 from messages.connectors import get_source
@@ -111,6 +111,7 @@ class QueueHarvester(threading.Thread):
         def acknowledge(part: Sequence[Received]) -> None:
             source.acknowledge([received.token for received in part])
 
+        forget_note(note_file(self.config.state, self.queue.broker, self.queue.name))
         while not self.stopping.is_set():
             self._look_at_the_queue(source)
             self._drain(console)

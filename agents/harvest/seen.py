@@ -80,6 +80,12 @@ def note_file(state: str, broker: str, queue: str) -> Path:
     return Path(state) / f"{queue_mark(broker, queue)}.seen"
 
 
+def forget_note(file: Path) -> None:
+    """Forget what a mirror has seen: its queue is moved from now on, so what leaves it is in the console alone, and is not gone."""
+    for part in ("", "-wal", "-shm"):
+        Path(f"{file}{part}").unlink(missing_ok=True)
+
+
 def queue_mark(broker: str, queue: str) -> str:
     """Return a name for files that belong to this queue."""
     return hashlib.sha256(f"{broker}\0{queue}".encode()).hexdigest()[:16]

@@ -144,11 +144,12 @@ def logs(request: HttpRequest) -> HttpResponse:
     """OTLP/HTTP logs, protobuf or JSON: exceptions with a span are kept, the rest is said to be rejected."""
     body, answer = take(request, "logs", media_types=OTLP_TYPES)
     response = ExportLogsServiceResponse()
+    words = [f"record {r['index']}: {r['detail']}" for r in answer["rejected"][:5]]
     if answer["ignored"]:
-        response.partial_success.rejected_log_records = answer["ignored"]
-        response.partial_success.error_message = (
-            "only exceptions that were logged inside a span are kept here; send other logs to a log store"
-        )
+        words.append("only exceptions that were logged inside a span are kept here; send other logs to a log store")
+    if words:
+        response.partial_success.rejected_log_records = len(answer["rejected"]) + answer["ignored"]
+        response.partial_success.error_message = "; ".join(words)
     return _otlp_answer(body, response)
 
 

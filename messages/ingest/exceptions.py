@@ -14,10 +14,13 @@ from messages.ingest import messages_sql
 from messages.ingest.catalog import rules_of
 from messages.ingest.error_texts import note_attached
 from messages.ingest.masking import mask_exception
+from messages.ingest.model import Refused
 from messages.ingest.otlp_logs import NewException
+from messages.ingest.refusals import prepare_refused, store_refused
 from messages.ingest.writer import AlreadyAnswered, ensure_days, find_answer, record_answer
 from messages.masking.hits import add_hits, tell_metrics
 from messages.masking.rules import Budget, Work
+from messages.models import LoggedException
 
 INSERT = """
 INSERT INTO messaging_logged_exception (id, occurred_at, environment_id, event_id, system, error_type, error_message, error_stack)
@@ -53,26 +56,35 @@ WITH waiting AS (
 )
 SELECT n.settled, told.* FROM (SELECT count(*) AS settled FROM settled) n LEFT JOIN told ON true
 """
-LOCK = 7_219_005
+LOCK, LOCK_OURS = 7_219_005, 7_219_008
 
 
 def store_exceptions(
-    agent: Agent, exceptions: Sequence[NewException], ignored: int, *, batch_id: str, body_sha256: bytes
+    agent: Agent,
+    exceptions: Sequence[NewException],
+    refused: Sequence[Refused],
+    ignored: int,
+    *,
+    batch_id: str,
+    body_sha256: bytes,
 ) -> dict[str, Any]:
-    """Store logged exceptions in one transaction; return {"accepted", "duplicates", "ignored"}, the same for the same batch."""
+    """Store logged exceptions in one transaction; return {"accepted", "duplicates", "rejected", "ignored"}, the same for the same batch."""
     if (answered := find_answer(agent, batch_id, body_sha256)) is not None:
-        return answered
+        return {"rejected": []} | answered  # of a week ago it has no such count
     now = datetime.now(UTC)
     exceptions, works = _masked(agent, exceptions)
     ensure_days({one.occurred_at.date() for one in exceptions})
-    rows = [
-        (x.id, x.occurred_at, agent.environment_id, x.event_id, x.system, x.error_type, x.error_message, x.error_stack)
-        for x in sorted(exceptions, key=lambda one: one.id)
-    ]
     try:
         with transaction.atomic():
-            stored = len(messages_sql.run_set_based(INSERT, rows)) if rows else 0
-            answer: dict[str, object] = {"accepted": stored, "duplicates": len(rows) - stored, "ignored": ignored}
+            stored = _insert(agent.environment_id, exceptions)
+            refused = prepare_refused(agent, "logs", refused)
+            store_refused(agent, "logs", refused, now)
+            answer: dict[str, object] = {
+                "accepted": stored,
+                "duplicates": len(exceptions) - stored,
+                "rejected": [{"index": one.index, "code": one.code, "detail": one.detail} for one in refused],
+                "ignored": ignored,
+            }
             if stored:
                 add_hits(works, now)
             record_answer(agent, batch_id, body_sha256, answer, now)
@@ -80,6 +92,23 @@ def store_exceptions(
         return find_answer(agent, batch_id, body_sha256) or {}
     tell_metrics(works)
     return answer
+
+
+def _insert(environment_id: int, exceptions: Sequence[NewException]) -> int:
+    """Insert those that are not there yet, and return how many; two that have no time of their own meet by their ids."""
+    if any(one.time_is_ours for one in exceptions):
+        with (
+            connection.cursor() as cursor
+        ):  # two writers of such go one after the other, or neither would see the other's
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_OURS])
+        spans = [one.event_id for one in exceptions if one.time_is_ours]
+        known = set(LoggedException.objects.filter(event_id__in=spans).values_list("id", flat=True))
+        exceptions = [one for one in exceptions if not (one.time_is_ours and one.id in known)]
+    rows = [
+        (x.id, x.occurred_at, environment_id, x.event_id, x.system, x.error_type, x.error_message, x.error_stack)
+        for x in sorted(exceptions, key=lambda one: one.id)
+    ]
+    return len(messages_sql.run_set_based(INSERT, rows)) if rows else 0
 
 
 def _masked(agent: Agent, exceptions: Sequence[NewException]) -> tuple[Sequence[NewException], list[Work]]:

@@ -20,7 +20,7 @@ from messages.dead_letters.services import store_dead_letters
 from messages.ingest import cloudevents, native, otlp, otlp_decode, otlp_logs
 from messages.ingest.catalog import business_keys, rules_of
 from messages.ingest.exceptions import store_exceptions
-from messages.ingest.http import Body, batch_identity
+from messages.ingest.http import Body, Malformed, batch_identity
 from messages.ingest.model import MAPPED, Batch, NewEvent, Refused
 from messages.ingest.otlp_wire import TraceRequest
 from messages.ingest.refusals import flow_of
@@ -125,21 +125,23 @@ def _of_events(
 
 
 def _logs(agent: Agent, body: Body) -> Decoded:
-    request, _ = otlp_decode.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
-    exceptions, ignored = otlp_logs.exceptions_of(
+    request, unreadable = otlp_decode.decode_request(body.data, body.media_type, ExportLogsServiceRequest)
+    exceptions, others = otlp_logs.exceptions_of(
         request,
         environment_id=agent.environment_id,
         now=datetime.now(UTC),
         retention=accepted_age(agent.environment_id),
     )
+    refused = [one for one in unreadable.values() if otlp_logs.is_exception(one.raw)]
+    ignored = others - len(refused)
     identity = batch_identity("logs", body.batch_id, body.sha256)
 
     def store() -> dict[str, Any]:
-        if not exceptions:
-            return {"accepted": 0, "duplicates": 0, "ignored": ignored}
-        return store_exceptions(agent, exceptions, ignored, batch_id=identity, body_sha256=body.sha256)
+        if not exceptions and not refused:
+            return {"accepted": 0, "duplicates": 0, "rejected": [], "ignored": ignored}
+        return store_exceptions(agent, exceptions, refused, ignored, batch_id=identity, body_sha256=body.sha256)
 
-    return Decoded(items=len(exceptions) + ignored, refused=[], store=store)
+    return Decoded(items=len(exceptions) + others, refused=refused, store=store)
 
 
 def _dead_letters(agent: Agent, body: Body) -> Decoded:
@@ -199,6 +201,8 @@ def _mapped(endpoint: str, agent: Agent, body: Body, *, alone: bool) -> Decoded:
     """Read a body by a mapping. Its refused items are kept as they came, to be sent again when the mapping or they are mended."""
     definition = find_mapping(agent.environment_id, endpoint.removeprefix(MAPPED)).definition.encode()
     found = map_body(compiled(definition), body.data, alone=alone)
+    if alone and found.items > 1:
+        raise Malformed(f"it has become {found.items} items: one was refused, so send one; nothing was stored")
     made = {kind: [one for one in found.made if one.kind == kind] for kind in ("event", "dead_letter")}
     around: dict[str, Any] = {
         "environment_id": agent.environment_id,

@@ -13,9 +13,10 @@ from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
 from messages.access import check_can_operate_rejects
-from messages.ingest import cloudevents, intake, otlp
+from messages.ingest import cloudevents, intake
 from messages.ingest.http import Body
 from messages.ingest.model import MAPPED
+from messages.ingest.otlp_text import KINDS, as_json
 from messages.models import IngestReject
 from messages.payloads.seal import unseal
 from messages.payloads.services import open_data_key
@@ -34,12 +35,12 @@ class AlreadySettled(Conflict):
 
 
 def text_of(reject: IngestReject) -> str:
-    """Return the item as text that can be read and mended; spans as OTLP's JSON. Raises PayloadUnreadable."""
+    """Return the item as text that can be read and mended; spans and log records as OTLP's JSON. Raises PayloadUnreadable."""
     key = open_data_key(reject.data_key_id)
     raw = unseal(key, bytes(reject.raw), environment_id=reject.environment_id, row_id=reject.pk.bytes).body
-    if reject.endpoint == "traces":
+    if (kind := KINDS.get(reject.endpoint)) is not None:
         try:
-            return otlp.as_json(raw)
+            return as_json(raw, kind)
         except DecodeError:
             pass
     return raw.decode("utf-8", "replace")
@@ -63,7 +64,7 @@ def resubmit(reject: IngestReject, text: str, *, by: Actor) -> dict[str, Any]:
         raise NotMended("its values were masked before it was stored, so only its sender can send it again")
     data = text.encode("utf-8", "replace")
     is_mapped = reject.endpoint.startswith(MAPPED)
-    if not reject.whole and not is_mapped and reject.endpoint not in {"traces", "cloudevents"}:
+    if not reject.whole and not is_mapped and reject.endpoint not in {*KINDS, "cloudevents"}:
         data = b"[" + data + b"]"
     media_type = "application/json"
     if reject.endpoint == "cloudevents":
@@ -73,6 +74,8 @@ def resubmit(reject: IngestReject, text: str, *, by: Actor) -> dict[str, Any]:
     if not intake.is_endpoint(reject.endpoint):
         raise NotMended("its record named no endpoint that there is; dismiss it and send it again with a good header")
     decoded = intake.decode(reject.endpoint, reject.agent, body, alone=not reject.whole)
+    if decoded.items > 1 and not reject.whole and not is_mapped:  # a mapping makes several of one, and looks itself
+        raise NotMended(f"it has become {decoded.items} items: one was refused, so send one; nothing was stored")
     if decoded.refused and not reject.whole:
         raise NotMended(f"it is still refused: {decoded.refused[0].detail}")
     if not decoded.items:
@@ -80,6 +83,8 @@ def resubmit(reject: IngestReject, text: str, *, by: Actor) -> dict[str, Any]:
     answer = intake.store(reject.endpoint, decoded)
     if answer.get("rejected") and not reject.whole:
         raise NotMended(f"it is still refused: {answer['rejected'][0]['detail']}")
+    if answer.get("ignored") and not reject.whole and not is_mapped:
+        raise NotMended("it is no exception inside a span any more: give it a traceId, a spanId and exception.type")
     _settle(claimed, "resubmitted", by)
     _audit(
         by, "reject.resubmitted", reject, details={"accepted": answer["accepted"], "duplicates": answer["duplicates"]}

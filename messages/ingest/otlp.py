@@ -6,14 +6,11 @@ conventions with the names they had before. One span becomes one event.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
 from messages.ingest import clean, semconv
@@ -21,7 +18,6 @@ from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
 from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.otlp_decode import check_some_are_readable, not_readable
-from messages.ingest.otlp_text import read_traces
 from messages.ingest.otlp_wire import Encoded, TraceRequest, attributes_of, plain
 from messages.payloads.seal import Content
 
@@ -99,20 +95,6 @@ class _Place:
         alone = request.resource_spans.add(resource=self.resource).scope_spans.add(scope=self.scope_spans.scope)
         alone.spans.append(self.scope_spans.spans[index - self.first])
         return bytes(request.SerializeToString())
-
-
-def as_json(raw: bytes) -> str:
-    """Return a protobuf request as OTLP's JSON: hex ids, integer enums, indented to be read and mended."""
-    request = read_traces(raw)
-    tree = MessageToDict(request, use_integers_for_enums=True)
-    for resource in tree.get("resourceSpans", []):
-        for scope in resource.get("scopeSpans", []):
-            for span in scope.get("spans", []):
-                for holder in (span, *span.get("links", [])):
-                    for name in ("traceId", "spanId", "parentSpanId"):
-                        if name in holder:
-                            holder[name] = base64.b64decode(holder[name]).hex()
-    return json.dumps(tree, indent=2, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

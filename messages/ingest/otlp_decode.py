@@ -28,6 +28,7 @@ WHOLE_BYTES = (
 PROTOBUF = "application/x-protobuf"
 NOT_READABLE = "unreadable_item"
 UNREADABLE = (*jsontext.UNREADABLE, ParseError, DecodeError, ValueError, TypeError, AttributeError)
+URL_SAFE = str.maketrans("-_", "+/")
 NAMES: dict[type[Any], tuple[str, str, str]] = {
     ExportTraceServiceRequest: ("resourceSpans", "scopeSpans", "spans"),
     ExportLogsServiceRequest: ("resourceLogs", "scopeLogs", "logRecords"),
@@ -174,7 +175,7 @@ def check_some_are_readable(count: int, refused: Iterable[Refused]) -> None:
 
 
 def _with_base64(tree: Any) -> dict[str, Any]:
-    """Turn the hex ids of OTLP's JSON into the base64 that protobuf's JSON wants, in place."""
+    """Turn the ids of OTLP's JSON into the base64 that protobuf's JSON wants, in place."""
     if not isinstance(tree, dict):
         raise Malformed("the body must be a JSON object")
     for resources, scopes, items in NAMES.values():
@@ -186,16 +187,29 @@ def _with_base64(tree: Any) -> dict[str, Any]:
 
 
 def _ids_as_base64(item: dict[str, Any]) -> dict[str, Any]:
-    _hex_to_base64(item, "traceId", "spanId", "parentSpanId")
+    _to_base64(item, "traceId", "spanId", "parentSpanId")
     for link in item.get("links") or []:
-        _hex_to_base64(link, "traceId", "spanId")
+        _to_base64(link, "traceId", "spanId")
     return item
 
 
-def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
+def _to_base64(holder: dict[str, Any], *names: str) -> None:
     for name in names:
         if value := holder.get(name):
-            try:
-                holder[name] = base64.b64encode(bytes.fromhex(value)).decode()
-            except ValueError:  # no hex: as if it were not there, so that its span is refused and not the whole request
-                holder[name] = ""
+            holder[name] = base64.b64encode(_id(value)).decode()
+
+
+def _id(text: str) -> bytes:
+    """Return an id's bytes: of hex, as OTLP has it, or of base64, as senders write it that use protobuf's own JSON. None is no id.
+
+    So that its span is refused, and not the whole request. Hex of an id is never read as base64: the two differ in length.
+    """
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        pass
+    digits = text.rstrip("=").translate(URL_SAFE)
+    try:
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except ValueError:
+        return b""

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from console.core.ids import derived_uuid, uuid_of
 from messages.ingest import clean
 from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
 from messages.ingest.identity import span_event_id
+from messages.ingest.otlp_text import KINDS, read_request
 from messages.ingest.otlp_wire import plain
 
 
@@ -31,14 +33,15 @@ class NewException:
     error_type: str
     error_message: str | None
     error_stack: str | None
+    time_is_ours: bool = False  # it has none, or one that was moved: another one when it comes again
 
 
 def exceptions_of(
     request: ExportLogsServiceRequest, *, environment_id: int, now: datetime, retention: timedelta
 ) -> tuple[list[NewException], int]:
-    """Return (exceptions with a span, how many other records there were); raises TooLarge over 10,000 records."""
-    found: dict[UUID, NewException] = {}
-    total = kept = 0
+    """Return (exceptions with a span, equal ones as often as they came; how many other records there were); raises TooLarge over 10,000 records."""
+    found: list[NewException] = []
+    total = 0
     for resource_logs in request.resource_logs:
         resource = plain(resource_logs.resource.attributes)
         system = clean.text(str(resource.get("service.name") or "unknown_service"), 120)
@@ -51,9 +54,8 @@ def exceptions_of(
             for record in scope_logs.log_records:
                 exception = _exception(record, system, environment_id, now, retention)
                 if exception is not None:
-                    kept += 1
-                    found.setdefault(exception.id, exception)
-    return list(found.values()), total - kept
+                    found.append(exception)
+    return found, total - len(found)
 
 
 def _exception(
@@ -70,7 +72,8 @@ def _exception(
     if not message and record.body.WhichOneof("value") == "string_value":
         message = record.body.string_value
     nanoseconds = record.time_unix_nano or record.observed_time_unix_nano
-    occurred_at = clean.moment(clean.moment_of_ns(nanoseconds), now=now, retention=retention)[0] if nanoseconds else now
+    at = clean.moment_of_ns(nanoseconds) if nanoseconds else now
+    occurred_at, moved_from = clean.moment(at, now=now, retention=retention)
     stack = attributes.get("exception.stacktrace")
     error_type = clean.text(str(kind or "_OTHER"), clean.NAME_BYTES)
     error_message = clean.optional(str(message) if message else None, clean.ERROR_BYTES)
@@ -90,4 +93,15 @@ def _exception(
         error_type=error_type,
         error_message=error_message,
         error_stack=clean.optional(str(stack) if stack else None, clean.ERROR_BYTES),
+        time_is_ours=not nanoseconds or moved_from is not None,
     )
+
+
+def is_exception(raw: bytes) -> bool:
+    """Whether a record that could not be read may be an exception inside a span, so that it must not be lost; raw: its request."""
+    try:
+        request = read_request(raw, KINDS["logs"])
+    except DecodeError:
+        return True
+    longest = timedelta(days=36500)
+    return bool(exceptions_of(request, environment_id=0, now=clean.EPOCH, retention=longest)[0])

@@ -12,11 +12,11 @@ from google.protobuf.message import DecodeError
 
 from console.core.ids import uuid7
 from console.identity.models import Agent
-from messages.ingest import otlp, semconv
+from messages.ingest import semconv
 from messages.ingest.catalog import known_flow, rules_of
 from messages.ingest.masking import mask_refused
 from messages.ingest.model import MAPPED, Refused
-from messages.ingest.otlp_text import read_traces
+from messages.ingest.otlp_text import KINDS, as_json, read_request
 from messages.ingest.otlp_wire import plain
 from messages.masking.rules import Budget, Work
 from messages.models import IngestReject
@@ -47,7 +47,7 @@ def _as_json(endpoint: str, raw: bytes) -> str | None:
     ):  # of another platform's item nobody knows which members are names and which are secrets
         return None
     try:
-        return otlp.as_json(raw) if endpoint == "traces" else raw.decode()
+        return as_json(raw, KINDS[endpoint]) if endpoint in KINDS else raw.decode()
     except (DecodeError, UnicodeError):
         return None
 
@@ -91,7 +91,7 @@ def flow_of(environment_id: int, endpoint: str, raw: bytes) -> int | None:
         return None
     try:
         if endpoint == "traces":
-            resource = read_traces(raw).resource_spans[0]
+            resource = read_request(raw, KINDS["traces"]).resource_spans[0]
             attributes = plain(resource.scope_spans[0].spans[0].attributes)
             semconv.rename(attributes)
             system = plain(resource.resource.attributes).get("service.name")

@@ -56,6 +56,11 @@ class Mapped:
     problems: list[Problem] = field(default_factory=list)
     ignored: int = 0
 
+    @property
+    def items(self) -> int:
+        """How many items the body held; of one several things may have been made."""
+        return len({one.index for one in self.made} | {one.index for one in self.problems}) + self.ignored
+
 
 class _Unmappable(Exception):
     """The reason why an item cannot be made, in words."""

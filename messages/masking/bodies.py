@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
-from messages.masking.rules import Overrun, Rule, Work
+from messages.masking.rules import MARK, Overrun, Rule, Work
 from messages.masking.trees import (
     Ambiguous,
     Unreadable,
@@ -145,7 +145,8 @@ def _text(work: Work, body: bytes, content_type: str) -> bytes | None:
     if charset is None:
         if any(rule.drop for rule, _ in work.rules.patterns):
             raise Unreadable("it is not text")
-        return work.matches(body)
+        masked = work.matches(body)
+        return masked if work.octets(masked or body) is None else MARK.encode()
     masked = work.matches(body.decode(charset).encode())
     return None if masked is None else masked.decode("utf-8", "replace").encode(charset, "replace")
 

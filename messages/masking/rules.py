@@ -22,6 +22,7 @@ import re2
 
 from console.core.errors import Unavailable
 from messages.masking.hashes import keyed_hash
+from messages.masking.octets import bytes_in, readings_of, text_of
 from messages.masking.paths import LONGEST, BadExpression, Path, parse_json_path, parse_xpath
 
 MARK = "•••"
@@ -216,11 +217,22 @@ class Work:
         return MARK
 
     def text(self, text: str | None) -> str | None:
-        """Return a text with what the regular expressions match replaced."""
+        """Return a text with what the regular expressions match replaced, also in bytes that stand in it as base64."""
         if not text or not self.rules.patterns:
             return text
-        masked = self.leaf(text)
+        masked = self._text(text)
         return text if masked is None else masked
+
+    def _text(self, text: str) -> str | None:
+        masked = self.leaf(text)
+        data = bytes_in(text) if masked is None else None
+        return masked if data is None else self.octets(data)
+
+    def octets(self, data: bytes) -> str | None:
+        """Return bytes masked as the text they are; the mark for those that are none and have a match however they are read; None without."""
+        if (text := text_of(data)) is not None:
+            return self.leaf(text)
+        return MARK if any(self.leaf(reading) is not None for reading in readings_of(data)) else None
 
     def leaf(self, text: str) -> str | None:
         """Return a text masked by the regular expressions, None when none of them matches."""
@@ -276,11 +288,13 @@ class Work:
             return [self.value(one) for one in value]
         if isinstance(value, bool) or not self.rules.patterns:
             return value
-        if isinstance(value, bytes):
-            masked = self.leaf(value.decode("utf-8", "replace"))
-            return value if masked is None else masked
-        masked = self.leaf(value if isinstance(value, str) else str(value))
+        masked = self._scalar(value)
         return value if masked is None else masked
+
+    def _scalar(self, value: Any) -> str | None:
+        if isinstance(value, bytes):
+            return self.octets(value)
+        return self.leaf(str(value)) if isinstance(value, int | float) else self._text(str(value))
 
     def header_rule(self, name: str) -> Rule | None:
         lower = name.lower()

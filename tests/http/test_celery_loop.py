@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -18,25 +20,24 @@ import redis
 from tests.loops import Corner
 from tests.product import ROOT, wait_until
 
+PAGE = ROOT / "docs" / "brokers" / "celery.md"
 APP = """
 import os, datetime
 from pathlib import Path
 from celery import Celery
-from agents.sdk import Waybill
-from agents.sdk.celery_tasks import report_failed_tasks
 
 app = Celery("erp", broker=os.environ["BROKER"])
 app.conf.update(task_default_queue=os.environ["QUEUE"], broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
-report_failed_tasks(Waybill(system="erp", strict=True), broker="celery-eu")
 
 @app.task(name="erp.book", bind=True, max_retries=2, default_retry_delay=0)
-def book(self, order_no, *, amount, on):
+def book(self, order_no, *, amount, on=None):
     if not Path(os.environ["FIXED"]).exists():
         try:
             raise TimeoutError("the ERP did not answer")
         except TimeoutError as error:
             raise self.retry(exc=error)
     Path(os.environ["FIXED"]).write_text(f"{order_no} {amount} {on!r} {self.request.id}")
+
 """
 SEND = "import datetime, erp; print(erp.book.delay('4711', amount=12.5, on=datetime.date(2026, 11, 25)).id)"
 
@@ -54,23 +55,41 @@ def without_login(url: str) -> str:
     return f"redis://{urlsplit(url).netloc.rpartition('@')[2]}{urlsplit(url).path}"
 
 
+def block(language: str, instead: dict[str, str]) -> str:
+    """Return the page's block in this language, as a reader pastes it, with what is theirs put in."""
+    [lines] = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.S)
+    for written, ours in instead.items():
+        assert written in lines
+        lines = lines.replace(written, ours)
+    return str(lines)
+
+
 @pytest.mark.timeout(240)
 def test_a_failed_task_is_reported_sent_again_and_proved(corner: Corner, broker: str, tmp_path: Path):
     queue, fixed = f"erp-{uuid.uuid4()}", tmp_path / "fixed"
-    (tmp_path / "erp.py").write_text(APP)
-    environ = os.environ | {
+    reporting = block("python", {"/var/lib/erp/waybill": str(tmp_path / "spool")})
+    starting = block("sh", {"http://127.0.0.1:8000": corner.base, "=…": f"={corner.agent_key('erp')}"})
+    (tmp_path / "erp.py").write_text(APP + reporting)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("WAYBILL")} | {
         "BROKER": broker, "QUEUE": queue, "FIXED": str(fixed), "PYTHONPATH": f"{ROOT}:{tmp_path}",
-        "WAYBILL": corner.base, "WAYBILL_AGENT_KEY": corner.agent_key("erp"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
     corner.connect(
         name="celery-eu", kind="celery", address=without_login(broker), secret=urlsplit(broker).password or ""
     )
     worker = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "erp", "worker", "--concurrency=1", "--without-mingle", "--without-gossip"],
-        env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ["bash", "-euc", starting], env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip
     try:
-        sent = subprocess.run([sys.executable, "-c", SEND], env=environ, cwd=tmp_path, capture_output=True, text=True)
+        exports = starting.splitlines()[0]
+        sent = subprocess.run(
+            ["bash", "-euc", f'{exports}; python -c "{SEND}"'],
+            env=environ,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         task_id = sent.stdout.strip()
         assert task_id, sent.stderr
         [letter] = wait_until(
@@ -87,7 +106,7 @@ def test_a_failed_task_is_reported_sent_again_and_proved(corner: Corner, broker:
 
         wait_until(processed, seconds=60, what="the proof")
     finally:
-        worker.terminate()
+        os.killpg(worker.pid, signal.SIGTERM)
         worker.wait(timeout=30)
 
     assert (letter["message_id"], letter["queue"], letter["family"], letter["attempts"]) == (

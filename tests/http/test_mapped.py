@@ -147,6 +147,21 @@ def test_bad_items_are_refused_by_index_kept_as_they_came_and_sent_again_when_me
     assert Event.objects.count() == 4
 
 
+def test_a_refused_line_is_mended_to_one_line():
+    fields = {"id": "$.id", "system": "shop", "operation": "send", "occurred_at": "$.at"}
+    mapping(definition={"body": "lines", "pattern": "id=(?P<id>\\S+) at=(?P<at>\\S+)", "event": {"fields": fields}})
+    assert push("/ingest/v1/mapped/hook", b"id=1 at=soon", key=agent_key()).json()["rejected"]
+    page = Client()
+    page.force_login(person("otto", Role.OPERATOR))
+    address = f"/ingest/refused/{IngestReject.objects.get().pk}/resubmit/"
+
+    two = page.post(address, {"text": f"id=1 at={NOW}\nid=2 at={NOW}"})
+    with_another = page.post(address, {"text": f"id=1 at={NOW}\nnothing of ours"})
+    assert (two.status_code, with_another.status_code, Event.objects.count()) == (422, 422, 0)
+    assert "become 2 items" in two.content.decode()
+    assert page.post(address, {"text": f"id=1 at={NOW}"}).status_code == 303
+
+
 def test_the_same_body_is_read_again_after_the_mapping_was_changed():
     made = mapping()
     key, body = agent_key(), {"at": NOW}

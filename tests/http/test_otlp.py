@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from messages.ingest import otlp
 from messages.ingest.mending import read_refused, resubmit
+from messages.ingest.otlp_text import as_json
 from messages.models import Event, Flow, IngestReject, Message, TraceLink
 from tests.factories import ROOT, agent_key, push
 
@@ -90,7 +90,7 @@ def test_bytes_in_any_attribute_are_kept_as_text_or_base64(content_type: str):
     listed = made.attributes.add(key="listed").value
     listed.array_value.values.add().bytes_value = b"\x00\xff"
     listed.array_value.values.add().kvlist_value.values.add(key="in").value.bytes_value = b"\x00\xff"
-    body = request.SerializeToString() if content_type == PROTOBUF else otlp.as_json(request.SerializeToString())
+    body = request.SerializeToString() if content_type == PROTOBUF else as_json(request.SerializeToString())
 
     answer = push(
         "/v1/traces", body if content_type == PROTOBUF else body.encode(), key=agent_key(), content_type=content_type
@@ -260,9 +260,6 @@ def test_json_takes_hex_ids_numbers_as_text_and_unknown_fields():
     assert (answer.status_code, answer["Content-Type"], answer.json()) == (200, "application/json", {})
     assert Event.objects.get().trace_id.hex.startswith("abcdef")
     assert Event.objects.get().attributes["n"] == 7
-
-
-BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'
 
 
 BAD_ID = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":7}]}]}]}'

@@ -11,8 +11,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from messages.ingest.exceptions import attach_exceptions
-from messages.models import Event, LoggedException, Message
-from tests.factories import agent_key, push
+from messages.ingest.mending import NotMended, read_refused, resubmit
+from messages.models import Event, IngestReject, LedgerEntry, LoggedException, Message
+from tests.factories import ROOT, agent_key, push
 from tests.http.test_otlp import PROTOBUF, export, span
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +112,52 @@ def test_logs_without_span_or_exception_are_said_to_be_rejected_and_the_rest_is_
     assert [answer.partial_success.rejected_log_records for answer in answers] == [2, 2]
     assert "log store" in answers[0].partial_success.error_message
     assert LoggedException.objects.count() == 1
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 1 << 63, None], ids=["none", "1970", "2262", "now"])
+def test_equal_exceptions_are_one_and_the_counts_add_up_to_what_was_sent(nanoseconds: int | None):
+    key, logs = agent_key(), ExportLogsServiceRequest()
+    inside = span(ExportTraceServiceRequest())
+    first = record(logs, of=inside, **EXCEPTION)
+    if nanoseconds is not None:
+        first.time_unix_nano = nanoseconds
+    logs.resource_logs.add().CopyFrom(logs.resource_logs[0])
+    logs.resource_logs.add().CopyFrom(logs.resource_logs[0])
+    record(logs, body="user signed in")
+    again = ExportLogsServiceRequest(resource_logs=logs.resource_logs[:2])
+
+    log(logs, key)
+    log(again, key)
+
+    counted = [entry.answer for entry in LedgerEntry.objects.order_by("id")]
+    assert counted == [
+        {"accepted": 1, "duplicates": 2, "rejected": [], "ignored": 1},
+        {"accepted": 0, "duplicates": 2, "rejected": [], "ignored": 0},
+    ]
+    assert LoggedException.objects.count() == 1
+
+
+def test_an_exception_that_cannot_be_read_is_kept_and_mended_and_another_record_is_none():
+    key, logs = agent_key(), ExportLogsServiceRequest()
+    inside = span(ExportTraceServiceRequest())
+    record(logs, of=inside, exception__type="E", exception__message="M*ller")
+    record(logs, of=inside, body="M*ller signed in")
+    record(logs, of=inside, **EXCEPTION)
+    sent = logs.SerializeToString().replace(b"M*ller", "Müler".encode("latin-1") + b"!")
+
+    answer = push("/v1/logs", sent, key=key, content_type=PROTOBUF)
+
+    told = ExportLogsServiceResponse.FromString(answer.content).partial_success
+    assert (answer.status_code, told.rejected_log_records) == (200, 2)
+    assert told.error_message.startswith("record 0: it cannot be read")
+    assert LedgerEntry.objects.get().answer["accepted"] == LoggedException.objects.count() == 1
+    reject = IngestReject.objects.get()
+    text = read_refused(reject, by=ROOT)
+    assert '"stringValue": "M\ufffdler!"' in text
+    with pytest.raises(NotMended, match="no exception"):
+        resubmit(reject, text.replace("exception.", "other."), by=ROOT)
+    assert resubmit(reject, text.replace("M\ufffdler!", "Müller"), by=ROOT)["accepted"] == 1
+    assert LoggedException.objects.filter(error_message="Müller").count() == 1
 
 
 def test_json_logs_take_hex_ids_and_an_empty_request_is_a_success():

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.ingest.cloudevents import STRUCTURED
-from messages.models import DeadLetter, Event, Flow, IngestReject
+from messages.models import Change, DeadLetter, Event, Flow, IngestReject
 from tests.factories import agent_key, api_key, environment, event, letter, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -94,6 +94,40 @@ def test_a_refused_item_is_read_mended_and_stored_as_its_agent_sent_it(endpoint:
     assert IngestReject.objects.count() == 1
     assert client.post(f"/ingest/refused/{reject.pk}/resubmit/", {"text": text}).status_code == 422
     assert set(AuditEntry.objects.values_list("action", flat=True)) >= {"reject.read", "reject.resubmitted"}
+
+
+@pytest.mark.parametrize("endpoint", ["events", "dead-letters", "changes", "cloudevents", "traces"])
+def test_one_refused_item_is_mended_to_one(endpoint: str):
+    """Twice the same counts too: what the second was to be is not known."""
+    key = agent_key()
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"1" * 16, name="send orders")
+    path, body, kind = {
+        "events": (EVENTS, [event(operation="nonsense")], "application/json"),
+        "dead-letters": ("/ingest/v1/dead-letters", [letter(reason_code="bad")], "application/json"),
+        "changes": ("/ingest/v1/changes", [{"kind": "nonsense"}], "application/json"),
+        "cloudevents": ("/ingest/v1/cloudevents", {"specversion": "0"}, STRUCTURED),
+        "traces": ("/v1/traces", request.SerializeToString(), "application/x-protobuf"),
+    }[endpoint]
+    push(path, body, key=key, content_type=kind)
+    span = {"traceId": "1" * 32, "spanId": "2" * 16, "name": "a"}
+    cloud = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
+    change = {"id": "1", "kind": "deployment", "title": "t", "at": "2026-01-01T00:00:00Z"}
+    two = {
+        "events": f"{json.dumps(event())},{json.dumps(event())}",
+        "dead-letters": f"{json.dumps(letter())},{json.dumps(letter())}",
+        "changes": f"{json.dumps(change)},{json.dumps(change)}",
+        "cloudevents": json.dumps([cloud, cloud]),
+        "traces": json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span, span]}]}]}),
+    }[endpoint]
+
+    answer = signed_in("operator", Role.OPERATOR).post(
+        f"/ingest/refused/{IngestReject.objects.get().pk}/resubmit/", {"text": two}
+    )
+
+    assert (answer.status_code, "t has become 2 items" in text_of(answer)) == (422, True)
+    assert Event.objects.count() + DeadLetter.objects.count() + Change.objects.count() == 0
+    assert IngestReject.objects.get().settled_at is None
 
 
 def test_one_that_cannot_be_mended_is_dismissed_with_a_reason():

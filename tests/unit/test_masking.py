@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -241,6 +242,31 @@ def test_text_of_another_charset_is_masked_where_its_content_type_says_so():
     )
     assert masked(body, ("regex", r"\d{4}")).startswith("[not stored")
     assert masked("4111".encode("utf-16-le"), ("regex", r"\d{4}")).startswith("[not stored")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "Müller 4111".encode("latin-1"),
+        "€ 4111".encode("cp1252"),
+        "Müller 4111".encode("utf-16"),
+        "Müller 4111".encode("utf-16-be"),
+        "Müller 4111".encode("utf-32-le"),
+        b"\xff" + "4111".encode("utf-16-le"),
+        b"\x00\x01" + "Müller 4111".encode(),
+    ],
+)
+def test_bytes_that_are_no_text_are_masked_whole_however_they_can_be_read(data: bytes):
+    item = work(("regex", r"\d{4}", {"drop": False}))
+    as_text = base64.b64encode(data).decode()
+
+    assert item.named({"a": data, "b": as_text, "c": {"$bytes": as_text}}) == {
+        "a": MARK,
+        "b": MARK,
+        "c": {"$bytes": MARK},
+    }
+    assert b"4111" not in mask_body(item, data).body.replace(b"\x00", b"")
+    assert item.value(base64.b64encode(b"\xff\x00\x01").decode()) == "/wAB"
 
 
 def test_what_is_kept_at_the_end_is_never_more_than_half():
