@@ -83,10 +83,9 @@ def run_checks() -> None:
 @shared_task(name="messaging.send_mails")
 def send_mails() -> None:
     """Send what waits in the outbox. May run twice at once: the claim decides."""
-    from messages.plans import telling
-    from messages.saved import outbox
+    from messages.saved import outbox, receivers
 
-    outbox.send_mails(why_not=telling.why_not_now)
+    outbox.send_mails(why_not=receivers.why_not_now)
 
 
 @shared_task(name="messaging.attach_exceptions")

@@ -20,7 +20,7 @@ from messages.search.window import Window
 
 MOST_FAILED, MOST_DELIVERED = 200, 400
 MOST_LOOKED = 10_000  # failed letters whose ids are read to choose among them
-SLICES, WALKED = 40, 2_000
+MOST_HOURS, MOST_MINUTES, WALKED = 40, 120, 5_000
 MOST_EVENTS_READ = 6_000
 AROUND = timedelta(days=3)
 READ = (
@@ -37,18 +37,29 @@ READ = (
     "agent__name",
 )
 
-# No index leads from a flow to its messages: in each of 40 slices of the window the newest 2,000 of the environment are walked, so that a
-# flow of any size is met all over the window, and a rare one may be met nowhere.
+# No index leads from a flow to its messages (it would cost each of them at ingest), but the counts know in which hours and minutes it had
+# events, and a message is first seen in the minute of its earliest one. So a flow of any size is met: one probe of an index for each
+# hour of the window and each minute of 40 of them, then at most 5,000 messages of 120 minutes. Each LIMIT keeps the planner at that.
+HOURS = """
+SELECT h.hour FROM generate_series(%(first)s::timestamptz, %(until)s::timestamptz, interval '1 hour') AS h (hour)
+CROSS JOIN LATERAL (SELECT 1 FROM messaging_rollup_hour r WHERE r.hour = h.hour AND r.flow_id = %(flow)s LIMIT 1) AS there
+ORDER BY h.hour"""
+MINUTES = """
+SELECT m.minute FROM unnest(%(hours)s::timestamptz[]) AS h (hour)
+CROSS JOIN LATERAL generate_series(h.hour, h.hour + interval '59 minutes', interval '1 minute') AS m (minute)
+CROSS JOIN LATERAL (SELECT 1 FROM messaging_rollup_minute r WHERE r.minute = m.minute AND r.flow_id = %(flow)s LIMIT 1) AS there
+ORDER BY m.minute"""
 DELIVERED = """
-SELECT slice, found.id, found.first_seen_at FROM generate_series(0, %(slices)s - 1) AS slice
+SELECT m.minute, found.id, found.first_seen_at FROM unnest(%(minutes)s::timestamptz[]) AS m (minute)
 CROSS JOIN LATERAL (
     SELECT walked.* FROM (
         SELECT id, first_seen_at, flow_id, status, failed_at FROM messaging_message
         WHERE environment_id = %(environment)s AND first_seen_on BETWEEN %(first_day)s AND %(last_day)s
-          AND first_seen_at >= %(since)s::timestamptz + slice * %(step)s AND first_seen_at < %(since)s::timestamptz + (slice + 1) * %(step)s
+          AND first_seen_at >= greatest(m.minute, %(since)s::timestamptz)
+          AND first_seen_at < least(m.minute + interval '1 minute', %(until)s::timestamptz)
         ORDER BY first_seen_at DESC, id DESC LIMIT %(walked)s
     ) AS walked WHERE walked.flow_id = %(flow)s AND walked.status = %(status)s AND walked.failed_at IS NULL
-    LIMIT %(of_a_slice)s
+    LIMIT %(most)s
 ) AS found"""
 
 
@@ -116,17 +127,20 @@ def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter
 def delivered_sample(flow: Flow, window: Window) -> list[OneMessage]:
     """Return at most 400 messages of this flow that were delivered in the window and never failed."""
     values: dict[str, Any] = {
-        "slices": SLICES, "of_a_slice": MOST_DELIVERED, "walked": WALKED, "environment": flow.environment_id, "flow": flow.pk,
-        "status": MessageStatus.DELIVERED, "since": window.since, "step": (window.until - window.since) / SLICES,
+        "most": MOST_DELIVERED, "walked": WALKED, "environment": flow.environment_id, "flow": flow.pk, "status": MessageStatus.DELIVERED,
+        "since": window.since, "until": window.until, "first": window.since.replace(minute=0, second=0, microsecond=0),
         "first_day": (window.since - timedelta(days=4)).date(), "last_day": (window.until + timedelta(days=4)).date(),
     }  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(DELIVERED, values)
-        found = cursor.fetchall()
-    slices: dict[int, list[OneMessage]] = {}
-    for number, pk, at in found:
-        slices.setdefault(number, []).append(OneMessage(pk, at))
-    in_turn = (one for round_ in zip_longest(*slices.values()) for one in round_ if one is not None)
+        hours = [hour for (hour,) in cursor.execute(HOURS, values).fetchall()]
+        values["hours"] = spread(hours, MOST_HOURS)
+        minutes = [minute for (minute,) in cursor.execute(MINUTES, values).fetchall()]
+        values["minutes"] = spread(minutes, MOST_MINUTES)
+        found = cursor.execute(DELIVERED, values).fetchall()
+    by_minute: dict[datetime, list[OneMessage]] = {}
+    for minute, pk, at in found:
+        by_minute.setdefault(minute, []).append(OneMessage(pk, at))
+    in_turn = (one for round_ in zip_longest(*by_minute.values()) for one in round_ if one is not None)
     return list(islice(in_turn, MOST_DELIVERED))
 
 

@@ -158,8 +158,8 @@ def trends_of(groups: Sequence[FailureGroup], now: datetime, *, back: int = 24) 
 
 
 def whole_of(group: FailureGroup) -> list[FailureGroup]:
-    """Return what was merged into a group."""
-    return list(FailureGroup.objects.filter(merged_into=group).order_by("pk")[:MOST_SHOWN])
+    """Return everything that was merged into a group: services.merge_groups says how much that can be."""
+    return list(FailureGroup.objects.filter(merged_into=group).order_by("pk"))
 
 
 def history_of_group(group: FailureGroup) -> list[AuditEntry]:

@@ -26,7 +26,8 @@ from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_b
 from messages.models import DeadLetter, FailureGroup, GroupNote, Message
 
 LONGEST_NOTE = 4_000
-MOST_MERGED = 50
+MOST_MERGED = 50  # at once
+MOST_PARTS = 100  # that one group speaks for: its figures are read from each of them
 LATE = timedelta(days=4)  # between a message's first event and its failure
 DONE = {"acknowledge": "group.acknowledged", "resolve": "group.resolved", "reopen": "group.reopened"}
 
@@ -97,7 +98,7 @@ def add_note(group: FailureGroup, text: str, *, by: Actor) -> GroupNote:
 def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: Actor, reason: str) -> FailureGroup:
     """Let one group speak for others of the same flow: what they have, and what comes with their fingerprints. Nothing moves.
 
-    The whole takes the most pressing state. Raises Forbidden, Invalid, GroupState when one was merged meanwhile.
+    The whole takes the most pressing state. It speaks for at most 100. Raises Forbidden, Invalid, GroupState when one was merged meanwhile.
     """
     reason = check_reason(reason)
     check_can_operate(by, target.flow)
@@ -117,6 +118,7 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
         joined = [locked[pk] for pk in sorted({one.pk for one in sources})]
         if any(one.merged_into_id is not None for one in (now, *joined)):
             raise GroupState("one of these groups was merged meanwhile: look at them again")
+        _check_room(now, len(locked) - 1)
         state = joined_state([now.state, *(one.state for one in joined)])
         pks = [one.pk for one in joined]
         FailureGroup.objects.filter(Q(pk__in=pks) | Q(merged_into__in=pks)).update(merged_into=now.pk, blast=0)
@@ -126,6 +128,14 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
         for one in joined:
             audit(by, "group.merged", one, reason=reason, details={"into": now.reference})
     return fresh(target)
+
+
+def _check_room(group: FailureGroup, parts: int) -> None:
+    if parts > MOST_PARTS:
+        raise Invalid(
+            f"{group.reference} would speak for {parts} groups, and {MOST_PARTS} are the most: "
+            "make a grouping rule that tells them alike, and apply it to what waits"
+        )
 
 
 def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:

@@ -120,6 +120,7 @@ class OutboxMail(models.Model):
     """A mail that is to go, or went, or never will. `occurrence` makes a second writer of the same news meet the first.
 
     about  whose mail it is, such as "subscription:5".   next_try_at  null when nothing more is tried; while it is sent, its lease.
+    flows  ids of the flows that its words tell of: it goes only while its receiver may see every one of them.
     """
 
     class State(models.TextChoices):
@@ -134,6 +135,7 @@ class OutboxMail(models.Model):
     subject = models.CharField(max_length=200)
     body = models.TextField()
     html = models.TextField(blank=True, default="", db_default="")  # the same for who reads HTML; empty: text alone
+    flows = ArrayField(models.BigIntegerField(), default=list, db_default=[])
     created_at = models.DateTimeField(auto_now_add=True)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     attempt = models.PositiveSmallIntegerField(default=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -11,8 +10,6 @@ from django.urls import reverse
 from console.identity.models import User
 from messages.models import OutboxMail, Plan
 from messages.plans.access import can_see_plan_now
-
-ABOUT = re.compile(r"plan:([1-9]\d{0,17})", re.ASCII)
 
 
 def about_of(plan: Plan) -> str:
@@ -31,12 +28,9 @@ def author_address(plan: Plan) -> str:
     return "" if user is None else person_address(user, plan)
 
 
-def why_not_now(mail: OutboxMail) -> str:
-    """Return why a mail about a plan must not be sent any more, in words: its receiver lost the right since it was written; "" for any other."""
-    match = ABOUT.fullmatch(mail.about)
-    if match is None:
-        return ""
-    plan = Plan.objects.select_related("environment").filter(pk=int(match[1])).first()
+def why_not_now(mail: OutboxMail, pk: int) -> str:
+    """Return why a mail about this plan must not be sent any more, in words: its receiver lost the right since it was written."""
+    plan = Plan.objects.select_related("environment").filter(pk=pk).first()
     people = User.objects.filter(email=mail.to)
     may = plan is not None and any(can_see_plan_now(one, plan) for one in people)
     return "" if may else "its receiver may not see the plan any more"

@@ -156,6 +156,7 @@ def _tell(check: ReconciliationCheck, row: ReconciliationCheck, outcome: Outcome
         to=check.owner.email if check.owner.is_active else "",
         subject=subject,
         body="\n".join(lines) + "\n",
+        flows=[check.flow_id] if outcome.state != Check.STOPPED else [],
     )
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from console.audit.queries import object_history
 from console.core.errors import ConsoleError, Forbidden
-from console.core.render import render_page
+from console.core.render import render_page, wants_part
 from console.identity.pages import PageRequest, page
 from messages.access import can_operate, get_visible_flow_named
 from messages.catalog.queries import flow_names
@@ -101,7 +101,7 @@ def reconciliation(request: PageRequest, pk: UUID) -> HttpResponse:
     one = get_visible_reconciliation(request.actor, pk)
     if elsewhere := in_its_environment(request, one.environment):
         return elsewhere
-    return render_page(request, PAGE, PART, _context(request, one))
+    return render_page(request, PAGE, PART, _context(request, one) | {"is_part": wants_part(request)})
 
 
 def _context(request: PageRequest, one: Reconciliation) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
             to=subscription.owner.email if subscription.owner.is_active else "",
             subject=letter.subject,
             body=letter.body,
+            flows=look.found.flows if look.found else (),
         )
     if state == STOPPED:
         _audit_stop(subscription, look.problem)

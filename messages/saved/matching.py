@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import OperationalError, connection, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F, Func, QuerySet
+from django.db.models import Count, DateTimeField, ExpressionWrapper, F, Func, QuerySet
 from django.urls import reverse
 from psycopg.errors import QueryCanceled
 
@@ -50,10 +51,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """count: up to 10,001. fingerprint: changes when the count or the first rows do."""
+    """count: up to 10,001. flows: whose rows were counted. fingerprint: changes when the count or the first rows do."""
 
     count: int
     rows: list[Row]
+    flows: tuple[int, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -89,8 +91,13 @@ def find_matches(actor: Actor, search: SavedSearch, *, since: datetime | None = 
     """
     rows = _rows(actor, search, since=since)
     with within(seconds):
-        first = [_row(one) for one in rows.order_by(*_newest_first(search))[:SHOWN]]
-        return Found(count=_count(rows) if len(first) == SHOWN else len(first), rows=first)
+        first = list(rows.order_by(*_newest_first(search))[:SHOWN])
+        if len(first) < SHOWN:
+            count, flows = len(first), {one.flow_id for one in first}
+        else:
+            counted = rows.order_by()[: COUNT_CAP + 1].values("id", "flow_id")
+            count, flows = counted.aggregate(count=Count("id"), flows=ArrayAgg("flow_id", distinct=True)).values()
+        return Found(count=count, rows=[_row(one) for one in first], flows=tuple(sorted(flows)))
 
 
 def _newest_first(search: SavedSearch) -> list[Any]:

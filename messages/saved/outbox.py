@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import smtplib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -32,11 +32,14 @@ NO_ADDRESS = "its receiver has no mail address"
 DUMMY = "django.core.mail.backends.dummy.EmailBackend"
 
 
-def queue_mail(about: str, occurrence: str, *, to: str, subject: str, body: str, html: str = "") -> bool:
+def queue_mail(
+    about: str, occurrence: str, *, to: str, subject: str, body: str, html: str = "", flows: Sequence[int] = ()
+) -> bool:
     """Put a mail into the outbox, in the transaction of its news; return False when this occurrence has its mail already.
 
     about       whose news it is, such as "subscription:5".   occurrence  the one thing that happened; unique.
     subject     one line; body  plain text with links, never a payload; html  the same as HTML.
+    flows       ids of the flows that it tells of: see messages.saved.receivers.
     """
     reason = _hindrance(to)
     now = datetime.now(UTC)
@@ -47,6 +50,7 @@ def queue_mail(about: str, occurrence: str, *, to: str, subject: str, body: str,
         subject=" ".join(subject.split())[:200],
         body=body,
         html=html,
+        flows=list(flows),
         state=OutboxMail.State.GIVEN_UP if reason else OutboxMail.State.WAITING,
         answer=reason,
         next_try_at=None if reason else now,

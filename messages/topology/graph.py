@@ -84,8 +84,8 @@ class Graph:
 
     @property
     def systems(self) -> list[Node]:
-        """Return the systems, the worst first."""
-        return sorted((node for node in self.nodes.values() if node.kind == "system"), key=worst_first)
+        """Return the systems, and the unknown ones at which dead letters wait, the worst first."""
+        return sorted((node for node in self.nodes.values() if node.kind == "system" or node.waiting), key=worst_first)
 
 
 def health_of(count: int, failed: int) -> str:
@@ -107,12 +107,13 @@ def build_graph(
     cells: Iterable[Cell],
     *,
     names: Mapping[int, str],
-    waiting: Mapping[int, int] | None = None,
+    waiting: Mapping[tuple[int, int | None], int] | None = None,
     quiet: Collection[int] = (),
 ) -> Graph:
     """Return the systems that were seen and what went between them.
 
-    names    of systems, by id; a cell of a system without one is left out.   waiting  dead letters by system id.
+    names    of systems, by id; a cell of a system without one is left out.   waiting  dead letters by flow id and system id: where they
+             died is a station of their flow, also when nothing of it went through; None is a station that nobody named.
     quiet    ids of systems whose agents are silent.
     """
     nodes: dict[str, Node] = {}
@@ -121,14 +122,23 @@ def build_graph(
         if cell.system_id in names:
             by_flow[cell.flow_id].append(cell)
             _count(nodes, cell, names)
-    for system_id, count in (waiting or {}).items():
-        if system_id in names:
-            node = _system(nodes, system_id, names)
-            node.waiting = count
+    _wait(nodes, waiting or {}, names)
     for node in nodes.values():
         node.quiet = node.system_id in quiet
     edges = [edge for flow_id in sorted(by_flow) for edge in _edges_of(flow_id, by_flow[flow_id], nodes)]
     return Graph(nodes=nodes, edges=edges)
+
+
+def _wait(nodes: dict[str, Node], waiting: Mapping[tuple[int, int | None], int], names: Mapping[int, str]) -> None:
+    for (flow_id, system_id), count in waiting.items():
+        if system_id is not None and system_id in names:
+            node = _system(nodes, system_id, names)
+            node.waiting += count
+            node.flows.add(flow_id)
+    passed = {flow_id for node in nodes.values() for flow_id in node.flows}
+    for (flow_id, system_id), count in waiting.items():
+        if system_id is None and flow_id not in passed:
+            _other(nodes, "unknown", flow_id, "", "system").waiting += count
 
 
 def _system(nodes: dict[str, Node], system_id: int, names: Mapping[int, str]) -> Node:
@@ -254,7 +264,7 @@ def near(graph: Graph, key: str) -> Graph:
 
 def of_flow(graph: Graph, flow_id: int) -> Graph:
     """Return the stations of one flow."""
-    stations = {node.key for node in graph.nodes.values() if node.kind == "system" and flow_id in node.flows}
+    stations = {node.key for node in graph.systems if flow_id in node.flows}
     return _with(graph, [edge for edge in graph.edges if edge.flow_id == flow_id], stations)
 
 

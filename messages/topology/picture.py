@@ -110,13 +110,18 @@ def _box(node: Node, x: int, y: int, minutes: float, addresses: Addresses, focus
         note, words = "where many meet", f"{node.name}: a destination where many send and take"
     else:
         note, words = "nobody reported it", f"no {node.name} of this was ever reported"
+        if node.waiting:
+            note, words = (
+                f"{count_words(node.waiting)} waiting",
+                f"{words}; {count_words(node.waiting)} dead letters wait",
+            )
     return MapBox(
         x=x,
         y=y,
         name=cut(node.name if node.kind != "unknown" else f"unknown {node.name}", LETTERS),
         note=note,
         kind=node.kind,
-        look=LOOKS[node.health] if node.kind == "system" else "idle",
+        look=LOOKS[node.health] if node.kind == "system" or node.waiting else "idle",
         url=addresses.system(node) if node.kind == "system" else "",
         words=words,
         focus=node.key == focus,

@@ -54,17 +54,14 @@ def read_topology(actor: Actor, environment: Environment, window: Window, *, now
         raise BadWindow(f"a range is at most {LONGEST.days} days long")
     cells = _cells(actor, environment, since, until)
     waiting = _waiting(actor, environment)
-    systems = {cell.system_id for cell in cells} | {system_id for _, system_id, _ in waiting if system_id}
+    systems = {cell.system_id for cell in cells} | {system_id for _, system_id in waiting if system_id}
     names = dict(System.objects.filter(pk__in=systems, environment=environment).values_list("pk", "name"))
-    flow_ids = {cell.flow_id for cell in cells} | {flow_id for flow_id, _, _ in waiting}
-    by_system: dict[int, int] = {}
+    flow_ids = {cell.flow_id for cell in cells} | {flow_id for flow_id, _ in waiting}
     by_flow: dict[int, int] = {}
-    for flow_id, system_id, count in waiting:
+    for (flow_id, _), count in waiting.items():
         by_flow[flow_id] = by_flow.get(flow_id, 0) + count
-        if system_id:
-            by_system[system_id] = by_system.get(system_id, 0) + count
     graph = build_graph(
-        cells[:MOST_CELLS], names=names, waiting=by_system, quiet=_quiet_systems(actor, environment, now=now)
+        cells[:MOST_CELLS], names=names, waiting=waiting, quiet=_quiet_systems(actor, environment, now=now)
     )
     flows = visible_flows(actor).filter(environment=environment, pk__in=flow_ids)
     return Topology(
@@ -91,10 +88,11 @@ def _cells(actor: Actor, environment: Environment, since: datetime, until: datet
     ]
 
 
-def _waiting(actor: Actor, environment: Environment) -> list[tuple[int, int | None, int]]:
-    """Return (flow id, system id, dead letters that wait); served by the index dead_letter_waiting."""
+def _waiting(actor: Actor, environment: Environment) -> dict[tuple[int, int | None], int]:
+    """Return {(flow id, system id): dead letters that wait}; served by the index dead_letter_waiting."""
     rows = visible_dead_letters(actor).filter(environment=environment, closed_at=None).order_by()
-    return list(rows.values_list("flow_id", "system_id").annotate(Count("pk")))
+    counted = rows.values_list("flow_id", "system_id").annotate(Count("pk"))
+    return {(flow_id, system_id): count for flow_id, system_id, count in counted}
 
 
 def _quiet_systems(actor: Actor, environment: Environment, *, now: datetime) -> set[int]:

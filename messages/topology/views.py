@@ -27,7 +27,7 @@ SHOWN_SYSTEMS, SHOWN_EDGES = 200, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemLine:
-    """A row of the table of systems: rates a minute."""
+    """A row of the table of systems: rates a minute; url "" for one that nobody named."""
 
     node: Node
     url: str
@@ -128,7 +128,7 @@ def _letters_url(flow: Flow | None, node: Node | None) -> str:
 def _system_line(node: Node, found: Topology, asked: AskedTime, path: str) -> SystemLine:
     return SystemLine(
         node=node,
-        url=with_time(path, asked, system=node.name),
+        url=with_time(path, asked, system=node.name) if node.kind == "system" else "",
         sent=rate_words(node.sent, found.minutes),
         taken=rate_words(node.taken, found.minutes),
     )

@@ -261,14 +261,38 @@ def test_the_sample_is_bounded_and_from_all_over_the_window(monkeypatch: pytest.
     assert sample.spread([1, 2], 5) == [1, 2]
 
 
+def passed(destination: str, at: datetime, count: int, *, first: int = 0) -> list[dict[str, Any]]:
+    """Return the events of so many delivered messages that began at one time."""
+    events = []
+    for number in range(first, first + count):
+        common = {"message_id": f"{destination} {at:%d%H%M%S} {number} long enough", "destination": destination}
+        done = {"system": "erp", "operation": "process", "occurred_at": (at + timedelta(seconds=90)).isoformat()}
+        events += [event(**common, occurred_at=at.isoformat()), event(**common, **done)]
+    return events
+
+
 def test_delivered_ones_come_from_every_part_of_the_window():
-    fill(0, 30)
-    early = datetime.now(UTC) - timedelta(hours=20)
-    Message.objects.filter(message_id__startswith="order 1").update(first_seen_at=early)
+    early, late = datetime.now(UTC) - timedelta(hours=20), datetime.now(UTC) - timedelta(hours=2)
+    push("/ingest/v1/events", passed(FLOW, early, 10) + passed(FLOW, late, 10), key=agent_key())
 
     found = sample.delivered_sample(Flow.objects.get(name=FLOW), window())
 
-    assert {one.at == early for one in found} == {True, False}
+    assert sorted(one.at for one in found) == [early] * 10 + [late] * 10
+
+
+def test_a_flow_that_is_rare_among_thousands_finds_its_delivered_messages(monkeypatch: pytest.MonkeyPatch):
+    """One message an hour among many: the counts say in which minutes to look."""
+    monkeypatch.setattr(sample, "WALKED", 100)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    for hours in range(2, 12):
+        at = now - timedelta(hours=hours)
+        busy = [one for minutes in range(-8, 9, 4) for one in passed("busy", at + timedelta(minutes=minutes), 50)]
+        push("/ingest/v1/events", [*busy, *passed("rare", at, 1)], key=agent_key())
+
+    found = sample.delivered_sample(Flow.objects.get(name="rare"), window())
+
+    assert [one.at for one in found] == [now - timedelta(hours=hours) for hours in range(11, 1, -1)]
+    assert len(sample.delivered_sample(Flow.objects.get(name="busy"), window())) == sample.MOST_DELIVERED
 
 
 def test_every_query_of_the_sample_is_served_by_an_index():
@@ -279,7 +303,7 @@ def test_every_query_of_the_sample_is_served_by_an_index():
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         asked = [one["sql"] for one in captured if "messaging_" in one["sql"] and "SELECT" in one["sql"][:10].upper()]
-        assert any("LATERAL" in sql for sql in asked)
+        assert sum("LATERAL" in sql for sql in asked) == 3
         for sql in asked:
             cursor.execute("EXPLAIN " + sql)
             plan = "\n".join(row[0] for row in cursor.fetchall())

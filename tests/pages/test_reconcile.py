@@ -70,6 +70,21 @@ def test_a_pasted_list_is_compared_and_every_set_has_a_page_with_its_keys():
     assert "Yesterday" in text_of(client.get("/reconciliations/"))
 
 
+def test_the_form_for_another_list_comes_with_the_result_and_not_only_after_a_reload():
+    flow()
+    client = signed_in("ada", Role.OPERATOR)
+    answer = client.post(NEW, said())
+    page, form = str(answer["Location"]), "Send another list in its place"
+    working = client.get(page, headers={"HX-Request": "true"}).content.decode()
+
+    reconcile()
+
+    ready = client.get(page, headers={"HX-Request": "true"}).content.decode()
+    assert [form in one for one in (working, ready)] == [False, True]
+    assert ready.count('id="reconciliation-list" hx-swap-oob="true"') == 1
+    assert client.get(page).content.decode().count('id="reconciliation-list"') == 1
+
+
 def test_a_csv_is_uploaded_and_comes_back_as_a_csv():
     flow()
     client = signed_in("ada", Role.OPERATOR)

@@ -64,6 +64,8 @@ def test_the_keyboard_pastes_a_list_watches_it_and_ticks_a_failed_key(browser: B
     expect(page.locator("#reconciliation")).to_contain_text("It waits for a worker.")
     reconcile()
     expect(page.locator("#sums")).to_contain_text("2 keys = 1 arrived + 1 never seen")  # without a reload
+    page.get_by_text("Send another list in its place").click()
+    expect(page.get_by_role("button", name="Compare it")).to_be_visible()
     page.locator("#sets a", has_text="Failed").focus()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("Failed: 1")

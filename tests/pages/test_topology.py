@@ -88,6 +88,26 @@ def test_clicks_lead_to_neighbours_to_stations_and_to_messages():
         assert len(found.context["rows"]) == 1
 
 
+def test_a_flow_whose_letters_wait_has_a_station_also_without_traffic():
+    """One letter says at which system it died, the other does not."""
+    stored_letter(origin="stock", system="wms")
+    stored_letter(origin="payroll", system="")
+    client = signed_in(superuser=True)
+
+    page = client.get("/topology/")
+    pages = {name: client.get(f"/topology/?flow={Flow.objects.get(name=name).pk}") for name in ("stock", "payroll")}
+
+    assert sorted((line.node.name, line.node.waiting) for line in page.context["systems"]) == [
+        ("system", 1),
+        ("wms", 1),
+    ]
+    assert [line.node.name for line in pages["stock"].context["systems"]] == ["wms"]
+    assert "1 waiting" in pages["stock"].content.decode()
+    assert "unknown system" in text_of(pages["payroll"])
+    assert "1 waiting" in pages["payroll"].content.decode()
+    assert "Nothing of it in this time" not in text_of(pages["payroll"])
+
+
 def test_a_chosen_time_goes_along_with_every_click():
     estate()
     client = signed_in(superuser=True)

@@ -9,10 +9,13 @@ import pytest
 from django.db import connection
 
 from console.audit.models import AuditEntry
+from console.core.errors import Invalid
+from messages.different.queries import letters_of_group, window_of_group
+from messages.groups.queries import whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
 from messages.groups.ruling import NewGroupRule, add_rule
-from messages.groups.services import change_state
+from messages.groups.services import change_state, merge_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
@@ -256,6 +259,34 @@ def test_who_takes_a_group_that_escalated_keeps_it_until_its_failures_have_doubl
         push_letters(*(timeout(100 * more + number) for number in range(more)))
         refresh_groups()
         assert FailureGroup.objects.get().state == state
+
+
+def merged(target: FailureGroup, others: list[FailureGroup]) -> FailureGroup:
+    for at in range(0, len(others), 50):
+        target = merge_groups(target, others[at : at + 50], by=ROOT, reason="one trouble")
+    return target
+
+
+def test_all_of_the_groups_that_one_speaks_for_count_and_more_are_refused_in_words():
+    """A hundred are the most; some were merged before there was a most, and count, too."""
+    causes = [timeout(number, error={"type": f"Erp{number:03}", "message": "x"}) for number in range(103)]
+    push_letters(*causes)
+    target, *others = FailureGroup.objects.order_by("pk")
+    whole = merged(target, others[:99])
+
+    with pytest.raises(Invalid, match=f"{whole.reference} would speak for 101 groups, and 100 are the most"):
+        merge_groups(whole, others[99:101], by=ROOT, reason="one trouble")
+    other, *_ = others[99:]
+    merge_groups(other, [others[101]], by=ROOT, reason="another")
+    with pytest.raises(Invalid, match="would speak for 101 groups"):
+        merge_groups(whole, [other], by=ROOT, reason="it brings what it speaks for")
+
+    FailureGroup.objects.filter(pk__in=[one.pk for one in others]).update(merged_into=whole)
+    assert len(whole_of(whole)) == 102
+    refresh_groups()
+    whole.refresh_from_db()
+    window = window_of_group(whole, now=datetime.now(UTC))
+    assert (whole.letters, letters_of_group(ROOT, whole, window).count()) == (103, 103)
 
 
 def test_masked_values_are_masked_in_title_and_fingerprint():

@@ -76,7 +76,7 @@ def test_many_who_send_and_many_who_take_meet_at_the_destination():
 
 
 def test_a_system_without_a_name_for_the_reader_is_not_there():
-    graph = build_graph([Cell(1, 99, "orders", SEND, 5, 0)], names=NAMES, waiting={99: 4})
+    graph = build_graph([Cell(1, 99, "orders", SEND, 5, 0)], names=NAMES, waiting={(1, 99): 4})
 
     assert (graph.nodes, graph.edges) == ({}, [])
 
@@ -94,7 +94,7 @@ def test_a_system_without_a_name_for_the_reader_is_not_there():
 )
 def test_health_is_the_worst_of_what_is_known(count, failed, waiting, quiet, health):
     graph = build_graph(
-        [Cell(1, 1, "orders", SEND, count, failed)], names=NAMES, waiting={1: waiting}, quiet=[1] if quiet else []
+        [Cell(1, 1, "orders", SEND, count, failed)], names=NAMES, waiting={(1, 1): waiting}, quiet=[1] if quiet else []
     )
 
     assert graph.nodes[SHOP].health == health
