@@ -16,7 +16,9 @@ from urllib.parse import quote
 import structlog
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from csp.decorators import csp
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
@@ -35,6 +37,7 @@ POLICY = {
     "frame-ancestors": [NONE], "base-uri": [NONE],
 }  # fmt: skip
 NO_ICON = '<link rel="icon" href="data:,">'  # else the browser asks for one that is not there
+UNREADABLE = (BadRequest, MultiPartParserError, SuspiciousOperation, UnreadablePostError)  # the sender's fault
 View = Callable[..., HttpResponse]
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,9 @@ def in_public(view: View) -> Any:
             answer = view(request, *args, **kwargs)
         except (BadLink, NotFound):
             answer = HttpResponse(render_to_string("alerts/report_gone.html"), status=404)
+        except UNREADABLE as error:
+            too_large = isinstance(error, RequestDataTooBig)
+            answer = HttpResponse(render_to_string("alerts/report_unread.html"), status=413 if too_large else 400)
         except Exception:
             # Answered here, and not by the framework: that writes the address into its log, and the address is a secret.
             log.exception("report_link_not_answered")
