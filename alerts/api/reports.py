@@ -76,6 +76,7 @@ class ReportOut(serializers.Serializer[Any]):
     problem = serializers.CharField(help_text="Why it was not made.")
     stands = serializers.CharField(help_text="The worst of its promises: missed, at_risk, no_data, kept.")
     subject = serializers.CharField()
+    outside = serializers.BooleanField(help_text="It goes to addresses that are no member’s, too.")
     asked_by = serializers.CharField(help_text="Empty: its time had come.")
     asked_at = serializers.DateTimeField()
     frozen_at = serializers.DateTimeField(allow_null=True)
@@ -189,8 +190,11 @@ class ReportScheduleIn(ReportScheduleChangeIn):
 
 
 class ReviseReportIn(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=500, help_text="What it corrects; stands in the mail.")
-    send = serializers.BooleanField(default=True, help_text="To the receivers, too.")
+    reason = serializers.CharField(
+        max_length=500,
+        help_text="What it corrects; stands in the mail, but an owner’s not where an address is no member’s.",
+    )
+    send = serializers.BooleanField(default=True, help_text="To the receivers, too; an owner’s to members alone.")
 
 
 class ReportReceiverIn(serializers.Serializer[Any]):

@@ -5,7 +5,7 @@ Nothing here reads an event: counters of objectives, hours of failure groups and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -45,15 +45,22 @@ TREND_DAYS = {Cadence.DAILY: 13, Cadence.WEEKLY: 21, Cadence.MONTHLY: 0}  # befo
 
 
 def gather(
-    audience: Audience, period: Period, *, actor: Actor, now: datetime, earlier: Sequence[Content] = ()
+    audience: Audience,
+    period: Period,
+    *,
+    actor: Actor,
+    now: datetime,
+    earlier: Sequence[Content] = (),
+    promised: Collection[int] | None = None,
 ) -> Content:
     """Return what a report of this period says. Raises NotFound for an environment that the actor may not see.
 
     All of one moment, unless the caller is in a transaction already.
     earlier  frozen reports of the same audience, any order: what “for the first time since” is known from.
+    promised  of a revision: the objectives that the report told of which it revises; it tells of no other.
     """
     with one_moment():
-        return _gathered(audience, period, actor, now, earlier)
+        return _gathered(audience, period, actor, now, earlier, promised)
 
 
 @contextmanager
@@ -68,9 +75,16 @@ def one_moment() -> Iterator[None]:
         yield
 
 
-def _gathered(audience: Audience, period: Period, actor: Actor, now: datetime, earlier: Sequence[Content]) -> Content:
+def _gathered(
+    audience: Audience,
+    period: Period,
+    actor: Actor,
+    now: datetime,
+    earlier: Sequence[Content],
+    promised: Collection[int] | None,
+) -> Content:
     environment = _environment(actor, audience)
-    objectives, more = _objectives(actor, audience, period)
+    objectives, more = _objectives(actor, audience, period, promised)
     measured = measure(objectives, period, now=now)
     counted = counted_of(measured)
     excluded, more_excluded = excluded_in(objectives, span_of(period))
@@ -107,9 +121,12 @@ def _environment(actor: Actor, audience: Audience) -> Environment:
     return found
 
 
-def _objectives(actor: Actor, audience: Audience, period: Period) -> tuple[list[Objective], bool]:
+def _objectives(
+    actor: Actor, audience: Audience, period: Period, promised: Collection[int] | None
+) -> tuple[list[Objective], bool]:
     """Return the promises that this report is about and its actor may see, and whether there were more than are taken."""
     rows = visible_objectives(actor).filter(environment=audience.environment, fill_from__lt=period.until)
+    rows = rows if promised is None else rows.filter(pk__in=promised)
     if audience.flow_ids or audience.objective_ids:
         rows = rows.filter(Q(flow__in=audience.flow_ids) | Q(pk__in=audience.objective_ids))
     found = list(rows.order_by("pk")[: MOST_PROMISES + 1])

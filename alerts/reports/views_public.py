@@ -23,7 +23,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from alerts.models import Report
+from alerts.models import Report, ReportReceiver
 from alerts.reports.access import receiver_of_link, report_of_link
 from alerts.reports.links import BadLink, filled, open_url, parse_open, stop_token, stop_url
 from alerts.reports.present import period_words
@@ -81,12 +81,12 @@ def opened(request: HttpRequest, token: str) -> HttpResponse:
         raise BadLink
     text = filled(bytes(stored.body).decode(), opens=open_url(token), stops=stop_url(stop_token(receiver.pk)))
     text = re.sub(r"(<head[^>]*>)", rf"\1{NO_ICON}", text, count=1)
-    bar = render_to_string("alerts/_report_bar.html", _bar(report, token, now))
+    bar = render_to_string("alerts/_report_bar.html", _bar(report, receiver, token, now))
     whole = re.subn(r"(<body[^>]*>)", lambda found: found[1] + bar, text, count=1)
     return HttpResponse(whole[0] if whole[1] else bar + text)
 
 
-def _bar(report: Report, token: str, now: datetime) -> dict[str, Any]:
+def _bar(report: Report, receiver: ReportReceiver, token: str, now: datetime) -> dict[str, Any]:
     newer = next((one for one in same_period(report) if one.revision > report.revision and one.state == "frozen"), None)
     return {
         "report": report,
@@ -94,6 +94,7 @@ def _bar(report: Report, token: str, now: datetime) -> dict[str, Any]:
         "until": parse_open(token, now=now).until,
         "files": [(name, mime, f"{open_url(token)}/{quote(name)}") for name, mime in attachments_of(report)],
         "newer": newer,
+        "why": newer.corrects if newer is not None and not receiver.outside else "",  # said to members alone
     }
 
 
