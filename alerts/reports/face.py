@@ -89,7 +89,7 @@ def face_of(content: Content) -> Face:
         subject=subject(content, says),
         crumb=" · ".join(["Waybill", clean(content.environment, 60), who[0], f"{who[1]}, {zone}"]),
         verdict=verdict(content, says),
-        lead=" ".join(part for part in (cost(content), change(content)) if part),
+        lead=_lead(content),
         corrects=_corrects(content),
         promises=tuple(promise_line(one, content, says) for one in content.promises[:MOST_PROMISES]),
         more=more_words(content.promises[MOST_PROMISES:], says),
@@ -99,6 +99,12 @@ def face_of(content: Content) -> Face:
         notes=tuple(notes_of(content, says)),
         colour=content.colour if content.colour in COLOURS else "",
     )
+
+
+def _lead(content: Content) -> str:
+    if any(one.counting and one.counted for one in content.promises):
+        return "What came is still being counted, so nothing is added up yet."
+    return " ".join(part for part in (cost(content), change(content)) if part)
 
 
 def _corrects(content: Content) -> str:
@@ -121,7 +127,7 @@ def promise_line(one: Promise, content: Content, says: Says) -> PromiseLine:
         mark=MARKS[one.stands],
         look=LOOKS[one.stands],
         detail=" ".join(_details(one, says)),
-        attained="no data" if one.adjusted is None else says.ratio(one.adjusted, target=one.target),
+        attained="no data" if one.adjusted is None or one.counting else says.ratio(one.adjusted, target=one.target),
         promised=f"promised {says.promised(one.target)}{changed}",
         before=f"{when}: {says.ratio(one.previous, target=one.target)}" if previous else "",
         left_percent=left,
@@ -138,8 +144,10 @@ def more_words(rest: Sequence[Promise], says: Says) -> str:
 
 
 def _details(one: Promise, says: Says) -> Iterator[str]:
-    if one.adjusted is None:
+    if one.adjusted is None and not one.counting:
         yield "Nothing was measured."
+    elif one.counting:
+        yield "It is still being counted."
     elif one.stands is Stands.NO_DATA:
         yield "Its data ended before the period did."
     elif one.left < -1e-6:
@@ -254,11 +262,23 @@ def _marks(content: Content) -> Iterator[str]:
 def notes_of(content: Content, says: Says) -> Iterator[str]:
     """Yield what stands at the end: exclusions, quality of data, method, when it was frozen."""
     yield from exclusion_notes(content.exclusions, says)
-    yield " ".join(clean(one, 600) for one in content.quality) if content.quality else "Data are complete."
+    yield " ".join([coverage_words(content, says), *(clean(one, 600) for one in content.quality)])
     yield method_words(content)
     frozen = f"Frozen on {says.at(content.frozen_at)} as revision {content.revision}."
     language = says.name() if is_known(content.audience.language) else "English (United Kingdom)"
     yield f"{frozen} Dates and numbers are written in {language}, the words in English; times are those of {clean(says.zone, 60)}."
+
+
+def coverage_words(content: Content, says: Says) -> str:
+    """Return for how much of the period there are data: "Data cover 98.61 % of the period: …"."""
+    found = content.coverage
+    if found is None:
+        return "How complete the data are is not known: no agent is known that brings them."
+    share = says.ratio(found.covered / found.minutes if found.minutes else 1.0)
+    if found.covered == found.minutes:
+        return f"Data are complete: every agent reported in {share} of the period."
+    missing = says.number(found.minutes - found.covered)
+    return f"Data cover {share} of the period: in {missing} of {says.number(found.minutes)} minutes an agent was silent or something is not counted yet."
 
 
 def exclusion_notes(exclusions: tuple[Excluded, ...], says: Says) -> Iterator[str]:
@@ -295,4 +315,5 @@ def method_words(content: Content) -> str:
     judged = "Promises are judged over this period, and budgets are those of it, without what is excluded"
     if wide:
         judged += f"; {listed(wide[:3])}{' and others' if len(wide) > 3 else ''} over the promised window, for too little came to judge by"
-    return f"How this is counted: {told}. {judged}. Each flow counts once in what is added up."
+    covered = "Data cover the minutes in which every agent that brings these flows reported; one is missed after 10 minutes, without heartbeats after an hour"
+    return f"How this is counted: {told}. {judged}. {covered}. Each flow counts once in what is added up."

@@ -18,6 +18,7 @@ from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
 from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
 from alerts.reports.content import Audience, Cadence, Content, Period, Promise
+from alerts.reports.coverage import agents_of, coverage_of, silences_of
 from alerts.reports.excluded import excluded_in
 from alerts.reports.history import remembered, targets_before
 from alerts.reports.measuring import (
@@ -93,7 +94,9 @@ def _gathered(
     promises = [promise_of(one, counted=one.one.pk in counted, period=period) for one in measured]
     targets = targets_before(objectives, period)
     promises = [_with_more(one, found.one, told, targets) for one, found in zip(promises, measured, strict=True)]
-    quality = quality_of(measured, period, Says(audience.language, period.zone))
+    agents = agents_of(flows, period)
+    silences = silences_of(agents, period)
+    quality = quality_of(measured, silences, period, Says(audience.language, period.zone))
     quality += [f"Only the first {MOST_PROMISES} promises are in this report."] if more else []
     quality += ["Not all of the excluded times are listed."] if more_excluded else []
     quality += ["There were so many dead letters that only a part of them is counted here."] if told["capped"] else []
@@ -110,6 +113,7 @@ def _gathered(
         breaches=_breaches(environment, objectives, period),
         exclusions=tuple(excluded),
         quality=tuple(quality),
+        coverage=coverage_of(measured, agents, silences, period),
         frozen_at=now,
     )
 

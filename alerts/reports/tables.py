@@ -71,6 +71,13 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
             "count": one.events,
             "note": f"by {one.by}",
         }
+    if content.coverage is not None:
+        yield {
+            "row": "coverage",
+            "name": "minutes with data",
+            "count": content.coverage.minutes,
+            "good": content.coverage.covered,
+        } | whole
     for sentence in content.quality:
         yield {"row": "quality", "note": sentence}
     yield {

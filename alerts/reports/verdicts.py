@@ -57,7 +57,7 @@ def verdict(content: Content, says: Says) -> str:
         sentences.append(f"{_names(missed, says)} {'was' if len(missed) == 1 else 'were'} missed{once}.")
     if silent := of_stands(content, Stands.NO_DATA):
         if len(silent) < len(content.promises):
-            sentences.append(f"{_names(silent, says)} {_has(silent)} no data.")
+            sentences += _without_data(silent, says)
     elif risky and not missed:
         sentences.append(_at_risk(risky, says))
     return " ".join(sentences)
@@ -76,7 +76,8 @@ def kept_words(content: Content, says: Says) -> str:
             else f"All {says.count(whole)} promises were kept."
         )
     if whole == len(of_stands(content, Stands.NO_DATA)):
-        return "There are no data to judge by."
+        counting = all(one.counting for one in content.promises)
+        return "What there is to judge by is still being counted." if counting else "There are no data to judge by."
     if not kept:
         return "The promise was missed." if whole == 1 else f"None of the {says.count(whole)} promises was kept."
     first = says.count(kept)
@@ -96,6 +97,14 @@ def _names(promises: Sequence[Promise], says: Says) -> str:
     if len(names) > MOST_NAMED + 1:
         names = [*names[:MOST_NAMED], f"{says.count(len(names) - MOST_NAMED)} more"]
     return listed(names)
+
+
+def _without_data(silent: Sequence[Promise], says: Says) -> list[str]:
+    counting = [one for one in silent if one.counting]
+    others = [one for one in silent if not one.counting]
+    told = [f"{_names(others, says)} {_has(others)} no data."] if others else []
+    are = "is" if len(counting) == 1 else "are"
+    return [*told, f"{_names(counting, says)} {are} still being counted."] if counting else told
 
 
 def _has(promises: Sequence[Promise]) -> str:
