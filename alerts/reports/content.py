@@ -93,6 +93,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A failure group's part: title in plain words, `count` failures in the period, and what became of its letters; the counts add up.
 
     gone  somebody took them from the queue elsewhere.   without_letter  failed messages of which no dead letter came.
+    later  of failures whose dead letter came after the period: what became of it is in the next report.
     late_by_s  mean time from a failure to its delivery by replay.   groups  how many causes this row stands for.   path  of the group's page.
     """
 
@@ -108,6 +109,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     gone: int = 0
     without_letter: int = 0
+    later: int = 0
     groups: int = 1
 
 

@@ -192,6 +192,7 @@ def became_words(one: Cause | Letters, says: Says) -> str:
         (one.failed_again, "failed again"),
         (one.gone, "taken from the queue elsewhere"),
         (one.waiting, "still waits" if one.waiting == 1 else "still wait"),
+        (getattr(one, "later", 0), "came as a dead letter after the period"),
         (getattr(one, "without_letter", 0), "failed without a dead letter"),
     ]
     whole = sum(count for count, _ in parts)

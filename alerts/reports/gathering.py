@@ -150,7 +150,8 @@ def _letters(environment: Environment, flows: dict[int, str], period: Period) ->
     waits = letters_that_wait(environment.pk, flows, period.since, period.until)
     span = span_of(period)
     with_letters = {one.group_id for one in became}
-    failed = [one for one in failed_without_letter(flows, span.since, span.until) if one.group_id not in with_letters]
+    without = failed_without_letter(environment.pk, flows, span.since, span.until)
+    failed = [one for one in without if one.group_id not in with_letters]
     return {
         "causes": causes_of(became, failed, causes_told(largest(became, failed)), flows),
         "letters": letters_of(became, waits),
