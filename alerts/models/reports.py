@@ -13,7 +13,7 @@ class ReportSchedule(models.Model):
     """When a report is made of what, with whose rights, and how it reads. It goes at `hour` of its zone.
 
     flow_ids, objective_ids  what it is about; both empty: everything that its owner sees.   weekday  1 is Monday; of a weekly one.
-    next_at    null while it is off.   problem  why the last one was not made, in words.
+    noun, nouns  what its messages are called: order, orders.   next_at  null while it is off.   problem  why the last one was not made, in words.
     link_days  how long a link of its mails opens.   link_epoch  raised, every link that was sent before opens nothing.
     """
 
@@ -27,6 +27,8 @@ class ReportSchedule(models.Model):
     weekday = models.PositiveSmallIntegerField(default=1)
     time_zone = models.CharField(max_length=60, default="UTC")
     language = models.CharField(max_length=12, default="en-GB")
+    noun = models.CharField(max_length=40, default="message")
+    nouns = models.CharField(max_length=40, default="messages")
     enabled = models.BooleanField(default=True)
     next_at = models.DateTimeField(null=True)
     link_days = models.PositiveSmallIntegerField(default=30)

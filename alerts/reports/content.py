@@ -36,6 +36,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 class Audience(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a report is for. name "Order team"; language: a BCP 47 tag of which Babel knows the dates and numbers, "en-GB", "de-DE".
 
+    noun, nouns  what it calls a message, and several: order, orders.
     environment  id.   flow_ids, objective_ids  only these objectives; both empty: all that `gather`'s actor sees in the environment.
     """
 
@@ -45,6 +46,8 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     flow_ids: tuple[int, ...] = ()
     objective_ids: tuple[int, ...] = ()
+    noun: str = "message"
+    nouns: str = "messages"
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):

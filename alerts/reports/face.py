@@ -9,18 +9,12 @@ import msgspec
 
 from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
-from alerts.reports.verdicts import before_words, change, cost, period_words, subject, sums_of, verdict
+from alerts.reports.verdicts import before_words, change, cost, period_words, says_of, subject, sums_of, verdict
 from console.core.words import age_words
 
 MARKS = {Stands.MISSED: "◆", Stands.AT_RISK: "▲", Stands.NO_DATA: "○", Stands.KEPT: "●"}  # never by colour alone
 LOOKS = {Stands.MISSED: "bad", Stands.AT_RISK: "warn", Stands.NO_DATA: "idle", Stands.KEPT: "good"}
 STANDS_WORDS = {Stands.MISSED: "missed", Stands.AT_RISK: "at risk", Stands.NO_DATA: "no data", Stands.KEPT: "kept"}
-NOUNS = {
-    "success": ("failure", "failures"),
-    "latency": ("slow message", "slow messages"),
-    "freshness": ("message", "messages"),
-    "volume": ("missed period", "missed periods"),
-}
 COLOURS = ("red", "amber", "green", "blue", "violet", "teal")
 MOST_PROMISES = 40  # told in the mail, the riskiest; the CSV has all. Gmail cuts a mail at 102 KB
 MOST_EXCLUDED = 6  # told in the mail
@@ -82,7 +76,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 
 def face_of(content: Content) -> Face:
     """Return what this content says; the same for the same content."""
-    says = Says(content.audience.language, content.period.zone)
+    says = says_of(content)
     zone = clean(content.period.zone, 60)
     who = (clean(content.audience.name, 80), period_words(content.period, says))
     return Face(
@@ -165,9 +159,18 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
 
 
 def _amount(amount: float, one: Promise, says: Says) -> str:
-    single, many = ("minute", "minutes") if one.unit == "minutes" else NOUNS.get(one.kind, ("event", "events"))
+    single, many = ("minute", "minutes") if one.unit == "minutes" else _nouns(says).get(one.kind, ("event", "events"))
     said = says.amount(amount)
     return f"{said} {single if said == says.amount(1) else many}"
+
+
+def _nouns(says: Says) -> dict[str, tuple[str, str]]:
+    return {
+        "success": ("failure", "failures"),
+        "latency": (f"slow {says.noun}", f"slow {says.nouns}"),
+        "freshness": (says.noun, says.nouns),
+        "volume": ("missed period", "missed periods"),
+    }
 
 
 def _over(one: Promise) -> str:
@@ -239,7 +242,7 @@ def chart_line(content: Content, says: Says) -> ChartLine | None:
     if len(days) < 2 or not sums_of(content).total:
         return None
     kinds = {one.kind for one in content.promises if one.counted}
-    what = {"success": "Failed attempts", "latency": "Slow messages", "freshness": "Late or lost messages"}
+    what = {"success": "Failed attempts", "latency": f"Slow {says.nouns}", "freshness": f"Late or lost {says.nouns}"}
     title = what[kinds.pop()] if len(kinds) == 1 else "Late, lost or failed"
     worst = max(days, key=bad_of)
     peak = f"most on {says.day(worst.day)}: {says.number(bad_of(worst))}" if bad_of(worst) else "none at all"

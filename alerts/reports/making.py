@@ -132,7 +132,7 @@ def audience_of(report: Report) -> Audience:
     one = report.schedule
     return Audience(
         name=one.name, environment=one.environment_id, language=one.language, zone=report.time_zone, flow_ids=tuple(one.flow_ids),
-        objective_ids=tuple(one.objective_ids),
+        objective_ids=tuple(one.objective_ids), noun=one.noun, nouns=one.nouns,
     )  # fmt: skip
 
 

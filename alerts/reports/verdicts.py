@@ -12,6 +12,7 @@ from alerts.reports.saying import Says, clean, listed
 
 PERIOD_WORDS = {Cadence.DAILY: "day", Cadence.WEEKLY: "week", Cadence.MONTHLY: "month"}
 MOST_NAMED = 2
+MOST_NOUN = 40
 SHORT_NAME = 60
 SAME = 0.00005  # of all events: a change below that is none
 SLIGHT, MUCH = 1.25, 2.0  # times as many bad events a hundred
@@ -29,6 +30,12 @@ class Sums:
     @property
     def total(self) -> int:
         return self.good + self.late + self.lost
+
+
+def says_of(content: Content) -> Says:
+    """Return how this audience is written for."""
+    told = content.audience
+    return Says(told.language, content.period.zone, clean(told.noun, MOST_NOUN), clean(told.nouns, MOST_NOUN))
 
 
 def sums_of(content: Content) -> Sums:
@@ -141,7 +148,7 @@ def _since(first: date, period: Period, says: Says) -> str:
 
 def cost(content: Content) -> str:
     """Return what came and how much of it was late or lost, as one sentence; "" where nothing is added up."""
-    says = Says(content.audience.language, content.period.zone)
+    says = says_of(content)
     sums, kinds = sums_of(content), {one.kind for one in content.promises if one.counted}
     if not sums.total:
         return ""
@@ -151,11 +158,11 @@ def cost(content: Content) -> str:
         return f"Of {total} attempts, {good} succeeded, {bad}."
     if kinds == {"latency"}:
         bad = f"{late} took longer" if sums.late else "none took longer"
-        return f"Of {total} messages, {good} were processed in the promised time, {bad}."
+        return f"Of {total} {says.nouns}, {good} were processed in the promised time, {bad}."
     if kinds == {"freshness"}:
         have = "has" if sums.lost == 1 else "have"
-        return f"Of {total} messages, {good} arrived in time, {_parts(sums, late, f'{lost} {have} not arrived')}."
-    return f"Of {total} messages and attempts, {good} were good, {_parts(sums, late, f'{lost} lost')}."
+        return f"Of {total} {says.nouns}, {good} arrived in time, {_parts(sums, late, f'{lost} {have} not arrived')}."
+    return f"Of {total} {says.nouns} and attempts, {good} were good, {_parts(sums, late, f'{lost} lost')}."
 
 
 def _parts(sums: Sums, late: str, lost: str) -> str:
@@ -166,7 +173,7 @@ def _parts(sums: Sums, late: str, lost: str) -> str:
 
 def change(content: Content) -> str:
     """Return whether that is better or worse than the period before, with its figure; "" where there is nothing to compare with."""
-    says = Says(content.audience.language, content.period.zone)
+    says = says_of(content)
     now, then = content.attained, content.previous
     if now is None or then is None:
         return ""
