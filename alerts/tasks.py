@@ -39,12 +39,17 @@ def send_notices() -> None:
 
 @shared_task(name="alerts.expire")
 def expire() -> None:
-    """Forget what was told and heard from elsewhere more than 90 days ago, and breaches that ended 400 days ago. May run twice at once."""
+    """Forget what was told and heard from elsewhere more than 90 days ago, breaches that ended 400 days ago, and reports that are due to go.
+
+    May run twice at once.
+    """
     from alerts.breaches.services import expire as expire_breaches
     from alerts.delivery.services import expire as expire_deliveries
+    from alerts.reports.expiring import expire as expire_reports
 
     expire_deliveries()
     expire_breaches()
+    expire_reports()
 
 
 @shared_task(name="alerts.make_reports")

@@ -36,7 +36,8 @@ from messages.dead_letters.became import (
 from messages.journeys.views_links import in_its_environment
 from messages.models import Flow, Message, MessageStatus, SavedSearch
 from messages.models.stream import Operation, Outcome
-from messages.retention.policies import accepted_age
+from messages.retention.policies import accepted_age, read_terms
+from messages.retention.rules import GRACE, Terms
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.search.conditions import Scope
 from messages.search.parse import parse_query
@@ -309,6 +310,7 @@ def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 
 
 
 __all__ = [
+    "GRACE",
     "Became",
     "Cause",
     "Done",
@@ -319,6 +321,7 @@ __all__ = [
     "Minute",
     "SavedSearch",
     "Searched",
+    "Terms",
     "Told",
     "Troubled",
     "Wait",
@@ -343,6 +346,7 @@ __all__ = [
     "names_of_visible_flows",
     "overdue_replays",
     "parse_window",
+    "read_terms",
     "searched_minutes",
     "searches_of_messages",
     "silent_agents",

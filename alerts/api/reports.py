@@ -29,7 +29,7 @@ from alerts.reports.queries import (
 )
 from alerts.reports.states import MAIL_STATES, REPORT_STATES
 from alerts.reports.views_reports import download, of_console
-from alerts.reports.wishes import LANGUAGES, LINK_DAYS, MOST_ABOUT, MOST_RECEIVERS, NewSchedule
+from alerts.reports.wishes import LANGUAGES, LINK_DAYS, MOST_ABOUT, MOST_NOUN, MOST_RECEIVERS, NewSchedule
 from console.core.errors import NotFound
 from console.core.paging import Page, parse_limit
 from console.identity.access import get_visible_environment
@@ -76,6 +76,7 @@ class ReportOut(serializers.Serializer[Any]):
     problem = serializers.CharField(help_text="Why it was not made.")
     stands = serializers.CharField(help_text="The worst of its promises: missed, at_risk, no_data, kept.")
     subject = serializers.CharField()
+    outside = serializers.BooleanField(help_text="It goes to addresses that are no member’s, too.")
     asked_by = serializers.CharField(help_text="Empty: its time had come.")
     asked_at = serializers.DateTimeField()
     frozen_at = serializers.DateTimeField(allow_null=True)
@@ -140,6 +141,8 @@ class ReportScheduleOut(serializers.Serializer[Any]):
     weekday = serializers.IntegerField(source="one.weekday")
     time_zone = serializers.CharField(source="one.time_zone")
     language = serializers.CharField(source="one.language")
+    noun = serializers.CharField(source="one.noun", help_text="What one of its messages is called.")
+    nouns = serializers.CharField(source="one.nouns", help_text="What several are called.")
     enabled = serializers.BooleanField(source="one.enabled")
     link_days = serializers.IntegerField(source="one.link_days")
     when = serializers.SerializerMethodField(help_text="In words.")
@@ -173,6 +176,8 @@ class ReportScheduleChangeIn(serializers.Serializer[Any]):
     weekday = serializers.IntegerField(min_value=1, max_value=7, default=1, help_text="1 is Monday.")
     time_zone = serializers.CharField(max_length=60, default="UTC")
     language = serializers.ChoiceField(choices=list(LANGUAGES), default="en-GB")
+    noun = serializers.CharField(max_length=MOST_NOUN, default="message", help_text="What one of its messages is.")
+    nouns = serializers.CharField(max_length=MOST_NOUN, default="messages", help_text="What several are called.")
     flows = serializers.ListField(child=serializers.IntegerField(min_value=1), max_length=MOST_ABOUT, default=list)
     objectives = serializers.ListField(child=serializers.IntegerField(min_value=1), max_length=MOST_ABOUT, default=list)
     receivers = serializers.ListField(
@@ -189,8 +194,11 @@ class ReportScheduleIn(ReportScheduleChangeIn):
 
 
 class ReviseReportIn(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=500, help_text="What it corrects; stands in the mail.")
-    send = serializers.BooleanField(default=True, help_text="To the receivers, too.")
+    reason = serializers.CharField(
+        max_length=500,
+        help_text="What it corrects; stands in the mail, but an owner’s not where an address is no member’s.",
+    )
+    send = serializers.BooleanField(default=True, help_text="To the receivers, too; an owner’s to members alone.")
 
 
 class ReportReceiverIn(serializers.Serializer[Any]):

@@ -13,7 +13,7 @@ class ReportSchedule(models.Model):
     """When a report is made of what, with whose rights, and how it reads. It goes at `hour` of its zone.
 
     flow_ids, objective_ids  what it is about; both empty: everything that its owner sees.   weekday  1 is Monday; of a weekly one.
-    next_at    null while it is off.   problem  why the last one was not made, in words.
+    noun, nouns  what its messages are called: order, orders.   next_at  null while it is off.   problem  why the last one was not made, in words.
     link_days  how long a link of its mails opens.   link_epoch  raised, every link that was sent before opens nothing.
     """
 
@@ -27,6 +27,8 @@ class ReportSchedule(models.Model):
     weekday = models.PositiveSmallIntegerField(default=1)
     time_zone = models.CharField(max_length=60, default="UTC")
     language = models.CharField(max_length=12, default="en-GB")
+    noun = models.CharField(max_length=40, default="message")
+    nouns = models.CharField(max_length=40, default="messages")
     enabled = models.BooleanField(default=True)
     next_at = models.DateTimeField(null=True)
     link_days = models.PositiveSmallIntegerField(default=30)
@@ -87,7 +89,7 @@ class Report(models.Model):
     """One report: asked for, made, frozen. The row is the queue, see alerts/reports/making.py.
 
     since, until    whole local days of `time_zone`.   revision  from 1; a preview has 0 and is sent to nobody.
-    corrects        what a revision says it corrects.   content  frozen, see alerts/reports/content.py.
+    corrects        what a revision says it corrects.   outside  it may go to addresses that are no member's.   content  frozen, see alerts/reports/content.py.
     flow_ids, search_ids  flows, and objectives on searches, that it tells of: who sees all of them sees it.
     next_at         when it is made; while it is, the end of the lease.   attempt  fences off a worker that was given up.
     differs         what its figures would say otherwise now, as a look found that is repeated at `check_at`.
@@ -102,6 +104,7 @@ class Report(models.Model):
     revision = models.PositiveIntegerField(default=1)
     corrects = models.CharField(max_length=500, blank=True)
     to_send = models.BooleanField(default=True)
+    outside = models.BooleanField(default=True)
     asked_by = models.CharField(max_length=150, blank=True)  # "": its time had come
     asked_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=REPORT_STATES, default="asked")

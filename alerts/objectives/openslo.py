@@ -24,8 +24,9 @@ DURATION = re.compile(r"(\d{1,6})([mhdwMQY])", re.ASCII)
 MINUTES_OF = {"m": 1, "h": 60, "d": 1440, "w": 10_080}
 UNIT_OF = {"w": "week", "M": "month", "Q": "quarter", "Y": "year"}
 DURATION_OF = {"week": "1w", "month": "1M", "quarter": "1Q", "year": "1Y"}
+WHOLE = re.compile(r"\d{1,11}", re.ASCII)  # str.isdigit takes “²” too, and int does not
 TEXTS = ("kind", "description")
-NUMBERS = ("limit_ms", "limit_minutes", "recover_minutes", "at_least", "from_minute", "until_minute")
+NUMBERS = ("limit_ms", "limit_minutes", "recover_minutes", "at_least", "from_minute", "until_minute", "slice_minutes")
 FLAGS = ("empty_is_good", "guarded", "sustained", "exhausted")
 
 
@@ -130,7 +131,7 @@ def _objective(
         "description": _text(spec.get("description"), 1050),
         **window,
     }
-    wish |= _method(spec, objective, warnings)
+    wish |= _method(spec, objective, warnings, says_empty="empty_is_good" in annotations)
     if "kind" in annotations:
         wish |= _ours(annotations)
     else:
@@ -148,7 +149,9 @@ def _target(objective: Mapping[str, Any]) -> str | None:
     return f"{found:.8f}" if found is not None and 0 < found < 1 else None
 
 
-def _method(spec: Mapping[str, Any], objective: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
+def _method(
+    spec: Mapping[str, Any], objective: Mapping[str, Any], warnings: list[str], *, says_empty: bool
+) -> dict[str, Any]:
     said = _text(spec.get("budgetingMethod")) or "Occurrences"
     method = METHOD_OF.get(said.lower())
     if method is None:
@@ -164,9 +167,10 @@ def _method(spec: Mapping[str, Any], objective: Mapping[str, Any], warnings: lis
         found["slice_target"] = target if target <= 1 else target / 100
         if target > 1:
             warnings.append(f"its timeSliceTarget {target:g} is read as per cent: OpenSLO writes the range two ways")
-    warnings.append(
-        "OpenSLO does not say what a slice without events is: it is left out here; choose “good” in the form where silence is well"
-    )
+    if not says_empty:
+        warnings.append(
+            "OpenSLO does not say what a slice without events is: it is left out here; choose “good” in the form where silence is well"
+        )
     return found
 
 
@@ -176,7 +180,7 @@ def _window(windows: list[Any]) -> tuple[dict[str, Any], list[str]]:
     if match is None:
         return {}, ["its timeWindow is missing or cannot be read: 30 rolling days are taken"]
     number, unit = int(match[1]), match[2]
-    rolling = one.get("isRolling", "calendar" not in one)
+    rolling = _text(one.get("isRolling", "calendar" not in one)).lower() != "false"
     warnings = []
     if unit in "MQY":
         warnings.append(f"a duration in {unit} was removed in OpenSLO v2alpha: it is read as v1 has it")
@@ -193,21 +197,27 @@ def _window(windows: list[Any]) -> tuple[dict[str, Any], list[str]]:
         warnings.append(
             f"a calendar window of {match[0]} is none here (week, month, quarter, year): a rolling one is taken"
         )
-    days = {"M": 30, "Q": 91, "Y": 365}.get(unit, 0) * number or round(number * MINUTES_OF.get(unit, 1440) / 1440)
-    return {"days": max(1, days)}, warnings
+    exact = {"M": 30, "Q": 91, "Y": 365}.get(unit, 0) * number or number * MINUTES_OF.get(unit, 1440) / 1440
+    days = max(1, round(exact))
+    if days != exact:
+        warnings.append(
+            f"a window of {match[0]} is none here: {'1 whole day is' if days == 1 else f'{days} whole days are'} taken"
+        )
+    return {"days": days}, warnings
 
 
 def _ours(annotations: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an export of ours put into its annotations."""
     found: dict[str, Any] = {name: _text(annotations[name]) for name in TEXTS if name in annotations}
-    found |= {
-        name: int(text) for name in NUMBERS if (text := _text(annotations.get(name))).isdigit() and len(text) < 12
-    }
+    found |= {name: number for name in NUMBERS if (number := _whole(_text(annotations.get(name)))) is not None}
+    if "slice_target" in annotations and (share := _number(annotations["slice_target"])) is not None:
+        found["slice_target"] = share
     found |= {name: _text(annotations[name]) == "true" for name in FLAGS if name in annotations}
     if "pairs" in annotations:
         found["pairs"] = [one for one in _text(annotations["pairs"]).split(",") if one]
     if "work_days" in annotations:
-        found["work_days"] = [int(one) for one in _text(annotations["work_days"]).split(",") if one.isdigit()]
+        days = (_whole(one) for one in _text(annotations["work_days"]).split(","))
+        found["work_days"] = [day for day in days if day is not None]
     if "holidays" in annotations:
         found["holidays"] = [day for one in _text(annotations["holidays"], 8_000).split(",") if (day := _date(one))]
     if "time_zone" in annotations:
@@ -265,6 +275,9 @@ def _document(one: Mapping[str, Any]) -> dict[str, Any]:
         objective["timeSliceWindow"] = f"{one['slice_minutes']}m"
     annotations = {f"{OURS}flow": one["flow"], f"{OURS}kind": one["kind"]}
     annotations |= {f"{OURS}{name}": str(one[name]) for name in NUMBERS if one[name] is not None}
+    annotations[f"{OURS}slice_target"] = repr(one["slice_target"])
+    if not one["description"]:  # OpenSLO wants one, and what stands there is the name
+        annotations[f"{OURS}description"] = ""
     annotations |= {f"{OURS}{name}": "true" if one[name] else "false" for name in FLAGS}
     annotations[f"{OURS}pairs"] = ",".join(one["pairs"])
     annotations[f"{OURS}time_zone"] = one["time_zone"]
@@ -341,6 +354,10 @@ def _number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if abs(found) < 1e12 else None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if WHOLE.fullmatch(text) else None
 
 
 def _date(text: str) -> date | None:

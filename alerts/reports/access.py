@@ -17,6 +17,7 @@ from django.db.models.functions import Lower
 
 from alerts.models import Objective, Report, ReportReceiver, ReportSchedule
 from alerts.objectives.access import visible_objectives
+from alerts.reports.content import Audience
 from alerts.reports.links import BadLink, parse_open, parse_stop
 from console.core.errors import Forbidden, NotFound
 from console.identity.access import can_administer, visible_environments
@@ -98,6 +99,11 @@ def check_can_see_receivers(actor: Actor, one: ReportSchedule) -> None:
         raise Forbidden(f"who gets {one.name} is told its owner and administrators of {one.environment.slug}")
 
 
+def can_send_outside(actor: Actor, one: ReportSchedule) -> bool:
+    """Whether what the actor writes, or chooses among older reports, may leave the house: to addresses that are no member's."""
+    return can_administer(actor, one.environment)
+
+
 def can_send(actor: Actor, one: ReportSchedule) -> bool:
     """Whether the actor may preview it, send it, revise its reports, revoke its links and switch it off."""
     return can_see_receivers(actor, one)
@@ -158,14 +164,14 @@ def check_about(actor: Actor, environment: Environment, flow_ids: Iterable[int],
         raise NotFound(f"{missing} of the flows and objectives that were chosen are not there, or not for you")
 
 
-def hindrance_of(one: ReportSchedule, owner: Actor) -> str:
-    """Return why the schedule's owner may not have its report now, in words; "" when they may. What was removed is left out of it."""
+def hindrance_of(one: ReportSchedule, owner: Actor, about: Audience) -> str:
+    """Return why the schedule's owner may not have a report about this now, in words; "" when they may. What was removed is left out of it."""
     if not owner.has_role(one.environment_id, None, Role.OPERATOR):
         return f"its owner {owner.name} is no operator of {one.environment.slug} any more"
-    if not one.flow_ids and not one.objective_ids:
+    if not about.flow_ids and not about.objective_ids:
         return ""
-    flows = set(Flow.objects.filter(environment=one.environment_id, pk__in=one.flow_ids).values_list("pk", flat=True))
-    rows = Objective.objects.filter(environment=one.environment_id, pk__in=one.objective_ids)
+    flows = set(Flow.objects.filter(environment=one.environment_id, pk__in=about.flow_ids).values_list("pk", flat=True))
+    rows = Objective.objects.filter(environment=one.environment_id, pk__in=about.objective_ids)
     objectives = set(rows.order_by().values_list("pk", flat=True))
     if not flows and not objectives:
         return "nothing is left of the flows and objectives that it was about"

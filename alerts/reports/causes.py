@@ -13,7 +13,7 @@ from messages.queries import Became, Failed, Told, Wait
 MOST_CAUSES = 5  # the rest is one row
 TITLE = 160
 UNKNOWN = "No cause is known"
-COUNTS = ("count", "replayed", "compensated", "discarded", "failed_again", "gone", "waiting", "without_letter")
+COUNTS = ("count", "replayed", "compensated", "discarded", "failed_again", "gone", "waiting", "later", "without_letter")
 
 
 def causes_of(
@@ -59,7 +59,8 @@ def _counts(rows: Iterable[Became | Failed]) -> dict[str, Any]:
     for one in rows:
         found["count"] += one.count
         if isinstance(one, Failed):
-            found["without_letter"] += one.count
+            found["later"] += one.later
+            found["without_letter"] += one.count - one.later
         else:
             found["replayed"] += one.processed
             for name in ("compensated", "discarded", "failed_again", "gone", "waiting"):

@@ -36,6 +36,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 class Audience(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a report is for. name "Order team"; language: a BCP 47 tag of which Babel knows the dates and numbers, "en-GB", "de-DE".
 
+    noun, nouns  what it calls a message, and several: order, orders.
     environment  id.   flow_ids, objective_ids  only these objectives; both empty: all that `gather`'s actor sees in the environment.
     """
 
@@ -45,6 +46,8 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     flow_ids: tuple[int, ...] = ()
     objective_ids: tuple[int, ...] = ()
+    noun: str = "message"
+    nouns: str = "messages"
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +59,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     kind  of the objective: success, latency, freshness, volume, dead_letter_age.
     over  "" where the period is judged; "30 days" where it is too small for that, and the promise's own window that ends with it is: then
     attained, adjusted, previous, budget and left are of that window, and the counts are of the period all the same.
-    counted  its events are in `days` and in the first sentence: each flow is once.
+    counted  its events are in `days` and in the first sentence: each flow is once.   counting  its history is still being counted.
     missed_before  beginning of the last period before that was missed, as far as earlier reports know; missed_in_a_row  of those just before.
     known  how many reports just before this one had it.
     """
@@ -83,6 +86,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     over: str = ""
     counted: bool = False
+    counting: bool = False
     missed_before: datetime | None = None
     missed_in_a_row: int = 0
     known: int = 0
@@ -92,6 +96,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A failure group's part: title in plain words, `count` failures in the period, and what became of its letters; the counts add up.
 
     gone  somebody took them from the queue elsewhere.   without_letter  failed messages of which no dead letter came.
+    later  of failures whose dead letter came after the period: what became of it is in the next report.
     late_by_s  mean time from a failure to its delivery by replay.   groups  how many causes this row stands for.   path  of the group's page.
     """
 
@@ -107,6 +112,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     gone: int = 0
     without_letter: int = 0
+    later: int = 0
     groups: int = 1
 
 
@@ -148,8 +154,16 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True):
     older: int = 0
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Minutes of the period, and in how many of them every agent reported and everything is counted."""
+
+    minutes: int
+    covered: int
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole report. breaches  how many alerts fired.   quality  sentences on gaps, silent agents, low traffic; empty: data are complete.
+    """A whole report. breaches  how many alerts fired.   quality  sentences on gaps, silent agents, low traffic.
+    coverage  None where no agent is known that brings the flows.
 
     frozen_at  when it was gathered; revision 1, 2, … of the same audience and period; corrects  what the revision says it corrects.
     colour  of the environment.   attained, previous  adjusted ratio of all that is counted, in this period and the one before.
@@ -173,6 +187,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     attained: float | None = None
     previous: float | None = None
     trend: tuple[Day, ...] = ()
+    coverage: Coverage | None = None
 
 
 def as_json(content: Content) -> dict[str, Any]:

@@ -9,18 +9,12 @@ import msgspec
 
 from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
-from alerts.reports.verdicts import before_words, change, cost, period_words, subject, sums_of, verdict
+from alerts.reports.verdicts import before_words, change, cost, period_words, says_of, subject, sums_of, verdict
 from console.core.words import age_words
 
 MARKS = {Stands.MISSED: "◆", Stands.AT_RISK: "▲", Stands.NO_DATA: "○", Stands.KEPT: "●"}  # never by colour alone
 LOOKS = {Stands.MISSED: "bad", Stands.AT_RISK: "warn", Stands.NO_DATA: "idle", Stands.KEPT: "good"}
 STANDS_WORDS = {Stands.MISSED: "missed", Stands.AT_RISK: "at risk", Stands.NO_DATA: "no data", Stands.KEPT: "kept"}
-NOUNS = {
-    "success": ("failure", "failures"),
-    "latency": ("slow message", "slow messages"),
-    "freshness": ("message", "messages"),
-    "volume": ("missed period", "missed periods"),
-}
 COLOURS = ("red", "amber", "green", "blue", "violet", "teal")
 MOST_PROMISES = 40  # told in the mail, the riskiest; the CSV has all. Gmail cuts a mail at 102 KB
 MOST_EXCLUDED = 6  # told in the mail
@@ -82,14 +76,14 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 
 def face_of(content: Content) -> Face:
     """Return what this content says; the same for the same content."""
-    says = Says(content.audience.language, content.period.zone)
+    says = says_of(content)
     zone = clean(content.period.zone, 60)
     who = (clean(content.audience.name, 80), period_words(content.period, says))
     return Face(
         subject=subject(content, says),
         crumb=" · ".join(["Waybill", clean(content.environment, 60), who[0], f"{who[1]}, {zone}"]),
         verdict=verdict(content, says),
-        lead=" ".join(part for part in (cost(content), change(content)) if part),
+        lead=_lead(content),
         corrects=_corrects(content),
         promises=tuple(promise_line(one, content, says) for one in content.promises[:MOST_PROMISES]),
         more=more_words(content.promises[MOST_PROMISES:], says),
@@ -99,6 +93,12 @@ def face_of(content: Content) -> Face:
         notes=tuple(notes_of(content, says)),
         colour=content.colour if content.colour in COLOURS else "",
     )
+
+
+def _lead(content: Content) -> str:
+    if any(one.counting and one.counted for one in content.promises):
+        return "What came is still being counted, so nothing is added up yet."
+    return " ".join(part for part in (cost(content), change(content)) if part)
 
 
 def _corrects(content: Content) -> str:
@@ -121,7 +121,7 @@ def promise_line(one: Promise, content: Content, says: Says) -> PromiseLine:
         mark=MARKS[one.stands],
         look=LOOKS[one.stands],
         detail=" ".join(_details(one, says)),
-        attained="no data" if one.adjusted is None else says.ratio(one.adjusted, target=one.target),
+        attained="no data" if one.adjusted is None or one.counting else says.ratio(one.adjusted, target=one.target),
         promised=f"promised {says.promised(one.target)}{changed}",
         before=f"{when}: {says.ratio(one.previous, target=one.target)}" if previous else "",
         left_percent=left,
@@ -138,8 +138,10 @@ def more_words(rest: Sequence[Promise], says: Says) -> str:
 
 
 def _details(one: Promise, says: Says) -> Iterator[str]:
-    if one.adjusted is None:
+    if one.adjusted is None and not one.counting:
         yield "Nothing was measured."
+    elif one.counting:
+        yield "It is still being counted."
     elif one.stands is Stands.NO_DATA:
         yield "Its data ended before the period did."
     elif one.left < -1e-6:
@@ -157,9 +159,18 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
 
 
 def _amount(amount: float, one: Promise, says: Says) -> str:
-    single, many = ("minute", "minutes") if one.unit == "minutes" else NOUNS.get(one.kind, ("event", "events"))
+    single, many = ("minute", "minutes") if one.unit == "minutes" else _nouns(says).get(one.kind, ("event", "events"))
     said = says.amount(amount)
     return f"{said} {single if said == says.amount(1) else many}"
+
+
+def _nouns(says: Says) -> dict[str, tuple[str, str]]:
+    return {
+        "success": ("failure", "failures"),
+        "latency": (f"slow {says.noun}", f"slow {says.nouns}"),
+        "freshness": (says.noun, says.nouns),
+        "volume": ("missed period", "missed periods"),
+    }
 
 
 def _over(one: Promise) -> str:
@@ -184,6 +195,7 @@ def became_words(one: Cause | Letters, says: Says) -> str:
         (one.failed_again, "failed again"),
         (one.gone, "taken from the queue elsewhere"),
         (one.waiting, "still waits" if one.waiting == 1 else "still wait"),
+        (getattr(one, "later", 0), "came as a dead letter after the period"),
         (getattr(one, "without_letter", 0), "failed without a dead letter"),
     ]
     whole = sum(count for count, _ in parts)
@@ -230,7 +242,7 @@ def chart_line(content: Content, says: Says) -> ChartLine | None:
     if len(days) < 2 or not sums_of(content).total:
         return None
     kinds = {one.kind for one in content.promises if one.counted}
-    what = {"success": "Failed attempts", "latency": "Slow messages", "freshness": "Late or lost messages"}
+    what = {"success": "Failed attempts", "latency": f"Slow {says.nouns}", "freshness": f"Late or lost {says.nouns}"}
     title = what[kinds.pop()] if len(kinds) == 1 else "Late, lost or failed"
     worst = max(days, key=bad_of)
     peak = f"most on {says.day(worst.day)}: {says.number(bad_of(worst))}" if bad_of(worst) else "none at all"
@@ -254,11 +266,23 @@ def _marks(content: Content) -> Iterator[str]:
 def notes_of(content: Content, says: Says) -> Iterator[str]:
     """Yield what stands at the end: exclusions, quality of data, method, when it was frozen."""
     yield from exclusion_notes(content.exclusions, says)
-    yield " ".join(clean(one, 600) for one in content.quality) if content.quality else "Data are complete."
+    yield " ".join([coverage_words(content, says), *(clean(one, 600) for one in content.quality)])
     yield method_words(content)
     frozen = f"Frozen on {says.at(content.frozen_at)} as revision {content.revision}."
     language = says.name() if is_known(content.audience.language) else "English (United Kingdom)"
     yield f"{frozen} Dates and numbers are written in {language}, the words in English; times are those of {clean(says.zone, 60)}."
+
+
+def coverage_words(content: Content, says: Says) -> str:
+    """Return for how much of the period there are data: "Data cover 98.61 % of the period: …"."""
+    found = content.coverage
+    if found is None:
+        return "How complete the data are is not known: no agent is known that brings them."
+    share = says.ratio(found.covered / found.minutes if found.minutes else 1.0)
+    if found.covered == found.minutes:
+        return f"Data are complete: every agent reported in {share} of the period."
+    missing = says.number(found.minutes - found.covered)
+    return f"Data cover {share} of the period: in {missing} of {says.number(found.minutes)} minutes an agent was silent or something is not counted yet."
 
 
 def exclusion_notes(exclusions: tuple[Excluded, ...], says: Says) -> Iterator[str]:
@@ -295,4 +319,5 @@ def method_words(content: Content) -> str:
     judged = "Promises are judged over this period, and budgets are those of it, without what is excluded"
     if wide:
         judged += f"; {listed(wide[:3])}{' and others' if len(wide) > 3 else ''} over the promised window, for too little came to judge by"
-    return f"How this is counted: {told}. {judged}. Each flow counts once in what is added up."
+    covered = "Data cover the minutes in which every agent that brings these flows reported; one is missed after 10 minutes, without heartbeats after an hour"
+    return f"How this is counted: {told}. {judged}. {covered}. Each flow counts once in what is added up."

@@ -9,10 +9,11 @@ from django import forms
 
 from alerts.models import ReportSchedule
 from alerts.reports.timing import WEEKDAYS
-from alerts.reports.wishes import LANGUAGES, LINK_DAYS, MOST_RECEIVERS, NewSchedule
+from alerts.reports.wishes import LANGUAGES, LINK_DAYS, MOST_NOUN, MOST_RECEIVERS, NewSchedule
 from console.core.calendars import clock_text
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+AS_THEY_ARE = ("name", "cadence", "weekday", "hour", "time_zone", "language", "noun", "nouns", "link_days", "enabled")
 Choices = Sequence[tuple[int, str]]
 
 
@@ -42,6 +43,16 @@ class ScheduleForm(forms.Form):
     language = forms.ChoiceField(
         choices=list(LANGUAGES.items()), help_text="Of dates and numbers; the words are English."
     )
+    noun = forms.CharField(
+        required=False, max_length=MOST_NOUN, label="One of its messages is", help_text="As its readers say: an order, an invoice.",
+        widget=forms.TextInput(attrs={**PLAIN, "placeholder": "order"}),
+    )  # fmt: skip
+    nouns = forms.CharField(
+        required=False,
+        max_length=MOST_NOUN,
+        label="Several are",
+        widget=forms.TextInput(attrs={**PLAIN, "placeholder": "orders"}),
+    )
     receivers = forms.CharField(
         required=False, label="Receivers", help_text=f"Addresses, one a line, {MOST_RECEIVERS} at most. Those that are no member’s are for administrators.",
         widget=forms.Textarea(attrs={**PLAIN, "rows": 5, "placeholder": "ada@example.com"}),
@@ -63,6 +74,12 @@ class ScheduleForm(forms.Form):
         self.unseen_flows = [pk for pk in (one.flow_ids if one else []) if pk not in dict(flows)]
         self.unseen_objectives = [pk for pk in (one.objective_ids if one else []) if pk not in dict(objectives)]
 
+    def clean_noun(self) -> str:
+        return str(self.cleaned_data["noun"]) or "message"
+
+    def clean_nouns(self) -> str:
+        return str(self.cleaned_data["nouns"]) or "messages"
+
     def said(self) -> NewSchedule:
         """Return the validated form as what the services take."""
         said = self.cleaned_data
@@ -70,7 +87,7 @@ class ScheduleForm(forms.Form):
             flow_ids=[*map(int, said["flows"]), *self.unseen_flows],
             objective_ids=[*map(int, said["objectives"]), *self.unseen_objectives],
             receivers=said["receivers"].replace(",", "\n").split("\n"),
-            **{name: said[name] for name in ("name", "cadence", "weekday", "hour", "time_zone", "language", "link_days", "enabled")},
+            **{name: said[name] for name in AS_THEY_ARE},
         )  # fmt: skip
 
 
@@ -82,12 +99,13 @@ def _initial(one: ReportSchedule | None, receivers: Sequence[str]) -> dict[str, 
             "hour": 7,
             "time_zone": "UTC",
             "language": "en-GB",
+            "noun": "message",
+            "nouns": "messages",
             "link_days": 30,
             "enabled": True,
         }
-    names = ("name", "cadence", "weekday", "hour", "time_zone", "language", "link_days", "enabled")
     return {
-        **{name: getattr(one, name) for name in names},
+        **{name: getattr(one, name) for name in AS_THEY_ARE},
         "flows": [str(pk) for pk in one.flow_ids],
         "objectives": [str(pk) for pk in one.objective_ids],
         "receivers": "\n".join(receivers),

@@ -5,7 +5,7 @@ Nothing here reads an event: counters of objectives, hours of failure groups and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
 from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
 from alerts.reports.content import Audience, Cadence, Content, Period, Promise
+from alerts.reports.coverage import agents_of, coverage_of, silences_of
 from alerts.reports.excluded import excluded_in
 from alerts.reports.history import remembered, targets_before
 from alerts.reports.measuring import (
@@ -45,15 +46,22 @@ TREND_DAYS = {Cadence.DAILY: 13, Cadence.WEEKLY: 21, Cadence.MONTHLY: 0}  # befo
 
 
 def gather(
-    audience: Audience, period: Period, *, actor: Actor, now: datetime, earlier: Sequence[Content] = ()
+    audience: Audience,
+    period: Period,
+    *,
+    actor: Actor,
+    now: datetime,
+    earlier: Sequence[Content] = (),
+    promised: Collection[int] | None = None,
 ) -> Content:
     """Return what a report of this period says. Raises NotFound for an environment that the actor may not see.
 
     All of one moment, unless the caller is in a transaction already.
     earlier  frozen reports of the same audience, any order: what “for the first time since” is known from.
+    promised  of a revision: the objectives that the report told of which it revises; it tells of no other.
     """
     with one_moment():
-        return _gathered(audience, period, actor, now, earlier)
+        return _gathered(audience, period, actor, now, earlier, promised)
 
 
 @contextmanager
@@ -68,9 +76,16 @@ def one_moment() -> Iterator[None]:
         yield
 
 
-def _gathered(audience: Audience, period: Period, actor: Actor, now: datetime, earlier: Sequence[Content]) -> Content:
+def _gathered(
+    audience: Audience,
+    period: Period,
+    actor: Actor,
+    now: datetime,
+    earlier: Sequence[Content],
+    promised: Collection[int] | None,
+) -> Content:
     environment = _environment(actor, audience)
-    objectives, more = _objectives(actor, audience, period)
+    objectives, more = _objectives(actor, audience, period, promised)
     measured = measure(objectives, period, now=now)
     counted = counted_of(measured)
     excluded, more_excluded = excluded_in(objectives, span_of(period))
@@ -79,7 +94,9 @@ def _gathered(audience: Audience, period: Period, actor: Actor, now: datetime, e
     promises = [promise_of(one, counted=one.one.pk in counted, period=period) for one in measured]
     targets = targets_before(objectives, period)
     promises = [_with_more(one, found.one, told, targets) for one, found in zip(promises, measured, strict=True)]
-    quality = quality_of(measured, period, Says(audience.language, period.zone))
+    agents = agents_of(flows, period)
+    silences = silences_of(agents, period)
+    quality = quality_of(measured, silences, period, Says(audience.language, period.zone))
     quality += [f"Only the first {MOST_PROMISES} promises are in this report."] if more else []
     quality += ["Not all of the excluded times are listed."] if more_excluded else []
     quality += ["There were so many dead letters that only a part of them is counted here."] if told["capped"] else []
@@ -96,6 +113,7 @@ def _gathered(audience: Audience, period: Period, actor: Actor, now: datetime, e
         breaches=_breaches(environment, objectives, period),
         exclusions=tuple(excluded),
         quality=tuple(quality),
+        coverage=coverage_of(measured, agents, silences, period),
         frozen_at=now,
     )
 
@@ -107,9 +125,12 @@ def _environment(actor: Actor, audience: Audience) -> Environment:
     return found
 
 
-def _objectives(actor: Actor, audience: Audience, period: Period) -> tuple[list[Objective], bool]:
+def _objectives(
+    actor: Actor, audience: Audience, period: Period, promised: Collection[int] | None
+) -> tuple[list[Objective], bool]:
     """Return the promises that this report is about and its actor may see, and whether there were more than are taken."""
     rows = visible_objectives(actor).filter(environment=audience.environment, fill_from__lt=period.until)
+    rows = rows if promised is None else rows.filter(pk__in=promised)
     if audience.flow_ids or audience.objective_ids:
         rows = rows.filter(Q(flow__in=audience.flow_ids) | Q(pk__in=audience.objective_ids))
     found = list(rows.order_by("pk")[: MOST_PROMISES + 1])
@@ -129,7 +150,8 @@ def _letters(environment: Environment, flows: dict[int, str], period: Period) ->
     waits = letters_that_wait(environment.pk, flows, period.since, period.until)
     span = span_of(period)
     with_letters = {one.group_id for one in became}
-    failed = [one for one in failed_without_letter(flows, span.since, span.until) if one.group_id not in with_letters]
+    without = failed_without_letter(environment.pk, flows, span.since, span.until)
+    failed = [one for one in without if one.group_id not in with_letters]
     return {
         "causes": causes_of(became, failed, causes_told(largest(became, failed)), flows),
         "letters": letters_of(became, waits),

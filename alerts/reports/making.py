@@ -21,6 +21,7 @@ from alerts.reports.changes import figures_that_differ
 from alerts.reports.content import Audience, Cadence, Content, Period, Stands, as_json, from_json
 from alerts.reports.gathering import gather
 from alerts.reports.links import open_url, stop_url
+from alerts.reports.queries import has_outside
 from alerts.reports.rendering import Rendered, as_page, render
 from alerts.reports.services import new_report, period_of, say_look
 from alerts.reports.timing import next_time
@@ -104,8 +105,7 @@ def claim(now: datetime) -> Report | None:
 def make(report: Report) -> bool:
     """Gather, draw and freeze a claimed report; return whether it is frozen now. What goes wrong is tried again, then kept in words."""
     try:
-        owner = owner_of(report.schedule)
-        content = content_of(report, owner, now=datetime.now(UTC))
+        content = content_of(report, now=datetime.now(UTC))
         _step(report, "drawing it")
         drawn = render(content, open_url=open_url(), stop_url=stop_url())
         _check_size(drawn)
@@ -118,31 +118,50 @@ def make(report: Report) -> bool:
     return False
 
 
-def owner_of(one: ReportSchedule) -> Actor:
+def first_of(report: Report) -> Content | None:
+    """Return what the first report of this period said: a revision is for whom it was, and about what, whatever the schedule says now."""
+    if report.is_preview:
+        return None
+    same = Report.objects.filter(schedule=report.schedule_id, since=report.since, until=report.until, state="frozen")
+    stored = same.filter(revision__gt=0).order_by("revision").values_list("content", flat=True).first()
+    return from_json(stored) if stored is not None else None
+
+
+def audience_of(report: Report) -> Audience:
+    """Return whom a first report is for, and about what: as its schedule says now."""
+    one = report.schedule
+    return Audience(
+        name=one.name, environment=one.environment_id, language=one.language, zone=report.time_zone, flow_ids=tuple(one.flow_ids),
+        objective_ids=tuple(one.objective_ids), noun=one.noun, nouns=one.nouns,
+    )  # fmt: skip
+
+
+def owner_of(one: ReportSchedule, audience: Audience) -> Actor:
     """Return with whose rights a report is gathered; raises NotMade when they may not have it any more."""
     if one.owner is None:
         raise NotMade("its owner's account was removed")
     if not one.owner.is_active:
         raise NotMade(f"the account of its owner {one.owner.username} is switched off")
     owner = actor_of(one.owner, via="system")
-    if why := hindrance_of(one, owner):
+    if why := hindrance_of(one, owner, audience):
         raise NotMade(why)
     return owner
 
 
-def content_of(report: Report, owner: Actor, *, now: datetime) -> Content:
-    """Return what a report says now; a preview says what its report would."""
-    one = report.schedule
-    audience = Audience(
-        name=one.name,
-        environment=one.environment_id,
-        language=one.language,
-        zone=report.time_zone,
-        flow_ids=tuple(one.flow_ids),
-        objective_ids=tuple(one.objective_ids),
-    )
-    content = gather(audience, period_in(report), actor=owner, now=now, earlier=earlier_of(report))
-    return msgspec.structs.replace(content, revision=max(1, report.revision), corrects=report.corrects)
+def content_of(report: Report, *, now: datetime) -> Content:
+    """Return what a report says now; a preview says what its report would. Raises NotMade when its owner may not have it any more."""
+    first = first_of(report)
+    audience = first.audience if first else audience_of(report)
+    content = gather(
+        audience, period_in(report), actor=owner_of(report.schedule, audience), now=now, earlier=earlier_of(report),
+        promised={one.objective for one in first.promises} if first else None,
+    )  # fmt: skip
+    return msgspec.structs.replace(content, revision=max(1, report.revision), corrects=_told_reason(report))
+
+
+def _told_reason(report: Report) -> str:
+    """Return the reason of a revision as what is drawn says it: an owner's stays in the console where an address is no member's."""
+    return "" if not report.outside and has_outside(report.schedule) else report.corrects
 
 
 def earlier_of(report: Report) -> list[Content]:
@@ -171,7 +190,7 @@ def _check_size(drawn: Rendered) -> None:
 
 def freeze(report: Report, content: Content, drawn: Rendered) -> bool:
     """Store what a report says, how it was drawn, and a mail for each receiver: all, or nothing when another worker has it by now."""
-    flows, searches = told_of(report.schedule, content)
+    flows, searches = told_of(content)
     with transaction.atomic():
         one = ReportSchedule.objects.select_for_update(of=("self",), no_key=True).filter(pk=report.schedule_id).first()
         mine = Report.objects.filter(pk=report.pk, attempt=report.attempt, state="making")
@@ -188,11 +207,11 @@ def freeze(report: Report, content: Content, drawn: Rendered) -> bool:
     return True
 
 
-def told_of(one: ReportSchedule, content: Content) -> tuple[list[int], list[int]]:
+def told_of(content: Content) -> tuple[list[int], list[int]]:
     """Return (flows, objectives on searches) that a content tells of: who sees all of them may see it."""
     ids = [promise.objective for promise in content.promises]
     rows = list(Objective.objects.filter(pk__in=ids).order_by("pk").values_list("pk", "flow_id"))
-    flows = {flow for _, flow in rows if flow is not None} | set(one.flow_ids)
+    flows = {flow for _, flow in rows if flow is not None} | set(content.audience.flow_ids)
     return sorted(flows), [pk for pk, flow in rows if flow is None]
 
 
@@ -215,6 +234,7 @@ def _follow(report: Report, one: ReportSchedule) -> None:
     ReportSchedule.objects.filter(pk=one.pk).update(problem="", problem_at=None)
     if report.to_send:
         receivers = ReportReceiver.objects.filter(schedule=one, removed_at=None, stopped_at=None).order_by("pk")
+        receivers = receivers if report.outside else receivers.filter(outside=False)
         mails = [ReportMail(report=report, receiver=receiver, queued_at=now, next_at=now) for receiver in receivers]
         ReportMail.objects.bulk_create(mails)
     transaction.on_commit(say_look)
@@ -264,7 +284,7 @@ def check_one(now: datetime) -> bool:
         Report.objects.filter(pk=report.pk).update(check_at=_next_check(report, now))
     report = Report.objects.select_related("schedule__environment", "schedule__owner").get(pk=report.pk)
     try:
-        found = content_of(report, owner_of(report.schedule), now=now)
+        found = content_of(report, now=now)
     except NotMade:
         Report.objects.filter(pk=report.pk).update(check_at=None)
         return True

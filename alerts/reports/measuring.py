@@ -28,14 +28,23 @@ NAME = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """period, before: of this period and the one before.   judged, judged_before: the same, or of the promise's own window, then `over` says it."""
+    """period, before: of this period and the one before.   judged, judged_before: the same, or of the promise's own window, then `over` says it.
+
+    since  from when on it is judged.
+    """
 
     one: Objective
     period: Attained
     before: Attained
     judged: Attained
     judged_before: Attained
+    since: datetime
     over: str = ""
+
+    @property
+    def counting(self) -> bool:
+        """Whether the history that it is judged by is still being counted."""
+        return self.one.filled_since > max(self.one.fill_from, self.since)
 
 
 def span_of(period: Period) -> Span:
@@ -59,6 +68,7 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
             before=there[one.pk],
             judged=wide.get(one.pk, here[one.pk]),
             judged_before=wide_before.get(one.pk, there[one.pk]),
+            since=_window_to(one, period.until).since if one.pk in wide else period.since,
             over=f"{window_of(one).period.days} days" if one.pk in wide else "",
         )
         for one in objectives
@@ -122,6 +132,7 @@ def promise_of(found: Measured, *, counted: bool, period: Period) -> Promise:
         kind=one.kind,
         over=found.over,
         counted=counted,
+        counting=found.counting,
     )
 
 
@@ -133,9 +144,9 @@ def _unit_of(one: Objective, unit: str) -> tuple[int, str]:
 
 
 def stands_of(found: Measured, period: Period) -> Stands:
-    """Return how a promise stands: by its figures, but not kept where its data ended before the period did."""
+    """Return how a promise stands: by its figures, unless they are counted still, but not kept where its data ended before the period did."""
     judged = found.judged
-    if judged.adjusted is None:
+    if judged.adjusted is None or found.counting:
         return Stands.NO_DATA
     if judged.budget.left < -ROUNDING:
         return Stands.MISSED

@@ -2,51 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from django.db.models import Q
-
-from alerts.models import Breach, FlowAgent, Standing
+from alerts.models import Standing
 from alerts.objectives.queries import ROUNDING
 from alerts.reports.content import Period, Stands
-from alerts.reports.measuring import NAME, Measured, is_silent, stands_of
+from alerts.reports.coverage import Silence
+from alerts.reports.measuring import Measured, is_silent, stands_of
 from alerts.reports.saying import Says, clean, listed
 
 MOST_NAMED = 3
 MOST_SILENCES = 5
 
 
-def quality_of(measured: Sequence[Measured], period: Period, says: Says) -> list[str]:
-    """Return what is to be said of these figures, gaps first; nothing when data are complete. Queries: what was silent, once."""
-    flows = {found.one.flow_id for found in measured if found.one.flow_id}
+def quality_of(measured: Sequence[Measured], found: Sequence[Silence], period: Period, says: Says) -> list[str]:
+    """Return what is to be said of these figures, gaps first. silences: of the agents that bring them, oldest first."""
     return [
-        *silences(flows, period, says),
+        *_counting(measured, says),
+        *silence_words(found, period, says),
         *_silent_still(measured, period),
         *_short(measured, period, says),
+        *_behind(measured, period, says),
         *_nothing(measured, period),
         *_low(measured, period),
     ]
 
 
-def silences(flow_ids: Collection[int], period: Period, says: Says) -> list[str]:
-    """Return when agents that bring these flows were silent in the period, as breaches of silence know it; one query."""
-    agents = FlowAgent.objects.filter(flow__in=flow_ids).values_list("agent_id", flat=True)
-    keys = [str(pk) for pk in sorted(set(agents))] if flow_ids else []
-    if not keys:
-        return []
-    rows = Breach.objects.filter(source="agent", key__in=keys, opened_at__lt=period.until).exclude(state="pending")
-    rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since)).order_by("opened_at", "pk")
-    found = list(rows[: MOST_SILENCES + 1])
-    said = [_silence(row, period, says) for row in found[:MOST_SILENCES]]
-    return [*said, "There were more such times."] if len(found) > MOST_SILENCES else said
+def silence_words(silences: Sequence[Silence], period: Period, says: Says) -> list[str]:
+    said = [_silence(one, period, says) for one in silences[:MOST_SILENCES]]
+    return [*said, "There were more such times."] if len(silences) > MOST_SILENCES else said
 
 
-def _silence(row: Breach, period: Period, says: Says) -> str:
-    name = clean(str(row.labels.get("agent", "")) or row.title, NAME)
-    if row.resolved_at is None or row.resolved_at > period.until:
-        return f"Nothing came from the agent {name} since {says.at(row.opened_at)}."
-    return f"Nothing came from the agent {name} from {says.between(row.opened_at, row.resolved_at)}."
+def _silence(one: Silence, period: Period, says: Says) -> str:
+    if one.until is None or one.until > period.until:
+        return f"Nothing came from the agent {one.agent} since {says.at(one.since)}."
+    return f"Nothing came from the agent {one.agent} from {says.between(one.since, one.until)}."
+
+
+def _counting(measured: Iterable[Measured], says: Says) -> list[str]:
+    """Those whose history is still being counted, a day at a time, from now backwards."""
+    found: dict[datetime, list[str]] = {}
+    for one in measured:
+        if one.counting:
+            found.setdefault(one.one.filled_since, []).append(one.one.name)
+    return [
+        f"{_named(names)} {_are(names)} still being counted, back to {says.at(since)} by now; a revision will have it all."
+        for since, names in sorted(found.items())
+    ]
+
+
+def _behind(measured: Iterable[Measured], period: Period, says: Says) -> list[str]:
+    found: dict[datetime, list[str]] = {}
+    for one in measured:
+        if (counted_to := one.one.counted_to) is not None and counted_to < period.until:
+            found.setdefault(counted_to, []).append(one.one.name)
+    return [
+        f"{_named(names)} {_are(names)} counted up to {says.at(until)} only." for until, names in sorted(found.items())
+    ]
 
 
 def _silent_still(measured: Iterable[Measured], period: Period) -> list[str]:
@@ -63,7 +76,7 @@ def _short(measured: Iterable[Measured], period: Period, says: Says) -> list[str
     found: dict[datetime, list[str]] = {}
     for one in measured:
         since = one.one.filled_since
-        if since > period.since and one.period.raw.total:
+        if since > period.since and one.period.raw.total and not one.counting:
             found.setdefault(since, []).append(one.one.name)
     return [
         f"{_named(names)} {_are(names)} counted from {says.at(since)} on." for since, names in sorted(found.items())
@@ -71,7 +84,11 @@ def _short(measured: Iterable[Measured], period: Period, says: Says) -> list[str
 
 
 def _nothing(measured: Iterable[Measured], period: Period) -> list[str]:
-    names = [one.one.name for one in measured if one.judged.adjusted is None and not is_silent(one.one, period)]
+    names = [
+        one.one.name
+        for one in measured
+        if one.judged.adjusted is None and not one.counting and not is_silent(one.one, period)
+    ]
     return [f"Nothing was measured of {_named(names)}."] if names else []
 
 

@@ -101,6 +101,11 @@ def receivers_of(one: ReportSchedule) -> list[ReportReceiver]:
     return list(ReportReceiver.objects.filter(schedule=one, removed_at=None).order_by("address"))
 
 
+def has_outside(one: ReportSchedule) -> bool:
+    """Whether an address gets the schedule's reports that is no member's."""
+    return ReportReceiver.objects.filter(schedule=one, removed_at=None, outside=True).exists()
+
+
 def mails_of(report: Report) -> list[ReportMail]:
     """Return the mails of a report by address; the caller has checked that its receivers may be seen."""
     return list(ReportMail.objects.filter(report=report).select_related("receiver").order_by("receiver__address"))

@@ -46,10 +46,12 @@ def is_known(language: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """Writes for one language and time zone."""
+    """Writes for one language and time zone, and calls messages what the audience calls them."""
 
     language: str
     zone: str
+    noun: str = "message"
+    nouns: str = "messages"
 
     def number(self, count: int) -> str:
         return str(format_decimal(count, locale=locale_of(self.language)))

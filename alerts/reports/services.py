@@ -16,6 +16,7 @@ from django.db.models import F, Max
 from alerts import tasks
 from alerts.models import Report, ReportMail, ReportReceiver, ReportSchedule
 from alerts.reports.access import (
+    can_send_outside,
     check_about,
     check_can_change_schedule,
     check_can_make_schedules,
@@ -233,6 +234,7 @@ def try_again(report: Report, *, by: Actor, now: datetime | None = None) -> Repo
 def revise(report: Report, *, by: Actor, reason: str, send: bool = True, now: datetime | None = None) -> Report:
     """Ask for a revision of a frozen report: gathered anew, marked with the reason, compared with the one before.
 
+    Asked for by its owner it goes to members alone, and its reason does not stand in what leaves the house.
     Raises Forbidden, Invalid without a reason, ReportState unless this is the newest of its period.
     """
     check_can_send(by, report.schedule)
@@ -244,8 +246,9 @@ def revise(report: Report, *, by: Actor, reason: str, send: bool = True, now: da
         raise ReportState("only the newest report of a period is revised, once it is made")
     period = Period(cadence=Cadence(report.cadence), since=report.since, until=report.until, zone=report.time_zone)
     made = new_report(
-        report.schedule, period, now, revision=newest + 1, corrects=reason, to_send=send, asked_by=by.name
-    )
+        report.schedule, period, now, revision=newest + 1, corrects=reason, to_send=send, asked_by=by.name,
+        outside=can_send_outside(by, report.schedule),
+    )  # fmt: skip
     made.save(force_insert=True)
     _audit(by, "report.revised", report.schedule, _of(made), reason=reason)
     transaction.on_commit(say_look)
@@ -256,10 +259,12 @@ def revise(report: Report, *, by: Actor, reason: str, send: bool = True, now: da
 def send_again(report: Report, receiver: ReportReceiver, *, by: Actor, round: int | None = None) -> ReportMail:
     """Send a frozen report to one receiver, again or for the first time. round: of the mail that was looked at, against a second press.
 
-    Raises Forbidden, ReportState.
+    To an address that is no member's an owner sends what went there before, an administrator anything. Raises Forbidden, ReportState.
     """
     check_can_send(by, report.schedule)
     now = datetime.now(UTC)
+    if receiver.outside and not ReportMail.objects.filter(report=report, receiver=receiver).exists():
+        check_can_send_outside(by, report.schedule.environment)
     if report.state != "frozen" or report.is_preview or receiver.schedule_id != report.schedule_id:
         raise ReportState("only a report that was made is sent, to a receiver of its own")
     if why := stopped_words(receiver):

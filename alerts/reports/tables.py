@@ -13,10 +13,21 @@ from messages.reconcile.sets import csv_line
 COLUMNS = (
     *("row", "name", "flow", "since", "until", "stands", "target", "attained", "adjusted", "previous", "good", "late", "lost"),
     *("budget", "left", "overspent", "unit", "count", "replayed", "compensated", "discarded", "failed_again", "gone", "waiting"),
-    *("without_letter", "excluded", "note"),
+    *("later", "without_letter", "excluded", "note"),
 )  # fmt: skip
 PROMISE = ("name", "flow", "target", "attained", "adjusted", "previous", "good", "late", "lost", "budget", "unit", "replayed", "waiting")  # fmt: skip
-CAUSE = ("flow", "count", "replayed", "compensated", "discarded", "failed_again", "gone", "waiting", "without_letter")
+CAUSE = (
+    "flow",
+    "count",
+    "replayed",
+    "compensated",
+    "discarded",
+    "failed_again",
+    "gone",
+    "waiting",
+    "later",
+    "without_letter",
+)
 LETTERS = ("replayed", "compensated", "discarded", "failed_again", "gone", "waiting")
 
 
@@ -71,6 +82,13 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
             "count": one.events,
             "note": f"by {one.by}",
         }
+    if content.coverage is not None:
+        yield {
+            "row": "coverage",
+            "name": "minutes with data",
+            "count": content.coverage.minutes,
+            "good": content.coverage.covered,
+        } | whole
     for sentence in content.quality:
         yield {"row": "quality", "note": sentence}
     yield {

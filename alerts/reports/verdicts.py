@@ -12,6 +12,7 @@ from alerts.reports.saying import Says, clean, listed
 
 PERIOD_WORDS = {Cadence.DAILY: "day", Cadence.WEEKLY: "week", Cadence.MONTHLY: "month"}
 MOST_NAMED = 2
+MOST_NOUN = 40
 SHORT_NAME = 60
 SAME = 0.00005  # of all events: a change below that is none
 SLIGHT, MUCH = 1.25, 2.0  # times as many bad events a hundred
@@ -29,6 +30,12 @@ class Sums:
     @property
     def total(self) -> int:
         return self.good + self.late + self.lost
+
+
+def says_of(content: Content) -> Says:
+    """Return how this audience is written for."""
+    told = content.audience
+    return Says(told.language, content.period.zone, clean(told.noun, MOST_NOUN), clean(told.nouns, MOST_NOUN))
 
 
 def sums_of(content: Content) -> Sums:
@@ -57,7 +64,7 @@ def verdict(content: Content, says: Says) -> str:
         sentences.append(f"{_names(missed, says)} {'was' if len(missed) == 1 else 'were'} missed{once}.")
     if silent := of_stands(content, Stands.NO_DATA):
         if len(silent) < len(content.promises):
-            sentences.append(f"{_names(silent, says)} {_has(silent)} no data.")
+            sentences += _without_data(silent, says)
     elif risky and not missed:
         sentences.append(_at_risk(risky, says))
     return " ".join(sentences)
@@ -76,7 +83,8 @@ def kept_words(content: Content, says: Says) -> str:
             else f"All {says.count(whole)} promises were kept."
         )
     if whole == len(of_stands(content, Stands.NO_DATA)):
-        return "There are no data to judge by."
+        counting = all(one.counting for one in content.promises)
+        return "What there is to judge by is still being counted." if counting else "There are no data to judge by."
     if not kept:
         return "The promise was missed." if whole == 1 else f"None of the {says.count(whole)} promises was kept."
     first = says.count(kept)
@@ -96,6 +104,14 @@ def _names(promises: Sequence[Promise], says: Says) -> str:
     if len(names) > MOST_NAMED + 1:
         names = [*names[:MOST_NAMED], f"{says.count(len(names) - MOST_NAMED)} more"]
     return listed(names)
+
+
+def _without_data(silent: Sequence[Promise], says: Says) -> list[str]:
+    counting = [one for one in silent if one.counting]
+    others = [one for one in silent if not one.counting]
+    told = [f"{_names(others, says)} {_has(others)} no data."] if others else []
+    are = "is" if len(counting) == 1 else "are"
+    return [*told, f"{_names(counting, says)} {are} still being counted."] if counting else told
 
 
 def _has(promises: Sequence[Promise]) -> str:
@@ -132,7 +148,7 @@ def _since(first: date, period: Period, says: Says) -> str:
 
 def cost(content: Content) -> str:
     """Return what came and how much of it was late or lost, as one sentence; "" where nothing is added up."""
-    says = Says(content.audience.language, content.period.zone)
+    says = says_of(content)
     sums, kinds = sums_of(content), {one.kind for one in content.promises if one.counted}
     if not sums.total:
         return ""
@@ -142,11 +158,11 @@ def cost(content: Content) -> str:
         return f"Of {total} attempts, {good} succeeded, {bad}."
     if kinds == {"latency"}:
         bad = f"{late} took longer" if sums.late else "none took longer"
-        return f"Of {total} messages, {good} were processed in the promised time, {bad}."
+        return f"Of {total} {says.nouns}, {good} were processed in the promised time, {bad}."
     if kinds == {"freshness"}:
         have = "has" if sums.lost == 1 else "have"
-        return f"Of {total} messages, {good} arrived in time, {_parts(sums, late, f'{lost} {have} not arrived')}."
-    return f"Of {total} messages and attempts, {good} were good, {_parts(sums, late, f'{lost} lost')}."
+        return f"Of {total} {says.nouns}, {good} arrived in time, {_parts(sums, late, f'{lost} {have} not arrived')}."
+    return f"Of {total} {says.nouns} and attempts, {good} were good, {_parts(sums, late, f'{lost} lost')}."
 
 
 def _parts(sums: Sums, late: str, lost: str) -> str:
@@ -157,7 +173,7 @@ def _parts(sums: Sums, late: str, lost: str) -> str:
 
 def change(content: Content) -> str:
     """Return whether that is better or worse than the period before, with its figure; "" where there is nothing to compare with."""
-    says = Says(content.audience.language, content.period.zone)
+    says = says_of(content)
     now, then = content.attained, content.previous
     if now is None or then is None:
         return ""

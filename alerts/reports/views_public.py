@@ -16,12 +16,14 @@ from urllib.parse import quote
 import structlog
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from csp.decorators import csp
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from alerts.models import Report
+from alerts.models import Report, ReportReceiver
 from alerts.reports.access import receiver_of_link, report_of_link
 from alerts.reports.links import BadLink, filled, open_url, parse_open, stop_token, stop_url
 from alerts.reports.present import period_words
@@ -35,6 +37,7 @@ POLICY = {
     "frame-ancestors": [NONE], "base-uri": [NONE],
 }  # fmt: skip
 NO_ICON = '<link rel="icon" href="data:,">'  # else the browser asks for one that is not there
+UNREADABLE = (BadRequest, MultiPartParserError, SuspiciousOperation, UnreadablePostError)  # the sender's fault
 View = Callable[..., HttpResponse]
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,9 @@ def in_public(view: View) -> Any:
             answer = view(request, *args, **kwargs)
         except (BadLink, NotFound):
             answer = HttpResponse(render_to_string("alerts/report_gone.html"), status=404)
+        except UNREADABLE as error:
+            too_large = isinstance(error, RequestDataTooBig)
+            answer = HttpResponse(render_to_string("alerts/report_unread.html"), status=413 if too_large else 400)
         except Exception:
             # Answered here, and not by the framework: that writes the address into its log, and the address is a secret.
             log.exception("report_link_not_answered")
@@ -75,12 +81,12 @@ def opened(request: HttpRequest, token: str) -> HttpResponse:
         raise BadLink
     text = filled(bytes(stored.body).decode(), opens=open_url(token), stops=stop_url(stop_token(receiver.pk)))
     text = re.sub(r"(<head[^>]*>)", rf"\1{NO_ICON}", text, count=1)
-    bar = render_to_string("alerts/_report_bar.html", _bar(report, token, now))
+    bar = render_to_string("alerts/_report_bar.html", _bar(report, receiver, token, now))
     whole = re.subn(r"(<body[^>]*>)", lambda found: found[1] + bar, text, count=1)
     return HttpResponse(whole[0] if whole[1] else bar + text)
 
 
-def _bar(report: Report, token: str, now: datetime) -> dict[str, Any]:
+def _bar(report: Report, receiver: ReportReceiver, token: str, now: datetime) -> dict[str, Any]:
     newer = next((one for one in same_period(report) if one.revision > report.revision and one.state == "frozen"), None)
     return {
         "report": report,
@@ -88,6 +94,7 @@ def _bar(report: Report, token: str, now: datetime) -> dict[str, Any]:
         "until": parse_open(token, now=now).until,
         "files": [(name, mime, f"{open_url(token)}/{quote(name)}") for name, mime in attachments_of(report)],
         "newer": newer,
+        "why": newer.corrects if newer is not None and not receiver.outside else "",  # said to members alone
     }
 
 

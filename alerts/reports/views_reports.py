@@ -16,10 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from alerts.models import Report
 from alerts.reports import services
-from alerts.reports.access import can_send, get_receiver, get_visible_report
+from alerts.reports.access import can_send, can_send_outside, get_receiver, get_visible_report
 from alerts.reports.links import filled
 from alerts.reports.present import REPORTS, STANDS, mail_line, period_words, report_name
-from alerts.reports.queries import attachments_of, changed_by, file_of, mails_of, not_sent_to, same_period
+from alerts.reports.queries import attachments_of, changed_by, file_of, has_outside, mails_of, not_sent_to, same_period
 from alerts.reports.states import AGAIN, REPORT_OPEN
 from console.core.errors import ConsoleError, NotFound
 from console.core.render import render_page, wants_part
@@ -62,6 +62,8 @@ def _context(request: PageRequest, found: Report, refusal: str = "") -> dict[str
         "revisions": [(row, report_name(row)) for row in revisions] if len(revisions) > 1 else [],
         "newer": newest if newest is not None and newest.revision > found.revision else None,
         "may_send": may_send,
+        "may_outside": can_send_outside(request.actor, found.schedule),
+        "goes_outside": may_send and has_outside(found.schedule),
         "may_revise": may_send and frozen and newest is not None and newest.pk == found.pk,
         "mails": [mail_line(mail) for mail in mails_of(found)] if may_send and not found.is_preview else [],
         "not_sent_to": not_sent_to(found) if may_send and frozen and not found.is_preview else [],

@@ -15,6 +15,7 @@ from console.core.calendars import zone_of
 from console.core.errors import Invalid
 
 MOST_RECEIVERS = 50
+MOST_NOUN = 40
 MOST_ABOUT = 500  # flows, or objectives, of one schedule
 LINK_DAYS = (1, 365)
 LANGUAGES = {
@@ -42,6 +43,7 @@ class NewSchedule:
     """What a person says of a schedule. flow_ids, objective_ids: both empty for everything that its owner sees.
 
     hour  of the local day, 0 to 23.   weekday  1 is Monday.   language  of dates and numbers.   receivers  addresses.
+    noun, nouns  what a message is called, and several.
     """
 
     name: str
@@ -50,6 +52,8 @@ class NewSchedule:
     weekday: int = 1
     time_zone: str = "UTC"
     language: str = "en-GB"
+    noun: str = "message"
+    nouns: str = "messages"
     flow_ids: Sequence[int] = ()
     objective_ids: Sequence[int] = ()
     receivers: Sequence[str] = ()
@@ -74,6 +78,7 @@ def checked(said: NewSchedule) -> dict[str, Any]:
         raise ScheduleInvalid(f"a link opens the report for {LINK_DAYS[0]} to {LINK_DAYS[1]} days")
     if max(len(said.flow_ids), len(said.objective_ids)) > MOST_ABOUT:
         raise ScheduleInvalid(f"choose at most {MOST_ABOUT} flows and {MOST_ABOUT} objectives, or all of them")
+    noun, nouns = (_noun(one) for one in (said.noun, said.nouns))
     try:
         zone = zone_of(said.time_zone)
     except Invalid as error:
@@ -85,11 +90,22 @@ def checked(said: NewSchedule) -> dict[str, Any]:
         "weekday": said.weekday,
         "time_zone": zone.key,
         "language": said.language,
+        "noun": noun,
+        "nouns": nouns,
         "flow_ids": sorted(set(said.flow_ids)),
         "objective_ids": sorted(set(said.objective_ids)),
         "enabled": said.enabled,
         "link_days": said.link_days,
     }
+
+
+def _noun(said: str) -> str:
+    found = " ".join(said.split())
+    if not 1 <= len(found) <= MOST_NOUN or not all(one.isalnum() or one in " -’'" for one in found):
+        raise ScheduleInvalid(
+            f"what its messages are called has 1 to {MOST_NOUN} letters, once for one and once for several: order, orders"
+        )
+    return found
 
 
 def checked_receivers(addresses: Iterable[str]) -> list[str]:

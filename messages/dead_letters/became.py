@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.urls import reverse
@@ -18,6 +19,7 @@ from messages.models import FailureGroup
 
 MOST_LETTERS = 500_000  # of one time: more are a sample, the caller is told
 SLACK = timedelta(hours=1)  # between the id of a letter, which its harvester's clock makes, and when it was received
+LATE = timedelta(days=7)  # after a time: letters that came later than that are not asked for
 MOST_FAILED = 200
 
 
@@ -98,29 +100,47 @@ def letters_that_wait(environment_id: int, flow_ids: Collection[int], since: dat
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Messages of a flow and cause that failed, of which no dead letter came in the same time."""
+    """Failures of a flow and cause of which no dead letter came in the same time. later: of the count, whose letter came after it."""
 
     flow_id: int
     group_id: int
     count: int
+    later: int = 0
 
 
+# Of a message that had failed before its letter came both are counted: what has a letter by now is not without one.
 FAILED = """
-SELECT g.flow_id, coalesce(g.merged_into_id, g.id), sum(h.messages)::int8 FROM messaging_grouphour h
-JOIN messaging_failuregroup g ON g.id = h.group_id
-WHERE h.hour >= %s AND h.hour < %s AND g.flow_id = ANY(%s)
-GROUP BY 1, 2 HAVING sum(h.letters) = 0 AND sum(h.messages) > 0 ORDER BY 3 DESC, 2 LIMIT %s
+WITH failed AS (
+    SELECT g.flow_id, coalesce(g.merged_into_id, g.id) AS group_id, sum(h.messages)::int8 AS messages, sum(h.letters)::int8 AS letters
+    FROM messaging_grouphour h JOIN messaging_failuregroup g ON g.id = h.group_id
+    WHERE h.hour >= %s AND h.hour < %s AND g.flow_id = ANY(%s) GROUP BY 1, 2
+), later AS (
+    SELECT g.flow_id, coalesce(g.merged_into_id, g.id) AS group_id, count(*) AS letters FROM (
+        SELECT group_id FROM messaging_deadletter
+        WHERE environment_id = %s AND flow_id = ANY(%s) AND id >= %s AND id < %s AND received_at >= %s
+          AND coalesce(first_failed_at, failed_at) >= %s AND coalesce(first_failed_at, failed_at) < %s LIMIT %s
+    ) d JOIN messaging_failuregroup g ON g.id = d.group_id GROUP BY 1, 2
+)
+SELECT flow_id, group_id, greatest(coalesce(messages - failed.letters, 0), 0) + coalesce(later.letters, 0), coalesce(later.letters, 0)
+FROM failed FULL JOIN later USING (flow_id, group_id)
+WHERE messages > failed.letters OR later.letters > 0 ORDER BY 3 DESC, 2 LIMIT %s
 """
 
 
 def failed_without_letter(
-    flow_ids: Collection[int], since: datetime, until: datetime, *, most: int = MOST_FAILED
+    environment_id: int, flow_ids: Collection[int], since: datetime, until: datetime, *, most: int = MOST_FAILED
 ) -> list[Failed]:
-    """Return the causes without dead letters in since <= hour < until, those that failed most first."""
+    """Return the causes of which no letter came for what failed in since <= hour < until, those that failed most first.
+
+    A cause with letters that came in that time may be among them: the caller knows those.
+    """
     if not flow_ids:
         return []
+    flows = sorted(flow_ids)
+    ids = uuid7_floor(until - SLACK), uuid7_floor(until + LATE)
+    later: list[Any] = [environment_id, flows, *ids, until, since, until, MOST_LETTERS]
     with connection.cursor() as cursor:
-        cursor.execute(FAILED, [since, until, sorted(flow_ids), most])
+        cursor.execute(FAILED, [since, until, flows, *later, most])
         return [Failed(*row) for row in cursor.fetchall()]
 
 

@@ -17,6 +17,7 @@ class RetentionPolicy(models.Model):
     settled_reject_days = models.PositiveSmallIntegerField()
     waiting_reject_days = models.PositiveSmallIntegerField()
     reconciliation_days = models.PositiveSmallIntegerField(default=30, db_default=30)
+    report_days = models.PositiveSmallIntegerField(default=400, db_default=400)
     changed_at = models.DateTimeField()
     changed_by = models.CharField(max_length=150)
 

@@ -38,6 +38,7 @@ class Policy:
     settled_reject_days: int = 14
     waiting_reject_days: int = 90
     reconciliation_days: int = 30
+    report_days: int = 400
 
     def days(self, kind: str) -> int:
         """Return the days of a kind that is partitioned by day."""
@@ -79,6 +80,9 @@ BOUNDS: dict[str, Bound] = {
         most=400,
         label="Reconciliations",
         meaning="lists of keys and what became of them, from the day of the list",
+    ),
+    "report_days": Bound(
+        least=7, most=1100, label="Reports", meaning="with their mails and links, from the day they were asked for"
     ),
 }
 assert list(BOUNDS) == [one.name for one in fields(Policy)]

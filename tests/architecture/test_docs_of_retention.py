@@ -13,7 +13,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "retention.md"
 
 def test_the_table_of_kinds_has_the_defaults_and_bounds_of_the_rules():
     rows = re.findall(
-        r"^\| (?:payloads|metadata|rollups|dead letters|refused [^|]+|reconciliations) \|.*\| (\d+) \| (\d+) to ([\d,]+)",
+        r"^\| (?:payloads|metadata|rollups|dead letters|refused [^|]+|reconciliations|reports) \|.*\| (\d+) \| (\d+) to ([\d,]+)",
         PAGE.read_text(),
         re.M,
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +86,17 @@ def test_slack_keeps_its_limits_also_the_undocumented_one(happening: Happening):
     assert sum(len(text) for text in _texts(made)) <= 9_500
     assert all("<b>" not in text for block in made if block["type"] == "section" for text in _texts([block]))
     assert "javascript:" not in json.dumps(made)
+
+
+def test_links_full_of_signs_that_are_escaped_keep_slack_below_its_limit_and_lead_where_they_lead():
+    long = "x" * 5_000
+    url = "https://example.com/?" + "a&" * 100
+    facts = {f"{number}{long}": long for number in range(20)}
+    links = {f"{number}{long}": url + "b" * 250 for number in range(9)}
+    made = blocks(telling(notice(title=long, summary=long, facts=facts, links=links), untold=True))
+
+    assert sum(len(text) for text in _texts(made)) <= 9_500
+    assert "…|" not in json.dumps(made, ensure_ascii=False)
 
 
 def _texts(value: Any) -> list[str]:
@@ -192,6 +206,25 @@ def test_a_webhook_is_signed_over_time_and_body():
     assert call.headers["Waybill-Signature"] == f"v1={expected}"
     assert call.headers["Waybill-Delivery"] == json.loads(call.body)["delivery"] == "waybill-17"
     assert json.loads(call.body)["beginning_told"] is True
+
+
+def test_the_lines_of_the_docs_believe_a_webhook_and_no_other(time_machine: Any):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "notifications.md").read_text()
+    (lines,) = re.findall(r"```python\n(import hashlib, hmac, time.*?)```", page, re.S)
+    told: dict[str, Any] = {}
+    exec(lines, told)
+    [call] = calls("webhook", telling(notice()))
+    sent = telling(notice()).now
+    verify, secret = told["is_from_waybill"], SAID["webhook"]["secret"]
+    later = str(int(call.headers["Waybill-Timestamp"]) + 200)
+
+    time_machine.move_to(sent + timedelta(minutes=4))
+    assert verify(call.headers, call.body, secret)
+    assert not verify(call.headers, call.body.replace(b"firing", b"resolved"), secret)  # altered
+    assert not verify(call.headers | {"Waybill-Timestamp": later}, call.body, secret)  # made young again
+    assert not verify(call.headers, call.body, "t" * 20)
+    time_machine.move_to(sent + timedelta(minutes=6))
+    assert not verify(call.headers, call.body, secret)  # replayed
 
 
 def test_alertmanager_is_told_at_every_peer_with_the_labels_of_the_first_notice():

@@ -233,3 +233,28 @@ def test_actions_on_a_connection_take_any_words(browser: Client, path: str):
     )
 
     assert answer.status_code in (303, 404, 422)
+
+
+MANY_FIELDS = "&".join(f"a{number}=1" for number in range(2_100))
+IN_PUBLIC = [
+    "/sign-in/",
+    "/reports/stop/x",
+    "/reports/r/x",
+    "/ingest/v1/events",
+    "/ingest/v1/alerts",
+    "/v1/traces",
+    "/api/v1/messages",
+    "/livez",
+]
+
+
+@pytest.mark.parametrize("path", IN_PUBLIC)
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary=x"]
+)
+def test_a_form_of_thousands_of_fields_is_its_sender_s_fault_at_every_address_that_needs_no_session(
+    path: str, kind: str
+):
+    answer = Client(raise_request_exception=False, enforce_csrf_checks=True).post(path, MANY_FIELDS, content_type=kind)
+
+    assert 400 <= answer.status_code < 500 or (path, answer.status_code) == ("/livez", 200)

@@ -8,11 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from alerts.objectives import openslo
 from alerts.objectives.openslo import BadOpenSlo, dns_name, read
+from alerts.objectives.wishes import NewObjective, checked
+from console.core.errors import Invalid
 
 SLO = """
 apiVersion: {version}
@@ -134,10 +136,94 @@ def test_what_is_written_comes_back():
     [one] = read(openslo.write([ROW]))
 
     assert (one.flow, one.refusal) == ("orders: shop → erp", "")
-    same = (set(ROW) & set(one.wish)) - {"target", "description", "days"}
-    assert len(same) == 18
+    same = (set(ROW) & set(one.wish)) - {"target", "days"}
+    told_apart = {"id", "flow", "team", "environment", "target", "days"}
+    assert same == {name for name, value in ROW.items() if value is not None} - told_apart
     assert {name: one.wish[name] for name in same} == {name: ROW[name] for name in same}
     assert Decimal(one.wish["target"]) == ROW["target"]
+    assert "slice without events" not in " ".join(one.warnings)  # our own annotation says it
+
+
+NAMES = st.text(min_size=1, max_size=60) | st.sampled_from(
+    ["yes", "null", "~", "2026-01-01", "0x10", "1_000", "1:30", "- a", "# x", "*a", "&a", "a: b", "{", "%", "@", "1e5", ".nan", "<<", "=", "\x85"]
+)  # fmt: skip
+MINUTES = st.integers(1, 129_600)
+
+
+@st.composite
+def promises(draw: Any) -> dict[str, Any]:
+    """Return any promise that the product can make about a flow, as its columns."""
+    kind = draw(st.sampled_from(["success", "latency", "freshness", "volume", "dead_letter_age"]))
+    begins = draw(st.integers(0, 1438))
+    of_kind: dict[str, dict[str, Any]] = {
+        "success": {},
+        "latency": {"limit_ms": 1 << draw(st.integers(0, 24))},
+        "freshness": {"limit_minutes": (limit := draw(MINUTES)), "recover_minutes": draw(st.integers(limit, 129_600))},
+        "dead_letter_age": {"limit_minutes": limit},
+        "volume": {
+            "at_least": draw(st.integers(1, 2_000_000_000)), "limit_minutes": draw(st.integers(0, 1440)), "from_minute": begins,
+            "work_days": draw(st.lists(st.integers(1, 7))), "until_minute": draw(st.integers(begins + 1, 1440)),
+            "holidays": draw(st.lists(st.dates(date(2020, 1, 1), date(2040, 1, 1)), max_size=20)),
+        },
+    }  # fmt: skip
+    said = {
+        "name": draw(NAMES), "kind": kind, "target": Decimal(draw(st.integers(1, 99_999_999))).scaleb(-8), "description": draw(st.text(max_size=99)),
+        "method": "occurrences" if kind == "volume" else draw(st.sampled_from(["occurrences", "timeslices", "ratio_timeslices"])),
+        "slice_minutes": draw(st.sampled_from([1, 5, 60])), "slice_target": draw(st.sampled_from([0.95, 1.0, 1 / 3, 0.001])),
+        "unit": draw(st.sampled_from(["rolling", "week", "month", "quarter", "year"])), "days": draw(st.integers(1, 366)),
+        "time_zone": draw(st.sampled_from(["UTC", "Australia/Lord_Howe", "Asia/Kathmandu"])),
+        **{name: draw(st.booleans()) for name in ("empty_is_good", "guarded", "sustained", "exhausted")},
+    }  # fmt: skip
+    try:
+        return checked(NewObjective(**said | of_kind[kind]), searched=False)
+    except Invalid:
+        reject()
+
+
+@given(
+    promises(),
+    st.text(min_size=1, max_size=40).map(lambda text: " ".join(text.replace("\x00", "").split())).filter(bool),
+)
+@settings(deadline=None)
+def test_every_promise_that_can_be_made_comes_back_as_it_was(promise: dict[str, Any], flow: str):
+    [one] = read(openslo.write([promise | {"id": 7, "flow": flow, "team": "", "environment": "production"}]))
+
+    assert (one.flow, one.refusal) == (flow, "")
+    assert checked(NewObjective(**one.wish), searched=False) == promise
+
+
+@pytest.mark.parametrize(
+    "name", ["limit_minutes", "work_days", "at_least", "slice_minutes", "slice_target", "holidays", "pairs"]
+)
+@pytest.mark.parametrize("value", ["²", "٣", "-1", "1e3", "", "NaN", "9" * 400, "1,²"])
+def test_an_annotation_of_ours_that_somebody_wrote_is_refused_or_left_out(name: str, value: str):
+    said = {"kind": "volume", "at_least": "5"} | {name: value}
+    annotations = ", ".join(f'waybill/{key}: "{text}"' for key, text in said.items())
+    text = slo().replace("displayName: Orders", f"annotations: {{{annotations}}}")
+
+    [one] = read(text)
+
+    with contextlib.suppress(Invalid):
+        checked(NewObjective(**one.wish), searched=False)
+
+
+@pytest.mark.parametrize(
+    ("window", "wish", "words"),
+    [
+        ("{duration: 1h}", {"days": 1}, "a window of 1h is none here: 1 whole day is taken"),
+        ("{duration: 0d}", {"days": 1}, "a window of 0d is none here"),
+        ("{duration: 36h}", {"days": 2}, "a window of 36h is none here: 2 whole days are taken"),
+        ("{duration: 48h}", {"days": 2}, ""),
+        ('{duration: 1w, isRolling: "false", calendar: {timeZone: UTC}}', {"unit": "week"}, ""),
+        ("{duration: ٣d}", {}, "cannot be read: 30 rolling days are taken"),
+    ],
+)
+def test_an_odd_window_is_never_another_one_without_a_word(window: str, wish: dict[str, Any], words: str):
+    [one] = read(slo(window=window))
+
+    assert wish.items() <= one.wish.items()
+    assert words in " ".join(one.warnings)
+    assert bool(words) == any("window" in said.lower() for said in one.warnings)
 
 
 def test_a_name_of_ours_is_one_of_rfc_1123():

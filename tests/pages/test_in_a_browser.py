@@ -216,7 +216,7 @@ PATHS = [
     "/settings/schemas/",
     "/settings/schemas/new/",
     "/settings/retention/",
-    "/settings/retention/?payload_days=3&metadata_days=20&rollup_days=400&letter_days=30&settled_reject_days=14&waiting_reject_days=90&reconciliation_days=30",
+    "/settings/retention/?payload_days=3&metadata_days=20&rollup_days=400&letter_days=30&settled_reject_days=14&waiting_reject_days=90&reconciliation_days=30&report_days=400",
     "/ingest/",
     "/ingest/refused/",
     "/messages/?q=)",

@@ -12,6 +12,7 @@ from alerts.reports.content import (
     Cadence,
     Cause,
     Content,
+    Coverage,
     Day,
     Excluded,
     Letters,
@@ -115,7 +116,7 @@ def example(**changes: Any) -> Content:
                 events=66, about="orders",
             ),
         ),
-        "quality": (), "frozen_at": FROZEN, "attained": 0.99686, "previous": 0.9973,
+        "quality": (), "frozen_at": FROZEN, "attained": 0.99686, "previous": 0.9973, "coverage": Coverage(minutes=44_700, covered=44_700),
     }  # fmt: skip
     return Content(**(told | changes))
 

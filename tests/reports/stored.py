@@ -45,13 +45,14 @@ def letters(
     *,
     at: datetime = NOON,
     after: timedelta = timedelta(minutes=38),
+    failed_at: datetime | None = None,
 ) -> None:
     """Store letters that came in then; with a resolution they were closed some time after they had failed."""
     of = group.flow if group is not None else flow()
     closed = {"state": "closed", "resolution": resolution, "closed_at": at + after} if resolution else {"state": "open"}
     DeadLetter.objects.bulk_create(
         DeadLetter(
-            id=UUID(int=uuid7_floor(at).int + next(_numbers)), identity=uuid4(), environment=of.environment, flow=of, received_at=at, failed_at=at,
+            id=UUID(int=uuid7_floor(at).int + next(_numbers)), identity=uuid4(), environment=of.environment, flow=of, received_at=at, failed_at=failed_at or at,
             broker="redis", family="redis-streams", queue="erp.orders.dlq", group=group, **closed,
         )
         for _ in range(number)

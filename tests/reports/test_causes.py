@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.reports.causes import causes_of, largest, letters_of
 from alerts.reports.content import Cadence
+from alerts.reports.face import cause_line
 from alerts.reports.periods import last_period
+from alerts.reports.saying import Says
 from messages.queries import Became, Failed
-from tests.objectives.stored import MINUTE, looked, promised
+from tests.objectives.stored import HOUR, MINUTE, looked, promised
 from tests.reports.samples import HOSTILE
 from tests.reports.stored import DAY, cause, failed, gathered, letters
 
@@ -100,7 +103,7 @@ BECAME = st.builds(
     *[st.integers(0, 20)] * 6,
     st.one_of(st.none(), st.just(60.0)),
 )
-FAILED = st.builds(Failed, st.integers(1, 3), st.integers(10, 19), st.integers(1, 9))
+FAILED = st.builds(Failed, st.integers(1, 3), st.integers(10, 19), st.integers(5, 9), st.integers(0, 5))
 
 
 @given(st.lists(BECAME, max_size=12), st.lists(FAILED, max_size=6))
@@ -116,6 +119,7 @@ def test_every_row_and_the_whole_add_up(became, without):
             + one.failed_again
             + one.gone
             + one.waiting
+            + one.later
             + one.without_letter
         )
     assert (
@@ -139,3 +143,26 @@ def test_texts_that_programs_wrote_are_one_line_without_control_characters():
     for text in (content.promises[0].name, content.causes[0].title):
         assert text.isprintable()
         assert "\u202e" not in text
+
+
+def test_a_cause_whose_only_letter_came_after_the_period_is_told_there_and_what_became_of_it_in_the_next():
+    promised()
+    slow, both, purged = cause("ERP did not answer"), cause("VAT missing"), cause("Closed and gone since")
+    letters(slow, 2, at=DAY.until + MINUTE, failed_at=DAY.until - MINUTE)
+    failed(slow, 0, letters=2, at=DAY.until - HOUR)
+    letters(both, 1, at=DAY.until + MINUTE, failed_at=DAY.until - MINUTE)
+    failed(both, 3, letters=1, at=DAY.until - HOUR)  # one of the three has a letter by now
+    failed(purged, 0, letters=5)  # its letters were closed, and their days are over
+    looked()
+
+    content = gathered()
+
+    told = {one.title: (one.count, one.later, one.without_letter, one.waiting) for one in content.causes}
+    assert told == {"VAT missing": (3, 1, 2, 0), "ERP did not answer": (2, 2, 0, 0)}
+    assert [cause_line(one, Says("en-GB", "UTC")).became for one in content.causes] == [
+        "1 came as a dead letter after the period, 2 failed without a dead letter",
+        "all came as a dead letter after the period",
+    ]
+    assert content.letters.came == 0
+    after = gathered(msgspec.structs.replace(DAY, since=DAY.until, until=DAY.until + 24 * HOUR))
+    assert [(one.title, one.waiting) for one in after.causes] == [("ERP did not answer", 2), ("VAT missing", 1)]

@@ -137,7 +137,10 @@ def test_the_notes_say_how_it_is_counted_and_when_it_was_frozen():
     mixed = (promise(), promise(kind="volume", counted=False), promise(kind="success", over="30 days", name="Invoices"))
     notes = face_of(example(promises=mixed, quality=("An agent was silent.", "Traffic was low."))).notes
 
-    assert notes[1] == "An agent was silent. Traffic was low."
+    assert (
+        notes[1]
+        == "Data are complete: every agent reported in 100\u00a0% of the period. An agent was silent. Traffic was low."
+    )
     assert notes[2].startswith("How this is counted: in time is processed within the promised time")
     assert "success counts attempts" in notes[2]
     assert "volume counts periods" in notes[2]

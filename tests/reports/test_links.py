@@ -202,6 +202,30 @@ def test_a_link_that_stops_does_not_end_and_works_though_links_were_revoked(by: 
     assert stops.endswith(stop_token(ReportReceiver.objects.get(address="ada@example.com").pk))
 
 
+BOUNDARY = "multipart/form-data; boundary=x"
+UNREADABLE = {
+    "too many fields": ("&".join(f"a{number}=1" for number in range(2_100)), "application/x-www-form-urlencoded", 400),
+    "too much": ("a=" + "x" * 9_000_000, "application/x-www-form-urlencoded", 413),
+    "no boundary": ("a=1", "multipart/form-data", 400),
+    "another alphabet": ("a=1", "application/x-www-form-urlencoded; charset=utf-16", 400),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_form_that_cannot_be_read_is_its_sender_s_fault_and_stops_nothing(
+    by: Actor, name: str, caplog: pytest.LogCaptureFixture
+):
+    body, kind, status = UNREADABLE[name]
+    stops = links_for()[1]
+
+    answer = Client(raise_request_exception=False).post(stops, body, content_type=kind)
+
+    assert receiver("ada@example.com").stopped_at is None
+    assert (answer.status_code, "nothing was changed" in text_of(answer)) == (status, True)
+    assert answer["Referrer-Policy"] == "no-referrer"
+    assert stops.rsplit("/", 1)[1] not in caplog.text
+
+
 def test_nothing_but_looking_and_stopping_is_answered(by: Actor):
     opens, stops = links_for()
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from alerts.models import Breach, FlowAgent, Objective, Standing
-from alerts.reports.content import Cadence, Stands
+from alerts.reports.content import Cadence, Coverage, Stands
 from alerts.reports.periods import last_period
 from tests.factories import agent, environment
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
@@ -51,7 +51,7 @@ def test_silence_in_the_period_and_a_short_history_are_told():
     looked()
     harvester = agent("erp agent")
     FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
-    Objective.objects.update(filled_since=NOON - HOUR)
+    Objective.objects.update(filled_since=NOON - HOUR, fill_from=NOON - HOUR)
     for began, ended in ((NOON, NOON + HOUR), (NOON + 3 * HOUR, None), (NOON - 48 * HOUR, NOON - 40 * HOUR)):
         Breach.objects.create(
             environment=environment(), source="agent", key=str(harvester.pk), severity="page", title="", summary="", url="/", labels={"agent": "erp\nagent"},
@@ -61,10 +61,11 @@ def test_silence_in_the_period_and_a_short_history_are_told():
     content = gathered()
 
     assert content.quality == (
-        "Nothing came from the agent erp agent from 25 November 13:00 to 14:00.",
-        "Nothing came from the agent erp agent since 25 November 16:00.",
+        "Nothing came from the agent erp agent from 25 November 12:50 to 14:00.",
+        "Nothing came from the agent erp agent since 25 November 15:50.",
         "“Orders arrive” is counted from 25 November 12:00 on.",
     )
+    assert content.coverage == Coverage(minutes=1440, covered=1440 - 70 - (8 * 60 + 10))  # from 15:50 to midnight
 
 
 def test_a_promise_whose_data_ended_is_not_called_kept():

@@ -218,6 +218,7 @@ def test_the_csv_has_a_row_for_everything(mail):
         "letters": 1,
         "day": 31,
         "exclusion": 1,
+        "coverage": 1,
         "report": 1,
     }
     missed = next(row for row in rows if row["name"] == "Invoices delivered")

@@ -12,14 +12,17 @@ from alerts.reports.content import from_json
 from alerts.reports.errors import ReportState
 from alerts.reports.services import (
     ask_preview,
+    change_schedule,
     revise,
     send_now,
     try_again,
 )
+from alerts.reports.wishes import NewSchedule
 from console.core.errors import Invalid
-from console.identity.models import Membership, Role
+from console.identity.models import Membership, Role, Team
+from messages.models import Flow
 from tests.factories import ROOT, environment
-from tests.objectives.stored import looked, rolled
+from tests.objectives.stored import looked, promised, rolled
 from tests.reports.sending import (
     DUE,
     NOW,
@@ -32,6 +35,7 @@ from tests.reports.sending import (
     scheduled,
     states,
 )
+from tests.services.reconciling import flow
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("drawn_once")]
 DAY = timedelta(days=1)
@@ -164,3 +168,55 @@ def test_a_revision_ends_the_looking_at_the_one_before():
     assert first.check_at is None
     assert only_report(revision=2).check_at is not None
     assert environment().pk == first.environment_id
+
+
+def test_a_revision_is_about_what_the_first_report_was_about_when_it_was_frozen():
+    one = kept_promise()
+    other, by = flow("invoices"), owner()
+    made = scheduled(by, flow_ids=[one.flow_id], language="de-DE", receivers=["olga@example.com"])
+    beat(DUE)
+    said = NewSchedule(name="Invoices", cadence="daily", hour=7, language="fr-FR", flow_ids=[other.pk], receivers=["olga@example.com"])  # fmt: skip
+    change_schedule(made, said, by=by, now=DUE)
+    promised("Made since", of=flow(), now=YESTERDAY - DAY)
+
+    revision = revise(only_report(), by=by, reason="late events", now=DUE)
+    beat(DUE + timedelta(minutes=1))
+
+    revision.refresh_from_db()
+    content = from_json(revision.content)
+    assert [promise.objective for promise in content.promises] == [one.pk]
+    assert content.audience == from_json(only_report(revision=1).content).audience
+    assert (content.audience.language, revision.flow_ids) == ("de-DE", [one.flow_id])
+
+
+def test_a_report_of_everything_is_revised_without_what_was_promised_since_and_is_not_said_to_differ_for_it():
+    one = kept_promise()
+    by = owner()
+    scheduled(by)
+    beat(DUE)
+    promised("Made since", of=flow("invoices"), now=YESTERDAY - DAY)
+
+    beat(DUE + timedelta(hours=2))
+    revision = revise(only_report(), by=by, reason="late events", now=DUE)
+    beat(DUE + timedelta(hours=3))
+
+    revision.refresh_from_db()
+    assert only_report(revision=1).differs == []
+    assert [promise.objective for promise in from_json(revision.content).promises] == [one.pk]
+
+
+def test_a_revision_is_not_made_when_its_owner_does_not_see_any_more_what_the_first_one_was_about():
+    one, by = kept_promise(), owner()
+    made = scheduled(by, flow_ids=[one.flow_id])
+    beat(DUE)
+    change_schedule(made, NewSchedule(name="Order team", cadence="daily", flow_ids=[flow("invoices").pk]), by=by, now=DUE)  # fmt: skip
+    Flow.objects.filter(pk=one.flow_id).update(team=Team.objects.create(name="Finance"))
+
+    revision = revise(only_report(), by=by, reason="late events", now=DUE)
+    beat(DUE + timedelta(minutes=1))
+
+    revision.refresh_from_db()
+    assert (revision.state, revision.problem) == (
+        "failed",
+        "its owner olga does not see 1 of its flows and objectives any more",
+    )

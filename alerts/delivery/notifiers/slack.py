@@ -14,7 +14,7 @@ from alerts.delivery.notifiers.http import JSON, HTTPNotifier, as_json
 from alerts.delivery.notifiers.words import cut, one_line, short_facts, untold_words, web_links, when_words
 from alerts.delivery.outbound import Call
 
-MOST_HEADER, MOST_TEXT, MOST_FIELDS, MOST_FIELD = 150, 3_000, 10, 300
+MOST_HEADER, MOST_TEXT, MOST_FIELDS, MOST_FIELD, MOST_LINK = 150, 3_000, 10, 220, 600
 MARKS = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -59,9 +59,9 @@ def blocks(telling: Telling) -> list[dict[str, Any]]:
         ]
         made.append({"type": "section", "fields": fields})
     links = [
-        f"<{escaped(url, 600)}|{escaped(one_line(words).replace('|', '/'), 80)}>"
+        f"<{escaped(url, MOST_LINK)}|{escaped(one_line(words).replace('|', '/'), 80)}>"
         for words, url in web_links(notice).items()
-        if len(url) < 500
+        if len(url) < MOST_LINK and len(escaped(url, 5 * MOST_LINK)) < MOST_LINK  # one that is cut leads elsewhere
     ]
     if links:
         made.append({"type": "section", "text": {"type": "mrkdwn", "text": " · ".join(links[:4])}})

@@ -1,0 +1,98 @@
+"""For how much of a period there are data: the minutes in which every agent that brings its flows reported, and that are counted, of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Max, Q
+
+from alerts.breaches.watching import SILENT_AFTER
+from alerts.models import Breach, FlowAgent
+from alerts.objectives.windows import MINUTE, Span, clipped, merge
+from alerts.reports.content import Coverage, Period
+from alerts.reports.measuring import NAME, Measured
+from alerts.reports.saying import clean
+from messages.queries import OTHERS_SILENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brings:
+    """An agent that brought a flow in the period, or that nobody took over from. heard_at: the last time, None for never."""
+
+    pk: int
+    name: str
+    heard_at: datetime | None
+    beats: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Nothing came from an agent from then on; until: None while that is so."""
+
+    agent: str
+    since: datetime
+    until: datetime | None
+
+
+def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
+    """Return the agents that bring these flows, without those from which others had taken over before the period; two queries."""
+    rows = FlowAgent.objects.filter(flow__in=flow_ids).order_by()
+    newest = dict(rows.values_list("flow_id").annotate(Max("seen_at")))
+    found = {}
+    columns = ("agent_id", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
+    for flow_id, seen_at, pk, name, last_seen_at, heartbeat_at in rows.values_list("flow_id", "seen_at", *columns):
+        if seen_at >= period.since or seen_at == newest[flow_id]:
+            heard = max(filter(None, (last_seen_at, heartbeat_at)), default=None)
+            found[pk] = Brings(pk=pk, name=clean(name, NAME), heard_at=heard, beats=heartbeat_at is not None)
+    return sorted(found.values(), key=lambda one: one.pk)
+
+
+def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
+    """Return when these were silent in the period, oldest first, as breaches of silence know it and as they are now; one query.
+
+    An agent that sends heartbeats is missed after ten minutes, another one after an hour, as where objectives freeze.
+    """
+    if not agents:
+        return []
+    keys = {str(one.pk): one for one in agents}
+    rows = Breach.objects.filter(source="agent", key__in=list(keys), opened_at__lt=period.until + SILENT_AFTER)
+    rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since)).exclude(state="pending")
+    found, known = [], set()
+    for key, opened_at, resolved_at in rows.order_by("opened_at", "pk").values_list("key", "opened_at", "resolved_at"):
+        one, since = keys[key], opened_at - SILENT_AFTER
+        known |= {one.pk} if resolved_at is None else set()
+        if since < period.until and (one.beats or resolved_at is None or resolved_at - since >= OTHERS_SILENT):
+            found.append(Silence(agent=one.name, since=since, until=resolved_at))
+    for one in agents:  # of one whose key does not hold any more there is no breach
+        longest = SILENT_AFTER if one.beats else OTHERS_SILENT
+        if one.pk not in known and one.heard_at is not None and one.heard_at + longest < period.until:
+            found.append(Silence(agent=one.name, since=one.heard_at, until=None))
+    return sorted(found, key=lambda silence: silence.since)
+
+
+def coverage_of(
+    measured: Iterable[Measured], agents: Sequence[Brings], silences: Iterable[Silence], period: Period
+) -> Coverage | None:
+    """Return in how many minutes of the period every agent reported and everything is counted; None where no agent is known."""
+    if not agents:
+        return None
+    whole = Span(since=period.since, until=period.until)
+    gaps = [Span(since=one.since, until=one.until or period.until) for one in silences if one.since < period.until]
+    for one in measured:
+        gaps += uncounted(one, period)
+    minutes = whole.length // MINUTE
+    missing = sum(-((one.since - one.until) // MINUTE) for one in merge(clipped(gaps, whole)))
+    return Coverage(minutes=minutes, covered=max(0, minutes - missing))
+
+
+def uncounted(one: Measured, period: Period) -> list[Span]:
+    """Return what of the period is not counted yet: of a promise whose history is still being counted, and where counting is behind."""
+    found = []
+    if one.counting and one.one.filled_since > period.since:
+        found.append(Span(since=period.since, until=min(one.one.filled_since, period.until)))
+    counted_to = one.one.counted_to
+    if counted_to is not None and counted_to < period.until:
+        found.append(Span(since=max(counted_to, period.since), until=period.until))
+    return found

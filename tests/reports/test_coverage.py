@@ -1,0 +1,190 @@
+"""For how much of a period there are data: agents that reported, and counting that is not done yet."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from alerts.models import Breach, FlowAgent, Objective
+from alerts.reports.content import Content, Coverage, Stands
+from alerts.reports.face import coverage_words, face_of
+from alerts.reports.saying import Says
+from console.identity.models import Agent
+from tests.factories import agent, environment
+from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
+from tests.reports.samples import example
+from tests.reports.stored import DAY, NOON, gathered
+from tests.services.reconciling import flow
+
+pytestmark = pytest.mark.django_db
+ENDED = timedelta(minutes=10)  # a breach of silence opens so long after the agent was heard
+
+
+@pytest.fixture(autouse=True)
+def kept() -> Objective:
+    one = promised("Orders arrive", target="0.9", days=7)
+    rolled(NOON, 1_000)
+    looked()
+    return one
+
+
+def brings(name: str = "erp", *, seen_at: datetime = NOW, beats: bool = True, of: Any = None, **heard: Any) -> Agent:
+    found = agent(name)
+    told = {"last_seen_at": NOW, "heartbeat_at": NOW if beats else None} | heard
+    Agent.objects.filter(pk=found.pk).update(**told)
+    FlowAgent.objects.create(flow=of or flow(), agent=found, seen_at=seen_at)
+    return found
+
+
+def silent(of: Agent, since: datetime, until: datetime | None) -> None:
+    opened = since + ENDED
+    Breach.objects.create(
+        environment=environment(), source="agent", key=str(of.pk), severity="page", title="", summary="", url="/", labels={"agent": of.name},
+        state="resolved" if until else "firing", opened_at=opened, fires_at=opened, fired_at=opened, resolved_at=until, last_seen_at=opened,
+    )  # fmt: skip
+
+
+def covered() -> int:
+    found = gathered().coverage
+    assert found is not None
+    assert found.minutes == 1440
+    return found.covered
+
+
+def words(content: Content) -> str:
+    return coverage_words(content, Says("en-GB", "Europe/Berlin"))
+
+
+def test_a_day_in_which_every_agent_reported_is_covered_wholly():
+    brings()
+
+    content = gathered()
+
+    assert content.coverage == Coverage(minutes=1440, covered=1440)
+    assert words(content) == "Data are complete: every agent reported in 100\u00a0% of the period."
+
+
+def test_a_silence_counts_from_when_the_agent_was_heard_last():
+    silent(brings(), NOON, NOON + 20 * MINUTE)
+
+    content = gathered()
+
+    assert covered() == 1420
+    assert words(content) == (
+        "Data cover 98.61\u00a0% of the period: in 20 of 1,440 minutes an agent was silent or something is not counted yet."
+    )
+
+
+def test_silences_of_two_agents_that_overlap_count_once():
+    silent(brings("one"), NOON, NOON + 30 * MINUTE)
+    silent(brings("two"), NOON + 20 * MINUTE, NOON + 50 * MINUTE)
+
+    assert covered() == 1390
+
+
+def test_a_silence_across_the_ends_of_the_period_counts_inside_of_it():
+    one = brings()
+    silent(one, DAY.since - HOUR, DAY.since + 30 * MINUTE)
+    silent(one, DAY.until - 5 * MINUTE, DAY.until + HOUR)  # its breach opened after the period
+    silent(one, DAY.until, DAY.until + HOUR)
+
+    assert covered() == 1405
+
+
+@pytest.mark.parametrize(("minutes", "missing"), [(59, 0), (60, 60)])
+def test_an_agent_without_heartbeats_may_have_nothing_to_say_for_an_hour(minutes: int, missing: int):
+    silent(brings(beats=False), NOON, NOON + minutes * MINUTE)
+
+    assert covered() == 1440 - missing
+    assert len(gathered().quality) == (1 if missing else 0)
+
+
+def test_one_that_was_not_heard_since_is_silent_though_no_breach_says_so():
+    brings(last_seen_at=NOON, heartbeat_at=NOON)  # its key was revoked: nobody is called for it
+
+    content = gathered()
+
+    assert covered() == 13 * 60  # from midnight in Berlin to noon UTC
+    assert "Nothing came from the agent erp since 25 November 13:00." in content.quality
+
+
+def test_one_from_which_another_had_taken_over_before_is_not_missed():
+    old = brings("old", seen_at=DAY.since - 48 * HOUR, last_seen_at=DAY.since - 48 * HOUR, heartbeat_at=None)
+    silent(old, DAY.since - 48 * HOUR, None)
+    brings("new")
+
+    assert (covered(), gathered().quality) == (1440, ())
+
+
+def test_the_only_agent_of_a_flow_is_never_forgotten():
+    old = brings("old", seen_at=DAY.since - 48 * HOUR, last_seen_at=DAY.since - 48 * HOUR, heartbeat_at=None)
+    silent(old, DAY.since - 48 * HOUR, None)
+
+    assert covered() == 0
+
+
+def test_agents_of_other_flows_are_not_asked():
+    silent(brings("other", of=flow("invoices")), NOON, NOON + HOUR)
+
+    content = gathered()
+
+    assert content.coverage is None
+    assert words(content) == "How complete the data are is not known: no agent is known that brings them."
+
+
+def test_what_is_still_being_counted_is_said_and_judged_by_nobody(kept: Objective):
+    """As in the first minutes of a console: its history is counted from now backwards."""
+    brings()
+    Objective.objects.update(filled_since=NOON - HOUR, fill_from=NOON - 7 * 24 * HOUR)
+
+    content = gathered()
+    face = face_of(content)
+
+    assert content.promises[0].stands is Stands.NO_DATA
+    assert covered() == 1440 - 12 * 60
+    assert content.quality == (
+        "“Orders arrive” is still being counted, back to 25 November 12:00 by now; a revision will have it all.",
+    )
+    assert face.verdict == "What there is to judge by is still being counted."
+    assert face.lead == "What came is still being counted, so nothing is added up yet."
+    assert (face.promises[0].attained, face.promises[0].detail) == ("no data", "It is still being counted.")
+    assert "50" in words(content)
+
+
+def test_what_nothing_is_counted_of_yet_is_not_said_to_be_without_traffic():
+    Objective.objects.update(filled_since=NOW, fill_from=NOON - 7 * 24 * HOUR)
+
+    quality = gathered().quality
+
+    assert "still being counted" in quality[0]
+    assert not any("Nothing was measured" in one for one in quality)
+
+
+def test_a_period_whose_history_is_counted_stands_though_older_history_is_not():
+    brings()
+    Objective.objects.update(filled_since=DAY.since - 24 * HOUR, fill_from=NOON - 7 * 24 * HOUR)
+
+    content = gathered()
+
+    assert (content.promises[0].stands, content.quality, covered()) == (Stands.KEPT, (), 1440)
+
+
+def test_counting_that_is_behind_is_said():
+    brings()
+    Objective.objects.update(counted_to=DAY.until - 30 * MINUTE)
+
+    content = gathered()
+
+    assert content.quality == ("“Orders arrive” is counted up to 25 November 23:30 only.",)
+    assert covered() == 1410
+
+
+def test_one_of_two_that_is_counted_still_is_named_in_the_verdict():
+    one, two, _ = example().promises
+    still = {"stands": Stands.NO_DATA, "counting": True}
+    verdict = face_of(example(promises=(one, msgspec.structs.replace(two, **still)))).verdict
+
+    assert "“Orders delivered in 5 min” is still being counted." in verdict
