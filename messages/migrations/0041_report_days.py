@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("messaging", "0039_error_texts_next_breach"),
+        ("messaging", "0040_mail_flows"),
     ]
 
     operations = [
