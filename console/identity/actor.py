@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from console.identity.models import Membership, Role, User
 
@@ -23,6 +23,10 @@ class Actor:
     key_id: int | None = None
     is_superuser: bool = False
     grants: Mapping[int, Mapping[int, Role]] = field(default_factory=dict)
+
+    def within(self, environment_id: int) -> Actor:
+        """Return the same identity with its grants of one environment alone."""
+        return replace(self, grants={environment_id: self.grants.get(environment_id, {})})
 
     def role_for(self, environment_id: int, team_id: int | None) -> Role | None:
         """Return the role over what this team owns there; without a team, the highest role in the environment."""
