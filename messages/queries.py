@@ -12,14 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
-from django.db.models.functions import Coalesce, Trunc
 from django.urls import reverse
 
 from console.core.charts import Mark
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import get_visible_flow_named, visible_messages
+from messages.access import get_visible_flow_named
 from messages.catalog.queries import flow_names
 from messages.changes.present import marks_of
 from messages.changes.queries import changes_between
@@ -34,15 +32,14 @@ from messages.dead_letters.became import (
     letters_that_wait,
 )
 from messages.journeys.views_links import in_its_environment
-from messages.models import Flow, Message, MessageStatus, SavedSearch
+from messages.models import Flow, SavedSearch
 from messages.models.stream import Operation, Outcome
 from messages.retention.policies import accepted_age, read_terms
 from messages.retention.rules import GRACE, Terms
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
-from messages.search.conditions import Scope
-from messages.search.parse import parse_query
-from messages.search.postgres import MESSAGES, to_q
 from messages.search.window import parse_window
+from messages.searched import DAYS_OFF, Minute, Searched, check_searchable, meaning_of, searched_minutes
+from messages.touched import note_touched, note_touched_no_more, take_touched
 from messages.troubles import (
     Done,
     Troubled,
@@ -58,7 +55,6 @@ from messages.troubles import (
     troubled_groups,
 )
 
-DAYS_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
 REORDERED = timedelta(hours=1)  # between the event that made a message's row and an earlier one that came later
 HEARTBEAT_SILENT = timedelta(minutes=10)  # of an agent that sends heartbeats, as on the map
 OTHERS_SILENT = timedelta(hours=1)  # of one that only speaks when it has something
@@ -73,16 +69,6 @@ class FlowMinute(NamedTuple):
     bucket: int
     processed: int
     failed: int
-
-
-class Minute(NamedTuple):
-    """What one minute adds to the counters of `key`."""
-
-    key: int
-    minute: datetime
-    good: int
-    late: int
-    lost: int
 
 
 ROLLUPS = """
@@ -175,78 +161,6 @@ def waited_too_long(
         columns: list[Any] = [list(column) for column in zip(*promises, strict=True)]
         cursor.execute(WAITED, [*columns, since, until])
         return list(cursor.fetchall())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """What is counted of the messages that a query finds. limit None: a message is good when processed, lost when it failed or died;
-    else good when processed within `limit`, in the minute in which its time was up; fails and waiting are lost after that.
-
-    slow_is_late  latency: only processed messages count, slow ones are late.
-    """
-
-    actor: Actor
-    environment: Environment
-    q: str
-    limit: timedelta | None = None
-    recover: timedelta | None = None
-    slow_is_late: bool = False
-
-
-BEGAN = Coalesce("started_at", "first_seen_at")
-TOOK = ExpressionWrapper(F("decided_at") - BEGAN, output_field=DurationField())
-NEVER = Q(status__lt=0)
-DELIVERED = Q(status=MessageStatus.DELIVERED)
-FAILED = Q(status__in=[MessageStatus.FAILED, MessageStatus.DEAD])
-
-
-def searched_minutes(asked: Searched, since: datetime, until: datetime) -> list[Minute]:
-    """Return the messages that a query finds, by the minute in which they began or their time was up. Raises BadQuery, BadWindow.
-
-    The query is asked of messages that began in this time, with the actor's rights; `age` and `at` in it are as of now.
-    """
-    shift = asked.limit if asked.limit is not None and not asked.slow_is_late else timedelta()
-    rows = _found(asked, since - shift, until - shift).annotate(began=BEGAN, took=TOOK)
-    rows = rows.filter(began__gte=since - shift, began__lt=until - shift)
-    minute = Trunc(
-        ExpressionWrapper(F("began") + Value(shift), output_field=Message._meta.get_field("started_at")), "minute"
-    )
-    good, late, lost = _classes(asked)
-    counted = rows.order_by().annotate(minute=minute).values_list("minute")
-    sums: Any = counted.annotate(
-        good=Count("id", filter=good), late=Count("id", filter=late), lost=Count("id", filter=lost)
-    )
-    return [
-        Minute(0, at, in_time, late_ones, gone) for at, in_time, late_ones, gone in sums if in_time or late_ones or gone
-    ]
-
-
-def _classes(asked: Searched) -> tuple[Q, Q, Q]:
-    if asked.limit is None:
-        return DELIVERED, NEVER, FAILED
-    in_time = DELIVERED & Q(took__lte=asked.limit)
-    if asked.slow_is_late:
-        return in_time, DELIVERED & ~Q(took__lte=asked.limit), NEVER
-    late = DELIVERED & Q(took__gt=asked.limit, took__lte=asked.recover or asked.limit)
-    return in_time, late, ~DELIVERED | Q(took__gt=asked.recover or asked.limit)
-
-
-def _found(asked: Searched, since: datetime, until: datetime) -> QuerySet[Message]:
-    scope = Scope(actor=asked.actor, environments=[asked.environment], now=until, since=since)
-    return visible_messages(asked.actor).filter(
-        to_q(parse_query(asked.q), MESSAGES, scope),
-        environment=asked.environment,
-        first_seen_at__gte=since - REORDERED,
-        first_seen_at__lt=until + REORDERED,
-        first_seen_on__gte=(since - DAYS_OFF).date(),
-        first_seen_on__lte=(until + DAYS_OFF).date(),
-    )
-
-
-def check_searchable(actor: Actor, environment: Environment, q: str) -> None:
-    """Raise BadQuery for a text that the list of messages could not be asked; nothing is read."""
-    now = environment.created_at
-    str(_found(Searched(actor=actor, environment=environment, q=q), now, now).query)
 
 
 AGENTS = """
@@ -342,14 +256,18 @@ __all__ = [
     "letters_became",
     "letters_that_wait",
     "marks_of_flow",
+    "meaning_of",
     "names_of_flows",
     "names_of_visible_flows",
+    "note_touched",
+    "note_touched_no_more",
     "overdue_replays",
     "parse_window",
     "read_terms",
     "searched_minutes",
     "searches_of_messages",
     "silent_agents",
+    "take_touched",
     "teams_of_flows",
     "top_cause",
     "troubled_compensations",

@@ -2,7 +2,16 @@
 
 from alerts.models.breaches import AlertPolicy, Breach, BreachEntry, GroupWatch, Silence, Telling
 from alerts.models.delivery import ApprovedHost, Channel, DeliveryAttempt, ExternalAlert, NoticeDelivery
-from alerts.models.objectives import Exclusion, FlowAgent, Objective, ObjectiveMinutes, ObjectiveSum, Standing
+from alerts.models.objectives import (
+    Exclusion,
+    FlowAgent,
+    FoundMinutes,
+    Objective,
+    ObjectiveMinutes,
+    ObjectiveSum,
+    Standing,
+    Uncounted,
+)
 from alerts.models.reports import Report, ReportFile, ReportMail, ReportReceiver, ReportSchedule
 
 __all__ = [
@@ -15,6 +24,7 @@ __all__ = [
     "Exclusion",
     "ExternalAlert",
     "FlowAgent",
+    "FoundMinutes",
     "GroupWatch",
     "NoticeDelivery",
     "Objective",
@@ -28,4 +38,5 @@ __all__ = [
     "Silence",
     "Standing",
     "Telling",
+    "Uncounted",
 ]

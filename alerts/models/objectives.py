@@ -80,6 +80,15 @@ class Objective(models.Model):
     fill_from = models.DateTimeField()  # history is counted back to here
     filled_since = models.DateTimeField()  # and has been back to here
     counted_to = models.DateTimeField(null=True)  # end of the last minute that was counted
+    # of a search: a digest of what it meant and its owner saw when it was counted, of the names of then; "": it has not been counted yet
+    meant = models.CharField(max_length=64, blank=True, default="", db_default="")
+    meant_at = models.DateTimeField(null=True)
+    kept_before = models.DateTimeField(
+        null=True
+    )  # what is older stays as it was counted when the search means something else
+    step_minutes = models.PositiveSmallIntegerField(
+        default=1440, db_default=1440
+    )  # of a search: so many are counted by one query
 
     class Meta:
         ordering = ["name", "pk"]
@@ -179,6 +188,26 @@ class ObjectiveMinutes(models.Model):
     good = ArrayField(models.IntegerField())
     late = ArrayField(models.IntegerField())
     lost = ArrayField(models.IntegerField())
+
+
+class FoundMinutes(models.Model):
+    """How many processed messages a search found in each minute of an hour, for a promise of volume: that is judged by the period."""
+
+    pk = models.CompositePrimaryKey("objective", "hour")
+    objective = models.ForeignKey(Objective, models.CASCADE, related_name="+", db_index=False)
+    hour = models.DateTimeField()
+    found = ArrayField(models.IntegerField())
+
+
+class Uncounted(models.Model):
+    """Minutes of an objective on a search that changed and are to be counted yet: its search could not be asked, or there was no time.
+
+    since[i] <= minute < until[i], apart and oldest first.
+    """
+
+    objective = models.OneToOneField(Objective, models.CASCADE, primary_key=True, related_name="+")
+    since = ArrayField(models.DateTimeField())
+    until = ArrayField(models.DateTimeField())
 
 
 class ObjectiveSum(models.Model):

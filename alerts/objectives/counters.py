@@ -76,30 +76,27 @@ def read_hours(objective_ids: Sequence[int], since: datetime, until: datetime) -
         return [HourRow(*row) for row in cursor.fetchall()]
 
 
-def write_minutes(
-    objectives: Sequence[Objective], since: datetime, until: datetime, counted: Mapping[int, Counts]
-) -> int:
-    """Put what was counted into the minutes since <= minute < until of these objectives, all of them, and fold what changed.
+def write_minutes(objectives: Sequence[Objective], spans: Sequence[Span], counted: Mapping[int, Counts]) -> int:
+    """Put what was counted into the minutes of these spans of these objectives, all of them, and fold what changed.
 
+    spans    of whole minutes, apart.
     counted  {objective id: {minute: (good, late, lost)}}: a minute that is not in it is empty.   Returns how many hours changed.
     The caller holds the counters: see `one_writer`.
     """
-    first = hour_of(since)
-    known = {(row.objective_id, row.hour): row for row in read_hours([one.pk for one in objectives], first, until)}
+    hours = minutes_by_hour(spans)
+    ids = [one.pk for one in objectives]
+    known = {(row.objective_id, row.hour): row for row in read_hours(ids, min(hours), max(hours) + HOUR)}
     changed: list[HourRow] = []
     for one in objectives:
         by_hour: dict[datetime, list[tuple[int, tuple[int, int, int]]]] = {}
         for minute, counts in counted.get(one.pk, {}).items():
-            hour = minute.replace(minute=0)
-            by_hour.setdefault(hour, []).append((minute.minute, counts))
-        hour = first
-        while hour < until:
+            by_hour.setdefault(minute.replace(minute=0), []).append((minute.minute, counts))
+        for hour, parts in hours.items():
             row = known.get((one.pk, hour))
             if row is not None or hour in by_hour:
-                patched = _patched(row, one.pk, hour, since, until, by_hour.get(hour, ()))
+                patched = _patched(row, one.pk, hour, parts, by_hour.get(hour, ()))
                 if patched != row:
                     changed.append(patched)
-            hour += HOUR
     if changed:
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -109,21 +106,31 @@ def write_minutes(
     return len(changed)
 
 
+def minutes_by_hour(spans: Iterable[Span]) -> dict[datetime, list[range]]:
+    """Return {hour: its minutes that lie in these spans}, of whole minutes."""
+    found: dict[datetime, list[range]] = {}
+    for span in spans:
+        hour = hour_of(span.since)
+        while hour < span.until:
+            part = range(max(0, (span.since - hour) // MINUTE), min(60, (span.until - hour) // MINUTE))
+            found.setdefault(hour, []).append(part)
+            hour += HOUR
+    return found
+
+
 def _patched(
     row: HourRow | None,
     objective_id: int,
     hour: datetime,
-    since: datetime,
-    until: datetime,
+    parts: Sequence[range],
     counts: Iterable[tuple[int, tuple[int, int, int]]],
 ) -> HourRow:
     columns = [list(column) for column in (row.good, row.late, row.lost)] if row else [list(EMPTY) for _ in range(3)]
-    first = max(0, (since - hour) // MINUTE)
-    last = min(60, (until - hour) // MINUTE)
-    for column in columns:
-        column[first:last] = EMPTY[first:last]
+    for part in parts:
+        for column in columns:
+            column[part.start : part.stop] = EMPTY[part.start : part.stop]
     for minute, found in counts:
-        if first <= minute < last:
+        if any(minute in part for part in parts):
             for column, count in zip(columns, found, strict=True):
                 column[minute] = count
     return HourRow(objective_id, hour, *columns)
@@ -188,6 +195,7 @@ def forget_old(now: datetime) -> None:
             "DELETE FROM alerts_objectiveminutes WHERE objective_id IN (SELECT id FROM alerts_objective) AND hour < %s",
             [now - MINUTES_KEPT],
         )
+        cursor.execute("DELETE FROM alerts_foundminutes WHERE hour < %s", [now - MINUTES_KEPT])
         cursor.execute("DELETE FROM alerts_objectivesum WHERE span = 1 AND at < %s", [now - HOURS_KEPT])
 
 

@@ -1,7 +1,7 @@
 """Counting: what came in the last minutes, an older hour again at each look, and the history of a new objective bit by bit.
 
-Late events land in their minute: the last ten minutes are counted at every look, each hour of the last day within ten minutes, each hour of the
-last week within three hours. A promise about a flow reads the minute rollups, so that its cost does not grow with messages.
+Late events of a flow land in their minute: the last ten minutes are counted at every look, each hour of the last day within ten minutes, each
+hour of the last week within three hours, from the minute rollups, so that it does not cost more with more messages. Of searches: see searches.
 """
 
 from __future__ import annotations
@@ -10,33 +10,30 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import structlog
-from django.db.models import Q
+from django.db.models import F, Q
 
-from alerts.models import Objective, Standing
+from alerts.models import Objective
 from alerts.objectives.counters import hour_of, minute_of, one_writer, write_minutes
-from alerts.objectives.sources import SEARCH_PROBLEM, counts_of
-from alerts.objectives.windows import HOUR, MINUTE
+from alerts.objectives.searches import TURN, count_back, count_searches
+from alerts.objectives.sources import counts_of
+from alerts.objectives.windows import HOUR, MINUTE, Span
 from messages.queries import counted_again_since
 
-log = structlog.get_logger(__name__)
 LATELY = timedelta(minutes=10)
-OF_SEARCHES = timedelta(minutes=60)  # a message is in the minute in which it began, and fails later
 STEP = timedelta(hours=1)  # of catching up after the worker was away
 HISTORY_STEP = timedelta(days=1)
-TURN = timedelta(seconds=15)
 DAY_HOURS, WEEK_HOURS = 26, 7 * 24
 HISTORY_S = 4.0  # a look spends so long on the history of new objectives
 
 
 def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
     """Bring the counters up to `now`; False when another worker is at it. May run twice at once, and die anywhere."""
-    objectives = list(Objective.objects.select_related("environment", "owner").order_by("pk"))
-    until = minute_of(now) + MINUTE
-    if objectives and not _count_lately(objectives, until, now):
+    flows = list(Objective.objects.exclude(flow=None).select_related("environment").order_by("pk"))
+    if flows and not _count_lately(flows, minute_of(now) + MINUTE, now):
         return False
-    _count_an_older_hour(objectives, now)
-    _count_history(objectives, history_s, now)
+    _count_an_older_hour(flows, now)
+    count_searches(now)
+    _count_history(history_s, now)
     return True
 
 
@@ -52,10 +49,6 @@ def _count_lately(objectives: Sequence[Objective], until: datetime, now: datetim
             ids = [one.pk for one in objectives]
             Objective.objects.filter(Q(counted_to=None) | Q(counted_to__lt=step), pk__in=ids).update(counted_to=step)
         since = step
-    searches = [one for one in objectives if one.flow_id is None]
-    if searches:
-        with one_writer() as _:
-            _count(searches, until - OF_SEARCHES, until - LATELY, now)
     return True
 
 
@@ -81,35 +74,34 @@ def _count_an_older_hour(objectives: Sequence[Objective], now: datetime) -> None
             _count(whole, since, until, now)
 
 
-def _count_history(objectives: Sequence[Objective], budget_s: float, now: datetime) -> None:
+def _count_history(budget_s: float, now: datetime) -> None:
     """Count back from each new objective's beginning, a day at a time, in turn, for so many seconds."""
+    waiting = list(
+        Objective.objects.filter(filled_since__gt=F("fill_from")).select_related("environment", "owner").order_by("pk")
+    )
     ends = time.monotonic() + budget_s
-    while time.monotonic() < ends:
-        waiting = [one for one in objectives if one.filled_since > one.fill_from]
-        if not waiting:
-            return
-        for one in waiting:
-            since = max(one.fill_from, one.filled_since - HISTORY_STEP)
-            with one_writer():
-                # only from where it stood: another worker may have come here first, and a method may have begun anew
-                moved = Objective.objects.filter(pk=one.pk, filled_since=one.filled_since).update(filled_since=since)
-                if moved:
-                    _count([one], since, one.filled_since, now)
-            one.refresh_from_db(fields=["filled_since", "fill_from"])
+    while waiting and time.monotonic() < ends:
+        for one in tuple(waiting):
+            can = count_back(one, now) if one.flow_id is None else _count_back(one, now)
+            one.refresh_from_db(fields=["filled_since", "fill_from", "kept_before", "meant", "step_minutes"])
+            if not can or one.filled_since <= one.fill_from:
+                waiting.remove(one)
             if time.monotonic() > ends:
                 return
 
 
+def _count_back(one: Objective, now: datetime) -> bool:
+    since = max(one.fill_from, one.filled_since - HISTORY_STEP)
+    with one_writer():
+        # only from where it stood: another worker may have come here first, and a method may have begun anew
+        moved = Objective.objects.filter(pk=one.pk, filled_since=one.filled_since).update(filled_since=since)
+        if moved:
+            _count([one], since, one.filled_since, now)
+    return True
+
+
 def _count(objectives: Sequence[Objective], since: datetime, until: datetime, now: datetime) -> None:
-    """Count one stretch of time of these objectives and write it; one that cannot be counted keeps what it has, and says why."""
-    if not objectives or since >= until:
-        return
-    found, problems = counts_of(objectives, since, until, now)
-    good = [one for one in objectives if one.pk not in problems]
-    write_minutes(good, since, until, found)
-    for pk, words in problems.items():
-        log.warning("objective_not_counted", objective=pk, problem=words)
-        Standing.objects.filter(objective=pk).update(problem=words[:300])
-    cured = [one.pk for one in good if one.flow_id is None]
-    if cured:
-        Standing.objects.filter(objective__in=cured, problem__startswith=SEARCH_PROBLEM).update(problem="")
+    """Count one stretch of time of these objectives and write it."""
+    if objectives and since < until:
+        found = counts_of(objectives, since, until, now)
+        write_minutes(objectives, [Span(since=since, until=until)], found)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import F, FloatField, Min, Q, QuerySet
 from django.db.models.functions import Cast
 
-from alerts.models import Exclusion, Objective, ObjectiveSum, Standing
+from alerts.models import Exclusion, Objective, ObjectiveSum, Standing, Uncounted
 from alerts.objectives.access import visible_exclusions, visible_objectives
 from alerts.objectives.budgeting import Sums
 from alerts.objectives.burn import Budget, budget_of
@@ -115,6 +115,15 @@ def figures_of_flows() -> list[tuple[str, str, str, float, float]]:
     rows = rows.exclude(state__in=[Standing.State.FILLING, Standing.State.NO_DATA]).order_by("left", "objective")
     named = rows.values_list("environment__slug", "objective__flow__name", "objective__name", "left", "burn")
     return list(named[:MOST_METRICS])
+
+
+def minutes_waiting() -> dict[str, int]:
+    """Return {environment: minutes of its objectives on searches that changed and are to be counted yet}; those without are left out."""
+    rows = Uncounted.objects.values_list("objective__environment__slug", "since", "until")
+    found: dict[str, int] = {}
+    for slug, since, until in rows:
+        found[slug] = found.get(slug, 0) + sum((b - a) // MINUTE for a, b in zip(since, until, strict=True))
+    return found
 
 
 def next_breach(actor: Actor, environment: Environment, *, now: datetime | None = None) -> Standing | None:

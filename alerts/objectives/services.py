@@ -114,7 +114,14 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
         anew = any(name in differ for name in COUNTED_ANEW)
         begins = history_from(one, begun)
         moved: dict[str, Any] = (
-            {"begun_at": begun, "filled_since": begun, "fill_from": begins}
+            {
+                "begun_at": begun,
+                "filled_since": begun,
+                "counted_to": begun,
+                "fill_from": begins,
+                "meant": "",
+                "kept_before": None,
+            }
             if anew
             else {"fill_from": min(begins, row.fill_from)}
         )

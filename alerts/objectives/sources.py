@@ -1,4 +1,4 @@
-"""Where each kind of objective takes its minutes from. Reads only: rollups, messages whose time is up, letters that wait, a search."""
+"""Where each kind of objective on a flow takes its minutes from. Reads only: rollups, messages whose time is up, letters that wait."""
 
 from __future__ import annotations
 
@@ -6,50 +6,35 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from django.db import OperationalError, connection, transaction
-from psycopg.errors import QueryCanceled
-
 from alerts.models import Objective
 from alerts.objectives.shapes import calendar_of
 from alerts.objectives.windows import MINUTE, Span
-from console.core.errors import ConsoleError
-from console.identity.actor import Actor, actor_of
 from messages.queries import (
     FlowMinute,
     Freshness,
     Minute,
-    Searched,
     flow_minutes,
     fresh_minutes,
-    searched_minutes,
     waited_too_long,
 )
 
 Kind = Objective.Kind
-SEARCH_S = 5
-SEARCH_PROBLEM = "its search"
 Found = dict[int, dict[datetime, tuple[int, int, int]]]
 
 
-def counts_of(
-    objectives: Sequence[Objective], since: datetime, until: datetime, now: datetime
-) -> tuple[Found, dict[int, str]]:
-    """Return ({objective id: {minute: (good, late, lost)}}, {objective id: why it could not be counted}) for since <= minute < until.
+def counts_of(objectives: Sequence[Objective], since: datetime, until: datetime, now: datetime) -> Found:
+    """Return {objective id: {minute: (good, late, lost)}} of objectives on flows, for since <= minute < until.
 
     Nothing is counted before it is decided: a message whose time is not up, a period that has not ended, are in no minute yet.
     """
     found: Found = defaultdict(dict)
-    of_flows = [one for one in objectives if one.flow_id is not None]
-    _of_rollups([one for one in of_flows if one.kind in (Kind.SUCCESS, Kind.LATENCY)], since, until, found)
-    _of_messages([one for one in of_flows if one.kind == Kind.FRESHNESS], since, min(until, now), found)
-    _of_letters([one for one in of_flows if one.kind == Kind.DEAD_LETTER_AGE], since, min(until, now), found)
-    problems: dict[int, str] = {}
+    _of_rollups([one for one in objectives if one.kind in (Kind.SUCCESS, Kind.LATENCY)], since, until, found)
+    _of_messages([one for one in objectives if one.kind == Kind.FRESHNESS], since, min(until, now), found)
+    _of_letters([one for one in objectives if one.kind == Kind.DEAD_LETTER_AGE], since, min(until, now), found)
     for one in objectives:
         if one.kind == Kind.VOLUME:
-            _of_periods(one, since, min(until, now), found[one.pk], problems)
-        elif one.flow_id is None:
-            _of_search(one, since, min(until, now), found[one.pk], problems)
-    return found, problems
+            _of_periods(one, since, min(until, now), found[one.pk])
+    return found
 
 
 def bucket_of(limit_ms: int) -> int:
@@ -125,74 +110,13 @@ def _minutes(since: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def _of_periods(
-    one: Objective,
-    since: datetime,
-    until: datetime,
-    minutes: dict[datetime, tuple[int, int, int]],
-    problems: dict[int, str],
+    one: Objective, since: datetime, until: datetime, minutes: dict[datetime, tuple[int, int, int]]
 ) -> None:
     """Each period of working time that has ended is one good or lost, in its last minute: whether enough came."""
     within = Span(since=since - timedelta(microseconds=1), until=until)
     for period in calendar_of(one).periods(within, minutes=one.limit_minutes or 0):
-        if one.flow_id is not None:
-            came = sum(row.processed for row in flow_minutes([one.flow_id], period.since, period.until))
-        else:
-            rows = _searched(one, period.since, period.until, problems)
-            if rows is None:
-                return
-            came = sum(row.good for row in rows)
+        came = sum(row.processed for row in flow_minutes([one.flow_id or 0], period.since, period.until))
         kept = came >= (one.at_least or 0)
         last = (period.until - timedelta(microseconds=1)).replace(second=0, microsecond=0)
         if last >= since:
             minutes[last] = (int(kept), 0, int(not kept))
-
-
-def _of_search(
-    one: Objective,
-    since: datetime,
-    until: datetime,
-    minutes: dict[datetime, tuple[int, int, int]],
-    problems: dict[int, str],
-) -> None:
-    # a message whose time is up within the minute that runs is not decided yet
-    end = until.replace(second=0, microsecond=0) if one.kind == Kind.FRESHNESS else until
-    for row in _searched(one, since, end, problems) or ():
-        minutes[row.minute] = (row.good, row.late, row.lost)
-
-
-def _searched(one: Objective, since: datetime, until: datetime, problems: dict[int, str]) -> list[Minute] | None:
-    """Return the minutes that a search finds, with its owner's rights of this moment; None when it cannot say."""
-    if one.owner is None or not one.owner.is_active:
-        problems[one.pk] = f"{SEARCH_PROBLEM} is asked with the rights of whoever made it, and they are gone"
-        return None
-    limit: timedelta | None = None
-    if one.kind == Kind.LATENCY:
-        limit = timedelta(milliseconds=one.limit_ms or 0)
-    elif one.kind == Kind.FRESHNESS:
-        limit = timedelta(minutes=one.limit_minutes or 0)
-    asked = Searched(
-        actor=_actor(one),
-        environment=one.environment,
-        q=one.q,
-        limit=limit,
-        recover=timedelta(minutes=one.recover_minutes or 0) if one.kind == Kind.FRESHNESS else None,
-        slow_is_late=one.kind == Kind.LATENCY,
-    )
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {SEARCH_S * 1000}")
-            found = searched_minutes(asked, since, until)
-            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
-            return found
-    except ConsoleError as error:
-        problems[one.pk] = f"{SEARCH_PROBLEM} cannot be asked: {error}"
-    except OperationalError as error:
-        if not isinstance(error.__cause__, QueryCanceled):
-            raise
-        problems[one.pk] = f"{SEARCH_PROBLEM} took longer than {SEARCH_S} s and was given up: narrow it down"
-    return None
-
-
-def _actor(one: Objective) -> Actor:
-    assert one.owner is not None
-    return actor_of(one.owner, via="system")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -123,3 +123,26 @@ def clipped(spans: Iterable[Span], to: Span) -> list[Span]:
 
 def length_of(spans: Iterable[Span]) -> timedelta:
     return sum((one.length for one in spans), timedelta())
+
+
+def portions(spans: Iterable[Span], *, most: int) -> Iterator[list[Span]]:
+    """Yield spans of whole minutes in portions of one UTC day and at most so many minutes, the newest first; longer ones are parted."""
+    portion: list[Span] = []
+    room = most
+    for piece in reversed([piece for span in merge(spans) for piece in _pieces(span, most * MINUTE)]):
+        if portion and (piece.length > room * MINUTE or piece.since.date() != portion[0].since.date()):
+            yield portion
+            portion, room = [], most
+        portion.append(piece)
+        room -= piece.length // MINUTE
+    if portion:
+        yield portion
+
+
+def _pieces(span: Span, longest: timedelta) -> Iterator[Span]:
+    since = span.since
+    while since < span.until:
+        midnight = _hour(since).replace(hour=0) + DAY
+        until = min(since + longest, midnight, span.until)
+        yield Span(since=since, until=until)
+        since = until

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from alerts.delivery.queries import dead_by_channel, waiting_by_channel
-from alerts.objectives.queries import figures_of_flows
+from alerts.objectives.queries import figures_of_flows, minutes_waiting
 from alerts.reports.queries import failed_by_environment, given_up_by_environment, waiting_by_environment
 from console.identity.models import Agent, Environment
 from messages.catalog.queues import fresh_reports
@@ -224,4 +224,11 @@ def objective_gauges() -> Iterator[Metric]:
     for environment, flow, objective, share, rate in figures_of_flows():
         left.add_metric([environment, flow, objective], share)
         burn.add_metric([environment, flow, objective], rate)
-    yield from (left, burn)
+    waiting = GaugeMetricFamily(
+        "waybill_objective_minutes_waiting",
+        "Minutes of objectives on saved searches that changed and are to be counted yet, because there was no time or the search cannot be asked.",
+        labels=["environment"],
+    )
+    for environment, minutes in minutes_waiting().items():
+        waiting.add_metric([environment], minutes)
+    yield from (left, burn, waiting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from console.identity.models import Membership, Role, User
 
@@ -29,6 +29,10 @@ class Actor:
         """All that what they may see depends on, as a value: who has the same sees the same."""
         grants = tuple((pk, tuple(sorted(teams.items()))) for pk, teams in sorted(self.grants.items()))
         return self.user_id, self.name, self.is_superuser, grants
+
+    def within(self, environment_id: int) -> Actor:
+        """Return the same identity with its grants of one environment alone."""
+        return replace(self, grants={environment_id: self.grants.get(environment_id, {})})
 
     def role_for(self, environment_id: int, team_id: int | None) -> Role | None:
         """Return the role over what this team owns there; without a team, the highest role in the environment."""

@@ -28,6 +28,7 @@ from messages.models.stream import (
     RollupMinute,
     TraceLink,
 )
+from messages.models.touched import TouchedMinutes
 
 __all__ = [
     "AutomaticRule",
@@ -81,6 +82,7 @@ __all__ = [
     "SearchGeneration",
     "Subscription",
     "System",
+    "TouchedMinutes",
     "TraceLink",
     "Unindexed",
 ]

@@ -30,7 +30,8 @@ TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 class Scope:
     """Who asks, where, and of what time: rows before `since` need not be looked at.
 
-    by_days  whether the days that may have the words of an error are looked for first: a statement for each of them.
+    by_days    whether the days that may have the words of an error are looked for first: a statement for each of them.
+    names_of   names mean what was in the catalogue by then; None: what is there now.
     """
 
     actor: Actor
@@ -38,6 +39,7 @@ class Scope:
     now: datetime
     since: datetime
     by_days: bool = True
+    names_of: datetime | None = None
 
 
 Condition = Callable[[Leaf, Scope], Q]
@@ -196,14 +198,18 @@ def named(column: str, model: Any) -> Condition:
     def condition(leaf: Leaf, scope: Scope) -> Q:
         if isinstance(leaf, Exists):
             return Q(**{f"{column}__isnull": False})
-        return Q(**{f"{column}__in": ids_named(model, leaf, scope.environments)})
+        return Q(**{f"{column}__in": ids_named(model, leaf, scope.environments, names_of=scope.names_of)})
 
     return condition
 
 
-def ids_named(model: Any, leaf: Leaf, environments: Sequence[Environment]) -> list[int]:
-    """Return at most 500 ids of a catalogue's rows that a leaf names."""
+def ids_named(
+    model: Any, leaf: Leaf, environments: Sequence[Environment], *, names_of: datetime | None = None
+) -> list[int]:
+    """Return at most 500 ids of a catalogue's rows that a leaf names; of those that were there by `names_of`."""
     value, rows = value_of(leaf), model.objects.filter(environment__in=environments).order_by()
+    if names_of is not None:
+        rows = rows.filter(created_at__lte=names_of)
     lookup = "name__istartswith" if isinstance(leaf, Prefix) else "name__iexact"
     ids = list(rows.filter(**{lookup: value}).values_list("pk", flat=True)[:500])
     if not ids and isinstance(leaf, Term):  # flow:orders finds "orders: shop → erp"

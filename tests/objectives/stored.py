@@ -73,8 +73,10 @@ def promised(
 
 def looked(now: datetime = NOW) -> dict[str, Any]:
     """Count and assess; return {(objective name, severity): what holds}."""
+    filled: set[tuple[datetime, datetime]] = set()
     while True:
-        counting.count(now)
-        if not any(one.filled_since > one.fill_from for one in Objective.objects.all()):
+        before, _ = filled, counting.count(now)
+        filled = set(Objective.objects.order_by().values_list("filled_since", "fill_from"))
+        if filled == before or all(since <= begins for since, begins in filled):
             break
     return {f"{one.title}: {one.severity}": one.holds.value for one in assess.assess(now)}

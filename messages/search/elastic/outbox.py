@@ -16,16 +16,18 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from messages.models import SearchChange, SearchGeneration
+from messages.statement_triggers import StatementTrigger, count_made, drop, make
 
 LEASE_S = 30
 HOPELESS = timedelta(hours=24)
 MOST_ROWS = 10  # taken at once: at most ten thousand documents
+MESSAGE, LETTER = "messaging_message", "messaging_deadletter"
 TRIGGERS = {
-    "search_message_made": ("INSERT", "messaging_message", "NEW", "messaging_note_messages"),
-    "search_message_changed": ("UPDATE", "messaging_message", "NEW", "messaging_note_messages"),
-    "search_letter_made": ("INSERT", "messaging_deadletter", "NEW", "messaging_note_letters"),
-    "search_letter_changed": ("UPDATE", "messaging_deadletter", "NEW", "messaging_note_letters"),
-    "search_letter_gone": ("DELETE", "messaging_deadletter", "OLD", "messaging_note_letters"),
+    "search_message_made": StatementTrigger("INSERT", MESSAGE, "NEW", "messaging_note_messages"),
+    "search_message_changed": StatementTrigger("UPDATE", MESSAGE, "NEW", "messaging_note_messages"),
+    "search_letter_made": StatementTrigger("INSERT", LETTER, "NEW", "messaging_note_letters"),
+    "search_letter_changed": StatementTrigger("UPDATE", LETTER, "NEW", "messaging_note_letters"),
+    "search_letter_gone": StatementTrigger("DELETE", LETTER, "OLD", "messaging_note_letters"),
 }
 
 
@@ -42,42 +44,22 @@ class Change:
     last_on: date | None
 
 
-def _attached() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_trigger WHERE tgname = ANY(%s) AND NOT tgisinternal AND tgparentid = 0",
-            [list(TRIGGERS)],
-        )
-        return int(cursor.fetchone()[0])
-
-
 def attach() -> bool:
-    """Note changes from now on; return whether that is new. Then whatever was built has missed some, and is to be built again.
-
-    Making a trigger waits for the writers under way and holds up new ones meanwhile: for two seconds at most, else it raises.
-    """
-    if _attached() == len(TRIGGERS):
+    """Note changes from now on; return whether that is new. Then whatever was built has missed some, and is to be built again."""
+    if count_made(TRIGGERS) == len(TRIGGERS):
         return False
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL lock_timeout = '2s'")
-        for name, (event, table, rows, function) in TRIGGERS.items():
-            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
-            cursor.execute(
-                f"CREATE TRIGGER {name} AFTER {event} ON {table} REFERENCING {rows} TABLE AS changed "
-                f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
-            )
+    with transaction.atomic():
+        make(TRIGGERS)
         _forget_what_was_built()
     return True
 
 
 def detach() -> bool:
     """Note no more changes; return whether any were noted until now."""
-    if _attached() == 0:
+    if not count_made(TRIGGERS):
         return False
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL lock_timeout = '2s'")
-        for name, (_, table, _, _) in TRIGGERS.items():
-            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+        drop(TRIGGERS)
         cursor.execute("DELETE FROM messaging_searchchange")
         _forget_what_was_built()
     return True
