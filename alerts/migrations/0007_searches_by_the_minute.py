@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("alerts", "0004_reports"),
+        ("alerts", "0006_report_nouns"),
     ]
 
     operations = [
