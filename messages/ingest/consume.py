@@ -24,7 +24,7 @@ from console.identity.models import Agent
 from messages.connectors.kafka.client import Unreachable, within
 from messages.connectors.kafka.records import read_headers
 from messages.ingest import gate, intake
-from messages.ingest.http import Malformed, authenticate_agent, finish
+from messages.ingest.http import KEY_FRESH_S, Malformed, authenticate_agent, finish
 from messages.ingest.kafka import Plain, Record, body_of, endpoint_of, text_headers
 from messages.ingest.model import Refused
 from messages.ingest.refusals import prepare_refused, store_refused
@@ -101,6 +101,7 @@ class IngestConsumer:
 
     def __init__(self, properties: dict[str, Any], topics: Sequence[str], agent: Agent, plain: Plain) -> None:
         self.agent, self.plain = agent, plain
+        self.agent_read_at = time.monotonic()
         self.properties, self.topics = properties, list(topics)
         self.client = self._open()
         self.stopping = threading.Event()
@@ -140,7 +141,7 @@ class IngestConsumer:
         tries = 0
         while True:
             try:
-                RECORDS.labels(record.topic, take(record, self.agent, self.plain)).inc()
+                RECORDS.labels(record.topic, take(record, self._fresh_agent(), self.plain)).inc()
             except NotNow as refusal:
                 wait_s = min(LONGEST_WAIT_S, refusal.retry_after_s * 2**tries)
                 tries = min(tries + 1, 5)
@@ -150,6 +151,16 @@ class IngestConsumer:
             else:
                 self.taken += 1
                 return True
+
+    def _fresh_agent(self) -> Agent:
+        """Return the agent as it was at most 3 s ago: its quota may be changed while the consumer runs."""
+        if time.monotonic() - self.agent_read_at > KEY_FRESH_S:
+            try:
+                self.agent = Agent.objects.select_related("environment").get(pk=self.agent.pk)
+            except (OperationalError, InterfaceError):
+                connection.close()  # `take` says what is wrong
+            self.agent_read_at = time.monotonic()
+        return self.agent
 
     def _wait(self, seconds: float) -> bool:
         """Stay a member of the group without taking records; False when told to stop meanwhile."""

@@ -114,7 +114,8 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
     if request.method != "POST":
         raise WrongMethod("only POST is answered here")
     gate.check_open()
-    agent = authenticate_agent(request.META.get("HTTP_AUTHORIZATION", ""))
+    authorization = request.META.get("HTTP_AUTHORIZATION", "")
+    agent = authenticate_agent(authorization)
     request.ingest_agent = agent  # type: ignore[attr-defined]
     gate.check_agent(agent)
     media_type = (request.content_type or "").lower()
@@ -123,6 +124,7 @@ def receive(request: HttpRequest, *, media_types: frozenset[str] | None) -> tupl
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     wire = _read(request)
     request.ingest_wire_bytes = len(wire)  # type: ignore[attr-defined]
+    authenticate_agent(authorization)  # again: a body may take minutes, and its key may have been revoked meanwhile
     data = inflate(wire, encoding, before_large=partial(gate.take_room, request))
     batch_id = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
     if len(batch_id) > 180 or "\x00" in batch_id:

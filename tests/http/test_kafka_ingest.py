@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from console.identity.models import Agent
 from messages.ingest import consume, gate
 from messages.ingest.consume import IngestConsumer
 from messages.ingest.kafka import Plain
@@ -312,6 +313,25 @@ def test_while_ingest_takes_nothing_the_consumer_waits_and_then_goes_on_where_it
     assert refused == 0
     wait_until(lambda: topic.taken() == 5, seconds=60, what="the records after the wait")
     assert Event.objects.count() == 5
+
+
+def test_a_quota_that_is_changed_holds_for_a_consumer_that_runs(topic: Topic, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(consume, "KEY_FRESH_S", 0)
+    monkeypatch.setattr(consume, "LONGEST_WAIT_S", 0.5)
+    topic.consume()
+    topic.send([event()])
+    topic.wait()
+
+    Agent.objects.filter(name="kafka").update(events_per_s=1)
+    topic.send([event() for _ in range(1000)])  # a quarter of an hour in debt
+    topic.wait()
+    topic.send([event()])
+    threading.Event().wait(1.0)
+    waiting = Event.objects.count()
+    Agent.objects.filter(name="kafka").update(events_per_s=None)
+    topic.wait()
+
+    assert (waiting, Event.objects.count()) == (1001, 1002)
 
 
 def test_two_members_share_the_partitions_and_store_everything_once(kafka: Kafka, committed: None):

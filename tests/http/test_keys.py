@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
-from console.identity.models import Key, Role, User
+from console.identity.keys import revoke_key
+from console.identity.models import Agent, Key, Role, User
+from messages.ingest import http as ingest_http
+from messages.models import Event
 from tests.factories import agent_key, api_key, environment, event, person, push
+from tests.product import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -64,3 +71,24 @@ def test_metrics_are_open_on_the_loopback_and_else_for_administrators(reader: st
 
     assert ask("/metrics", keys[reader], **way).status_code == status
     assert ask("/metrics", REMOTE_ADDR="127.0.0.1").status_code == 200
+
+
+def test_a_key_that_is_revoked_while_the_body_comes_opens_nothing_any_more(
+    committed: None, live_server: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ingest_http, "KEY_FRESH_S", 0)
+    body, key, address = json.dumps([event()]).encode(), agent_key(), urlsplit(live_server.url)
+    head = f"POST /ingest/v1/events HTTP/1.0\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+    asked = Agent.objects.get().pk
+    ingest_http._agents.clear()
+
+    with socket.create_connection((address.hostname, address.port), timeout=30) as line:
+        line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+        wait_until(lambda: ingest_http._agents, seconds=20, what="the key to be looked at")
+        revoke_key(Key.objects.get(agent_id=asked))
+        line.sendall(body[10:])
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+
+    assert b" 401 " in answer.partition(b"\r\n")[0]
+    assert b"invalid_key" in answer
+    assert not Event.objects.exists()

@@ -11,6 +11,7 @@ from proton import ConnectionException, ProtonException, SSLDomain, SSLException
 from proton.reactor import LinkOption
 from proton.utils import BlockingConnection
 
+from messages.connectors.activemq.names import misread
 from messages.connectors.base import Address, Check
 
 PORTS = {"amqp10": 5672, "amqp10+ssl": 5671}
@@ -94,6 +95,8 @@ def reached(address: Address) -> tuple[BlockingConnection | None, list[Check]]:
 def link_check(connection: BlockingConnection, name: str, *, sending: bool, words: str = "") -> list[Check]:
     """Answer by opening and closing a link, which makes a queue only where the broker makes queues by itself."""
     question: Any = "may publish" if sending else "may read"
+    if why := misread(name):
+        return [Check(question=question, answer=False, detail=why)]
     try:
         if sending:
             connection.create_sender(name, options=ToQueue()).close()

@@ -27,6 +27,7 @@ from messages.connectors.activemq.amqp10 import (
 from messages.connectors.activemq.amqp10_management import AmqpManager, is_artemis
 from messages.connectors.activemq.asking import find_dead_letter_queues, find_hints
 from messages.connectors.activemq.expiry import expires_ms
+from messages.connectors.activemq.names import misread
 from messages.connectors.activemq.topology import expiry_hints
 from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
 from messages.connectors.headers import Epoch, value_of
@@ -96,6 +97,8 @@ class Amqp10Connector:
     def _send(self, connection: BlockingConnection, item: Outgoing, until: float) -> Any:
         """Return the delivery under way, or the result when nothing was sent."""
         name = item.route.get("queue") or item.destination
+        if why := misread(name):
+            return Published(id=item.id, result="refused", detail=why)
         try:
             message = message_of(item)
             message.encode()

@@ -23,6 +23,7 @@ from messages.connectors.activemq.amqp10 import (
     says,
 )
 from messages.connectors.activemq.amqp10_decode import decode_amqp_message, has_identity
+from messages.connectors.activemq.names import misread
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
 from messages.connectors.browse import Browse
 
@@ -66,6 +67,8 @@ class Amqp10Source:
         self.credit = 1
 
     def _open(self) -> BlockingConnection:
+        if why := misread(self.queue):
+            raise BrokerUnavailable(why)
         if self.connection is None:
             self.connection, self.inbox = connect(self.address, timeout_s=10), _Inbox()
             self.receiver = self.connection.create_receiver(self.queue, credit=0, handler=self.inbox, options=ToQueue())
@@ -132,6 +135,8 @@ class Amqp10Source:
     def _browsed(self) -> Iterator[Received]:
         """Yield what the queue holds, some at a time: a drained link says that there is no more. Raises BrokerUnavailable."""
         connection = None
+        if why := misread(self.queue):
+            raise BrokerUnavailable(why)
         try:
             connection, inbox = connect(self.address, timeout_s=10), _Inbox()
             receiver = connection.create_receiver(self.queue, credit=0, handler=inbox, options=[Copy(), ToQueue()])

@@ -22,7 +22,7 @@ from messages.connectors.activemq.decode import FRAME
 from messages.connectors.activemq.expiry import expires_ms
 from messages.connectors.activemq.jolokia import Jolokia
 from messages.connectors.activemq.management import Manager
-from messages.connectors.activemq.names import escaped, plain_name, wire_name
+from messages.connectors.activemq.names import escaped, misread, plain_name, wire_name
 from messages.connectors.activemq.source import queue_exists
 from messages.connectors.activemq.topology import expiry_hints
 from messages.connectors.base import Address, BrokerUnavailable, Check, Found, Header, Outgoing, Published
@@ -238,6 +238,8 @@ def frame_of(item: Outgoing, *, artemis: bool, now_ms: int = 0) -> dict[str, str
     What the frame says of itself is said by us, whatever the message's own headers say. `expires` as expires_ms() says.
     now_ms  since 1970: from when a time to live that is kept counts.
     """
+    if not artemis and (why := misread(item.destination)):
+        raise CannotCarry(why)
     headers = {h.name: _text(h) for h in item.headers if h.name.lower() not in NOT_OURS}
     properties = item.properties
     headers |= {

@@ -8,6 +8,15 @@ def wire_name(name: str, *, artemis: bool) -> str:
     return name if artemis or name.startswith("/") else f"/queue/{name}"
 
 
+def misread(name: str) -> str:
+    """Return why this would be another queue than it says, to Classic over STOMP and to Artemis over AMQP 1.0; "" when it would not."""
+    return (
+        f"a name there has no question mark: what follows it in “{name}” are options, of another queue"
+        if "?" in name
+        else ""
+    )
+
+
 def plain_name(destination: str) -> str:
     """Return a queue without what STOMP puts before it; a topic keeps it, since it is no queue."""
     return destination.removeprefix("/queue/")

@@ -10,7 +10,7 @@ from stomp.utils import Frame
 from messages.connectors.activemq.client import MOST_BYTES, Line, LineBroke, reached, receipt, says
 from messages.connectors.activemq.decode import decode_message, is_whole
 from messages.connectors.activemq.management import Manager
-from messages.connectors.activemq.names import wire_name
+from messages.connectors.activemq.names import misread, wire_name
 from messages.connectors.base import Address, BrokerUnavailable, Check, Received
 from messages.connectors.browse import Browse
 
@@ -58,6 +58,8 @@ class StompSource:
                 self.manager = Manager(self.address)
                 if not self.accepts_loss and (danger := self._danger(self.manager)):
                     raise LineBroke(danger)
+            elif why := misread(self.queue):
+                raise LineBroke(why)
             self._subscribe(self.line)
         return self.line
 
@@ -149,6 +151,8 @@ class StompSource:
             with contextlib.closing(Line(self.address, timeout_s=10)) as line:
                 if line.artemis:
                     raise BrokerUnavailable(TAKES)
+                if why := misread(self.queue):
+                    raise BrokerUnavailable(why)
                 where = wire_name(self.queue, artemis=False)
                 line.send("SUBSCRIBE", {"destination": where, "id": "look", "ack": "auto", "browser": "true"})
                 while (frame := line.next(LOOK_S)) is None or frame.headers.get("browser") != "end":
@@ -203,6 +207,8 @@ class StompSource:
     def _may_read(self, line: Line, manager: Manager | None) -> Check:
         if self.mirror and line.artemis:
             return Check(question="may read", answer=False, detail=TAKES)
+        if not line.artemis and (why := misread(self.queue)):
+            return Check(question="may read", answer=False, detail=why)
         mark = receipt()
         try:
             line.send(
