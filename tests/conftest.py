@@ -201,6 +201,16 @@ def elasticsearch_engine() -> Iterator[Any]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def secured_elasticsearch() -> Iterator[Any]:
+    """A private Elasticsearch with its own security: TLS, logins, API keys."""
+    from tests.engines.secured_elastic import INSTALLED, SecuredElasticsearch
+
+    need(INSTALLED.exists() and shutil.which("java") is not None, "the security of Elasticsearch")
+    with SecuredElasticsearch() as engine:
+        yield engine
+
+
 @pytest.fixture
 def elasticsearch(elasticsearch_engine: Any, settings: Any) -> Iterator[Any]:
     """The console configured with it, under names of this test alone."""

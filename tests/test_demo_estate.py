@@ -36,7 +36,8 @@ from messages.connectors.base import Address, Outgoing
 from messages.connectors.headers import from_dicts
 from messages.connectors.hygiene import stamp_headers, strip_headers
 from messages.connectors.redis_streams.decode import decode_entry
-from messages.models import Change, DeadLetter, Event
+from messages.groups.refresh import refresh_groups
+from messages.models import Change, DeadLetter, Event, FailureGroup
 from messages.models import Message as StoredMessage
 from tests.factories import agent_key, push
 from tests.product import ROOT, Product, wait_until
@@ -386,6 +387,8 @@ def test_ingest_takes_the_history_and_a_second_fill_changes_nothing():
     spans = sum(len(story.spans) for story in told)
     messages = {span.attributes["messaging.message.id"] for story in told for span in story.spans}
     assert once == (spans, len(messages), len(letters))
+    refresh_groups()
+    assert any(set(one.amounts) == {"EUR"} for one in FailureGroup.objects.all()), "what fails says what it is worth"
     assert stored() == once
 
 

@@ -56,17 +56,20 @@ def next_message_id(message_id: str, stream: str) -> str:
 
 def send_attributes(message_id: str, correlation_id: str, publish: Publish) -> dict[str, Any]:
     """Return what a `send` span says of the message, its body included."""
-    attributes: dict[str, Any] = {
+    return {
         "messaging.message.id": message_id,
         "messaging.message.conversation_id": correlation_id,
         "messaging.message.body.size": len(publish.body),
         "waybill.payload": publish.body.decode("utf-8", "replace"),
         "waybill.payload.content_type": "application/json",
         **publish.keys,
+        **amount_of(publish),
     }
-    if publish.amount is not None:
-        attributes["business.amount"] = publish.amount
-    return attributes
+
+
+def amount_of(publish: Publish) -> dict[str, str]:
+    """Return what a message is worth as a business key, in spans and headers alike: a failure says how much of it there is."""
+    return {} if publish.amount is None else {"business.amount_eur": f"{publish.amount:.2f}"}
 
 
 def entry_headers(message_id: str, correlation_id: str, publish: Publish) -> dict[str, str]:
@@ -75,6 +78,7 @@ def entry_headers(message_id: str, correlation_id: str, publish: Publish) -> dic
         "correlation-id": correlation_id,
         "content-type": "application/json",
         **publish.keys,
+        **amount_of(publish),
     }
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from console.core.errors import Invalid
 from console.identity.actor import SYSTEM
@@ -120,6 +120,7 @@ def events_of_calls(
         if event.trace_id is not None:
             found[event.trace_id].append((_happened(event, event.system.name), "trace"))
     links = TraceLink.objects.filter(any_of(TraceLink, "linked_trace_id", traces), **near)
+    links = links.exclude(trace_id=F("linked_trace_id"))  # found above
     for link in links.order_by("occurred_at")[:MOST_OF_CALLS]:
         same = rows.filter(trace_id=link.trace_id, occurred_at=link.occurred_at, span_id=link.span_id)
         found[link.linked_trace_id] += [(_happened(event, event.system.name), "link") for event in same[:1]]

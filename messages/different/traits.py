@@ -183,7 +183,9 @@ def _of_values(here: Sequence[Sequence[Value]]) -> Iterator[tuple[str, int, Test
         starts = Counter(
             start
             for values in here
-            for start in {v.text[:length] for v in values if v.kind == "text" and len(v.text) > length}
+            for start in {
+                v.text[:length] for v in values if v.kind == "text" and len(v.text) > length + 1
+            }  # a code of two letters is told whole
         )
         for start, times in starts.most_common(2):
             if times > 1:

@@ -182,13 +182,14 @@ def _write(
 def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator[None]:
     """Write messages, links and rollups of these events, in one round trip with what the caller adds."""
     environment_id = agent.environment_id
+    # A link inside one trace ties nothing that the trace does not, but of an event about many messages: it alone says which.
     messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id) for row in fresh], now)
     links = [
         (row.event.occurred_at, environment_id, row.event.trace_id, row.event.span_id, trace_id, span_id)
         for row in fresh
         if row.event.links and row.event.trace_id
         for trace_id, span_id in row.event.links
-        if trace_id != row.event.trace_id
+        if trace_id != row.event.trace_id or row.event.message_uid is None
     ]
     with messages_sql.one_round_trip():
         if messages:

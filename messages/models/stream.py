@@ -119,7 +119,7 @@ class Message(models.Model):
 
 
 class TraceLink(models.Model):
-    """A span link that leaves its trace: the tie between producer and consumer."""
+    """A span link that leaves its trace, the tie between producer and consumer; or of an event about many messages, inside of one."""
 
     pk = models.CompositePrimaryKey("occurred_at", "trace_id", "span_id", "linked_trace_id", "linked_span_id")
     occurred_at = models.DateTimeField()

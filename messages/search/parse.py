@@ -93,6 +93,8 @@ def _misplaced(text: str, at: int) -> BadQuery:
     word = found[0] if found else ""
     if word in ("AND", "OR"):
         return BadQuery(f"{word} needs something on both sides", at + 1)
+    if (to := re.match(r"to\s", text[at:], re.IGNORECASE)) and max(text.rfind("[", 0, at), text.rfind("{", 0, at)) >= 0:
+        return BadQuery("TO is written in capitals", at + 1, f"{text[:at]}TO{text[at + to.end() - 1 :]}")
     run = RUN.match(text[:at][::-1])
     start = at - (run.end() if run else 0)  # of what stands right before it, up to a space
     if word == ":" and start < at:

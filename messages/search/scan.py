@@ -40,7 +40,7 @@ def check_text(text: str) -> None:
         raise BadQuery("this quote is not closed", scan.quote + 1, text.rstrip().rstrip("\\") + '"')
     if scan.opened:
         bracket, at = scan.opened[-1]
-        raise BadQuery(f"this {bracket} is not closed", at + 1, f"{text.rstrip()})" if bracket == "(" else "")
+        raise BadQuery(f"this {text[at]} is not closed", at + 1, f"{text.rstrip()})" if bracket == "(" else "")
     if _escapes_nothing(text):
         raise BadQuery("a \\ at the end escapes nothing", len(text), text[:-1].rstrip())
 

@@ -19,7 +19,7 @@ from messages.search.elastic.client import client
 from messages.search.elastic.indexing import index_changes
 from messages.search.elastic.outbox import attach
 from messages.search.elastic.upkeep import build_what_is_missing
-from tests.engines.kafka import _certificate
+from tests.engines.kafka import certificate_of
 from tests.engines.stub_elastic import StubElastic, pointed_at
 from tests.factories import agent_key, api_key, event, letter, person, push
 from tests.pages.people import signed_in
@@ -108,7 +108,7 @@ def test_the_line_is_over_tls_and_with_the_login_that_was_set(
     built: Any, operator: Client, settings: Any, tmp_path: Path
 ):
     authority = tmp_path / "authority.pem"
-    with StubElastic(certificate=_certificate(authority)) as stub:
+    with StubElastic(certificate=certificate_of(authority)) as stub:
         with pointed_at(stub.url, settings):
             assert "because its certificate is not trusted" in operator.get(ASKED).content.decode()
         get_backend("elasticsearch").breaker.worked()  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -250,6 +251,31 @@ def test_a_page_never_repeats_nor_loses_a_row_where_all_times_are_the_same(lists
     assert messages == [row.id for row in Message.objects.exclude(status=3).order_by("-first_seen_at", "-id")]
     assert letters == list(DeadLetter.objects.order_by("-pk").values_list("pk", flat=True))
     assert (len(messages), len(letters)) == (130, 40)
+
+
+def test_what_comes_while_somebody_pages_repeats_and_loses_nothing_that_was_there(lists: Lists):
+    """Rows of the very same time come between two pages, some before the place where the reader is, some behind."""
+    at = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+
+    def come(names: Iterable[str]) -> None:
+        events = [event(message_id=name, occurred_at=at, system="erp") for name in names]
+        assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+
+    come(f"t{number:04d}" for number in range(60))
+    there = set(Message.objects.values_list("id", flat=True))
+    seen: list[UUID] = []
+    cursor: str | None = None
+    for turn in range(100):
+        page = lists.messages("system:erp", limit=7, cursor=cursor)
+        seen += [row.id for row in page.rows]
+        cursor = page.next
+        if cursor is None:
+            break
+        if turn < 6:
+            come(f"late {turn} {number}" for number in range(5))
+
+    assert len(seen) == len(set(seen))
+    assert there <= set(seen)
 
 
 def test_a_page_begun_by_one_back_end_is_continued_by_the_other(elasticsearch: Any, db: None):

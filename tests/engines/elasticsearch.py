@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,6 +47,9 @@ def configured(engine: Elasticsearch, settings: Any) -> Iterator[None]:
 class Elasticsearch:
     """`with Elasticsearch() as engine:` gives engine.url; kill() and start() again keep its indices."""
 
+    installed = INSTALLED
+    more: Sequence[str] = ()  # a folder of configuration, and settings NAME=VALUE
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-elastic-"))
         self.port, self.transport = _ports(2)
@@ -74,8 +77,8 @@ class Elasticsearch:
     def start(self) -> None:
         with (self.folder / "out").open("ab") as out:
             self.process = subprocess.Popen(
-                ["java", "-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{INSTALLED}/lib/*:{INSTALLED}", "Elastic",
-                 str(INSTALLED / "home"), str(self.folder), str(self.port), str(self.transport)],
+                ["java", "-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{INSTALLED}/lib/*:{self.installed}", "Elastic",
+                 str(self.installed / "home"), str(self.folder), str(self.port), str(self.transport), *self.more],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + 90

@@ -61,7 +61,7 @@ class Kafka:
             f"advertised.listeners=PLAINTEXT://{self.address},SAFE://{self.safe}\ncontroller.listener.names=CONTROLLER\n"
             "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SAFE:SASL_SSL\nsasl.enabled.mechanisms=PLAIN\n"
             "listener.name.safe.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required "
-            f'user_{USER}="{PASSWORD}";\nssl.keystore.type=PEM\nssl.keystore.location={_certificate(self.authority)}\n'
+            f'user_{USER}="{PASSWORD}";\nssl.keystore.type=PEM\nssl.keystore.location={certificate_of(self.authority)}\n'
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n"
             f"log.dirs={self.folder / 'logs'}\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n"
             "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
@@ -230,7 +230,7 @@ class Kafka:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _certificate(file: Path) -> Path:
+def certificate_of(file: Path) -> Path:
     """Write a certificate that is its own authority to `file`, and with its key to the file that is returned."""
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), datetime.now(UTC)

@@ -15,14 +15,17 @@ pytestmark = pytest.mark.django_db
 QUEUE = {"messaging__system": "kafka", "messaging__destination__name": "orders"}
 
 
-def batch_of_three() -> str:
-    """Three orders are sent in traces of their own and processed as one batch 40 ms later; returns the first trace."""
+def batch_of_three(*, one_trace: bool = False) -> str:
+    """Three orders are sent, in traces of their own or in one, and processed as one batch 40 ms later; returns the first trace."""
     request = ExportTraceServiceRequest()
     sent = [span(request, **QUEUE, messaging__operation__type="send", order_no=str(number)) for number in range(3)]
+    for one in sent:
+        one.trace_id = sent[0].trace_id if one_trace else one.trace_id
     done = span(
         request, service="erp", kind=5, links=[(one.trace_id, one.span_id) for one in sent], **QUEUE, messaging__operation__type="process",
         messaging__batch__message_count=3,
     )  # fmt: skip
+    done.trace_id = sent[0].trace_id if one_trace else done.trace_id
     begun = sent[0].start_time_unix_nano
     for one in sent:
         one.start_time_unix_nano, one.end_time_unix_nano = begun, begun + 5_000_000
@@ -41,3 +44,13 @@ def test_a_batch_is_a_hop_of_each_message_that_it_links_to():
     assert (hop["queue"]["longest_us"], hop["processing"]["longest_us"]) == (40_000, 15_000)
     assert [(step["system"], step["tie"]) for step in found["steps"]].count(("shop", "link")) == 2
     assert "3 in batches" in text_of(signed_in("victor", Role.VIEWER).get(f"/j/{trace}"))
+
+
+def test_a_batch_in_the_trace_of_its_messages_is_a_hop_of_each_of_them_too():
+    trace = batch_of_three(one_trace=True)
+
+    found = ask(f"journeys/{trace}", api_key(person("vera", Role.VIEWER))).json()
+
+    (hop,) = found["hops"]
+    assert (hop["sender"], hop["receiver"], hop["messages"], hop["batches"]) == ("shop", "erp", 3, 3)
+    assert {step["tie"] for step in found["steps"]} == {"trace"}

@@ -53,6 +53,9 @@ def test_the_keyboard_walks_from_the_list_of_causes_to_a_replay_of_two_ticked_le
     page.keyboard.press("g")
     page.keyboard.press("x")
     expect(page.locator(".verdict")).to_contain_text("2 causes in 1 flow.")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    buttons = [page.get_by_role("link", name=name) for name in ("Replay rules", "Grouping rules")]
+    assert len({box["y"] for one in buttons if (box := one.bounding_box())}) == 1, "the sentence wraps, not its buttons"
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("SocketTimeoutException: erp.example:8443 did not answer in 30 s")

@@ -256,3 +256,55 @@ def test_hops_are_of_corrected_times():
     corrected, reported = (ask(f"journeys/{TRACE}{more}", key).json()["hops"][0] for more in ("", "?clock=reported"))
 
     assert (corrected["queue"]["longest_us"], reported["queue"]["longest_us"]) == (50_000, 2_050_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("order_no", "4711/2026"),
+        ("order_no", "ü ☃ 日本"),
+        ("order_no", "a?b#c&d=e"),
+        ("order_no", "100%"),
+        ("order_no", "%2F"),
+        ("order_no", '"quoted" and *'),
+        ("order_no", "=cmd|' /C calc'!A0"),
+        ("order_no", "<script>alert(1)</script>"),
+        ("order_no", "a\\b"),
+        ("order_no", "."),
+        ("business.order", "x y"),
+    ],
+)
+def test_a_key_is_found_whatever_is_in_its_value(name: str, value: str):
+    push("/ingest/v1/events", [event(keys={name: value}), event(keys={name: "another"})], key=agent_key())
+    client = signed_in(superuser=True)
+
+    answer = client.get(f"/k/{quote(name, safe='')}/{quote(value, safe='')}")
+
+    while answer.status_code in (301, 302):
+        answer = client.get(answer["Location"])
+    assert answer.status_code == 200
+    assert answer.request["PATH_INFO"] == f"/messages/{Message.objects.get(keys__contains={name: value}).id}/"
+    assert b"<script>alert" not in answer.content
+
+
+def test_links_that_lead_in_a_circle_make_one_journey_of_every_event_once():
+    """a links to b, b to c, c to a, and a to itself."""
+    traces = [f"{number:032x}" for number in (1, 2, 3)]
+    spans = [f"{number:016x}" for number in (1, 2, 3)]
+    events = []
+    for number in range(3):
+        to = (number + 1) % 3
+        links = [{"trace_id": traces[to], "span_id": spans[to]}]
+        if number == 0:
+            links.append({"trace_id": traces[0], "span_id": spans[0]})
+        events.append(
+            event(trace_id=traces[number], span_id=spans[number], links=links, keys={"order_no": str(number)})
+        )
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 3
+    key = api_key(person("vera", Role.VIEWER))
+
+    journeys = [ask(f"journeys/{trace}", key).json() for trace in traces]
+
+    assert [len(one["steps"]) for one in journeys] == [3, 3, 3]
+    assert all(len({step["event"] for step in one["steps"]}) == 3 for one in journeys)
+    assert all(signed_in(f"u{trace[-1]}", superuser=True).get(f"/j/{trace}").status_code == 200 for trace in traces)

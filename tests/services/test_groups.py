@@ -14,7 +14,7 @@ from messages.different.queries import letters_of_group, window_of_group
 from messages.groups.queries import whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
-from messages.groups.ruling import NewGroupRule, add_rule
+from messages.groups.ruling import NewGroupRule, add_rule, preview_rule
 from messages.groups.services import change_state, merge_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
@@ -390,3 +390,38 @@ def test_counts_by_hour_are_let_go_after_400_days():
 
     assert expire_hours() == 1
     assert not GroupHour.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        NewGroupRule(name="x", step="erp", parts=()),
+        NewGroupRule(name="x", step="erp", parts=("error_type",)),
+        NewGroupRule(name="x", error_type="*Timeout", parts=("queue",)),
+        NewGroupRule(name="x", flow="erp.*", parts=("key.country", "message")),
+        NewGroupRule(name="x", words="= erp did not answer order … in … s", parts=("key.order_no",)),
+        NewGroupRule(name="x", destination="=", parts=()),
+        NewGroupRule(name="x", words="vat", parts=("step", "error_type", "message", "destination")),
+        NewGroupRule(name="x", step="e?p", words="answer", parts=("reason", "broker")),
+    ],
+)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_the_preview_of_a_rule_is_what_saving_and_applying_it_does(said: NewGroupRule, earlier: bool):
+    if earlier:  # the first that fits counts, so that the new one gets what is left
+        add_rule(environment(), NewGroupRule(name="first", words="order 1", parts=("queue",)), by=ROOT)
+    push_letters(
+        *(
+            timeout(number, keys={"order_no": str(number), "country": "de" if number % 2 else "at"})
+            for number in range(6)
+        ),
+        *(timeout(number, error={"type": "ValueError", "message": "vat"}, origin="crm") for number in range(6, 9)),
+        timeout(9, queue="other.dlq", system="wms"),
+    )
+    before = dict(DeadLetter.objects.values_list("pk", "group_id"))
+
+    preview = preview_rule(environment(), said, by=ROOT)
+    add_rule(environment(), said, by=ROOT)
+    place_waiting(environment(), by=ROOT, reason="the rule is new")
+
+    after = dict(DeadLetter.objects.values_list("pk", "group_id"))
+    assert preview.moved == sum(before[pk] != after[pk] for pk in before)

@@ -74,6 +74,19 @@ def test_the_planted_difference_is_found_among_the_noise(changes: dict[str, Any]
     assert all((one.failed, one.of_failed, one.of_delivered) == (60, 60, 150) for one in found[:1])
 
 
+def test_what_has_two_letters_is_told_whole_and_never_by_its_first():
+    """What failed after 20:00 said "hour begins with 2"."""
+    failed, delivered = (
+        of(*({"hour": f"2{n % 4}"} for n in range(40))),
+        of(*({"hour": f"{n % 20:02}"} for n in range(200))),
+    )
+
+    told = [one.words for one in differences_of(failed, delivered)]
+
+    assert "is 21" in told
+    assert not [words for words in told if "begins" in words]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_where_nothing_differs_nothing_is_told(seed: int):
     assert differences_of(of(*orders(100, seed)), of(*orders(200, 100 + seed))) == []
