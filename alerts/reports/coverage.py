@@ -38,7 +38,7 @@ class Silence:
 
 def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
     """Return the agents that bring these flows, without those from which others had taken over before the period; two queries."""
-    rows = FlowAgent.objects.filter(flow__in=flow_ids).order_by()
+    rows = FlowAgent.objects.filter(flow__in=flow_ids, agent__created_at__lt=period.until).order_by()
     newest = dict(rows.values_list("flow_id").annotate(Max("seen_at")))
     found = {}
     columns = ("agent_id", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
@@ -89,7 +89,7 @@ def coverage_of(
 
 def uncounted(one: Measured, period: Period) -> list[Span]:
     """Return what of the period is not counted yet: of a promise whose history is still being counted, and where counting is behind."""
-    found = []
+    found = [Span(since=period.since, until=period.until)] if one.behind else []
     if one.counting and one.one.filled_since > period.since:
         found.append(Span(since=period.since, until=min(one.one.filled_since, period.until)))
     counted_to = one.one.counted_to
