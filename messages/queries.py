@@ -120,6 +120,16 @@ def flow_sums(flow_ids: Sequence[int], since: datetime, until: datetime) -> dict
         return {flow_id: (processed, failed) for flow_id, processed, failed in cursor.fetchall()}
 
 
+def hours_with_events(flow_ids: Sequence[int], since: datetime, until: datetime) -> int:
+    """Return in how many hours of since <= hour < until something happened in any of these flows."""
+    statement = (
+        "SELECT count(DISTINCT hour) FROM messaging_rollup_hour WHERE hour >= %s AND hour < %s AND flow_id = ANY(%s)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [since, until, list(flow_ids)])
+        return int(cursor.fetchone()[0])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
     """A promise about every message of a flow: in time when processed within `limit`, late within `recover`."""
@@ -353,6 +363,7 @@ __all__ = [
     "full_disks",
     "get_visible_flow_named",
     "get_visible_saved_search",
+    "hours_with_events",
     "in_its_environment",
     "letters_became",
     "letters_that_wait",

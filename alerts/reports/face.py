@@ -284,6 +284,9 @@ def coverage_words(content: Content, says: Says) -> str:
     if found is None:
         return "How complete the data are is not known: no agent is known that brings them."
     share = says.ratio(found.covered / found.minutes if found.minutes else 1.0)
+    if found.by_events:
+        hours = f"{says.number(found.covered // 60)} of {says.number(found.minutes // 60)}"
+        return f"Data cover {share} of the period: something happened in {hours} hours; no agent is known that was there then."
     if found.covered == found.minutes:
         return f"Data are complete: every agent reported in {share} of the period."
     missing = says.number(found.minutes - found.covered)

@@ -194,7 +194,7 @@ def test_one_of_two_that_is_counted_still_is_named_in_the_verdict():
 def came(processed: int, failed: int = 0, *, at: datetime = NOON) -> None:
     """Leave what the hours' rollups hold when ingest took it, counted or not."""
     with connection.cursor() as cursor:
-        for outcome, count in ((1, processed), (2, failed)):
+        for outcome, count in [(outcome, count) for outcome, count in ((1, processed), (2, failed)) if count]:
             cursor.execute(
                 "INSERT INTO messaging_rollup_hour (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count) "
                 "VALUES (%s, %s, 1, '', 4, %s, %s, 0, %s)",
@@ -235,3 +235,21 @@ def test_an_agent_that_was_made_after_the_period_says_nothing_of_it():
     Agent.objects.filter(pk=made.pk).update(created_at=DAY.until + HOUR)
 
     assert gathered().coverage is None
+
+
+def test_where_no_agent_was_there_the_hours_with_events_say_how_much_there_is():
+    """As of the demo's history, which an agent of today brought."""
+    made = brings()
+    Agent.objects.filter(pk=made.pk).update(created_at=DAY.until + HOUR)
+    for hour in range(6):
+        came(100, at=NOON + hour * HOUR)
+        came(0, 1, at=NOON + hour * HOUR)
+    came(100, at=DAY.until)  # of another day
+
+    content = gathered()
+
+    assert content.coverage == Coverage(minutes=1440, covered=360, by_events=True)
+    assert (
+        words(content)
+        == "Data cover 25.00\u00a0% of the period: something happened in 6 of 24 hours; no agent is known that was there then."
+    )
