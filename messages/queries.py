@@ -92,6 +92,30 @@ def flow_minutes(flow_ids: Sequence[int], since: datetime, until: datetime) -> l
         return found
 
 
+HOURS = """
+SELECT flow_id, coalesce(sum(count) FILTER (WHERE operation = %s AND outcome <> %s), 0)::int8,
+       coalesce(sum(count) FILTER (WHERE outcome = %s), 0)::int8
+FROM messaging_rollup_hour WHERE hour >= %s AND hour < %s AND flow_id = ANY(%s) GROUP BY 1
+"""
+
+
+def flow_sums(flow_ids: Sequence[int], since: datetime, until: datetime) -> dict[int, tuple[int, int]]:
+    """Return {flow: (processed, failed)} of since <= hour < until, as flow_minutes counts them."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOURS, [Operation.PROCESS, Outcome.ERROR, Outcome.ERROR, since, until, list(flow_ids)])
+        return {flow_id: (processed, failed) for flow_id, processed, failed in cursor.fetchall()}
+
+
+def hours_with_events(flow_ids: Sequence[int], since: datetime, until: datetime) -> int:
+    """Return in how many hours of since <= hour < until something happened in any of these flows."""
+    statement = (
+        "SELECT count(DISTINCT hour) FROM messaging_rollup_hour WHERE hour >= %s AND hour < %s AND flow_id = ANY(%s)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [since, until, list(flow_ids)])
+        return int(cursor.fetchone()[0])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
     """A promise about every message of a flow: in time when processed within `limit`, late within `recover`."""
@@ -247,11 +271,13 @@ __all__ = [
     "failed_without_letter",
     "flow_minutes",
     "flow_names",
+    "flow_sums",
     "flows_of_agents",
     "fresh_minutes",
     "full_disks",
     "get_visible_flow_named",
     "get_visible_saved_search",
+    "hours_with_events",
     "in_its_environment",
     "letters_became",
     "letters_that_wait",

@@ -155,10 +155,14 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """Minutes of the period, and in how many of them every agent reported and everything is counted."""
+    """Minutes of the period, and in how many of them every agent reported and everything is counted.
+
+    by_events  no agent is known that was there then: the minutes of hours in which something happened.
+    """
 
     minutes: int
     covered: int
+    by_events: bool = False
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):

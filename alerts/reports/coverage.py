@@ -12,9 +12,9 @@ from alerts.breaches.watching import SILENT_AFTER
 from alerts.models import Breach, FlowAgent
 from alerts.objectives.windows import MINUTE, Span, clipped, merge
 from alerts.reports.content import Coverage, Period
-from alerts.reports.measuring import NAME, Measured
+from alerts.reports.measuring import NAME, Measured, span_of
 from alerts.reports.saying import clean
-from messages.queries import OTHERS_SILENT
+from messages.queries import OTHERS_SILENT, hours_with_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Silence:
 
 def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
     """Return the agents that bring these flows, without those from which others had taken over before the period; two queries."""
-    rows = FlowAgent.objects.filter(flow__in=flow_ids).order_by()
+    rows = FlowAgent.objects.filter(flow__in=flow_ids, agent__created_at__lt=period.until).order_by()
     newest = dict(rows.values_list("flow_id").annotate(Max("seen_at")))
     found = {}
     columns = ("agent_id", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
@@ -75,9 +75,12 @@ def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
 def coverage_of(
     measured: Iterable[Measured], agents: Sequence[Brings], silences: Iterable[Silence], period: Period
 ) -> Coverage | None:
-    """Return in how many minutes of the period every agent reported and everything is counted; None where no agent is known."""
+    """Return in how many minutes of the period every agent reported and everything is counted.
+
+    Where no agent is known, as of a history that was brought in later: in how many hours something happened; None when nothing did.
+    """
     if not agents:
-        return None
+        return _by_events(measured, period)
     whole = Span(since=period.since, until=period.until)
     gaps = [Span(since=one.since, until=one.until or period.until) for one in silences if one.since < period.until]
     for one in measured:
@@ -87,9 +90,16 @@ def coverage_of(
     return Coverage(minutes=minutes, covered=max(0, minutes - missing))
 
 
+def _by_events(measured: Iterable[Measured], period: Period) -> Coverage | None:
+    flows, span = sorted({one.one.flow_id for one in measured if one.one.flow_id}), span_of(period)
+    hours = hours_with_events(flows, span.since, span.until) if flows else 0
+    minutes = (period.until - period.since) // MINUTE
+    return Coverage(minutes=minutes, covered=min(minutes, 60 * hours), by_events=True) if hours else None
+
+
 def uncounted(one: Measured, period: Period) -> list[Span]:
     """Return what of the period is not counted yet: of a promise whose history is still being counted, and where counting is behind."""
-    found = []
+    found = [Span(since=period.since, until=period.until)] if one.behind else []
     if one.counting and one.one.filled_since > period.since:
         found.append(Span(since=period.since, until=min(one.one.filled_since, period.until)))
     counted_to = one.one.counted_to

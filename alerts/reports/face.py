@@ -146,6 +146,8 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
         yield "Its data ended before the period did."
     elif one.left < -1e-6:
         yield f"Budget used up: {_amount(-one.left, one, says)} more than the {says.amount(one.budget)} allowed{_over(one)}."
+    elif one.budget < 0.05 and one.adjusted == 1:  # less than is written as 0.1: "0 of 0 failures" says nothing
+        yield f"Of so few not one may be bad{_over(one)}."
     else:
         yield f"Budget {says.share(one.left_ratio)} left, {says.amount(one.left)} of {_amount(one.budget, one, says)}{_over(one)}."
     if one.replayed and one.late:
@@ -266,7 +268,8 @@ def _marks(content: Content) -> Iterator[str]:
 def notes_of(content: Content, says: Says) -> Iterator[str]:
     """Yield what stands at the end: exclusions, quality of data, method, when it was frozen."""
     yield from exclusion_notes(content.exclusions, says)
-    yield " ".join([coverage_words(content, says), *(clean(one, 600) for one in content.quality)])
+    told = [coverage_words(content, says), *(clean(one, 600) for one in content.quality)]
+    yield " ".join(part for part in told if part)
     yield method_words(content)
     frozen = f"Frozen on {says.at(content.frozen_at)} as revision {content.revision}."
     language = says.name() if is_known(content.audience.language) else "English (United Kingdom)"
@@ -276,9 +279,14 @@ def notes_of(content: Content, says: Says) -> Iterator[str]:
 def coverage_words(content: Content, says: Says) -> str:
     """Return for how much of the period there are data: "Data cover 98.61 % of the period: …"."""
     found = content.coverage
+    if not content.promises:
+        return ""
     if found is None:
         return "How complete the data are is not known: no agent is known that brings them."
     share = says.ratio(found.covered / found.minutes if found.minutes else 1.0)
+    if found.by_events:
+        hours = f"{says.number(found.covered // 60)} of {says.number(found.minutes // 60)}"
+        return f"Data cover {share} of the period: something happened in {hours} hours; no agent is known that was there then."
     if found.covered == found.minutes:
         return f"Data are complete: every agent reported in {share} of the period."
     missing = says.number(found.minutes - found.covered)

@@ -18,11 +18,13 @@ from alerts.objectives.windows import Span
 from alerts.reports.content import Day, Period, Promise, Stands
 from alerts.reports.periods import before
 from alerts.reports.saying import clean
+from messages.queries import flow_sums
 
 AT_RISK_BELOW = 0.25  # of the budget, as on the objectives' page
 LONGER = 1.5  # a window that much longer than the period may be judged in its place
 SILENT_SHARE = 0.05  # of the period: silent for longer at its end, a promise is not called kept
 COUNTS_MESSAGES = ("freshness", "latency", "success")  # the first that a flow has is counted in the days
+COUNTED_SHARE = 0.99  # of what came: with less, what came late is not counted yet
 NAME = 120
 
 
@@ -30,7 +32,7 @@ NAME = 120
 class Measured:
     """period, before: of this period and the one before.   judged, judged_before: the same, or of the promise's own window, then `over` says it.
 
-    since  from when on it is judged.
+    since  from when on it is judged.   behind  much came late, and is not in its counters yet.
     """
 
     one: Objective
@@ -40,11 +42,12 @@ class Measured:
     judged_before: Attained
     since: datetime
     over: str = ""
+    behind: bool = False
 
     @property
     def counting(self) -> bool:
-        """Whether the history that it is judged by is still being counted."""
-        return self.one.filled_since > max(self.one.fill_from, self.since)
+        """Whether what it is judged by is still being counted: its history, or what came late."""
+        return self.behind or self.one.filled_since > max(self.one.fill_from, self.since)
 
 
 def span_of(period: Period) -> Span:
@@ -58,6 +61,8 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
     A period that allows less than one bad event says nothing of a promise over a longer time: the window that ends with it is judged instead.
     """
     here, there = (_attained(objectives, span_of(one), now) for one in (period, before(period)))
+    flows = {one.flow_id for one in objectives if one.flow_id is not None}
+    came = flow_sums(sorted(flows), *_ends(period)) if flows else {}
     small = [one for one in objectives if is_too_small(one, here[one.pk], period)]
     wide = attained_of(small, {one.pk: _window_to(one, period.until) for one in small}, now=now)
     wide_before = attained_of(small, {one.pk: _window_to(one, period.since) for one in small}, now=now)
@@ -69,6 +74,7 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
             judged=wide.get(one.pk, here[one.pk]),
             judged_before=wide_before.get(one.pk, there[one.pk]),
             since=_window_to(one, period.until).since if one.pk in wide else period.since,
+            behind=is_behind(one, here[one.pk], came.get(one.flow_id or 0, (0, 0))),
             over=f"{window_of(one).period.days} days" if one.pk in wide else "",
         )
         for one in objectives
@@ -77,6 +83,28 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
 
 def _attained(objectives: Sequence[Objective], span: Span, now: datetime) -> dict[int, Attained]:
     return attained_of(objectives, {one.pk: span for one in objectives}, now=now)
+
+
+def _ends(period: Period) -> tuple[datetime, datetime]:
+    span = span_of(period)
+    return span.since, span.until
+
+
+def is_behind(one: Objective, found: Attained, came: tuple[int, int]) -> bool:
+    """Whether clearly more came in the period than is counted: events that are late are counted within three hours.
+
+    came  (processed, failed) as the rollups have it. Of freshness, which counts messages and no events, only whether anything did.
+    """
+    processed, failed = came
+    counted = found.raw.total
+    match one.kind:
+        case Objective.Kind.SUCCESS:
+            return counted < COUNTED_SHARE * (processed + failed)
+        case Objective.Kind.LATENCY:
+            return counted < COUNTED_SHARE * processed
+        case Objective.Kind.FRESHNESS:
+            return not counted and processed > 0
+    return False
 
 
 def is_too_small(one: Objective, found: Attained, period: Period) -> bool:

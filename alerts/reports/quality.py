@@ -44,9 +44,12 @@ def _counting(measured: Iterable[Measured], says: Says) -> list[str]:
     """Those whose history is still being counted, a day at a time, from now backwards."""
     found: dict[datetime, list[str]] = {}
     for one in measured:
-        if one.counting:
+        if one.counting and not one.behind:
             found.setdefault(one.one.filled_since, []).append(one.one.name)
-    return [
+    late = [one.one.name for one in measured if one.behind]
+    why = "much of the period came after its time, which takes up to three hours"
+    told = [f"{_named(late)} {_are(late)} still being counted: {why}; a revision will have it all."] if late else []
+    return told + [
         f"{_named(names)} {_are(names)} still being counted, back to {says.at(since)} by now; a revision will have it all."
         for since, names in sorted(found.items())
     ]

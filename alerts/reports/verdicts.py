@@ -153,16 +153,17 @@ def cost(content: Content) -> str:
     if not sums.total:
         return ""
     total, good, late, lost = (says.number(count) for count in (sums.total, sums.good, sums.late, sums.lost))
+    what = says.noun if sums.total == 1 else says.nouns
     if kinds == {"success"}:
         bad = f"{lost} failed" if sums.lost else "none failed"
-        return f"Of {total} attempts, {good} succeeded, {bad}."
+        return f"Of {total} attempt{'s' if sums.total != 1 else ''}, {good} succeeded, {bad}."
     if kinds == {"latency"}:
         bad = f"{late} took longer" if sums.late else "none took longer"
-        return f"Of {total} {says.nouns}, {good} were processed in the promised time, {bad}."
+        return f"Of {total} {what}, {good} {'was' if sums.good == 1 else 'were'} processed in the promised time, {bad}."
     if kinds == {"freshness"}:
         have = "has" if sums.lost == 1 else "have"
-        return f"Of {total} {says.nouns}, {good} arrived in time, {_parts(sums, late, f'{lost} {have} not arrived')}."
-    return f"Of {total} {says.nouns} and attempts, {good} were good, {_parts(sums, late, f'{lost} lost')}."
+        return f"Of {total} {what}, {good} arrived in time, {_parts(sums, late, f'{lost} {have} not arrived')}."
+    return f"Of {total} {says.nouns} and attempts, {good} {'was' if sums.good == 1 else 'were'} good, {_parts(sums, late, f'{lost} lost')}."
 
 
 def _parts(sums: Sums, late: str, lost: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.db import connection
 
-from alerts.models import Breach, FlowAgent, Objective
+from alerts.models import Breach, FlowAgent, Objective, ObjectiveSum
 from alerts.reports.content import Content, Coverage, Stands
 from alerts.reports.face import coverage_words, face_of
 from alerts.reports.saying import Says
@@ -33,7 +34,7 @@ def kept() -> Objective:
 
 def brings(name: str = "erp", *, seen_at: datetime = NOW, beats: bool = True, of: Any = None, **heard: Any) -> Agent:
     found = agent(name)
-    told = {"last_seen_at": NOW, "heartbeat_at": NOW if beats else None} | heard
+    told = {"last_seen_at": NOW, "heartbeat_at": NOW if beats else None, "created_at": DAY.since - 99 * HOUR} | heard
     Agent.objects.filter(pk=found.pk).update(**told)
     FlowAgent.objects.create(flow=of or flow(), agent=found, seen_at=seen_at)
     return found
@@ -188,3 +189,67 @@ def test_one_of_two_that_is_counted_still_is_named_in_the_verdict():
     verdict = face_of(example(promises=(one, msgspec.structs.replace(two, **still)))).verdict
 
     assert "“Orders delivered in 5 min” is still being counted." in verdict
+
+
+def came(processed: int, failed: int = 0, *, at: datetime = NOON) -> None:
+    """Leave what the hours' rollups hold when ingest took it, counted or not."""
+    with connection.cursor() as cursor:
+        for outcome, count in [(outcome, count) for outcome, count in ((1, processed), (2, failed)) if count]:
+            cursor.execute(
+                "INSERT INTO messaging_rollup_hour (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count) "
+                "VALUES (%s, %s, 1, '', 4, %s, %s, 0, %s)",
+                [at, flow().pk, outcome, environment().pk, count],
+            )
+
+
+@pytest.mark.parametrize(("processed", "counted"), [(1_000, True), (1_010, True), (1_020, False), (50_000, False)])
+def test_a_history_that_came_late_is_being_counted_and_nothing_is_judged_by_a_part_of_it(processed: int, counted: bool):
+    """As in the first hours of a demo: its history is sent after its promises are made, and older hours are counted in turn."""
+    brings()
+    came(processed)
+
+    content = gathered()
+
+    assert content.promises[0].stands is (Stands.KEPT if counted else Stands.NO_DATA)
+    assert covered() == (1440 if counted else 0)
+    assert (
+        any("still being counted: much of the period came after its time" in one for one in content.quality)
+        is not counted
+    )
+
+
+def test_of_freshness_nothing_counted_while_something_came_is_being_counted():
+    Objective.objects.update(kind="freshness", limit_minutes=15, recover_minutes=1440)
+    ObjectiveSum.objects.all().delete()
+    came(3)
+
+    content = gathered()
+
+    assert content.promises[0].counting
+    assert face_of(content).promises[0].detail == "It is still being counted."
+    assert not any("Nothing was measured" in one for one in content.quality)
+
+
+def test_an_agent_that_was_made_after_the_period_says_nothing_of_it():
+    made = brings()
+    Agent.objects.filter(pk=made.pk).update(created_at=DAY.until + HOUR)
+
+    assert gathered().coverage is None
+
+
+def test_where_no_agent_was_there_the_hours_with_events_say_how_much_there_is():
+    """As of the demo's history, which an agent of today brought."""
+    made = brings()
+    Agent.objects.filter(pk=made.pk).update(created_at=DAY.until + HOUR)
+    for hour in range(6):
+        came(100, at=NOON + hour * HOUR)
+        came(0, 1, at=NOON + hour * HOUR)
+    came(100, at=DAY.until)  # of another day
+
+    content = gathered()
+
+    assert content.coverage == Coverage(minutes=1440, covered=360, by_events=True)
+    assert (
+        words(content)
+        == "Data cover 25.00\u00a0% of the period: something happened in 6 of 24 hours; no agent is known that was there then."
+    )

@@ -147,3 +147,38 @@ def test_the_notes_say_how_it_is_counted_and_when_it_was_frozen():
     assert "“Invoices” over the promised window, for too little came to judge by." in notes[2]
     assert notes[3].startswith("Frozen on 1 November 06:00 as revision 1.")
     assert face_of(example(promises=())).notes[2] == ""
+
+
+def test_a_report_of_nothing_says_nothing_of_its_data():
+    assert face_of(example(promises=(), coverage=None)).notes[1] == ""
+
+
+def test_one_is_one():
+    few = {
+        "good": 1,
+        "late": 0,
+        "lost": 0,
+        "attained": 1.0,
+        "adjusted": 1.0,
+        "budget": 0.01,
+        "left": 0.01,
+        "left_ratio": 1.0,
+    }
+    lead = {kind: face_of(example(promises=(promise(kind=kind, **few),))).lead.partition(".")[0] for kind in ("success", "latency", "freshness")}  # fmt: skip
+
+    assert lead == {
+        "success": "Of 1 attempt, 1 succeeded, none failed",
+        "latency": "Of 1 message, 1 was processed in the promised time, none took longer",
+        "freshness": "Of 1 message, 1 arrived in time, none was late or lost",
+    }
+    assert face_of(example(promises=(promise(**few),))).promises[0].detail == "Of so few not one may be bad."
+    spent = few | {
+        "good": 0,
+        "lost": 1,
+        "adjusted": 0.0,
+        "attained": 0.0,
+        "left": -0.99,
+        "left_ratio": -99.0,
+        "stands": Stands.MISSED,
+    }
+    assert "Budget used up" in face_of(example(promises=(promise(**spent),))).promises[0].detail

@@ -9,6 +9,7 @@ import pytest
 from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.reports.content import Cadence, Coverage, Stands
 from alerts.reports.periods import last_period
+from console.identity.models import Agent
 from tests.factories import agent, environment
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
 from tests.reports.stored import DAY, NOON, gathered
@@ -50,6 +51,7 @@ def test_silence_in_the_period_and_a_short_history_are_told():
     rolled(NOON, 1_000, 1)
     looked()
     harvester = agent("erp agent")
+    Agent.objects.update(created_at=NOON - 99 * HOUR)
     FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
     Objective.objects.update(filled_since=NOON - HOUR, fill_from=NOON - HOUR)
     for began, ended in ((NOON, NOON + HOUR), (NOON + 3 * HOUR, None), (NOON - 48 * HOUR, NOON - 40 * HOUR)):
