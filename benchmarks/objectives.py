@@ -1,8 +1,10 @@
 """`make bench-objectives`: 1,000 objectives with 30 days of minutes, counted and assessed as the worker does every 15 s; then with ten times the messages.
 
 700 promise success, 200 latency, 100 that every message is processed in 15 min; each of a flow of its own. The counters hold 43 million minutes.
-The last line is one JSON object: assess_1000_s, the median of counting what came and assessing all of them; growth_ratio, the same with ten
-times the stored messages and events ÷ with one.
+Beside them 50 on saved searches, each of eleven flows or so; before each look 15,000 messages come, as in 15 s of 1,000 a second, and 20 of the last week.
+The last line is one JSON object: assess_1000_s, the median of counting what came to flows and assessing all of them; growth_ratio, the same with ten
+times the stored messages and events ÷ with one; both without counting searches: searches_s and searches_growth_ratio are of that, in CPU time of this
+process and PostgreSQL; trigger_us, what the triggers that note touched minutes add to an event, in CPU time of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from console.engines import start_engines
@@ -53,12 +56,23 @@ JOIN messaging_flow f ON f.id = %s + n %% %s
 """
 
 
+COMES = """
+INSERT INTO messaging_message (first_seen_on, id, environment_id, flow_id, message_id, first_seen_at, started_at, last_seen_at, decided_at, status,
+                               event_count, keys)
+SELECT (at AT TIME ZONE 'UTC')::date, gen_random_uuid(), f.environment_id, f.id, 'comes-' || n, at, at, at + interval '2 s', at + interval '2 s', 1, 2, '{}'
+FROM generate_series(1, 15020) AS g(n)
+CROSS JOIN LATERAL (SELECT %s - CASE WHEN n > 15000 THEN (n - 15000) * interval '7 hours' ELSE n * interval '1 ms' END AS at) t
+JOIN messaging_flow f ON f.id = %s + n %% %s
+"""
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--objectives", type=int, default=1_000)
     ask.add_argument(
         "--messages", type=int, default=100_000, help="stored in the first run; ten times as many in the second"
     )
+    ask.add_argument("--searches", type=int, default=50, help="objectives on saved searches beside them")
     given = ask.parse_args()
     data = Path(tempfile.mkdtemp(prefix="waybill-bench-"))
     data.chmod(0o711)
@@ -73,25 +87,35 @@ def main() -> None:
         import django
 
         django.setup()
-        _measure(given.objectives, given.messages)
+        _measure(given.objectives, given.searches, given.messages)
     finally:
         if engines is not None:
             engines.stop()
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _measure(objectives: int, messages: int) -> None:
+def _measure(objectives: int, searches: int, messages: int) -> None:
+    from benchmarks.touches import trigger_us
     from console.identity.models import Environment
 
     now = datetime.now(UTC)
-    _promise(Environment.objects.get(slug="production"), objectives, now)
+    _promise(Environment.objects.get(slug="production"), objectives, searches, now)
     minutes, size = _fill_minutes(now.replace(minute=0, second=0, microsecond=0))
-    print(f"{objectives:,} objectives, {minutes:,} minutes in {size}")
+    print(f"{objectives:,} objectives and {searches:,} on searches, {minutes:,} minutes in {size}")
     whole: dict[int, float] = {}
+    searched: dict[int, float] = {}
     for times in (1, 10):
         _fill_messages(objectives, messages, times, now)
-        whole[times] = _rounds(messages * times)
-    figures = {"assess_1000_s": round(whole[1] * 1_000 / objectives, 3), "growth_ratio": round(whole[10] / whole[1], 2)}
+        whole[times], searched[times] = _rounds(objectives, messages * times)
+    without, noted = trigger_us()
+    print(f"messages of an event: {without:.2f} µs of CPU in PostgreSQL, {noted:.2f} where touched minutes are noted")
+    figures = {
+        "assess_1000_s": round(whole[1] * 1_000 / objectives, 3),
+        "growth_ratio": round(whole[10] / whole[1], 2),
+        "searches_s": round(searched[1], 3),
+        "searches_growth_ratio": round(searched[10] / searched[1], 2) if searched[1] else None,
+        "trigger_us": round(noted - without, 2),
+    }
     print(json.dumps(figures))
 
 
@@ -124,52 +148,63 @@ def _fill_messages(objectives: int, messages: int, times: int, now: datetime) ->
         cursor.execute(MESSAGES.format(step=step_ms), [messages * times, now, cursor.fetchone()[0], objectives])
         cursor.execute("TRUNCATE messaging_rollup_minute")
         cursor.execute(ROLLUPS, [times, now - timedelta(hours=27), now])
+        cursor.execute("DELETE FROM messaging_touchedminutes")  # as if all of it had been counted
         cursor.execute("VACUUM ANALYZE messaging_message")
         cursor.execute("VACUUM ANALYZE messaging_rollup_minute")
 
 
-def _rounds(messages: int) -> float:
-    """Count and assess ROUNDS times and print it; return the sum of the middle ones, in seconds."""
-    from alerts.objectives import assess, counting
+def _come(objectives: int, at: datetime) -> None:
+    """Store what comes between two looks: most of it of now, a little of the last week."""
+    from django.db import connection
 
-    counted, assessed = [], []
-    cpu_s = _cpu_s()
-    for turn in range(ROUNDS):
-        at = datetime.now(UTC) + turn * counting.TURN
-        started = time.perf_counter()
-        counting.count(at)
-        counted.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        conditions = assess.assess(at)
-        assessed.append(time.perf_counter() - started)
-    middle = (statistics.median(counted), statistics.median(assessed))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(flow_id) FROM alerts_objective")
+        cursor.execute(COMES, [at, cursor.fetchone()[0], objectives])
+
+
+def _rounds(objectives: int, messages: int) -> tuple[float, float]:
+    """Count and assess ROUNDS times and print it; return the sum of the middle ones, and the CPU of counting searches, in seconds."""
+    from alerts.objectives import assess
+    from alerts.objectives.counting import count_flows
+    from alerts.objectives.searches import TURN, count_searches
+
+    spent: list[tuple[float, float, float]] = []
+    used: list[tuple[float, float]] = []
+    for turn in range(-1, ROUNDS):  # the first look begins what it has never seen, and is left out
+        at = datetime.now(UTC) + turn * TURN
+        _come(objectives, at)
+        clock, cpu = [time.perf_counter()], [_cpu_s()]
+        for act in (count_flows, partial(count_searches, look_s=600), assess.assess):
+            act(at)
+            clock.append(time.perf_counter())
+            cpu.append(_cpu_s())
+        if turn >= 0:
+            spent.append((clock[1] - clock[0], clock[2] - clock[1], clock[3] - clock[2]))
+            used.append((cpu[2] - cpu[1], cpu[3] - cpu[0]))
+    flows, searches, assessed = (statistics.median(column) for column in zip(*spent, strict=True))
+    of_searches, of_all = (statistics.median(column) for column in zip(*used, strict=True))
     print(
-        f"{messages:>10,} messages: counted in {middle[0]:.2f} s (worst {max(counted):.2f}), "
-        f"assessed in {middle[1]:.2f} s (worst {max(assessed):.2f}), {len(conditions):,} conditions; "
-        f"{(_cpu_s() - cpu_s) / ROUNDS:.2f} s of CPU a look"
+        f"{messages:>10,} messages: flows counted in {flows:.2f} s, searches in {searches:.2f}, all assessed in {assessed:.2f}; "
+        f"{of_all:.2f} s of CPU a look, {of_searches:.2f} of it searches"
     )
-    return sum(middle)
+    return flows + assessed, of_searches
 
 
 def _cpu_s() -> float:
     """Return what this process and its session in PostgreSQL have used: what a busy machine cannot lengthen."""
-    from django.db import connection
+    from benchmarks.touches import cpu_s
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        stat = Path(f"/proc/{cursor.fetchone()[0]}/stat")
-    used = stat.read_text().rsplit(")", 1)[1].split() if stat.exists() else []
-    theirs = (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK") if used else 0.0
-    return time.process_time() + theirs
+    return time.process_time() + cpu_s()
 
 
-def _promise(environment: object, objectives: int, now: datetime) -> None:
+def _promise(environment: object, objectives: int, searches: int, now: datetime) -> None:
     """Make the flows and promises, their history counted: as they are after the first minute."""
     from alerts.models import Objective
     from alerts.objectives.services import add_objective
     from alerts.objectives.wishes import NewObjective
-    from console.identity.actor import COMMAND
-    from messages.models import Flow
+    from console.identity.actor import COMMAND, actor_of
+    from console.identity.models import User
+    from messages.models import Flow, SavedSearch
 
     flows = Flow.objects.bulk_create(
         [Flow(environment=environment, name=f"bench-{number}") for number in range(objectives)]  # type: ignore[misc]
@@ -182,6 +217,17 @@ def _promise(environment: object, objectives: int, now: datetime) -> None:
     for number, flow in enumerate(flows):
         said = NewObjective(name=f"promise {number}", target="0.995", **kinds[number % 10])  # type: ignore[arg-type]
         add_objective(said, flow=flow, by=COMMAND, now=now)
+    owner = User.objects.get(username="admin")
+    for number in range(searches):
+        said = NewObjective(name=f"search {number}", target="0.995", **kinds[-1 - number % 10])  # type: ignore[arg-type]
+        search = SavedSearch.objects.create(
+            environment=environment,
+            owner=owner,
+            of="messages",
+            name=said.name,
+            q=f"flow:bench-{10 + number}*",  # type: ignore[misc]
+        )
+        add_objective(said, search=search, by=actor_of(owner, via="web"), now=now)
     Objective.objects.update(filled_since=now - timedelta(days=31), fill_from=now - timedelta(days=31))
 
 

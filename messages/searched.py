@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import Count, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Trunc
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_flows, visible_messages
-from messages.models import Message, MessageStatus
+from messages.models import Message, MessageStatus, Replay
 from messages.search.conditions import Scope, bounds_of
 from messages.search.parse import parse_query
 from messages.search.postgres import MESSAGES, to_q
@@ -64,6 +64,10 @@ class Searched:
 TOOK = ExpressionWrapper(F("decided_at") - Coalesce("started_at", "first_seen_at"), output_field=DurationField())
 NEVER = Q(status__lt=0)
 DELIVERED = Q(status=MessageStatus.DELIVERED)
+# What a replay proved is late whenever it came: without a person it would have been lost.
+REPLAYED = Q(failed_at__isnull=False) & Q(
+    Exists(Replay.objects.filter(dead_letter__message_uid=OuterRef("id"), state=Replay.State.PROCESSED))
+)
 FAILED = Q(status__in=[MessageStatus.FAILED, MessageStatus.DEAD])
 
 
@@ -90,11 +94,11 @@ def searched_minutes(asked: Searched, spans: Sequence[tuple[datetime, datetime]]
 def _classes(asked: Searched) -> tuple[Q, Q, Q]:
     if asked.limit is None:
         return DELIVERED, NEVER, FAILED
-    in_time = DELIVERED & Q(took__lte=asked.limit)
+    in_time, recover = DELIVERED & Q(took__lte=asked.limit), asked.recover or asked.limit
     if asked.slow_is_late:
         return in_time, DELIVERED & ~Q(took__lte=asked.limit), NEVER
-    late = DELIVERED & Q(took__gt=asked.limit, took__lte=asked.recover or asked.limit)
-    return in_time, late, ~DELIVERED | Q(took__gt=asked.recover or asked.limit)
+    late = DELIVERED & Q(took__lte=recover) & (Q(took__gt=asked.limit) | REPLAYED)
+    return in_time & ~REPLAYED, late, ~DELIVERED | Q(took__gt=recover)
 
 
 def _found(

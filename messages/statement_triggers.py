@@ -31,12 +31,12 @@ def count_made(names: Collection[str]) -> int:
 
 
 def make(triggers: Mapping[str, StatementTrigger]) -> None:
-    """Make these triggers in the caller's transaction, in place of those of the same names."""
-    drop(triggers)
+    """Make these triggers in the caller's transaction, in place of those of the same names; readers go on meanwhile."""
     with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
         for name, (event, table, rows, function) in triggers.items():
             cursor.execute(
-                f"CREATE TRIGGER {name} AFTER {event} ON {table} REFERENCING {rows} TABLE AS changed "
+                f"CREATE OR REPLACE TRIGGER {name} AFTER {event} ON {table} REFERENCING {rows} TABLE AS changed "
                 f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
             )
 

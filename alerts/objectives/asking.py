@@ -62,7 +62,7 @@ def meaning(asked: Searched, names_of: datetime) -> str:
 def _in_time(ask: Callable[[], T]) -> T:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {SEARCH_S * 1000}")
+            cursor.execute(f"SET LOCAL statement_timeout = {int(SEARCH_S * 1000)}")
             answer = ask()
             cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
             return answer

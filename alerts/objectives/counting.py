@@ -28,12 +28,19 @@ HISTORY_S = 4.0  # a look spends so long on the history of new objectives
 
 def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
     """Bring the counters up to `now`; False when another worker is at it. May run twice at once, and die anywhere."""
+    if not count_flows(now):
+        return False
+    count_searches(now)
+    _count_history(history_s, now)
+    return True
+
+
+def count_flows(now: datetime) -> bool:
+    """Bring the counters of objectives on flows up to `now`; False when another worker is at it."""
     flows = list(Objective.objects.exclude(flow=None).select_related("environment").order_by("pk"))
     if flows and not _count_lately(flows, minute_of(now) + MINUTE, now):
         return False
     _count_an_older_hour(flows, now)
-    count_searches(now)
-    _count_history(history_s, now)
     return True
 
 

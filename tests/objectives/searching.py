@@ -28,7 +28,7 @@ def operator(name: str = "ada") -> User:
 def on_search(q: str = "size:big", *, by: User | None = None, now: datetime = NOW, **said: Any) -> Objective:
     """Promise something of what a search of an operator finds."""
     owner = by or operator()
-    search = SavedSearch.objects.create(environment=environment(), owner=owner, of="messages", name=q, q=q)
+    search, _ = SavedSearch.objects.get_or_create(environment=environment(), owner=owner, of="messages", name=q, q=q)
     wish = {"name": f"{q} {said.get('kind', '')}", "kind": "success", "target": "0.99", "days": 10} | said
     return add_objective(NewObjective(**wish), search=search, by=actor(owner), now=now)
 

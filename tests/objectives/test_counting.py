@@ -8,11 +8,12 @@ import pytest
 
 from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
-from alerts.objectives.counters import hour_of
+from alerts.objectives.counters import hour_of, minute_of
 from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hours_again
 from alerts.objectives.wishes import ObjectiveInvalid
 from messages.models import DeadLetter, MessageStatus
 from tests.factories import stored_letter
+from tests.objectives.searching import counters, on_search
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.services.reconciling import flow
 
@@ -87,12 +88,14 @@ def test_a_message_is_counted_when_its_time_is_up_and_again_when_it_came_after_a
     assert (before, waiting, totals(one)) == ((0, 0, 0), (0, 0, 1), (0, 1, 0))
 
 
-def test_what_a_replay_proved_is_late_and_not_lost():
+@pytest.mark.parametrize("about", ["flow", "search"])
+def test_what_a_replay_proved_is_late_and_not_lost(about: str):
     from console.core.ids import uuid7
     from messages.models import Replay
     from tests.factories import memory_connection
 
-    one = promised(kind="freshness", limit_minutes=15)
+    said = {"kind": "freshness", "limit_minutes": 15}
+    one = promised(**said) if about == "flow" else on_search("flow:orders", **said)
     letter = stored_letter(origin="orders")
     uid = message(NOW - HOUR, took=5 * MINUTE, failed=True)  # a replay brought it within its time: late all the same
     message(NOW - HOUR, took=5 * MINUTE, failed=True)  # the receiver tried again by itself: in time
@@ -104,7 +107,8 @@ def test_what_a_replay_proved_is_late_and_not_lost():
 
     looked()
 
-    assert totals(one) == (1, 1, 0)
+    at = minute_of(NOW - HOUR + 15 * MINUTE)
+    assert counters(one)[at] == (1, 1, 0)
 
 
 def test_a_volume_counts_the_working_periods_of_its_calendar():
