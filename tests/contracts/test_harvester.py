@@ -94,7 +94,7 @@ def waiting(harvester: QueueHarvester) -> list[object]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60  # a process of ours may take ten seconds to start where five others run
     while not true():
         assert time.monotonic() < until, "it did not come to pass"
         time.sleep(0.01)
