@@ -177,7 +177,8 @@ def test_times_are_the_readers_with_the_exact_instant_as_title(context, base):
     exact = page.locator('time[data-when="exact"]').first
 
     expect(exact).to_contain_text("GMT+9")
-    expect(page.locator('td time[data-when="age"]').first).to_have_text("42 min")
+    age = re.compile(r"4[2-9] min|5\d min")  # 42 when the gallery was built
+    expect(page.locator('td time[data-when="age"]').first).to_have_text(age)
     assert "GMT+9" in (page.locator('td time[data-when="age"]').first.get_attribute("title") or "")
 
 
