@@ -118,9 +118,9 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
         joined = [locked[pk] for pk in sorted({one.pk for one in sources})]
         if any(one.merged_into_id is not None for one in (now, *joined)):
             raise GroupState("one of these groups was merged meanwhile: look at them again")
-        _check_room(now, len(locked) - 1)
-        state = joined_state([now.state, *(one.state for one in joined)])
         pks = [one.pk for one in joined]
+        _check_room(now, pks)
+        state = joined_state([now.state, *(one.state for one in joined)])
         FailureGroup.objects.filter(Q(pk__in=pks) | Q(merged_into__in=pks)).update(merged_into=now.pk, blast=0)
         changed = {"state": state, "state_at": datetime.now(UTC)} if state != now.state else {}
         FailureGroup.objects.filter(pk=now.pk).update(figures_at=None, **changed)
@@ -130,7 +130,9 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
     return fresh(target)
 
 
-def _check_room(group: FailureGroup, parts: int) -> None:
+def _check_room(group: FailureGroup, joined: Sequence[int]) -> None:
+    """Raise Invalid for a whole that is too large. Counted under the lock: what another merge brought while we waited is in it."""
+    parts = FailureGroup.objects.filter(Q(pk__in=joined) | Q(merged_into__in=[group.pk, *joined])).count()
     if parts > MOST_PARTS:
         raise Invalid(
             f"{group.reference} would speak for {parts} groups, and {MOST_PARTS} are the most: "

@@ -223,3 +223,18 @@ def test_two_sweeps_at_once_count_each_message_once(guarded: bool, monkeypatch: 
     assert Message.objects.filter(group=None).count() == 0
     assert total("messages") == 120
     assert FailureGroup.objects.count() == 1
+
+
+def test_two_merges_at_once_do_not_make_a_whole_that_is_too_large(monkeypatch: pytest.MonkeyPatch):
+    """Each alone has room; the second counts what the first brought while it waited."""
+    monkeypatch.setattr(services, "MOST_PARTS", 3)
+    pks = [stored_letter(error={"type": kind, "message": "x", "stack": ""}).group_id for kind in "ABCDE"]
+    target, *others = [FailureGroup.objects.get(pk=pk) for pk in pks]
+
+    results = at_once(
+        lambda: services.merge_groups(target, others[:2], by=ROOT, reason="x"),
+        lambda: services.merge_groups(target, others[2:], by=ROOT, reason="x"),
+    )
+
+    assert sorted(type(result).__name__ for result in results) == ["FailureGroup", "Invalid"]
+    assert FailureGroup.objects.filter(merged_into=target.pk).count() == 2
