@@ -153,15 +153,7 @@ def _other_rules(one: Objective, read: Read, kept: Counted, left: float, counted
     rules, target = [], float(one.target)
     least = FLOORS[TICKET]
     if one.kind == Objective.Kind.VOLUME:
-        last = next(
-            (
-                lost
-                for good, lost in zip(reversed(read.near.good), reversed(read.near.lost), strict=True)
-                if good or lost
-            ),
-            0,
-        )
-        rules.append(_plain("missed", PAGE, bool(last), "the last period had too few messages"))
+        rules.append(_plain("missed", PAGE, read.missed, "the last period had too few messages"))
         least = 1
     elif one.sustained:
         hours = [read.near.sums(60, until=60 * number) for number in range(SUSTAINED_HOURS)]

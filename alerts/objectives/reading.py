@@ -20,6 +20,7 @@ from alerts.objectives.shapes import method_of, window_of
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped, length_of
 
 NEAR = timedelta(hours=6)  # the longest window that is read by the minute
+LONGEST_PAUSE = timedelta(days=31)  # between two periods of a calendar
 FAR = (timedelta(days=1), timedelta(days=3))
 
 HOURS = """
@@ -27,6 +28,10 @@ SELECT objective_id,
        {columns},
        max(at) FILTER (WHERE good + late + lost > 0)
 FROM alerts_objectivesum WHERE objective_id = ANY(%s) AND span = 1 AND at >= %s AND at < %s GROUP BY 1
+"""
+LAST = """
+SELECT DISTINCT ON (objective_id) objective_id, at FROM alerts_objectivesum
+WHERE objective_id = ANY(%s) AND span = 1 AND at >= %s AND at < %s AND kept_good + kept_lost > 0 ORDER BY objective_id, at DESC
 """
 PERIODS = """
 SELECT p.key, sum(s.good)::int8, sum(s.late)::int8, sum(s.lost)::int8, sum(s.slices)::int8, sum(s.slices_good)::float8,
@@ -95,6 +100,7 @@ class Read:
     nominal: Sums | None = None  # of a rolling time as long as a calendar's period; None: the same as the period
     last_event_at: datetime | None = None  # its minute, or its hour where it is older; of the last three days
     excluded: list[Span] = field(default_factory=list)  # within the period
+    missed: bool = False  # of a volume: whether its last period that counts had too few messages
 
 
 def read_figures(objectives: Sequence[Objective], now: datetime, spans: Mapping[int, Span]) -> dict[int, Read]:
@@ -118,7 +124,29 @@ def read_figures(objectives: Sequence[Objective], now: datetime, spans: Mapping[
     }
     for pk, both in sums_of_spans(calendars).items():
         found[pk].nominal = both.kept
+    _read_last_periods({one.pk: found[one.pk] for one in objectives if one.kind == Objective.Kind.VOLUME}, until, out)
     return found
+
+
+def _read_last_periods(volumes: Mapping[int, Read], until: datetime, out: Mapping[int, list[Span]]) -> None:
+    """Find whether the last period of each was missed: it may be of yesterday, or of the last working day. Two queries, none without volumes."""
+    if not volumes:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(LAST, [list(volumes), until - LONGEST_PAUSE, until])
+        hours: dict[int, datetime] = dict(cursor.fetchall())
+    if not hours:
+        return
+    for row in read_hours(list(hours), min(hours.values()), max(hours.values()) + HOUR):
+        if row.hour != hours[row.objective_id]:
+            continue
+        gone = flags(out.get(row.objective_id, []), row.hour) or [False] * 60
+        periods = [
+            lost
+            for good, lost, excluded in zip(row.good, row.lost, gone, strict=True)
+            if (good or lost) and not excluded
+        ]
+        volumes[row.objective_id].missed = bool(periods and periods[-1])
 
 
 def _near(objectives: Sequence[Objective], until: datetime, out: Mapping[int, list[Span]]) -> dict[int, Near]:

@@ -280,8 +280,9 @@ def withdraw(request: PageRequest, pk: UUID) -> HttpResponse:
     one = get_visible_exclusion(request.actor, pk)
     withdraw_exclusion(one, by=request.actor, reason=request.POST.get("reason", ""))
     flash.success(request, "It counts again; the figures follow in a moment.")
-    back = one.objective_id or request.POST.get("back", "")
-    return seen(reverse("objective", args=[back]) if str(back).isdigit() else reverse("objectives"))
+    back = str(one.objective_id or request.POST.get("back", ""))
+    known = back.isascii() and back.isdigit()  # “²” is a digit too, and leads nowhere
+    return seen(reverse("objective", args=[back]) if known else reverse("objectives"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

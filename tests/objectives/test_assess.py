@@ -246,6 +246,43 @@ def test_a_missed_period_pages_at_once_and_until_enough_came():
     assert looked(day + 11 * HOUR + MINUTE)["Orders arrive: page"] == "no"
 
 
+def test_a_missed_period_is_not_over_because_time_passes_but_when_enough_came():
+    """The last hour of a Friday is missed until the first one of Monday, and not for six hours."""
+    friday = NOW.replace(day=20, hour=0, minute=0, second=0)
+    promised(
+        kind="volume",
+        at_least=2,
+        limit_minutes=60,
+        from_minute=480,
+        until_minute=1080,
+        work_days=[1, 2, 3, 4, 5],
+        now=friday,
+    )
+    rolled(friday + 8 * HOUR, 5, minutes=9 * 60)
+    rolled(friday + 3 * DAY + 8 * HOUR, 5)
+
+    held = [
+        looked(at)["Orders arrive: page"]
+        for at in (
+            friday + 17 * HOUR + MINUTE, friday + 18 * HOUR + MINUTE, friday + 25 * HOUR, friday + 2 * DAY, friday + 3 * DAY + 8 * HOUR,
+            friday + 3 * DAY + 9 * HOUR + MINUTE,
+        )
+    ]  # fmt: skip
+
+    assert held == ["no", "yes", "yes", "yes", "yes", "no"]
+
+
+def test_a_missed_period_that_is_excluded_is_none():
+    friday = NOW.replace(day=20, hour=0, minute=0, second=0)
+    one = promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=friday)
+    rolled(friday + 8 * HOUR, 5, minutes=9 * 60)
+    looked(friday + 20 * HOUR)
+    said = NewExclusion(starts_at=friday + 17 * HOUR, minutes=60, category="maintenance", reason="ERP moves house")
+    add_exclusion(said, objective=one, by=ROOT)
+
+    assert looked(friday + 25 * HOUR)["Orders arrive: page"] == "no"
+
+
 def test_a_calendar_window_begins_anew():
     rolled(NOW - 26 * DAY, 0, 50)
     rolled(NOW - 20 * DAY, 9_000)
