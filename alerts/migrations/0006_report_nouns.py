@@ -12,11 +12,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="reportschedule",
             name="noun",
-            field=models.CharField(default="message", max_length=40),
+            field=models.CharField(db_default="message", default="message", max_length=40),
         ),
         migrations.AddField(
             model_name="reportschedule",
             name="nouns",
-            field=models.CharField(default="messages", max_length=40),
+            field=models.CharField(db_default="messages", default="messages", max_length=40),
         ),
     ]

@@ -21,6 +21,7 @@ from alerts.objectives.shapes import excluded_of, method_of
 from alerts.objectives.windows import HOUR, MINUTE, Span
 
 LOCK = 7_219_060  # advisory: one writer of counters at a time
+WAIT_S = 14  # for the lock; a statement may take 15
 MINUTES_KEPT = timedelta(days=100)  # what-if replays them, exclusions fold them anew
 HOURS_KEPT = timedelta(days=400)
 
@@ -38,6 +39,10 @@ class HourRow(NamedTuple):
 READ = """
 SELECT objective_id, hour, good, late, lost FROM alerts_objectiveminutes
 WHERE objective_id = ANY(%s) AND hour >= %s AND hour < %s
+"""
+READ_THESE = """
+SELECT m.objective_id, m.hour, m.good, m.late, m.lost FROM unnest(%s::int8[], %s::timestamptz[]) AS asked(objective_id, hour)
+JOIN alerts_objectiveminutes m ON m.objective_id = asked.objective_id AND m.hour = asked.hour
 """
 WRITE = """
 INSERT INTO alerts_objectiveminutes (objective_id, hour, good, late, lost) VALUES (%s, %s, %s, %s, %s)
@@ -63,8 +68,13 @@ ON CONFLICT (objective_id, span, at) DO UPDATE SET {_SET}
 
 @contextmanager
 def one_writer(*, wait: bool = True) -> Iterator[bool]:
-    """Hold the counters for a transaction of one's own; yields False, at once, where another has them and `wait` is not set."""
+    """Hold the counters for a transaction of one's own; yields False, at once, where another has them and `wait` is not set.
+
+    It waits longer than for a table: a look holds them for as long as it counts searches.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
+        if wait:
+            cursor.execute(f"SET LOCAL lock_timeout = '{WAIT_S}s'")
         cursor.execute(f"SELECT pg_{'' if wait else 'try_'}advisory_xact_lock(%s)", [LOCK])
         yield wait or bool(cursor.fetchone()[0])
 
@@ -73,6 +83,13 @@ def read_hours(objective_ids: Sequence[int], since: datetime, until: datetime) -
     """Return the hours of these objectives, since <= hour < until; no order."""
     with connection.cursor() as cursor:
         cursor.execute(READ, [list(objective_ids), since, until])
+        return [HourRow(*row) for row in cursor.fetchall()]
+
+
+def read_these_hours(hours: Mapping[int, datetime]) -> list[HourRow]:
+    """Return one hour of each of these objectives, {objective id: hour}; those that are kept, no order."""
+    with connection.cursor() as cursor:
+        cursor.execute(READ_THESE, [list(hours), list(hours.values())])
         return [HourRow(*row) for row in cursor.fetchall()]
 
 

@@ -14,7 +14,7 @@ from django.db import connection
 
 from alerts.models import Objective
 from alerts.objectives.budgeting import EMPTY, Counted, Method, Minutes, Sums, counted, fold
-from alerts.objectives.counters import excluded_spans, hour_of, minute_of, read_hours
+from alerts.objectives.counters import excluded_spans, hour_of, minute_of, read_hours, read_these_hours
 from alerts.objectives.exclusions import flags
 from alerts.objectives.shapes import method_of, window_of
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped, length_of
@@ -137,9 +137,7 @@ def _read_last_periods(volumes: Mapping[int, Read], until: datetime, out: Mappin
         hours: dict[int, datetime] = dict(cursor.fetchall())
     if not hours:
         return
-    for row in read_hours(list(hours), min(hours.values()), max(hours.values()) + HOUR):
-        if row.hour != hours[row.objective_id]:
-            continue
+    for row in read_these_hours(hours):
         gone = flags(out.get(row.objective_id, []), row.hour) or [False] * 60
         periods = [
             lost

@@ -16,7 +16,7 @@ from django.db import OperationalError, transaction
 
 from alerts.models import Objective, Standing, Uncounted
 from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, TooSlow, asked_of, found_in, meaning, shift_of
-from alerts.objectives.counters import hour_of, minute_of, one_writer, write_minutes
+from alerts.objectives.counters import MINUTES_KEPT, hour_of, minute_of, one_writer, write_minutes
 from alerts.objectives.volumes import judged_periods
 from alerts.objectives.windows import HOUR, MINUTE, Span, clipped, merge, portions
 from messages.queries import Searched, counted_again_since, note_touched, note_touched_no_more, take_touched
@@ -48,6 +48,8 @@ def count_searches(now: datetime, *, look_s: float = LOOK_S) -> None:
         ends = time.monotonic() + look_s
         for one in _in_turn(searches, now):
             _count_one(one, touched.get(one.environment_id, ()), now, ends)
+        for one in searches:  # at the end: until then somebody may want to change one
+            Objective.objects.filter(pk=one.pk).update(counted_to=one.counted_to, step_minutes=one.step_minutes)
 
 
 def _touches_are_noted() -> bool:
@@ -83,8 +85,7 @@ def _count_one(one: Objective, touched: Collection[datetime], now: datetime, end
     if asked is not None:
         left, problem = _count_waiting(one, asked, waiting, now, ends)
     _leave(one, left)
-    counted_to = max(minute_of(now) + MINUTE, one.counted_to or one.begun_at)
-    Objective.objects.filter(pk=one.pk).update(counted_to=counted_to, step_minutes=one.step_minutes)
+    one.counted_to = max(minute_of(now) + MINUTE, one.counted_to or one.begun_at)
     if problem or not left:
         say(one, problem)
 
@@ -117,8 +118,8 @@ def _waiting(one: Objective, touched: Collection[datetime], end: datetime, now: 
 
 
 def whole_since(one: Objective, now: datetime) -> datetime:
-    """Return the hour since when all messages are still there."""
-    return hour_of(counted_again_since(one.environment_id, now)) + HOUR
+    """Return the hour since when all messages are still there, and all minutes: an hour without its other minutes is not counted again."""
+    return max(hour_of(counted_again_since(one.environment_id, now)), hour_of(now - MINUTES_KEPT)) + HOUR
 
 
 def _count_waiting(
@@ -185,6 +186,10 @@ def _see_what_it_means(one: Objective, asked: Searched, now: datetime) -> None:
     if known and names_of - (one.meant_at or now) < NAMES_READ_AGAIN:
         return
     moved: dict[str, object] = {"meant": means, "meant_at": names_of}
+    if known and means != one.meant and one.counted_to and one.meant_at:
+        moved["counted_to"] = min(
+            one.counted_to, one.meant_at
+        )  # a flow is new: it may have had another name or team a minute ago
     if not known:
         Uncounted.objects.filter(objective=one).delete()
         moved |= _again_from(one, now) if one.meant else {"counted_to": one.begun_at}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -24,6 +24,7 @@ AT_RISK_BELOW = 0.25  # of the budget, as on the objectives' page
 LONGER = 1.5  # a window that much longer than the period may be judged in its place
 SILENT_SHARE = 0.05  # of the period: silent for longer at its end, a promise is not called kept
 COUNTS_MESSAGES = ("freshness", "latency", "success")  # the first that a flow has is counted in the days
+COUNTED_AGAIN = timedelta(days=7, hours=3)  # after that no hour is counted again: what is missing then stays so
 COUNTED_SHARE = 0.99  # of what came: with less, what came late is not counted yet
 NAME = 120
 
@@ -74,7 +75,7 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
             judged=wide.get(one.pk, here[one.pk]),
             judged_before=wide_before.get(one.pk, there[one.pk]),
             since=_window_to(one, period.until).since if one.pk in wide else period.since,
-            behind=is_behind(one, here[one.pk], came.get(one.flow_id or 0, (0, 0))),
+            behind=may_change(one, period, now) and is_behind(one, here[one.pk], came.get(one.flow_id or 0, (0, 0))),
             over=f"{window_of(one).period.days} days" if one.pk in wide else "",
         )
         for one in objectives
@@ -88,6 +89,12 @@ def _attained(objectives: Sequence[Objective], span: Span, now: datetime) -> dic
 def _ends(period: Period) -> tuple[datetime, datetime]:
     span = span_of(period)
     return span.since, span.until
+
+
+def may_change(one: Objective, period: Period, now: datetime) -> bool:
+    """Whether the whole period is promised about, and what comes late for it is still counted; of freshness, whether the promise is new."""
+    new = now - one.created_at < COUNTED_AGAIN if one.kind == Objective.Kind.FRESHNESS else True
+    return new and one.fill_from <= span_of(period).since and now - period.until < COUNTED_AGAIN
 
 
 def is_behind(one: Objective, found: Attained, came: tuple[int, int]) -> bool:

@@ -18,6 +18,7 @@ from console.identity.models import Environment
 MOST_KEPT = 2_000
 Rows = Callable[[Actor, Environment], QuerySet[Any, Any]]
 Statement = tuple[str, tuple[Any, ...]] | None  # None: nobody's rows, by their rights
+UNKNOWN: Statement = ("", ())
 
 _kept: dict[object, Statement] = {}
 
@@ -29,11 +30,11 @@ def count_up_to(most: int, rows: Rows, actor: Actor, environment: Environment) -
           time as the database's `Now()`.
     """
     key = (most, rows, actor.rights, environment.pk)
-    if key not in _kept:
+    statement = _kept.get(key, UNKNOWN)
+    if statement is UNKNOWN:
         if len(_kept) >= MOST_KEPT:
             _kept.clear()
-        _kept[key] = _statement(rows(actor, environment), most)
-    statement = _kept[key]
+        statement = _kept[key] = _statement(rows(actor, environment), most)
     if statement is None:
         return 0
     with connection.cursor() as cursor:

@@ -97,7 +97,11 @@ def find_matches(actor: Actor, search: SavedSearch, *, since: datetime | None = 
         else:
             counted = rows.order_by()[: COUNT_CAP + 1].values("id", "flow_id")
             count, flows = counted.aggregate(count=Count("id"), flows=ArrayAgg("flow_id", distinct=True)).values()
-        return Found(count=count, rows=[_row(one) for one in first], flows=tuple(sorted(flows)))
+        told = {
+            *(flows or ()),
+            *(one.flow_id for one in first),
+        }  # of more than are counted, any; what is shown is told of surely
+        return Found(count=count, rows=[_row(one) for one in first], flows=tuple(sorted(told)))
 
 
 def _newest_first(search: SavedSearch) -> list[Any]:

@@ -103,6 +103,7 @@ def arrived(yard: Yard, queue: str, count: int) -> list[str]:
     return found
 
 
+@pytest.mark.timeout(240)
 def test_a_broker_that_is_killed_while_harvesting_and_while_replaying_loses_nothing_and_confirms_nothing_falsely(
     yard: Yard, console: FakeConsole
 ):
@@ -133,7 +134,7 @@ def test_a_broker_that_is_killed_while_harvesting_and_while_replaying_loses_noth
             )
         finally:
             yard.start()
-        wait_until(lambda: replays.count("confirmed") >= before + 40, seconds=60, what="replays again", every=0.02)
+        wait_until(lambda: replays.count("confirmed") >= before + 40, seconds=120, what="replays again", every=0.02)
         replays.ending.set()
         wait_until(lambda: len(console.letters) >= len(sent), seconds=60, what="every letter", every=0.02)
         wait_until(lambda: not harvester.tally.error, seconds=30, what="no trouble", every=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import Any
 
 import pytest
@@ -110,7 +111,9 @@ def test_a_broker_that_stops_after_it_was_sent_leaves_it_unknown_and_takes_it_on
             [meanwhile] = connector.publish([item(topic)], timeout_s=1)
         finally:
             kafka.resume()
-        [after] = connector.publish([item(topic, b"after")], timeout_s=15)
+        after, until = meanwhile, time.monotonic() + 60
+        while after.result == "unavailable" and time.monotonic() < until:  # nothing left, so that it may be tried again
+            [after] = connector.publish([item(topic, b"after")], timeout_s=15)
 
     assert (result.result, meanwhile.result, after.result) == ("unknown", "unavailable", "confirmed")
     assert [one.value() for one in kafka.records(topic)] == [b"before", b"stopped", b"after"]

@@ -124,7 +124,7 @@ def test_docker_itself_knows_every_option_of_these_lines():
 
 def test_the_unit_is_one_and_its_command_harvests(harvested: Path, console: FakeConsole):
     [unit] = blocks(AGENTS, "ini")
-    here = unit.replace("/etc/waybill", str(harvested)).replace("/opt/waybill/.venv/bin/python", sys.executable)
+    here = unit.replace("/etc/waybill", str(harvested)).replace("/opt/waybill/.venv/bin/python", f'"{sys.executable}"')
     here = here.replace("/opt/waybill", str(ROOT))
     (harvested / "waybill.service").write_text(here)
     told = dict(line.split("=", 1) for line in here.splitlines() if "=" in line)

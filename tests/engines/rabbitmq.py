@@ -80,6 +80,8 @@ class RabbitMQ:
             if self._is_up(last=not left):
                 return
             time.sleep(2)
+            [self.distribution] = _ports(1)  # that of another engine does not come free
+            self.environ["RABBITMQ_DIST_PORT"] = str(self.distribution)
 
     def _spawn(self) -> None:
         with (self.folder / "out").open("ab") as out:

@@ -55,9 +55,9 @@ def test_workers_killed_again_and_again_lose_nothing_of_a_plan(plans: Callable[.
 def test_workers_killed_while_they_take_windows_of_a_plan_without_a_rate(
     plans: Callable[..., Run], running: Product, idempotent: bool
 ):
-    """Rows 3 and 4, where what is handed over is in the sender's hands at once."""
+    """Rows 3 and 4, where what is handed over is in the sender's hands at once: a kill may cost 2,000 of each of two senders."""
     chance = random.Random(11)
-    run = plans(f"plan.taken.{idempotent}", idempotent=idempotent, items=6_000, rate=None)
+    run = plans(f"plan.taken.{idempotent}", idempotent=idempotent, items=12_000, rate=None)
 
     for share in (0.05, 0.4):
         run.until_sent(share)

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -144,6 +145,12 @@ class Estate:
     def made(self, asked: str) -> list[int]:
         return list(json.loads(self.product.manage("shell", "-v", "0", "-c", asked).splitlines()[-1]))
 
+    def _takes(self, path: str, body: Any) -> bool:
+        """Push as an agent does: what is answered with 503, while an engine comes back, it sends again."""
+        status, said = call("POST", f"{self.product.base}/ingest/v1/{path}", key=self.key, body=body)
+        assert status in (200, 503), (status, said)
+        return status == 200
+
     def refused(self, what: str, *, orders: int, repeatable: bool, book: str = "") -> tuple[str, str]:
         """Tell of so many orders that billing refused after both steps; return (the origin of their letters, the book that undoes them)."""
         name = f"{what}{next(_names)}" if what not in self.receiver.on else what
@@ -160,8 +167,8 @@ class Estate:
                  "destination": step}
                 for place, step in enumerate(STEPS)
             ]  # fmt: skip
-        assert call("POST", f"{self.product.base}/ingest/v1/events", key=self.key, body={"events": events})[0] == 200
-        assert call("POST", f"{self.product.base}/ingest/v1/dead-letters", key=self.key, body=letters)[0] == 200
+        for path, body in (("events", {"events": events}), ("dead-letters", letters)):
+            wait_until(partial(self._takes, path, body), seconds=60, what=f"{path} to be taken")
         book = book or "steps:" + "".join(
             STEP.format(step=step, name=name, repeatable=str(repeatable).lower()) for step in STEPS
         )

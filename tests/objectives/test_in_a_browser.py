@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives.excluding import NewExclusion, add_exclusion
+from tests.axe import looked_for
 from tests.factories import ROOT
 from tests.objectives.stored import DAY, HOUR, MINUTE, looked, promised, rolled
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
@@ -85,7 +86,7 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
             if folder := os.environ.get("SCREENSHOTS"):
                 page.wait_for_load_state("networkidle")
                 page.screenshot(path=Path(folder) / f"{scheme}-{width}{path.replace('/', '-')}.png", full_page=True)
-        for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
+        for violation in Axe().run(page, options=looked_for(scheme)).response["violations"]:
             found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
 
     assert (found, complaints) == ({}, [])

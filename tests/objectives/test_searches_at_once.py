@@ -41,11 +41,19 @@ def elsewhere(act: Callable[[], Any]) -> Future[Any]:
 
     def run() -> Any:
         try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '30s'")
             return act()
         finally:
             connections.close_all()
 
     return ThreadPoolExecutor(1).submit(run)
+
+
+WAITS = """
+SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE NOT granted AND relation IS NOT NULL AND d.datname = current_database() LIMIT 1
+"""
 
 
 @contextmanager
@@ -55,7 +63,7 @@ def held_up(lock: str) -> Iterator[Callable[[], int]]:
     def waits() -> int:
         until = time.monotonic() + 30
         while time.monotonic() < until:
-            cursor.execute("SELECT pid FROM pg_locks WHERE NOT granted AND relation IS NOT NULL LIMIT 1")
+            cursor.execute(WAITS)
             if row := cursor.fetchone():
                 return int(row[0])
             time.sleep(0.01)

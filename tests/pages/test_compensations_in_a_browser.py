@@ -15,6 +15,7 @@ from console.core.bundles import write_bundles
 from messages.compensation.execute import work_on
 from messages.compensation.services import pause, start
 from messages.models import Compensation, CompensationStep, Connection
+from tests.axe import looked_for
 from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
 from tests.factories import ROOT, memory_connection
 from tests.pages.compensating import TASK
@@ -192,7 +193,7 @@ def test_pages_of_compensations_fit_a_phone_and_a_desk_and_axe_finds_nothing(
             page.goto(live_server.url + path)
             if page.evaluate("document.documentElement.scrollWidth") > width or page.evaluate(OUT_OF_PANEL):
                 found[f"{path} {width}"] = "overflows"
-        for violation in Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]:
+        for violation in Axe().run(page, options=looked_for(scheme)).response["violations"]:
             found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
 
     assert (found, complaints) == ({}, [])

@@ -230,6 +230,25 @@ def test_of_freshness_nothing_counted_while_something_came_is_being_counted():
     assert not any("Nothing was measured" in one for one in content.quality)
 
 
+def test_a_promise_that_began_within_the_period_is_judged_by_what_it_has():
+    brings()
+    Objective.objects.update(fill_from=DAY.since + HOUR, filled_since=DAY.since + HOUR)
+    came(50_000)
+
+    assert gathered().promises[0].stands is Stands.KEPT
+
+
+def test_of_an_old_promise_of_freshness_nothing_counted_is_nothing_measured():
+    Objective.objects.update(kind="freshness", limit_minutes=15, recover_minutes=1440, created_at=NOW - 192 * HOUR)
+    ObjectiveSum.objects.all().delete()
+    came(3)
+
+    content = gathered()
+
+    assert not content.promises[0].counting
+    assert any("Nothing was measured" in one for one in content.quality)
+
+
 def test_an_agent_that_was_made_after_the_period_says_nothing_of_it():
     made = brings()
     Agent.objects.filter(pk=made.pk).update(created_at=DAY.until + HOUR)
