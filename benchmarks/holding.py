@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,45 +26,32 @@ def holds(bench: Bench, queue: str) -> dict[str, float]:
     The request's own time is part of it. A cancelled plan has not begun, so nothing of it goes out.
     """
     plan, items, _, _ = bench.plan(queue)
-    held = {
-        "paused": _held(bench, plan, f"/plans/P-{plan}/pause"),
-        "stopped for all": _held(
-            bench, plan, "/replay-stops", {"environment": "production"}, before=_resumed(bench, plan)
-        ),
-    }
-    _lifted(bench)
+    held = {"paused": _held(bench, plan, f"/plans/P-{plan}/pause")}
+    _asked(bench, f"/plans/P-{plan}/resume")
+    held["stopped for all"] = _held(bench, plan, "/replay-stops", environment="production")
+    _lift_stops(bench)
     held["stopped"] = _held(bench, plan, f"/plans/P-{plan}/stop")
-    out = _out(bench, plan)[0]
-    if out >= items:
+    if _out(bench, plan)[0] >= items:
         raise SystemExit(f"all {items} messages went out before the plan was held: ask for more replays")
     return held
 
 
-def _resumed(bench: Bench, plan: int) -> Callable[[], None]:
-    return lambda: _asked(bench, f"/plans/P-{plan}/resume")
-
-
-def _lifted(bench: Bench) -> None:
+def _lift_stops(bench: Bench) -> None:
     for one in call("GET", f"{bench.product.base}/api/v1/replay-stops", key=bench.api)[1]["results"]:
-        call("DELETE", f"{bench.product.base}/api/v1/replay-stops/{one['id']}", key=bench.api)
+        _asked(bench, f"/replay-stops/{one['id']}", method="DELETE")
 
 
-def _held(
-    bench: Bench, plan: int, path: str, body: dict[str, str] | None = None, *, before: Callable[[], None] | None = None
-) -> float:
-    if before:
-        before()
+def _held(bench: Bench, plan: int, path: str, **body: str) -> float:
     begun = _out(bench, plan)[0] + BEGUN
     wait_until(lambda: _out(bench, plan)[0] >= begun, seconds=60, what="the plan to send")
     asked_at = time.time()
-    _asked(bench, path, body)
+    _asked(bench, path, **body)
     return max(0.0, _last_out(bench, plan) - asked_at)
 
 
-def _asked(bench: Bench, path: str, body: dict[str, str] | None = None) -> None:
-    status, answer = call(
-        "POST", f"{bench.product.base}/api/v1{path}", key=bench.api, body={"reason": "bench"} | (body or {})
-    )
+def _asked(bench: Bench, path: str, *, method: str = "POST", **body: str) -> None:
+    said = {"reason": "bench"} | body
+    status, answer = call(method, f"{bench.product.base}/api/v1{path}", key=bench.api, body=said)
     if not 200 <= status < 300:
         raise SystemExit(f"{path} was not taken: {status} {answer}")
 

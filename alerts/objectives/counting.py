@@ -35,9 +35,8 @@ def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
         return False
     try:
         count_searches(now)
-    except (
-        IntegrityError
-    ):  # an objective was removed meanwhile: its look is taken back whole, and the next one counts the others
+    except IntegrityError:
+        # an objective was removed meanwhile: the look is taken back whole, and the next one counts the others
         log.warning("searches_not_counted", exc_info=True)
     _count_history(history_s, now)
     return True

@@ -26,9 +26,8 @@ Kind = Objective.Kind
 LOOK_S = 5.0  # after so long the rest waits for the next look
 TURN = timedelta(seconds=15)
 WEEK_MINUTES = 7 * 24 * 60
-SETTLED = timedelta(
-    minutes=5
-)  # what came into the catalogue since then may be of a clock ahead, or of a transaction that was open
+# What came into the catalogue since then may be of a clock ahead, or of a transaction that was open.
+SETTLED = timedelta(minutes=5)
 NAMES_READ_AGAIN = timedelta(minutes=10)
 UNKNOWN = "unknown"  # what was counted may have missed something: it is counted again
 MOST_MINUTES, DAY_MINUTES = 60, 1440  # by one query, of what was touched and of history
@@ -99,9 +98,8 @@ def minute_again(one: Objective, now: datetime) -> datetime:
     """Return the minute of the last week that is counted again at this look though nothing touched it: each has its turn in 42 hours."""
     turn = int(now.timestamp() // TURN.total_seconds()) + one.pk
     last = minute_of(now) - MINUTE
-    return (
-        last - (int(last.timestamp()) // 60 - 61 * turn) % WEEK_MINUTES * MINUTE
-    )  # 61 and a week's minutes have no factor in common
+    # 61 and a week's minutes have no factor in common
+    return last - (int(last.timestamp()) // 60 - 61 * turn) % WEEK_MINUTES * MINUTE
 
 
 def _waiting(one: Objective, touched: Collection[datetime], end: datetime, now: datetime) -> list[Span]:
@@ -186,10 +184,9 @@ def _see_what_it_means(one: Objective, asked: Searched, now: datetime) -> None:
     if known and names_of - (one.meant_at or now) < NAMES_READ_AGAIN:
         return
     moved: dict[str, object] = {"meant": means, "meant_at": names_of}
-    if known and means != one.meant and one.counted_to and one.meant_at:
-        moved["counted_to"] = min(
-            one.counted_to, one.meant_at
-        )  # a flow is new: it may have had another name or team a minute ago
+    if known and one.counted_to and one.meant_at:
+        # no digest knows a flow that is younger than it: it may have been given a team or another name since
+        moved["counted_to"] = min(one.counted_to, minute_of(one.meant_at))
     if not known:
         Uncounted.objects.filter(objective=one).delete()
         moved |= _again_from(one, now) if one.meant else {"counted_to": one.begun_at}

@@ -63,6 +63,21 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
         | whole
         | {"row": "letters", "count": content.letters.came, "note": f"{content.letters.older} from before wait"}
     )
+    yield from _days(content)
+    yield from _exclusions(content)
+    if content.coverage is not None:
+        covered = {"count": content.coverage.minutes, "good": content.coverage.covered}
+        yield covered | whole | {"row": "coverage", "name": "minutes with data"}
+    for sentence in content.quality:
+        yield {"row": "quality", "note": sentence}
+    yield {
+        "row": "report",
+        "name": content.audience.name,
+        "note": f"revision {content.revision}, frozen {content.frozen_at.isoformat()}",
+    } | whole
+
+
+def _days(content: Content) -> Iterator[Mapping[str, object]]:
     for day in content.days:
         yield {
             "row": "day",
@@ -72,6 +87,9 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
             "lost": day.lost,
             "excluded": day.excluded,
         }
+
+
+def _exclusions(content: Content) -> Iterator[Mapping[str, object]]:
     for one in content.exclusions:
         yield {
             "row": "exclusion",
@@ -82,17 +100,3 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
             "count": one.events,
             "note": f"by {one.by}",
         }
-    if content.coverage is not None:
-        yield {
-            "row": "coverage",
-            "name": "minutes with data",
-            "count": content.coverage.minutes,
-            "good": content.coverage.covered,
-        } | whole
-    for sentence in content.quality:
-        yield {"row": "quality", "note": sentence}
-    yield {
-        "row": "report",
-        "name": content.audience.name,
-        "note": f"revision {content.revision}, frozen {content.frozen_at.isoformat()}",
-    } | whole

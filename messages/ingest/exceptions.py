@@ -97,9 +97,8 @@ def store_exceptions(
 def _insert(environment_id: int, exceptions: Sequence[NewException]) -> int:
     """Insert those that are not there yet, and return how many; two that have no time of their own meet by their ids."""
     if any(one.time_is_ours for one in exceptions):
-        with (
-            connection.cursor() as cursor
-        ):  # two writers of such go one after the other, or neither would see the other's
+        # two writers of such go one after the other, or neither would see the other's
+        with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_OURS])
         spans = [one.event_id for one in exceptions if one.time_is_ours]
         known = set(LoggedException.objects.filter(event_id__in=spans).values_list("id", flat=True))

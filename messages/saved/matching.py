@@ -97,10 +97,8 @@ def find_matches(actor: Actor, search: SavedSearch, *, since: datetime | None = 
         else:
             counted = rows.order_by()[: COUNT_CAP + 1].values("id", "flow_id")
             count, flows = counted.aggregate(count=Count("id"), flows=ArrayAgg("flow_id", distinct=True)).values()
-        told = {
-            *(flows or ()),
-            *(one.flow_id for one in first),
-        }  # of more than are counted, any; what is shown is told of surely
+        # of more than are counted these are any; those that are shown are among them surely
+        told = {*(flows or ()), *(one.flow_id for one in first)}
         return Found(count=count, rows=[_row(one) for one in first], flows=tuple(sorted(told)))
 
 

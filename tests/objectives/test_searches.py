@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
-from alerts.models import FoundMinutes, Objective, ObjectiveMinutes, Standing, Uncounted
+from alerts.models import FoundMinutes, Objective, ObjectiveMinutes, ObjectiveSum, Standing, Uncounted
+from alerts.objectives import counters as counters_of
 from alerts.objectives import counting, searches
-from alerts.objectives.counters import hour_of, minute_of
+from alerts.objectives.asking import SEARCH_S
+from alerts.objectives.counters import forget_old, hour_of, minute_of
 from alerts.objectives.queries import minutes_waiting
 from alerts.objectives.services import remove_objective
 from alerts.objectives.windows import Span, portions
@@ -18,7 +20,7 @@ from messages.ingest.messages_sql import set_status
 from messages.models import Flow, Message, MessageStatus, RetentionPolicy, TouchedMinutes
 from messages.retention import policies
 from messages.search.query import BadQuery
-from tests.factories import ROOT, agent_key, event, push
+from tests.factories import ROOT, agent_key, environment, event, push
 from tests.objectives.searching import counted_anew, counters, on_search, operator, total, triggers
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message
 from tests.services.reconciling import flow
@@ -261,6 +263,21 @@ def test_a_flow_of_another_name_is_another_answer_and_a_new_one_is_not():
     assert (before, filled, total(one)) == ((1, 0, 0), still, (0, 0, 0))
 
 
+def test_a_flow_that_is_given_its_team_after_its_first_messages_is_counted_as_its_maker_sees_it_then():
+    now = datetime.now(UTC)
+    one = on_search(now=now)
+    looked(now)
+    made = flow("new")
+    message(now + MINUTE, took=MINUTE, keys=BIG, of=made)
+    counting.count(now + 2 * MINUTE)
+    before = total(one)
+
+    hide(made)
+    counting.count(now + 12 * MINUTE)
+
+    assert (before, total(one)) == ((1, 0, 0), (0, 0, 0))
+
+
 def keep_for(days: int, where: Environment) -> None:
     columns = dict.fromkeys(("payload_days", "metadata_days", "letter_days", "settled_reject_days"), days)
     RetentionPolicy.objects.create(
@@ -284,6 +301,43 @@ def test_what_is_older_than_messages_are_kept_stays_as_it_was_counted():
 
     assert counters(one) == {minute_of(gone): (1, 0, 0)}
     assert Objective.objects.get().progress == 1.0
+
+
+def test_an_hour_whose_minutes_are_gone_is_not_folded_anew_from_one_of_them():
+    old = NOW - 120 * DAY
+    uid = message(old, took=MINUTE, keys=BIG)
+    message(old + MINUTE, took=MINUTE, keys=BIG)
+    keep_for(400, environment())
+    one = on_search(days=180)
+    looked()
+    sums = ObjectiveSum.objects.filter(objective=one).values_list("good", "lost")
+    before = list(sums)
+
+    forget_old(NOW)
+    set_status(uid, MessageStatus.FAILED)
+    counting.count(NOW + NEXT)
+    policies.forget()
+
+    assert before == [(2, 0), (2, 0)]  # of its hour and of its day
+    assert list(sums) == before
+    assert total(one) == (0, 0, 0)
+
+
+def test_whoever_waits_for_the_counters_waits_longer_than_a_look_has_them():
+    with counters_of.one_writer(), connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == (f"{counters_of.WAIT_S}s",)
+
+    assert counters_of.WAIT_S > searches.LOOK_S + SEARCH_S
+
+
+def test_a_look_that_an_objective_vanishes_from_is_taken_back_and_stops_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    def vanished(now: datetime) -> None:
+        raise IntegrityError
+
+    monkeypatch.setattr(counting, "count_searches", vanished)
+
+    assert counting.count(NOW)
 
 
 def test_what_was_touched_while_a_search_could_not_be_asked_is_counted_afterwards():

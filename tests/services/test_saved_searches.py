@@ -13,7 +13,7 @@ from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid, NotFound
 from console.identity.models import Membership, Role, Team, User
 from messages.models import Flow, OutboxMail, SavedSearch
-from messages.saved import assessing
+from messages.saved import assessing, matching
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.saved.assessing import look_at_subscriptions
 from messages.saved.matching import count_matches, find_matches
@@ -184,6 +184,20 @@ def test_it_counts_what_its_reader_may_see_and_a_query_that_no_longer_parses_is_
 
     assert count_of(actor(user), search).count is None
     assert "the query cannot be read: dead letters have no stauts" in count_of(actor(user), search).problem
+
+
+def test_what_is_shown_is_of_the_flows_that_a_mail_asks_the_rights_of_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Of more than are counted any are: the flows of those that the mail shows must be asked for all the same."""
+    monkeypatch.setattr(matching, "COUNT_CAP", 0)
+    user = ada()
+    letters = [stored_letter(origin=f"queue.{number % 3}") for number in range(12)]
+
+    found = find_matches(actor(user), saved(user, of=DEAD, q="status:open"))
+
+    assert found.flows == tuple(sorted({letter.flow_id for letter in letters}))
+    assert len(found.flows) == 3
 
 
 @pytest.mark.parametrize("of", ["messages", DEAD])
