@@ -193,8 +193,10 @@ def _note_errors() -> None:
 
 def _measure(stored: Stored, samples: int) -> None:
     from benchmarks.search_cases import cases_of, viewer
+    from console.core.garbage import collect_less_often
 
     user, client = viewer(stored)
+    collect_less_often()  # as a web process does
     results = {case.name: measured(case, client, samples) for case in cases_of(stored, user, random.Random(7))}
     print(f"{stored.messages:,} messages, {samples} samples each, ms")
     print(f"{'':34}{'bare SQL':>16}{'service':>16}{'ratio':>8}{'page':>16}{'its CPU':>8}")

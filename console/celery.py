@@ -1,12 +1,13 @@
 """The Celery application: tasks only say "look"; the work's state lives in PostgreSQL rows."""
 
-import gc
 import os
 import warnings
 
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
 from django.conf import settings
+
+from console.core.garbage import collect_less_often
 
 # It warns of pickle under root; tasks here are JSON, and nothing else is accepted.
 warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -19,9 +20,7 @@ app.autodiscover_tasks(["messages", "alerts", "console.health"])
 
 @signals.worker_process_init.connect
 def look_for_garbage_less_often(**_: object) -> None:
-    """A window of replays makes tens of thousands of objects that all die with it (measured: half of its time in Python)."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    collect_less_often()
 
 
 app.conf.beat_schedule = {

@@ -5,7 +5,6 @@ Threads, and an event loop that holds idle and slow connections: console/patienc
 
 import contextlib
 import ctypes
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from console.core.config import WEB_THREADS, load_config
+from console.core.garbage import collect_less_often
 from console.core.logs import logging_config
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h
@@ -46,10 +46,12 @@ control_socket_disable = True
 
 
 def post_fork(server: object, worker: object) -> None:
-    """Look for garbage less often: a batch makes tens of thousands of objects that all die with it (measured: 15 to 30 % of ingest's CPU)."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
     _give_memory_back()
+
+
+def post_worker_init(worker: object) -> None:
+    """The application is loaded by now."""
+    collect_less_often()
 
 
 def _give_memory_back() -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -44,16 +45,28 @@ READ_THESE = """
 SELECT m.objective_id, m.hour, m.good, m.late, m.lost FROM unnest(%s::int8[], %s::timestamptz[]) AS asked(objective_id, hour)
 JOIN alerts_objectiveminutes m ON m.objective_id = asked.objective_id AND m.hour = asked.hour
 """
+# Rows in one JSON: as arrays of parameters they are escaped number by number in Python (measured: half of a look).
 WRITE = """
-INSERT INTO alerts_objectiveminutes (objective_id, hour, good, late, lost) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO alerts_objectiveminutes (objective_id, hour, good, late, lost)
+SELECT r.* FROM jsonb_to_recordset(%s::jsonb) AS r(objective_id int8, hour timestamptz, good int4[], late int4[], lost int4[])
 ON CONFLICT (objective_id, hour) DO UPDATE SET good = excluded.good, late = excluded.late, lost = excluded.lost
 """
-COLUMNS = (
-    "good", "late", "lost", "slices", "slices_good", "kept_good", "kept_late", "kept_lost", "kept_slices", "kept_slices_good",
-)  # fmt: skip
+COLUMNS = {
+    f"{kept}{name}": kind
+    for kept in ("", "kept_")
+    for name, kind in {
+        "good": "int8",
+        "late": "int8",
+        "lost": "int8",
+        "slices": "int4",
+        "slices_good": "float8",
+    }.items()
+}
 _SET = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
-WRITE_SUM = f"""
-INSERT INTO alerts_objectivesum (objective_id, span, at, {", ".join(COLUMNS)}) VALUES (%s, 1, %s{", %s" * len(COLUMNS)})
+WRITE_SUMS = f"""
+INSERT INTO alerts_objectivesum (objective_id, span, at, {", ".join(COLUMNS)})
+SELECT r.objective_id, 1, r.at, {", ".join(f"r.{name}" for name in COLUMNS)}
+FROM jsonb_to_recordset(%s::jsonb) AS r(objective_id int8, at timestamptz, {", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
 ON CONFLICT (objective_id, span, at) DO UPDATE SET {_SET}
 """  # noqa: S608  names of ours
 WRITE_DAYS = f"""
@@ -116,9 +129,7 @@ def write_minutes(objectives: Sequence[Objective], spans: Sequence[Span], counte
                     changed.append(patched)
     if changed:
         with connection.cursor() as cursor:
-            cursor.executemany(
-                WRITE, [(row.objective_id, row.hour, list(row.good), list(row.late), list(row.lost)) for row in changed]
-            )
+            cursor.execute(WRITE, [_json([row._asdict() for row in changed])])
         fold_hours(objectives, changed)
     return len(changed)
 
@@ -158,18 +169,23 @@ def fold_hours(objectives: Sequence[Objective], rows: Sequence[HourRow]) -> None
     by_id = {one.pk: one for one in objectives}
     whole = Span(since=min(row.hour for row in rows), until=max(row.hour for row in rows) + HOUR)
     out = excluded_spans(objectives, whole)
-    sums: list[tuple[Any, ...]] = []
+    sums: list[dict[str, Any]] = []
     for row in sorted(rows, key=lambda one: (one.objective_id, one.hour)):
         method, minutes = method_of(by_id[row.objective_id]), Minutes(good=row.good, late=row.late, lost=row.lost)
         raw = fold(minutes, method)
         spans = out.get(row.objective_id)
         marked = flags(spans, row.hour) if spans else None
         kept = fold(minutes, method, excluded=marked) if marked else raw
-        sums.append((row.objective_id, row.hour, *_columns(raw), *_columns(kept)))
+        told = dict(zip(COLUMNS, _columns(raw) + _columns(kept), strict=True))
+        sums.append({"objective_id": row.objective_id, "at": row.hour} | told)
     days = sorted({(row.objective_id, row.hour.astimezone(UTC).replace(hour=0)) for row in rows})
     with connection.cursor() as cursor:
-        cursor.executemany(WRITE_SUM, sums)
+        cursor.execute(WRITE_SUMS, [_json(sums)])
         cursor.execute(WRITE_DAYS, [[pk for pk, _ in days], [day for _, day in days]])
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def _columns(sums: Sums) -> tuple[float, ...]:

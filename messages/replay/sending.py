@@ -6,16 +6,15 @@ message is sent again with the same replay id where the flow says its receiver i
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from console.core.garbage import collector_paused
 from messages.connectors.base import Outgoing, Published, Result
 from messages.ingest.identity import span_event_id
 from messages.ingest.model import NewEvent
@@ -43,21 +42,7 @@ SWEEP_S = (
 Results = Mapping[UUID, Published]
 
 
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Look for no cyclic garbage meanwhile: a window makes some 50,000 objects and no cycle, and the collector, once set off by their number,
-    walks through all of Django each time (measured: half of what a worker spent). What is not in a cycle goes at once all the same.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-@uncollected()
+@collector_paused()
 def send_due(connection_id: int) -> int:
     """Send what is due over this connection, window by window, for LOOK_S; return how many. May be called twice at once.
 
