@@ -41,19 +41,17 @@ SHOWN_CHANGES = 4
 @page
 def overview(request: PageRequest) -> HttpResponse:
     """What is failing now; before anything arrived, how to make something arrive."""
-    actor, environment = request.actor, request.environment
-    if not queries.has_data(actor, environment):
+    actor, environment, now = request.actor, request.environment, timezone.now()
+    groups = queries.find_failing(actor, environment, now=now)
+    if not groups and not queries.has_data(actor, environment):
         return render_page(
             request, "console/first_run.html", "console/_first_light.html", _first_run(request, actor, environment)
         )
-    return render_page(
-        request, "console/overview.html", "console/_overview.html", _overview(request, actor, environment)
-    )
+    return render_page(request, "console/overview.html", "console/_overview.html", _overview(request, groups, now=now))
 
 
-def _overview(request: HttpRequest, actor: Actor, environment: Environment) -> dict[str, Any]:
-    now = timezone.now()
-    groups = queries.find_failing(actor, environment, now=now)
+def _overview(request: PageRequest, groups: Sequence[queries.Failing], *, now: datetime) -> dict[str, Any]:
+    actor, environment = request.actor, request.environment
     window = "1h" if request.GET.get("window") == "1h" else "24h"
     hours = "hour" if window == "1h" else "24 hours"
     figures = queries.recent_figures(actor, environment, window=window, now=now)

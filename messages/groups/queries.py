@@ -181,10 +181,14 @@ def longest_waiting(actor: Actor, group: FailureGroup, *, most: int) -> list[UUI
     return list(letters.order_by("pk").values_list("pk", flat=True)[:most])
 
 
-def sample_of(actor: Actor, group: FailureGroup) -> DeadLetter | None:
-    """Return the newest letter of a group, else of what was merged into it, whose error stands for all."""
+def sample_of(actor: Actor, group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> DeadLetter | None:
+    """Return the newest letter of a group, else of that of `parts` which failed last and has one, whose error stands for all.
+
+    Each is asked by itself, at the end of its index: of several at once PostgreSQL reads all letters, newest first, until it meets one.
+    """
     letters = visible_dead_letters(actor).order_by("-pk")
-    return letters.filter(group=group).first() or letters.filter(group__merged_into=group).first()
+    in_turn = (group, *sorted(parts, key=lambda part: part.last_seen_at, reverse=True))
+    return next((found for one in in_turn if (found := letters.filter(group=one).first())), None)
 
 
 def owners_of(group: FailureGroup) -> list[str]:

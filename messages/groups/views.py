@@ -154,7 +154,7 @@ def group_context(request: PageRequest, found: FailureGroup) -> dict[str, Any]:
     actor, now = request.actor, timezone.now()
     may_operate = can_operate(actor, found.flow)
     parts = whole_of(found)
-    sample = sample_of(actor, found)
+    sample = sample_of(actor, found, parts)
     hours = trends_of([found], now)[found.pk]
     systems, flows = [found.step] if found.step else [], [found.flow.name]
     changes = changes_between(actor, [found.environment], since=now - timedelta(hours=24), until=now, systems=systems, flows=flows)  # fmt: skip
