@@ -23,7 +23,9 @@ def test_the_verdict_counts_what_waits_by_flow_and_cause():
     stored_letter(origin="invoices", error={"type": "ValueError", "message": "vat_number is required"})
     page = signed_in(superuser=True).get("/")
 
-    assert re.search(r"2 flows are failing\. 4 messages wait for a person, the oldest for \d+ (s|min) ?\.", text_of(page))
+    assert re.search(
+        r"2 flows are failing\. 4 messages wait for a person, the oldest for \d+ (s|min) ?\.", text_of(page)
+    )
     assert "3 failed in erp.orders with ErpTimeout" in text_of(page)
     urls = re.findall(r'href="(/groups/G-\d+/)"', page.content.decode())
     client = signed_in("again", Role.ADMINISTRATOR)
