@@ -15,15 +15,17 @@ from console.identity.counted import count_up_to
 from console.identity.models import Agent, Environment
 from messages.access import visible_dead_letters, visible_events
 from messages.figures.queries import Figures, read_figures
-from messages.figures.ranges import Range
+from messages.figures.ranges import range_of
 from messages.groups.assign import names_of_flows
 from messages.groups.queries import newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter, Event, FailureGroup
+from messages.search.window import parse_window
 
 MOST_COUNTED = 10_000
 SHOWN_GROUPS = 8
 SPARK_HOURS = 24
+MOST_POINTS = 96  # of the chart
 ALIVE = timedelta(seconds=60)
 LATE = timedelta(minutes=10)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -189,17 +191,22 @@ def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]
 
 
 def recent_figures(actor: Actor, environment: Environment, *, window: str, now: datetime) -> Figures:
-    """Return what went through: "1h" in steps of a minute, "24h" in steps of 15, without gaps and without the step that still fills."""
-    step, steps = (timedelta(minutes=1), 60) if window == "1h" else (timedelta(minutes=15), 96)
-    last = EPOCH + (now - EPOCH) // step * step  # or the line would always fall at its end
-    return read_figures(actor, environment, Range(since=last - steps * step, until=last, step=step))
+    """Return what went through in "1h" or "24h", step by step as the page Figures counts it, so that both say the same."""
+    return read_figures(actor, environment, range_of(parse_window(window, now=now), now=now))
 
 
 def message_rates(figures: Figures) -> list[Rate]:
-    """Return what was processed and what failed a minute, step by step."""
-    minutes = figures.range.step / timedelta(minutes=1)
+    """Return what was processed and what failed a minute, in at most 96 points: of an hour by the minute, of a day by 15."""
+    each = -(-len(figures.steps) // MOST_POINTS)
+    minutes = each * figures.range.step / timedelta(minutes=1)
+    parts = [figures.steps[at : at + each] for at in range(0, len(figures.steps), each)]
     return [
-        Rate(at=step.at, delivered=step.delivered / minutes, failed=step.failed / minutes) for step in figures.steps
+        Rate(
+            at=part[0].at,
+            delivered=sum(step.delivered for step in part) / minutes,
+            failed=sum(step.failed for step in part) / minutes,
+        )
+        for part in parts
     ]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from console.core.errors import Forbidden
 from console.identity.actor import Actor
 from console.identity.models import Environment, Role, User
-from messages.access import get_one, of_visible_flows
+from messages.access import get_one, of_visible_flows, visible_flows
 from messages.groups.reference import number_of
 from messages.models import FailureGroup, Flow, GroupRule
 
@@ -22,9 +22,13 @@ def get_visible_group(actor: Actor, reference: str) -> FailureGroup:
 
 
 def visible_group_rules(actor: Actor) -> QuerySet[GroupRule]:
-    """Return the grouping rules of the actor's environments."""
+    """Return the grouping rules of the actor's environments, but those of one flow that they may not see: its failures are told in it."""
     rules = GroupRule.objects.select_related("environment")
-    return rules if actor.is_superuser else rules.filter(environment_id__in=list(actor.grants))
+    if actor.is_superuser:
+        return rules
+    named = Flow.objects.filter(environment=OuterRef("environment_id"), name__iexact=OuterRef("flow"))
+    seen = visible_flows(actor).filter(environment=OuterRef("environment_id"), name__iexact=OuterRef("flow"))
+    return rules.filter(Exists(seen) | ~Exists(named), environment_id__in=list(actor.grants))
 
 
 def get_visible_group_rule(actor: Actor, pk: int) -> GroupRule:

@@ -165,12 +165,13 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
 
 
 def _failed_since(group: FailureGroup) -> bool:
-    """Whether a letter came, or a message failed, since the group is in its state: another group was told of it."""
+    """Whether a letter died and came, or a message failed, since the group is in its state: another group was told of it."""
     since = group.state_at
     messages = Message.objects.filter(
         group=group, failed_at__gt=since, first_seen_at__gt=since - LATE, first_seen_on__gte=(since - LATE).date()
     )
-    return DeadLetter.objects.filter(group=group, pk__gte=uuid7_floor(since)).exists() or messages.exists()
+    letters = DeadLetter.objects.filter(group=group, pk__gte=uuid7_floor(since), failed_at__gt=since)
+    return letters.exists() or messages.exists()
 
 
 def lock_whole(group: FailureGroup) -> FailureGroup:

@@ -103,7 +103,8 @@ def key_value(value: object) -> str | None:
         return text(value.strip(), KEY_BYTES) or None
     if isinstance(value, bool) or value is None or isinstance(value, list | dict):
         return None
-    return text(str(scalar(value)), KEY_BYTES)
+    whole = isinstance(value, int) and value.bit_length() < 1000  # every digit counts, as in a parcel's number of 22
+    return text(str(value if whole else scalar(value)), KEY_BYTES)
 
 
 def moment(at: datetime, *, now: datetime, retention: timedelta) -> tuple[datetime, datetime | None]:

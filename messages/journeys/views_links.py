@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -24,7 +23,6 @@ from messages.search.naming import name_of
 from messages.search.queries import find_messages
 from messages.search.query import Query, Term
 
-KEY_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
 LONGEST_SHOWN, LONGEST_KEY = 120, 256
 
 
@@ -96,8 +94,8 @@ def by_key(request: PageRequest, name: str, value: str) -> HttpResponse:
     """/k/<key name>/<value>: the message with this business number, or a choice."""
     asked = f"{name.replace(chr(0), '')[:64]} {value.replace(chr(0), '')[:LONGEST_SHOWN]}"
     plain = value.replace("\x00", "").strip()[:LONGEST_SHOWN]
-    if not KEY_NAME.fullmatch(name):
-        wrong = "The name of a key begins with a letter and has letters, digits, dots and dashes, like order_no."
+    if not 1 <= len(name.encode()) <= LONGEST_KEY or "\x00" in name:
+        wrong = f"The name of a key has at most {LONGEST_KEY} bytes, like order_no."
         return nothing_here(request, Asked(words=asked, q=plain, wrong=wrong))
     environments = list(visible_environments(request.actor))
     for reading in readings_of(value, _cut_off(request)):

@@ -78,6 +78,8 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
 def _begin(check: ReconciliationCheck) -> Outcome:
     """Have the list of this occurrence compared with what has come until now; without a list the verdict is there at once."""
     since = check.due_at - timedelta(hours=check.hours)
+    if check.checked_at is not None:  # what was due by then has decided, though periods of two days may overlap
+        since = max(since, check.checked_at)
     lists = Reconciliation.objects.filter(of_check=check, removed_at=None, list_attempt__isnull=False)
     one = lists.filter(until__gt=since, until__lte=check.due_at).order_by("-received_at").first()
     if one is None:

@@ -20,7 +20,6 @@ from messages.access import can_operate, get_visible_flow_named
 from messages.catalog.queries import flow_names
 from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
-from messages.journeys.views_links import KEY_NAME
 from messages.models import DeadLetter, ReconciledKey, Reconciliation
 from messages.plans.asking import query_address
 from messages.reconcile.access import get_visible_reconciliation
@@ -209,8 +208,8 @@ def _address(one: Reconciliation, row: ReconciledKey) -> str:
     """Return where a key leads: to its messages, or to the one that decided where no deep link can name it; "" for one never seen."""
     if row.message_uid is None:
         return ""
-    as_path = row.key.isprintable() and not {".", ".."} & set(row.key.split("/"))
-    if row.messages > 1 and as_path and KEY_NAME.fullmatch(one.key_name):
+    as_path = (one.key_name + row.key).isprintable() and not {".", ".."} & {one.key_name, *row.key.split("/")}
+    if row.messages > 1 and as_path and "/" not in one.key_name:
         return reverse("k", args=[one.key_name, row.key])
     return reverse("message", args=[row.message_uid])
 

@@ -222,3 +222,17 @@ def test_a_stranger_sees_nothing_and_a_viewer_changes_nothing():
     assert viewer("post", "rules/groups", said | {"name": "x", "step": "x", "reason": ""}).status_code == 403
     assert viewer("get", "rules/groups").status_code == 200
     assert stranger("post", "rules/groups/apply", said).json() == {"moved": 0, "more": False}
+
+
+def test_a_rule_of_one_flow_is_seen_by_those_who_see_the_flow():
+    stored_letter(origin="orders")
+    Flow.objects.update(team=Team.objects.get_or_create(name="Order team")[0])
+    group = FailureGroup.objects.get()
+    owner, stranger = Api("olga"), Api("stan", team="Stock team")
+    made = owner("post", f"groups/{group.reference}/split", {"by": "queue", "reason": "two brokers"}).json()["rule"]
+    wide = owner("post", "rules/groups", {"environment": "production", "name": "all", "words": "gone"}).json()["id"]
+
+    assert {one["id"] for one in owner("get", "rules/groups").json()["results"]} == {made, wide}
+    assert {one["id"] for one in stranger("get", "rules/groups").json()["results"]} == {wide}
+    assert stranger("get", f"rules/groups/{made}").status_code == 404
+    assert stranger("delete", f"rules/groups/{made}", {"reason": "not mine"}).status_code == 404

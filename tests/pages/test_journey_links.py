@@ -70,7 +70,8 @@ def test_a_question_mark_that_nobody_escaped_is_part_of_the_id():
         ("/j/what-a-log-says", "A trace id has 32 hexadecimal digits"),
         ("/m/none/of/these", "No message id none/of/these is here that you may see"),
         ("/k/order_no/4712", "No order_no 4712 is here that you may see"),
-        ("/k/%F0%9F%92%A9/1", "The name of a key begins with a letter"),
+        ("/k/größe/1", "No größe 1 is here that you may see"),
+        (f"/k/{'x' * 257}/1", "The name of a key has at most 256 bytes"),
     ],
 )
 def test_nothing_found_says_what_was_looked_for_where_and_what_to_do(path: str, words: str):
@@ -272,6 +273,9 @@ def test_hops_are_of_corrected_times():
         ("order_no", "a\\b"),
         ("order_no", "."),
         ("business.order", "x y"),
+        ("größe", "38"),
+        ("Auftrag Nr", "4711"),
+        ("@id", "7"),
     ],
 )
 def test_a_key_is_found_whatever_is_in_its_value(name: str, value: str):

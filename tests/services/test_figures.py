@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
+from console.dashboard.overview import message_rates, recent_figures
 from console.identity.actor import Actor
 from console.identity.models import Agent, Role, Team
 from messages.access import visible_flows
@@ -360,3 +361,17 @@ def test_what_is_hours_old_is_kept_for_a_minute_and_not_for_who_sees_other_flows
     stored.clear()
 
     assert (before, during, delivered(ROOT)) == (1, (1, 2), 2)
+
+
+def test_the_overview_and_the_figures_of_a_day_say_the_same():
+    last_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+    now = last_hour + 14 * MINUTE  # in the middle of a point of the overview's chart
+    taken = event(destination="orders", system="erp", operation="process")
+    pushed(taken | {"occurred_at": (last_hour + 7 * MINUTE).isoformat()})
+
+    figures_of_day = figures(hours=24, now=now)
+    shown = recent_figures(ROOT, environment(), window="24h", now=now)
+
+    assert (shown.range, shown.total) == (figures_of_day.range, figures_of_day.total)
+    rates = message_rates(shown)
+    assert (len(rates), sum(rate.delivered * 15 for rate in rates)) == (96, shown.total.delivered) == (96, 1)

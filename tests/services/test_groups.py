@@ -15,7 +15,7 @@ from messages.groups.queries import whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
 from messages.groups.ruling import NewGroupRule, add_rule, preview_rule
-from messages.groups.services import change_state, merge_groups
+from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
@@ -425,3 +425,18 @@ def test_the_preview_of_a_rule_is_what_saving_and_applying_it_does(said: NewGrou
 
     after = dict(DeadLetter.objects.values_list("pk", "group_id"))
     assert preview.moved == sum(before[pk] != after[pk] for pk in before)
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(-60, "resolved"), (1, "regressed")])
+def test_what_died_before_a_group_was_resolved_does_not_make_it_regressed_when_it_is_taken_apart(
+    minutes: int, state: str
+):
+    error = {"error": {"type": "ValueError", "message": "vat"}}
+    [first], [other] = push_letters(timeout(1, **error)), push_letters(timeout(2))
+    group, whole = FailureGroup.objects.get(pk=first.group_id), FailureGroup.objects.get(pk=other.group_id)
+    group = change_state(group, "resolve", by=ROOT, reason="repaired")
+    merge_groups(whole, [group], by=ROOT, reason="one cause")
+    push_letters(timeout(3, **error, failed_at=(group.state_at + timedelta(minutes=minutes)).isoformat()))
+
+    group.refresh_from_db()
+    assert take_apart(group, by=ROOT, reason="two causes").state == state

@@ -125,6 +125,18 @@ def test_failed_and_missing_keys_raise_it_and_the_next_good_day_is_told_once():
     assert subjects()[1].endswith("every key of the list was processed")
 
 
+def test_a_list_that_decided_one_day_does_not_stand_for_that_of_the_next():
+    one = check(hours=48)  # the period of the next day has the list of this one in it
+    message("1")
+    receive_list_of_check(one, [b"1\n"], by=operator())
+    assert on_due(one) == 1
+    assert one.state == "calm"
+
+    assert on_due(one) == 1
+
+    assert (one.state, one.problem[:20]) == ("raised", "no list had come by ")
+
+
 def test_a_list_sent_again_takes_the_place_of_the_first_of_that_day():
     one = check()
     first = receive_list_of_check(one, [b"1\n"], by=operator())

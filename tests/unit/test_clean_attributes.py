@@ -50,3 +50,9 @@ def test_what_needs_no_cleaning_is_not_copied():
     clean.attributes(dict(raw))
 
     assert clean.attributes(raw) is raw
+
+
+def test_a_business_number_keeps_all_its_digits():
+    assert clean.key_value(9400111899223197428490) == "9400111899223197428490"
+    assert clean.key_value(-7) == "-7"
+    assert clean.key_value(10**400) == "number too large"
