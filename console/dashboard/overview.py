@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import Case, Count, DateTimeField, F, Func, Min, Q, QuerySet, Value, When
@@ -44,6 +45,7 @@ class Failing:
     waiting: int = 0
     replaying: int = 0
     oldest_at: datetime
+    oldest_open_at: datetime | None = None
     hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
     parts: set[int | None] = field(default_factory=set)  # its own and what was merged into it
     sample: DeadLetter | None = None
@@ -131,6 +133,7 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
         .annotate(
             count=Count("pk"),
             oldest_at=Min("failed_at"),
+            oldest_open_at=Min("failed_at", filter=Q(state=DeadLetter.State.OPEN)),
             replaying=Count("pk", filter=Q(state__in=["replaying", "compensating"])),
         )
     )
@@ -149,6 +152,7 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
         found.waiting += row["count"]
         found.replaying += row["replaying"]
         found.oldest_at = min(found.oldest_at, row["oldest_at"])
+        found.oldest_open_at = min(filter(None, (found.oldest_open_at, row["oldest_open_at"])), default=None)
         if row["hour"] is not None:
             found.hours[max(0, spark_position(row["hour"], now))] += row["count"]
     ordered = sorted(groups.values(), key=lambda group: (group.is_resolved, -group.waiting, group.oldest_at))
@@ -178,16 +182,25 @@ def _step_of(field: str, step: timedelta) -> Func:
 
 def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> Verdict:
     """Return the numbers of the first sentence, from the groups already read and one look for the oldest letter."""
-    open_letters = waiting_letters(actor, environment).filter(state=DeadLetter.State.OPEN)
-    oldest = open_letters.order_by("failed_at", "id").first() if groups else None
     failing = [group for group in groups if not group.is_resolved]
     return Verdict(
         flows=len({group.flow_id for group in failing}),
         waiting=sum(group.waiting - group.replaying for group in groups),
         replaying=sum(group.replaying for group in groups),
-        oldest=oldest,
+        oldest=_oldest(actor, environment, groups),
         largest=failing[0] if failing else None,
     )
+
+
+def _oldest(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> DeadLetter | None:
+    """Return the open letter that failed first, looked for in its own group: of all that wait, each would be read and sorted."""
+    of_open = [(group.oldest_open_at, group) for group in groups if group.oldest_open_at]
+    if not of_open:
+        return None
+    at, group = min(of_open, key=itemgetter(0))
+    own = Q(group__in=[part for part in group.parts if part]) | (Q(group=None) if None in group.parts else Q(pk__in=[]))
+    letters = waiting_letters(actor, environment).filter(own, flow=group.flow_id, state=DeadLetter.State.OPEN)
+    return letters.filter(failed_at=at).order_by("id").first()
 
 
 def recent_figures(actor: Actor, environment: Environment, *, window: str, now: datetime) -> Figures:
