@@ -9,8 +9,9 @@ import pytest
 from django.db import connection, transaction
 
 from alerts.models import Exclusion, FlowAgent, Standing
-from alerts.objectives import assess
+from alerts.objectives import assess, counting
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from alerts.objectives.queries import what_if_of
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
@@ -237,13 +238,29 @@ def test_an_agent_that_another_took_over_from_is_no_matter():
 
 def test_a_missed_period_pages_at_once_and_until_enough_came():
     day = NOW.replace(hour=0, minute=0, second=0)
-    promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=day)
+    one = promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=day)
     rolled(day + 8 * HOUR, 5)
     rolled(day + 10 * HOUR, 5)
 
     assert looked(day + 9 * HOUR + MINUTE)["Orders arrive: page"] == "no"
     assert looked(day + 10 * HOUR + MINUTE)["Orders arrive: page"] == "yes"
     assert looked(day + 11 * HOUR + MINUTE)["Orders arrive: page"] == "no"
+    assert {found.pages for found in what_if_of(one, now=day + 11 * HOUR + MINUTE)} == {2}  # the days before had none
+
+
+def test_nobody_is_called_by_a_part_of_the_history():
+    rolled(NOW - 30 * DAY, 1_000, minutes=29 * 1440)
+    rolled(NOW - 5 * MINUTE, 0, 50)
+    promised()
+
+    counting.count(NOW, history_s=0)
+    part = {str(one.severity): str(one.holds) for one in assess.assess(NOW)}
+    figures = standing()
+    whole = looked()
+
+    assert (figures.state, figures.lost, figures.good) == ("filling", 50, 0)
+    assert part == {"page": "no", "ticket": "unknown"}
+    assert whole == {"Orders arrive: page": "no", "Orders arrive: ticket": "no"}
 
 
 def test_a_missed_period_is_not_over_because_time_passes_but_when_enough_came():
