@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -18,6 +20,7 @@ from console.core.errors import Conflict, Invalid
 from console.identity.models import Agent
 from tests.factories import ROOT, agent
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
+from tests.product import wait_until
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -417,6 +420,35 @@ def test_two_schedulers_at_once_assess_once():
 
     assert results == [0, 2]
     assert Standing.objects.count() == 1
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_twice_at_once_excludes_once():
+    one = promised()
+    said = NewExclusion(starts_at=NOW - HOUR, minutes=30, reason="carrier", key=uuid4())
+    results: list[Exclusion] = []
+
+    def press() -> None:
+        try:
+            results.append(add_exclusion(said, objective=one, by=ROOT))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=press)
+    with transaction.atomic(), connection.cursor() as cursor:
+        first = add_exclusion(said, objective=one, by=ROOT)
+        thread.start()
+        wait_until(lambda: _waits(cursor), seconds=20, what="the second press to wait for the first", every=0.05)
+    thread.join()
+
+    assert results == [first]
+    assert Exclusion.objects.count() == 1
+
+
+def _waits(cursor: Any) -> bool:
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+    return bool(cursor.fetchone()[0])
 
 
 def test_a_look_is_a_handful_of_queries_whatever_the_number(django_assert_max_num_queries):  # type: ignore[no-untyped-def]
