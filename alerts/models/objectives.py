@@ -121,6 +121,11 @@ class Objective(models.Model):
         return self.name
 
     @property
+    def is_filling(self) -> bool:
+        """Whether some of the history that it needs is not counted yet."""
+        return self.filled_since > self.fill_from
+
+    @property
     def progress(self) -> float:
         """Return how much of the history that it needs is counted, 0 to 1."""
         whole = self.begun_at - self.fill_from

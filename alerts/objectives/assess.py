@@ -115,7 +115,7 @@ def state_of(one: Objective, verdict: Verdict, problem: str) -> str:
     """Return the state of a standing: what cannot be measured is said first, for everything else would be a guess."""
     if problem:
         return State.NO_DATA
-    if one.filled_since > one.fill_from:
+    if one.is_filling:
         return State.FILLING
     if verdict.left <= 0 and verdict.spent > 0:
         return State.SPENT
@@ -145,7 +145,9 @@ def conditions_of(one: Objective, verdict: Verdict, problem: str) -> list[Condit
 
 def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity) -> Condition:
     held = [rule for rule in verdict.rules if rule.holds and rule.severity == severity]
-    holds = Holds.UNKNOWN if problem else Holds.YES if held else Holds.NO
+    # whether the budget is spent, a ticket, is not known of a part of the history
+    calm = Holds.UNKNOWN if one.is_filling and severity is Severity.TICKET else Holds.NO
+    holds = Holds.UNKNOWN if problem else Holds.YES if held else calm
     target = percent(float(one.target))
     left = f"{verdict.left * 100:.0f} % of the budget is left" if verdict.left > 0 else "nothing of the budget is left"
     # the rule that looks back least says what goes on; the objective's page has them all

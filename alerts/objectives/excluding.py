@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives.access import check_can_withdraw
@@ -47,8 +47,7 @@ def add_exclusion(
         raise Invalid("an exclusion is for an objective or for a flow")
     about = objective or flow
     assert about is not None
-    if said.key is not None and (known := Exclusion.objects.filter(pk=said.key).first()) is not None:
-        check_can_withdraw(by, known)
+    if (known := _pressed_before(said, by)) is not None:
         return known
     made = Exclusion(environment=about.environment, objective=objective, flow=flow, made_by=by.name, **_excluded(said))
     check_can_withdraw(by, made)
@@ -59,11 +58,24 @@ def add_exclusion(
         )
     if said.key is not None:
         made.pk = said.key
-    with transaction.atomic():
-        made.save(force_insert=True)
-        _audit_exclusion(by, "exclusion.added", made, reason=made.reason)
+    try:
+        with transaction.atomic():
+            made.save(force_insert=True)
+            _audit_exclusion(by, "exclusion.added", made, reason=made.reason)
+    except IntegrityError:
+        if (known := _pressed_before(said, by)) is None:
+            raise
+        return known  # two presses at once: the other one folds
     _fold(made)
     return made
+
+
+def _pressed_before(said: NewExclusion, by: Actor) -> Exclusion | None:
+    """Return the exclusion that a first press of the same button made. Raises Forbidden."""
+    known = Exclusion.objects.filter(pk=said.key).first() if said.key is not None else None
+    if known is not None:
+        check_can_withdraw(by, known)
+    return known
 
 
 def _excluded(said: NewExclusion) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Whole minutes: a minute that an exclusion touches is out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from alerts.objectives.windows import MINUTE, UTC_ZONE, Span, clipped, merge
 PARTS = frozenset({"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "WKST"})
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY")
 RULE = re.compile(r"[A-Z]+=[A-Z0-9,+-]+(;[A-Z]+=[A-Z0-9,+-]+)*", re.ASCII)
+DAY_OF_RULE = re.compile(r"([+-]?[1-5])?(MO|TU|WE|TH|FR|SA|SU)", re.ASCII)
 UNTIL = re.compile(r"(\d{8})(T(\d{6})(Z?))?", re.ASCII)
 LONGEST = timedelta(days=31)
 MOST = 5_000  # occurrences of one rule in the time that is looked at
@@ -56,13 +57,27 @@ def check_rule(text: str, *, starts_at: datetime, zone: ZoneInfo) -> str:
             raise BadRule(f"{name} is a number from 1 to 1,000")
     if not all(1 <= abs(int(day[:6])) <= 31 for day in parts.get("BYMONTHDAY", "1").split(",") if _is_number(day)):
         raise BadRule("BYMONTHDAY is a day from 1 to 31, or -1 for the last one")
+    _check_days(parts)
     try:
-        _rrule(Excluded(starts_at=starts_at, length=MINUTE, rule=rule, zone=zone))
+        first = next(iter(_rrule(Excluded(starts_at=starts_at, length=MINUTE, rule=rule, zone=zone))), None)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise BadRule(
             "this recurrence cannot be read: see RFC 5545, or write it like FREQ=MONTHLY;BYDAY=1SU"
         ) from error
+    if first is None:  # each look at it would search until the year 9999
+        raise BadRule("this recurrence never comes: its parts rule each other out, or it ends before it begins")
     return rule
+
+
+def _check_days(parts: Mapping[str, str]) -> None:
+    """Raise BadRule for weekdays that dateutil reads otherwise than RFC 5545, or fails at only when it counts them out."""
+    found = [DAY_OF_RULE.fullmatch(day) for day in parts["BYDAY"].split(",")] if "BYDAY" in parts else []
+    if not all(found):
+        raise BadRule("BYDAY is MO, TU, …, or 1SU to 5SU and -1SU to -5SU for a Sunday of the month")
+    if parts["FREQ"] != "MONTHLY" and any(day and day[1] for day in found):
+        raise BadRule("a weekday has a number only in FREQ=MONTHLY: 1SU is the first Sunday of the month")
+    if {"COUNT", "UNTIL"} <= set(parts):
+        raise BadRule("a recurrence ends by COUNT or by UNTIL, not by both")
 
 
 def _is_number(text: str) -> bool:

@@ -92,7 +92,8 @@ def judge(one: Objective, read: Read, span: Span, *, now: datetime) -> Verdict:
     gone = time_to_exhaustion(budget.left_ratio, burn, period=window.period)
     nominal = read.nominal if read.nominal is not None else read.period.kept
     in_period = count_kept(one, nominal, Span(since=now - window.period, until=now), [], now=now)
-    rules = [_pair_rule(one, pair, counted, in_period.total) for pair in pairs_of(one)]
+    period_total = in_period.total * _not_counted_yet(one, now)
+    rules = [_pair_rule(one, pair, counted, period_total) for pair in pairs_of(one)]
     rules += _other_rules(one, read, kept, budget.left_ratio, counted)
     before, after = read.period.raw, read.period.kept
     return Verdict(
@@ -124,6 +125,16 @@ def _budgeted(one: Objective, kept: Counted, span: Span, read: Read) -> float:
 def _matters(at: datetime, one: Objective, span: Span, now: datetime) -> bool:
     """Whether a budget that is gone then is worth saying: before the calendar begins anew, or within twice a rolling window."""
     return at < (span.until if one.unit != "rolling" else now + 2 * window_of(one).period)
+
+
+def _not_counted_yet(one: Objective, now: datetime) -> float:
+    """Return how many times longer the period is than what is counted of it: the guard would else let a few failures page on the first day.
+
+    A search is counted anew while its old figures stand: they are whole.
+    """
+    if one.flow_id is None or not one.is_filling:
+        return 1.0
+    return max(1.0, window_of(one).period / max(now - one.filled_since, MINUTE))
 
 
 def _pair_rule(one: Objective, pair: Pair, counted: Burn, period_total: float) -> Rule:
@@ -161,7 +172,7 @@ def _other_rules(one: Objective, read: Read, kept: Counted, left: float, counted
         held = is_sustained(bad, total, target=target)
         rules.append(_plain("sustained", TICKET, held, f"{sum(bad):,} bad in six hours, in most of them", bad=sum(bad)))
     if one.exhausted:
-        gone = left <= 0 and kept.bad >= least
+        gone = left <= 0 and kept.bad >= least and not one.is_filling
         rules.append(_plain("exhausted", TICKET, gone, "the budget is spent", bad=kept.bad))
     return rules
 

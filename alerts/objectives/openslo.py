@@ -87,6 +87,10 @@ def _slo(document: Mapping[str, Any], indicators: Mapping[str, Mapping[str, Any]
     objectives = [_map(one) for one in _list(spec.get("objectives"))]
     if not objectives:
         return [Taken(name=name, refusal="it has no objectives")]
+    if document.get("apiVersion") != VERSIONS[0]:
+        shared.append(
+            f"its apiVersion {_text(document.get('apiVersion'))} is not the specification's: it is read as openslo/v1"
+        )
     window, words = _window(_list(spec.get("timeWindow")))
     shared += words
     if spec.get("alertPolicies"):
@@ -162,8 +166,13 @@ def _method(
     found: dict[str, Any] = {"method": method}
     length = DURATION.fullmatch(_text(objective.get("timeSliceWindow")))
     found["slice_minutes"] = int(length[1]) * MINUTES_OF.get(length[2], 1) if length else 1
+    if length is None:
+        warnings.append("its timeSliceWindow is missing or cannot be read: slices of 1 min are taken")
     target = _number(objective.get("timeSliceTarget"))
-    if target is not None:
+    if target is None:
+        if method == "timeslices":
+            warnings.append("its timeSliceTarget is missing or cannot be read: a slice is good from 95 %")
+    else:
         found["slice_target"] = target if target <= 1 else target / 100
         if target > 1:
             warnings.append(f"its timeSliceTarget {target:g} is read as per cent: OpenSLO writes the range two ways")

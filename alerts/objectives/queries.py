@@ -282,6 +282,7 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
         guarded=one.guarded,
         chosen=pairs_of(one),
         slice_minutes=slice_minutes_of(one),
+        missed=one.kind == Objective.Kind.VOLUME,
     )
 
 

@@ -58,22 +58,25 @@ def what_if(
     current: float,
     period: timedelta,
     guarded: bool = True,
-    chosen: Sequence[Pair] = (),
+    chosen: Sequence[Pair] | None = None,
     slice_minutes: int = 0,
+    missed: bool = False,
 ) -> list[WhatIf]:
     """Return what each target would have meant over these minutes, oldest first.
 
-    chosen  the objective's own pairs, at its own target; at another one those of them that can fire there, else all that can.
+    chosen  the objective's own pairs, at its own target; at another one those of them that can fire there, else all that can. Who chose none
+            is told by none; None: all that can fire.
+    missed  of a volume: it pages from a missed period to the next that is kept, whatever the target.
     The guard reckons with the events of all these minutes as those of a period.
     """
     sums = _Sums(bad, total)
     volume = sum(total) * (period / (len(total) * MINUTE)) if total else 0.0
     found = []
     for target in targets:
-        pairs = [one for one in chosen if is_reached(one, target=target, period=period)] or list(
-            pairs_that_can_fire(target=target, period=period, slice_minutes=slice_minutes)
-        )
-        firing = {"page": [False] * len(bad), "ticket": [False] * len(bad)}
+        firing = {"page": _missing(bad, total) if missed else [False] * len(bad), "ticket": [False] * len(bad)}
+        pairs: Sequence[Pair] = [one for one in chosen or () if is_reached(one, target=target, period=period)]
+        if not pairs and (chosen is None or chosen):
+            pairs = pairs_that_can_fire(target=target, period=period, slice_minutes=slice_minutes)
         for pair in pairs:
             needs = least_bad(pair, target=target, period_total=volume) if guarded else 1
             mine = sums.firing(pair, factor(pair, period) * (1 - target), needs)
@@ -89,6 +92,15 @@ def what_if(
             )
         )
     return found
+
+
+def _missing(bad: Sequence[float], total: Sequence[float]) -> list[bool]:
+    """Return for each minute whether the last period of a volume that ended by then was missed."""
+    firing, now = [], False
+    for lost, ended in zip(bad, total, strict=True):
+        now = lost > 0 if ended else now
+        firing.append(now)
+    return firing
 
 
 class _Sums:

@@ -13,7 +13,7 @@ from alerts.objectives.exclusions import occurrences
 from alerts.objectives.shapes import excluded_of
 from alerts.objectives.windows import Span
 from alerts.reports.content import Excluded
-from alerts.reports.measuring import NAME
+from alerts.reports.measuring import NAME, Measured
 from alerts.reports.saying import clean
 
 MOST_EXCLUDED = 60  # times that a report lists; a month of one each day, twice
@@ -30,12 +30,22 @@ GROUP BY 1
 """
 
 
-def excluded_in(objectives: Sequence[Objective], span: Span) -> tuple[list[Excluded], bool]:
-    """Return the times of a span that did not count, oldest first, and whether there were more than are listed; two queries."""
-    rows = {row.pk: row for found in exclusions_of(objectives).values() for row in found}
-    times = [(time, row) for row in rows.values() for time in occurrences(excluded_of([row])[0], span)]
+def excluded_in(measured: Sequence[Measured], span: Span) -> tuple[list[Excluded], bool]:
+    """Return the times that did not count, oldest first, and whether there were more than are listed: the newest are. Two queries.
+
+    Of the period, `span`; of a promise that is judged over a longer time, of that.
+    """
+    objectives = [found.one for found in measured]
+    of_each = exclusions_of(objectives)
+    rows = {row.pk: row for found in of_each.values() for row in found}
+    since = dict.fromkeys(rows, span.since)
+    for found in measured:
+        for row in of_each.get(found.one.pk, []):
+            since[row.pk] = min(since[row.pk], found.judged.span.since)
+    looked_at = {pk: Span(since=first, until=span.until) for pk, first in since.items()}
+    times = [(time, row) for pk, row in rows.items() for time in occurrences(excluded_of([row])[0], looked_at[pk])]
     times.sort(key=lambda one: (one[0].since, one[0].until, one[1].pk))
-    shown = times[:MOST_EXCLUDED]
+    shown = times[-MOST_EXCLUDED:]
     events = _events([(_subject(row, objectives), time) for time, row in shown])
     return [
         Excluded(

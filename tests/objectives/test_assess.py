@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 
 from alerts.models import Exclusion, FlowAgent, Standing
-from alerts.objectives import assess
+from alerts.objectives import assess, counting
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from alerts.objectives.queries import what_if_of
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
 from console.identity.models import Agent
 from tests.factories import ROOT, agent
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
+from tests.product import wait_until
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -237,13 +241,29 @@ def test_an_agent_that_another_took_over_from_is_no_matter():
 
 def test_a_missed_period_pages_at_once_and_until_enough_came():
     day = NOW.replace(hour=0, minute=0, second=0)
-    promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=day)
+    one = promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=day)
     rolled(day + 8 * HOUR, 5)
     rolled(day + 10 * HOUR, 5)
 
     assert looked(day + 9 * HOUR + MINUTE)["Orders arrive: page"] == "no"
     assert looked(day + 10 * HOUR + MINUTE)["Orders arrive: page"] == "yes"
     assert looked(day + 11 * HOUR + MINUTE)["Orders arrive: page"] == "no"
+    assert {found.pages for found in what_if_of(one, now=day + 11 * HOUR + MINUTE)} == {2}  # the days before had none
+
+
+def test_nobody_is_called_by_a_part_of_the_history():
+    rolled(NOW - 30 * DAY, 1_000, minutes=29 * 1440)
+    rolled(NOW - 5 * MINUTE, 0, 50)
+    promised()
+
+    counting.count(NOW, history_s=0)
+    part = {str(one.severity): str(one.holds) for one in assess.assess(NOW)}
+    figures = standing()
+    whole = looked()
+
+    assert (figures.state, figures.lost, figures.good) == ("filling", 50, 0)
+    assert part == {"page": "no", "ticket": "unknown"}
+    assert whole == {"Orders arrive: page": "no", "Orders arrive: ticket": "no"}
 
 
 def test_a_missed_period_is_not_over_because_time_passes_but_when_enough_came():
@@ -400,6 +420,35 @@ def test_two_schedulers_at_once_assess_once():
 
     assert results == [0, 2]
     assert Standing.objects.count() == 1
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_twice_at_once_excludes_once():
+    one = promised()
+    said = NewExclusion(starts_at=NOW - HOUR, minutes=30, reason="carrier", key=uuid4())
+    results: list[Exclusion] = []
+
+    def press() -> None:
+        try:
+            results.append(add_exclusion(said, objective=one, by=ROOT))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=press)
+    with transaction.atomic(), connection.cursor() as cursor:
+        first = add_exclusion(said, objective=one, by=ROOT)
+        thread.start()
+        wait_until(lambda: _waits(cursor), seconds=20, what="the second press to wait for the first", every=0.05)
+    thread.join()
+
+    assert results == [first]
+    assert Exclusion.objects.count() == 1
+
+
+def _waits(cursor: Any) -> bool:
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+    return bool(cursor.fetchone()[0])
 
 
 def test_a_look_is_a_handful_of_queries_whatever_the_number(django_assert_max_num_queries):  # type: ignore[no-untyped-def]

@@ -83,6 +83,12 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
             page.goto(live_server.url + path)
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 found[f"{path} {width}"] = "overflows"
+            for dialog in page.locator(".head details.confirm").all():
+                dialog.locator("summary").click()
+                box = dialog.locator("form").bounding_box()
+                if not box or box["x"] < 0 or box["x"] + box["width"] > width:
+                    found[f"{path} {width} {dialog.get_attribute('id')}"] = "opens outside"
+                page.keyboard.press("Escape")
             if folder := os.environ.get("SCREENSHOTS"):
                 page.wait_for_load_state("networkidle")
                 page.screenshot(path=Path(folder) / f"{scheme}-{width}{path.replace('/', '-')}.png", full_page=True)

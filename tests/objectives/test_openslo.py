@@ -50,7 +50,11 @@ def test_a_plain_slo_becomes_success_of_the_flow_that_its_service_names():
 @pytest.mark.parametrize(
     ("changes", "wish", "words"),
     [
-        ({"version": "openslo.com/v1"}, {}, ""),
+        ({"version": "openslo.com/v1"}, {}, "read as openslo/v1"),
+        ({"method": "Timeslices", "objective": "{target: 0.99, timeSliceTarget: 0.9}"},
+         {"slice_minutes": 1}, "timeSliceWindow is missing or cannot be read: slices of 1 min are taken"),
+        ({"method": "Timeslices", "objective": "{target: 0.99, timeSliceWindow: 5m}"},
+         {"slice_minutes": 5}, "timeSliceTarget is missing or cannot be read: a slice is good from 95 %"),
         ({"objective": "{targetPercent: 99.9}"}, {"target": "0.99900000"}, ""),
         ({"window": "{duration: 1M, isRolling: false, calendar: {startTime: 2026-01-01 00:00:00, timeZone: Europe/Berlin}}"},
          {"unit": "month", "time_zone": "Europe/Berlin"}, "removed in OpenSLO v2alpha"),

@@ -48,6 +48,24 @@ def test_one_failure_of_a_trickle_pages_nobody_and_would_unguarded():
     assert (guarded[0].pages, open_[0].pages) == (0, 1)
 
 
+def test_who_chose_no_pairs_would_have_been_told_by_none():
+    bad, total = month((5_000, 60, 1.0))
+
+    mine, strict = what_if(bad, total, targets=[0.99, 0.999], current=0.99, period=MONTH, chosen=())
+
+    assert [(one.pages, one.tickets) for one in (mine, strict)] == [(0, 0), (0, 0)]
+
+
+def test_missed_periods_of_a_volume_page_whatever_the_target_and_those_that_follow_each_other_once():
+    ends = {600: 0.0, 1_200: 1.0, 1_800: 1.0, 2_400: 0.0, 3_000: 1.0}  # each the last minute of a period: 1 is missed
+    bad = [ends.get(minute, 0.0) for minute in range(43_200)]
+    total = [float(minute in ends) for minute in range(43_200)]
+
+    found = what_if(bad, total, targets=[0.5, 0.99], current=0.99, period=MONTH, chosen=(), missed=True)
+
+    assert [(one.pages, one.tickets) for one in found] == [(2, 0), (2, 0)]
+
+
 def test_nothing_happened():
     assert [one.pages for one in what_if(*month(), targets=[0.9, 0.999], current=0.9, period=MONTH, chosen=PAIRS)] == [
         0,

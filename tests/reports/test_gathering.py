@@ -194,6 +194,24 @@ def test_a_longer_window_ends_with_the_period_too():
     assert (one.over, one.adjusted, one.stands) == ("30 days", 1.0, Stands.KEPT)
 
 
+def test_what_is_excluded_of_a_longer_window_is_told_with_it():
+    """Else a report of a quiet day reckons without a time, and says that nothing is excluded."""
+    quiet, busy = promised("Quiet"), promised("Busy", of=flow("invoices"))
+    rolled(NOON, 10)
+    rolled(NOON, 500, of=flow("invoices"))
+    rolled(NOON - timedelta(days=5), 0, 20)
+    looked()
+    said = NewExclusion(starts_at=NOON - timedelta(days=5), minutes=60, reason="carrier", category="partner")
+    for one in (quiet, busy):
+        add_exclusion(said, objective=one, by=ROOT)
+
+    content = gathered()
+
+    told = [(one.since, one.until, one.about, one.events) for one in content.exclusions]
+    assert told == [(said.starts_at, said.starts_at + HOUR, "Quiet", 20)]
+    assert {one.name: one.over for one in content.promises} == {"Quiet": "30 days", "Busy": ""}
+
+
 def test_better_or_worse_is_said_of_what_counts_in_both_periods():
     one = promised()
     before = NOON - timedelta(days=1)

@@ -87,4 +87,11 @@ def test_its_pages_have_no_finding_and_overflow_nowhere(browser: Browser, live_s
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, path
+        for dialog in page.locator("details.confirm").all():
+            dialog.locator("summary").click()
+            box = dialog.locator("form").bounding_box()
+            assert box, path
+            assert box["x"] >= 0, path
+            assert box["x"] + box["width"] <= width, path
+            page.keyboard.press("Escape")
     assert [one for one in complaints if "axe" not in one] == []
