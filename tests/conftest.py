@@ -12,8 +12,11 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
+from tests.bootstrap import OURS
+from tests.emptying import empty_tables
 from tests.engines.kafka import JARS, Kafka
-from tests.product import Product, enterable
+from tests.product import PREPARED, Product, enterable
+from tests.schema import make_schema, restore_schema, wait_for_schema
 from tests.together import Together, in_order, unit_of
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -42,10 +45,12 @@ def pytest_configure() -> None:
     test client name static files as they are in the tree; the hashed ones are tested with the whole product.
     """
     from django.conf import settings
+    from django.test import TransactionTestCase
 
     from console.celery import app
 
     app.set_default()
+    TransactionTestCase._fixture_teardown = lambda case: empty_tables()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
     settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
     settings.CONSOLE_NOTIFIERS["memory"] = "alerts.delivery.notifiers.memory.MEMORY"
@@ -80,6 +85,29 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         reasons[reason.removeprefix("Skipped: ")] = reasons.get(reason.removeprefix("Skipped: "), 0) + 1
     words = "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items())) or "nothing"
     terminalreporter.write_line(f"skipped: {words}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Migrate once for all workers, while they collect."""
+    if os.environ[OURS]:
+        make_schema(Path(os.environ[PREPARED]))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Wait here, where no test's time runs out."""
+    if hasattr(session.config, "workerinput"):
+        wait_for_schema(Path(os.environ[PREPARED]))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Let the test database be a copy of the one beside it, when that can have the schema which was made for all workers."""
+    from django.db import connection
+
+    folder, data, url = Path(os.environ[PREPARED]), Path(os.environ["WAYBILL_DATA"]), os.environ["DATABASE_URL"]
+    if os.environ[OURS] and restore_schema(folder, data, url):
+        connection.settings_dict["TEST"]["TEMPLATE"] = connection.settings_dict["NAME"]
 
 
 @pytest.fixture(scope="session")
@@ -119,27 +147,13 @@ def fresh_caches() -> Iterator[None]:
     forget_everything()
 
 
-def empty_unmanaged() -> None:
-    """Empty the tables that migrations made in SQL: the flush between tests knows managed ones only."""
-    from django.db import connection
-
-    made = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname LIKE 'messaging\\_%'"
-    managed = set(connection.introspection.django_table_names(only_existing=False, include_views=False))
-    with connection.cursor() as cursor:
-        cursor.execute(made)
-        names = sorted({row[0] for row in cursor.fetchall()} - managed)
-        cursor.execute(f"TRUNCATE {', '.join(names)}")
-
-
 @pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
+def committed(transactional_db: None) -> None:
     """Real commits."""
     from messages.ingest.partitions import create_partitions
 
     create_partitions()
-    empty_unmanaged()
-    yield
-    empty_unmanaged()
+    empty_tables()
 
 
 @pytest.fixture
