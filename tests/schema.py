@@ -40,15 +40,18 @@ def restore_schema(folder: Path, data: Path, url: str) -> bool:
     made = folder / "schema.sql"
     if not made.exists():
         return False
-    psql = [
-        Cluster.of(data).binaries / "psql",
+    options = [
         "--no-psqlrc",
         "--quiet",
         "--set",
         "ON_ERROR_STOP=1",
         "--single-transaction",
+        "--dbname",
+        url,
+        "--file",
+        str(made),
     ]
-    subprocess.run([*psql, "--dbname", url, "--file", made], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(Cluster.of(data).binaries / "psql"), *options], check=True, stdout=subprocess.DEVNULL)
     return True
 
 
