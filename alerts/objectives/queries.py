@@ -20,6 +20,7 @@ from alerts.objectives.reading import count_kept, sums_of_spans
 from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, window_of
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
+from console.core.errors import Invalid
 from console.core.paging import InvalidCursor, Page, decode_texts_cursor, decode_uuid_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
@@ -47,11 +48,14 @@ def find_objectives(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Objective]:
-    """Return objectives with their standings, those with the least budget left first; two queries. Raises InvalidCursor.
+    """Return objectives with their standings, those with the least budget left first; two queries. Raises InvalidCursor, Invalid.
 
     show  all, risk (burning or spent), no-data, kept.   kind, flow  only these; empty for all.
     """
-    rows = visible_objectives(actor).filter(SHOWS.get(show, Q()), environment__in=environments)
+    for name, value, known in (("show", show, [*SHOWS]), ("kind", kind, ["", *Objective.Kind.values])):
+        if value not in known:
+            raise Invalid(f"{name} is one of {', '.join(filter(None, known))}, not “{value[:40]}”")
+    rows = visible_objectives(actor).filter(SHOWS[show], environment__in=environments)
     if kind:
         rows = rows.filter(kind=kind)
     if flow:

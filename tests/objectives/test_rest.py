@@ -98,6 +98,8 @@ def test_budget_minutes_and_what_if():
         "what-if?targets=0",
     ):
         assert ada("get", f"objectives/{one.pk}/{junk}").status_code == 400
+    assert ada("get", "objectives?show=riks").json()["detail"] == "show is one of all, risk, no-data, kept, not “riks”"
+    assert "dead_letter_age" in ada("get", "objectives?kind=sucess").json()["detail"]
 
 
 def test_exclusions_are_made_listed_and_withdrawn():
