@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
+from tests.emptying import empty_tables
 from tests.engines.kafka import JARS, Kafka
 from tests.product import Product, enterable
 from tests.together import Together, in_order, unit_of
@@ -42,10 +43,12 @@ def pytest_configure() -> None:
     test client name static files as they are in the tree; the hashed ones are tested with the whole product.
     """
     from django.conf import settings
+    from django.test import TransactionTestCase
 
     from console.celery import app
 
     app.set_default()
+    TransactionTestCase._fixture_teardown = lambda case: empty_tables()
     settings.CONSOLE_FAMILIES["memory"] = MEMORY
     settings.PASSWORD_HASHERS = ["tests.hashing.QuickArgon2"]
     settings.CONSOLE_NOTIFIERS["memory"] = "alerts.delivery.notifiers.memory.MEMORY"
@@ -119,27 +122,13 @@ def fresh_caches() -> Iterator[None]:
     forget_everything()
 
 
-def empty_unmanaged() -> None:
-    """Empty the tables that migrations made in SQL: the flush between tests knows managed ones only."""
-    from django.db import connection
-
-    made = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname LIKE 'messaging\\_%'"
-    managed = set(connection.introspection.django_table_names(only_existing=False, include_views=False))
-    with connection.cursor() as cursor:
-        cursor.execute(made)
-        names = sorted({row[0] for row in cursor.fetchall()} - managed)
-        cursor.execute(f"TRUNCATE {', '.join(names)}")
-
-
 @pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
+def committed(transactional_db: None) -> None:
     """Real commits."""
     from messages.ingest.partitions import create_partitions
 
     create_partitions()
-    empty_unmanaged()
-    yield
-    empty_unmanaged()
+    empty_tables()
 
 
 @pytest.fixture

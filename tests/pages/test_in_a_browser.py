@@ -23,7 +23,6 @@ from messages.models import Change, Connection, Message, Replay
 from messages.replay.proofs import settle_replays
 from messages.schemas.services import NewSchema, add_schema
 from tests.axe import looked_for
-from tests.conftest import empty_unmanaged
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
 from tests.product import wait_until
 
@@ -46,7 +45,6 @@ def browser(chromium: str, live_server: Any) -> Iterator[Browser]:
         browser.close()
         connections.close_all()  # those of Playwright's loop are not those of the thread outside it
     wait_until(lambda: other_sessions() == 0, seconds=10, what="the live server's threads to leave the database")
-    empty_unmanaged()
 
 
 def other_sessions() -> int:
