@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
+from tests.bootstrap import OURS
 from tests.emptying import empty_tables
 from tests.engines.kafka import JARS, Kafka
-from tests.product import Product, enterable
+from tests.product import PREPARED, Product, enterable
+from tests.schema import make_schema, restore_schema, wait_for_schema
 from tests.together import Together, in_order, unit_of
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -83,6 +85,29 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         reasons[reason.removeprefix("Skipped: ")] = reasons.get(reason.removeprefix("Skipped: "), 0) + 1
     words = "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items())) or "nothing"
     terminalreporter.write_line(f"skipped: {words}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Migrate once for all workers, while they collect."""
+    if os.environ[OURS]:
+        make_schema(Path(os.environ[PREPARED]))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Wait here, where no test's time runs out."""
+    if hasattr(session.config, "workerinput"):
+        wait_for_schema(Path(os.environ[PREPARED]))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Let the test database be a copy of the one beside it, when that can have the schema which was made for all workers."""
+    from django.db import connection
+
+    folder, data, url = Path(os.environ[PREPARED]), Path(os.environ["WAYBILL_DATA"]), os.environ["DATABASE_URL"]
+    if os.environ[OURS] and restore_schema(folder, data, url):
+        connection.settings_dict["TEST"]["TEMPLATE"] = connection.settings_dict["NAME"]
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from console.engines import start_engines
+from tests.schema import restore_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 PREPARED = "WAYBILL_TESTS_PREPARED"  # names the folder that all workers share
@@ -194,6 +195,7 @@ def _prepare(data: Path) -> str:
     product = Product(data, demo=False)
     engines = start_engines(data)
     try:
+        restore_schema(Path(os.environ[PREPARED]), data, str(engines.database_url))
         product.manage("prepare", seconds=600)
         return product.api_key()
     finally:
