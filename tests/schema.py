@@ -40,18 +40,9 @@ def restore_schema(folder: Path, data: Path, url: str) -> bool:
     made = folder / "schema.sql"
     if not made.exists():
         return False
-    options = [
-        "--no-psqlrc",
-        "--quiet",
-        "--set",
-        "ON_ERROR_STOP=1",
-        "--single-transaction",
-        "--dbname",
-        url,
-        "--file",
-        str(made),
-    ]
-    subprocess.run([str(Cluster.of(data).binaries / "psql"), *options], check=True, stdout=subprocess.DEVNULL)
+    psql = Cluster.of(data).binaries / "psql"
+    whole = ["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1"]
+    subprocess.run([psql, *whole, f"--dbname={url}", f"--file={made}"], check=True, stdout=subprocess.DEVNULL)
     return True
 
 
