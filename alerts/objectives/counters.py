@@ -48,25 +48,16 @@ JOIN alerts_objectiveminutes m ON m.objective_id = asked.objective_id AND m.hour
 # Rows in one JSON: as arrays of parameters they are escaped number by number in Python (measured: half of a look).
 WRITE = """
 INSERT INTO alerts_objectiveminutes (objective_id, hour, good, late, lost)
-SELECT r.* FROM jsonb_to_recordset(%s::jsonb) AS r(objective_id int8, hour timestamptz, good int4[], late int4[], lost int4[])
+SELECT objective_id, hour, good, late, lost FROM jsonb_populate_recordset(NULL::alerts_objectiveminutes, %s::jsonb)
 ON CONFLICT (objective_id, hour) DO UPDATE SET good = excluded.good, late = excluded.late, lost = excluded.lost
 """
-COLUMNS = {
-    f"{kept}{name}": kind
-    for kept in ("", "kept_")
-    for name, kind in {
-        "good": "int8",
-        "late": "int8",
-        "lost": "int8",
-        "slices": "int4",
-        "slices_good": "float8",
-    }.items()
-}
+COLUMNS = (
+    "good", "late", "lost", "slices", "slices_good", "kept_good", "kept_late", "kept_lost", "kept_slices", "kept_slices_good",
+)  # fmt: skip
 _SET = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
 WRITE_SUMS = f"""
 INSERT INTO alerts_objectivesum (objective_id, span, at, {", ".join(COLUMNS)})
-SELECT r.objective_id, 1, r.at, {", ".join(f"r.{name}" for name in COLUMNS)}
-FROM jsonb_to_recordset(%s::jsonb) AS r(objective_id int8, at timestamptz, {", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
+SELECT objective_id, 1, at, {", ".join(COLUMNS)} FROM jsonb_populate_recordset(NULL::alerts_objectivesum, %s::jsonb)
 ON CONFLICT (objective_id, span, at) DO UPDATE SET {_SET}
 """  # noqa: S608  names of ours
 WRITE_DAYS = f"""

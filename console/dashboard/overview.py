@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +16,7 @@ from console.identity.actor import Actor
 from console.identity.counted import count_up_to
 from console.identity.models import Agent, Environment
 from messages.access import visible_dead_letters, visible_events
-from messages.figures.queries import Figures, read_figures
+from messages.figures.queries import Figures, joined, read_figures
 from messages.figures.ranges import range_of
 from messages.groups.assign import names_of_flows
 from messages.groups.queries import newest_waiting, speaking_groups
@@ -198,7 +199,9 @@ def _oldest(actor: Actor, environment: Environment, groups: Sequence[Failing]) -
     if not of_open:
         return None
     at, group = min(of_open, key=itemgetter(0))
-    own = Q(group__in=[part for part in group.parts if part]) | (Q(group=None) if None in group.parts else Q(pk__in=[]))
+    own = Q(group__in=group.parts - {None})
+    if None in group.parts:
+        own |= Q(group=None)
     letters = waiting_letters(actor, environment).filter(own, flow=group.flow_id, state=DeadLetter.State.OPEN)
     return letters.filter(failed_at=at).order_by("id").first()
 
@@ -210,17 +213,10 @@ def recent_figures(actor: Actor, environment: Environment, *, window: str, now: 
 
 def message_rates(figures: Figures) -> list[Rate]:
     """Return what was processed and what failed a minute, in at most 96 points: of an hour by the minute, of a day by 15."""
-    each = -(-len(figures.steps) // MOST_POINTS)
-    minutes = each * figures.range.step / timedelta(minutes=1)
-    parts = [figures.steps[at : at + each] for at in range(0, len(figures.steps), each)]
-    return [
-        Rate(
-            at=part[0].at,
-            delivered=sum(step.delivered for step in part) / minutes,
-            failed=sum(step.failed for step in part) / minutes,
-        )
-        for part in parts
-    ]
+    together = ceil(len(figures.steps) / MOST_POINTS)
+    points = [joined(figures.steps[at : at + together]) for at in range(0, len(figures.steps), together)]
+    minutes = together * figures.range.step / timedelta(minutes=1)
+    return [Rate(at=point.at, delivered=point.delivered / minutes, failed=point.failed / minutes) for point in points]
 
 
 def heard_at(agent: Agent) -> datetime | None:

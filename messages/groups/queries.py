@@ -182,13 +182,13 @@ def longest_waiting(actor: Actor, group: FailureGroup, *, most: int) -> list[UUI
 
 
 def sample_of(actor: Actor, group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> DeadLetter | None:
-    """Return the newest letter of a group, else of that of `parts` which failed last and has one, whose error stands for all.
-
-    Each is asked by itself, at the end of its index: of several at once PostgreSQL reads all letters, newest first, until it meets one.
-    """
-    letters = visible_dead_letters(actor).order_by("-pk")
-    in_turn = (group, *sorted(parts, key=lambda part: part.last_seen_at, reverse=True))
-    return next((found for one in in_turn if (found := letters.filter(group=one).first())), None)
+    """Return the newest letter of a group, else of `parts`, what was merged into it, whose error stands for all."""
+    letters = visible_dead_letters(actor)
+    own = letters.filter(group=group).order_by("-pk").first()
+    if own is not None or not parts:
+        return own
+    newest = _newest([part.pk for part in parts])
+    return letters.filter(pk=max(newest.values())).first() if newest else None
 
 
 def owners_of(group: FailureGroup) -> list[str]:
@@ -231,14 +231,18 @@ def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRu
 
 NEWEST = """
 SELECT g.id, d.id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
-    SELECT id FROM messaging_deadletter WHERE group_id = g.id AND closed_at IS NULL ORDER BY id DESC LIMIT 1
+    SELECT id FROM messaging_deadletter WHERE group_id = g.id {only} ORDER BY id DESC LIMIT 1
 ) d
 """
 
 
 def newest_waiting(pks: Collection[int]) -> dict[int, UUID]:
     """Return {group: its newest letter that waits}, each from the end of its index."""
-    return dict(run(NEWEST, [sorted(pks)]).fetchall()) if pks else {}
+    return _newest(pks, only="AND closed_at IS NULL")
+
+
+def _newest(pks: Collection[int], *, only: str = "") -> dict[int, UUID]:
+    return dict(run(NEWEST.format(only=only), [sorted(pks)]).fetchall()) if pks else {}
 
 
 def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGroup]:

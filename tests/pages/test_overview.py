@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from console.identity.models import Key, Role
+from messages.groups.services import merge_groups
 from messages.models import DeadLetter
-from tests.factories import environment, event, memory_connection, push, stored_letter
+from tests.factories import ROOT, environment, event, memory_connection, push, stored_letter
 from tests.pages.people import journey_of_two, signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +32,25 @@ def test_the_verdict_counts_what_waits_by_flow_and_cause():
     urls = re.findall(r'href="(/groups/G-\d+/)"', page.content.decode())
     client = signed_in("again", Role.ADMINISTRATOR)
     assert [len(client.get(url).context["rows"]) for url in urls] == [3, 1]
+
+
+def test_the_oldest_letter_is_the_open_one_that_failed_first_whatever_its_group_and_with_or_without_one():
+    causes = ("Replayed", "Merged", "Alone", "Newest")
+    letters = [stored_letter(error={"type": cause, "message": "x"}) for cause in causes]
+    for days, letter in zip((9, 8, 7, 1), letters, strict=True):
+        DeadLetter.objects.filter(pk=letter.pk).update(failed_at=datetime.now(UTC) - timedelta(days=days))
+    replayed, merged, alone, newest = letters
+    DeadLetter.objects.filter(pk=replayed.pk).update(state="replaying")
+    merge_groups(newest.group, [merged.group], by=ROOT, reason="one trouble")
+    DeadLetter.objects.filter(pk=alone.pk).update(group=None)
+    client = signed_in(superuser=True)
+
+    found = []
+    while (oldest := client.get("/").context["verdict"].oldest) is not None:
+        found.append(oldest.pk)
+        DeadLetter.objects.filter(pk=oldest.pk).update(state="replaying")
+
+    assert found == [merged.pk, alone.pk, newest.pk]
 
 
 def test_when_nothing_waits_the_overview_says_so():
