@@ -32,6 +32,14 @@ SOURCE = "objective"  # of its breaches; the key is the objective's id
 LOCK = 7_219_061  # advisory: one assessment at a time
 TOGETHER = 1_000  # objectives whose figures are in memory at once
 State = Standing.State
+KNOWN = {
+    "objective",
+    "state",
+    "state_since",
+    "problem",
+    "last_event_at",
+}  # what the next standing takes from the last one
+UNREAD = [f"standing__{one.name}" for one in Standing._meta.concrete_fields if one.name not in KNOWN]
 FIGURES = ("good", "late", "lost", "attained", "adjusted", "budget", "spent", "left", "burn", "gone_at")
 
 
@@ -59,6 +67,7 @@ def assess(now: datetime) -> list[Condition]:
             objectives = list(
                 Objective.objects.filter(pk__gt=after)
                 .select_related("environment", "flow__team", "standing", "team")
+                .defer(*UNREAD)
                 .order_by("pk")[:TOGETHER]
             )
             if not objectives:
@@ -140,10 +149,11 @@ def _write(rows: Sequence[dict[str, Any]]) -> None:
 
 def conditions_of(one: Objective, verdict: Verdict, problem: str) -> list[Condition]:
     """Return one condition a severity: it holds when any rule of that severity does. Unknown without data: nothing is resolved by silence."""
-    return [_condition(one, verdict, problem, severity) for severity in Severity]
+    url = reverse("objective", args=[one.pk])
+    return [_condition(one, verdict, problem, severity, url) for severity in Severity]
 
 
-def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity) -> Condition:
+def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity, url: str) -> Condition:
     held = [rule for rule in verdict.rules if rule.holds and rule.severity == severity]
     # whether the budget is spent, a ticket, is not known of a part of the history
     calm = Holds.UNKNOWN if one.is_filling and severity is Severity.TICKET else Holds.NO
@@ -161,7 +171,7 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
         holds=holds,
         title=one.name,
         summary=f"no data: {problem}" if problem else f"{said}{left}.",
-        url=reverse("objective", args=[one.pk]),
+        url=url,
         flow_ids=(one.flow_id,) if one.flow_id else (),
         labels={
             "objective": one.name,

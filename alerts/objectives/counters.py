@@ -68,6 +68,14 @@ JOIN alerts_objectivesum s ON s.objective_id = d.objective_id AND s.span = 1 AND
 GROUP BY 1, 3 ORDER BY 1, 3
 ON CONFLICT (objective_id, span, at) DO UPDATE SET {_SET}
 """  # noqa: S608  names of ours
+BARE_HOURS = """
+SELECT at FROM alerts_objectivesum s WHERE objective_id = %s AND span = 1 AND at >= %s AND at < %s
+AND NOT EXISTS (SELECT FROM alerts_objectiveminutes m WHERE m.objective_id = s.objective_id AND m.hour = s.at) ORDER BY at
+"""
+_RAW = [name for name in COLUMNS if not name.startswith("kept_")]
+_KEEP = "UPDATE alerts_objectivesum SET {} WHERE objective_id = %s AND span = 1 AND at = ANY(%s)"
+KEEP_ALL = _KEEP.format(", ".join(f"kept_{name} = {name}" for name in _RAW))
+KEEP_NONE = _KEEP.format(", ".join(f"kept_{name} = 0" for name in _RAW))
 
 
 @contextmanager
@@ -203,13 +211,31 @@ def excluded_spans(objectives: Collection[Objective], within: Span) -> dict[int,
 
 
 def fold_again(objectives: Sequence[Objective], within: Span | None = None) -> None:
-    """Fold the hours of these objectives anew after an exclusion or the method of counting has changed; waits for the counters."""
+    """Fold the hours of these objectives anew after an exclusion or the method of counting has changed; waits for the counters.
+
+    An hour whose minutes are gone counts whole or not at all; one that is excluded in part stays as it was folded.
+    """
     since = hour_of(within.since) if within else datetime(2000, 1, 1, tzinfo=UTC)
     until = within.until if within else datetime(9000, 1, 1, tzinfo=UTC)
     with one_writer():
         for one in objectives:
             if rows := read_hours([one.pk], since, until):
                 fold_hours([one], rows)
+            _keep_again(one, Span(since=since, until=until))
+
+
+def _keep_again(one: Objective, within: Span) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(BARE_HOURS, [one.pk, within.since, within.until])
+        hours: list[datetime] = [hour for (hour,) in cursor.fetchall()]
+        if not hours:
+            return
+        spans = excluded_spans([one], Span(since=hours[0], until=hours[-1] + HOUR)).get(one.pk, [])
+        out = {hour: sum(map(len, minutes)) for hour, minutes in minutes_by_hour(spans).items()}
+        cursor.execute(KEEP_ALL, [one.pk, [hour for hour in hours if hour not in out]])
+        cursor.execute(KEEP_NONE, [one.pk, [hour for hour in hours if out.get(hour) == 60]])
+        days = sorted({hour.astimezone(UTC).replace(hour=0) for hour in hours})
+        cursor.execute(WRITE_DAYS, [[one.pk] * len(days), days])
 
 
 def forget_old(now: datetime) -> None:

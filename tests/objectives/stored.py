@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from alerts.models import Objective
+from alerts.models import Objective, Standing
 from alerts.objectives import assess, counting
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
@@ -80,3 +80,11 @@ def looked(now: datetime = NOW) -> dict[str, Any]:
         if filled == before or all(since <= begins for since, begins in filled):
             break
     return {f"{one.title}: {one.severity}": one.holds.value for one in assess.assess(now)}
+
+
+def standing(name: str = "Orders arrive") -> Standing:
+    return Standing.objects.get(objective__name=name)
+
+
+def a_month_of_traffic(a_minute: int = 20) -> None:
+    rolled(NOW - 30 * DAY, a_minute, minutes=30 * 1440 - 60)

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 
-from alerts.models import Exclusion, FlowAgent, Standing
+from alerts.models import FlowAgent, Standing
 from alerts.objectives import assess, counting
-from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from alerts.objectives.queries import what_if_of
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
 from console.identity.models import Agent
 from tests.factories import ROOT, agent
-from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
-from tests.product import wait_until
+from tests.objectives.stored import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    a_month_of_traffic,
+    looked,
+    message,
+    promised,
+    rolled,
+    standing,
+)
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
 
 
-def standing(name: str = "Orders arrive") -> Standing:
-    return Standing.objects.get(objective__name=name)
-
-
 def rules(name: str = "Orders arrive") -> dict[str, bool]:
     return {rule["rule"]: rule["holds"] for rule in standing(name).rules}
-
-
-def a_month_of_traffic(a_minute: int = 20) -> None:
-    rolled(NOW - 30 * DAY, a_minute, minutes=30 * 1440 - 60)
 
 
 def test_a_calm_flow_keeps_its_promise():
@@ -132,71 +131,6 @@ def test_a_budget_that_is_spent_is_a_ticket():
     assert standing().left == pytest.approx(-9)
 
 
-def test_what_is_excluded_counts_in_the_raw_figure_alone():
-    rolled(NOW - 10 * DAY, 900, minutes=1)
-    rolled(NOW - 2 * DAY, 0, 100)
-    one = promised()
-    looked()
-    assert standing().state == "spent"
-
-    made = add_exclusion(
-        NewExclusion(starts_at=NOW - 2 * DAY - MINUTE, minutes=5, reason="partner maintenance", category="partner"),
-        objective=one,
-        by=ROOT,
-    )
-    held = looked()
-    found = standing()
-    assert (found.state, found.attained, found.adjusted, found.out) == ("kept", 0.9, 1.0, 100)
-    assert held["Orders arrive: ticket"] == "no"
-
-    withdraw_exclusion(made, by=ROOT)
-    looked()
-    assert (standing().state, standing().adjusted) == ("spent", 0.9)
-    with pytest.raises(Conflict):
-        withdraw_exclusion(Exclusion.objects.get(), by=ROOT)
-
-
-def test_an_exclusion_of_a_flow_is_for_all_its_objectives_and_stops_alerts():
-    a_month_of_traffic()
-    rolled(NOW - 60 * MINUTE, 0, 20, minutes=61)
-    promised()
-    promised("In time", kind="latency", limit_ms=1024)
-    other = promised("Another flow", of=flow("another"))
-
-    add_exclusion(
-        NewExclusion(starts_at=NOW - HOUR - MINUTE, minutes=70, reason="weekly", rule="FREQ=WEEKLY"),
-        flow=flow(),
-        by=ROOT,
-    )
-    held = looked()
-
-    assert set(held.values()) == {"no"}
-    assert (standing().attained or 1) < (standing().adjusted or 0)
-    assert other.pk
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"minutes": 0}, "lasts from a minute"),
-        ({"minutes": 60 * 24 * 32}, "31 days"),
-        ({"reason": " "}, "say why"),
-        ({"category": "x"}, "one of"),
-        ({"rule": "FREQ=SECONDLY"}, "FREQ=DAILY"),
-        ({"time_zone": "Mars/Olympus"}, "no time zone"),
-        ({"starts_at": NOW.replace(tzinfo=None)}, "time zone"),
-        ({"starts_at": NOW.replace(year=1999)}, "after the year 2000"),
-    ],
-)
-def test_an_exclusion_that_cannot_be_is_refused(changes: dict[str, object], words: str):
-    one = promised()
-
-    with pytest.raises(Invalid, match=words):
-        add_exclusion(
-            NewExclusion(**({"starts_at": NOW, "minutes": 5, "reason": "x"} | changes)), objective=one, by=ROOT
-        )  # type: ignore[arg-type]
-
-
 def test_a_silent_agent_freezes_and_resolves_nothing():
     a_month_of_traffic()
     rolled(NOW - 60 * MINUTE, 0, 20, minutes=60)
@@ -290,17 +224,6 @@ def test_a_missed_period_is_not_over_because_time_passes_but_when_enough_came():
     ]  # fmt: skip
 
     assert held == ["no", "yes", "yes", "yes", "yes", "no"]
-
-
-def test_a_missed_period_that_is_excluded_is_none():
-    friday = NOW.replace(day=20, hour=0, minute=0, second=0)
-    one = promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=friday)
-    rolled(friday + 8 * HOUR, 5, minutes=9 * 60)
-    looked(friday + 20 * HOUR)
-    said = NewExclusion(starts_at=friday + 17 * HOUR, minutes=60, category="maintenance", reason="ERP moves house")
-    add_exclusion(said, objective=one, by=ROOT)
-
-    assert looked(friday + 25 * HOUR)["Orders arrive: page"] == "no"
 
 
 def test_a_calendar_window_begins_anew():
@@ -420,35 +343,6 @@ def test_two_schedulers_at_once_assess_once():
 
     assert results == [0, 2]
     assert Standing.objects.count() == 1
-
-
-@pytest.mark.usefixtures("committed")
-@pytest.mark.django_db(transaction=True)
-def test_a_form_that_is_sent_twice_at_once_excludes_once():
-    one = promised()
-    said = NewExclusion(starts_at=NOW - HOUR, minutes=30, reason="carrier", key=uuid4())
-    results: list[Exclusion] = []
-
-    def press() -> None:
-        try:
-            results.append(add_exclusion(said, objective=one, by=ROOT))
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=press)
-    with transaction.atomic(), connection.cursor() as cursor:
-        first = add_exclusion(said, objective=one, by=ROOT)
-        thread.start()
-        wait_until(lambda: _waits(cursor), seconds=20, what="the second press to wait for the first", every=0.05)
-    thread.join()
-
-    assert results == [first]
-    assert Exclusion.objects.count() == 1
-
-
-def _waits(cursor: Any) -> bool:
-    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-    return bool(cursor.fetchone()[0])
 
 
 def test_a_look_is_a_handful_of_queries_whatever_the_number(django_assert_max_num_queries):  # type: ignore[no-untyped-def]

@@ -1,0 +1,155 @@
+"""Exclusions: what does not count, of one promise or of a flow, once, again and again, or long ago."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from alerts.models import Exclusion, ObjectiveSum
+from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from console.core.errors import Conflict, Invalid
+from tests.factories import ROOT
+from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, a_month_of_traffic, looked, promised, rolled, standing
+from tests.product import wait_until
+from tests.services.reconciling import flow
+
+pytestmark = pytest.mark.django_db
+
+
+def test_what_is_excluded_counts_in_the_raw_figure_alone():
+    rolled(NOW - 10 * DAY, 900, minutes=1)
+    rolled(NOW - 2 * DAY, 0, 100)
+    one = promised()
+    looked()
+    assert standing().state == "spent"
+
+    made = add_exclusion(
+        NewExclusion(starts_at=NOW - 2 * DAY - MINUTE, minutes=5, reason="partner maintenance", category="partner"),
+        objective=one,
+        by=ROOT,
+    )
+    held = looked()
+    found = standing()
+    assert (found.state, found.attained, found.adjusted, found.out) == ("kept", 0.9, 1.0, 100)
+    assert held["Orders arrive: ticket"] == "no"
+
+    withdraw_exclusion(made, by=ROOT)
+    looked()
+    assert (standing().state, standing().adjusted) == ("spent", 0.9)
+    with pytest.raises(Conflict):
+        withdraw_exclusion(Exclusion.objects.get(), by=ROOT)
+
+
+def test_an_exclusion_of_a_flow_is_for_all_its_objectives_and_stops_alerts():
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 0, 20, minutes=61)
+    promised()
+    promised("In time", kind="latency", limit_ms=1024)
+    other = promised("Another flow", of=flow("another"))
+
+    add_exclusion(
+        NewExclusion(starts_at=NOW - HOUR - MINUTE, minutes=70, reason="weekly", rule="FREQ=WEEKLY"),
+        flow=flow(),
+        by=ROOT,
+    )
+    held = looked()
+
+    assert set(held.values()) == {"no"}
+    assert (standing().attained or 1) < (standing().adjusted or 0)
+    assert other.pk
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"minutes": 0}, "lasts from a minute"),
+        ({"minutes": 60 * 24 * 32}, "31 days"),
+        ({"reason": " "}, "say why"),
+        ({"category": "x"}, "one of"),
+        ({"rule": "FREQ=SECONDLY"}, "FREQ=DAILY"),
+        ({"time_zone": "Mars/Olympus"}, "no time zone"),
+        ({"starts_at": NOW.replace(tzinfo=None)}, "time zone"),
+        ({"starts_at": NOW.replace(year=1999)}, "after the year 2000"),
+    ],
+)
+def test_an_exclusion_that_cannot_be_is_refused(changes: dict[str, object], words: str):
+    one = promised()
+
+    with pytest.raises(Invalid, match=words):
+        add_exclusion(
+            NewExclusion(**({"starts_at": NOW, "minutes": 5, "reason": "x"} | changes)), objective=one, by=ROOT
+        )  # type: ignore[arg-type]
+
+
+def test_a_missed_period_that_is_excluded_is_none():
+    friday = NOW.replace(day=20, hour=0, minute=0, second=0)
+    one = promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=friday)
+    rolled(friday + 8 * HOUR, 5, minutes=9 * 60)
+    looked(friday + 20 * HOUR)
+    said = NewExclusion(starts_at=friday + 17 * HOUR, minutes=60, category="maintenance", reason="ERP moves house")
+    add_exclusion(said, objective=one, by=ROOT)
+
+    assert looked(friday + 25 * HOUR)["Orders arrive: page"] == "no"
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_twice_at_once_excludes_once():
+    one = promised()
+    said = NewExclusion(starts_at=NOW - HOUR, minutes=30, reason="carrier", key=uuid4())
+    results: list[Exclusion] = []
+
+    def press() -> None:
+        try:
+            results.append(add_exclusion(said, objective=one, by=ROOT))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=press)
+    with transaction.atomic(), connection.cursor() as cursor:
+        first = add_exclusion(said, objective=one, by=ROOT)
+        thread.start()
+        wait_until(lambda: _waits(cursor), seconds=20, what="the second press to wait for the first", every=0.05)
+    thread.join()
+
+    assert results == [first]
+    assert Exclusion.objects.count() == 1
+
+
+def _waits(cursor: Any) -> bool:
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+    return bool(cursor.fetchone()[0])
+
+
+def test_of_a_time_whose_minutes_are_gone_whole_hours_are_excluded_and_given_back():
+    one = promised()
+    day = (NOW - 150 * DAY).replace(hour=0, minute=0, second=0)
+    at = [day + hour * HOUR for hour in range(24)]
+    raw = {"good": 90, "late": 0, "lost": 10, "slices": 0, "slices_good": 0}
+    kept = {f"kept_{name}": count for name, count in raw.items()}
+    ObjectiveSum.objects.bulk_create(
+        [ObjectiveSum(objective=one, span=1, at=hour, **raw | kept) for hour in at]
+        + [ObjectiveSum(objective=one, span=24, at=day, **{name: 24 * count for name, count in (raw | kept).items()})]
+    )
+    ObjectiveSum.objects.filter(span=1, at=at[20]).update(
+        kept_good=40
+    )  # its minutes were there when a part was excluded
+
+    def lost() -> tuple[list[int], int]:
+        rows = dict(ObjectiveSum.objects.filter(objective=one, span=1).values_list("at", "kept_lost"))
+        return [rows[hour] for hour in at[2:7]], ObjectiveSum.objects.get(objective=one, span=24).kept_lost
+
+    said = NewExclusion(starts_at=day + 3 * HOUR, minutes=150, reason="carrier")
+    made = add_exclusion(said, objective=one, by=ROOT)
+    assert lost() == ([10, 0, 0, 10, 10], 220)
+
+    add_exclusion(
+        NewExclusion(starts_at=day + 20 * HOUR, minutes=30, reason="weekly", rule="FREQ=WEEKLY"), objective=one, by=ROOT
+    )
+    withdraw_exclusion(made, by=ROOT)
+    assert lost() == ([10] * 5, 240)
+    assert ObjectiveSum.objects.get(span=1, at=at[20]).kept_good == 40
