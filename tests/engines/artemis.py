@@ -25,6 +25,7 @@ CONFIGURATION = """<?xml version='1.0'?>
 <configuration xmlns="urn:activemq">
   <core xmlns="urn:activemq:core">
     <persistence-enabled>true</persistence-enabled>
+    <max-disk-usage>100</max-disk-usage>
     <journal-type>NIO</journal-type>
     <journal-datasync>false</journal-datasync>
     <journal-file-size>10M</journal-file-size>
