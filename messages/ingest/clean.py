@@ -14,6 +14,7 @@ NAME_BYTES = 512
 ERROR_BYTES = 64 * 1024
 KEY_BYTES = 256
 MOST_KEYS = 32
+MOST_LINKS = 1_000  # of one span
 ATTRIBUTES_BYTES = 64 * 1024
 SHORT, FEW = 32 * 1024, 128  # characters of ASCII and names of at most KEY_BYTES: together they fit in ATTRIBUTES_BYTES
 FUTURE = timedelta(minutes=5)

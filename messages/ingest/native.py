@@ -55,7 +55,10 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class EventItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One hop of a message. `id` is unique per system: the same id and time again is the same event."""
+    """One hop of a message. `id` is unique per system: the same id and time again is the same event.
+
+    `links` lead from a trace, so they need the `trace_id`; the span that has them gets an id of its own where none is named.
+    """
 
     id: Id
     system: Name
@@ -70,7 +73,7 @@ class EventItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     trace_id: Hex32 | None = None
     span_id: Hex16 | None = None
     parent_span_id: Hex16 | None = None
-    links: list[Link] = []
+    links: Annotated[list[Link], Meta(max_length=clean.MOST_LINKS)] = []
     keys: dict[str, str | int | float] = {}
     attributes: dict[str, Any] = {}
     error: Error | None = None
@@ -156,7 +159,12 @@ def _event(
     system = clean.text(item.system, 120)
     trace_id, span_id, parent_span_id = (id_of(one) for one in (item.trace_id, item.span_id, item.parent_span_id))
     trace = bytes.fromhex(trace_id) if trace_id else None
+    event_id = native_event_id(environment_id, system, item.id)
     links = _links(item)
+    if links and not trace:
+        raise Malformed("links lead from this event's trace: give its trace_id too")
+    if links and not span_id:
+        span_id = event_id[-8:].hex()
     if message_id:
         uid: bytes | None = message_uid(environment_id, message_id, destination)
     elif trace and span_id:
@@ -170,7 +178,7 @@ def _event(
     failed = item.outcome == "error"
     return NewEvent(
         index=index,
-        id=native_event_id(environment_id, system, item.id),
+        id=event_id,
         occurred_at=occurred_at,
         clamped_from=clamped_from,
         system=system,
@@ -185,7 +193,7 @@ def _event(
         trace_id=trace,
         span_id=span_id,
         parent_span_id=parent_span_id,
-        links=links if trace and span_id else [],
+        links=links,
         error_type=clean.text(error.type or "_OTHER", clean.NAME_BYTES) if failed else None,
         error_message=clean.optional(error.message, clean.ERROR_BYTES) if failed else None,
         error_stack=clean.optional(error.stack, clean.ERROR_BYTES) if failed else None,
@@ -202,7 +210,7 @@ def _links(item: EventItem) -> list[tuple[bytes, str]]:
     """Return the spans it is linked to; a link to an all-zero id leads nowhere."""
     return [
         (bytes.fromhex(link.trace_id), link.span_id.lower())
-        for link in item.links[:128]
+        for link in item.links
         if id_of(link.trace_id) and id_of(link.span_id)
     ]
 

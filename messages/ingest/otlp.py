@@ -24,7 +24,6 @@ from messages.payloads.seal import Content
 PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
 ERROR_STATUS = 2
 UNREADABLE = (UnicodeDecodeError, DecodeError, RecursionError)
-MOST_LINKS = 1_000  # of one span
 MOST_LINKS_OF_ALL = 50_000
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)  # all zero is no id
 
@@ -199,7 +198,7 @@ def _attributes(span: Any, scope: str) -> dict[str, Any]:
 
 
 def _links(span: Any) -> list[tuple[bytes, str]]:
-    return [(link.trace_id, link.span_id.hex()) for link in span.links[:MOST_LINKS] if _leads_to_a_span(link)]
+    return [(link.trace_id, link.span_id.hex()) for link in span.links[: clean.MOST_LINKS] if _leads_to_a_span(link)]
 
 
 def _leads_to_a_span(link: Any) -> bool:
@@ -227,7 +226,7 @@ def _batch(
     if not destination or not (many or semconv.BATCH_COUNT in attributes):
         return []
     messages: dict[bytes, str | None] = {}
-    for link in span.links[:MOST_LINKS]:
+    for link in span.links[: clean.MOST_LINKS]:
         message_id = semconv.message_id_of(plain(link.attributes))
         if message_id:
             messages[message_uid(environment_id, message_id, destination)] = message_id

@@ -206,6 +206,30 @@ def test_an_id_with_a_line_end_behind_it_is_none(name: str):
     assert (answer.json()["accepted"], answer.json()["rejected"][0]["code"]) == (1, "invalid_item")
 
 
+def test_links_of_an_event_without_a_span_of_its_own_lead_from_its_trace_too():
+    there = {"trace_id": "c" * 32, "span_id": "d" * 16}
+    sent = event(trace_id="a" * 32, links=[there])
+
+    answers = [push(EVENTS, [sent, event()], key=key).json() for key in [agent_key()] * 2]
+
+    assert [(one["accepted"], one["duplicates"]) for one in answers] == [(2, 0), (1, 1)]
+    [link], stored = TraceLink.objects.all(), Event.objects.get(trace_id="a" * 32)
+    assert (link.trace_id.hex, link.span_id, link.linked_trace_id.hex, link.linked_span_id) == (
+        "a" * 32, stored.span_id, "c" * 32, "d" * 16,
+    )  # fmt: skip
+
+
+def test_links_that_lead_from_no_trace_or_are_too_many_are_refused_in_words_and_kept():
+    there = {"trace_id": "c" * 32, "span_id": "d" * 16}
+
+    answer = push(EVENTS, [event(links=[there]), event(trace_id="a" * 32, links=[there] * 1_001)], key=agent_key())
+
+    alone, many = answer.json()["rejected"]
+    assert alone["detail"] == "links lead from this event's trace: give its trace_id too"
+    assert "1000" in many["detail"]
+    assert (IngestReject.objects.count(), Event.objects.count()) == (2, 0)
+
+
 def test_times_outside_the_range_are_clamped_and_the_senders_own_is_kept():
     push(EVENTS, [event(occurred_at="2031-01-01T00:00:00Z")], key=agent_key())
 
