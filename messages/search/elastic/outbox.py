@@ -82,19 +82,21 @@ def _forget_what_was_built() -> None:
     )
 
 
+# Materialized: a plan may run a subquery more than once, and each time it locks other rows than before.
 CLAIM = """
-UPDATE messaging_searchchange SET not_before = now() + make_interval(secs => %s), attempt = attempt + 1
-WHERE id IN (
+WITH oldest AS MATERIALIZED (
     SELECT id FROM messaging_searchchange WHERE not_before IS NULL OR not_before < now()
     ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING id, attempt, kind, environment_id, ids, first_on, last_on
+UPDATE messaging_searchchange c SET not_before = now() + make_interval(secs => %s), attempt = attempt + 1
+FROM oldest WHERE c.id = oldest.id
+RETURNING c.id, c.attempt, c.kind, c.environment_id, c.ids, c.first_on, c.last_on
 """
 
 
 def claim_changes(most: int = MOST_ROWS) -> list[Change]:
     """Take the oldest rows that nobody has, for half a minute; whoever dies with them lets them go by dying."""
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, [LEASE_S, most])
+        cursor.execute(CLAIM, [most, LEASE_S])
         return [Change(*row) for row in sorted(cursor.fetchall())]
 
 
