@@ -18,7 +18,7 @@ from messages.access import visible_flows
 from messages.changes.queries import changes_between
 from messages.compensation.queries import stuck_compensations
 from messages.ingest.gate import disk_words
-from messages.models import Change, FailureGroup, Flow, Plan
+from messages.models import Change, FailureGroup, Flow, Plan, ReconciliationCheck
 from messages.models.groups import FURTHEST_FIRST
 from messages.plans.access import visible_plans
 from messages.plans.overdue import LOOKED_BACK, PLANS, UNPROVED, overdue_of
@@ -174,6 +174,24 @@ def troubled_compensations(now: datetime) -> list[Troubled]:
             labels={"compensation": one.reference, "flow": names.get(one.flow_id, "")},
         )
         for one in found
+    ]
+
+
+def raised_checks() -> list[Troubled]:
+    """Return the scheduled checks whose last occurrence was not well, and those that have stopped: they prove nothing any more."""
+    states = ReconciliationCheck.State
+    rows = ReconciliationCheck.objects.filter(state__in=[states.RAISED, states.STOPPED]).select_related("flow")
+    return [
+        Troubled(
+            environment_id=row.environment_id,
+            key=str(row.pk),
+            title=f"{row.name} of {row.flow.name}"[:200],
+            summary=f"{'It has stopped: ' if row.state == states.STOPPED else ''}{row.problem}.",
+            url=f"/reconciliations/checks/{row.pk}/",
+            flow_ids=(row.flow_id,),
+            labels={"check": row.name, "flow": row.flow.name},
+        )
+        for row in rows.order_by("-state_since", "-pk")[:MOST_TROUBLED]
     ]
 
 

@@ -21,6 +21,7 @@ from messages.queries import (
     Troubled,
     full_disks,
     overdue_replays,
+    raised_checks,
     silent_agents,
     troubled_compensations,
     troubled_groups,
@@ -34,6 +35,7 @@ WATCHERS = {
     "group": "alerts.breaches.watching.groups",
     "replay": "alerts.breaches.watching.replays",
     "compensation": "alerts.breaches.watching.compensations",
+    "check": "alerts.breaches.watching.checks",
     "agent": "alerts.breaches.watching.agents",
     "ingest": "alerts.breaches.watching.ingest",
 }
@@ -55,6 +57,11 @@ def replays(now: datetime) -> list[Condition]:
 def compensations(now: datetime) -> list[Condition]:
     """Compensations that have needed a person for too long: what did not happen stays so until somebody comes."""
     return conditions_of("compensation", troubled_compensations(now))
+
+
+def checks(now: datetime) -> list[Condition]:
+    """Scheduled checks of reconciliations that were not well at their last occurrence, until one is."""
+    return conditions_of("check", raised_checks())
 
 
 def agents(now: datetime) -> list[Condition]:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import connection
+from django.urls import reverse
 
+from alerts.breaches import watching
+from alerts.models import Breach
 from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid
 from console.identity.models import Membership, Role, User
@@ -66,6 +69,30 @@ def on_due(one: ReconciliationCheck, *, minutes: float = 1.0, work: bool = True)
 
 def subjects() -> list[str]:
     return list(OutboxMail.objects.order_by("id").values_list("subject", flat=True))
+
+
+def test_a_raised_check_is_a_breach_of_its_flow_until_it_is_calm():
+    one = check()
+    on_due(one)
+
+    watching.look()
+
+    breach = Breach.objects.get(source="check")
+    assert (breach.key, breach.state, breach.severity, breach.flow_ids) == (
+        str(one.pk),
+        "firing",
+        "ticket",
+        [one.flow_id],
+    )
+    assert (breach.title, breach.labels) == ("every order of orders", {"check": "every order", "flow": "orders"})
+    assert breach.summary == f"{one.problem}."
+    assert breach.summary.startswith("no list had come by ")
+    assert breach.url == reverse("reconciliation-check", args=[one.pk])
+    ReconciliationCheck.objects.update(state="calm", problem="")
+    for minutes in (1, 20):
+        watching.look(now=datetime.now(UTC) + timedelta(minutes=minutes))
+    breach.refresh_from_db()
+    assert breach.state == "resolved"
 
 
 def test_a_list_that_did_not_come_is_told_each_time():
