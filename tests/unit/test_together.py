@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.ending import BROKERS, asked_for, note_places, note_start, stop_what_is_over
 from tests.together import DEMO, FIRST, FIXTURES, TOGETHER, in_order, unit_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,9 +33,45 @@ def test_who_asks_for_a_shared_product_is_in_its_group(request: pytest.FixtureRe
     assert strays == set()
 
 
-def test_long_files_go_first_then_those_of_many_tests_and_the_demo_before_the_small_ones():
+def test_long_files_go_first_then_those_that_share_engines_then_those_of_many_tests():
     many, few = [f"tests/a.py::test_{n}" for n in range(30)], ["tests/b.py::test", "tests/c.py::test[a::b]"]
     demo = [f"{file}::test" for file in TOGETHER[DEMO]]
     long = f"{TOGETHER[FIRST[0]][1]}::test"
 
-    assert in_order([*few, *demo, *many, long]) == [FIRST[0], "tests/a.py", DEMO, "tests/b.py", "tests/c.py"]
+    found = in_order([*few, *demo, *many, long], early={DEMO, "tests/c.py"})
+
+    assert found == [FIRST[0], DEMO, "tests/c.py", "tests/a.py", "tests/b.py"]
+
+
+def test_what_is_shared_stops_when_nothing_from_the_next_test_on_may_ask_for_it():
+    session, ended = SimpleNamespace(stash=pytest.Stash()), []
+
+    def item(nodeid: str, *names: str) -> Any:
+        return SimpleNamespace(nodeid=nodeid, fixturenames=names, stash=pytest.Stash(), session=session)
+
+    def start(name: str) -> None:
+        note_start(
+            SimpleNamespace(argname=name, finish=lambda request: ended.append(name)), SimpleNamespace(session=session)
+        )
+
+    items = [
+        item("tests/a.py::test_1", "kafka", "tmp_path"),
+        item("tests/a.py::test_2"),
+        item("tests/b.py::test", "demo"),
+        item("tests/c.py::test"),
+    ]
+    note_places(session, items, {"tests/a.py": 0, "tests/b.py": 1, "tests/c.py": 2})
+    so_far = []
+    for one, following in itertools.zip_longest(items, items[1:]):
+        for name in one.fixturenames:
+            start(name)
+        stop_what_is_over(one, following)
+        so_far.append(list(ended))
+
+    assert so_far == [[], ["kafka"], ["kafka", "demo"], ["kafka", "demo"]]
+
+
+def test_whoever_may_ask_for_a_broker_while_it_runs_keeps_all_of_them():
+    asks = SimpleNamespace(nodeid="tests/contracts/test_yards.py::test", fixturenames=("yard",))
+
+    assert asked_for(asks) == set(BROKERS)
