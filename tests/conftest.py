@@ -14,7 +14,7 @@ from hypothesis import settings as properties
 
 from tests.bootstrap import OURS
 from tests.emptying import empty_tables
-from tests.ending import note_places, note_start, stop_what_is_over, units_that_share
+from tests.ending import note_places, stop_what_is_over, units_that_share
 from tests.engines.kafka import JARS, Kafka
 from tests.product import PREPARED, Product, enterable
 from tests.schema import make_schema, restore_schema, wait_for_schema
@@ -72,10 +72,6 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         places = {unit: place for place, unit in enumerate(order)}
         items.sort(key=lambda item: places[unit_of(item.nodeid)])
         note_places(session, items, places)
-
-
-def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> None:
-    note_start(fixturedef, request)
 
 
 @pytest.hookimpl(wrapper=True)

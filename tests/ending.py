@@ -1,4 +1,4 @@
-"""Stops what tests share as soon as none that is left can ask for it: an idle product costs a tenth of a core, each broker some per cent.
+"""Stops what tests share as soon as none that is left can ask for it: an idle product costs a tenth of a core, one with the demo a sixth.
 
 A worker of xdist is handed units in the order in which it collected: of what comes after its next test, nothing lies before that.
 What is asked for once more all the same is started once more.
@@ -14,9 +14,8 @@ import pytest
 
 from tests.together import unit_of
 
-BROKERS = ("rabbitmq_broker", "kafka", "localstack", "activemq", "artemis", "elasticsearch_engine", "secured_elasticsearch")  # fmt: skip
-SHARED = ("demo", "shared", *BROKERS)  # session fixtures
-ANY_BROKER = ("tests/contracts/", "tests/services/test_expiry.py")  # these ask by name while they run
+# fixtures of the session; not brokers: they idle at some per cent, and are asked for by name while tests run
+SHARED = ("demo", "shared")
 LAST = pytest.StashKey[Mapping[str, int]]()
 PLACE = pytest.StashKey[int]()
 ENDS = pytest.StashKey[dict[str, Callable[[], None]]]()
@@ -24,8 +23,7 @@ ENDS = pytest.StashKey[dict[str, Callable[[], None]]]()
 
 def asked_for(item: pytest.Item) -> set[str]:
     """Return what this test may ask for of what is shared."""
-    named = set(getattr(item, "fixturenames", ())) & set(SHARED)
-    return named | set(BROKERS) if item.nodeid.startswith(ANY_BROKER) else named
+    return set(getattr(item, "fixturenames", ())) & set(SHARED)
 
 
 def units_that_share(items: Iterable[pytest.Item]) -> set[str]:
@@ -42,10 +40,13 @@ def note_places(session: pytest.Session, items: Iterable[pytest.Item], places: M
     session.stash[LAST] = last
 
 
-def note_start(fixture: Any, request: Any) -> None:
-    """Remember how to end a fixture that is being set up, when it is one of what is shared."""
-    if fixture.argname in SHARED:
-        request.session.stash.setdefault(ENDS, {})[fixture.argname] = partial(fixture.finish, request)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
+    """Remember how to end a fixture that is being set up, when it is one of what is shared.
+
+    A hook of a plugin: one of a conftest.py below the root is not asked about fixtures of the session.
+    """
+    if fixturedef.argname in SHARED:
+        request.session.stash.setdefault(ENDS, {})[fixturedef.argname] = partial(fixturedef.finish, request)
 
 
 def stop_what_is_over(item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -53,5 +54,5 @@ def stop_what_is_over(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     last, ends = item.session.stash.get(LAST, {}), item.session.stash.get(ENDS, {})
     if nextitem is None or not last:
         return
-    for name in [one for one in ends if last[one] < nextitem.stash[PLACE]]:
+    for name in [one for one in ends if one in last and last[one] < nextitem.stash[PLACE]]:
         ends.pop(name)()

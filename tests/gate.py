@@ -63,8 +63,9 @@ class Gate:
 
     def wait(self) -> bool:
         """Wait until it is let go; whether it goes on, and is not lost."""
+        go = self.go  # before whoever waits for `held` opens, and puts another in its place
         self.held.set()
-        self.go.wait(60)
+        go.wait(60)
         return not self.lost
 
     def open(self, *, lost: bool = False) -> None:

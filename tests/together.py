@@ -2,7 +2,7 @@
 
 What starts a whole product is shared by the files that one worker runs: apart, each of them would start it again. What takes long
 goes first, so that no worker has a long file left when the other has nothing; a file is long by the record of CI, see `--durations`. Then
-what shares brokers and the demo, so that these can stop (tests/ending.py).
+what shares the demo, so that it can stop (tests/ending.py).
 """
 
 from __future__ import annotations

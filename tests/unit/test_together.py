@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.ending import BROKERS, asked_for, note_places, note_start, stop_what_is_over
+from tests import ending
+from tests.ending import ENDS, note_places, pytest_fixture_setup, stop_what_is_over
 from tests.together import DEMO, FIRST, FIXTURES, TOGETHER, in_order, unit_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,12 +52,12 @@ def test_what_is_shared_stops_when_nothing_from_the_next_test_on_may_ask_for_it(
         return SimpleNamespace(nodeid=nodeid, fixturenames=names, stash=pytest.Stash(), session=session)
 
     def start(name: str) -> None:
-        note_start(
+        pytest_fixture_setup(
             SimpleNamespace(argname=name, finish=lambda request: ended.append(name)), SimpleNamespace(session=session)
         )
 
     items = [
-        item("tests/a.py::test_1", "kafka", "tmp_path"),
+        item("tests/a.py::test_1", "shared", "tmp_path"),
         item("tests/a.py::test_2"),
         item("tests/b.py::test", "demo"),
         item("tests/c.py::test"),
@@ -68,10 +70,19 @@ def test_what_is_shared_stops_when_nothing_from_the_next_test_on_may_ask_for_it(
         stop_what_is_over(one, following)
         so_far.append(list(ended))
 
-    assert so_far == [[], ["kafka"], ["kafka", "demo"], ["kafka", "demo"]]
+    assert so_far == [[], ["shared"], ["shared", "demo"], ["shared", "demo"]]
 
 
-def test_whoever_may_ask_for_a_broker_while_it_runs_keeps_all_of_them():
-    asks = SimpleNamespace(nodeid="tests/contracts/test_yards.py::test", fixturenames=("yard",))
+def test_a_fixture_of_the_session_is_told_to_the_hook(demo_of_a_session: None, request: pytest.FixtureRequest):
+    assert "demo_of_a_session" in request.session.stash[ENDS]
 
-    assert asked_for(asks) == set(BROKERS)
+
+@pytest.fixture(scope="module", autouse=True)
+def shares_one_more() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ending, "SHARED", (*ending.SHARED, "demo_of_a_session"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo_of_a_session() -> None: ...
