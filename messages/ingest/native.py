@@ -26,6 +26,7 @@ Hex16 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{16}$", max_length=16)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Zoned = Annotated[datetime, Meta(tz=True)]
+LINKS = "They need the trace_id of this event; without a span_id it gets one of its own."
 OPERATIONS = {"other": 0, "create": 1, "send": 2, "receive": 3, "process": 4, "settle": 5}
 OUTCOMES = {"unset": 0, "ok": 1, "error": 2}
 
@@ -55,10 +56,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class EventItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One hop of a message. `id` is unique per system: the same id and time again is the same event.
-
-    `links` lead from a trace, so they need the `trace_id`; the span that has them gets an id of its own where none is named.
-    """
+    """One hop of a message. `id` is unique per system: the same id and time again is the same event."""
 
     id: Id
     system: Name
@@ -73,7 +71,7 @@ class EventItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     trace_id: Hex32 | None = None
     span_id: Hex16 | None = None
     parent_span_id: Hex16 | None = None
-    links: Annotated[list[Link], Meta(max_length=clean.MOST_LINKS)] = []
+    links: Annotated[list[Link], Meta(max_length=clean.MOST_LINKS, description=LINKS)] = []
     keys: dict[str, str | int | float] = {}
     attributes: dict[str, Any] = {}
     error: Error | None = None
@@ -157,23 +155,19 @@ def _event(
     destination = clean.optional(item.destination, clean.NAME_BYTES)
     message_id = clean.optional(item.message_id, clean.ID_BYTES)
     system = clean.text(item.system, 120)
-    trace_id, span_id, parent_span_id = (id_of(one) for one in (item.trace_id, item.span_id, item.parent_span_id))
-    trace = bytes.fromhex(trace_id) if trace_id else None
     event_id = native_event_id(environment_id, system, item.id)
     links = _links(item)
-    if links and not trace:
-        raise Malformed("links lead from this event's trace: give its trace_id too")
-    if links and not span_id:
-        span_id = event_id[-8:].hex()
-    if message_id:
-        uid: bytes | None = message_uid(environment_id, message_id, destination)
-    elif trace and span_id:
+    trace = _trace_of(item)
+    span_id, parent_span_id = (
+        id_of(item.span_id) or (event_id[-8:].hex() if links else None),
+        id_of(item.parent_span_id),
+    )
+    uid: bytes | None = message_uid(environment_id, message_id, destination) if message_id else None
+    if trace and span_id and not message_id:
         uid = message_of_span(
             environment_id, operation=OPERATIONS[item.operation], destination=destination, trace_id=trace, span_id=span_id,
             parent_span_id=parent_span_id, links=links,
         )  # fmt: skip
-    else:
-        uid = None
     error = item.error or Error()
     failed = item.outcome == "error"
     return NewEvent(
@@ -207,12 +201,20 @@ def _event(
 
 
 def _links(item: EventItem) -> list[tuple[bytes, str]]:
-    """Return the spans it is linked to; a link to an all-zero id leads nowhere."""
-    return [
+    """Return the spans it is linked to; a link to an all-zero id leads nowhere. Raises Malformed where they lead from no trace."""
+    links = [
         (bytes.fromhex(link.trace_id), link.span_id.lower())
         for link in item.links
         if id_of(link.trace_id) and id_of(link.span_id)
     ]
+    if links and not id_of(item.trace_id):
+        raise Malformed("links lead from this event's trace: give its trace_id too")
+    return links
+
+
+def _trace_of(item: EventItem) -> bytes | None:
+    trace_id = id_of(item.trace_id)
+    return bytes.fromhex(trace_id) if trace_id else None
 
 
 def id_of(digits: str | None) -> str | None:
