@@ -185,7 +185,7 @@ def raised_checks() -> list[Troubled]:
         Troubled(
             environment_id=row.environment_id,
             key=str(row.pk),
-            title=f"{row.name} of {row.flow.name}"[:200],
+            title=f"Check “{row.name}”",
             summary=f"{'It has stopped: ' if row.state == states.STOPPED else ''}{row.problem}.",
             url=f"/reconciliations/checks/{row.pk}/",
             flow_ids=(row.flow_id,),

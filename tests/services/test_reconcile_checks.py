@@ -84,13 +84,29 @@ def test_a_raised_check_is_a_breach_of_its_flow_until_it_is_calm():
         "ticket",
         [one.flow_id],
     )
-    assert (breach.title, breach.labels) == ("every order of orders", {"check": "every order", "flow": "orders"})
+    assert (breach.title, breach.labels) == ("Check “every order”", {"check": "every order", "flow": "orders"})
     assert breach.summary == f"{one.problem}."
     assert breach.summary.startswith("no list had come by ")
     assert breach.url == reverse("reconciliation-check", args=[one.pk])
     ReconciliationCheck.objects.update(state="calm", problem="")
     for minutes in (1, 20):
         watching.look(now=datetime.now(UTC) + timedelta(minutes=minutes))
+    breach.refresh_from_db()
+    assert breach.state == "resolved"
+
+
+def test_a_check_that_has_stopped_is_a_breach_until_it_is_removed():
+    one = check()
+    User.objects.filter(pk=one.owner_id).update(is_active=False)
+    on_due(one)
+    watching.look()
+    breach = Breach.objects.get(source="check")
+
+    remove_check(one, by=ROOT)
+    for minutes in (1, 20):
+        watching.look(now=datetime.now(UTC) + timedelta(minutes=minutes))
+
+    assert (breach.state, breach.summary) == ("firing", "It has stopped: its owner's account is switched off.")
     breach.refresh_from_db()
     assert breach.state == "resolved"
 
