@@ -14,7 +14,6 @@ from hypothesis import settings as properties
 
 from tests.bootstrap import OURS
 from tests.emptying import empty_tables
-from tests.ending import note_places, stop_what_is_over, units_that_share
 from tests.engines.kafka import JARS, Kafka
 from tests.product import PREPARED, Product, enterable
 from tests.schema import make_schema, restore_schema, wait_for_schema
@@ -58,7 +57,7 @@ def pytest_configure() -> None:
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A worker of xdist collects in the order in which tests/together.py hands out; alone, files keep their own.
 
     Whoever commits leaves nothing behind: two tests that did not ask for it made 20 others of their worker find their rows.
@@ -68,16 +67,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         if marker is not None and marker.kwargs.get("transaction") and "committed" not in item.fixturenames:  # type: ignore[attr-defined]
             item.fixturenames.insert(0, "committed")  # type: ignore[attr-defined]
     if hasattr(config, "workerinput"):
-        order = in_order((item.nodeid for item in items), early=units_that_share(items))
-        places = {unit: place for place, unit in enumerate(order)}
+        places = {unit: place for place, unit in enumerate(in_order(item.nodeid for item in items))}
         items.sort(key=lambda item: places[unit_of(item.nodeid)])
-        note_places(session, items, places)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Any:
-    yield
-    stop_what_is_over(item, nextitem)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,14 +1,13 @@
 """In which order `make test` hands files to its workers, and which files stay together in one.
 
 What starts a whole product is shared by the files that one worker runs: apart, each of them would start it again. What takes long
-goes first, so that no worker has a long file left when the other has nothing; a file is long by the record of CI, see `--durations`. Then
-what shares the demo, so that it can stop (tests/ending.py).
+goes first, so that no worker has a long file left when the other has nothing; a file is long by the record of CI, see `--durations`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from xdist.scheduler import LoadFileScheduling
@@ -48,6 +47,7 @@ FIXTURES = {"running": RUNNING, "shared": LOOPS, "demo": DEMO}
 FIRST = (
     RUNNING,
     LOOPS,
+    DEMO,
     "tests/contracts/test_harvest_faults.py",
     "tests/test_runner.py",
     "tests/pages/test_in_a_browser.py",
@@ -72,14 +72,14 @@ def unit_of(nodeid: str) -> str:
     return _UNITS.get(file, file)
 
 
-def in_order(nodeids: Iterable[str], early: Collection[str] = ()) -> list[str]:
-    """Return the units of these tests in the order in which they are handed out: long ones, `early` ones, those of many tests."""
+def in_order(nodeids: Iterable[str]) -> list[str]:
+    """Return the units of these tests in the order in which they are handed out: long ones, then those of many tests."""
     counts = Counter(unit_of(nodeid) for nodeid in nodeids)
 
     def key(unit: str) -> tuple[int, int, str]:
         if unit in FIRST:
             return 0, FIRST.index(unit), ""
-        return 1 if unit in early else 2, -counts[unit], unit
+        return 1, -counts[unit], unit
 
     return sorted(counts, key=key)
 

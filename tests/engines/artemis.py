@@ -25,7 +25,7 @@ CONFIGURATION = """<?xml version='1.0'?>
 <configuration xmlns="urn:activemq">
   <core xmlns="urn:activemq:core">
     <persistence-enabled>true</persistence-enabled>
-    <max-disk-usage>100</max-disk-usage>
+    <max-disk-usage>100</max-disk-usage><!-- from 90 % on, whoever filled the disk, it would hold back every sender -->
     <journal-type>NIO</journal-type>
     <journal-datasync>false</journal-datasync>
     <journal-file-size>10M</journal-file-size>

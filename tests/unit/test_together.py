@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from tests import ending
-from tests.ending import ENDS, note_places, pytest_fixture_setup, stop_what_is_over
+from tests.ending import ENDS, pytest_fixture_setup, stop_others
 from tests.together import DEMO, FIRST, FIXTURES, TOGETHER, in_order, unit_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,54 +32,36 @@ def test_who_asks_for_a_shared_product_is_in_its_group(request: pytest.FixtureRe
     assert strays == set()
 
 
-def test_long_files_go_first_then_those_that_share_engines_then_those_of_many_tests():
+def test_long_files_go_first_then_those_of_many_tests():
     many, few = [f"tests/a.py::test_{n}" for n in range(30)], ["tests/b.py::test", "tests/c.py::test[a::b]"]
-    demo = [f"{file}::test" for file in TOGETHER[DEMO]]
-    long = f"{TOGETHER[FIRST[0]][1]}::test"
+    long = [f"{TOGETHER[unit][1]}::test" for unit in reversed(FIRST[:2])]
 
-    found = in_order([*few, *demo, *many, long], early={DEMO, "tests/c.py"})
-
-    assert found == [FIRST[0], DEMO, "tests/c.py", "tests/a.py", "tests/b.py"]
+    assert in_order([*few, *many, *long]) == [*FIRST[:2], "tests/a.py", "tests/b.py", "tests/c.py"]
 
 
-def test_what_is_shared_stops_when_nothing_from_the_next_test_on_may_ask_for_it():
-    session, ended = SimpleNamespace(stash=pytest.Stash()), []
+def test_a_shared_product_stops_when_its_worker_goes_on_to_another_unit():
+    session, stopped = SimpleNamespace(stash=pytest.Stash()), []
+    for name in ("shared", "demo", "tmp_path"):
+        finish = partial(lambda name, request: stopped.append(name), name)
+        pytest_fixture_setup(SimpleNamespace(argname=name, finish=finish), SimpleNamespace(session=session))
 
-    def item(nodeid: str, *names: str) -> Any:
-        return SimpleNamespace(nodeid=nodeid, fixturenames=names, stash=pytest.Stash(), session=session)
-
-    def start(name: str) -> None:
-        pytest_fixture_setup(
-            SimpleNamespace(argname=name, finish=lambda request: ended.append(name)), SimpleNamespace(session=session)
-        )
-
-    items = [
-        item("tests/a.py::test_1", "shared", "tmp_path"),
-        item("tests/a.py::test_2"),
-        item("tests/b.py::test", "demo"),
-        item("tests/c.py::test"),
-    ]
-    note_places(session, items, {"tests/a.py": 0, "tests/b.py": 1, "tests/c.py": 2})
     so_far = []
-    for one, following in itertools.zip_longest(items, items[1:]):
-        for name in one.fixturenames:
-            start(name)
-        stop_what_is_over(one, following)
-        so_far.append(list(ended))
+    for unit in (DEMO, DEMO, "tests/a.py", "tests/b.py"):
+        stop_others(session, unit)  # type: ignore[arg-type]
+        so_far.append(list(stopped))
 
-    assert so_far == [[], ["shared"], ["shared", "demo"], ["shared", "demo"]]
+    assert so_far == [["shared"], ["shared"], ["shared", "demo"], ["shared", "demo"]]
 
 
-def test_a_fixture_of_the_session_is_told_to_the_hook(demo_of_a_session: None, request: pytest.FixtureRequest):
-    assert "demo_of_a_session" in request.session.stash[ENDS]
+def test_the_hook_is_asked_about_fixtures_of_the_session(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(FIXTURES, "one_of_the_session", "tests/unit/test_together.py")
 
+    request.getfixturevalue("one_of_the_session")
 
-@pytest.fixture(scope="module", autouse=True)
-def shares_one_more() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ending, "SHARED", (*ending.SHARED, "demo_of_a_session"))
-        yield
+    assert request.session.stash[ENDS].pop("one_of_the_session")
 
 
 @pytest.fixture(scope="session")
-def demo_of_a_session() -> None: ...
+def one_of_the_session() -> None: ...
