@@ -141,6 +141,44 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name", "pk"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="objective_name_once_per_environment"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("flow__isnull", False), ("q", "")),
+                            models.Q(("flow__isnull", True), models.Q(("q", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="objective_is_of_a_flow_or_a_search",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("target__gt", 0), ("target__lt", 1)), name="objective_target_is_a_ratio"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("kind", "success"),
+                            models.Q(("kind", "latency"), ("limit_ms__isnull", False)),
+                            models.Q(
+                                ("kind", "freshness"),
+                                ("limit_minutes__isnull", False),
+                                ("recover_minutes__isnull", False),
+                            ),
+                            models.Q(("at_least__isnull", False), ("kind", "volume"), ("limit_minutes__isnull", False)),
+                            models.Q(("kind", "dead_letter_age"), ("limit_minutes__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="objective_kind_has_its_limit",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("method__in", ["occurrences", "timeslices", "ratio_timeslices"])),
+                        name="objective_method_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("unit__in", ["rolling", "week", "month", "quarter", "year"])),
+                        name="objective_window_is_known",
+                    ),
+                ],
+                "indexes": [models.Index(fields=["flow"], name="objective_by_flow")],
             },
         ),
         migrations.CreateModel(
@@ -222,6 +260,29 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("flow__isnull", True), ("objective__isnull", False)),
+                            models.Q(("flow__isnull", False), ("objective__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="exclusion_is_of_an_objective_or_a_flow",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("minutes__gt", 0)), name="exclusion_lasts"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("withdrawn_at__isnull", True), ("withdrawn_by", "")),
+                            models.Q(("withdrawn_at__isnull", False), models.Q(("withdrawn_by", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="exclusion_withdrawn_at_and_by_agree",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(fields=["objective", "-id"], name="exclusion_of_objective"),
+                    models.Index(fields=["flow", "-id"], name="exclusion_of_flow"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -279,6 +340,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("span__in", [1, 24])), name="objective_sum_is_of_an_hour_or_a_day"
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Standing",
@@ -336,113 +404,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="objective",
-            index=models.Index(fields=["flow"], name="objective_by_flow"),
-        ),
-        migrations.AddConstraint(
-            model_name="objective",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "name"), name="objective_name_once_per_environment"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="objective",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("flow__isnull", False), ("q", "")),
-                    models.Q(("flow__isnull", True), models.Q(("q", ""), _negated=True)),
-                    _connector="OR",
-                ),
-                name="objective_is_of_a_flow_or_a_search",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="objective",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("target__gt", 0), ("target__lt", 1)), name="objective_target_is_a_ratio"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="objective",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("kind", "success"),
-                    models.Q(("kind", "latency"), ("limit_ms__isnull", False)),
-                    models.Q(
-                        ("kind", "freshness"), ("limit_minutes__isnull", False), ("recover_minutes__isnull", False)
-                    ),
-                    models.Q(("at_least__isnull", False), ("kind", "volume"), ("limit_minutes__isnull", False)),
-                    models.Q(("kind", "dead_letter_age"), ("limit_minutes__isnull", False)),
-                    _connector="OR",
-                ),
-                name="objective_kind_has_its_limit",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="objective",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("method__in", ["occurrences", "timeslices", "ratio_timeslices"])),
-                name="objective_method_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="objective",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("unit__in", ["rolling", "week", "month", "quarter", "year"])),
-                name="objective_window_is_known",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="exclusion",
-            index=models.Index(fields=["objective", "-id"], name="exclusion_of_objective"),
-        ),
-        migrations.AddIndex(
-            model_name="exclusion",
-            index=models.Index(fields=["flow", "-id"], name="exclusion_of_flow"),
-        ),
-        migrations.AddConstraint(
-            model_name="exclusion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("flow__isnull", True), ("objective__isnull", False)),
-                    models.Q(("flow__isnull", False), ("objective__isnull", True)),
-                    _connector="OR",
-                ),
-                name="exclusion_is_of_an_objective_or_a_flow",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="exclusion",
-            constraint=models.CheckConstraint(condition=models.Q(("minutes__gt", 0)), name="exclusion_lasts"),
-        ),
-        migrations.AddConstraint(
-            model_name="exclusion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("withdrawn_at__isnull", True), ("withdrawn_by", "")),
-                    models.Q(("withdrawn_at__isnull", False), models.Q(("withdrawn_by", ""), _negated=True)),
-                    _connector="OR",
-                ),
-                name="exclusion_withdrawn_at_and_by_agree",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="objectivesum",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("span__in", [1, 24])), name="objective_sum_is_of_an_hour_or_a_day"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="standing",
-            index=models.Index(fields=["environment", "left", "objective"], name="standing_riskiest"),
-        ),
-        migrations.AddConstraint(
-            model_name="standing",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["filling", "kept", "burning", "spent", "no_data"])),
-                name="standing_state_is_known",
-            ),
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["filling", "kept", "burning", "spent", "no_data"])),
+                        name="standing_state_is_known",
+                    )
+                ],
+                "indexes": [models.Index(fields=["environment", "left", "objective"], name="standing_riskiest")],
+            },
         ),
     ]

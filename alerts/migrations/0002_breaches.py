@@ -60,6 +60,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["environment", "team"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "team"), name="alert_policy_once_per_team", nulls_distinct=False
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("from_minute__lt", models.F("until_minute"))),
+                        name="alert_policy_day_has_hours",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -115,6 +124,53 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state__in", ("pending", "firing", "acknowledged"))),
+                        fields=("environment", "source", "key", "severity"),
+                        name="breach_open_once",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ("pending", "firing", "acknowledged", "resolved"))),
+                        name="breach_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", ("page", "ticket"))), name="breach_severity_is_known"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state", "pending"), ("fired_at__isnull", False), _connector="XOR"),
+                        name="breach_fired_unless_pending",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("resolved_at__isnull", False), ("state", "resolved")),
+                            models.Q(models.Q(("state", "resolved"), _negated=True), ("resolved_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="breach_has_resolved_at_iff_resolved",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "acknowledged"), _negated=True),
+                            ("acknowledged_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="breach_acknowledged_by_somebody",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ("pending", "firing", "acknowledged"))),
+                        fields=["environment", "-id"],
+                        name="breach_open",
+                    ),
+                    models.Index(fields=["environment", "-id"], name="breach_newest"),
+                    models.Index(
+                        condition=models.Q(("state", "resolved")),
+                        fields=["environment", "source", "key", "-resolved_at"],
+                        name="breach_resolved",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -153,6 +209,31 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "kind__in",
+                                [
+                                    "fired",
+                                    "told",
+                                    "acknowledged",
+                                    "note",
+                                    "assigned",
+                                    "escalated",
+                                    "silenced",
+                                    "heard",
+                                    "held",
+                                    "unwatched",
+                                    "resolved",
+                                    "flapped",
+                                ],
+                            )
+                        ),
+                        name="breach_entry_kind_is_known",
+                    )
+                ],
+                "indexes": [models.Index(fields=["breach", "-id"], name="breach_entry_newest")],
             },
         ),
         migrations.CreateModel(
@@ -171,6 +252,30 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["environment", "failure_class"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "failure_class"), name="group_watch_once_per_class"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "failure_class__in",
+                                [
+                                    "transient",
+                                    "throttled",
+                                    "data",
+                                    "configuration",
+                                    "authentication",
+                                    "contract",
+                                    "poison",
+                                    "unknown",
+                                ],
+                            )
+                        ),
+                        name="group_watch_class_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", ("page", "ticket"))), name="group_watch_severity_is_known"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -210,6 +315,22 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", ["", "page", "ticket"])), name="silence_severity_is_known"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("starts_at"))),
+                        name="silence_expires_after_it_starts",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("ended_at", None)),
+                        fields=["environment", "expires_at"],
+                        name="silence_not_ended",
+                    )
+                ],
             },
         ),
         migrations.AddField(
@@ -255,201 +376,32 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name="alertpolicy",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "team"), name="alert_policy_once_per_team", nulls_distinct=False
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alertpolicy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("from_minute__lt", models.F("until_minute"))), name="alert_policy_day_has_hours"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="breachentry",
-            index=models.Index(fields=["breach", "-id"], name="breach_entry_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="breachentry",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "kind__in",
-                        [
-                            "fired",
-                            "told",
-                            "acknowledged",
-                            "note",
-                            "assigned",
-                            "escalated",
-                            "silenced",
-                            "heard",
-                            "held",
-                            "unwatched",
-                            "resolved",
-                            "flapped",
-                        ],
-                    )
-                ),
-                name="breach_entry_kind_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="groupwatch",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "failure_class"), name="group_watch_once_per_class"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="groupwatch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "failure_class__in",
-                        [
-                            "transient",
-                            "throttled",
-                            "data",
-                            "configuration",
-                            "authentication",
-                            "contract",
-                            "poison",
-                            "unknown",
-                        ],
-                    )
-                ),
-                name="group_watch_class_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="groupwatch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", ("page", "ticket"))), name="group_watch_severity_is_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="silence",
-            index=models.Index(
-                condition=models.Q(("ended_at", None)), fields=["environment", "expires_at"], name="silence_not_ended"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="silence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", ["", "page", "ticket"])), name="silence_severity_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="silence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("expires_at__gt", models.F("starts_at"))), name="silence_expires_after_it_starts"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="breach",
-            index=models.Index(
-                condition=models.Q(("state__in", ("pending", "firing", "acknowledged"))),
-                fields=["environment", "-id"],
-                name="breach_open",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="breach",
-            index=models.Index(fields=["environment", "-id"], name="breach_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="breach",
-            index=models.Index(
-                condition=models.Q(("state", "resolved")),
-                fields=["environment", "source", "key", "-resolved_at"],
-                name="breach_resolved",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="breach",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state__in", ("pending", "firing", "acknowledged"))),
-                fields=("environment", "source", "key", "severity"),
-                name="breach_open_once",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="breach",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ("pending", "firing", "acknowledged", "resolved"))),
-                name="breach_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="breach",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", ("page", "ticket"))), name="breach_severity_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="breach",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state", "pending"), ("fired_at__isnull", False), _connector="XOR"),
-                name="breach_fired_unless_pending",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="breach",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("resolved_at__isnull", False), ("state", "resolved")),
-                    models.Q(models.Q(("state", "resolved"), _negated=True), ("resolved_at__isnull", True)),
-                    _connector="OR",
-                ),
-                name="breach_has_resolved_at_iff_resolved",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="breach",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "acknowledged"), _negated=True),
-                    ("acknowledged_at__isnull", False),
-                    _connector="OR",
-                ),
-                name="breach_acknowledged_by_somebody",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="telling",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)), fields=["policy", "due_at"], name="telling_due"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="telling",
-            index=models.Index(
-                condition=models.Q(("said__in", ["firing", "acknowledged"])),
-                fields=["policy", "thread"],
-                name="telling_thread",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="telling",
-            constraint=models.UniqueConstraint(fields=("breach", "policy"), name="telling_once_per_policy"),
-        ),
-        migrations.AddConstraint(
-            model_name="telling",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("said__in", ["", "firing", "acknowledged", "resolved"])),
-                name="telling_said_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="telling",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("said", ""), models.Q(("began_at__isnull", False), ("told_at__isnull", False)), _connector="OR"
-                ),
-                name="telling_has_times_once_said",
-            ),
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("breach", "policy"), name="telling_once_per_policy"),
+                    models.CheckConstraint(
+                        condition=models.Q(("said__in", ["", "firing", "acknowledged", "resolved"])),
+                        name="telling_said_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("said", ""),
+                            models.Q(("began_at__isnull", False), ("told_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="telling_has_times_once_said",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("due_at__isnull", False)), fields=["policy", "due_at"], name="telling_due"
+                    ),
+                    models.Index(
+                        condition=models.Q(("said__in", ["firing", "acknowledged"])),
+                        fields=["policy", "thread"],
+                        name="telling_thread",
+                    ),
+                ],
+            },
         ),
     ]

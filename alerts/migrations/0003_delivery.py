@@ -47,6 +47,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="channel_name_once_per_environment")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -85,6 +88,23 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-starts_at", "-id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "fingerprint", "starts_at"), name="external_alert_once_per_occurrence"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("ends_at__isnull", True), ("status", "firing")),
+                            models.Q(("ends_at__isnull", False), ("status", "resolved")),
+                            _connector="OR",
+                        ),
+                        name="external_alert_has_an_end_iff_resolved",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(fields=["environment", "flow", "-starts_at"], name="external_alert_of_flow"),
+                    models.Index(fields=["received_at"], name="external_alert_received"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -128,6 +148,62 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["queued", "sending", "delivered", "failed", "dead", "superseded"])
+                        ),
+                        name="notice_delivery_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("finished_at__isnull", True),
+                                ("next_at__isnull", False),
+                                ("state__in", ("queued", "failed", "sending")),
+                            ),
+                            models.Q(
+                                ("finished_at__isnull", False),
+                                ("next_at__isnull", True),
+                                ("state__in", ("delivered", "dead", "superseded")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="notice_delivery_is_tried_until_it_ended",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("repeat_at__isnull", True), ("state", "delivered"), _connector="OR"),
+                        name="notice_delivery_repeats_only_when_delivered",
+                    ),
+                    models.UniqueConstraint(fields=("channel", "token"), name="notice_delivery_token_once"),
+                ],
+                "indexes": [
+                    models.Index(fields=["channel", "-id"], name="notice_delivery_of_channel"),
+                    models.Index(fields=["channel", "thread", "id"], name="notice_delivery_of_thread"),
+                    models.Index(
+                        condition=models.Q(("state__in", ("queued", "failed", "sending"))),
+                        fields=["channel", "next_at"],
+                        name="notice_delivery_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state__in", ("queued", "failed", "sending"))),
+                        fields=["queued_at"],
+                        name="notice_delivery_open",
+                    ),
+                    models.Index(
+                        condition=models.Q(("repeat_at__isnull", False)),
+                        fields=["repeat_at"],
+                        name="notice_delivery_repeats",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "dead")), fields=["channel", "-id"], name="notice_delivery_dead"
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", False)),
+                        fields=["finished_at"],
+                        name="notice_delivery_ended",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -149,127 +225,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["number"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("delivery", "number"), name="delivery_attempt_number_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("result__in", ["taken", "refused", "later"])),
+                        name="delivery_attempt_result_is_known",
+                    ),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="channel",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "name"), name="channel_name_once_per_environment"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="externalalert",
-            index=models.Index(fields=["environment", "flow", "-starts_at"], name="external_alert_of_flow"),
-        ),
-        migrations.AddIndex(
-            model_name="externalalert",
-            index=models.Index(fields=["received_at"], name="external_alert_received"),
-        ),
-        migrations.AddConstraint(
-            model_name="externalalert",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "fingerprint", "starts_at"), name="external_alert_once_per_occurrence"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="externalalert",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("ends_at__isnull", True), ("status", "firing")),
-                    models.Q(("ends_at__isnull", False), ("status", "resolved")),
-                    _connector="OR",
-                ),
-                name="external_alert_has_an_end_iff_resolved",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(fields=["channel", "-id"], name="notice_delivery_of_channel"),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(fields=["channel", "thread", "id"], name="notice_delivery_of_thread"),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(
-                condition=models.Q(("state__in", ("queued", "failed", "sending"))),
-                fields=["channel", "next_at"],
-                name="notice_delivery_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(
-                condition=models.Q(("state__in", ("queued", "failed", "sending"))),
-                fields=["queued_at"],
-                name="notice_delivery_open",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(
-                condition=models.Q(("repeat_at__isnull", False)), fields=["repeat_at"], name="notice_delivery_repeats"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(
-                condition=models.Q(("state", "dead")), fields=["channel", "-id"], name="notice_delivery_dead"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="noticedelivery",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", False)), fields=["finished_at"], name="notice_delivery_ended"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="noticedelivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["queued", "sending", "delivered", "failed", "dead", "superseded"])),
-                name="notice_delivery_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="noticedelivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("finished_at__isnull", True),
-                        ("next_at__isnull", False),
-                        ("state__in", ("queued", "failed", "sending")),
-                    ),
-                    models.Q(
-                        ("finished_at__isnull", False),
-                        ("next_at__isnull", True),
-                        ("state__in", ("delivered", "dead", "superseded")),
-                    ),
-                    _connector="OR",
-                ),
-                name="notice_delivery_is_tried_until_it_ended",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="noticedelivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("repeat_at__isnull", True), ("state", "delivered"), _connector="OR"),
-                name="notice_delivery_repeats_only_when_delivered",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="noticedelivery",
-            constraint=models.UniqueConstraint(fields=("channel", "token"), name="notice_delivery_token_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="deliveryattempt",
-            constraint=models.UniqueConstraint(fields=("delivery", "number"), name="delivery_attempt_number_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="deliveryattempt",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("result__in", ["taken", "refused", "later"])),
-                name="delivery_attempt_result_is_known",
-            ),
         ),
     ]

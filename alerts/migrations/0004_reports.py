@@ -63,6 +63,36 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "name"), name="report_schedule_name_once_per_environment"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("cadence__in", ["daily", "weekly", "monthly"])),
+                        name="report_schedule_cadence_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("hour__lt", 24)), name="report_schedule_hour_is_of_a_day"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("weekday__gte", 1), ("weekday__lte", 7)),
+                        name="report_schedule_weekday_is_of_a_week",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("enabled", True), ("next_at__isnull", False)),
+                            models.Q(("enabled", False), ("next_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="report_schedule_is_due_iff_enabled",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_at__isnull", False)), fields=["next_at"], name="report_schedule_due"
+                    ),
+                    models.Index(fields=["environment", "-id"], name="report_schedule_newest"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -87,6 +117,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["address"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("schedule", "address"), name="report_receiver_once_per_schedule")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -149,6 +182,59 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("revision__gt", 0)),
+                        fields=("schedule", "since", "until", "revision"),
+                        name="report_once_per_period_and_revision",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("revision", 0)), fields=("schedule",), name="report_one_preview_at_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["asked", "making", "frozen", "failed"])),
+                        name="report_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("next_at__isnull", False), ("state__in", ("asked", "making"))),
+                            models.Q(
+                                models.Q(("state__in", ("asked", "making")), _negated=True), ("next_at__isnull", True)
+                            ),
+                            _connector="OR",
+                        ),
+                        name="report_is_due_until_it_ended",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("content__isnull", False), ("frozen_at__isnull", False), ("state", "frozen")),
+                            models.Q(
+                                models.Q(("state", "frozen"), _negated=True),
+                                ("content__isnull", True),
+                                ("frozen_at__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="report_has_content_iff_frozen",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("since__lt", models.F("until"))), name="report_period_begins_before_it_ends"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("revision__gt", 0), ("to_send", False), _connector="OR"),
+                        name="report_preview_is_not_sent",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(fields=["schedule", "-id"], name="report_of_schedule"),
+                    models.Index(
+                        condition=models.Q(("revision__gt", 0)), fields=["environment", "-id"], name="report_newest"
+                    ),
+                    models.Index(condition=models.Q(("next_at__isnull", False)), fields=["next_at"], name="report_due"),
+                    models.Index(
+                        condition=models.Q(("check_at__isnull", False)), fields=["check_at"], name="report_to_check"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -256,137 +342,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="reportschedule",
-            index=models.Index(
-                condition=models.Q(("next_at__isnull", False)), fields=["next_at"], name="report_schedule_due"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="reportschedule",
-            index=models.Index(fields=["environment", "-id"], name="report_schedule_newest"),
-        ),
-        migrations.AddConstraint(
-            model_name="reportschedule",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "name"), name="report_schedule_name_once_per_environment"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reportschedule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("cadence__in", ["daily", "weekly", "monthly"])),
-                name="report_schedule_cadence_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reportschedule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("hour__lt", 24)), name="report_schedule_hour_is_of_a_day"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reportschedule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("weekday__gte", 1), ("weekday__lte", 7)),
-                name="report_schedule_weekday_is_of_a_week",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reportschedule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("enabled", True), ("next_at__isnull", False)),
-                    models.Q(("enabled", False), ("next_at__isnull", True)),
-                    _connector="OR",
-                ),
-                name="report_schedule_is_due_iff_enabled",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reportreceiver",
-            constraint=models.UniqueConstraint(
-                fields=("schedule", "address"), name="report_receiver_once_per_schedule"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="report",
-            index=models.Index(fields=["schedule", "-id"], name="report_of_schedule"),
-        ),
-        migrations.AddIndex(
-            model_name="report",
-            index=models.Index(
-                condition=models.Q(("revision__gt", 0)), fields=["environment", "-id"], name="report_newest"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="report",
-            index=models.Index(condition=models.Q(("next_at__isnull", False)), fields=["next_at"], name="report_due"),
-        ),
-        migrations.AddIndex(
-            model_name="report",
-            index=models.Index(
-                condition=models.Q(("check_at__isnull", False)), fields=["check_at"], name="report_to_check"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("revision__gt", 0)),
-                fields=("schedule", "since", "until", "revision"),
-                name="report_once_per_period_and_revision",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("revision", 0)), fields=("schedule",), name="report_one_preview_at_once"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["asked", "making", "frozen", "failed"])), name="report_state_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("next_at__isnull", False), ("state__in", ("asked", "making"))),
-                    models.Q(models.Q(("state__in", ("asked", "making")), _negated=True), ("next_at__isnull", True)),
-                    _connector="OR",
-                ),
-                name="report_is_due_until_it_ended",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("content__isnull", False), ("frozen_at__isnull", False), ("state", "frozen")),
-                    models.Q(
-                        models.Q(("state", "frozen"), _negated=True),
-                        ("content__isnull", True),
-                        ("frozen_at__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="report_has_content_iff_frozen",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("since__lt", models.F("until"))), name="report_period_begins_before_it_ends"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="report",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("revision__gt", 0), ("to_send", False), _connector="OR"),
-                name="report_preview_is_not_sent",
-            ),
         ),
     ]

@@ -152,7 +152,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('environment', 'name'), name='connection_name_once_per_environment'), models.CheckConstraint(condition=models.Q(models.Q(('approved_at__isnull', True), ('approved_by', '')), models.Q(('approved_at__isnull', False), models.Q(('approved_by', ''), _negated=True)), _connector='OR'), name='connection_approved_at_and_by_agree')], "indexes": [models.Index(fields=['environment', 'name'], name='connection_by_name')], },
         ),
         migrations.CreateModel(
             name='DataKey',
@@ -162,8 +162,7 @@ class Migration(migrations.Migration):
                 ('wrapped', models.BinaryField(max_length=40)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='identity.environment')),
-            ],
-        ),
+            ],options={"constraints": [models.UniqueConstraint(fields=('environment', 'day'), name='data_key_once_per_environment_and_day')], },),
         migrations.CreateModel(
             name='Flow',
             fields=[
@@ -180,7 +179,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('environment', 'name'), name='flow_name_once_per_environment'), models.CheckConstraint(condition=models.Q(('criticality__in', ['low', 'normal', 'high'])), name='flow_criticality_is_known')], },
         ),
         migrations.CreateModel(
             name='DeadLetter',
@@ -221,7 +220,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('identity',), name='dead_letter_once_per_identity'), models.CheckConstraint(condition=models.Q(('state__in', ['open', 'replaying', 'closed'])), name='dead_letter_state_is_known'), models.CheckConstraint(condition=models.Q(('resolution__isnull', True), ('resolution__in', ['processed', 'discarded', 'failed_again']), _connector='OR'), name='dead_letter_resolution_is_known'), models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', False), ('resolution__isnull', False), ('state', 'closed')), models.Q(models.Q(('state', 'closed'), _negated=True), ('closed_at__isnull', True), ('resolution__isnull', True)), _connector='OR'), name='dead_letter_resolved_iff_closed')], "indexes": [models.Index(fields=['environment', '-id'], name='dead_letter_newest'), models.Index(condition=models.Q(('state__in', ['open', 'replaying'])), fields=['environment', '-id'], name='dead_letter_waiting'), models.Index(fields=['environment', 'flow', '-id'], name='dead_letter_by_flow'), models.Index(fields=['message_uid'], name='dead_letter_by_message'), models.Index(fields=['trace_id'], name='dead_letter_by_trace')], },
         ),
         migrations.CreateModel(
             name='FlowRule',
@@ -234,7 +233,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['position', 'id'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('environment', 'pattern'), name='flow_rule_pattern_once_per_environment')], },
         ),
         migrations.CreateModel(
             name='IngestReject',
@@ -248,8 +247,7 @@ class Migration(migrations.Migration):
                 ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='identity.agent')),
                 ('data_key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.datakey')),
                 ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='identity.environment')),
-            ],
-        ),
+            ],options={"indexes": [models.Index(fields=['environment', '-id'], name='reject_by_environment')], },),
         migrations.CreateModel(
             name='KeyRule',
             fields=[
@@ -261,7 +259,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['position', 'id'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('environment', 'attribute'), name='key_rule_attribute_once_per_environment')], },
         ),
         migrations.CreateModel(
             name='LedgerEntry',
@@ -272,8 +270,7 @@ class Migration(migrations.Migration):
                 ('answer', models.JSONField()),
                 ('created_at', models.DateTimeField()),
                 ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='identity.agent')),
-            ],
-        ),
+            ],options={"constraints": [models.UniqueConstraint(fields=('agent', 'batch'), name='ledger_batch_once_per_agent')], "indexes": [models.Index(fields=['created_at'], name='ledger_by_age')], },),
         migrations.CreateModel(
             name='Replay',
             fields=[
@@ -301,7 +298,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
-            },
+            "constraints": [models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'sending', 'sent', 'confirmed', 'processed', 'failed_again', 'refused', 'unknown'])), name='replay_state_is_known'), models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', False), ('state', 'sending')), models.Q(models.Q(('state', 'sending'), _negated=True), ('lease_until__isnull', True)), _connector='OR'), name='replay_lease_iff_sending'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'processed'), _negated=True), ('proof_event_id__isnull', False), _connector='OR'), name='replay_processed_has_proof'), models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'sending', 'sent', 'confirmed'])), fields=('dead_letter',), name='replay_one_in_flight_per_dead_letter')], "indexes": [models.Index(condition=models.Q(('state__in', ['queued', 'sending'])), fields=['id'], name='replay_due'), models.Index(condition=models.Q(('state__in', ['sent', 'confirmed', 'unknown'])), fields=['id'], name='replay_awaiting_proof'), models.Index(fields=['trace_id'], name='replay_by_trace')], },
         ),
         migrations.CreateModel(
             name='System',
@@ -313,123 +310,39 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('environment', 'name'), name='system_name_once_per_environment')], },
         ),
         migrations.AddField(
             model_name='deadletter',
             name='system',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='dead_letters', to='messaging.system'),
         ),
-        migrations.AddIndex(
-            model_name='connection',
-            index=models.Index(fields=['environment', 'name'], name='connection_by_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='connection',
-            constraint=models.UniqueConstraint(fields=('environment', 'name'), name='connection_name_once_per_environment'),
-        ),
-        migrations.AddConstraint(
-            model_name='connection',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('approved_at__isnull', True), ('approved_by', '')), models.Q(('approved_at__isnull', False), models.Q(('approved_by', ''), _negated=True)), _connector='OR'), name='connection_approved_at_and_by_agree'),
-        ),
-        migrations.AddConstraint(
-            model_name='datakey',
-            constraint=models.UniqueConstraint(fields=('environment', 'day'), name='data_key_once_per_environment_and_day'),
-        ),
-        migrations.AddConstraint(
-            model_name='flow',
-            constraint=models.UniqueConstraint(fields=('environment', 'name'), name='flow_name_once_per_environment'),
-        ),
-        migrations.AddConstraint(
-            model_name='flow',
-            constraint=models.CheckConstraint(condition=models.Q(('criticality__in', ['low', 'normal', 'high'])), name='flow_criticality_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='flowrule',
-            constraint=models.UniqueConstraint(fields=('environment', 'pattern'), name='flow_rule_pattern_once_per_environment'),
-        ),
-        migrations.AddIndex(
-            model_name='ingestreject',
-            index=models.Index(fields=['environment', '-id'], name='reject_by_environment'),
-        ),
-        migrations.AddConstraint(
-            model_name='keyrule',
-            constraint=models.UniqueConstraint(fields=('environment', 'attribute'), name='key_rule_attribute_once_per_environment'),
-        ),
-        migrations.AddIndex(
-            model_name='ledgerentry',
-            index=models.Index(fields=['created_at'], name='ledger_by_age'),
-        ),
-        migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.UniqueConstraint(fields=('agent', 'batch'), name='ledger_batch_once_per_agent'),
-        ),
-        migrations.AddIndex(
-            model_name='replay',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'sending'])), fields=['id'], name='replay_due'),
-        ),
-        migrations.AddIndex(
-            model_name='replay',
-            index=models.Index(condition=models.Q(('state__in', ['sent', 'confirmed', 'unknown'])), fields=['id'], name='replay_awaiting_proof'),
-        ),
-        migrations.AddIndex(
-            model_name='replay',
-            index=models.Index(fields=['trace_id'], name='replay_by_trace'),
-        ),
-        migrations.AddConstraint(
-            model_name='replay',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'sending', 'sent', 'confirmed', 'processed', 'failed_again', 'refused', 'unknown'])), name='replay_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='replay',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', False), ('state', 'sending')), models.Q(models.Q(('state', 'sending'), _negated=True), ('lease_until__isnull', True)), _connector='OR'), name='replay_lease_iff_sending'),
-        ),
-        migrations.AddConstraint(
-            model_name='replay',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'processed'), _negated=True), ('proof_event_id__isnull', False), _connector='OR'), name='replay_processed_has_proof'),
-        ),
-        migrations.AddConstraint(
-            model_name='replay',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'sending', 'sent', 'confirmed'])), fields=('dead_letter',), name='replay_one_in_flight_per_dead_letter'),
-        ),
-        migrations.AddConstraint(
-            model_name='system',
-            constraint=models.UniqueConstraint(fields=('environment', 'name'), name='system_name_once_per_environment'),
-        ),
-        migrations.AddIndex(
-            model_name='deadletter',
-            index=models.Index(fields=['environment', '-id'], name='dead_letter_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='deadletter',
-            index=models.Index(condition=models.Q(('state__in', ['open', 'replaying'])), fields=['environment', '-id'], name='dead_letter_waiting'),
-        ),
-        migrations.AddIndex(
-            model_name='deadletter',
-            index=models.Index(fields=['environment', 'flow', '-id'], name='dead_letter_by_flow'),
-        ),
-        migrations.AddIndex(
-            model_name='deadletter',
-            index=models.Index(fields=['message_uid'], name='dead_letter_by_message'),
-        ),
-        migrations.AddIndex(
-            model_name='deadletter',
-            index=models.Index(fields=['trace_id'], name='dead_letter_by_trace'),
-        ),
-        migrations.AddConstraint(
-            model_name='deadletter',
-            constraint=models.UniqueConstraint(fields=('identity',), name='dead_letter_once_per_identity'),
-        ),
-        migrations.AddConstraint(
-            model_name='deadletter',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'replaying', 'closed'])), name='dead_letter_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='deadletter',
-            constraint=models.CheckConstraint(condition=models.Q(('resolution__isnull', True), ('resolution__in', ['processed', 'discarded', 'failed_again']), _connector='OR'), name='dead_letter_resolution_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='deadletter',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', False), ('resolution__isnull', False), ('state', 'closed')), models.Q(models.Q(('state', 'closed'), _negated=True), ('closed_at__isnull', True), ('resolution__isnull', True)), _connector='OR'), name='dead_letter_resolved_iff_closed'),
-        ),
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
+        
     ]

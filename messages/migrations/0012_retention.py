@@ -23,9 +23,31 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField()),
                 ("placed_at", models.DateTimeField(auto_now_add=True)),
                 ("placed_by", models.CharField(max_length=150)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="identity.environment"
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.flow"
+                    ),
+                ),
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("flow__isnull", False)), fields=("flow",), name="legal_hold_once_per_flow"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("flow__isnull", True)),
+                        fields=("environment",),
+                        name="legal_hold_once_per_environment",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -50,6 +72,18 @@ class Migration(migrations.Migration):
                 ("changed_at", models.DateTimeField()),
                 ("changed_by", models.CharField(max_length=150)),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("metadata_days__lte", models.F("rollup_days")),
+                            ("payload_days__gte", 1),
+                            ("payload_days__lte", models.F("metadata_days")),
+                        ),
+                        name="retention_payloads_then_metadata_then_rollups",
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="RetentionRun",
@@ -74,6 +108,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["running", "finished", "unfinished", "failed"])),
+                        name="retention_run_state_is_known",
+                    )
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "finished")), fields=["-id"], name="retention_run_finished"
+                    )
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -104,58 +149,6 @@ class Migration(migrations.Migration):
             model_name="datakey",
             constraint=models.UniqueConstraint(
                 fields=("environment", "day", "kept"), name="data_key_once_per_environment_day_and_use"
-            ),
-        ),
-        migrations.AddField(
-            model_name="legalhold",
-            name="environment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="identity.environment"
-            ),
-        ),
-        migrations.AddField(
-            model_name="legalhold",
-            name="flow",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.flow"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="retentionpolicy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("metadata_days__lte", models.F("rollup_days")),
-                    ("payload_days__gte", 1),
-                    ("payload_days__lte", models.F("metadata_days")),
-                ),
-                name="retention_payloads_then_metadata_then_rollups",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="retentionrun",
-            index=models.Index(
-                condition=models.Q(("state", "finished")), fields=["-id"], name="retention_run_finished"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="retentionrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["running", "finished", "unfinished", "failed"])),
-                name="retention_run_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="legalhold",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("flow__isnull", False)), fields=("flow",), name="legal_hold_once_per_flow"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="legalhold",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("flow__isnull", True)),
-                fields=("environment",),
-                name="legal_hold_once_per_environment",
             ),
         ),
     ]

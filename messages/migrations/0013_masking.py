@@ -47,9 +47,40 @@ class Migration(migrations.Migration):
                 ("drop_unreadable", models.BooleanField(default=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("created_by", models.CharField(max_length=150)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="masking_rules",
+                        to="identity.environment",
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="masking_rules",
+                        to="messaging.flow",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["position", "id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["json_path", "xpath", "header", "regex"])),
+                        name="masking_rule_kind_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("keep_last__lte", 8)), name="masking_rule_keeps_at_most_8"
+                    ),
+                    models.UniqueConstraint(
+                        fields=("environment", "flow", "kind", "expression"),
+                        name="masking_rule_once_per_flow",
+                        nulls_distinct=False,
+                    ),
+                ],
             },
         ),
         migrations.AddField(
@@ -75,23 +106,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="maskingrule",
-            name="environment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="masking_rules", to="identity.environment"
-            ),
-        ),
-        migrations.AddField(
-            model_name="maskingrule",
-            name="flow",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="masking_rules",
-                to="messaging.flow",
-            ),
-        ),
-        migrations.AddField(
             model_name="maskinghit",
             name="rule",
             field=models.ForeignKey(
@@ -99,27 +113,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.DO_NOTHING,
                 related_name="hits",
                 to="messaging.maskingrule",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="maskingrule",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "flow", "kind", "expression"),
-                name="masking_rule_once_per_flow",
-                nulls_distinct=False,
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="maskingrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["json_path", "xpath", "header", "regex"])),
-                name="masking_rule_kind_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="maskingrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("keep_last__lte", 8)), name="masking_rule_keeps_at_most_8"
             ),
         ),
         migrations.AddConstraint(

@@ -57,6 +57,42 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["position", "id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "name"), name="group_rule_name_once_per_environment"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "failure_class__in",
+                                [
+                                    "",
+                                    "transient",
+                                    "throttled",
+                                    "data",
+                                    "configuration",
+                                    "authentication",
+                                    "contract",
+                                    "poison",
+                                    "unknown",
+                                ],
+                            )
+                        ),
+                        name="group_rule_class_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("destination", ""),
+                            ("error_type", ""),
+                            ("flow", ""),
+                            ("reason", ""),
+                            ("step", ""),
+                            ("words", ""),
+                            _negated=True,
+                        ),
+                        name="group_rule_asks_for_something",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -134,6 +170,50 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-blast", "-id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "fingerprint"), name="failure_group_once_per_fingerprint"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["open", "acknowledged", "escalating", "regressed", "resolved"])
+                        ),
+                        name="failure_group_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "failure_class__in",
+                                [
+                                    "transient",
+                                    "throttled",
+                                    "data",
+                                    "configuration",
+                                    "authentication",
+                                    "contract",
+                                    "poison",
+                                    "unknown",
+                                ],
+                            )
+                        ),
+                        name="failure_group_class_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("merged_into__isnull", True),
+                            models.Q(("merged_into", models.F("id")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="failure_group_not_merged_into_itself",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("merged_into", None)),
+                        fields=["environment", "-blast", "-id"],
+                        name="group_by_blast",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -159,6 +239,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [models.Index(fields=["hour"], name="group_hour_by_hour")],
+            },
         ),
         migrations.CreateModel(
             name="GroupNote",
@@ -208,103 +291,6 @@ class Migration(migrations.Migration):
                 condition=models.Q(("group__isnull", True)), fields=["id"], name="dead_letter_ungrouped"
             ),
         ),
-        migrations.AddConstraint(
-            model_name="grouprule",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "name"), name="group_rule_name_once_per_environment"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="grouprule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "failure_class__in",
-                        [
-                            "",
-                            "transient",
-                            "throttled",
-                            "data",
-                            "configuration",
-                            "authentication",
-                            "contract",
-                            "poison",
-                            "unknown",
-                        ],
-                    )
-                ),
-                name="group_rule_class_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="grouprule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("destination", ""),
-                    ("error_type", ""),
-                    ("flow", ""),
-                    ("reason", ""),
-                    ("step", ""),
-                    ("words", ""),
-                    _negated=True,
-                ),
-                name="group_rule_asks_for_something",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="failuregroup",
-            index=models.Index(
-                condition=models.Q(("merged_into", None)),
-                fields=["environment", "-blast", "-id"],
-                name="group_by_blast",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="failuregroup",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "fingerprint"), name="failure_group_once_per_fingerprint"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="failuregroup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["open", "acknowledged", "escalating", "regressed", "resolved"])),
-                name="failure_group_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="failuregroup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "failure_class__in",
-                        [
-                            "transient",
-                            "throttled",
-                            "data",
-                            "configuration",
-                            "authentication",
-                            "contract",
-                            "poison",
-                            "unknown",
-                        ],
-                    )
-                ),
-                name="failure_group_class_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="failuregroup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("merged_into__isnull", True),
-                    models.Q(("merged_into", models.F("id")), _negated=True),
-                    _connector="OR",
-                ),
-                name="failure_group_not_merged_into_itself",
-            ),
-        ),
-        migrations.AddIndex(model_name="grouphour", index=models.Index(fields=["hour"], name="group_hour_by_hour")),
         migrations.RunSQL(
             MESSAGE,
             "ALTER TABLE messaging_message DROP COLUMN group_id",

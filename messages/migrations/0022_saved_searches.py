@@ -109,6 +109,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name", "pk"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "owner", "of", "name"), name="saved_search_name_once_per_owner_and_list"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("of__in", ["messages", "dead-letters"])), name="saved_search_list_is_known"
+                    ),
+                ],
+                "indexes": [models.Index(fields=["environment", "team"], name="saved_search_by_team")],
             },
         ),
         migrations.CreateModel(
@@ -168,74 +177,46 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="savedsearch",
-            index=models.Index(fields=["environment", "team"], name="saved_search_by_team"),
-        ),
-        migrations.AddConstraint(
-            model_name="savedsearch",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "owner", "of", "name"), name="saved_search_name_once_per_owner_and_list"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="savedsearch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("of__in", ["messages", "dead-letters"])), name="saved_search_list_is_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="subscription",
-            index=models.Index(
-                condition=models.Q(("next_look_at__isnull", False)), fields=["next_look_at"], name="subscription_due"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.UniqueConstraint(
-                fields=("search", "owner"), name="subscription_once_per_search_and_owner"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["new", "calm", "raised", "broken", "stopped"])),
-                name="subscription_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("next_look_at__isnull", True), ("state", "stopped")),
-                    models.Q(models.Q(("state", "stopped"), _negated=True), ("next_look_at__isnull", False)),
-                    _connector="OR",
-                ),
-                name="subscription_is_looked_at_unless_stopped",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("digest_minutes__isnull", True), ("minutes__gte", 1), ("when", "silent")),
-                    models.Q(("minutes__isnull", True), ("when", "matches")),
-                    _connector="OR",
-                ),
-                name="subscription_minutes_iff_silent",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("days__len__gte", 1),
-                    ("from_minute__gte", 0),
-                    ("until_minute__gt", models.F("from_minute")),
-                    ("until_minute__lte", 1440),
-                ),
-                name="subscription_has_working_time",
-            ),
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("search", "owner"), name="subscription_once_per_search_and_owner"),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["new", "calm", "raised", "broken", "stopped"])),
+                        name="subscription_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("next_look_at__isnull", True), ("state", "stopped")),
+                            models.Q(models.Q(("state", "stopped"), _negated=True), ("next_look_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="subscription_is_looked_at_unless_stopped",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("digest_minutes__isnull", True), ("minutes__gte", 1), ("when", "silent")),
+                            models.Q(("minutes__isnull", True), ("when", "matches")),
+                            _connector="OR",
+                        ),
+                        name="subscription_minutes_iff_silent",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("days__len__gte", 1),
+                            ("from_minute__gte", 0),
+                            ("until_minute__gt", models.F("from_minute")),
+                            ("until_minute__lte", 1440),
+                        ),
+                        name="subscription_has_working_time",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_look_at__isnull", False)),
+                        fields=["next_look_at"],
+                        name="subscription_due",
+                    )
+                ],
+            },
         ),
     ]

@@ -164,6 +164,46 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["waiting", "receiving", "queued", "running", "done", "cancelled", "failed"])
+                        ),
+                        name="reconciliation_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("until__gt", models.F("since"))), name="reconciliation_ends_after_it_begins"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state__in", ["queued", "running", "done"]), _negated=True),
+                            ("list_attempt__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="reconciliation_compares_what_it_has",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "listed",
+                                models.F("processed") + models.F("failed") + models.F("moving") + models.F("never"),
+                            )
+                        ),
+                        name="reconciliation_counts_add_up",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(fields=["environment", "-id"], name="reconciliation_newest"),
+                    models.Index(
+                        condition=models.Q(
+                            ("state__in", ["receiving", "queued", "running"]),
+                            ("removed_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        fields=["lease_until"],
+                        name="reconciliation_at_work",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -220,6 +260,36 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("flow", "name"), name="reconciliation_check_name_once_per_flow"),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["new", "calm", "raised", "stopped"])),
+                        name="reconciliation_check_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("next_look_at__isnull", True), ("state", "stopped")),
+                            models.Q(models.Q(("state", "stopped"), _negated=True), ("next_look_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="reconciliation_check_is_looked_at_unless_stopped",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("days__len__gte", 1), ("hours__gte", 1), ("minute__gte", 0), ("minute__lt", 1440)
+                        ),
+                        name="reconciliation_check_has_a_time",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_look_at__isnull", False)),
+                        fields=["next_look_at"],
+                        name="reconciliation_check_due",
+                    )
+                ],
+            },
         ),
         migrations.AddField(
             model_name="reconciliation",
@@ -232,93 +302,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="reconciliationcheck",
-            index=models.Index(
-                condition=models.Q(("next_look_at__isnull", False)),
-                fields=["next_look_at"],
-                name="reconciliation_check_due",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliationcheck",
-            constraint=models.UniqueConstraint(fields=("flow", "name"), name="reconciliation_check_name_once_per_flow"),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliationcheck",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["new", "calm", "raised", "stopped"])),
-                name="reconciliation_check_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliationcheck",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("next_look_at__isnull", True), ("state", "stopped")),
-                    models.Q(models.Q(("state", "stopped"), _negated=True), ("next_look_at__isnull", False)),
-                    _connector="OR",
-                ),
-                name="reconciliation_check_is_looked_at_unless_stopped",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliationcheck",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("days__len__gte", 1), ("hours__gte", 1), ("minute__gte", 0), ("minute__lt", 1440)),
-                name="reconciliation_check_has_a_time",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="reconciliation",
-            index=models.Index(fields=["environment", "-id"], name="reconciliation_newest"),
-        ),
-        migrations.AddIndex(
             model_name="reconciliation",
             index=models.Index(fields=["of_check", "-id"], name="reconciliation_by_check"),
-        ),
-        migrations.AddIndex(
-            model_name="reconciliation",
-            index=models.Index(
-                condition=models.Q(
-                    ("state__in", ["receiving", "queued", "running"]), ("removed_at__isnull", False), _connector="OR"
-                ),
-                fields=["lease_until"],
-                name="reconciliation_at_work",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state__in", ["waiting", "receiving", "queued", "running", "done", "cancelled", "failed"])
-                ),
-                name="reconciliation_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("until__gt", models.F("since"))), name="reconciliation_ends_after_it_begins"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state__in", ["queued", "running", "done"]), _negated=True),
-                    ("list_attempt__isnull", False),
-                    _connector="OR",
-                ),
-                name="reconciliation_compares_what_it_has",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reconciliation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("listed", models.F("processed") + models.F("failed") + models.F("moving") + models.F("never"))
-                ),
-                name="reconciliation_counts_add_up",
-            ),
         ),
     ]

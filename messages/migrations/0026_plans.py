@@ -93,9 +93,110 @@ class Migration(migrations.Migration):
                 ("forgiven", models.JSONField(default=dict)),
                 ("allowance", models.FloatField(default=0)),
                 ("allowance_at", models.DateTimeField(null=True)),
+                (
+                    "approved_by_user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="messaging.connection",
+                    ),
+                ),
+                (
+                    "created_by_user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="identity.environment"
+                    ),
+                ),
+                (
+                    "group",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="plans",
+                        to="messaging.failuregroup",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                (
+                                    "draft",
+                                    "awaiting_approval",
+                                    "approved",
+                                    "scheduled",
+                                    "running",
+                                    "paused",
+                                    "aborted",
+                                    "finished",
+                                    "stopped",
+                                    "cancelled",
+                                    "expired",
+                                ),
+                            )
+                        ),
+                        name="plan_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "approved"), _negated=True),
+                            models.Q(("approved_at__isnull", False), ("approved_checksum", models.F("checksum"))),
+                            _connector="OR",
+                        ),
+                        name="plan_approved_for_its_checksum",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "scheduled"), _negated=True),
+                            ("begins_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="plan_begins_when_scheduled",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_by_user__isnull", True),
+                            ("created_by_user__isnull", True),
+                            models.Q(("approved_by_user", models.F("created_by_user")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="plan_approved_by_another",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ["scheduled", "running"])), fields=["id"], name="plan_at_work"
+                    ),
+                    models.Index(
+                        condition=models.Q(("state__in", ["draft", "awaiting_approval", "approved"])),
+                        fields=["expires_at"],
+                        name="plan_expiring",
+                    ),
+                    models.Index(fields=["environment", "-id"], name="plan_newest"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -107,9 +208,63 @@ class Migration(migrations.Migration):
                 ("left_out", models.CharField(blank=True, max_length=12)),
                 ("detail", models.TextField(blank=True)),
                 ("replay_id", models.UUIDField()),
+                (
+                    "dead_letter",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="plan_items",
+                        to="messaging.deadletter",
+                    ),
+                ),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="items",
+                        to="messaging.plan",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["plan", "ordinal"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "left_out__in",
+                                [
+                                    "",
+                                    "not_yours",
+                                    "closed",
+                                    "under_way",
+                                    "in_plan",
+                                    "flow_forbids",
+                                    "processed",
+                                    "superseded",
+                                    "attempt_cap",
+                                    "expired",
+                                    "no_payload",
+                                    "masked",
+                                    "no_origin",
+                                    "no_connection",
+                                    "not_approved",
+                                    "not_open",
+                                ],
+                            )
+                        ),
+                        name="plan_item_left_out_is_known",
+                    ),
+                    models.UniqueConstraint(fields=("plan", "ordinal"), name="plan_item_ordinal_once"),
+                    models.UniqueConstraint(fields=("plan", "dead_letter"), name="plan_item_letter_once"),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("key", ""), _negated=True),
+                        fields=["plan", "key", "ordinal"],
+                        name="plan_item_by_key",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -119,9 +274,31 @@ class Migration(migrations.Migration):
                 ("stopped_by", models.CharField(max_length=150)),
                 ("stopped_at", models.DateTimeField(auto_now_add=True)),
                 ("reason", models.TextField()),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="replay_stops",
+                        to="identity.environment",
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="replay_stops",
+                        to="messaging.flow",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "flow"), name="replay_stop_once_per_flow", nulls_distinct=False
+                    )
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -183,44 +360,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="plan",
-            name="approved_by_user",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddField(
-            model_name="plan",
-            name="connection",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.connection"
-            ),
-        ),
-        migrations.AddField(
-            model_name="plan",
-            name="created_by_user",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddField(
-            model_name="plan",
-            name="environment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="identity.environment"
-            ),
-        ),
-        migrations.AddField(
-            model_name="plan",
-            name="group",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="plans",
-                to="messaging.failuregroup",
-            ),
-        ),
-        migrations.AddField(
             model_name="replay",
             name="plan",
             field=models.ForeignKey(
@@ -257,159 +396,6 @@ class Migration(migrations.Migration):
                     )
                 ),
                 name="replay_state_is_known",
-            ),
-        ),
-        migrations.AddField(
-            model_name="planitem",
-            name="dead_letter",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="plan_items", to="messaging.deadletter"
-            ),
-        ),
-        migrations.AddField(
-            model_name="planitem",
-            name="plan",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="items", to="messaging.plan"
-            ),
-        ),
-        migrations.AddField(
-            model_name="replaystop",
-            name="environment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="replay_stops", to="identity.environment"
-            ),
-        ),
-        migrations.AddField(
-            model_name="replaystop",
-            name="flow",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="replay_stops", to="messaging.flow"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="plan",
-            index=models.Index(fields=["environment", "-id"], name="plan_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="plan",
-            index=models.Index(
-                condition=models.Q(("state__in", ["scheduled", "running"])), fields=["id"], name="plan_at_work"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="plan",
-            index=models.Index(
-                condition=models.Q(("state__in", ["draft", "awaiting_approval", "approved"])),
-                fields=["expires_at"],
-                name="plan_expiring",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        (
-                            "draft",
-                            "awaiting_approval",
-                            "approved",
-                            "scheduled",
-                            "running",
-                            "paused",
-                            "aborted",
-                            "finished",
-                            "stopped",
-                            "cancelled",
-                            "expired",
-                        ),
-                    )
-                ),
-                name="plan_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "approved"), _negated=True),
-                    models.Q(("approved_at__isnull", False), ("approved_checksum", models.F("checksum"))),
-                    _connector="OR",
-                ),
-                name="plan_approved_for_its_checksum",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("approved_by_user__isnull", True),
-                    ("created_by_user__isnull", True),
-                    models.Q(("approved_by_user", models.F("created_by_user")), _negated=True),
-                    _connector="OR",
-                ),
-                name="plan_approved_by_another",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "scheduled"), _negated=True), ("begins_at__isnull", False), _connector="OR"
-                ),
-                name="plan_begins_when_scheduled",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="planitem",
-            index=models.Index(
-                condition=models.Q(("key", ""), _negated=True),
-                fields=["plan", "key", "ordinal"],
-                name="plan_item_by_key",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="planitem",
-            constraint=models.UniqueConstraint(fields=("plan", "ordinal"), name="plan_item_ordinal_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="planitem",
-            constraint=models.UniqueConstraint(fields=("plan", "dead_letter"), name="plan_item_letter_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="planitem",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "left_out__in",
-                        [
-                            "",
-                            "not_yours",
-                            "closed",
-                            "under_way",
-                            "in_plan",
-                            "flow_forbids",
-                            "processed",
-                            "superseded",
-                            "attempt_cap",
-                            "expired",
-                            "no_payload",
-                            "masked",
-                            "no_origin",
-                            "no_connection",
-                            "not_approved",
-                            "not_open",
-                        ],
-                    )
-                ),
-                name="plan_item_left_out_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="replaystop",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "flow"), name="replay_stop_once_per_flow", nulls_distinct=False
             ),
         ),
     ]

@@ -89,6 +89,60 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["name", "pk"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "name"), name="automatic_rule_name_once_per_environment"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("failure_class", ""), ("group__isnull", False)),
+                            models.Q(("group__isnull", True), models.Q(("failure_class", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="automatic_rule_is_for_a_group_or_a_class",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "failure_class__in",
+                                [
+                                    "",
+                                    "transient",
+                                    "throttled",
+                                    "data",
+                                    "configuration",
+                                    "authentication",
+                                    "contract",
+                                    "poison",
+                                    "unknown",
+                                ],
+                            )
+                        ),
+                        name="automatic_rule_class_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("waits__len__gte", 1)), name="automatic_rule_tries_once_or_more"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("per_day__gte", models.F("per_hour")), ("per_hour__gte", 1)),
+                        name="automatic_rule_has_a_budget",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("is_on", True), ("next_look_at__isnull", False)),
+                            models.Q(("is_on", False), ("next_look_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="automatic_rule_is_looked_at_iff_on",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_look_at__isnull", False)),
+                        fields=["next_look_at"],
+                        name="automatic_rule_due",
+                    )
+                ],
             },
         ),
         migrations.AddField(
@@ -122,75 +176,6 @@ class Migration(migrations.Migration):
                 ),
                 fields=("automatic",),
                 name="plan_one_of_a_rule_at_a_time",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="automaticrule",
-            index=models.Index(
-                condition=models.Q(("next_look_at__isnull", False)), fields=["next_look_at"], name="automatic_rule_due"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="automaticrule",
-            constraint=models.UniqueConstraint(
-                fields=("environment", "name"), name="automatic_rule_name_once_per_environment"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="automaticrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("failure_class", ""), ("group__isnull", False)),
-                    models.Q(("group__isnull", True), models.Q(("failure_class", ""), _negated=True)),
-                    _connector="OR",
-                ),
-                name="automatic_rule_is_for_a_group_or_a_class",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="automaticrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "failure_class__in",
-                        [
-                            "",
-                            "transient",
-                            "throttled",
-                            "data",
-                            "configuration",
-                            "authentication",
-                            "contract",
-                            "poison",
-                            "unknown",
-                        ],
-                    )
-                ),
-                name="automatic_rule_class_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="automaticrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("waits__len__gte", 1)), name="automatic_rule_tries_once_or_more"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="automaticrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("per_day__gte", models.F("per_hour")), ("per_hour__gte", 1)),
-                name="automatic_rule_has_a_budget",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="automaticrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("is_on", True), ("next_look_at__isnull", False)),
-                    models.Q(("is_on", False), ("next_look_at__isnull", True)),
-                    _connector="OR",
-                ),
-                name="automatic_rule_is_looked_at_iff_on",
             ),
         ),
     ]

@@ -19,6 +19,12 @@ class Migration(migrations.Migration):
                 ("secret", models.BinaryField()),
                 ("made_at", models.DateTimeField(auto_now_add=True)),
                 ("made_by", models.CharField(max_length=150)),
+                (
+                    "agent",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="order_secret", to="identity.agent"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -32,7 +38,29 @@ class Migration(migrations.Migration):
                     "attempts",
                     django.contrib.postgres.fields.ArrayField(base_field=models.PositiveIntegerField(), size=None),
                 ),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="identity.agent",
+                    ),
+                ),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="messaging.connection",
+                    ),
+                ),
             ],
+            options={
+                "indexes": [models.Index(fields=["issued_at"], name="replay_order_by_age")],
+                "constraints": [models.UniqueConstraint(fields=("agent", "nonce"), name="replay_order_once_per_nonce")],
+            },
         ),
         migrations.AddField(
             model_name="connection",
@@ -61,34 +89,5 @@ class Migration(migrations.Migration):
                 ),
                 name="connection_has_an_address_or_an_agent",
             ),
-        ),
-        migrations.AddField(
-            model_name="ordersecret",
-            name="agent",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE, related_name="order_secret", to="identity.agent"
-            ),
-        ),
-        migrations.AddField(
-            model_name="replayorder",
-            name="agent",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="identity.agent"
-            ),
-        ),
-        migrations.AddField(
-            model_name="replayorder",
-            name="connection",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="messaging.connection"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="replayorder",
-            index=models.Index(fields=["issued_at"], name="replay_order_by_age"),
-        ),
-        migrations.AddConstraint(
-            model_name="replayorder",
-            constraint=models.UniqueConstraint(fields=("agent", "nonce"), name="replay_order_once_per_nonce"),
         ),
     ]

@@ -52,9 +52,126 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True)),
                 ("late", models.JSONField(default=list)),
                 ("looked_at", models.DateTimeField(null=True)),
+                (
+                    "approved_by_user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "created_by_user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "dead_letter",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="compensations",
+                        to="messaging.deadletter",
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="identity.environment"
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="compensations", to="messaging.flow"
+                    ),
+                ),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="messaging.plan",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                (
+                                    "proposed",
+                                    "approved",
+                                    "running",
+                                    "paused",
+                                    "stuck",
+                                    "compensated",
+                                    "partially_compensated",
+                                    "stopped",
+                                ),
+                            )
+                        ),
+                        name="compensation_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "approved"), _negated=True),
+                            models.Q(("approved_at__isnull", False), ("approved_checksum", models.F("checksum"))),
+                            _connector="OR",
+                        ),
+                        name="compensation_approved_for_its_checksum",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_by_user__isnull", True),
+                            ("created_by_user__isnull", True),
+                            models.Q(("approved_by_user", models.F("created_by_user")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="compensation_approved_by_another",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("message_uid__isnull", False),
+                            models.Q(("state__in", ["compensated", "partially_compensated", "stopped"]), _negated=True),
+                        ),
+                        fields=("environment", "message_uid"),
+                        name="compensation_one_of_a_message_at_a_time",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("dead_letter__isnull", False),
+                            models.Q(("state__in", ["compensated", "partially_compensated", "stopped"]), _negated=True),
+                        ),
+                        fields=("dead_letter",),
+                        name="compensation_one_of_a_dead_letter_at_a_time",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(condition=models.Q(("state", "running")), fields=["id"], name="compensation_at_work"),
+                    models.Index(fields=["message_uid"], name="compensation_by_message"),
+                    models.Index(fields=["environment", "-id"], name="compensation_newest"),
+                    models.Index(
+                        condition=models.Q(
+                            ("state__in", ["compensated", "partially_compensated", "stopped"]), _negated=True
+                        ),
+                        fields=["environment", "-id"],
+                        name="compensation_open",
+                    ),
+                    models.Index(
+                        condition=models.Q(("plan__isnull", False)), fields=["plan", "id"], name="compensation_by_plan"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -66,9 +183,21 @@ class Migration(migrations.Migration):
                 ("created_by", models.CharField(max_length=150)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("reason", models.TextField()),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="compensation_books",
+                        to="messaging.flow",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["flow", "-version"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("flow", "version"), name="compensation_book_version_once")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -113,9 +242,80 @@ class Migration(migrations.Migration):
                 ("proof_event_at", models.DateTimeField(null=True)),
                 ("proof_event_id", models.UUIDField(null=True)),
                 ("proof_tie", models.CharField(blank=True, max_length=80)),
+                (
+                    "compensation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="messaging.compensation",
+                    ),
+                ),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="messaging.connection",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["compensation", "ordinal"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "state__in",
+                                (
+                                    "waiting",
+                                    "sending",
+                                    "sent",
+                                    "failed",
+                                    "unknown",
+                                    "task",
+                                    "done",
+                                    "by_hand",
+                                    "skipped",
+                                    "irreversible",
+                                ),
+                            )
+                        ),
+                        name="compensation_step_state_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("lease_until__isnull", False), ("state", "sending")),
+                            models.Q(models.Q(("state", "sending"), _negated=True), ("lease_until__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="compensation_step_lease_iff_sending",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("state__in", ["by_hand", "done", "sending", "sent", "unknown"])),
+                        fields=("idempotency_key",),
+                        name="compensation_step_takes_effect_once",
+                    ),
+                    models.UniqueConstraint(fields=("compensation", "ordinal"), name="compensation_step_ordinal_once"),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ["sent", "unknown"])),
+                        fields=["id"],
+                        name="compensation_step_unproved",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "task")), fields=["due_at"], name="compensation_task_due"
+                    ),
+                    models.Index(fields=["idempotency_key"], name="compensation_step_by_key"),
+                    models.Index(
+                        condition=models.Q(("state__in", ["waiting", "sending"])),
+                        fields=["connection", "id"],
+                        name="compensation_step_due",
+                    ),
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -200,255 +400,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="compensation",
-            name="approved_by_user",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensation",
-            name="created_by_user",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensation",
-            name="dead_letter",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="compensations",
-                to="messaging.deadletter",
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensation",
-            name="environment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="identity.environment"
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensation",
-            name="flow",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="compensations", to="messaging.flow"
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensation",
-            name="plan",
-            field=models.ForeignKey(
-                db_index=False,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="messaging.plan",
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensationbook",
-            name="flow",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="compensation_books",
-                to="messaging.flow",
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensation",
             name="book",
             field=models.ForeignKey(
                 on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.compensationbook"
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensationstep",
-            name="compensation",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="steps",
-                to="messaging.compensation",
-            ),
-        ),
-        migrations.AddField(
-            model_name="compensationstep",
-            name="connection",
-            field=models.ForeignKey(
-                db_index=False,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="messaging.connection",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensationbook",
-            constraint=models.UniqueConstraint(fields=("flow", "version"), name="compensation_book_version_once"),
-        ),
-        migrations.AddIndex(
-            model_name="compensation",
-            index=models.Index(fields=["environment", "-id"], name="compensation_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="compensation",
-            index=models.Index(
-                condition=models.Q(("state__in", ["compensated", "partially_compensated", "stopped"]), _negated=True),
-                fields=["environment", "-id"],
-                name="compensation_open",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="compensation",
-            index=models.Index(condition=models.Q(("state", "running")), fields=["id"], name="compensation_at_work"),
-        ),
-        migrations.AddIndex(
-            model_name="compensation",
-            index=models.Index(fields=["message_uid"], name="compensation_by_message"),
-        ),
-        migrations.AddIndex(
-            model_name="compensation",
-            index=models.Index(
-                condition=models.Q(("plan__isnull", False)), fields=["plan", "id"], name="compensation_by_plan"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        (
-                            "proposed",
-                            "approved",
-                            "running",
-                            "paused",
-                            "stuck",
-                            "compensated",
-                            "partially_compensated",
-                            "stopped",
-                        ),
-                    )
-                ),
-                name="compensation_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "approved"), _negated=True),
-                    models.Q(("approved_at__isnull", False), ("approved_checksum", models.F("checksum"))),
-                    _connector="OR",
-                ),
-                name="compensation_approved_for_its_checksum",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("approved_by_user__isnull", True),
-                    ("created_by_user__isnull", True),
-                    models.Q(("approved_by_user", models.F("created_by_user")), _negated=True),
-                    _connector="OR",
-                ),
-                name="compensation_approved_by_another",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensation",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    ("message_uid__isnull", False),
-                    models.Q(("state__in", ["compensated", "partially_compensated", "stopped"]), _negated=True),
-                ),
-                fields=("environment", "message_uid"),
-                name="compensation_one_of_a_message_at_a_time",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensation",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    ("dead_letter__isnull", False),
-                    models.Q(("state__in", ["compensated", "partially_compensated", "stopped"]), _negated=True),
-                ),
-                fields=("dead_letter",),
-                name="compensation_one_of_a_dead_letter_at_a_time",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="compensationstep",
-            index=models.Index(
-                condition=models.Q(("state__in", ["waiting", "sending"])),
-                fields=["connection", "id"],
-                name="compensation_step_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="compensationstep",
-            index=models.Index(
-                condition=models.Q(("state__in", ["sent", "unknown"])), fields=["id"], name="compensation_step_unproved"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="compensationstep",
-            index=models.Index(condition=models.Q(("state", "task")), fields=["due_at"], name="compensation_task_due"),
-        ),
-        migrations.AddIndex(
-            model_name="compensationstep",
-            index=models.Index(fields=["idempotency_key"], name="compensation_step_by_key"),
-        ),
-        migrations.AddConstraint(
-            model_name="compensationstep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        (
-                            "waiting",
-                            "sending",
-                            "sent",
-                            "failed",
-                            "unknown",
-                            "task",
-                            "done",
-                            "by_hand",
-                            "skipped",
-                            "irreversible",
-                        ),
-                    )
-                ),
-                name="compensation_step_state_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensationstep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("lease_until__isnull", False), ("state", "sending")),
-                    models.Q(models.Q(("state", "sending"), _negated=True), ("lease_until__isnull", True)),
-                    _connector="OR",
-                ),
-                name="compensation_step_lease_iff_sending",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensationstep",
-            constraint=models.UniqueConstraint(
-                fields=("compensation", "ordinal"), name="compensation_step_ordinal_once"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="compensationstep",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state__in", ["by_hand", "done", "sending", "sent", "unknown"])),
-                fields=("idempotency_key",),
-                name="compensation_step_takes_effect_once",
             ),
         ),
         # A message may end compensated. No row has that yet, so what is there need not be looked at again.

@@ -82,7 +82,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-            },
+            "constraints": [models.UniqueConstraint(fields=('environment', 'name'), name='agent_name_once_per_environment')], },
         ),
         migrations.CreateModel(
             name='Key',
@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
-            },
+            "constraints": [models.CheckConstraint(condition=models.Q(models.Q(('agent__isnull', False), ('kind', 'agent'), ('user__isnull', True)), models.Q(('agent__isnull', True), ('kind', 'api'), ('user__isnull', False)), _connector='OR'), name='key_has_agent_or_user_by_kind')], },
         ),
         migrations.CreateModel(
             name='Membership',
@@ -112,22 +112,9 @@ class Migration(migrations.Migration):
                 ('environment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='identity.environment')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
                 ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='identity.team')),
-            ],
-        ),
-        migrations.AddConstraint(
-            model_name='agent',
-            constraint=models.UniqueConstraint(fields=('environment', 'name'), name='agent_name_once_per_environment'),
-        ),
-        migrations.AddConstraint(
-            model_name='key',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('agent__isnull', False), ('kind', 'agent'), ('user__isnull', True)), models.Q(('agent__isnull', True), ('kind', 'api'), ('user__isnull', False)), _connector='OR'), name='key_has_agent_or_user_by_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('user', 'team', 'environment'), name='membership_once_per_team_and_environment'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', [1, 2, 3])), name='membership_role_is_known'),
-        ),
+            ],options={"constraints": [models.UniqueConstraint(fields=('user', 'team', 'environment'), name='membership_once_per_team_and_environment'), models.CheckConstraint(condition=models.Q(('role__in', [1, 2, 3])), name='membership_role_is_known')], },),
+        
+        
+        
+        
     ]
