@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -32,14 +33,16 @@ SOURCE = "objective"  # of its breaches; the key is the objective's id
 LOCK = 7_219_061  # advisory: one assessment at a time
 TOGETHER = 1_000  # objectives whose figures are in memory at once
 State = Standing.State
-KNOWN = {
-    "objective",
-    "state",
-    "state_since",
-    "problem",
-    "last_event_at",
-}  # what the next standing takes from the last one
-UNREAD = [f"standing__{one.name}" for one in Standing._meta.concrete_fields if one.name not in KNOWN]
+
+
+def _all_but(relation: str, *names: str) -> list[str]:
+    """Return the columns of what an objective points at that are none of these, as `defer` takes them."""
+    model: Any = Objective._meta.get_field(relation).related_model
+    return [f"{relation}__{one.name}" for one in model._meta.concrete_fields if one.name not in names]
+
+
+UNREAD = _all_but("flow", "id", "name", "team")
+UNREAD += _all_but("standing", "objective", "state", "state_since", "problem", "last_event_at")
 FIGURES = ("good", "late", "lost", "attained", "adjusted", "budget", "spent", "left", "burn", "gone_at")
 
 
@@ -66,7 +69,8 @@ def assess(now: datetime) -> list[Condition]:
                 return found
             objectives = list(
                 Objective.objects.filter(pk__gt=after)
-                .select_related("environment", "flow__team", "standing", "team")
+                .select_related("flow", "standing")
+                .prefetch_related("flow__team", "team")
                 .defer(*UNREAD)
                 .order_by("pk")[:TOGETHER]
             )
@@ -149,8 +153,12 @@ def _write(rows: Sequence[dict[str, Any]]) -> None:
 
 def conditions_of(one: Objective, verdict: Verdict, problem: str) -> list[Condition]:
     """Return one condition a severity: it holds when any rule of that severity does. Unknown without data: nothing is resolved by silence."""
-    url = reverse("objective", args=[one.pk])
-    return [_condition(one, verdict, problem, severity, url) for severity in Severity]
+    return [_condition(one, verdict, problem, severity, _page(one.pk)) for severity in Severity]
+
+
+@cache
+def _page(pk: int) -> str:
+    return reverse("objective", args=[pk])
 
 
 def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity, url: str) -> Condition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,11 +39,11 @@ class HourRow(NamedTuple):
 
 
 READ = """
-SELECT objective_id, hour, good, late, lost FROM alerts_objectiveminutes
+SELECT objective_id, extract(epoch FROM hour)::int8, good, late, lost FROM alerts_objectiveminutes
 WHERE objective_id = ANY(%s) AND hour >= %s AND hour < %s
 """
 READ_THESE = """
-SELECT m.objective_id, m.hour, m.good, m.late, m.lost FROM unnest(%s::int8[], %s::timestamptz[]) AS asked(objective_id, hour)
+SELECT m.objective_id, extract(epoch FROM m.hour)::int8, m.good, m.late, m.lost FROM unnest(%s::int8[], %s::timestamptz[]) AS asked(objective_id, hour)
 JOIN alerts_objectiveminutes m ON m.objective_id = asked.objective_id AND m.hour = asked.hour
 """
 # Rows in one JSON: as arrays of parameters they are escaped number by number in Python (measured: half of a look).
@@ -95,14 +96,20 @@ def read_hours(objective_ids: Sequence[int], since: datetime, until: datetime) -
     """Return the hours of these objectives, since <= hour < until; no order."""
     with connection.cursor() as cursor:
         cursor.execute(READ, [list(objective_ids), since, until])
-        return [HourRow(*row) for row in cursor.fetchall()]
+        return _hour_rows(cursor.fetchall())
 
 
 def read_these_hours(hours: Mapping[int, datetime]) -> list[HourRow]:
     """Return one hour of each of these objectives, {objective id: hour}; those that are kept, no order."""
     with connection.cursor() as cursor:
         cursor.execute(READ_THESE, [list(hours), list(hours.values())])
-        return [HourRow(*row) for row in cursor.fetchall()]
+        return _hour_rows(cursor.fetchall())
+
+
+def _hour_rows(rows: Iterable[tuple[Any, ...]]) -> list[HourRow]:
+    """Few hours and many rows: a time is made once for each hour, not once a row."""
+    at = cache(lambda epoch: datetime.fromtimestamp(epoch, UTC))
+    return [HourRow(pk, at(epoch), *columns) for pk, epoch, *columns in rows]
 
 
 def write_minutes(objectives: Sequence[Objective], spans: Sequence[Span], counted: Mapping[int, Counts]) -> int:
@@ -116,10 +123,11 @@ def write_minutes(objectives: Sequence[Objective], spans: Sequence[Span], counte
     ids = [one.pk for one in objectives]
     known = {(row.objective_id, row.hour): row for row in read_hours(ids, min(hours), max(hours) + HOUR)}
     changed: list[HourRow] = []
+    hour_with = cache(lambda minute: minute.replace(minute=0))
     for one in objectives:
         by_hour: dict[datetime, list[tuple[int, tuple[int, int, int]]]] = {}
         for minute, counts in counted.get(one.pk, {}).items():
-            by_hour.setdefault(minute.replace(minute=0), []).append((minute.minute, counts))
+            by_hour.setdefault(hour_with(minute), []).append((minute.minute, counts))
         for hour, parts in hours.items():
             row = known.get((one.pk, hour))
             if row is not None or hour in by_hour:

@@ -44,7 +44,7 @@ def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
 
 def count_flows(now: datetime) -> bool:
     """Bring the counters of objectives on flows up to `now`; False when another worker is at it."""
-    flows = list(Objective.objects.exclude(flow=None).select_related("environment").order_by("pk"))
+    flows = list(Objective.objects.exclude(flow=None).order_by("pk"))
     if flows and not _count_lately(flows, minute_of(now) + MINUTE, now):
         return False
     _count_an_older_hour(flows, now)

@@ -237,6 +237,8 @@ Burn = Callable[[timedelta], Counted]
 def counted_in(one: Objective, read: Read, *, now: datetime) -> Burn:
     """Return a function that says what the budget counts of the last so much time, without what is excluded."""
 
+    method = method_of(one)
+
     def of(window: timedelta) -> Counted:
         minutes = window // MINUTE
         if window > NEAR:
@@ -248,7 +250,6 @@ def counted_in(one: Objective, read: Read, *, now: datetime) -> Burn:
                 read.excluded,
                 now=now,
             )
-        method = method_of(one)
         slices = (minutes - read.near.minutes_out(minutes)) / method.slice_minutes
         return counted(read.near.sums(minutes), method, slices_in_time=slices)
 
