@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test check engines venv bench bench-ingest bench-search bench-harvest bench-replay bench-reconcile bench-objectives clean help
+.PHONY: run test check engines packages archives venv bench bench-ingest bench-search bench-harvest bench-replay bench-reconcile bench-objectives clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +34,9 @@ run: .venv/runtime.stamp
 engines:
 	@docker/install-engines
 
+packages archives:
+	@docker/install-engines $@
+
 check: .venv/dev.stamp
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -42,7 +45,8 @@ check: .venv/dev.stamp
 	.venv/bin/lint-imports
 	$(PYTHON) -m tests.deployment
 
-test: engines check
+test: packages
+	@$(MAKE) --no-print-directory -j 2 archives check
 	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0 --durations 40 --durations-min 5
 
 bench: bench-ingest bench-search bench-harvest bench-replay bench-reconcile bench-objectives

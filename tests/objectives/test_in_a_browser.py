@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives.excluding import NewExclusion, add_exclusion
-from tests.axe import looked_for
+from tests.axe import faults_of
 from tests.factories import ROOT
 from tests.objectives.stored import DAY, HOUR, MINUTE, looked, promised, rolled
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
@@ -68,31 +65,21 @@ def test_the_keyboard_makes_a_promise_and_excludes_a_period(browser: Browser, li
     assert Exclusion.objects.get().objective == Objective.objects.get()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any, scheme: str):  # noqa: F811
+def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any):  # noqa: F811
     paths = estate()
-    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    page = sign_in(browser, live_server.url)
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    found: dict[str, Any] = {}
-    for path in paths:
-        for width in (390, 1440):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(live_server.url + path)
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                found[f"{path} {width}"] = "overflows"
-            for dialog in page.locator(".head details.confirm").all():
-                dialog.locator("summary").click()
-                box = dialog.locator("form").bounding_box()
-                if not box or box["x"] < 0 or box["x"] + box["width"] > width:
-                    found[f"{path} {width} {dialog.get_attribute('id')}"] = "opens outside"
-                page.keyboard.press("Escape")
-            if folder := os.environ.get("SCREENSHOTS"):
-                page.wait_for_load_state("networkidle")
-                page.screenshot(path=Path(folder) / f"{scheme}-{width}{path.replace('/', '-')}.png", full_page=True)
-        for violation in Axe().run(page, options=looked_for(scheme)).response["violations"]:
-            found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+    def open_dialogs(path: str, width: int) -> None:
+        for dialog in page.locator(".head details.confirm").all():
+            dialog.locator("summary").click()
+            box = dialog.locator("form").bounding_box()
+            if not box or box["x"] < 0 or box["x"] + box["width"] > width:
+                complaints.append(f"{path} {width} {dialog.get_attribute('id')} opens outside")
+            page.keyboard.press("Escape")
+
+    found = faults_of(page, live_server.url, paths, then=open_dialogs)
 
     assert (found, complaints) == ({}, [])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
@@ -15,7 +14,7 @@ from console.core.bundles import write_bundles
 from messages.compensation.execute import work_on
 from messages.compensation.services import pause, start
 from messages.models import Compensation, CompensationStep, Connection
-from tests.axe import looked_for
+from tests.axe import faults_of
 from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
 from tests.factories import ROOT, memory_connection
 from tests.pages.compensating import TASK
@@ -174,26 +173,16 @@ def test_a_book_tried_fits_a_desk_with_what_it_sends_open(browser: Browser, live
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_of_compensations_fit_a_phone_and_a_desk_and_axe_finds_nothing(
     browser: Browser,  # noqa: F811
     live_server: Any,
-    scheme: str,
 ):
     paths = estate()
-    page = sign_in(browser, live_server.url, color_scheme=scheme)
+    page = sign_in(browser, live_server.url)
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    found: dict[str, Any] = {}
-    for path in paths:
-        for width in (390, 1280, 1440):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(live_server.url + path)
-            if page.evaluate("document.documentElement.scrollWidth") > width or page.evaluate(OUT_OF_PANEL):
-                found[f"{path} {width}"] = "overflows"
-        for violation in Axe().run(page, options=looked_for(scheme)).response["violations"]:
-            found[f"{path} {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+    found = faults_of(page, live_server.url, paths, widths=(390, 1280, 1440))
 
     assert (found, complaints) == ({}, [])
