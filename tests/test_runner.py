@@ -162,8 +162,7 @@ def test_started_stopped_killed_and_started_again_below_a_long_path_with_spaces(
 
 @pytest.mark.timeout(500)
 def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path):
-    data = tmp_path / "data"
-    Product(data, demo=False).start().stop()
+    data = Product.prepared("interrupted").data
 
     for moment in ("pg_ctl", "valkey-server", "manage.py prepare", "gunicorn", "celery"):
         product = Product(data, demo=False)
@@ -172,14 +171,13 @@ def test_an_interrupt_at_any_moment_of_the_start_leaves_nothing_running(tmp_path
             product.process = product._popen(out)
         try:
             # PostgreSQL, interrupted, looks through all its files at its next start, beside whatever else writes
-            wait_until(lambda: moment in str(processes_of(data)), seconds=90, what=moment, every=0.001)  # noqa: B023
+            wait_until(lambda: moment in str(processes_of(data)), seconds=90, what=moment, every=0.01)  # noqa: B023
         except AssertionError as error:
             raise AssertionError(f"{error}: {product.log.read_text()[-2000:]}") from error
         finally:
             product.stop()
 
         wait_until(lambda: not processes_of(data), seconds=3, what=f"no process, interrupted at {moment}")
-    forget(data)
 
 
 def heeds_hangups() -> None:
