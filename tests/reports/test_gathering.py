@@ -146,6 +146,21 @@ def test_the_days_of_a_month_have_23_to_25_hours_and_their_exclusions():
     assert content.trend == ()
 
 
+def test_of_a_volume_the_period_counts_that_was_excluded_in_part():
+    one = promised(
+        kind="volume", target="0.9", at_least=2, limit_minutes=0, from_minute=480, until_minute=1080, now=NOON + HOUR
+    )
+    looked(NOON + 8 * HOUR)
+    add_exclusion(NewExclusion(starts_at=NOON - HOUR, minutes=30, reason="ERP moves house"), objective=one, by=ROOT)
+    looked(NOON + 8 * HOUR)
+
+    content = gathered()
+
+    [told], [out] = content.promises, content.exclusions
+    assert (told.attained, told.adjusted, told.lost) == (0.0, None, 1)
+    assert (out.since, out.until, out.events) == (NOON - HOUR, NOON - HOUR / 2, 1)
+
+
 def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
     orders = promised("Orders arrive", target="0.99")
     promised("In time", kind="latency", target="0.9", limit_ms=64)
