@@ -20,7 +20,6 @@ from alerts.breaches.forms import HOURS
 from alerts.breaches.present import held_words, sentence_of, timeline, told_words
 from alerts.breaches.queries import (
     SOURCES,
-    TABS,
     Filter,
     done_meanwhile,
     entries_of,
@@ -90,9 +89,8 @@ def _found(request: PageRequest, only: Filter) -> tuple[Page[Breach], str]:
 
 
 def _filter(request: PageRequest) -> Filter:
-    show = asked_text(request, "show", most=20)
     return Filter(
-        show=show if show in TABS else "open",
+        show=asked_text(request, "show", most=20) or "open",
         flow=asked_text(request, "flow", most=300),
         source=asked_text(request, "source", most=20),
         severity=asked_text(request, "severity", most=20),

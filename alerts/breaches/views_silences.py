@@ -78,8 +78,7 @@ def end(request: PageRequest, pk: int) -> HttpResponse:
 
 
 def _context(request: PageRequest, form: SilenceForm) -> dict[str, Any]:
-    now, show = timezone.now(), asked_text(request, "show", most=20)
-    show = show if show in SILENCE_TABS else "running"
+    now, show = timezone.now(), asked_text(request, "show", most=20) or "running"
     found = find_silences(
         request.actor, environments=[request.environment], show=show, now=now, cursor=request.GET.get("cursor") or None
     )  # fmt: skip

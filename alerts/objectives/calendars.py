@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from alerts.objectives.windows import DAY, UTC_ZONE, Span
+from alerts.objectives.windows import DAY, MINUTE, UTC_ZONE, Span, merge
 from console.core.calendars import DAY_MINUTES, WorkingTime, check_working_time, clock_text, day_words
 from console.core.errors import Invalid
 
@@ -49,16 +49,22 @@ class Calendar(WorkingTime):
 
         What is left at the end of a day and shorter than half of a period belongs to the one before it.
         """
-        step = timedelta(minutes=minutes)
         for day in self.open_spans(Span(since=within.since, until=within.until + DAY)):
-            at = day.since
-            while at < day.until:
-                until = at + step if minutes else day.until
-                if until > day.until or day.until - until < step / 2:
-                    until = day.until
-                if within.since < until <= within.until:
-                    yield Span(since=at, until=until)
-                at = until
+            for period in _parted(day, minutes):
+                if within.since < period.until <= within.until:
+                    yield period
+
+    def widened(self, spans: Iterable[Span], *, minutes: int) -> list[Span]:
+        """Return this time, of whole minutes, with the whole of each period that it touches, merged."""
+        found: list[Span] = []
+        for span in spans:
+            ends = [self._period_at(at, minutes) for at in (span.since, span.until - MINUTE)]
+            found += [span, *filter(None, ends)]
+        return merge(found)
+
+    def _period_at(self, at: datetime, minutes: int) -> Span | None:
+        days = self.open_spans(Span(since=at, until=at + 2 * DAY))
+        return next((one for day in days for one in _parted(day, minutes) if one.holds(at)), None)
 
     def words(self) -> str:
         """Return it as people say it: "Mon to Fri, 08:00 to 18:00, Europe/Berlin, 3 holidays"."""
@@ -66,6 +72,16 @@ class Calendar(WorkingTime):
         whole = (self.from_minute, self.until_minute) == (0, DAY_MINUTES)
         hours = "all day" if whole else f"{clock_text(self.from_minute)} to {clock_text(self.until_minute)}"
         return f"{day_words(self.days)}, {hours}, {self.zone.key}{out}"
+
+
+def _parted(day: Span, minutes: int) -> Iterator[Span]:
+    step = timedelta(minutes=minutes) if minutes else day.length
+    last = day.until - step * 3 / 2  # a period that begins behind it would leave less than half of one
+    at = day.since
+    while at <= last:
+        yield Span(since=at, until=at + step)
+        at += step
+    yield Span(since=at, until=day.until)
 
 
 def parse_holidays(text: str) -> list[date]:

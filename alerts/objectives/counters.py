@@ -19,8 +19,8 @@ from django.db.models import Q
 from alerts.models import Exclusion, Objective
 from alerts.objectives.budgeting import EMPTY, Minutes, Sums, fold
 from alerts.objectives.exclusions import excluded_time, flags
-from alerts.objectives.shapes import excluded_of, method_of
-from alerts.objectives.windows import HOUR, MINUTE, Span
+from alerts.objectives.shapes import LONGEST_PERIOD, excluded_of, method_of, whole_periods
+from alerts.objectives.windows import HOUR, MINUTE, Span, clipped
 
 LOCK = 7_219_060  # advisory: one writer of counters at a time
 WAIT_S = 14  # for the lock; a statement may take 15
@@ -212,10 +212,14 @@ def exclusions_of(objectives: Collection[Objective]) -> dict[int, list[Exclusion
 
 
 def excluded_spans(objectives: Collection[Objective], within: Span) -> dict[int, list[Span]]:
-    """Return the time that does not count, merged, of those of these objectives that have some."""
-    found = exclusions_of(objectives)
-    spans = {pk: excluded_time(excluded_of(rows), within) for pk, rows in found.items()}
-    return {pk: one for pk, one in spans.items() if one}
+    """Return the time that does not count, merged, of those of these objectives that have some; of a volume each period of which a part does not."""
+    rows = exclusions_of(objectives)
+    about = Span(since=within.since - LONGEST_PERIOD, until=within.until + LONGEST_PERIOD)
+    found = {}
+    for one in objectives:
+        if one.pk in rows and (spans := whole_periods(one, excluded_time(excluded_of(rows[one.pk]), about))):
+            found[one.pk] = clipped(spans, within)
+    return {pk: spans for pk, spans in found.items() if spans}
 
 
 def fold_again(objectives: Sequence[Objective], within: Span | None = None) -> None:
@@ -227,9 +231,11 @@ def fold_again(objectives: Sequence[Objective], within: Span | None = None) -> N
     until = within.until if within else datetime(9000, 1, 1, tzinfo=UTC)
     with one_writer():
         for one in objectives:
-            if rows := read_hours([one.pk], since, until):
+            # a period counts in its last minute
+            ends = until + LONGEST_PERIOD if one.kind == Objective.Kind.VOLUME else until
+            if rows := read_hours([one.pk], since, ends):
                 fold_hours([one], rows)
-            _keep_again(one, Span(since=since, until=until))
+            _keep_again(one, Span(since=since, until=ends))
 
 
 def _keep_again(one: Objective, within: Span) -> None:

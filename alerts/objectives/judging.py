@@ -92,7 +92,7 @@ def judge(one: Objective, read: Read, span: Span, *, now: datetime) -> Verdict:
     gone = time_to_exhaustion(budget.left_ratio, burn, period=window.period)
     nominal = read.nominal if read.nominal is not None else read.period.kept
     in_period = count_kept(one, nominal, Span(since=now - window.period, until=now), [], now=now)
-    period_total = in_period.total * _not_counted_yet(one, now)
+    period_total = in_period.total * _not_counted_yet(one, read, now)
     rules = [_pair_rule(one, pair, counted, period_total) for pair in pairs_of(one)]
     rules += _other_rules(one, read, kept, budget.left_ratio, counted)
     before, after = read.period.raw, read.period.kept
@@ -127,12 +127,12 @@ def _matters(at: datetime, one: Objective, span: Span, now: datetime) -> bool:
     return at < (span.until if one.unit != "rolling" else now + 2 * window_of(one).period)
 
 
-def _not_counted_yet(one: Objective, now: datetime) -> float:
+def _not_counted_yet(one: Objective, read: Read, now: datetime) -> float:
     """Return how many times longer the period is than what is counted of it: the guard would else let a few failures page on the first day.
 
-    A search is counted anew while its old figures stand: they are whole.
+    What is counted anew while its old figures stand is whole.
     """
-    if one.flow_id is None or not one.is_filling:
+    if read.stood or not one.is_filling:
         return 1.0
     return max(1.0, window_of(one).period / max(now - one.filled_since, MINUTE))
 

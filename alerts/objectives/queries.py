@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from zoneinfo import ZoneInfo
 
 from django.db.models import F, FloatField, Min, Q, QuerySet
 from django.db.models.functions import Cast
@@ -35,6 +38,7 @@ SHOWS = {
 SOON = timedelta(days=7)  # what is broken later is no matter of today
 MOST_METRICS = 1_000
 ROUNDING = 1e-6  # 0.01 of 1,000 events is 10, whatever 1 - 0.99 is in binary
+LONGEST_BY_HOURS = timedelta(days=92)  # a chart of more time has steps of whole days
 MOST_REPLAYED = timedelta(days=90)  # minutes that what-if replays
 
 
@@ -247,21 +251,23 @@ def budget_line(one: Objective, standing: Standing, *, now: datetime, most: int 
     if standing.since is None:
         return BudgetLine(steps=[], left=[], excluded=[])
     span = Span(since=hour_of(standing.since), until=min(standing.until or now, minute_of(now) + MINUTE))
-    hours = max(1, math.ceil(span.length / HOUR))
-    by_days = hours > 92 * 24
+    steps = _steps(span, window_of(one).zone, most)
+    spent = [0.0] * len(steps)
+    rows = ObjectiveSum.objects.filter(objective=one, span=1, at__gte=span.since, at__lt=span.until)
+    for at, bad in rows.annotate(bad=_bad_of(one)).exclude(bad=0).values_list("at", "bad"):
+        spent[bisect_right(steps, at) - 1] += bad
+    left = [Budget(total=standing.budget, spent=gone).left_ratio for gone in accumulate(spent)]
+    return BudgetLine(steps=steps, left=left, excluded=excluded_spans([one], span).get(one.pk, []))
+
+
+def _steps(span: Span, zone: ZoneInfo, most: int) -> list[datetime]:
+    """Return the beginnings of at most so many steps: of whole hours, or, behind a quarter, of whole days of a zone, which have 23 to 25 hours."""
+    by_days = span.length > LONGEST_BY_HOURS
     unit = DAY if by_days else HOUR
     step = max(1, math.ceil(span.length / unit / most)) * unit
-    rows = ObjectiveSum.objects.filter(objective=one, span=24 if by_days else 1, at__gte=span.since, at__lt=span.until)
-    spent: dict[int, float] = {}
-    bad = _bad_of(one)
-    for at, count in rows.annotate(bad=bad).values_list("at", "bad"):
-        spent[(at - span.since) // step] = spent.get((at - span.since) // step, 0.0) + float(count or 0)
-    steps = [span.since + number * step for number in range(math.ceil(span.length / step))]
-    left, gone = [], 0.0
-    for number in range(len(steps)):
-        gone += spent.get(number, 0.0)
-        left.append(Budget(total=standing.budget, spent=gone).left_ratio)
-    return BudgetLine(steps=steps, left=left, excluded=excluded_spans([one], span).get(one.pk, []))
+    first = span.since.astimezone(zone if by_days else UTC)  # what is added to a local time leaves its hour as it is
+    found = ((first + number * step).astimezone(UTC) for number in range(most + 1))
+    return [at for at in found if at < span.until]
 
 
 def _bad_of(one: Objective) -> Cast:

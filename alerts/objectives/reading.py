@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
+from django.db.models import F
 
-from alerts.models import Objective
+from alerts.models import Objective, ObjectiveSum
 from alerts.objectives.budgeting import EMPTY, Counted, Method, Minutes, Sums, counted, fold
 from alerts.objectives.counters import excluded_spans, hour_of, minute_of, read_hours, read_these_hours
 from alerts.objectives.exclusions import flags
@@ -100,6 +101,7 @@ class Read:
     nominal: Sums | None = None  # of a rolling time as long as a calendar's period; None: the same as the period
     last_event_at: datetime | None = None  # its minute, or its hour where it is older; of the last three days
     excluded: list[Span] = field(default_factory=list)  # within the period
+    stood: bool = False  # whether there are figures of before the time that is counted by now: it is counted anew
     missed: bool = False  # of a volume: whether its last period that counts had too few messages
 
 
@@ -124,8 +126,18 @@ def read_figures(objectives: Sequence[Objective], now: datetime, spans: Mapping[
     }
     for pk, both in sums_of_spans(calendars).items():
         found[pk].nominal = both.kept
+    for pk in _counted_before([one.pk for one in objectives if one.is_filling]):
+        found[pk].stood = True
     _read_last_periods({one.pk: found[one.pk] for one in objectives if one.kind == Objective.Kind.VOLUME}, until, out)
     return found
+
+
+def _counted_before(filling: Sequence[int]) -> list[int]:
+    """Return those of these that were counted before; one query, none where no history is being counted."""
+    if not filling:
+        return []
+    before = ObjectiveSum.objects.filter(objective__in=filling, span=24, at__lt=F("objective__filled_since") - DAY)
+    return list(before.values_list("objective_id", flat=True).distinct())
 
 
 def _read_last_periods(volumes: Mapping[int, Read], until: datetime, out: Mapping[int, list[Span]]) -> None:

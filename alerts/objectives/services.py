@@ -32,6 +32,11 @@ COUNTED_ANEW = (
     "until_minute",
     "holidays",
 )
+NOT_ASSESSED = {
+    one.name: one.get_default()
+    for one in Standing._meta.concrete_fields
+    if one.name not in ("objective", "environment", "state_since")
+}
 
 
 def add_objective(
@@ -99,7 +104,7 @@ def _save(one: Objective) -> None:
 def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: datetime | None = None) -> Objective:
     """Change a promise, audited with what changed. Another way of counting folds its history anew, another kind counts it anew.
 
-    Raises as add_objective.
+    What is counted anew is not assessed until the next look.   Raises as add_objective.
     """
     check_can_change_objective(by, one)
     now = now or datetime.now(UTC)
@@ -111,7 +116,9 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
         for name, value in columns.items():
             setattr(one, name, value)
         begun = minute_of(now)
-        anew = any(name in differ for name in COUNTED_ANEW)
+        # the periods of a volume begin in its time zone
+        of_kind = (*COUNTED_ANEW, "time_zone") if one.kind == Objective.Kind.VOLUME else COUNTED_ANEW
+        anew = any(name in differ for name in of_kind)
         begins = history_from(one, begun)
         moved: dict[str, Any] = (
             {
@@ -132,7 +139,10 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             raise Conflict(f"{one.environment.slug} has an objective “{columns['name']}” already") from error
         one.refresh_from_db()
         audit(by, "objective.changed", one, details={"changed": differ})
-    if not anew and any(name in differ for name in FOLDED_ANEW):
+    if anew:
+        # not in the transaction above: a look has standings and objectives locked in either order
+        Standing.objects.filter(objective=one).update(**NOT_ASSESSED, state_since=now)
+    elif any(name in differ for name in FOLDED_ANEW):
         fold_again([one])
     return one
 

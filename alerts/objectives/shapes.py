@@ -11,7 +11,9 @@ from alerts.objectives.budgeting import Method
 from alerts.objectives.burn import PAIR_NAMED, Pair
 from alerts.objectives.calendars import Calendar
 from alerts.objectives.exclusions import Excluded
-from alerts.objectives.windows import Window
+from alerts.objectives.windows import DAY, Span, Window, merge
+
+LONGEST_PERIOD = 2 * DAY  # of a volume: a working day of 25 hours at most
 
 
 def method_of(one: Objective) -> Method:
@@ -53,3 +55,10 @@ def excluded_of(rows: Iterable[Exclusion]) -> list[Excluded]:
         )
         for row in rows
     ]
+
+
+def whole_periods(one: Objective, excluded: Iterable[Span]) -> list[Span]:
+    """Return the time that an objective is judged without, merged: a volume says nothing of a period of which a part is excluded."""
+    if one.kind == Objective.Kind.VOLUME:
+        return calendar_of(one).widened(excluded, minutes=one.limit_minutes or 0)
+    return merge(excluded)

@@ -59,6 +59,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     kind  of the objective: success, latency, freshness, volume, dead_letter_age.
     over  "" where the period is judged; "30 days" where it is too small for that, and the promise's own window that ends with it is: then
     attained, adjusted, previous, budget and left are of that window, and the counts are of the period all the same.
+    judged_since, judged_until  the time that is judged, by whole hours; None in reports of before 2026-11-27.
     counted  its events are in `days` and in the first sentence: each flow is once.   counting  its history is still being counted.
     missed_before  beginning of the last period before that was missed, as far as earlier reports know; missed_in_a_row  of those just before.
     known  how many reports just before this one had it.
@@ -85,6 +86,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     replayed: int = 0
     kind: str = ""
     over: str = ""
+    judged_since: datetime | None = None
+    judged_until: datetime | None = None
     counted: bool = False
     counting: bool = False
     missed_before: datetime | None = None

@@ -10,7 +10,7 @@ from django.db import connection
 from alerts.models import Exclusion, Objective
 from alerts.objectives.counters import exclusions_of
 from alerts.objectives.exclusions import occurrences
-from alerts.objectives.shapes import excluded_of
+from alerts.objectives.shapes import excluded_of, whole_periods
 from alerts.objectives.windows import Span
 from alerts.reports.content import Excluded
 from alerts.reports.measuring import NAME, Measured
@@ -46,7 +46,7 @@ def excluded_in(measured: Sequence[Measured], span: Span) -> tuple[list[Excluded
     times = [(time, row) for pk, row in rows.items() for time in occurrences(excluded_of([row])[0], looked_at[pk])]
     times.sort(key=lambda one: (one[0].since, one[0].until, one[1].pk))
     shown = times[-MOST_EXCLUDED:]
-    events = _events([(_subject(row, objectives), time) for time, row in shown])
+    events = _events([_left_out(_subject(row, objectives), time) for time, row in shown])
     return [
         Excluded(
             since=time.since,
@@ -60,12 +60,15 @@ def excluded_in(measured: Sequence[Measured], span: Span) -> tuple[list[Excluded
     ], len(times) > len(shown)
 
 
-def _subject(row: Exclusion, objectives: Sequence[Objective]) -> int:
+def _subject(row: Exclusion, objectives: Sequence[Objective]) -> Objective:
     """Return the promise whose events an exclusion's are: of a flow's the one that counts most of what happens."""
-    if row.objective_id is not None:
-        return row.objective_id
-    mine = [one for one in objectives if one.flow_id == row.flow_id]
-    return min(mine, key=lambda one: (COUNTS_MOST.get(one.kind, len(COUNTS_MOST)), one.pk)).pk
+    mine = [one for one in objectives if one.pk == row.objective_id or (row.flow_id and one.flow_id == row.flow_id)]
+    return min(mine, key=lambda one: (COUNTS_MOST.get(one.kind, len(COUNTS_MOST)), one.pk))
+
+
+def _left_out(one: Objective, time: Span) -> tuple[int, Span]:
+    [span] = whole_periods(one, [time])
+    return one.pk, span
 
 
 def _about(row: Exclusion, objectives: Sequence[Objective]) -> str:

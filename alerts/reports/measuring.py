@@ -166,6 +166,8 @@ def promise_of(found: Measured, *, counted: bool, period: Period) -> Promise:
         unit=unit,
         kind=one.kind,
         over=found.over,
+        judged_since=judged.span.since,
+        judged_until=judged.span.until,
         counted=counted,
         counting=found.counting,
     )

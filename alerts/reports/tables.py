@@ -11,11 +11,12 @@ from alerts.reports.content import Content
 from messages.reconcile.sets import csv_line
 
 COLUMNS = (
-    *("row", "name", "flow", "since", "until", "stands", "target", "attained", "adjusted", "previous", "good", "late", "lost"),
+    *("row", "name", "flow", "since", "until", "judged_since", "judged_until", "stands", "target", "attained", "adjusted", "previous", "good", "late", "lost"),
     *("budget", "left", "overspent", "unit", "count", "replayed", "compensated", "discarded", "failed_again", "gone", "waiting"),
     *("later", "without_letter", "excluded", "note"),
 )  # fmt: skip
 PROMISE = ("name", "flow", "target", "attained", "adjusted", "previous", "good", "late", "lost", "budget", "unit", "replayed", "waiting")  # fmt: skip
+JUDGED = ("judged_since", "judged_until")
 CAUSE = (
     "flow",
     "count",
@@ -49,6 +50,7 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
         told = {name: getattr(promise, name) for name in PROMISE}
         # a budget that is overspent is a number of its own: one with a minus sign would be guarded like a formula, and be text
         told |= {"left": max(0.0, promise.left), "overspent": max(0.0, -promise.left)}
+        told |= {name: at.isoformat() for name in JUDGED if (at := getattr(promise, name)) is not None}
         over = f"judged over {promise.over}; " if promise.over else ""
         yield told | whole | {"row": "promise", "stands": promise.stands.value, "note": f"{over}{promise.words}"}
     for cause in content.causes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
@@ -145,5 +147,24 @@ def validated(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[
     if not isinstance(data, dict):
         raise Invalid("send a JSON object")
     form = serializer(data=data)
+    check_names(form, data)
     form.is_valid(raise_exception=True)
     return dict(form.validated_data)
+
+
+def check_names(form: object, said: Any, within: str = "") -> None:
+    """Raise Invalid for a name that this body, or a list or an object in it, does not have: misspelt, it would be passed over silently."""
+    if isinstance(form, serializers.ListSerializer):
+        for at, one in enumerate(said if isinstance(said, list) else []):
+            check_names(form.child, one, f"{within}[{at}]")
+    elif isinstance(form, serializers.Serializer) and isinstance(said, dict):
+        for name, value in said.items():
+            path = f"{within}.{name}".lstrip(".")
+            if name not in form.fields:
+                raise Invalid(f"there is no field “{path[:80]}” here: {_meant(name, list(form.fields))}")
+            check_names(form.fields[name], value, path)
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name[:80], known, n=1)
+    return f"{near[0]} was probably meant" if near else f"there are {', '.join(known)}"

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from console.core.errors import ConsoleError, NotFound
+from console.core.errors import ConsoleError, Invalid, NotFound
 from console.core.paging import Page
 from console.core.render import render_done, render_page
 from console.identity.actor import Actor
@@ -45,7 +45,7 @@ from messages.masking.queries import masked_words
 from messages.models import DeadLetter, Replay
 from messages.payloads.present import shown_payload
 from messages.payloads.render import render_stack
-from messages.plans.asking import letter_address, plan_all
+from messages.plans.asking import FILTERS, STATES, letter_address, plan_all, state_asked
 from messages.plans.stops import standing_stops, why_replay_waits
 from messages.replay.hints import hints_of
 from messages.replay.limits import why_flow_forbids
@@ -56,29 +56,22 @@ from messages.search.asking import MOST_ASKED, Asked, asked_of
 from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
-from messages.search.query import BadQuery, Term
 from messages.search.quoting import quoted
 from messages.search.views import changed, flow_select, problem_context
-from messages.search.window import BadWindow
 
-TABS = (
-    ("waiting", "Waiting", Term("status", "waiting")),
-    ("closed", "Closed", Term("status", "closed")),
-    ("all", "All", None),
-)
+LABELS = {"waiting": "Waiting", "closed": "Closed", "all": "All"}
 SOON = timedelta(minutes=2)  # a receiver that is alive proves within seconds; after that the page asks less often
-FILTERS = (("flow", "flow"), ("reason", "reason"))
 
 
 @require_safe
 @page
 def dead_letters(request: PageRequest) -> HttpResponse:
     """Dead letters of this environment, newest harvest first: those that wait, unless another tab is chosen."""
-    tab = next((one for one in TABS if one[0] == request.GET.get("state")), TABS[0])
     found: Page[DeadLetter] = Page([], None)
-    asked, problem = None, None
+    tab, asked, problem = "", None, None
     try:
-        asked = asked_of(request, FILTERS, always=tab[2])
+        tab = state_asked(request)
+        asked = asked_of(request, FILTERS, always=STATES[tab])
         found = find_dead_letters(
             request.actor,
             environments=[request.environment],
@@ -86,11 +79,11 @@ def dead_letters(request: PageRequest) -> HttpResponse:
             window=asked.window,
             cursor=request.GET.get("cursor") or None,
         )
-    except (BadQuery, BadWindow) as error:
+    except Invalid as error:
         problem = error
-    context = _context(request, found, asked, tab[0]) | problem_context(request, problem)
+    context = _context(request, found, asked, tab) | problem_context(request, problem)
     context |= saved_tabs(request, "dead-letters", asked)
-    context |= plan_all(request, asked, tab[0], found)
+    context |= plan_all(request, asked, tab, found)
     return render_page(
         request,
         "messaging/dead_letters.html",
@@ -110,7 +103,7 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
         ],
         "tabs": [
             (label, changed(request.GET, state=None if name == "waiting" else name), name == tab)
-            for name, label, _ in TABS
+            for name, label in LABELS.items()
         ],
         "tab": tab,
         "stops": standing_stops(request.actor, request.environment),

@@ -116,9 +116,8 @@ def _found(request: PageRequest, only: Filter) -> tuple[Page[FailureGroup], str]
 
 
 def _filter(request: PageRequest) -> Filter:
-    show = asked_text(request, "show", most=20)
     return Filter(
-        show=show if show in TABS else "failing",
+        show=asked_text(request, "show", most=20) or "failing",
         flow=asked_text(request, "flow", most=300),
         state=asked_text(request, "state", most=20),
         failure_class=asked_text(request, "class", most=20),

@@ -25,7 +25,7 @@ from messages.search.query import Node, Term
 MOST_TICKED = 1_000
 FILTERS = (("flow", "flow"), ("reason", "reason"))
 # The tabs of the list of dead letters: what each asks by itself.
-TABS: dict[str, Node | None] = {"waiting": Term("status", "waiting"), "closed": Term("status", "closed"), "all": None}
+STATES: dict[str, Node | None] = {"waiting": Term("status", "waiting"), "closed": Term("status", "closed"), "all": None}
 KEPT = ("q", "flow", "reason", "state", "window")  # of the list's address
 
 
@@ -96,9 +96,17 @@ def _left_out(plan: Plan, request: PageRequest) -> Wanted:
     )
 
 
+def state_asked(request: PageRequest) -> str:
+    """Return which of STATES the list of dead letters is asked for; raises Invalid."""
+    state = asked_text(request, "state", most=20) or "waiting"
+    if state not in STATES:
+        raise Invalid(f"state is one of {', '.join(STATES)}, not “{state}”")
+    return state
+
+
 def _matching(request: PageRequest) -> Wanted:
-    tab = asked_text(request, "state", most=20) or "waiting"
-    asked = asked_of(request, FILTERS, always=TABS.get(tab, TABS["waiting"]))
+    tab = state_asked(request)
+    asked = asked_of(request, FILTERS, always=STATES[tab])
     narrowed = [f"{name} {value}" for name, _ in FILTERS if (value := asked_text(request, name, most=300))]
     narrowed += [f"failed in the last {asked.window_text}"] if asked.window_text else []
     narrowed += ["those that wait"] if tab not in ("closed", "all") else [f"{tab} states" if tab == "all" else tab]

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpResponse, QueryDict
 from django.views.decorators.http import require_safe
 
+from console.core.errors import Invalid
 from console.core.paging import Page
 from console.core.render import render_page
 from console.identity.pages import PageRequest, asked_text, page
@@ -96,8 +97,8 @@ def changed(query: QueryDict, **changes: str | None) -> str:
     return "?" + copy.urlencode()
 
 
-def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) -> dict[str, Any]:
-    """Return what a list page shows of a query that cannot be read: the words, the text split at the column, what to ask instead."""
+def problem_context(request: PageRequest, problem: Invalid | None) -> dict[str, Any]:
+    """Return what a list page shows of what cannot be asked: the words; of a query its text split at the column, and what to ask instead."""
     if problem is None:
         return {}
     q, column = asked_text(request, "q", most=MOST_ASKED), getattr(problem, "column", None)
@@ -107,6 +108,7 @@ def problem_context(request: PageRequest, problem: BadQuery | BadWindow | None) 
     return {
         "problem": words[:1].upper() + words[1:] + ".",
         "away": problem.status == 503,
+        "unread": isinstance(problem, BadQuery | BadWindow),
         "column": column,
         "before": q[:at] if at is not None else q,
         "hit": (q[at : at + 1].strip() or "\u00a0") if at is not None else "",

@@ -46,6 +46,12 @@ def test_the_list_says_what_is_wrong_first_and_has_words_when_nothing_is():
     assert "No breach is over yet" in text_of(client.get("/breaches/?show=resolved"))
     assert client.get("/breaches/?severity=loud").status_code == 400
     assert client.get("/breaches/?cursor=junk").status_code == 400
+    for path, words in (
+        ("", "Show is one of open, resolved, all, not “zz”."),
+        ("silences/", "running, over, all, not “zz”"),
+    ):
+        odd = client.get(f"/breaches/{path}?show=zz")
+        assert (odd.status_code, words in text_of(odd)) == (400, True), path
     assert '<a href="/breaches/" aria-current="page">' in client.get("/breaches/").content.decode()
 
 

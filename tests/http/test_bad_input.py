@@ -137,6 +137,29 @@ def test_a_rest_body_that_cannot_be_used_is_a_problem_with_a_code(program, name:
     assert not DeadLetter.objects.exclude(state="open").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("POST", "objectives", {"limit_minuts": 5}, "“limit_minuts” here: limit_minutes was probably meant"),
+        ("POST", "exclusions", {"reasn": "x"}, "“reasn” here: reason was probably meant"),
+        ("POST", "silences", {"expires": 5}, "“expires” here: expires_at was probably meant"),
+        ("POST", "channels", {"ennvironment": "x"}, "“ennvironment” here: environment was probably meant"),
+        ("POST", "reports/schedules", {"cadense": "daily"}, "“cadense” here: cadence was probably meant"),
+        ("POST", "alerting/policies", {"steps": [{"after_minutes": 5}, {"after": 5}]}, "“steps[1].after” here"),
+        ("PUT", "alerting/groups", {"klass": {}}, "“klass” here: classes was probably meant"),
+        ("POST", "silences", {"labels": {"any": "word"}, "zz": 1}, "“zz” here: there are environment, flow, source"),
+        ("POST", "saved-searches", {"query": "x"}, "“query” here"),
+        ("POST", "agents", {"nme": "x"}, "“nme” here: name was probably meant"),
+        ("POST", "agents", {"n\u0000" * 99: "x"}, "there is no field"),
+    ],
+)
+def test_a_misspelt_field_of_a_rest_body_is_named(program, method: str, path: str, body: dict[str, Any], words: str):
+    answer = program(method, path, json.dumps(body).encode())
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert words in answer.json()["detail"]
+
+
 def test_a_rest_body_beyond_24_mib_is_refused_before_it_is_parsed(program):
     answer = program(
         "PATCH", f"agents/{Agent.objects.create(environment=environment(), name='a').pk}", b" " * (24 * 2**20 + 1)

@@ -213,8 +213,8 @@ def test_strangers_see_nothing_viewers_do_nothing_and_what_is_sent_is_for_reader
     assert vic("post", "compensations", letter).status_code == 403
     assert vic("post", "compensations", letter | {"dry_run": True}).status_code == 403
     assert eve("post", "compensations", letter).status_code == 404
-    body = {"reason": "x", "checksum": "y"}
     for verb in ("start", "undo", "approve", "refuse", "pause", "resume", "stop", "look-again", "steps/1/skip", "steps/1/mark", "steps/1/assign"):  # fmt: skip
+        body = {"approve": {"checksum": "y"}, "start": {}, "steps/1/assign": {}}.get(verb, {"reason": "x"})
         assert eve("post", f"{one}/{verb}", body).status_code == 404, verb
         assert vic("post", f"{one}/{verb}", body).status_code == 403, verb
     assert Client().get("/api/v1/compensations").status_code == 401

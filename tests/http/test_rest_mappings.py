@@ -82,13 +82,15 @@ def test_only_administrators_of_the_environment_change_mappings():
     Membership.objects.filter(user__username="stranger").update(environment=environment("staging"))
     made = admin("post", "mappings", WANTED).json()
     one = f"mappings/{made['id']}"
+    changed = {name: WANTED[name] for name in ("name", "definition")}
+    tried = {name: WANTED[name] for name in ("environment", "definition")} | {"sample": "{}"}
 
     assert len(operator("get", "mappings").json()["results"]) == 1
     assert operator("get", one).status_code == 200
     assert stranger("get", "mappings").json()["results"] == []
     for method, path, body in [
-        ("post", "mappings", WANTED | {"slug": "b"}), ("put", one, WANTED), ("delete", one, {"reason": "x"}),
-        ("post", "mappings/preview", WANTED | {"sample": "{}"}),
+        ("post", "mappings", WANTED | {"slug": "b"}), ("put", one, changed), ("delete", one, {"reason": "x"}),
+        ("post", "mappings/preview", tried),
     ]:  # fmt: skip
         assert operator(method, path, body).status_code == 403, path
         assert stranger(method, path, body).status_code == 404, path

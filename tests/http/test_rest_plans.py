@@ -208,7 +208,7 @@ def test_strangers_see_nothing_and_viewers_do_nothing(line):
     for path in ("", "/items", "/csv"):
         assert eve("get", f"plans/{plan}{path}").status_code == 404
     for verb in ("request-approval", "approve", "refuse", "start", "undo", "pause", "resume", "cancel", "stop"):
-        body = {"reason": "x", "checksum": "y"}
+        body = {"approve": {"checksum": "y"}, "start": {}}.get(verb, {"reason": "x"})
         assert eve("post", f"plans/{plan}/{verb}", body).status_code == 404, verb
         assert vic("post", f"plans/{plan}/{verb}", body).status_code == 403, verb
     assert Client().get("/api/v1/plans").status_code == 401

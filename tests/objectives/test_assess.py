@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection, transaction
 
 from alerts.models import FlowAgent, Standing
 from alerts.objectives import assess, counting
-from alerts.objectives.queries import what_if_of
+from alerts.objectives.queries import budget_line, what_if_of
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
@@ -235,6 +236,26 @@ def test_a_calendar_window_begins_anew():
 
     assert (standing().lost, standing().good) == (0, 9_000)  # 31 October, 12:30, is another month
     assert standing().since.isoformat() == "2026-10-31T23:00:00+00:00"
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Pacific/Auckland"])
+def test_the_chart_of_a_year_has_the_days_of_its_zone_and_all_that_was_spent(zone: str):
+    there = ZoneInfo(zone)
+    new_year, summer = datetime(2026, 1, 1, 0, 30, tzinfo=there), datetime(2026, 7, 4, 23, 30, tzinfo=there)
+    rolled(NOW - DAY, 10_000)
+    rolled(new_year - HOUR, 0, 50)  # of the year before
+    rolled(new_year, 0, 5)
+    rolled(summer, 0, 7)
+    one = promised(unit="year", time_zone=zone)
+    looked()
+
+    line = budget_line(one, standing(), now=NOW)
+
+    assert line.left[-1] == pytest.approx(standing().left)
+    assert line.left[0] == pytest.approx(1 - 5 / standing().budget)
+    assert {at.astimezone(there).hour for at in line.steps} == {0}
+    [gone] = [number for number in range(1, len(line.left)) if line.left[number] < line.left[number - 1]]
+    assert line.steps[gone] <= summer < line.steps[gone + 1]
 
 
 def test_slices_without_events_are_good_where_the_objective_says_so():

@@ -10,9 +10,10 @@ from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
 from alerts.objectives.counters import hour_of, minute_of
 from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hours_again
-from alerts.objectives.wishes import ObjectiveInvalid
+from alerts.objectives.services import change_objective
+from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from messages.models import DeadLetter, MessageStatus
-from tests.factories import stored_letter
+from tests.factories import ROOT, stored_letter
 from tests.objectives.searching import counters, on_search
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.services.reconciling import flow
@@ -134,6 +135,14 @@ def test_a_volume_counts_the_working_periods_of_its_calendar():
     row = ObjectiveMinutes.objects.get(objective=one, hour=day.replace(hour=16))
     assert row.good[59] == 1
 
+    change_objective(
+        one, NewObjective(name=one.name, target="0.99", days=7, **said), by=ROOT, now=NOW
+    )  # and the hours are UTC's
+    looked()
+    row.refresh_from_db()
+    assert row.good[59] == 0
+    assert ObjectiveMinutes.objects.get(objective=one, hour=day.replace(hour=17)).good[59] == 1
+
 
 def test_the_age_of_dead_letters_is_judged_minute_by_minute():
     letter = stored_letter(origin="orders")
@@ -225,8 +234,6 @@ def test_history_is_counted_bit_by_bit():
 
 def test_time_slices_are_folded_and_folded_anew():
     from alerts.objectives.services import change_objective
-    from alerts.objectives.wishes import NewObjective
-    from tests.factories import ROOT
 
     rolled(NOW - HOUR, 9, 1, minutes=3)
     rolled(NOW - 2 * HOUR, 10)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 
-from alerts.models import Exclusion, ObjectiveSum
+from alerts.models import Exclusion, ObjectiveSum, Standing
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from alerts.objectives.queries import attained, budget_line, what_if_of
+from alerts.objectives.queries import minutes as minutes_of
+from alerts.objectives.windows import Span
 from console.core.errors import Conflict, Invalid
 from tests.factories import ROOT
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, a_month_of_traffic, looked, promised, rolled, standing
@@ -94,6 +98,47 @@ def test_a_missed_period_that_is_excluded_is_none():
     add_exclusion(said, objective=one, by=ROOT)
 
     assert looked(friday + 25 * HOUR)["Orders arrive: page"] == "no"
+
+
+def test_a_period_of_which_a_part_is_excluded_is_not_judged():
+    """Whatever part of it: fewer messages than were promised came because of those hours."""
+    thursday = NOW.replace(day=19, hour=0, minute=0, second=0)
+    rolled(thursday + 9 * HOUR, 5)
+    rolled(thursday + DAY + 9 * HOUR, 1)
+    one = promised(kind="volume", at_least=2, limit_minutes=0, from_minute=480, until_minute=1080, days=3, now=thursday)
+    seen = thursday + DAY + 19 * HOUR
+    assert looked(seen)["Orders arrive: page"] == "yes"
+
+    for since, minutes in ((10 * HOUR, 60), (7 * HOUR, 61), (18 * HOUR - MINUTE, 5)):
+        said = NewExclusion(starts_at=thursday + DAY + since, minutes=minutes, reason="ERP moves house")
+        made = add_exclusion(said, objective=one, by=ROOT)
+        held, found = looked(seen), standing()
+        figures = attained(one, found_span(found), now=seen)
+        assert held["Orders arrive: page"] == "no"
+        assert (found.out, found.good, found.lost, found.spent) == (1, 1, 2, 1)
+        assert (figures.kept.good, figures.kept.lost) == (1, 1)
+        assert [sum(column) for column in minutes_of(one, found_span(found))] == [1, 0, 1]
+        assert budget_line(one, found, now=seen).excluded == [whole(thursday + DAY, since, minutes)]
+        assert {one.pages for one in what_if_of(one, now=seen)} == {1}
+        withdraw_exclusion(made, by=ROOT)
+    assert looked(seen)["Orders arrive: page"] == "yes"
+
+    beside = [NewExclusion(starts_at=thursday + DAY + at * HOUR, minutes=60, reason="nothing") for at in (7, 18)]
+    for said in beside:
+        add_exclusion(said, objective=one, by=ROOT)
+    assert looked(seen)["Orders arrive: page"] == "yes"
+    assert standing().out == 0
+
+
+def found_span(found: Standing) -> Span:
+    assert found.since
+    assert found.until
+    return Span(since=found.since, until=found.until)
+
+
+def whole(day: datetime, since: timedelta, minutes: int) -> Span:
+    opens, closes = day + 8 * HOUR, day + 18 * HOUR
+    return Span(since=min(opens, day + since), until=max(closes, day + since + minutes * MINUTE))
 
 
 @pytest.mark.usefixtures("committed")

@@ -189,3 +189,29 @@ def test_whose_they_are():
     assert sam("get", "objectives/openslo").json()["text"] == ""
     assert Exclusion.objects.get().withdrawn_at is None
     assert now() - Exclusion.objects.get().created_at < timedelta(minutes=5)
+
+
+def test_a_promise_of_another_kind_says_that_it_is_not_assessed_yet():
+    """Until the next look it would have the figures of what it was."""
+    rolled(now() - 2 * HOUR, 90, 10)
+    one, ada = promised(now=now()), Caller("ada", Role.OPERATOR)
+    looked(now())
+    assert ada("get", f"objectives/{one.pk}").json()["standing"]["state"] == "spent"
+    wish = {"name": one.name, "kind": "latency", "limit_ms": 1024, "target": "0.99"}
+
+    changed = ada("put", f"objectives/{one.pk}", wish).json()
+    [listed] = ada("get", "objectives").json()["results"]
+
+    assert changed["verdict"] == "Nothing was measured yet: its history is being counted."
+    for said in (changed["standing"], listed["standing"]):
+        assert (said["state"], said["assessed_at"], said["attained"], said["lost"], said["left"]) == (
+            "filling",
+            None,
+            None,
+            0,
+            1,
+        )
+    assert said["rules"] == []
+    looked(now())
+    renamed = ada("put", f"objectives/{one.pk}", wish | {"name": "Orders in time"}).json()
+    assert renamed["standing"]["state"] == "kept"

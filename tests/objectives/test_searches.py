@@ -8,8 +8,8 @@ import pytest
 from django.db import IntegrityError, connection
 
 from alerts.models import FoundMinutes, Objective, ObjectiveMinutes, ObjectiveSum, Standing, Uncounted
+from alerts.objectives import assess, counting, searches
 from alerts.objectives import counters as counters_of
-from alerts.objectives import counting, searches
 from alerts.objectives.asking import SEARCH_S
 from alerts.objectives.counters import forget_old, hour_of, minute_of
 from alerts.objectives.queries import minutes_waiting
@@ -166,6 +166,32 @@ def test_a_period_of_working_time_is_judged_when_it_is_over():
 
     assert before == {}
     assert counters(one) == {closes - MINUTE: (1, 0, 0)}
+
+
+def test_nobody_is_called_by_a_part_of_the_history_of_a_search_nor_while_it_is_counted_anew():
+    """The guard needs a share of the events of the whole period: until they are counted, of as many as there would be at that rate."""
+    one = on_search(now=NOW - 10 * MINUTE)
+    for number in range(20):
+        message(NOW - 5 * DAY + number * MINUTE, took=MINUTE, keys=BIG)
+    for number in range(50):
+        status = MessageStatus.FAILED if number < 5 else None
+        message(NOW - (1 + number % 5) * MINUTE, took=timedelta(), status=status, keys=BIG)
+
+    def needs() -> tuple[str, float, str]:
+        held = {str(told.severity): str(told.holds) for told in assess.assess(NOW)}
+        found = Standing.objects.get(objective=one)
+        return found.state, next(rule["needs"] for rule in found.rules if rule["rule"] == "1h-5m"), held["page"]
+
+    counting.count(NOW, history_s=0)
+    part = needs()
+    looked()
+    whole = needs()
+    Objective.objects.update(filled_since=NOW, kept_before=None)  # it was changed: the old figures stand
+    anew = needs()
+
+    assert part == ("filling", 14, "no")  # 2 % of 1 % of what 50 messages in 10 min 20 s are in 10 days, 13.9, and no 3
+    assert whole == ("spent", 3, "yes")
+    assert anew == ("filling", 3, "yes")
 
 
 def test_nothing_is_noted_unless_something_is_promised_about_a_search():

@@ -208,6 +208,25 @@ def test_a_day_is_parted_and_its_short_end_belongs_to_the_last_part():
     assert len(list(office.periods(Span(since=at("2026-12-24T09:59"), until=at("2026-12-24T10:00")), minutes=120))) == 1
 
 
+def test_time_is_widened_to_the_whole_periods_that_it_touches_and_no_further():
+    office = Calendar(
+        days=frozenset({4}), from_minute=480, until_minute=480 + 250
+    )  # Thursdays, parted into 120 and 130 minutes
+
+    def widened(since: str, until: str, minutes: int = 120) -> list[tuple[str, str]]:
+        spans = [Span(since=at(f"2026-12-24T{since}"), until=at(f"2026-12-24T{until}"))]
+        return [(f"{one.since:%H:%M}", f"{one.until:%H:%M}") for one in office.widened(spans, minutes=minutes)]
+
+    assert widened("08:30", "08:31") == [("08:00", "10:00")]
+    assert widened("09:59", "10:01") == [("08:00", "12:10")]
+    assert widened("10:00", "10:01") == [("10:00", "12:10")]
+    assert widened("12:09", "13:00") == [("10:00", "13:00")]
+    assert widened("07:00", "08:00") == [("07:00", "08:00")]
+    assert widened("12:10", "13:00") == [("12:10", "13:00")]
+    assert widened("11:00", "11:30", 0) == [("08:00", "12:10")]
+    assert widened("12:05", "12:06", 100) == [("11:20", "12:10")]
+
+
 def test_what_is_no_calendar_is_refused():
     assert (parse_clock("24:00"), parse_clock("8:05")) == (1440, 485)
     assert parse_holidays("2026-12-26, 2026-12-25\n2026-12-25") == [date(2026, 12, 25), date(2026, 12, 26)]

@@ -66,6 +66,8 @@ def test_a_filter_that_cannot_be_says_so_and_an_empty_list_says_what_stands_here
 
     assert client.get("/groups/?state=nonsense").status_code == 400
     assert client.get("/groups/?cursor=junk").status_code == 400
+    odd = client.get("/groups/?show=zz")
+    assert (odd.status_code, "Show is one of failing, resolved, all, not “zz”." in text_of(odd)) == (400, True)
     assert "Nothing is failing" in text_of(client.get("/groups/"))
     assert "No failure was resolved yet" in text_of(client.get("/groups/?show=resolved"))
     assert "Nothing matches" in text_of(client.get("/groups/?class=data"))

@@ -159,6 +159,20 @@ def test_a_query_that_cannot_be_read_is_shown_where_it_breaks(path: str):
     assert '<mark class="hit">' in page.content.decode()
 
 
+def test_a_state_that_no_dead_letter_has_is_answered_with_those_that_there_are():
+    objects()
+    client = signed_in(superuser=True)
+
+    odd = client.get("/dead-letters/", {"state": "zz"})
+    plan = client.get("/plans/new/", {"of": "query", "state": "zz"})
+
+    for page in (odd, plan):
+        assert page.status_code == 400
+        assert "state is one of waiting, closed, all, not “zz”" in text_of(page).replace("State", "state")
+    assert "This cannot be shown" in text_of(odd)
+    assert "Order 4711" not in text_of(odd)
+
+
 def test_lists_filter_and_say_what_to_do_when_nothing_matches():
     objects()
     client = signed_in(superuser=True)

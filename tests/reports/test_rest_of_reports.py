@@ -122,13 +122,12 @@ def test_viewers_read_and_see_no_address_and_what_they_do_not_see_is_not_there(a
 
     assert viewer("get", f"/schedules/{pk}").json()["addresses"] == []
     assert viewer("get", f"/{only_report().pk}").json()["mails"] == []
-    for method, path in (
-        ("put", f"/schedules/{pk}"),
-        ("delete", f"/schedules/{pk}"),
-        ("post", f"/schedules/{pk}/render"),
-        ("post", f"/schedules/{pk}/send"),
+    for method, path, body in (
+        ("put", f"/schedules/{pk}", {"name": "x", "cadence": "daily"}),
+        ("delete", f"/schedules/{pk}", {"reason": "x"}),
+        ("post", f"/schedules/{pk}/render", {}),
+        ("post", f"/schedules/{pk}/send", {}),
     ):
-        body = {"name": "x", "cadence": "daily", "reason": "x"}
         assert viewer(method, path, body).status_code == 403
     Flow.objects.update(team=Team.objects.create(name="Finance"))
     assert viewer("get", f"/{only_report().pk}").status_code == 404
