@@ -230,7 +230,7 @@ class OneObjective(View):
     def put(self, request: Request, pk: str) -> Response:
         """Change a promise. Another way of counting folds its history anew; another kind or limit counts it anew."""
         one = get_visible_objective(self.actor, number_or_404(pk))
-        change_objective(one, _said(validated(ObjectiveChangeIn, request.data)), by=self.actor)
+        change_objective(one, _said(validated(ObjectiveChangeIn, request.data, answers=ObjectiveOut)), by=self.actor)
         return Response(ObjectiveOut(get_visible_objective(self.actor, one.pk)).data)
 
     @extend_schema(operation_id="remove_objective", responses={204: None, **PROBLEMS})

@@ -70,7 +70,7 @@ class OneAlertPolicy(View):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a policy says."""
         policy = get_visible_policy(self.actor, number_or_404(pk))
-        said = _said(validated(AlertPolicyIn, request.data))
+        said = _said(validated(AlertPolicyIn, request.data, answers=AlertPolicyOut))
         return Response(AlertPolicyOut(change_policy(policy, said, by=self.actor)).data)
 
     @extend_schema(operation_id="remove_alert_policy", request=Reason, responses={204: None, **PROBLEMS})
@@ -91,7 +91,7 @@ class GroupWatches(View):
     @extend_schema(operation_id="watch_groups", request=GroupWatchesIn, responses={200: GroupWatchesOut, **PROBLEMS})
     def put(self, request: Request) -> Response:
         """Change it for the classes that are named. What is new before makes none."""
-        asked = validated(GroupWatchesIn, request.data)
+        asked = validated(GroupWatchesIn, request.data, answers=GroupWatchesOut)
         environment = get_visible_environment(self.actor, asked["environment"])
         watch_groups(environment, asked["classes"], by=self.actor)
         return Response({"environment": environment.slug, "classes": watched_classes(self.actor, environment)})

@@ -329,7 +329,7 @@ class OneReportSchedule(ReportView):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a schedule says; its owner stays."""
         one = get_visible_schedule(self.actor, number_or_404(pk))
-        said = _said(validated(ReportScheduleChangeIn, request.data))
+        said = _said(validated(ReportScheduleChangeIn, request.data, answers=OneReportScheduleOut))
         return self.shown_schedule(services.change_schedule(one, said, by=self.actor))
 
     @extend_schema(operation_id="remove_report_schedule", request=Reason, responses={204: None, **PROBLEMS})

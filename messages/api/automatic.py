@@ -154,7 +154,11 @@ class OneReplayRule(_View):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a rule says; it has the rights of the key's user from then on, on or off as it was."""
         rule = get_visible_rule(self.actor, number_or_404(pk))
-        return self.answer(change_automatic_rule(rule, self.said(validated(ReplayRuleIn, request.data)), by=self.actor))
+        return self.answer(
+            change_automatic_rule(
+                rule, self.said(validated(ReplayRuleIn, request.data, answers=OneReplayRuleOut)), by=self.actor
+            )
+        )
 
     @extend_schema(operation_id="remove_replay_rule", request=Reason, responses={204: None, **PROBLEMS})
     def delete(self, request: Request, pk: str) -> Response:

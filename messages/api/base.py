@@ -142,12 +142,19 @@ class Reason(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000)
 
 
-def validated(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
-    """Return the checked body of a request; raises a problem that names each field."""
+Body = type[serializers.Serializer[Any]]
+
+
+def validated(serializer: Body, data: Any, *, answers: Body | None = None) -> dict[str, Any]:
+    """Return the checked body of a request; raises a problem that names each field.
+
+    answers  what GET answers of the same thing: sent back whole, what of it cannot be changed is passed over.
+    """
     if not isinstance(data, dict):
         raise Invalid("send a JSON object")
     form = serializer(data=data)
-    check_names(form, data)
+    told = answers().fields if answers else {}
+    check_names(form, {name: value for name, value in data.items() if name in form.fields or name not in told})
     form.is_valid(raise_exception=True)
     return dict(form.validated_data)
 

@@ -126,7 +126,7 @@ class OneFlow(View):
     def patch(self, request: Request, pk: str) -> Response:
         """Change owner, criticality, runbook, description, whether the receiver is idempotent, or what it says of replays."""
         flow = get_visible_flow(self.actor, number_or_404(pk))
-        asked = validated(FlowIn, request.data)
+        asked = validated(FlowIn, request.data, answers=out.FlowOut)
         team = flow.team
         if "team" in asked:
             name = asked.pop("team")

@@ -237,7 +237,9 @@ class OneGroupRule(View):
         """Replace what a rule says."""
         rule = get_visible_group_rule(self.actor, number_or_404(pk))
         return Response(
-            GroupRuleOut(change_rule(rule, _said(validated(GroupRuleIn, request.data)), by=self.actor)).data
+            GroupRuleOut(
+                change_rule(rule, _said(validated(GroupRuleIn, request.data, answers=GroupRuleOut)), by=self.actor)
+            ).data
         )
 
     @extend_schema(operation_id="remove_group_rule", request=Reason, responses={204: None, **PROBLEMS})

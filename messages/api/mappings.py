@@ -118,7 +118,7 @@ class OneMapping(View):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a mapping says; its slug stays."""
         mapping = get_visible_mapping(self.actor, number_or_404(pk))
-        said = _said(validated(MappingChangeIn, request.data), mapping.slug)
+        said = _said(validated(MappingChangeIn, request.data, answers=MappingOut), mapping.slug)
         return Response(MappingOut(change_mapping(mapping, said, by=self.actor)).data)
 
     @extend_schema(operation_id="remove_mapping", request=Reason, responses={204: None, **PROBLEMS})

@@ -128,7 +128,11 @@ class OneReconciliationCheck(View):
     def put(self, request: Request, pk: str) -> Response:
         """Change a check; it begins anew, and the key's user is told from then on."""
         check = get_visible_check(self.actor, number_or_404(pk))
-        change_check(check, _said(validated(ReconciliationCheckChangeIn, request.data)), by=self.actor)
+        change_check(
+            check,
+            _said(validated(ReconciliationCheckChangeIn, request.data, answers=ReconciliationCheckWithMails)),
+            by=self.actor,
+        )
         return Response(ReconciliationCheckWithMails(get_visible_check(self.actor, check.pk)).data)
 
     @extend_schema(operation_id="remove_reconciliation_check", responses={204: None, **PROBLEMS})

@@ -177,7 +177,9 @@ class OneSavedSearch(_Told):
     def put(self, request: Request, pk: str) -> Response:
         """Edit, rename, share; for its owner and administrators of its team."""
         search = get_visible_saved_search(self.actor, number_or_404(pk))
-        change_search(search, _said(validated(SavedSearchChangeIn, request.data)), by=self.actor)
+        change_search(
+            search, _said(validated(SavedSearchChangeIn, request.data, answers=SavedSearchWithCount)), by=self.actor
+        )
         return Response(self.told(search.pk))
 
     @extend_schema(operation_id="remove_saved_search", responses={204: None, **PROBLEMS})

@@ -115,7 +115,7 @@ class OneSchema(View):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a schema says."""
         schema = get_visible_schema(self.actor, number_or_404(pk))
-        said = NewSchema(**validated(SchemaChangeIn, request.data))
+        said = NewSchema(**validated(SchemaChangeIn, request.data, answers=SchemaOut))
         return Response(SchemaOut(change_schema(schema, said, by=self.actor)).data)
 
     @extend_schema(operation_id="remove_schema", request=Reason, responses={204: None, **PROBLEMS})

@@ -215,3 +215,28 @@ def test_a_promise_of_another_kind_says_that_it_is_not_assessed_yet():
     looked(now())
     renamed = ada("put", f"objectives/{one.pk}", wish | {"name": "Orders in time"}).json()
     assert renamed["standing"]["state"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("made", "change"),
+    [
+        (("objectives", WISH), {"target": 0.9, "pairs": ["6h-30m"]}),
+        (("objectives", WISH | {"kind": "volume", "at_least": 5, "opens": "08:00", "closes": "18:00"}), {"at_least": 6}),
+        (("saved-searches", {"environment": "production", "of": "messages", "name": "Mine", "q": "status:failed"}), {"name": "Others"}),
+        (("alerting/policies", {"environment": "production", "wait_s": 20}), {"wait_s": 40}),
+        (("rules/groups", {"environment": "production", "name": "ERP is away", "words": "did not answer", "parts": ["queue"]}), {"name": "Away"}),
+    ],
+)  # fmt: skip
+def test_what_get_answers_may_be_sent_back_whole_with_something_changed(made: Any, change: dict[str, Any]):
+    flow()
+    root = Caller("root", Role.ADMINISTRATOR)
+    answer = root("post", *made)
+    assert answer.status_code == 201, answer.content
+    one = f"{made[0]}/{answer.json()['id']}"
+    whole = root("get", one).json()
+
+    changed = root("put", one, whole | change)
+
+    assert changed.status_code == 200, changed.content
+    assert {name: changed.json()[name] for name in change} == change
+    assert root("put", one, whole | {"nme": "x"}).status_code == 400
