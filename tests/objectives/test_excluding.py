@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from alerts.models import Exclusion, ObjectiveSum
+from alerts.objectives import counters
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from console.core.errors import Conflict, Invalid
 from tests.factories import ROOT
@@ -153,3 +156,46 @@ def test_of_a_time_whose_minutes_are_gone_whole_hours_are_excluded_and_given_bac
     withdraw_exclusion(made, by=ROOT)
     assert lost() == ([10] * 5, 240)
     assert ObjectiveSum.objects.get(span=1, at=at[20]).kept_good == 40
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_an_exclusion_whose_figures_cannot_be_folded_is_not_made(monkeypatch: pytest.MonkeyPatch):
+    rolled(NOW - 2 * DAY, 90, 10)
+    one = promised()
+    looked()
+    said = NewExclusion(starts_at=NOW - 2 * DAY - MINUTE, minutes=5, reason="carrier", key=uuid4())
+    monkeypatch.setattr(counters, "WAIT_S", 0.2)
+
+    with counters_held_elsewhere(), pytest.raises(OperationalError):
+        add_exclusion(said, objective=one, by=ROOT)
+
+    assert not Exclusion.objects.exists()
+    made = add_exclusion(said, objective=one, by=ROOT)
+    assert ObjectiveSum.objects.get(objective=one, span=24).kept_lost == 0
+    with counters_held_elsewhere(), pytest.raises(OperationalError):
+        withdraw_exclusion(made, by=ROOT)
+    assert Exclusion.objects.get().withdrawn_at is None
+
+
+@contextmanager
+def counters_held_elsewhere() -> Iterator[None]:
+    """Hold the counters in another connection, as a look does that counts for long."""
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with counters.one_writer():
+                held.set()
+                over.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
