@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +14,18 @@ from alerts.objectives import counters
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from console.core.errors import Conflict, Invalid
 from tests.factories import ROOT
-from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, a_month_of_traffic, looked, promised, rolled, standing
+from tests.objectives.stored import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    a_month_of_traffic,
+    counters_held_elsewhere,
+    looked,
+    promised,
+    rolled,
+    standing,
+)
 from tests.product import wait_until
 from tests.services.reconciling import flow
 
@@ -176,26 +185,3 @@ def test_an_exclusion_whose_figures_cannot_be_folded_is_not_made(monkeypatch: py
     with counters_held_elsewhere(), pytest.raises(OperationalError):
         withdraw_exclusion(made, by=ROOT)
     assert Exclusion.objects.get().withdrawn_at is None
-
-
-@contextmanager
-def counters_held_elsewhere() -> Iterator[None]:
-    """Hold the counters in another connection, as a look does that counts for long."""
-    held, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with counters.one_writer():
-                held.set()
-                over.wait(30)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait(30)
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
