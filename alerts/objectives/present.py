@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerts.models import Objective, Standing
-from alerts.objectives.burn import percent, span_text
+from alerts.objectives.burn import cut_ratio, left_words, percent, span_text
 from alerts.objectives.queries import BudgetLine
 from alerts.objectives.shapes import calendar_of, method_of, window_of
 from console.core.charts import Chart, Mark, Series, line_chart
@@ -77,14 +77,6 @@ def amount_words(amount: float) -> str:
     return f"{amount:,.0f}" if abs(amount) >= 10 else f"{amount:,.1f}".removesuffix(".0")
 
 
-def left_words(standing: Standing) -> str:
-    """Return the share that is left, with a sign where too much is spent: "12 %", "none"."""
-    left = standing.left * 100
-    if left <= 0:
-        return "none"
-    return f"{left:.0f} %" if left >= 1 else "under 1 %"
-
-
 def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, Any]:
     """Return the first sentence of the page: `look`, `lead` (bold) and `rest`, and when the budget is gone."""
     if standing.state == Standing.State.NO_DATA:
@@ -109,17 +101,18 @@ def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, A
         else ""
     )
     if amount <= 0 and standing.spent > 0:
+        too_many = f"{count} {word} too many" if amount < 0 else f"not one more {one_word}"
         return {
             "look": "bad",
             "lead": "The budget is spent",
-            "rest": f": {count} {word} too many {window if one.unit == 'rolling' else 'in this window'}.",
+            "rest": f": {too_many} {window if one.unit == 'rolling' else 'in this window'}.",
             "gone": "",
         }
     gone = age_words(standing.gone_at - now) if standing.gone_at and standing.gone_at > now else ""
     look = "bad" if standing.severity == "page" else "warn" if standing.severity else ""
     return {
         "look": look,
-        "lead": f"{left_words(standing)} of the budget is left",
+        "lead": f"{left_words(standing.left)} of the budget is left",
         "rest": f": {count} more {word} {window}.",
         "gone": gone,
     }
@@ -182,13 +175,12 @@ def _span(minutes: int) -> str:
     return f"{text[:-1]} {UNITS[text[-1]]}"
 
 
-def ratio_words(ratio: float | None) -> str:
-    """Return an attained ratio with as many digits as tell it from a promise: "99.56 %", never 100 % for what is not."""
+def ratio_words(ratio: float | None, target: float) -> str:
+    """Return an attained ratio as a report says it: "99.56 %", cut, and never 100 % for what is not."""
     if ratio is None:
         return "not measured"
-    if 0.99995 <= ratio < 1:
-        return f"{int(ratio * 1_000_000) / 10_000:.4f} %"
-    return f"{ratio * 100:.2f} %" if ratio < 1 else "100 %"
+    cut, digits = cut_ratio(ratio, target=target)
+    return f"{cut * 100:.{digits}f} %"
 
 
 def data_words(standing: Standing, *, now: datetime | None = None) -> str:
