@@ -147,3 +147,14 @@ def validated(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[
     form = serializer(data=data)
     form.is_valid(raise_exception=True)
     return dict(form.validated_data)
+
+
+class Moment(serializers.DateTimeField):
+    """A time of a request with its zone: one without is refused, not guessed to be UTC."""
+
+    default_error_messages = {"naive": "A time needs its zone, such as 2026-11-27T08:30:00Z."}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            self.fail("naive")
+        return super().enforce_timezone(value)
