@@ -178,6 +178,29 @@ def test_a_period_is_excluded_once_however_often_it_is_pressed_and_counts_again(
     )
 
 
+def test_every_exclusion_can_be_reached_on_the_page():
+    one = a_burning_one()
+    for number in range(21):
+        Exclusion.objects.create(
+            environment=one.environment,
+            objective=one,
+            starts_at=now(),
+            minutes=1,
+            reason=f"night {number:02}",
+            made_by="ada",
+        )
+    client = signed_in("ada", Role.OPERATOR)
+
+    first = client.get(f"/objectives/{one.pk}/")
+    [older] = [part for part in first.content.decode().split('"') if part.startswith("?cursor=")]
+    second = client.get(f"/objectives/{one.pk}/{older}")
+
+    assert "night 20" in text_of(first)
+    assert "night 00" not in text_of(first)
+    assert "night 00" in text_of(second)
+    assert client.get(f"/objectives/{one.pk}/?cursor=x").status_code == 400
+
+
 def test_openslo_is_looked_at_first_and_then_made():
     flow()
     client = signed_in("ada", Role.OPERATOR)
