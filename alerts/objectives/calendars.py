@@ -50,7 +50,7 @@ class Calendar(WorkingTime):
         What is left at the end of a day and shorter than half of a period belongs to the one before it.
         """
         step = timedelta(minutes=minutes)
-        for day in self.open_spans(Span(since=within.since, until=within.until + DAY)):
+        for day in self.open_spans(Span(since=within.since, until=within.until + 2 * DAY)):  # a day may have 25 hours
             at = day.since
             while at < day.until:
                 until = at + step if minutes else day.until

@@ -213,6 +213,15 @@ def test_a_working_day_has_its_hours_on_both_sides_of_a_change():
     assert [one.length for one in days] == [24 * HOUR, 25 * HOUR, 24 * HOUR]
 
 
+def test_the_first_period_of_a_day_of_25_hours_is_found_when_it_ends():
+    shop = Calendar(from_minute=0, until_minute=1440, zone=BERLIN)
+    ends = at("2026-10-25T00:15", BERLIN)
+
+    assert list(shop.periods(Span(since=ends - MINUTE, until=ends + MINUTE), minutes=15)) == [
+        Span(since=ends - 15 * MINUTE, until=ends)
+    ]
+
+
 def test_nothing_is_expected_on_holidays_and_weekends():
     office = Calendar(
         days=frozenset(range(1, 6)),
