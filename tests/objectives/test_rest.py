@@ -93,6 +93,7 @@ def test_budget_minutes_and_what_if():
     for junk in (
         "budget?since=yesterday",
         "budget?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "budget?until=2026-01-01T00:00:00Z",
         "minutes?since=2026-01-01T00:00:00Z",
         "what-if?targets=x",
         "what-if?targets=0",
