@@ -19,6 +19,7 @@ from console.audit.services import record_audit
 from console.core.calendars import zone_of
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
+from console.identity.models import Environment
 from messages.queries import Flow, SavedSearch, check_searchable
 
 MOST_OBJECTIVES = 5_000  # of one environment
@@ -94,7 +95,11 @@ def _save(one: Objective) -> None:
         with transaction.atomic():
             one.save(force_insert=one._state.adding)
     except IntegrityError as error:
-        raise Conflict(f"{one.environment.slug} has an objective “{one.name}” already") from error
+        raise name_taken(one.environment, one.name) from error
+
+
+def name_taken(environment: Environment, name: str) -> Conflict:
+    return Conflict(f"{environment.slug} has an objective “{name}” already")
 
 
 def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: datetime | None = None) -> Objective:
@@ -130,7 +135,7 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             with transaction.atomic():
                 Objective.objects.filter(pk=one.pk).update(**columns, **moved, updated_at=now)
         except IntegrityError as error:
-            raise Conflict(f"{one.environment.slug} has an objective “{columns['name']}” already") from error
+            raise name_taken(one.environment, columns["name"]) from error
         one.refresh_from_db()
         audit(by, "objective.changed", one, details={"changed": differ})
         if anew:
