@@ -9,14 +9,51 @@ from django.db import OperationalError
 
 from alerts.models import Objective
 from alerts.objectives import counters
+from alerts.objectives.forms import ObjectiveForm
 from alerts.objectives.queries import attained
 from alerts.objectives.services import change_objective
 from alerts.objectives.windows import Span
 from alerts.objectives.wishes import NewObjective
+from console.audit.models import AuditEntry
 from tests.factories import ROOT
+from tests.objectives.searching import actor, on_search, operator
 from tests.objectives.stored import DAY, NOW, counters_held_elsewhere, looked, promised, rolled, standing
 
 pytestmark = pytest.mark.django_db
+
+
+def as_a_browser_sends_it(form: ObjectiveForm) -> dict[str, Any]:
+    """Return the form as it is when nobody touched it: of a list that does not offer what is there, the first."""
+    data: dict[str, Any] = {}
+    for field in form:
+        value, offered = field.value(), [str(key) for key, _ in getattr(field.field, "choices", [])]
+        if offered and not isinstance(value, list) and str(value) not in offered:
+            value = offered[0]
+        if value not in (None, False):
+            data[field.html_name] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"kind": "latency", "limit_ms": 1500},
+        {"kind": "latency", "limit_ms": 1024},
+        {"kind": "success", "method": "timeslices", "slice_minutes": 5, "slice_target": 1 / 3, "target": "0.99999999"},
+        {"kind": "success", "method": "ratio_timeslices", "slice_target": 0.9999999, "unit": "month", "time_zone": "Asia/Kathmandu"},
+        {"kind": "freshness", "limit_minutes": 7, "recover_minutes": 9, "pairs": ["6h-30m"], "guarded": False, "sustained": False},
+        {"kind": "volume", "at_least": 3, "limit_minutes": 0, "work_days": [2, 7], "from_minute": 61, "until_minute": 1440, "exhausted": False},
+        {"kind": "success", "pairs": []},
+    ],
+)  # fmt: skip
+def test_a_form_that_is_saved_as_it_is_changes_nothing(said: dict[str, Any]):
+    one = on_search(now=NOW, **said)
+
+    form = ObjectiveForm(as_a_browser_sends_it(ObjectiveForm(one=one)), one=one)
+    assert form.is_valid(), form.errors
+    change_objective(one, form.said(), by=actor(operator()), now=NOW)
+
+    assert AuditEntry.objects.get(action="objective.changed").details["changed"] == []
 
 
 def test_a_volume_in_another_time_zone_is_counted_anew():
