@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from alerts.models import Objective, Standing
 from alerts.objectives.burn import cut_ratio, left_words, percent, span_text
@@ -96,7 +97,7 @@ def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, A
     window = (
         f"in {one.days} day{'s' if one.days != 1 else ''}"
         if one.unit == "rolling"
-        else f"until {standing.until:%d %b}"
+        else f"until {_last_day(one, standing.until):%d %b}"
         if standing.until
         else ""
     )
@@ -116,6 +117,11 @@ def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, A
         "rest": f": {count} more {word} {window}.",
         "gone": gone,
     }
+
+
+def _last_day(one: Objective, until: datetime) -> date:
+    """Return the last day of a calendar's window, as its zone has it."""
+    return (until - timedelta(minutes=1)).astimezone(ZoneInfo(one.time_zone)).date()
 
 
 def meter_look(standing: Standing) -> str:

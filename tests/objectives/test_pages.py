@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives import assess
+from alerts.objectives.present import verdict
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
@@ -199,6 +200,16 @@ def test_every_exclusion_can_be_reached_on_the_page():
     assert "night 00" not in text_of(first)
     assert "night 00" in text_of(second)
     assert client.get(f"/objectives/{one.pk}/?cursor=x").status_code == 400
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_calendar_month_ends_with_its_last_day_in_every_zone(zone: str):
+    at = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    rolled(at - HOUR, 995, 5)
+    one = promised(unit="month", time_zone=zone, now=at)
+    looked(at)
+
+    assert verdict(one, Objective.objects.get().standing, now=at)["rest"] == ": 5 more failures until 30 Nov."
 
 
 def test_openslo_is_looked_at_first_and_then_made():
