@@ -126,6 +126,8 @@ def state_of(one: Objective, verdict: Verdict, problem: str) -> str:
         return State.NO_DATA
     if one.is_filling:
         return State.FILLING
+    if verdict.adjusted is None:
+        return State.NO_DATA
     if verdict.left <= 0 and verdict.spent > 0:
         return State.SPENT
     return State.BURNING if verdict.severity else State.KEPT

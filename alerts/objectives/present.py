@@ -80,7 +80,7 @@ def amount_words(amount: float) -> str:
 
 def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, Any]:
     """Return the first sentence of the page: `look`, `lead` (bold) and `rest`, and when the budget is gone."""
-    if standing.state == Standing.State.NO_DATA:
+    if standing.problem and standing.state == Standing.State.NO_DATA:
         return {
             "look": "warn",
             "lead": "No data",
