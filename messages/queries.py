@@ -41,6 +41,7 @@ from messages.search.window import parse_window
 from messages.searched import DAYS_OFF, Minute, Searched, check_searchable, meaning_of, searched_minutes
 from messages.touched import note_touched, note_touched_no_more, take_touched
 from messages.troubles import (
+    MOST_TROUBLED,
     Done,
     Troubled,
     done_to_flows,
@@ -250,6 +251,7 @@ def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 
 
 __all__ = [
     "GRACE",
+    "MOST_TROUBLED",
     "Became",
     "Cause",
     "Done",

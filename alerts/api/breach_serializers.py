@@ -7,8 +7,10 @@ from typing import Any
 from rest_framework import serializers
 
 from alerts.breaches.present import state_of_silence
+from alerts.breaches.queries import SOURCES
 from alerts.breaches.states import STATES
 from alerts.models import BreachEntry, Silence
+from messages.api.base import Moment
 
 SEVERITIES = ("page", "ticket")
 
@@ -81,7 +83,7 @@ class BreachNoteIn(serializers.Serializer[Any]):
 class SilenceBreachIn(serializers.Serializer[Any]):
     """Until when nobody is told of it, and why."""
 
-    expires_at = serializers.DateTimeField()
+    expires_at = Moment()
     comment = serializers.CharField(max_length=1000)
     end_when_resolved = serializers.BooleanField(default=True)
 
@@ -111,12 +113,12 @@ class SilenceIn(serializers.Serializer[Any]):
 
     environment = serializers.SlugField()
     flow = serializers.CharField(max_length=200, required=False, allow_null=True, help_text="Its name.")
-    source = serializers.CharField(max_length=20, allow_blank=True, default="")  # type: ignore[assignment]
+    source = serializers.ChoiceField(choices=["", *SOURCES], default="")  # type: ignore[assignment]
     severity = serializers.ChoiceField(choices=["", *SEVERITIES], default="")
     labels = serializers.DictField(child=serializers.CharField(max_length=200), default=dict)
     comment = serializers.CharField(max_length=1000)
-    starts_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Now without it.")
-    expires_at = serializers.DateTimeField()
+    starts_at = Moment(required=False, allow_null=True, help_text="Now without it.")
+    expires_at = Moment()
     end_when_resolved = serializers.BooleanField(default=False)
 
 

@@ -15,7 +15,7 @@ from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_ex
 from alerts.objectives.queries import find_exclusions
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
-from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, number_or_404, uuid_or_404, validated
+from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Moment, View, number_or_404, uuid_or_404, validated
 from messages.queries import get_visible_flow_named
 
 PAGED = [one for one in LIST_PARAMETERS if one.name in ("limit", "cursor", "environment")]
@@ -50,7 +50,7 @@ class ExclusionIn(serializers.Serializer[Any]):
     flow = serializers.CharField(max_length=200, default="", allow_blank=True)
     category = serializers.ChoiceField(choices=Exclusion.Category.choices, default="maintenance")
     reason = serializers.CharField(max_length=500)
-    starts_at = serializers.DateTimeField()
+    starts_at = Moment()
     minutes = serializers.IntegerField()
     rule = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="FREQ=WEEKLY;BYDAY=SU")
     time_zone = serializers.CharField(max_length=60, default="UTC", help_text="In which the rule recurs.")

@@ -275,6 +275,8 @@ class ObjectiveBudget(View):
 
     def _span(self, request: Request, one: Objective) -> Span:
         since, until = request.query_params.get("since"), request.query_params.get("until")
+        if not since and until:
+            raise Invalid("give since too: until alone says no time")
         if not since:
             return window_at(one)
         window = parse_window(None, now=datetime.now(UTC), since=since, until=until or None)

@@ -67,6 +67,7 @@ def check_filter(only: Filter) -> None:
         ("show", only.show, TABS),
         ("state", only.state, ("", *STATES)),
         ("severity", only.severity, ("", "page", "ticket")),
+        ("source", only.source, ("", *SOURCES)),
     ):
         if value not in words:
             raise Invalid(f"{name} is one of {', '.join(one for one in words if one)}, not “{value[:40]}”")

@@ -104,9 +104,16 @@ def _keep(row: Silence, *, by: Actor) -> Silence:
 
 def _pressed_before(row: Silence) -> Silence | None:
     """Return the silence that a first press of the same button made a moment ago."""
-    same = {name: getattr(row, name) for name in ("flow", "source", "key", "severity", "labels", "author", "comment")}
-    running = Silence.objects.filter(environment=row.environment, ended_at=None, expires_at__gt=row.starts_at, **same)
+    names = ("flow", "source", "key", "severity", "labels", "author", "comment", "end_when_resolved")
+    same = {name: getattr(row, name) for name in names}
+    same |= {f"{name}__range": _around(getattr(row, name)) for name in ("starts_at", "expires_at")}
+    running = Silence.objects.filter(environment=row.environment, ended_at=None, **same)
     return running.filter(created_at__gt=now_utc() - A_PRESS).first()
+
+
+def _around(at: datetime) -> tuple[datetime, datetime]:
+    """Return the times that a second press may say instead: a form says for how long, from the moment in which it is pressed."""
+    return at - A_PRESS, at + A_PRESS
 
 
 def end_silence(row: Silence, *, by: Actor, reason: str = "") -> Silence:

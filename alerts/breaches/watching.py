@@ -18,6 +18,7 @@ from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds, Severity
 from alerts.models import Breach, GroupWatch
 from messages.queries import (
+    MOST_TROUBLED,
     Troubled,
     full_disks,
     overdue_replays,
@@ -97,7 +98,9 @@ def look(*, now: datetime | None = None) -> None:
 
 
 def the_rest(source: str, wrong: Sequence[Condition]) -> list[Condition]:
-    """Return that what is open of this source, and not among what is wrong, holds no more."""
+    """Return that what is open of this source, and not among what is wrong, holds no more; nothing where more is wrong than was said."""
+    if len(wrong) >= MOST_TROUBLED:
+        return []
     said = {(one.environment_id, one.key, one.severity.value) for one in wrong}
     rows = Breach.objects.filter(source=source, state__in=OPEN).order_by("pk")
     return [

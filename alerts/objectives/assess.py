@@ -21,7 +21,7 @@ from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds, Severity
 from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives import counters, counting
-from alerts.objectives.burn import percent
+from alerts.objectives.burn import left_words, percent
 from alerts.objectives.judging import Verdict, judge, rule_words
 from alerts.objectives.reading import read_figures
 from alerts.objectives.shapes import window_of
@@ -130,6 +130,8 @@ def state_of(one: Objective, verdict: Verdict, problem: str) -> str:
         return State.NO_DATA
     if one.is_filling:
         return State.FILLING
+    if verdict.adjusted is None:
+        return State.NO_DATA
     if verdict.left <= 0 and verdict.spent > 0:
         return State.SPENT
     return State.BURNING if verdict.severity else State.KEPT
@@ -167,7 +169,7 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
     calm = Holds.UNKNOWN if one.is_filling and severity is Severity.TICKET else Holds.NO
     holds = Holds.UNKNOWN if problem else Holds.YES if held else calm
     target = percent(float(one.target))
-    left = f"{verdict.left * 100:.0f} % of the budget is left" if verdict.left > 0 else "nothing of the budget is left"
+    left = f"{left_words(verdict.left).replace('none', 'nothing')} of the budget is left"
     # the rule that looks back least says what goes on; the objective's page has them all
     said = f"{rule_words(held[0], target)}; " if held and held[0].rule != "exhausted" else ""
     team = one.flow.team if one.flow else one.team

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import ROUND_FLOOR, Decimal
 from math import ceil
 
 LEAST_BAD = 3  # a page needs at least so many bad events, a ticket one fewer: one alone is no trend
 FLOORS = {"page": LEAST_BAD, "ticket": LEAST_BAD - 1}
+MOST_DIGITS = 6  # of a ratio in per cent, as of a target
 SUSTAINED_HOURS = 6
 SUSTAINED_IN = 4  # of those hours so many had something bad
 
@@ -173,9 +175,13 @@ class Budget:
 
 
 def budget_of(bad: float, total: float, *, target: float) -> Budget:
-    """Return the budget of a period with `total` events, of which `bad` spent some of it."""
+    """Return the budget of a period with `total` events, of which `bad` spent some of it.
+
+    Rounded: 1 - 0.99 is a little more than 0.01, and 1 - 0.9 a little less than 0.1, so that what is spent to the last event would be spent
+    of one promise and not of another.
+    """
     check_target(target)
-    return Budget(total=total * (1 - target), spent=bad)
+    return Budget(total=round(total * round(1 - target, 8), 6), spent=bad)
 
 
 def time_to_exhaustion(left_ratio: float, burn: float, *, period: timedelta) -> timedelta | None:
@@ -188,3 +194,39 @@ def time_to_exhaustion(left_ratio: float, burn: float, *, period: timedelta) -> 
 def percent(ratio: float) -> str:
     """Return a ratio as a promise is written: "99.5 %", "99.95 %"; never rounded to another promise."""
     return f"{ratio * 100:.6f}".rstrip("0").rstrip(".") + " %"
+
+
+def cut_ratio(ratio: float, *, target: float) -> tuple[Decimal, int]:
+    """Return an attained ratio as it is shown, and its decimals in per cent: cut and never rounded up.
+
+    Below its target it also reads so, 0.99897 of 0.999 is 99.89 %, and it is not 100 % when it is less.
+    """
+    exact = Decimal(repr(round(ratio, 12)))
+    if exact == 1:
+        return exact, 0
+    digits = max(2, digits_of(target))
+    while digits < MOST_DIGITS and exact >= Decimal("0.99995") and _cut(exact, digits) == _cut(exact, 2):
+        digits += 1
+    return _cut(exact, digits), digits
+
+
+def digits_of(ratio: float) -> int:
+    """Return how many decimals a ratio has in per cent: 0.999 has 1."""
+    text = format(Decimal(repr(round(ratio, 10))) * 100, "f")
+    return min(MOST_DIGITS, len(text.partition(".")[2].rstrip("0")))
+
+
+def _cut(value: Decimal, digits: int) -> Decimal:
+    return value.quantize(Decimal(1).scaleb(-digits - 2), rounding=ROUND_FLOOR)
+
+
+def whole_percent(share: float) -> int:
+    """Return a share of a budget in whole per cent, cut: 24.6 % are 24, and at risk."""
+    return int(share * 100 + 1e-9)
+
+
+def left_words(left: float) -> str:
+    """Return the share of a budget that is left, cut as a report does: "12 %", "none"."""
+    if left <= 0:
+        return "none"
+    return f"{whole_percent(left)} %" if whole_percent(left) else "under 1 %"

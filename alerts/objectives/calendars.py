@@ -49,7 +49,7 @@ class Calendar(WorkingTime):
 
         What is left at the end of a day and shorter than half of a period belongs to the one before it.
         """
-        for day in self.open_spans(Span(since=within.since, until=within.until + DAY)):
+        for day in self.open_spans(Span(since=within.since, until=within.until + 2 * DAY)):  # a day may have 25 hours
             for period in _parted(day, minutes):
                 if within.since < period.until <= within.until:
                     yield period

@@ -16,7 +16,7 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import Q
 
-from alerts.models import Exclusion, Objective
+from alerts.models import Exclusion, FoundMinutes, Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives.budgeting import EMPTY, Minutes, Sums, fold
 from alerts.objectives.exclusions import excluded_time, flags
 from alerts.objectives.shapes import LONGEST_PERIOD, excluded_of, method_of, whole_periods
@@ -250,6 +250,15 @@ def _keep_again(one: Objective, within: Span) -> None:
         cursor.execute(KEEP_NONE, [one.pk, [hour for hour in hours if out.get(hour) == 60]])
         days = sorted({hour.astimezone(UTC).replace(hour=0) for hour in hours})
         cursor.execute(WRITE_DAYS, [[one.pk] * len(days), days])
+
+
+def forget_counted(one: Objective) -> None:
+    """Delete everything that was counted of an objective that promises something else now. The caller holds the counters.
+
+    What its new history does not reach would else stand there as if it were of the new promise.
+    """
+    for rows in (ObjectiveMinutes, ObjectiveSum, FoundMinutes):
+        rows.objects.filter(objective=one).delete()
 
 
 def forget_old(now: datetime) -> None:

@@ -1,7 +1,8 @@
 """Counting: what came in the last minutes, an older hour again at each look, and the history of a new objective bit by bit.
 
 Late events of a flow land in their minute: the last ten minutes are counted at every look, each hour of the last day within ten minutes, each
-hour of the last week within three hours, from the minute rollups, so that it does not cost more with more messages. Of searches: see searches.
+hour of the last week within three hours, from the minute rollups, so that it does not cost more with more messages. Of a freshness whose messages
+may be late for longer than a week each hour of that time within a day and a half. Of searches: see searches.
 """
 
 from __future__ import annotations
@@ -75,17 +76,36 @@ def hours_again(now: datetime) -> list[int]:
     return found
 
 
+def hour_of_the_late(objectives: Sequence[Objective], now: datetime) -> int | None:
+    """Return how many hours ago an hour began in which a message may still become late, one in turn of those before the last week."""
+    number = int(now.timestamp() // TURN.total_seconds())
+    longest = max(map(_late_for, objectives), default=0)
+    return WEEK_HOURS + number // 4 % (longest - WEEK_HOURS) if longest > WEEK_HOURS and number % 4 == 2 else None
+
+
+def _late_for(one: Objective) -> int:
+    """Return for how many hours after its time was up a message may still become late, not lost."""
+    if one.kind != Objective.Kind.FRESHNESS:
+        return 0
+    return ((one.recover_minutes or 0) - (one.limit_minutes or 0)) // 60 + 2
+
+
 def _count_an_older_hour(objectives: Sequence[Objective], now: datetime) -> None:
     for ago in hours_again(now):
-        since = hour_of(now) - ago * HOUR
-        until = min(since + HOUR, minute_of(now) + MINUTE)
-        with one_writer() as _:
-            whole = [
-                one
-                for one in objectives
-                if since >= max(one.filled_since, counted_again_since(one.environment_id, now))
-            ]
-            _count(whole, since, until, now)
+        _count_hour(objectives, ago, now)
+    late = hour_of_the_late(objectives, now)
+    if late is not None:
+        _count_hour([one for one in objectives if _late_for(one) > late], late, now)
+
+
+def _count_hour(objectives: Sequence[Objective], ago: int, now: datetime) -> None:
+    since = hour_of(now) - ago * HOUR
+    until = min(since + HOUR, minute_of(now) + MINUTE)
+    with one_writer() as _:
+        whole = [
+            one for one in objectives if since >= max(one.filled_since, counted_again_since(one.environment_id, now))
+        ]
+        _count(whole, since, until, now)
 
 
 def _count_history(budget_s: float, now: datetime) -> None:

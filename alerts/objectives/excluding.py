@@ -62,11 +62,11 @@ def add_exclusion(
         with transaction.atomic():
             made.save(force_insert=True)
             _audit_exclusion(by, "exclusion.added", made, reason=made.reason)
+            _fold(made)
     except IntegrityError:
         if (known := _pressed_before(said, by)) is None:
             raise
-        return known  # two presses at once: the other one folds
-    _fold(made)
+        return known  # two presses at once: the other one has folded
     return made
 
 
@@ -116,11 +116,12 @@ def withdraw_exclusion(one: Exclusion, *, by: Actor, reason: str = "") -> None:
         if not taken:
             raise Conflict("this exclusion is withdrawn already")
         _audit_exclusion(by, "exclusion.withdrawn", one, reason=_line(reason))
+        _fold(one)
     one.refresh_from_db(fields=["withdrawn_at", "withdrawn_by"])
-    _fold(one)
 
 
 def _fold(one: Exclusion) -> None:
+    """Fold the figures in the transaction of the change: nothing folds them later where it did not come to that."""
     of = (
         Objective.objects.filter(pk=one.objective_id)
         if one.objective_id

@@ -96,7 +96,7 @@ class ObjectiveForm(forms.Form):
     slice_minutes = forms.TypedChoiceField(
         label="Slice, minutes", coerce=int, choices=[(str(one), str(one)) for one in SLICES]
     )
-    slice_target = forms.DecimalField(label="A slice is good from, %", max_digits=8)
+    slice_target = forms.DecimalField(label="A slice is good from, %", max_digits=25)
     empty_is_good = forms.ChoiceField(
         label="A slice without messages", choices=(("", "is left out"), ("1", "is good")), required=False
     )
@@ -131,6 +131,7 @@ class ObjectiveForm(forms.Form):
         ]
         if one is not None:
             del self.fields["about"]
+            _keep_choice(self.fields["limit_ms"], one.limit_ms)
 
     @property
     def switches(self) -> list[forms.BoundField]:
@@ -174,6 +175,13 @@ class ObjectiveForm(forms.Form):
         )
 
 
+def _keep_choice(field: forms.Field, limit_ms: int | None) -> None:
+    """Offer the limit that a promise has by REST, too, of a saved search: else saving anything would make it the first that is offered."""
+    assert isinstance(field, forms.TypedChoiceField)
+    if limit_ms is not None and str(limit_ms) not in dict(LATENCIES):
+        field.choices = sorted([*LATENCIES, (str(limit_ms), f"{limit_ms:,} ms")], key=lambda one: int(one[0]))
+
+
 def _initial(one: Objective | None, flow: str) -> dict[str, Any]:
     if one is None:
         return {
@@ -188,7 +196,7 @@ def _initial(one: Objective | None, flow: str) -> dict[str, Any]:
         "target": percent(float(one.target)).removesuffix(" %"),
         "limit_ms": str(one.limit_ms or 4096),
         "slice_minutes": str(one.slice_minutes),
-        "slice_target": f"{one.slice_target * 100:g}",
+        "slice_target": f"{Decimal(repr(one.slice_target)) * 100:.20f}".rstrip("0").rstrip("."),
         "empty_is_good": "1" if one.empty_is_good else "",
         "pairs": list(one.pairs),
         "days_of_week": [str(day) for day in (one.work_days if volume else range(1, 6))],

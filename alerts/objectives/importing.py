@@ -8,14 +8,14 @@ from typing import Any
 
 from alerts.models import Objective
 from alerts.objectives import openslo
-from alerts.objectives.access import visible_objectives
+from alerts.objectives.access import check_can_change_objective, visible_objectives
 from alerts.objectives.openslo import BadOpenSlo, Taken
-from alerts.objectives.services import add_objective
+from alerts.objectives.services import add_objective, name_taken
 from alerts.objectives.wishes import NewObjective, checked
 from console.core.errors import ConsoleError, Invalid
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.queries import get_visible_flow_named
+from messages.queries import Flow, get_visible_flow_named
 
 MOST_EXPORTED = 1_000
 COLUMNS = (
@@ -51,22 +51,35 @@ def import_openslo(text: str, *, environment: Environment, by: Actor, only_look:
         taken = openslo.read(text)
     except BadOpenSlo as error:
         raise OpenSloInvalid(str(error)) from error
-    return [_import(one, environment, by, only_look) for one in taken]
+    names = (
+        set(Objective.objects.filter(environment=environment).values_list("name", flat=True)) if only_look else set()
+    )
+    return [_import(one, environment, by, names if only_look else None) for one in taken]
 
 
-def _import(one: Taken, environment: Environment, by: Actor, only_look: bool) -> Imported:
+def _import(one: Taken, environment: Environment, by: Actor, names: set[str] | None) -> Imported:
+    """names: of a look, those that are taken; one that could be made takes its own."""
     about: dict[str, Any] = {"name": one.name, "flow": one.flow, "warnings": one.warnings}
     if one.refusal:
         return Imported(**about, refusal=one.refusal)
     try:
         flow = get_visible_flow_named(by, environment, one.flow)
         said = NewObjective(**one.wish)
-        if only_look:
-            checked(said, searched=False)
+        if names is not None:
+            _look_at(said, flow, names, by)
             return Imported(**about, wish=one.wish)
         return Imported(**about, made=add_objective(said, flow=flow, by=by))
     except ConsoleError as refusal:
         return Imported(**about, refusal=str(refusal))
+
+
+def _look_at(said: NewObjective, flow: Flow, names: set[str], by: Actor) -> None:
+    """Raise what would keep this promise from being made."""
+    columns = checked(said, searched=False)
+    check_can_change_objective(by, Objective(environment=flow.environment, flow=flow, name=columns["name"]))
+    if columns["name"] in names:
+        raise name_taken(flow.environment, columns["name"])
+    names.add(columns["name"])
 
 
 def export_openslo(actor: Actor, environments: Sequence[Environment]) -> str:

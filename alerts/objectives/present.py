@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from alerts.models import Objective, Standing
-from alerts.objectives.burn import percent, span_text
+from alerts.objectives.burn import cut_ratio, left_words, percent, span_text
 from alerts.objectives.queries import BudgetLine
 from alerts.objectives.shapes import calendar_of, method_of, window_of
 from console.core.charts import Chart, Mark, Series, line_chart
@@ -77,17 +78,9 @@ def amount_words(amount: float) -> str:
     return f"{amount:,.0f}" if abs(amount) >= 10 else f"{amount:,.1f}".removesuffix(".0")
 
 
-def left_words(standing: Standing) -> str:
-    """Return the share that is left, with a sign where too much is spent: "12 %", "none"."""
-    left = standing.left * 100
-    if left <= 0:
-        return "none"
-    return f"{left:.0f} %" if left >= 1 else "under 1 %"
-
-
 def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, Any]:
     """Return the first sentence of the page: `look`, `lead` (bold) and `rest`, and when the budget is gone."""
-    if standing.state == Standing.State.NO_DATA:
+    if standing.problem and standing.state == Standing.State.NO_DATA:
         return {
             "look": "warn",
             "lead": "No data",
@@ -104,25 +97,31 @@ def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, A
     window = (
         f"in {one.days} day{'s' if one.days != 1 else ''}"
         if one.unit == "rolling"
-        else f"until {standing.until:%d %b}"
+        else f"until {_last_day(one, standing.until):%d %b}"
         if standing.until
         else ""
     )
     if amount <= 0 and standing.spent > 0:
+        too_many = f"{count} {word} too many" if amount < 0 else f"not one more {one_word}"
         return {
             "look": "bad",
             "lead": "The budget is spent",
-            "rest": f": {count} {word} too many {window if one.unit == 'rolling' else 'in this window'}.",
+            "rest": f": {too_many} {window if one.unit == 'rolling' else 'in this window'}.",
             "gone": "",
         }
     gone = age_words(standing.gone_at - now) if standing.gone_at and standing.gone_at > now else ""
     look = "bad" if standing.severity == "page" else "warn" if standing.severity else ""
     return {
         "look": look,
-        "lead": f"{left_words(standing)} of the budget is left",
+        "lead": f"{left_words(standing.left)} of the budget is left",
         "rest": f": {count} more {word} {window}.",
         "gone": gone,
     }
+
+
+def _last_day(one: Objective, until: datetime) -> date:
+    """Return the last day of a calendar's window, as its zone has it."""
+    return (until - timedelta(minutes=1)).astimezone(ZoneInfo(one.time_zone)).date()
 
 
 def meter_look(standing: Standing) -> str:
@@ -182,13 +181,12 @@ def _span(minutes: int) -> str:
     return f"{text[:-1]} {UNITS[text[-1]]}"
 
 
-def ratio_words(ratio: float | None) -> str:
-    """Return an attained ratio with as many digits as tell it from a promise: "99.56 %", never 100 % for what is not."""
+def ratio_words(ratio: float | None, target: float) -> str:
+    """Return an attained ratio as a report says it: "99.56 %", cut, and never 100 % for what is not."""
     if ratio is None:
         return "not measured"
-    if 0.99995 <= ratio < 1:
-        return f"{int(ratio * 1_000_000) / 10_000:.4f} %"
-    return f"{ratio * 100:.2f} %" if ratio < 1 else "100 %"
+    cut, digits = cut_ratio(ratio, target=target)
+    return f"{cut * 100:.{digits}f} %"
 
 
 def data_words(standing: Standing, *, now: datetime | None = None) -> str:

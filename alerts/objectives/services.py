@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,13 +12,14 @@ from alerts.breaches.services import observe
 from alerts.models import Objective, Standing
 from alerts.objectives.access import check_can_change_objective, check_can_promise
 from alerts.objectives.assess import gone
-from alerts.objectives.counters import fold_again, hour_of, minute_of
+from alerts.objectives.counters import fold_again, forget_counted, hour_of, minute_of, one_writer
 from alerts.objectives.windows import Window
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
 from console.audit.services import record_audit
 from console.core.calendars import zone_of
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
+from console.identity.models import Environment
 from messages.queries import Flow, SavedSearch, check_searchable
 
 MOST_OBJECTIVES = 5_000  # of one environment
@@ -98,7 +100,11 @@ def _save(one: Objective) -> None:
         with transaction.atomic():
             one.save(force_insert=one._state.adding)
     except IntegrityError as error:
-        raise Conflict(f"{one.environment.slug} has an objective “{one.name}” already") from error
+        raise name_taken(one.environment, one.name) from error
+
+
+def name_taken(environment: Environment, name: str) -> Conflict:
+    return Conflict(f"{environment.slug} has an objective “{name}” already")
 
 
 def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: datetime | None = None) -> Objective:
@@ -109,16 +115,14 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
     check_can_change_objective(by, one)
     now = now or datetime.now(UTC)
     columns = checked(said, searched=one.flow_id is None)
-    with transaction.atomic():
+    # a look holds the counters before it writes rows of objectives: the other way round the two would wait for each other
+    with one_writer() if _touches_counters(one, _changed(one, columns)) else transaction.atomic():
         row = Objective.objects.select_for_update(of=("self",)).get(pk=one.pk)
-        before = {name: getattr(row, name) for name in columns}
-        differ = [name for name, value in columns.items() if before[name] != value]
+        differ = _changed(row, columns)
         for name, value in columns.items():
             setattr(one, name, value)
         begun = minute_of(now)
-        # the periods of a volume begin in its time zone
-        of_kind = (*COUNTED_ANEW, "time_zone") if one.kind == Objective.Kind.VOLUME else COUNTED_ANEW
-        anew = any(name in differ for name in of_kind)
+        anew = _is_counted_anew(one, differ)
         begins = history_from(one, begun)
         moved: dict[str, Any] = (
             {
@@ -136,15 +140,30 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             with transaction.atomic():
                 Objective.objects.filter(pk=one.pk).update(**columns, **moved, updated_at=now)
         except IntegrityError as error:
-            raise Conflict(f"{one.environment.slug} has an objective “{columns['name']}” already") from error
+            raise name_taken(one.environment, columns["name"]) from error
         one.refresh_from_db()
         audit(by, "objective.changed", one, details={"changed": differ})
+        if anew:
+            forget_counted(one)
+        elif not set(FOLDED_ANEW).isdisjoint(differ):
+            fold_again([one])
     if anew:
         # not in the transaction above: a look has standings and objectives locked in either order
         Standing.objects.filter(objective=one).update(**NOT_ASSESSED, state_since=now)
-    elif any(name in differ for name in FOLDED_ANEW):
-        fold_again([one])
     return one
+
+
+def _changed(one: Objective, columns: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in columns.items() if getattr(one, name) != value]
+
+
+def _touches_counters(one: Objective, differ: Collection[str]) -> bool:
+    return _is_counted_anew(one, differ) or not set(FOLDED_ANEW).isdisjoint(differ)
+
+
+def _is_counted_anew(one: Objective, differ: Collection[str]) -> bool:
+    """Whether what was counted is of another promise. A time zone is that of the window; of a volume it also says when its periods are."""
+    return not set(COUNTED_ANEW).isdisjoint(differ) or (one.kind == Objective.Kind.VOLUME and "time_zone" in differ)
 
 
 def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:

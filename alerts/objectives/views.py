@@ -22,6 +22,7 @@ from alerts.objectives.access import (
     get_visible_objective,
 )
 from alerts.objectives.assess import SOURCE
+from alerts.objectives.burn import left_words
 from alerts.objectives.excluding import add_exclusion, withdraw_exclusion
 from alerts.objectives.forms import ExclusionForm, ObjectiveForm, OpenSloForm
 from alerts.objectives.importing import export_openslo, import_openslo
@@ -30,7 +31,6 @@ from alerts.objectives.present import (
     amount_words,
     budget_chart,
     data_words,
-    left_words,
     meter_look,
     promise_words,
     ratio_words,
@@ -117,8 +117,8 @@ def _row(one: Objective, now: datetime) -> dict[str, Any]:
         "standing": standing,
         "kind": KIND_WORDS[one.kind],
         "promise": promise_words(one),
-        "attained": ratio_words(standing.adjusted),
-        "left": left_words(standing),
+        "attained": ratio_words(standing.adjusted, float(one.target)),
+        "left": left_words(standing.left),
         "share": max(0.0, min(1.0, standing.left)),
         "look": meter_look(standing),
         "gone": gone,
@@ -151,13 +151,19 @@ def _context(request: PageRequest, one: Objective) -> dict[str, Any]:
         "chart": budget_chart(line, marks) if len(line.steps) > 1 and standing.adjusted is not None else None,
         "rules": rule_rows(standing),
         "breaches": open_breaches_of(request.actor, one.environment, SOURCE, str(one.pk)),
-        "attained": ratio_words(standing.attained),
-        "adjusted": ratio_words(standing.adjusted),
+        "attained": ratio_words(standing.attained, float(one.target)),
+        "adjusted": ratio_words(standing.adjusted, float(one.target)),
         "spent": amount_words(standing.spent),
         "budget": amount_words(standing.budget),
         "data": data_words(standing, now=now),
         "percent": round(one.progress * 100),
-        "exclusions": find_exclusions(request.actor, environments=[one.environment], objective=one, limit=20).rows,
+        "exclusions": find_exclusions(
+            request.actor,
+            environments=[one.environment],
+            objective=one,
+            limit=20,
+            cursor=request.GET.get("cursor") or None,
+        ),
         "may_change": may_change,
         "exclusion_form": ExclusionForm(one=one) if may_change else None,
         "history": list(object_history("objective", str(one.pk)).order_by("-id")[:20]),

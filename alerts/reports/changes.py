@@ -100,11 +100,11 @@ def _since(before: Content, now: Content) -> Iterator[Change]:
                 yield Change(what=f"{new.name}: {what}", before=_count(one), now=_count(other))
     if before.breaches != now.breaches:
         yield Change(what="Alerts that fired", before=_count(before.breaches), now=_count(now.breaches))
-    earlier, later = ({one.title: one.count for one in content.causes} for content in (before, now))
-    for title in sorted(earlier.keys() | later.keys()):
-        one, other = earlier.get(title, 0), later.get(title, 0)
+    earlier, later = ({(one.title, one.flow): one.count for one in content.causes} for content in (before, now))
+    for title, flow in sorted(earlier.keys() | later.keys()):
+        one, other = earlier.get((title, flow), 0), later.get((title, flow), 0)
         if one != other:
-            yield Change(what=f"Cause: {title}", before=_count(one), now=_count(other))
+            yield Change(what=f"Cause: {title}{f' ({flow})' if flow else ''}", before=_count(one), now=_count(other))
 
 
 def _percent(ratio: float | None) -> str:

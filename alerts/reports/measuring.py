@@ -195,7 +195,7 @@ def stands_of(found: Measured, period: Period) -> Stands:
 def is_silent(one: Objective, period: Period) -> bool:
     """Whether what brings its events had been silent for long when the period ended, and is so still."""
     standing: Standing | None = getattr(one, "standing", None)
-    if standing is None or standing.state != Standing.State.NO_DATA:
+    if standing is None or standing.state != Standing.State.NO_DATA or not standing.problem:
         return False
     return standing.state_since < period.until - SILENT_SHARE * (period.until - period.since)
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -18,9 +18,10 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_interval, format_skeleton, format_time
 from babel.numbers import format_decimal, format_percent
 
+from alerts.objectives.burn import cut_ratio, digits_of, whole_percent
+
 FALLBACK = "en-GB"
 TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?", re.ASCII)
-MOST_DIGITS = 6
 SMALL = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -72,20 +73,15 @@ class Says:
         """Return an attained ratio, cut and never rounded up: below its target it also reads so, and is not 100 % when it is less."""
         if ratio is None:
             return "not measured"
-        exact = Decimal(repr(round(ratio, 12)))
-        digits = max(2, _digits(target))
-        while digits < MOST_DIGITS and Decimal("0.99995") <= exact < 1 and _cut(exact, digits) == _cut(exact, 2):
-            digits += 1
-        cut = Decimal(1) if exact == 1 else _cut(exact, digits)
-        return self._percent(cut, 0 if exact == 1 else digits)
+        return self._percent(*cut_ratio(ratio, target=target))
 
     def promised(self, target: float) -> str:
         """Return a target as it was promised, with all of its digits and no more."""
-        return self._percent(Decimal(repr(round(target, 10))), _digits(target))
+        return self._percent(Decimal(repr(round(target, 10))), digits_of(target))
 
     def share(self, share: float) -> str:
         """Return what is left of a budget: "12 %", "under 1 %"."""
-        whole = int(share * 100 + 1e-9)
+        whole = whole_percent(share)
         return (
             f"under {self._percent(Decimal('0.01'), 0)}" if 0 < share < 0.01 else self._percent(Decimal(whole) / 100, 0)
         )
@@ -139,16 +135,6 @@ class Says:
     def name(self) -> str:
         """Return the language in English: "German (Germany)"."""
         return locale_of(self.language).get_display_name("en") or self.language
-
-
-def _cut(value: Decimal, digits: int) -> Decimal:
-    return value.quantize(Decimal(1).scaleb(-digits - 2), rounding=ROUND_FLOOR)
-
-
-def _digits(ratio: float) -> int:
-    """Return how many decimals a ratio has in per cent: 0.999 has 1."""
-    text = format(Decimal(repr(round(ratio, 10))) * 100, "f")
-    return min(MOST_DIGITS, len(text.partition(".")[2].rstrip("0")))
 
 
 def clean(text: str, most: int) -> str:

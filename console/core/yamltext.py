@@ -12,6 +12,7 @@ from console.core.errors import Invalid
 
 MOST_BYTES = 256 * 1024
 MOST_DEEP = 32
+OTHER_BREAKS = frozenset("\x85\u2028\u2029")
 
 
 class BadYaml(Invalid):
@@ -86,7 +87,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # a break of lines other than “\n” is read as a space anywhere but in an escape
+    style = '"' if OTHER_BREAKS.intersection(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)

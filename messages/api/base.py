@@ -175,3 +175,14 @@ def check_names(form: object, said: Any, within: str = "") -> None:
 def _meant(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name[:80], known, n=1)
     return f"{near[0]} was probably meant" if near else f"there are {', '.join(known)}"
+
+
+class Moment(serializers.DateTimeField):
+    """A time of a request with its zone: one without is refused, not guessed to be UTC."""
+
+    default_error_messages = {"naive": "A time needs its zone, such as 2026-11-27T08:30:00Z."}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            self.fail("naive")
+        return super().enforce_timezone(value)

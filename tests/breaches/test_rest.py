@@ -47,7 +47,7 @@ def test_breaches_are_listed_filtered_and_paged():
         ("flow=orders+of+Order+team", [second, first]), ("flow=nothing", []), ("show=resolved", []), ("environment=production", [second, first]),
     ):  # fmt: skip
         assert names(api("get", f"breaches?{query}")) == [one.reference for one in expected], query
-    for query in ("severity=loud", "show=x", "state=x", "cursor=x", "limit=0"):
+    for query in ("severity=loud", "show=x", "state=x", "source=objectives", "cursor=x", "limit=0"):
         assert api("get", f"breaches?{query}").status_code == 400, query
     assert api("get", "breaches?q=%00&flow=%00").status_code == 200
 
@@ -150,3 +150,32 @@ def test_the_pasted_lines_of_the_page_do_what_they_say(committed: None, live_ser
     assert said[1]["state"] == "acknowledged"
     assert said[2]["text"] == "The ERP team restarts it."
     assert (Silence.objects.get().pk, AlertPolicy.objects.get().pk) == (said[3]["id"], said[4]["id"])
+
+
+def test_a_second_press_makes_no_second_silence_and_another_end_does():
+    flow("orders", "Order team")
+    api, until = Api("olga"), now() + timedelta(hours=1)
+    said = {"environment": "production", "flow": "orders", "comment": "carrier", "end_when_resolved": False}
+
+    def made(**changes: Any) -> int:
+        return int(api("post", "silences", said | {"expires_at": until.isoformat()} | changes).json()["id"])
+
+    first = made()
+
+    assert made(expires_at=(until + timedelta(seconds=2)).isoformat()) == first
+    assert made(expires_at=(until + timedelta(hours=7)).isoformat()) != first
+    assert made(end_when_resolved=True) != first
+    assert made(starts_at=(until - timedelta(minutes=5)).isoformat()) != first
+    assert Silence.objects.count() == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"), [({"source": "objectives"}, "source"), ({"expires_at": "2036-12-01T00:00:00"}, "expires_at")]
+)
+def test_a_silence_of_what_no_breach_is_of_or_of_a_time_without_a_zone_is_refused(changes: dict[str, str], field: str):
+    flow("orders", "Order team")
+    said = {"environment": "production", "flow": "orders", "comment": "x", "expires_at": "2036-12-01T00:00:00Z"}
+
+    answer = Api("olga")("post", "silences", said | changes)
+
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])

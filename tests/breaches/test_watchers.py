@@ -13,7 +13,7 @@ from alerts.models import Breach, Telling
 from console.identity.keys import create_agent_key
 from console.identity.models import Agent, Key, Role
 from messages.models import DeadLetter, Flow
-from messages.queries import done_to_flows, overdue_replays, silent_agents
+from messages.queries import MOST_TROUBLED, done_to_flows, overdue_replays, silent_agents
 from messages.replay.sending import send_due
 from messages.replay.services import request_replay
 from tests.automatic.failing import died, processed, run_plan
@@ -95,3 +95,11 @@ def test_the_tasks_look_and_tell():
     acts.acknowledge(Breach.objects.get(), by=ROOT)
     tasks.tell()
     assert Telling.objects.get().said == "acknowledged"
+
+
+def test_what_was_not_said_because_too_much_is_wrong_is_not_over():
+    observe([condition(source="check", key="the oldest")])
+    wrong = [condition(source="check", key=str(number)) for number in range(MOST_TROUBLED)]
+
+    assert [one.key for one in watching.the_rest("check", wrong[1:])] == ["the oldest"]
+    assert watching.the_rest("check", wrong) == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +12,7 @@ from uuid import UUID, uuid4
 from django.db import connection
 
 from alerts.models import Objective, Standing
-from alerts.objectives import assess, counting
+from alerts.objectives import assess, counters, counting
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from console.identity.actor import Actor
@@ -88,3 +91,26 @@ def standing(name: str = "Orders arrive") -> Standing:
 
 def a_month_of_traffic(a_minute: int = 20) -> None:
     rolled(NOW - 30 * DAY, a_minute, minutes=30 * 1440 - 60)
+
+
+@contextmanager
+def counters_held_elsewhere() -> Iterator[None]:
+    """Hold the counters in another connection, as a look does that counts for long."""
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with counters.one_writer():
+                held.set()
+                over.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -11,7 +11,8 @@ from django.db import connection, transaction
 
 from alerts.models import FlowAgent, Standing
 from alerts.objectives import assess, counting
-from alerts.objectives.queries import budget_line, what_if_of
+from alerts.objectives.present import verdict
+from alerts.objectives.queries import budget_line, figures_of_flows, find_objectives, what_if_of
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
@@ -380,3 +381,15 @@ def test_the_time_between_assessments_is_short():
     from console.celery import app
 
     assert app.conf.beat_schedule["assess-objectives"]["schedule"] <= timedelta(seconds=15).total_seconds()
+
+
+def test_a_promise_of_which_nothing_was_measured_is_not_called_kept():
+    one = promised()
+
+    held = looked()
+
+    assert set(held.values()) == {"no"}  # what was open before, and is excluded now, is over
+    assert (standing().state, standing().problem, standing().adjusted) == ("no_data", "", None)
+    assert verdict(one, standing(), now=NOW)["lead"] == "Nothing was measured yet"
+    assert figures_of_flows() == []
+    assert not find_objectives(ROOT, environments=[one.environment], show="kept").rows

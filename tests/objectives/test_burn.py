@@ -21,11 +21,14 @@ from alerts.objectives.burn import (
     hindrance,
     is_sustained,
     least_bad,
+    left_words,
     one_failure_fires_below,
     pairs_that_can_fire,
     percent,
     time_to_exhaustion,
 )
+from alerts.objectives.present import ratio_words
+from alerts.reports.saying import Says
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 MONTH = 30 * DAY
@@ -233,3 +236,34 @@ def test_the_guard_grows_with_traffic(few: int, many: int, target: float):
         least_bad(pair, target=target, period_total=few) <= least_bad(pair, target=target, period_total=many)
         for pair in PAIRS
     )
+
+
+@pytest.mark.parametrize("target", [0.5, 0.9, 0.93, 0.95, 0.97, 0.99, 0.995, 0.999, 0.9999])
+def test_a_budget_that_is_spent_to_the_last_event_is_spent_of_every_promise(target: float):
+    total = 20_000
+    bad = round(total * (1 - target))
+
+    assert budget_of(bad, total, target=target).left == 0
+    assert budget_of(bad - 1, total, target=target).left > 0 > budget_of(bad + 1, total, target=target).left
+
+
+@pytest.mark.parametrize(
+    ("ratio", "target", "shown"),
+    [
+        (0.99897, 0.999, "99.89 %"),
+        (0.99993, 0.99995, "99.993 %"),
+        (0.99997, 0.99, "99.997 %"),
+        (1, 0.99, "100 %"),
+        (0.29, 0.99, "29.00 %"),
+        (None, 0.9, "not measured"),
+    ],
+)
+def test_an_attained_ratio_is_cut_on_pages_as_in_reports(ratio: float | None, target: float, shown: str):
+    assert (
+        ratio_words(ratio, target) == shown == Says("en-GB", "UTC").ratio(ratio, target=target).replace("\u00a0", " ")
+    )
+
+
+@pytest.mark.parametrize(("left", "shown"), [(0.246, "24 %"), (0.999, "99 %"), (0.005, "under 1 %"), (0, "none")])
+def test_what_is_left_is_cut_as_in_reports(left: float, shown: str):
+    assert left_words(left) == shown

@@ -9,10 +9,10 @@ import pytest
 from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
 from alerts.objectives.counters import hour_of, minute_of
-from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hours_again
+from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hour_of_the_late, hours_again
 from alerts.objectives.services import change_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
-from messages.models import DeadLetter, MessageStatus
+from messages.models import DeadLetter, Message, MessageStatus
 from tests.factories import ROOT, stored_letter
 from tests.objectives.searching import counters, on_search
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
@@ -139,8 +139,7 @@ def test_a_volume_counts_the_working_periods_of_its_calendar():
         one, NewObjective(name=one.name, target="0.99", days=7, **said), by=ROOT, now=NOW
     )  # and the hours are UTC's
     looked()
-    row.refresh_from_db()
-    assert row.good[59] == 0
+    assert not ObjectiveMinutes.objects.filter(objective=one, hour=row.hour).exists()
     assert ObjectiveMinutes.objects.get(objective=one, hour=day.replace(hour=17)).good[59] == 1
 
 
@@ -248,3 +247,27 @@ def test_time_slices_are_folded_and_folded_anew():
     assert first == [(4, 1.0)]
     [(slices, good)] = ObjectiveSum.objects.filter(objective=one, span=24).values_list("slices", "slices_good")
     assert (slices, round(good, 6)) == (4, 3.7)
+
+
+def test_a_message_that_is_processed_after_weeks_is_late_when_it_may_be():
+    one = promised(kind="freshness", limit_minutes=60, recover_minutes=30 * 1440, days=60, now=NOW - 13 * DAY)
+    began = NOW - 12 * DAY
+    pk = message(began)
+    looked(NOW - 11 * DAY)
+    assert totals(one) == (0, 0, 1)
+    Message.objects.filter(id=pk).update(status=MessageStatus.DELIVERED, decided_at=NOW - HOUR, last_seen_at=NOW - HOUR)
+
+    at = NOW
+    while hour_of_the_late([one], at) != (hour_of(at) - hour_of(began + HOUR)) // HOUR:
+        at += timedelta(seconds=15)
+    counting.count(at)
+
+    assert totals(one) == totals(one, 24) == (0, 1, 0)
+    assert at - NOW < timedelta(hours=36)
+
+
+def test_only_a_freshness_that_waits_longer_than_a_week_is_counted_further_back():
+    short, success = promised(kind="freshness", limit_minutes=60), promised("Another")
+    looks = [NOW + number * timedelta(seconds=15) for number in range(40)]
+
+    assert {hour_of_the_late([short, success], at) for at in looks} == {None}

@@ -8,16 +8,28 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from alerts.models import Exclusion, ObjectiveSum, Standing
+from alerts.objectives import counters
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from alerts.objectives.queries import attained, budget_line, what_if_of
 from alerts.objectives.queries import minutes as minutes_of
 from alerts.objectives.windows import Span
 from console.core.errors import Conflict, Invalid
 from tests.factories import ROOT
-from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, a_month_of_traffic, looked, promised, rolled, standing
+from tests.objectives.stored import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    a_month_of_traffic,
+    counters_held_elsewhere,
+    looked,
+    promised,
+    rolled,
+    standing,
+)
 from tests.product import wait_until
 from tests.services.reconciling import flow
 
@@ -198,3 +210,23 @@ def test_of_a_time_whose_minutes_are_gone_whole_hours_are_excluded_and_given_bac
     withdraw_exclusion(made, by=ROOT)
     assert lost() == ([10] * 5, 240)
     assert ObjectiveSum.objects.get(span=1, at=at[20]).kept_good == 40
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_an_exclusion_whose_figures_cannot_be_folded_is_not_made(monkeypatch: pytest.MonkeyPatch):
+    rolled(NOW - 2 * DAY, 90, 10)
+    one = promised()
+    looked()
+    said = NewExclusion(starts_at=NOW - 2 * DAY - MINUTE, minutes=5, reason="carrier", key=uuid4())
+    monkeypatch.setattr(counters, "WAIT_S", 0.2)
+
+    with counters_held_elsewhere(), pytest.raises(OperationalError):
+        add_exclusion(said, objective=one, by=ROOT)
+
+    assert not Exclusion.objects.exists()
+    made = add_exclusion(said, objective=one, by=ROOT)
+    assert ObjectiveSum.objects.get(objective=one, span=24).kept_lost == 0
+    with counters_held_elsewhere(), pytest.raises(OperationalError):
+        withdraw_exclusion(made, by=ROOT)
+    assert Exclusion.objects.get().withdrawn_at is None

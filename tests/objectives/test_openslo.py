@@ -196,6 +196,13 @@ def test_every_promise_that_can_be_made_comes_back_as_it_was(promise: dict[str, 
     assert checked(NewObjective(**one.wish), searched=False) == promise
 
 
+@pytest.mark.parametrize("text", ["0\x850", "one\u2028two", "one\n\u2029two\n"])
+def test_a_break_of_lines_of_any_kind_comes_back(text: str):
+    [one] = read(openslo.write([ROW | {"description": text}]))
+
+    assert one.wish["description"] == text.strip()
+
+
 @pytest.mark.parametrize(
     "name", ["limit_minutes", "work_days", "at_least", "slice_minutes", "slice_target", "holidays", "pairs"]
 )

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives import assess
+from alerts.objectives.present import verdict
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
@@ -176,6 +177,39 @@ def test_a_period_is_excluded_once_however_often_it_is_pressed_and_counts_again(
         client.post(f"/objectives/{one.pk}/exclude/", out | {"token": "", "ends_at": out["starts_at"]}).status_code
         == 422
     )
+
+
+def test_every_exclusion_can_be_reached_on_the_page():
+    one = a_burning_one()
+    for number in range(21):
+        Exclusion.objects.create(
+            environment=one.environment,
+            objective=one,
+            starts_at=now(),
+            minutes=1,
+            reason=f"night {number:02}",
+            made_by="ada",
+        )
+    client = signed_in("ada", Role.OPERATOR)
+
+    first = client.get(f"/objectives/{one.pk}/")
+    [older] = [part for part in first.content.decode().split('"') if part.startswith("?cursor=")]
+    second = client.get(f"/objectives/{one.pk}/{older}")
+
+    assert "night 20" in text_of(first)
+    assert "night 00" not in text_of(first)
+    assert "night 00" in text_of(second)
+    assert client.get(f"/objectives/{one.pk}/?cursor=x").status_code == 400
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_calendar_month_ends_with_its_last_day_in_every_zone(zone: str):
+    at = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    rolled(at - HOUR, 995, 5)
+    one = promised(unit="month", time_zone=zone, now=at)
+    looked(at)
+
+    assert verdict(one, Objective.objects.get().standing, now=at)["rest"] == ": 5 more failures until 30 Nov."
 
 
 def test_openslo_is_looked_at_first_and_then_made():

@@ -7,7 +7,8 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from dateutil.rrule import rrulestr
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from alerts.objectives.calendars import Calendar, parse_holidays
@@ -118,12 +119,44 @@ def test_recurrence_rules(rule: str, starts: list[str]):
         "FREQ=DAILY;UNTIL=never", "FREQ=DAILY;BYSETPOS=1", "FREQ=WEEKLY;BYDAY=" + "MO," * 80 + "MO", "nonsense", "FREQ=DAILY\nDTSTART:20260101",
         "FREQ=DAILY;COUNT=２", "FREQ=DAILY;UNTIL=20261399", "FREQ=MONTHLY;BYMONTHDAY=99999", "=", "FREQ=DAILY;COUNT=-1",
         "FREQ=MONTHLY;BYDAY=100SU", "FREQ=MONTHLY;BYDAY=-7SU", "FREQ=WEEKLY;BYDAY=1SU", "FREQ=MONTHLY;BYMONTHDAY=1;BYDAY=2MO",
-        "FREQ=DAILY;INTERVAL=7;BYDAY=TU", "FREQ=DAILY;UNTIL=20261101T000000Z", "FREQ=DAILY;COUNT=2;UNTIL=20261231",
+        "FREQ=DAILY;FREQ=WEEKLY", "FREQ=DAILY;INTERVAL=7;BYDAY=TU", "FREQ=DAILY;UNTIL=20261101T000000Z", "FREQ=DAILY;COUNT=2;UNTIL=20261231",
     ],
 )  # fmt: skip
 def test_a_rule_that_cannot_be_is_refused(rule: str):
     with pytest.raises(BadRule):
         check_rule(rule, starts_at=at("2026-11-02T10:00"), zone=BERLIN)
+
+
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2026, 11, 1)),
+    st.sampled_from(["DAILY", "WEEKLY", "MONTHLY"]),
+    st.integers(1, 9),
+    st.sampled_from(["", ";BYDAY=MO,TH", ";BYDAY=SU;WKST=SU", ";UNTIL=20261120", ";COUNT=900", ";BYMONTHDAY=1,15,-1"]),
+)
+def test_a_rule_that_began_long_ago_has_the_occurrences_that_it_had(began: datetime, often: str, every: int, more: str):
+    rule = f"FREQ={often};INTERVAL={every}{more}"
+    assume(often != "WEEKLY" or "MONTHDAY" not in more)
+    one = Excluded(starts_at=began.replace(tzinfo=BERLIN).astimezone(UTC), length=HOUR, rule=rule, zone=BERLIN)
+    within = Span(since=at("2026-10-20T00:00"), until=at("2026-12-01T00:00"))
+
+    from_the_first = rrulestr(
+        rule.replace("20261120", "20261120T235959"), dtstart=one.starts_at.astimezone(BERLIN).replace(tzinfo=None)
+    )
+    expected = [
+        local.replace(tzinfo=BERLIN).astimezone(UTC)
+        for local in from_the_first.between(datetime(2026, 10, 19), datetime(2026, 12, 2))
+    ]
+
+    found = occurrences(one, within)
+    inside = [begin for begin in expected if begin + HOUR > within.since and begin < within.until]
+    assert [span.until for span in found if span.until < within.until] == [
+        min(_up(begin + HOUR), within.until) for begin in inside if _up(begin + HOUR) < within.until
+    ]
+
+
+def _up(moment: datetime) -> datetime:
+    whole = moment.replace(second=0, microsecond=0)
+    return whole if whole == moment else whole + MINUTE
 
 
 def test_a_minute_that_is_touched_is_out():
@@ -178,6 +211,15 @@ def test_a_working_day_has_its_hours_on_both_sides_of_a_change():
     days = list(shop.open_spans(Span(since=at("2026-10-23T22:00"), until=at("2026-10-26T23:00"))))
 
     assert [one.length for one in days] == [24 * HOUR, 25 * HOUR, 24 * HOUR]
+
+
+def test_the_first_period_of_a_day_of_25_hours_is_found_when_it_ends():
+    shop = Calendar(from_minute=0, until_minute=1440, zone=BERLIN)
+    ends = at("2026-10-25T00:15", BERLIN)
+
+    assert list(shop.periods(Span(since=ends - MINUTE, until=ends + MINUTE), minutes=15)) == [
+        Span(since=ends - 15 * MINUTE, until=ends)
+    ]
 
 
 def test_nothing_is_expected_on_holidays_and_weekends():

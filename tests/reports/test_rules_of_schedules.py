@@ -16,7 +16,7 @@ from django.core.signing import Signer
 
 from alerts.reports import states
 from alerts.reports.changes import changes_between, figures_that_differ
-from alerts.reports.content import Content, Excluded
+from alerts.reports.content import Cause, Content, Excluded
 from alerts.reports.errors import ScheduleInvalid
 from alerts.reports.links import (
     OPEN_SALT,
@@ -213,6 +213,18 @@ def test_what_became_of_letters_since_is_no_other_figure_but_stands_in_a_revisio
         "Dead letters: still wait",
         "Orders arrive: delivered by replay",
     }
+
+
+def test_causes_of_one_title_in_two_flows_are_told_apart_in_a_revision():
+    def with_causes(*counts: int) -> Content:
+        none = dict.fromkeys(("replayed", "compensated", "discarded", "failed_again", "waiting"), 0)
+        causes = (
+            Cause(title="TimeoutError", flow=f"flow {number}", count=count, **none)
+            for number, count in enumerate(counts)
+        )
+        return msgspec.structs.replace(content(), causes=tuple(causes))
+
+    assert told(changes_between(with_causes(9, 4), with_causes(7, 4))) == [("Cause: TimeoutError (flow 0)", "9", "7")]
 
 
 def test_the_same_report_differs_in_nothing():
