@@ -267,6 +267,8 @@ SPECTACULAR_SETTINGS = {
         "ChangeKind": "messages.models.Change.Kind",
         "MaskingKind": "messages.models.MaskingRule.Kind",
         "GroupStateEnum": "messages.groups.states.STATES",
+        "BreachSourceEnum": "alerts.breaches.queries.SOURCES",
+        "SourceEnum": "messages.models.Plan.Source",
         "SearchIndexStateEnum": [
             ("live", "live"),
             ("rebuilding", "rebuilding"),

@@ -113,7 +113,7 @@ class SilenceIn(serializers.Serializer[Any]):
 
     environment = serializers.SlugField()
     flow = serializers.CharField(max_length=200, required=False, allow_null=True, help_text="Its name.")
-    source = serializers.ChoiceField(choices=["", *SOURCES], default="")  # type: ignore[assignment]
+    source = serializers.ChoiceField(choices=SOURCES, allow_blank=True, default="")  # type: ignore[assignment]
     severity = serializers.ChoiceField(choices=["", *SEVERITIES], default="")
     labels = serializers.DictField(child=serializers.CharField(max_length=200), default=dict)
     comment = serializers.CharField(max_length=1000)

@@ -15,11 +15,12 @@ from rest_framework.response import Response
 from alerts.models import Objective
 from alerts.objectives.access import get_visible_objective
 from alerts.objectives.burn import PAIRS
+from alerts.objectives.counters import hour_of
 from alerts.objectives.importing import Imported, export_openslo, import_openslo
 from alerts.objectives.present import promise_words, verdict
 from alerts.objectives.queries import attained, find_objectives, minutes, what_if_of, window_at
 from alerts.objectives.services import add_objective, change_objective, remove_objective
-from alerts.objectives.windows import MINUTE, Span
+from alerts.objectives.windows import HOUR, MINUTE, Span
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.calendars import clock_text, parse_clock
 from console.core.errors import Invalid
@@ -40,6 +41,7 @@ TARGETS = OpenApiParameter(
     "targets", str, description="Per cent, by commas: `99,99.9`; without it, the neighbours of its own."
 )
 MOST_MINUTES = timedelta(days=7)
+RESOLUTION = datetime.resolution  # of times: the last moment before an hour
 
 
 class ObjectiveStandingOut(serializers.Serializer[Any]):
@@ -241,7 +243,7 @@ class OneObjective(View):
 
 
 class ObjectiveBudgetOut(serializers.Serializer[Any]):
-    """What was attained in a span, read by whole hours."""
+    """What was attained in a span; of whole hours, as `since` and `until` say."""
 
     since = serializers.DateTimeField(source="span.since")
     until = serializers.DateTimeField(source="span.until")
@@ -282,7 +284,7 @@ class ObjectiveBudget(View):
         window = parse_window(None, now=datetime.now(UTC), since=since, until=until or None)
         if window.since >= window.until:
             raise Invalid("since is before until")
-        return Span(since=window.since, until=window.until)
+        return Span(since=hour_of(window.since), until=hour_of(window.until + HOUR - RESOLUTION))
 
 
 class ObjectiveMinutesView(View):

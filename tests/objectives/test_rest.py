@@ -90,6 +90,8 @@ def test_budget_minutes_and_what_if():
     assert (part["good"], part["lost"], part["attained"]) == (0, 10, 0)
     assert (sum(minutes["good"]), sum(minutes["lost"])) == (90, 10)
     assert [(row["target"], row["current"]) for row in what_if] == [(0.8, False), (0.9, True)]
+    of_hours = ada("get", f"objectives/{one.pk}/budget?since=2026-01-02T03:30:00Z&until=2026-01-02T05:00:01Z").json()
+    assert (of_hours["since"], of_hours["until"]) == ("2026-01-02T03:00:00Z", "2026-01-02T06:00:00Z")
     for junk in (
         "budget?since=yesterday",
         "budget?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
