@@ -255,7 +255,7 @@ class ObjectiveBudgetOut(serializers.Serializer[Any]):
     kept_lost = serializers.IntegerField(source="kept.lost")
     attained = serializers.FloatField(allow_null=True)
     adjusted = serializers.FloatField(allow_null=True)
-    unit = serializers.CharField(help_text="events or slices")
+    unit = serializers.CharField(help_text="events, slices, periods of a volume, minutes of an age of dead letters")
     budget = serializers.FloatField(source="budget.total")
     spent = serializers.FloatField(source="budget.spent")
     left = serializers.FloatField(source="budget.left", help_text="In `unit`; may be below 0.")

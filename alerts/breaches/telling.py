@@ -146,13 +146,13 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     for one in group:
         one.telling.said, one.telling.told_at = happening.value, now
         _after(one, route, now)
-    words = (
-        _told_words(policy, channels, group, again=False)
-        if last
-        else f"{policy} is told when all of {thread.rpartition('/')[2]} is over"
-    )
-    word = "is over" if happening is Happening.RESOLVED else "somebody has it"
-    write([one.breach.pk for one in group], BreachEntry.Kind.TOLD, f"{words}: {word}", now=now)
+    whole = thread.rpartition("/")[2]
+    if happening is Happening.RESOLVED:
+        end, later = "is over", f"when all of {whole} is over"
+    else:
+        end, later = "somebody has it", f"when somebody has all of {whole}"
+    words = f"{_told_words(policy, channels, group, again=False)}: {end}" if last else f"{policy} is told {later}"
+    write([one.breach.pk for one in group], BreachEntry.Kind.TOLD, words, now=now)
     return int(last)
 
 

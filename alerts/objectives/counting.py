@@ -32,13 +32,13 @@ HISTORY_S = 4.0  # a look spends so long on the history of new objectives
 
 def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
     """Bring the counters up to `now`; False when another worker is at it. May run twice at once, and die anywhere."""
-    if not count_flows(now):
-        return False
     try:
+        if not count_flows(now):
+            return False
         count_searches(now)
     except IntegrityError:
-        # an objective was removed meanwhile: the look is taken back whole, and the next one counts the others
-        log.warning("searches_not_counted", exc_info=True)
+        # an objective was removed meanwhile: what was begun is taken back whole, and the next look counts the others
+        log.warning("not_counted", exc_info=True)
     _count_history(history_s, now)
     return True
 

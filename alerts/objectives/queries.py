@@ -20,7 +20,7 @@ from alerts.objectives.burn import Budget, budget_of
 from alerts.objectives.counters import excluded_spans, exclusions_of, hour_of, minute_of, read_hours
 from alerts.objectives.exclusions import flags
 from alerts.objectives.reading import count_kept, sums_of_spans
-from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, window_of
+from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit_of, window_of
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
 from console.core.errors import Invalid
@@ -168,7 +168,7 @@ def find_exclusions(
 class Attained:
     """What an objective attained in a span. raw, kept: events as they came, and without what is excluded.
 
-    attained, adjusted  ratios, None when nothing was measured.   budget  of the adjusted figures, in `unit`: events or slices.
+    attained, adjusted  ratios, None when nothing was measured.   budget  of the adjusted figures, in `unit`.
     """
 
     span: Span
@@ -208,7 +208,7 @@ def attained_of(
             attained=count_kept(one, raw, span, [], now=now).attained,
             adjusted=counted.attained,
             budget=budget_of(counted.bad, counted.total, target=float(one.target)),
-            unit="slices" if method_of(one).counts_time else "events",
+            unit=unit_of(one),
             excluded=clipped(gone, span),
         )
     return result

@@ -25,6 +25,13 @@ def method_of(one: Objective) -> Method:
     )
 
 
+def unit_of(one: Objective) -> str:
+    """Return what its budget is counted in: "slices", or the "events", "periods" or "minutes" of its kind."""
+    if method_of(one).counts_time:
+        return "slices"
+    return {"dead_letter_age": "minutes", "volume": "periods"}.get(one.kind, "events")
+
+
 def window_of(one: Objective) -> Window:
     return Window(unit=one.unit, days=one.days, zone=ZoneInfo(one.time_zone))
 

@@ -175,9 +175,7 @@ def promise_of(found: Measured, *, counted: bool, period: Period) -> Promise:
 
 def _unit_of(one: Objective, unit: str) -> tuple[int, str]:
     """Return how many of the report's unit one of the budget is, and that unit."""
-    if unit == "slices":
-        return one.slice_minutes, "minutes"
-    return 1, {"dead_letter_age": "minutes", "volume": "periods"}.get(one.kind, "events")
+    return (one.slice_minutes, "minutes") if unit == "slices" else (1, unit)
 
 
 def stands_of(found: Measured, period: Period) -> Stands:

@@ -19,7 +19,7 @@ from alerts.breaches.policies import (
 from alerts.breaches.queries import why_untold
 from alerts.breaches.services import observe
 from alerts.conditions import Severity
-from alerts.models import Breach, Telling
+from alerts.models import Breach, BreachEntry, Telling
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from console.core.errors import Invalid
@@ -93,6 +93,24 @@ def test_what_fires_in_one_flow_within_the_wait_is_told_together_and_ends_togeth
     assert outbox.told(after(minutes=7)) == []  # the other one of the thread still fires
     over(10, key="8", flow_ids=(orders,))
     assert outbox.told(after(minutes=12)) == [("resolved", one.reference, (1,))]
+
+
+def test_the_timeline_says_when_those_who_know_hear_that_somebody_has_a_part(outbox: Outbox):
+    policy(repeat_minutes=0)
+    orders = flow().pk
+    one, two = fired(flow_ids=(orders,)), fired(key="8", flow_ids=(orders,))
+    outbox.told(NOON)
+
+    acts.acknowledge(two, by=ROOT)
+    assert outbox.told(datetime.now(UTC)) == []
+    assert (
+        BreachEntry.objects.filter(breach=two)
+        .latest("pk")
+        .text.endswith(f"is told when somebody has all of {one.reference}")
+    )
+    acts.acknowledge(one, by=ROOT)
+    assert outbox.told(datetime.now(UTC)) == [("acknowledged", one.reference, (1,))]
+    assert BreachEntry.objects.filter(breach=one).latest("pk").text.endswith(": somebody has it")
 
 
 def test_a_breach_that_comes_and_goes_is_told_once_in_a_quiet_period(outbox: Outbox):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
@@ -271,3 +274,27 @@ def test_only_a_freshness_that_waits_longer_than_a_week_is_counted_further_back(
     looks = [NOW + number * timedelta(seconds=15) for number in range(40)]
 
     assert {hour_of_the_late([short, success], at) for at in looks} == {None}
+
+
+def test_a_promise_that_is_removed_during_a_look_costs_the_others_that_look_alone(
+    committed: None, monkeypatch: pytest.MonkeyPatch
+):
+    rolled(NOW - 2 * MINUTE, 5)
+    gone, kept = promised("Gone"), promised("Kept")
+    counts_of = counting.counts_of
+
+    def remove() -> None:
+        Objective.objects.filter(pk=gone.pk).delete()
+        connection.close()
+
+    def removing(*said: Any) -> Any:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(remove).result()
+        return counts_of(*said)
+
+    monkeypatch.setattr(counting, "counts_of", removing)
+    looked()
+    monkeypatch.undo()
+    looked(NOW + MINUTE)
+
+    assert totals(kept) == (5, 0, 0)

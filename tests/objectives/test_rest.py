@@ -168,6 +168,21 @@ def test_openslo_goes_out_and_comes_back():
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "unit"),
+    [
+        ({"kind": "freshness", "limit_minutes": 15}, "events"),
+        ({"kind": "volume", "at_least": 1, "limit_minutes": 60}, "periods"),
+        ({"kind": "dead_letter_age", "limit_minutes": 15}, "minutes"),
+        ({"kind": "success", "method": "timeslices", "slice_minutes": 5}, "slices"),
+    ],
+)
+def test_a_budget_says_what_it_is_counted_in(said: dict[str, Any], unit: str):
+    one = promised(now=now(), **said)
+
+    assert Caller("ada", Role.OPERATOR)("get", f"objectives/{one.pk}/budget").json()["unit"] == unit
+
+
 def test_whose_they_are():
     mine = flow("orders", team=Team.objects.get_or_create(name="Order team")[0])
     one = promised(of=mine, now=now())
