@@ -24,7 +24,7 @@ from pathlib import Path
 from console.engines import start_engines
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 7
+ROUNDS = 9
 MINUTES = """
 INSERT INTO alerts_objectiveminutes (objective_id, hour, good, late, lost)
 SELECT o.id, h.hour, array_fill(20 + (o.id %% 17)::int, ARRAY[60]), array_fill(0, ARRAY[60]),
@@ -152,6 +152,7 @@ def _fill_messages(objectives: int, messages: int, times: int, now: datetime) ->
         cursor.execute("DELETE FROM messaging_touchedminutes")  # as if all of it had been counted
         cursor.execute("VACUUM ANALYZE messaging_message")
         cursor.execute("VACUUM ANALYZE messaging_rollup_minute")
+        cursor.execute("CHECKPOINT")  # else what was filled is written out while looks are measured
 
 
 def _come(objectives: int, at: datetime) -> None:
