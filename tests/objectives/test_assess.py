@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,8 +12,16 @@ from django.db import connection, transaction
 
 from alerts.models import FlowAgent, Standing
 from alerts.objectives import assess, counting
+from alerts.objectives.excluding import NewExclusion, add_exclusion
 from alerts.objectives.present import verdict
-from alerts.objectives.queries import budget_line, figures_of_flows, find_objectives, what_if_of
+from alerts.objectives.queries import (
+    attained,
+    budget_line,
+    figures_of_flows,
+    find_objectives,
+    what_if_of,
+    window_at,
+)
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
@@ -120,6 +129,32 @@ def test_a_trickle_of_failures_becomes_a_ticket():
 
     assert rules()["sustained"]
     assert not any(holds for name, holds in rules().items() if "-" in name and name != "6h-30m")
+
+
+def sustained() -> dict[str, Any]:
+    found: dict[str, Any] = next(rule for rule in standing().rules if rule["rule"] == "sustained")
+    return found
+
+
+def test_failures_that_leave_every_slice_good_are_no_ticket():
+    rolled(NOW - 6 * HOUR, 98, 2, minutes=361)
+    promised(method="timeslices", slice_minutes=1, slice_target=0.9)
+
+    looked()
+
+    assert (standing().adjusted, standing().state) == (1, "kept")
+    assert not sustained()["holds"]
+
+
+@pytest.mark.parametrize("slice_minutes", [1, 60])
+def test_a_slice_is_in_one_of_six_hours(slice_minutes: int):
+    for hours in (1, 2, 3):
+        rolled(NOW.replace(minute=0) - hours * HOUR, 1, 5)
+    promised(target="0.5", method="timeslices", slice_minutes=slice_minutes, slice_target=0.9)
+
+    looked()
+
+    assert (sustained()["holds"], sustained()["bad"]) == (False, 3)
 
 
 def test_a_budget_that_is_spent_is_a_ticket():
@@ -273,6 +308,19 @@ def test_slices_without_events_are_good_where_the_objective_says_so():
     assert standing("Left out").adjusted == 0
 
 
+@pytest.mark.parametrize("unit", ["rolling", "week", "month", "year"])
+def test_a_budget_is_the_same_wherever_it_is_asked_for(unit: str):
+    rolled(NOW - HOUR, 0, 5, minutes=30)
+    one = promised(method="timeslices", slice_target=0.9, empty_is_good=True, unit=unit)
+    add_exclusion(NewExclusion(starts_at=NOW - DAY, minutes=60, reason="moved"), objective=one, by=ROOT)
+    looked()
+
+    asked = attained(one, window_at(one, NOW), now=NOW)
+
+    assert (asked.budget.total, asked.budget.spent) == (standing().budget, standing().spent)
+    assert (asked.attained, asked.adjusted) == (standing().attained, standing().adjusted)
+
+
 def test_pairs_that_cannot_fire_are_refused_and_chosen_ones_kept():
     with pytest.raises(ObjectiveInvalid, match="can never fire"):
         promised(target="0.9", pairs=["1h-5m"])
@@ -303,6 +351,9 @@ def test_pairs_that_cannot_fire_are_refused_and_chosen_ones_kept():
         ({"unit": "fortnight"}, "window is one of"),
         ({"days": 0}, "1 to 366 days"),
         ({"time_zone": "nowhere"}, "no time zone"),
+        ({"time_zone": "localtime"}, "no time zone"),
+        ({"time_zone": "right/Europe/Berlin"}, "no time zone"),
+        ({"kind": "freshness", "limit_minutes": 15, "recover_minutes": 0}, "1 minute to 90 days"),
     ],
 )
 def test_a_promise_that_cannot_be_is_refused(changes: dict[str, object], words: str):
