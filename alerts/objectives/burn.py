@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_FLOOR, Decimal
-from math import ceil
+from math import ceil, floor
 
 LEAST_BAD = 3  # a page needs at least so many bad events, a ticket one fewer: one alone is no trend
 FLOORS = {"page": LEAST_BAD, "ticket": LEAST_BAD - 1}
@@ -223,6 +223,15 @@ def _cut(value: Decimal, digits: int) -> Decimal:
 def whole_percent(share: float) -> int:
     """Return a share of a budget in whole per cent, cut: 24.6 % are 24, and at risk."""
     return int(share * 100 + 1e-9)
+
+
+def cut_amount(amount: float) -> float:
+    """Return an amount of a budget as it is shown, cut: whole from ten on, one decimal below.
+
+    Never better than it is: of 10.75 events that are left ten may be bad, and -0.08 are -0.1.
+    """
+    digits = 0 if abs(amount) >= 10 else 1
+    return floor(round(amount * 10**digits, 6)) / 10**digits
 
 
 def left_words(left: float) -> str:

@@ -68,13 +68,7 @@ class Near:
 
     def sums(self, minutes: int, *, until: int = 0) -> Sums:
         """Return the sums of the last so many minutes, or of those that end `until` minutes before the end."""
-        end = len(self.good) - until
-        first = max(0, end - minutes)
-        if self.method.counts_time:  # the minutes begin at a full hour, as slices do
-            first -= first % self.method.slice_minutes
-            if until:  # a slice is in one of two times that follow each other
-                end -= end % self.method.slice_minutes
-        part = slice(first, end)
+        part = self._part(minutes, until)
         found = Minutes(good=self.good[part], late=self.late[part], lost=self.lost[part])
         if not self.method.counts_time:
             return Sums(good=sum(found.good), late=sum(found.late), lost=sum(found.lost))
@@ -91,11 +85,18 @@ class Near:
 
     def counted(self, minutes: int, *, until: int = 0) -> Counted:
         """Return what the budget counts of the last so many minutes, or of those that end `until` minutes before the end."""
+        part = self._part(minutes, until)
+        kept = part.stop - part.start - (sum(self.out[part]) if self.out else 0)
+        return counted(self.sums(minutes, until=until), self.method, slices_in_time=kept / self.method.slice_minutes)
+
+    def _part(self, minutes: int, until: int) -> slice:
         end = len(self.good) - until
-        out = sum(self.out[max(0, end - minutes) : end]) if self.out else 0
-        return counted(
-            self.sums(minutes, until=until), self.method, slices_in_time=(minutes - out) / self.method.slice_minutes
-        )
+        first = max(0, end - minutes)
+        if self.method.counts_time:  # the minutes begin at a full hour, as slices do
+            first -= first % self.method.slice_minutes
+            if until:  # a slice is in one of two times that follow each other
+                end -= end % self.method.slice_minutes
+        return slice(first, end)
 
 
 @dataclass(slots=True)

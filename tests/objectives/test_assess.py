@@ -12,11 +12,13 @@ from django.db import connection, transaction
 
 from alerts.models import FlowAgent, Standing
 from alerts.objectives import assess, counting
+from alerts.objectives.burn import cut_amount
 from alerts.objectives.excluding import NewExclusion, add_exclusion
 from alerts.objectives.present import verdict
 from alerts.objectives.queries import (
     attained,
     budget_line,
+    budgets_left,
     figures_of_flows,
     find_objectives,
     what_if_of,
@@ -24,6 +26,7 @@ from alerts.objectives.queries import (
 )
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
+from alerts.reports.saying import Says
 from console.core.errors import Conflict, Invalid
 from console.identity.models import Agent
 from tests.factories import ROOT, agent
@@ -306,6 +309,35 @@ def test_slices_without_events_are_good_where_the_objective_says_so():
     assert standing().spent == 30
     assert standing().budget == pytest.approx(whole / 100)
     assert standing("Left out").adjusted == 0
+
+
+def test_no_more_is_left_than_a_plan_may_spend():
+    rolled(NOW - HOUR, 2_150)
+    one = promised(target="0.995")
+    looked()
+
+    said = verdict(one, standing(), now=NOW)
+
+    assert budgets_left([one.flow_id or 0]) == [(one.flow_id, "Orders arrive", 10)]
+    assert said["rest"] == ": 10 more failures in 30 days."
+    assert Says("en-GB", "UTC").amount(standing().budget) == "10"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(10.75, 10), (9.96, 9.9), (0.04, 0), (-0.08, -0.1), (10 - 1e-9, 10), (-12.5, -13), (0.3, 0.3)]
+)
+def test_an_amount_is_never_shown_better_than_it_is(amount: float, shown: float):
+    assert cut_amount(amount) == shown
+
+
+def test_a_burn_rate_is_of_the_slices_that_it_looks_at():
+    rolled(NOW - HOUR, 0, 5)  # in the slice in which the last hour begins
+    promised(method="timeslices", slice_minutes=5, empty_is_good=True)
+
+    looked()
+
+    [rule] = [rule for rule in standing().rules if rule["rule"] == "1h-5m"]
+    assert rule["long"] == pytest.approx(100 / (61 / 5), abs=1e-4)
 
 
 @pytest.mark.parametrize("unit", ["rolling", "week", "month", "year"])
