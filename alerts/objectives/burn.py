@@ -191,6 +191,13 @@ def time_to_exhaustion(left_ratio: float, burn: float, *, period: timedelta) -> 
     return max(timedelta(), period * (left_ratio / burn))
 
 
+def time_to_exhaustion_of_a_growing(left_ratio: float, burn: float, *, so_far: timedelta) -> timedelta | None:
+    """Return when the rest of a budget is gone that grows with what comes, as it grew so far: left ÷ (burn - 1) of that time. None when it grows faster."""
+    if burn <= 1:
+        return timedelta() if left_ratio < 0 else None
+    return max(timedelta(), so_far * (left_ratio / (burn - 1)))
+
+
 def percent(ratio: float) -> str:
     """Return a ratio as a promise is written: "99.5 %", "99.95 %"; never rounded to another promise."""
     return f"{ratio * 100:.6f}".rstrip("0").rstrip(".") + " %"

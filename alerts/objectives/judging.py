@@ -19,9 +19,10 @@ from alerts.objectives.burn import (
     is_sustained,
     least_bad,
     time_to_exhaustion,
+    time_to_exhaustion_of_a_growing,
 )
 from alerts.objectives.reading import Burn, Read, budgeted, count_kept, counted_in
-from alerts.objectives.shapes import pairs_of, window_of
+from alerts.objectives.shapes import method_of, pairs_of, window_of
 from alerts.objectives.windows import MINUTE, Span
 
 HOUR = timedelta(hours=1)
@@ -89,7 +90,10 @@ def judge(one: Objective, read: Read, span: Span, *, now: datetime) -> Verdict:
     counted = counted_in(one, read, now=now)
     an_hour = counted(HOUR)
     burn = burn_rate(an_hour.bad, an_hour.total, target=target)
-    gone = time_to_exhaustion(budget.left_ratio, burn, period=window.period)
+    if one.unit == "rolling" or (one.empty_is_good and method_of(one).counts_time):
+        gone = time_to_exhaustion(budget.left_ratio, burn, period=window.period)
+    else:
+        gone = time_to_exhaustion_of_a_growing(budget.left_ratio, burn, so_far=now - span.since)
     nominal = read.nominal if read.nominal is not None else read.period.kept
     in_period = count_kept(one, nominal, Span(since=now - window.period, until=now), [], now=now)
     period_total = in_period.total * _not_counted_yet(one, read, now)

@@ -330,6 +330,24 @@ def test_an_amount_is_never_shown_better_than_it_is(amount: float, shown: float)
     assert cut_amount(amount) == shown
 
 
+def test_a_budget_that_grows_is_gone_when_it_says_so():
+    began = datetime(2026, 11, 2, 0, 0, 20, tzinfo=NOW.tzinfo)
+    rolled(began - DAY, 1000, minutes=23 * 60)
+    rolled(began - HOUR, 980, 20, minutes=60)
+    promised(unit="month", now=began)
+    looked(began)
+    gone_at = standing().gone_at
+    assert gone_at is not None
+    assert timedelta(hours=21) < gone_at - began < timedelta(hours=23)
+    rolled(began, 980, 20, minutes=23 * 60)
+
+    looked(gone_at - HOUR)
+    before = standing().left
+    looked(gone_at + HOUR)
+
+    assert before > 0 > standing().left
+
+
 def test_a_burn_rate_is_of_the_slices_that_it_looks_at():
     rolled(NOW - HOUR, 0, 5)  # in the slice in which the last hour begins
     promised(method="timeslices", slice_minutes=5, empty_is_good=True)
