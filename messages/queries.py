@@ -129,13 +129,15 @@ class Freshness:
     recover: timedelta
 
 
-# In the minute in which its time was up. What a replay proved is late whenever it came: without a person it would have been lost.
+# In the minute in which its time was up. One whose beginning was told more than REORDERED after the rest stays in the minute that it had: it would be
+# looked for in none else. What a replay proved is late whenever it came: without a person it would have been lost.
 DUE = """
 SELECT key, due, count(*) FILTER (WHERE delivered AND NOT replayed AND took <= "limit"),
        count(*) FILTER (WHERE delivered AND took <= recover AND (replayed OR took > "limit")),
        count(*) FILTER (WHERE NOT delivered OR took > recover)
 FROM (
-    SELECT w.key, w."limit", w.recover, date_trunc('minute', coalesce(m.started_at, m.first_seen_at) + w."limit") AS due,
+    SELECT w.key, w."limit", w.recover,
+           date_trunc('minute', w."limit" + CASE WHEN m.started_at >= m.first_seen_at - %s THEN m.started_at ELSE m.first_seen_at END) AS due,
            m.status = 1 AS delivered, coalesce(m.decided_at, m.last_seen_at) - coalesce(m.started_at, m.first_seen_at) AS took,
            m.status = 1 AND m.failed_at IS NOT NULL AND EXISTS (
                SELECT FROM messaging_deadletter d JOIN messaging_replay r ON r.dead_letter_id = d.id
@@ -152,9 +154,8 @@ def fresh_minutes(promises: Sequence[Freshness], since: datetime, until: datetim
     """Return the messages whose time was up in since <= minute < until: good in time, late, lost. What waits still is lost."""
     if not promises:
         return []
-    columns: list[list[Any]] = [
-        [getattr(one, name) for one in promises] for name in ("key", "environment_id", "flow_id", "limit", "recover")
-    ]
+    names = ("key", "environment_id", "flow_id", "limit", "recover")
+    columns: list[Any] = [REORDERED, *([getattr(one, name) for one in promises] for name in names)]
     far = max(one.limit for one in promises)
     times: list[Any] = [since, REORDERED, until, REORDERED, since - far, DAYS_OFF, until, DAYS_OFF, since, until]
     with connection.cursor() as cursor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_FLOOR, Decimal
-from math import ceil
+from math import ceil, floor
 
 LEAST_BAD = 3  # a page needs at least so many bad events, a ticket one fewer: one alone is no trend
 FLOORS = {"page": LEAST_BAD, "ticket": LEAST_BAD - 1}
@@ -191,6 +191,13 @@ def time_to_exhaustion(left_ratio: float, burn: float, *, period: timedelta) -> 
     return max(timedelta(), period * (left_ratio / burn))
 
 
+def time_to_exhaustion_of_a_growing(left_ratio: float, burn: float, *, so_far: timedelta) -> timedelta | None:
+    """Return when the rest of a budget is gone that grows with what comes, as it grew so far: left ÷ (burn - 1) of that time. None when it grows faster."""
+    if burn <= 1:
+        return timedelta() if left_ratio < 0 else None
+    return max(timedelta(), so_far * (left_ratio / (burn - 1)))
+
+
 def percent(ratio: float) -> str:
     """Return a ratio as a promise is written: "99.5 %", "99.95 %"; never rounded to another promise."""
     return f"{ratio * 100:.6f}".rstrip("0").rstrip(".") + " %"
@@ -223,6 +230,15 @@ def _cut(value: Decimal, digits: int) -> Decimal:
 def whole_percent(share: float) -> int:
     """Return a share of a budget in whole per cent, cut: 24.6 % are 24, and at risk."""
     return int(share * 100 + 1e-9)
+
+
+def cut_amount(amount: float) -> float:
+    """Return an amount of a budget as it is shown, cut: whole from ten on, one decimal below.
+
+    Never better than it is: of 10.75 events that are left ten may be bad, and -0.08 are -0.1.
+    """
+    digits = 0 if abs(amount) >= 10 else 1
+    return floor(round(amount * 10**digits, 6)) / 10**digits
 
 
 def left_words(left: float) -> str:

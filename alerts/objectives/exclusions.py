@@ -56,10 +56,12 @@ def check_rule(text: str, *, starts_at: datetime, zone: ZoneInfo) -> str:
     if parts.get("FREQ") not in FREQUENCIES:
         raise BadRule("a recurrence begins with FREQ=DAILY, FREQ=WEEKLY or FREQ=MONTHLY")
     for name in ("INTERVAL", "COUNT"):
-        if name in parts and not (parts[name].isdigit() and 1 <= int(parts[name][:5]) <= 1_000):
+        if name in parts and not (parts[name].isdigit() and len(parts[name]) < 5 and 1 <= int(parts[name]) <= 1_000):
             raise BadRule(f"{name} is a number from 1 to 1,000")
     if not all(1 <= abs(int(day[:6])) <= 31 for day in parts.get("BYMONTHDAY", "1").split(",") if _is_number(day)):
         raise BadRule("BYMONTHDAY is a day from 1 to 31, or -1 for the last one")
+    if "UNTIL" in parts and not UNTIL.fullmatch(parts["UNTIL"]):
+        raise BadRule("UNTIL is written 20261231, or 20261231T220000Z")
     _check_days(parts)
     try:
         first = next(iter(_rrule(Excluded(starts_at=starts_at, length=MINUTE, rule=rule, zone=zone))), None)

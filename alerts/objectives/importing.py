@@ -17,7 +17,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.queries import Flow, get_visible_flow_named
 
-MOST_EXPORTED = 1_000
+MOST_EXPORTED = 5_000  # as many as an environment has
 COLUMNS = (
     "name", "description", "kind", "target", "limit_ms", "limit_minutes", "recover_minutes", "at_least", "method", "slice_minutes", "slice_target",
     "empty_is_good", "unit", "days", "time_zone", "work_days", "from_minute", "until_minute", "holidays", "pairs", "guarded", "sustained", "exhausted",
@@ -83,12 +83,11 @@ def _look_at(said: NewObjective, flow: Flow, names: set[str], by: Actor) -> None
 
 
 def export_openslo(actor: Actor, environments: Sequence[Environment]) -> str:
-    """Return the objectives on flows that an actor may see as OpenSLO v1; one on a saved search has no name elsewhere and is left out."""
-    rows = (
-        visible_objectives(actor)
-        .filter(environment__in=environments, flow__isnull=False)
-        .order_by("pk")[:MOST_EXPORTED]
-    )
+    """Return the objectives on flows that an actor may see as OpenSLO v1; one on a saved search has no name elsewhere and is left out. Raises Invalid."""
+    seen = visible_objectives(actor).filter(environment__in=environments, flow__isnull=False)
+    rows = list(seen.order_by("pk")[: MOST_EXPORTED + 1])
+    if len(rows) > MOST_EXPORTED:
+        raise Invalid(f"more than {MOST_EXPORTED:,} objectives are not written into one text: name an environment")
     return openslo.write(_columns(rows))
 
 

@@ -19,10 +19,11 @@ from alerts.objectives.burn import (
     is_sustained,
     least_bad,
     time_to_exhaustion,
+    time_to_exhaustion_of_a_growing,
 )
-from alerts.objectives.reading import Burn, Read, count_kept, counted_in
+from alerts.objectives.reading import Burn, Read, budgeted, count_kept, counted_in
 from alerts.objectives.shapes import method_of, pairs_of, window_of
-from alerts.objectives.windows import MINUTE, Span, clipped, length_of
+from alerts.objectives.windows import MINUTE, Span
 
 HOUR = timedelta(hours=1)
 TICKET, PAGE = "ticket", "page"
@@ -85,11 +86,14 @@ def judge(one: Objective, read: Read, span: Span, *, now: datetime) -> Verdict:
     target, window = float(one.target), window_of(one)
     raw = count_kept(one, read.period.raw, span, [], now=now)
     kept = count_kept(one, read.period.kept, span, read.excluded, now=now)
-    budget = budget_of(kept.bad, _budgeted(one, kept, span, read), target=target)
+    budget = budget_of(kept.bad, budgeted(one, kept, span, read.excluded), target=target)
     counted = counted_in(one, read, now=now)
     an_hour = counted(HOUR)
     burn = burn_rate(an_hour.bad, an_hour.total, target=target)
-    gone = time_to_exhaustion(budget.left_ratio, burn, period=window.period)
+    if one.unit == "rolling" or (one.empty_is_good and method_of(one).counts_time):
+        gone = time_to_exhaustion(budget.left_ratio, burn, period=window.period)
+    else:
+        gone = time_to_exhaustion_of_a_growing(budget.left_ratio, burn, so_far=now - span.since)
     nominal = read.nominal if read.nominal is not None else read.period.kept
     in_period = count_kept(one, nominal, Span(since=now - window.period, until=now), [], now=now)
     period_total = in_period.total * _not_counted_yet(one, read, now)
@@ -111,15 +115,6 @@ def judge(one: Objective, read: Read, span: Span, *, now: datetime) -> Verdict:
         gone_at=now + gone if gone is not None and _matters(now + gone, one, span, now) else None,
         rules=rules,
     )
-
-
-def _budgeted(one: Objective, kept: Counted, span: Span, read: Read) -> float:
-    """Return what the budget is a share of: what there was so far; of time that is counted whole, all of the window, which is known ahead."""
-    method = method_of(one)
-    if not (method.counts_time and method.empty_is_good):
-        return kept.total
-    gone = length_of(clipped(read.excluded, span))
-    return max(kept.total, (span.length - gone) / (method.slice_minutes * MINUTE))
 
 
 def _matters(at: datetime, one: Objective, span: Span, now: datetime) -> bool:
@@ -167,10 +162,12 @@ def _other_rules(one: Objective, read: Read, kept: Counted, left: float, counted
         rules.append(_plain("missed", PAGE, read.missed, "the last period had too few messages"))
         least = 1
     elif one.sustained:
-        hours = [read.near.sums(60, until=60 * number) for number in range(SUSTAINED_HOURS)]
+        hours = [read.near.counted(60, until=60 * number) for number in range(SUSTAINED_HOURS)]
         bad, total = [part.bad for part in hours], [part.total for part in hours]
         held = is_sustained(bad, total, target=target)
-        rules.append(_plain("sustained", TICKET, held, f"{sum(bad):,} bad in six hours, in most of them", bad=sum(bad)))
+        rules.append(
+            _plain("sustained", TICKET, held, f"{sum(bad):,.0f} bad in six hours, in most of them", bad=sum(bad))
+        )
     if one.exhausted:
         gone = left <= 0 and kept.bad >= least and not one.is_filling
         rules.append(_plain("exhausted", TICKET, gone, "the budget is spent", bad=kept.bad))

@@ -70,7 +70,7 @@ def _documents(text: str) -> list[Mapping[str, Any]]:
         raise BadOpenSlo(f"this is no YAML that can be read: {error}") from error
     several = [document for one in read for document in (one if isinstance(one, list) else [one])]
     if len(several) > MOST_DOCUMENTS:
-        raise BadOpenSlo(f"an OpenSLO file has at most {MOST_DOCUMENTS} documents")
+        raise BadOpenSlo(f"an OpenSLO file has at most {MOST_DOCUMENTS} documents: import it in parts")
     return [one for one in several if isinstance(one, dict)]
 
 

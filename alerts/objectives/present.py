@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from alerts.models import Objective, Standing
-from alerts.objectives.burn import cut_ratio, left_words, percent, span_text
+from alerts.objectives.burn import cut_amount, cut_ratio, left_words, percent, span_text
 from alerts.objectives.queries import BudgetLine
 from alerts.objectives.shapes import calendar_of, method_of, window_of
 from console.core.charts import Chart, Mark, Series, line_chart
@@ -74,8 +74,8 @@ def unit_words(one: Objective) -> tuple[str, str]:
 
 
 def amount_words(amount: float) -> str:
-    """Return an amount of a budget: whole from ten on, one decimal below where there is one."""
-    return f"{amount:,.0f}" if abs(amount) >= 10 else f"{amount:,.1f}".removesuffix(".0")
+    """Return an amount of a budget, cut: whole from ten on, one decimal below where there is one."""
+    return f"{cut_amount(amount):,.1f}".removesuffix(".0")
 
 
 def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def verdict(one: Objective, standing: Standing, *, now: datetime) -> dict[str, A
         return {"look": "", "lead": "Nothing was measured yet", "rest": rest, "gone": ""}
     one_word, many = unit_words(one)
     amount = standing.budget - standing.spent
-    count = amount_words(abs(amount))
+    count = amount_words(abs(cut_amount(amount)))
     word = one_word if count == "1" else many
     window = (
         f"in {one.days} day{'s' if one.days != 1 else ''}"

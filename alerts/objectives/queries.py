@@ -19,7 +19,7 @@ from alerts.objectives.budgeting import Sums
 from alerts.objectives.burn import Budget, budget_of
 from alerts.objectives.counters import excluded_spans, exclusions_of, hour_of, minute_of, read_hours
 from alerts.objectives.exclusions import flags
-from alerts.objectives.reading import count_kept, sums_of_spans
+from alerts.objectives.reading import budgeted, count_kept, sums_of_spans
 from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit_of, window_of
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
@@ -207,7 +207,7 @@ def attained_of(
             kept=kept,
             attained=count_kept(one, raw, span, [], now=now).attained,
             adjusted=counted.attained,
-            budget=budget_of(counted.bad, counted.total, target=float(one.target)),
+            budget=budget_of(counted.bad, budgeted(one, counted, span, gone), target=float(one.target)),
             unit=unit_of(one),
             excluded=clipped(gone, span),
         )

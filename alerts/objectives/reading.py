@@ -68,11 +68,7 @@ class Near:
 
     def sums(self, minutes: int, *, until: int = 0) -> Sums:
         """Return the sums of the last so many minutes, or of those that end `until` minutes before the end."""
-        end = len(self.good) - until
-        first = max(0, end - minutes)
-        if self.method.counts_time:
-            first -= first % self.method.slice_minutes  # the minutes begin at a full hour, as slices do
-        part = slice(first, end)
+        part = self._part(minutes, until)
         found = Minutes(good=self.good[part], late=self.late[part], lost=self.lost[part])
         if not self.method.counts_time:
             return Sums(good=sum(found.good), late=sum(found.late), lost=sum(found.lost))
@@ -87,8 +83,20 @@ class Near:
                 return until - ago * MINUTE
         return None
 
-    def minutes_out(self, minutes: int) -> int:
-        return sum(self.out[-minutes:]) if self.out else 0
+    def counted(self, minutes: int, *, until: int = 0) -> Counted:
+        """Return what the budget counts of the last so many minutes, or of those that end `until` minutes before the end."""
+        part = self._part(minutes, until)
+        kept = part.stop - part.start - (sum(self.out[part]) if self.out else 0)
+        return counted(self.sums(minutes, until=until), self.method, slices_in_time=kept / self.method.slice_minutes)
+
+    def _part(self, minutes: int, until: int) -> slice:
+        end = len(self.good) - until
+        first = max(0, end - minutes)
+        if self.method.counts_time:  # the minutes begin at a full hour, as slices do
+            first -= first % self.method.slice_minutes
+            if until:  # a slice is in one of two times that follow each other
+                end -= end % self.method.slice_minutes
+        return slice(first, end)
 
 
 @dataclass(slots=True)
@@ -243,16 +251,22 @@ def count_kept(one: Objective, sums: Sums, span: Span, excluded: Sequence[Span],
     return counted(sums, method, slices_in_time=slices)
 
 
+def budgeted(one: Objective, kept: Counted, span: Span, excluded: Sequence[Span]) -> float:
+    """Return what the budget of a span is a share of: what there was so far; of time that is counted whole, all of it, which is known ahead."""
+    method = method_of(one)
+    if not (method.counts_time and method.empty_is_good):
+        return kept.total
+    gone = length_of(clipped(excluded, span))
+    return max(kept.total, (span.length - gone) / (method.slice_minutes * MINUTE))
+
+
 Burn = Callable[[timedelta], Counted]
 
 
 def counted_in(one: Objective, read: Read, *, now: datetime) -> Burn:
     """Return a function that says what the budget counts of the last so much time, without what is excluded."""
 
-    method = method_of(one)
-
     def of(window: timedelta) -> Counted:
-        minutes = window // MINUTE
         if window > NEAR:
             until = minute_of(now) + MINUTE
             return count_kept(
@@ -262,7 +276,6 @@ def counted_in(one: Objective, read: Read, *, now: datetime) -> Burn:
                 read.excluded,
                 now=now,
             )
-        slices = (minutes - read.near.minutes_out(minutes)) / method.slice_minutes
-        return counted(read.near.sums(minutes), method, slices_in_time=slices)
+        return read.near.counted(window // MINUTE)
 
     return of

@@ -101,7 +101,8 @@ def _limits(said: NewObjective, *, searched: bool) -> dict[str, Any]:
             return columns | {"limit_ms": _latency(said, searched=searched)}
         case Kind.FRESHNESS:
             limit = _minutes(said.limit_minutes, "the time in which a message is processed")
-            recover = _minutes(said.recover_minutes or max(limit, 1440), "the time after which a message is lost")
+            recover = max(limit, 1440) if said.recover_minutes is None else said.recover_minutes
+            recover = _minutes(recover, "the time after which a message is lost")
             if recover < limit:
                 raise ObjectiveInvalid("a message is lost no sooner than its time is up")
             return columns | {"limit_minutes": limit, "recover_minutes": recover}

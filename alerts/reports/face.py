@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
+from alerts.objectives.burn import cut_amount
 from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
 from alerts.reports.verdicts import before_words, change, cost, period_words, says_of, subject, sums_of, verdict
@@ -145,8 +146,8 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
     elif one.stands is Stands.NO_DATA:
         yield "Its data ended before the period did."
     elif one.left < -1e-6:
-        yield f"Budget used up: {_amount(-one.left, one, says)} more than the {says.amount(one.budget)} allowed{_over(one)}."
-    elif one.budget < 0.05 and one.adjusted == 1:  # less than is written as 0.1: "0 of 0 failures" says nothing
+        yield f"Budget used up: {_amount(-cut_amount(one.left), one, says)} more than the {says.amount(one.budget)} allowed{_over(one)}."
+    elif one.budget < 0.1 and one.adjusted == 1:  # less than is written as 0.1: "0 of 0 failures" says nothing
         yield f"Of so few not one may be bad{_over(one)}."
     else:
         yield f"Budget {says.share(one.left_ratio)} left, {says.amount(one.left)} of {_amount(one.budget, one, says)}{_over(one)}."

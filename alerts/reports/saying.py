@@ -18,7 +18,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_interval, format_skeleton, format_time
 from babel.numbers import format_decimal, format_percent
 
-from alerts.objectives.burn import cut_ratio, digits_of, whole_percent
+from alerts.objectives.burn import cut_amount, cut_ratio, digits_of, whole_percent
 
 FALLBACK = "en-GB"
 TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?", re.ASCII)
@@ -58,9 +58,9 @@ class Says:
         return str(format_decimal(count, locale=locale_of(self.language)))
 
     def amount(self, amount: float) -> str:
-        """Return an amount of a budget: whole from ten on, one decimal below where there is one."""
+        """Return an amount of a budget, cut: whole from ten on, one decimal below where there is one."""
         places = "#,##0" if abs(amount) >= 10 else "#,##0.#"
-        return str(format_decimal(round(amount, 6), format=places, locale=locale_of(self.language)))
+        return str(format_decimal(cut_amount(amount), format=places, locale=locale_of(self.language)))
 
     def count(self, count: int) -> str:
         """Return a small count as a word, a larger one in digits."""

@@ -17,7 +17,9 @@ DAY_MINUTES = 1440
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 FARTHEST = 400  # days looked through: a calendar with one working day a week has 57 of them
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
-ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]{0,59}", re.ASCII)
+ZONE = re.compile(
+    r"(?!right/|posix|localtime$|Factory$)[A-Za-z][A-Za-z0-9_+/-]{0,59}", re.ASCII
+)  # none of the machine's own, none with leap seconds
 
 
 def parse_clock(text: str) -> int:

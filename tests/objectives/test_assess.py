@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,10 +12,21 @@ from django.db import connection, transaction
 
 from alerts.models import FlowAgent, Standing
 from alerts.objectives import assess, counting
+from alerts.objectives.burn import cut_amount
+from alerts.objectives.excluding import NewExclusion, add_exclusion
 from alerts.objectives.present import verdict
-from alerts.objectives.queries import budget_line, figures_of_flows, find_objectives, what_if_of
+from alerts.objectives.queries import (
+    attained,
+    budget_line,
+    budgets_left,
+    figures_of_flows,
+    find_objectives,
+    what_if_of,
+    window_at,
+)
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
+from alerts.reports.saying import Says
 from console.core.errors import Conflict, Invalid
 from console.identity.models import Agent
 from tests.factories import ROOT, agent
@@ -120,6 +132,32 @@ def test_a_trickle_of_failures_becomes_a_ticket():
 
     assert rules()["sustained"]
     assert not any(holds for name, holds in rules().items() if "-" in name and name != "6h-30m")
+
+
+def sustained() -> dict[str, Any]:
+    found: dict[str, Any] = next(rule for rule in standing().rules if rule["rule"] == "sustained")
+    return found
+
+
+def test_failures_that_leave_every_slice_good_are_no_ticket():
+    rolled(NOW - 6 * HOUR, 98, 2, minutes=361)
+    promised(method="timeslices", slice_minutes=1, slice_target=0.9)
+
+    looked()
+
+    assert (standing().adjusted, standing().state) == (1, "kept")
+    assert not sustained()["holds"]
+
+
+@pytest.mark.parametrize("slice_minutes", [1, 60])
+def test_a_slice_is_in_one_of_six_hours(slice_minutes: int):
+    for hours in (1, 2, 3):
+        rolled(NOW.replace(minute=0) - hours * HOUR, 1, 5)
+    promised(target="0.5", method="timeslices", slice_minutes=slice_minutes, slice_target=0.9)
+
+    looked()
+
+    assert (sustained()["holds"], sustained()["bad"]) == (False, 3)
 
 
 def test_a_budget_that_is_spent_is_a_ticket():
@@ -273,6 +311,66 @@ def test_slices_without_events_are_good_where_the_objective_says_so():
     assert standing("Left out").adjusted == 0
 
 
+def test_no_more_is_left_than_a_plan_may_spend():
+    rolled(NOW - HOUR, 2_150)
+    one = promised(target="0.995")
+    looked()
+
+    said = verdict(one, standing(), now=NOW)
+
+    assert budgets_left([one.flow_id or 0]) == [(one.flow_id, "Orders arrive", 10)]
+    assert said["rest"] == ": 10 more failures in 30 days."
+    assert Says("en-GB", "UTC").amount(standing().budget) == "10"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(10.75, 10), (9.96, 9.9), (0.04, 0), (-0.08, -0.1), (10 - 1e-9, 10), (-12.5, -13), (0.3, 0.3)]
+)
+def test_an_amount_is_never_shown_better_than_it_is(amount: float, shown: float):
+    assert cut_amount(amount) == shown
+
+
+def test_a_budget_that_grows_is_gone_when_it_says_so():
+    began = datetime(2026, 11, 2, 0, 0, 20, tzinfo=NOW.tzinfo)
+    rolled(began - DAY, 1000, minutes=23 * 60)
+    rolled(began - HOUR, 980, 20, minutes=60)
+    promised(unit="month", now=began)
+    looked(began)
+    gone_at = standing().gone_at
+    assert gone_at is not None
+    assert timedelta(hours=21) < gone_at - began < timedelta(hours=23)
+    rolled(began, 980, 20, minutes=23 * 60)
+
+    looked(gone_at - HOUR)
+    before = standing().left
+    looked(gone_at + HOUR)
+
+    assert before > 0 > standing().left
+
+
+def test_a_burn_rate_is_of_the_slices_that_it_looks_at():
+    rolled(NOW - HOUR, 0, 5)  # in the slice in which the last hour begins
+    promised(method="timeslices", slice_minutes=5, empty_is_good=True)
+
+    looked()
+
+    [rule] = [rule for rule in standing().rules if rule["rule"] == "1h-5m"]
+    assert rule["long"] == pytest.approx(100 / (61 / 5), abs=1e-4)
+
+
+@pytest.mark.parametrize("unit", ["rolling", "week", "month", "year"])
+def test_a_budget_is_the_same_wherever_it_is_asked_for(unit: str):
+    rolled(NOW - HOUR, 0, 5, minutes=30)
+    one = promised(method="timeslices", slice_target=0.9, empty_is_good=True, unit=unit)
+    add_exclusion(NewExclusion(starts_at=NOW - DAY, minutes=60, reason="moved"), objective=one, by=ROOT)
+    looked()
+
+    asked = attained(one, window_at(one, NOW), now=NOW)
+
+    assert (asked.budget.total, asked.budget.spent) == (standing().budget, standing().spent)
+    assert (asked.attained, asked.adjusted) == (standing().attained, standing().adjusted)
+
+
 def test_pairs_that_cannot_fire_are_refused_and_chosen_ones_kept():
     with pytest.raises(ObjectiveInvalid, match="can never fire"):
         promised(target="0.9", pairs=["1h-5m"])
@@ -303,6 +401,9 @@ def test_pairs_that_cannot_fire_are_refused_and_chosen_ones_kept():
         ({"unit": "fortnight"}, "window is one of"),
         ({"days": 0}, "1 to 366 days"),
         ({"time_zone": "nowhere"}, "no time zone"),
+        ({"time_zone": "localtime"}, "no time zone"),
+        ({"time_zone": "right/Europe/Berlin"}, "no time zone"),
+        ({"kind": "freshness", "limit_minutes": 15, "recover_minutes": 0}, "1 minute to 90 days"),
     ],
 )
 def test_a_promise_that_cannot_be_is_refused(changes: dict[str, object], words: str):

@@ -16,6 +16,7 @@ from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hour_of_the_late, 
 from alerts.objectives.services import change_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from messages.models import DeadLetter, Message, MessageStatus
+from messages.queries import Freshness, fresh_minutes
 from tests.factories import ROOT, stored_letter
 from tests.objectives.searching import counters, on_search
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
@@ -90,6 +91,19 @@ def test_a_message_is_counted_when_its_time_is_up_and_again_when_it_came_after_a
     looked(NOW + 21 * MINUTE)
 
     assert (before, waiting, totals(one)) == ((0, 0, 0), (0, 0, 1), (0, 1, 0))
+
+
+def test_a_message_whose_beginning_was_told_hours_later_is_in_one_minute():
+    of = flow()
+    for began in (5.5, 7):  # the receiver told of both at once, and the sender told later when they had begun
+        uid = message(NOW - 5 * HOUR, took=timedelta())
+        Message.objects.filter(id=uid).update(started_at=NOW - began * HOUR)
+    promise = Freshness(key=1, environment_id=of.environment_id, flow_id=of.pk, limit=15 * MINUTE, recover=DAY)
+
+    hours = [hour_of(NOW) - number * HOUR for number in range(12)]
+    found = [row for hour in hours for row in fresh_minutes([promise], hour, hour + HOUR)]
+
+    assert [sum(column) for column in zip(*((row.good, row.late, row.lost) for row in found), strict=True)] == [0, 2, 0]
 
 
 @pytest.mark.parametrize("about", ["flow", "search"])

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from alerts.models import Exclusion, Objective
-from alerts.objectives import assess
+from alerts.objectives import assess, importing
+from alerts.objectives.importing import MOST_EXPORTED
+from alerts.objectives.services import MOST_OBJECTIVES
 from console.identity.models import Role, Team
 from tests.http.test_rest_administration import Caller
 from tests.objectives.stored import HOUR, looked, promised, rolled
@@ -103,6 +105,19 @@ def test_budget_minutes_and_what_if():
         assert ada("get", f"objectives/{one.pk}/{junk}").status_code == 400
     assert ada("get", "objectives?show=riks").json()["detail"] == "show is one of all, risk, no-data, kept, not “riks”"
     assert "dead_letter_age" in ada("get", "objectives?kind=sucess").json()["detail"]
+
+
+def test_an_export_leaves_nothing_out_without_a_word(monkeypatch: pytest.MonkeyPatch):
+    promised("One")
+    promised("Another")
+    ada = Caller("ada", Role.OPERATOR)
+    assert ada("get", "objectives/openslo").json()["text"].count("kind: SLO") == 2
+    monkeypatch.setattr(importing, "MOST_EXPORTED", 1)
+
+    refused = ada("get", "objectives/openslo")
+
+    assert (refused.status_code, "name an environment" in refused.json()["detail"]) == (400, True)
+    assert MOST_EXPORTED == MOST_OBJECTIVES
 
 
 def test_exclusions_are_made_listed_and_withdrawn():
