@@ -197,7 +197,10 @@ class OneChannel(ChannelView):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a channel is told; its kind stays."""
         channel = get_visible_channel(self.actor, number_or_404(pk))
-        said = NewChannel(kind=channel.kind, **validated(ChannelChangeIn, request.data, answers=ChannelOut))
+        asked = request.data
+        if isinstance(asked, dict) and asked.get("secrets") == self.shown(channel)["secrets"]:  # as GET names them
+            asked = {name: value for name, value in asked.items() if name != "secrets"}
+        said = NewChannel(kind=channel.kind, **validated(ChannelChangeIn, asked, answers=ChannelOut))
         return Response(self.shown(services.change_channel(channel, said, by=self.actor)))
 
     @extend_schema(operation_id="remove_channel", request=Reason, responses={204: None, **PROBLEMS})

@@ -329,7 +329,11 @@ class OneReportSchedule(ReportView):
     def put(self, request: Request, pk: str) -> Response:
         """Replace what a schedule says; its owner stays."""
         one = get_visible_schedule(self.actor, number_or_404(pk))
-        said = _said(validated(ReportScheduleChangeIn, request.data, answers=OneReportScheduleOut))
+        asked, there = request.data, receivers_of(one) if can_see_receivers(self.actor, one) else []
+        get = sum(receiver.stopped_at is None for receiver in there)
+        if isinstance(asked, dict) and type(asked.get("receivers")) is int and asked["receivers"] == get:
+            asked = {**asked, "receivers": [receiver.address for receiver in there]}  # as GET counts them: they stay
+        said = _said(validated(ReportScheduleChangeIn, asked, answers=OneReportScheduleOut))
         return self.shown_schedule(services.change_schedule(one, said, by=self.actor))
 
     @extend_schema(operation_id="remove_report_schedule", request=Reason, responses={204: None, **PROBLEMS})

@@ -60,7 +60,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """A notice that is due at `at`. channels: whom; empty: who was told before. first: it begins a round of telling."""
+    """A notice that is due at `at`. channels: whom; of an end, or that somebody has it, empty: who was told before. first: it begins a round of telling."""
 
     happening: Happening
     at: datetime
@@ -96,8 +96,13 @@ def _further(case: Case, told: Told, route: Route) -> Owed | None:
         step = route.steps[told.step]
         at = _open(case, route, told.began_at + step.after)
         found.append(Owed(happening=Happening.ESCALATED, at=at, channels=step.channels))
-    if route.repeat:
-        found.append(Owed(happening=Happening.FIRING, at=_open(case, route, told.told_at + route.repeat)))
+    knows = {
+        *route.channels_for(case.severity),
+        *(channel for one in route.steps[: told.step] for channel in one.channels),
+    }
+    if route.repeat and knows:
+        at = _open(case, route, told.told_at + route.repeat)
+        found.append(Owed(happening=Happening.FIRING, at=at, channels=tuple(sorted(knows))))
     return min(found, key=lambda one: one.at, default=None)
 
 

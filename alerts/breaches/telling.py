@@ -79,6 +79,8 @@ def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed
         state=breach.state, severity=breach.severity, fired_at=breach.fired_at or breach.opened_at, held=breach.held
     )  # fmt: skip
     told = Told(said=telling.said, began_at=telling.began_at, told_at=telling.told_at, step=telling.step)
+    if telling.said == "firing" and not telling.channels and route.channels_for(breach.severity):
+        told = Told()  # there was no channel to tell it over, and now there is
     return owed(case, told, route, now)
 
 
@@ -105,9 +107,9 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
     if first.happening in (Happening.RESOLVED, Happening.ACKNOWLEDGED):
         return _tell_end(policy, route, ready, now)
     joined = sorted(group, key=lambda one: one.breach.pk)
-    channels = first.channels or tuple(sorted({channel for one in joined for channel in one.telling.channels}))
+    channels = first.channels
     thread = thread_of(joined[0].breach) if first.first else joined[0].telling.thread
-    _send(first.happening, thread, joined, channels, now)
+    _send(first.happening, thread, [one.breach for one in joined], channels, now)
     for one in joined:
         telling = one.telling
         telling.said, telling.thread, telling.told_at = "firing", thread, now
@@ -138,11 +140,22 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     states = ("firing", "acknowledged") if happening is Happening.RESOLVED else ("firing",)
     mine = [one.telling.pk for one in group]
     others = Telling.objects.filter(policy=policy, thread=thread, said__in=states).exclude(pk__in=mine)
-    last = not others.filter(breach__state__in=states).exists()
+    left = list(
+        Breach.objects.filter(tellings__in=others, state__in=states)
+        .select_related("environment", "owner")
+        .order_by("pk")
+    )
+    last = not left
     knew = Telling.objects.filter(policy=policy, thread=thread).values_list("channels", flat=True)
     channels = tuple(sorted({channel for channels in knew for channel in channels}))
+    untaken = happening is Happening.RESOLVED and any(one.telling.said == "firing" for one in group)
+    taken = not last and untaken and all(one.state == "acknowledged" for one in left)  # it waited for what is over now
     if last:
-        _send(happening, thread, group, channels, now)
+        _send(happening, thread, [one.breach for one in group], channels, now)
+    elif taken:
+        _send(Happening.ACKNOWLEDGED, thread, left, channels, now)
+        words = f"{policy}, now that the rest is over: somebody has it"
+        write([one.pk for one in left], BreachEntry.Kind.TOLD, words, now=now)
     for one in group:
         one.telling.said, one.telling.told_at = happening.value, now
         _after(one, route, now)
@@ -153,11 +166,13 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
         end, later = "somebody has it", f"when somebody has all of {whole}"
     words = f"{_told_words(policy, channels, group, again=False)}: {end}" if last else f"{policy} is told {later}"
     write([one.breach.pk for one in group], BreachEntry.Kind.TOLD, words, now=now)
-    return int(last)
+    return int(last or taken)
 
 
-def _send(happening: Happening, thread: str, group: Sequence[Due], channels: Sequence[int], now: datetime) -> None:
-    notice = notice_of(happening, [one.breach for one in group], now=now)
+def _send(
+    happening: Happening, thread: str, breaches: Sequence[Breach], channels: Sequence[int], now: datetime
+) -> None:
+    notice = notice_of(happening, breaches, now=now)
     send(replace(notice, thread=thread), channels)
 
 

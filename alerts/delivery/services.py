@@ -271,6 +271,8 @@ def send_again(delivery: NoticeDelivery, *, by: Actor) -> NoticeDelivery:
     later = NoticeDelivery.objects.filter(channel=delivery.channel_id, thread=delivery.thread, pk__gt=delivery.pk)
     if later.filter(happening=Happening.RESOLVED, state="delivered").exists():
         raise DeliveryState("the channel was told since that it is over: this would say that it begins anew")
+    if delivery.happening == Happening.RESOLVED and later.filter(state="delivered").exists():
+        raise DeliveryState("the channel was told since that it fires anew: this would say that it is over")
     moved = NoticeDelivery.objects.filter(pk=delivery.pk, state="dead").update(
         state="queued", tries=0, next_at=now, queued_at=now, finished_at=None
     )

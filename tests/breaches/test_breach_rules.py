@@ -146,7 +146,7 @@ def told(minutes: float = 0, **changes) -> Told:
         (fired_case(held=True), Told(), None),
         (fired_case(), told(), ("escalated", after(minutes=15), (8,))),
         (fired_case(), told(15, step=1), ("escalated", after(minutes=45), (9,))),
-        (fired_case(), told(45, step=2), ("firing", after(hours=4, minutes=45), ())),
+        (fired_case(), told(45, step=2), ("firing", after(hours=4, minutes=45), (1, 8, 9))),
         (fired_case(held=True), told(), None),
         (fired_case(state="acknowledged"), told(), ("acknowledged", after(hours=1), ())),
         (fired_case(state="acknowledged"), told(said="acknowledged"), None),

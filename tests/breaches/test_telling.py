@@ -274,3 +274,44 @@ def test_what_is_left_of_a_removed_objective_on_a_search_is_told_to_nobody(outbo
     fired(source="objective", key="no number")
 
     assert outbox.told(NOON) == []
+
+
+def test_a_channel_that_a_policy_was_given_since_is_told_and_one_taken_out_hears_of_the_end_alone(outbox: Outbox):
+    made = policy(page_channels=(1,))
+    breach = fired()
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+
+    change_policy(made, NewPolicy(page_channels=(3,)), by=ROOT)
+
+    assert outbox.told(after(days=31)) == [("firing", breach.reference, (3,))]
+    over(32 * 24 * 60)
+    assert outbox.told(after(days=33)) == [("resolved", breach.reference, (1, 3))]
+
+
+def test_what_fired_while_a_policy_named_no_channel_is_told_to_the_first_one_that_it_gets(outbox: Outbox):
+    made = policy(page_channels=(), repeat_minutes=0)
+    breach = fired()
+    assert outbox.told(NOON) == [("firing", breach.reference, ())]
+    assert outbox.told(after(hours=9)) == []
+
+    change_policy(made, NewPolicy(page_channels=(3,), repeat_minutes=0), by=ROOT)
+
+    assert outbox.told(after(days=31)) == [("firing", breach.reference, (3,))]
+    assert outbox.told(after(days=300)) == []
+
+
+def test_those_who_know_hear_that_somebody_has_what_is_left_when_the_rest_is_over(outbox: Outbox):
+    policy(repeat_minutes=0)
+    orders = flow().pk
+    one, two = fired(flow_ids=(orders,)), fired(key="8", flow_ids=(orders,))
+    outbox.told(NOON)
+    acts.acknowledge(one, by=ROOT)
+    assert outbox.told(datetime.now(UTC)) == []
+
+    at = (datetime.now(UTC) - NOON).total_seconds() / 60 + 1
+    over(at, key="8", flow_ids=(orders,))
+
+    assert outbox.told(after(minutes=at + 2)) == [("acknowledged", one.reference, (1,))]
+    over(at + 5, flow_ids=(orders,))
+    assert outbox.told(after(minutes=at + 7)) == [("resolved", one.reference, (1,))]
+    assert two.reference != one.reference

@@ -132,3 +132,17 @@ def test_a_channel_that_is_switched_off_repeats_nothing(monkeypatch: pytest.Monk
     change_channel(channel, NewChannel(kind="memory", name="off", settings=channel.settings, enabled=False), by=ROOT)
 
     assert (go(61), NoticeDelivery.objects.get().repeat_at) == (0, None)
+
+
+def test_an_end_that_was_given_up_is_not_sent_again_once_it_was_told_that_it_fires_anew():
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    go()
+    ANSWERS[place(channel)] = [REFUSED]
+    say(Happening.RESOLVED, channels=[channel])
+    go()
+    say(Happening.FIRING, channels=[channel])
+    go()
+
+    with pytest.raises(DeliveryState, match="told since"):
+        send_again(NoticeDelivery.objects.get(state="dead"), by=ROOT)

@@ -256,6 +256,9 @@ def test_a_promise_of_another_kind_says_that_it_is_not_assessed_yet():
     assert renamed["standing"]["state"] == "kept"
 
 
+HOOK = "https://hooks.slack.com/services/T/B/X"
+
+
 @pytest.mark.parametrize(
     ("made", "change"),
     [
@@ -264,6 +267,8 @@ def test_a_promise_of_another_kind_says_that_it_is_not_assessed_yet():
         (("saved-searches", {"environment": "production", "of": "messages", "name": "Mine", "q": "status:failed"}), {"name": "Others"}),
         (("alerting/policies", {"environment": "production", "wait_s": 20}), {"wait_s": 40}),
         (("rules/groups", {"environment": "production", "name": "ERP is away", "words": "did not answer", "parts": ["queue"]}), {"name": "Away"}),
+        (("channels", {"environment": "production", "kind": "slack", "name": "Ops", "secrets": {"url": HOOK}}), {"name": "Operations"}),
+        (("reports/schedules", {"environment": "production", "name": "Board", "cadence": "daily", "receivers": ["partner@example.org"]}), {"hour": 9}),
     ],
 )  # fmt: skip
 def test_what_get_answers_may_be_sent_back_whole_with_something_changed(made: Any, change: dict[str, Any]):
@@ -278,4 +283,6 @@ def test_what_get_answers_may_be_sent_back_whole_with_something_changed(made: An
 
     assert changed.status_code == 200, changed.content
     assert {name: changed.json()[name] for name in change} == change
+    for name in {"secrets", "receivers"}.intersection(whole):
+        assert changed.json()[name] == whole[name]
     assert root("put", one, whole | {"nme": "x"}).status_code == 400
