@@ -245,9 +245,9 @@ def _day_of(at: datetime) -> datetime:
 def count_kept(one: Objective, sums: Sums, span: Span, excluded: Sequence[Span], *, now: datetime) -> Counted:
     """Return what the budget counts of these sums of a span: its slices without events are known by its length, where they are good."""
     method = method_of(one)
-    until = min(span.until, minute_of(now) + MINUTE)
-    gone = length_of(clipped(excluded, Span(since=span.since, until=until)))
-    slices = max(0.0, (until - span.since - gone) / (method.slice_minutes * MINUTE))
+    read = Span(since=hour_of(span.since), until=min(span.until, minute_of(now) + MINUTE))  # as sums are
+    gone = length_of(clipped(excluded, read))
+    slices = max(0.0, (read.length - gone) / (method.slice_minutes * MINUTE))
     return counted(sums, method, slices_in_time=slices)
 
 
@@ -256,8 +256,9 @@ def budgeted(one: Objective, kept: Counted, span: Span, excluded: Sequence[Span]
     method = method_of(one)
     if not (method.counts_time and method.empty_is_good):
         return kept.total
-    gone = length_of(clipped(excluded, span))
-    return max(kept.total, (span.length - gone) / (method.slice_minutes * MINUTE))
+    read = Span(since=hour_of(span.since), until=span.until)
+    gone = length_of(clipped(excluded, read))
+    return max(kept.total, (read.length - gone) / (method.slice_minutes * MINUTE))
 
 
 Burn = Callable[[timedelta], Counted]
