@@ -25,7 +25,7 @@ class Holds(StrEnum):
 class Condition:
     """One look at one thing that may be wrong.
 
-    source      objective, group, replay, compensation, check, agent or external, with `key`, which names the thing within its source for ever: at most
+    source      objective, group, replay, compensation, check, agent or ingest, with `key`, which names the thing within its source for ever: at most
                 one breach is open per (environment_id, source, key, severity).
     title       names it, "Orders delivered in 5 min"; summary is one sentence with numbers that a tired person can act on.
     pending     how long it must hold before it fires; zero: at once.

@@ -21,7 +21,7 @@ class BreachOut(serializers.Serializer[Any]):
     reference = serializers.CharField(help_text="B-<number>: the same for ever.")
     environment = serializers.SlugField(source="environment.slug")
     source = serializers.CharField(  # type: ignore[assignment]
-        help_text="objective, group, replay, compensation, check, agent, ingest or external."
+        help_text="objective, group, replay, compensation, check, agent or ingest."
     )
     key = serializers.CharField(help_text="Names the thing within its source.")
     severity = serializers.ChoiceField(choices=SEVERITIES)

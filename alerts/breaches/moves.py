@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection
 
 from alerts.breaches.states import TRANSITIONS, state_after, states_before
-from alerts.models import Breach, BreachEntry, Telling
+from alerts.models import Breach, BreachEntry, Silence, Telling
 
 LOCK = 7_219_041  # with the environment's id as second half
 NOBODY = "acknowledged_at = NULL, acknowledged_by = ''"
@@ -48,7 +48,9 @@ def move(pks: Collection[int], happening: str, *, now: datetime, by: str = "", u
     values = {"pks": sorted(pks), "before": states_before(happening), "now": now, "by": by, "user": user_id}
     where = "id = ANY(%(pks)s) AND state = ANY(%(before)s) RETURNING id"
     if happening == "calm":
-        return _ids(f"DELETE FROM alerts_breach WHERE {where}", values)  # noqa: S608  constants of ours
+        gone = _ids(f"DELETE FROM alerts_breach WHERE {where}", values)  # noqa: S608  constants of ours
+        Silence.objects.filter(about__in=gone).update(about=None)  # what was silenced before it fired stays silent
+        return gone
     values["after"] = state_after(happening)
     statement = f"UPDATE alerts_breach SET state = %(after)s, {WRITES[happening]} WHERE {where}"  # noqa: S608  constants of ours
     return _ids(statement, values)

@@ -124,6 +124,8 @@ def what_is_silenced(silence: Silence) -> str:
     parts = [f"{silence.severity}s" if silence.severity else "everything"]
     if silence.source:
         parts.append(f"of {silence.source}s")
+    if silence.key:
+        parts.append(f"with the key {silence.key}")
     if silence.flow is not None:
         parts.append(f"about {silence.flow.name}")
     if silence.labels:

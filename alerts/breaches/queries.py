@@ -29,7 +29,7 @@ from messages.queries import Done, done_to_flows
 
 TABS = ("open", "resolved", "all")
 SILENCE_TABS = ("running", "over", "all")
-SOURCES = ("objective", "group", "replay", "compensation", "check", "agent", "ingest", "external")
+SOURCES = ("objective", "group", "replay", "compensation", "check", "agent", "ingest")
 MOST_COUNTED = 10_000
 MOST_ENTRIES = 200
 MOST_SHOWN = 100

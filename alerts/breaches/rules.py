@@ -11,8 +11,6 @@ HOLD_DOWN = timedelta(minutes=2)  # it must be well for so long before it is ove
 FLAP_WINDOW = timedelta(minutes=15)  # what fires again within this time is the same breach
 QUIET = timedelta(minutes=30)  # a breach that comes and goes is told at most once in this time
 WATCHED = timedelta(minutes=5)  # not looked at for longer: its watcher is dead
-# Alertmanager says again that an alert fires after `repeat_interval`, 4 h as shipped.
-WATCHED_BY_SOURCE = {"external": timedelta(hours=6)}
 LONGEST_PENDING = timedelta(days=7)
 
 
@@ -50,8 +48,3 @@ def judge(state: str, clocks: Clocks, holds: Holds, now: datetime) -> Judgement:
     well = "clear" if now - since >= HOLD_DOWN else ""
     happening = "calm" if state == "pending" else well
     return Judgement(happening=happening, clocks=Clocks(fires_at=fires_at, clear_since=since))
-
-
-def watched_for(source: str) -> timedelta:
-    """Return for how long a breach of this source may go without being looked at."""
-    return WATCHED_BY_SOURCE.get(source, WATCHED)

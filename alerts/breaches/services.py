@@ -19,7 +19,7 @@ from django.db.models import F
 from alerts.breaches.held import hold_back
 from alerts.breaches.moves import lock_breaches, lock_environment, look_at_tellings, move, now_utc, write
 from alerts.breaches.policies import route_breaches
-from alerts.breaches.rules import FLAP_WINDOW, LONGEST_PENDING, WATCHED, Clocks, Judgement, judge, watched_for
+from alerts.breaches.rules import FLAP_WINDOW, LONGEST_PENDING, WATCHED, Clocks, Judgement, judge
 from alerts.breaches.silences import end_silences_of
 from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds
@@ -218,7 +218,7 @@ def _flag(environment_id: int, pks: Sequence[int], now: datetime | None) -> int:
 
 
 def _is_unwatched(row: Breach, now: datetime) -> bool:
-    return row.state in OPEN and row.unwatched_since is None and row.last_seen_at < now - watched_for(row.source)
+    return row.state in OPEN and row.unwatched_since is None and row.last_seen_at < now - WATCHED
 
 
 def expire(*, now: datetime | None = None) -> int:

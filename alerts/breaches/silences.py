@@ -70,6 +70,8 @@ def silence_breach(
     )  # fmt: skip
     row = _new(breach.environment, said, by=by, now=now_utc())
     row.key, row.about = breach.key, breach
+    if len(breach.flow_ids) == 1:  # whose it is when the breach is gone, which never fired
+        row.flow = Flow.objects.filter(pk=breach.flow_ids[0]).first()
     return _keep(row, by=by)
 
 
@@ -96,6 +98,8 @@ def _keep(row: Silence, *, by: Actor) -> Silence:
         lock_environment(row.environment_id)
         if (before := _pressed_before(row)) is not None:
             return before
+        if row.about is not None and not Breach.objects.filter(pk=row.about.pk, state__in=OPEN).exists():
+            raise SilenceState(f"{row.about.reference} is over: there is nothing to silence")
         row.save(force_insert=True)
         _audit(by, "silence.created", row, reason=row.comment)
         hold_back(row.environment_id, now=now_utc())

@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from alerts.breaches import rules, watching
+from alerts.breaches.access import OBJECTIVE
 from alerts.breaches.policies import NewPolicy
+from alerts.breaches.queries import SOURCES
 from alerts.breaches.states import TRANSITIONS, diagram
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/breaches.md").read_text()
@@ -23,7 +25,7 @@ def test_the_state_diagram_of_breaches_is_drawn_from_the_transitions_and_each_is
 def test_times_on_the_page_are_those_of_the_code():
     assert f"well for **{rules.HOLD_DOWN // MINUTE} minutes**" in PAGE
     assert f"within **{rules.FLAP_WINDOW // MINUTE} minutes**" in PAGE
-    assert f"{rules.WATCHED // MINUTE} minutes ({rules.WATCHED_BY_SOURCE['external'] // (60 * MINUTE)} hours" in PAGE
+    assert f"looked at** for\n{rules.WATCHED // MINUTE} minutes" in PAGE
     assert f"not for {watching.SILENT_AFTER // MINUTE} minutes" in PAGE
     said = NewPolicy()
     numbers = re.findall(r"^\| .* \| (\d+) \|$", PAGE, re.M)
@@ -34,3 +36,7 @@ def test_every_watcher_is_on_the_page():
     table = PAGE.split("| Source | A breach while | Severity |")[1].split("\n\n")[0]
 
     assert re.findall(r"^\| `(\w+)` \|", table, re.M) == list(watching.WATCHERS)
+
+
+def test_a_breach_is_looked_for_and_silenced_by_the_sources_that_there_are_and_no_other():
+    assert set(SOURCES) == {OBJECTIVE, *watching.WATCHERS}

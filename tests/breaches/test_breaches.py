@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from alerts.breaches import acts, watching
 from alerts.breaches.policies import watch_groups
 from alerts.breaches.services import flag_unwatched, observe
-from alerts.breaches.silences import NewSilence, end_silence, look_at_silences, silence, silence_breach
+from alerts.breaches.silences import NewSilence, SilenceState, end_silence, look_at_silences, silence, silence_breach
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Silence
 from console.core.errors import Invalid
@@ -167,7 +167,7 @@ def test_of_several_that_say_the_same_the_last_counts_and_junk_is_cut():
 
 def test_what_nobody_looks_at_any_more_is_flagged_and_stays_until_somebody_looks():
     breach = fired()
-    observe([condition(source="external"), condition(key="8", pending=timedelta(hours=9))], now=NOON)
+    observe([condition(key="8", pending=timedelta(hours=9))], now=NOON)
 
     assert flag_unwatched(now=after(minutes=4)) == 0
     assert flag_unwatched(now=after(hours=5)) == 1
@@ -401,3 +401,26 @@ def test_the_timeline_keeps_what_people_did():
     with pytest.raises(acts.BreachState):
         acts.acknowledge(breach, by=ROOT)
     assert BreachEntry.objects.count() == 4
+
+
+def test_a_silence_of_a_breach_that_is_over_by_the_time_it_is_kept_is_refused():
+    breach = fired(pending=timedelta(hours=1))
+    observe([condition("no")], now=after(minutes=1))
+
+    with pytest.raises(SilenceState, match="nothing to silence"):
+        silence_breach(
+            breach, expires_at=datetime.now(UTC) + timedelta(hours=1), comment="x", end_when_resolved=True, by=ROOT
+        )
+
+
+def test_a_look_goes_on_although_what_never_fired_was_silenced():
+    breach = fired(pending=timedelta(hours=1))
+    silence_breach(
+        breach, expires_at=datetime.now(UTC) + timedelta(hours=1), comment="x", end_when_resolved=True, by=ROOT
+    )
+
+    observe([condition("no"), condition(key="8")], now=after(minutes=1))
+    connection.check_constraints()  # as the end of the transaction does
+
+    assert Breach.objects.get().key == "8"
+    assert Silence.objects.get().about is None

@@ -337,3 +337,16 @@ def test_a_hostile_title_is_text():
     for address in ("/breaches/", f"/breaches/{breach.reference}/"):
         assert "<script>alert" not in client.get(address).content.decode()
         assert "<img src=x>" not in client.get(address).content.decode()
+
+
+def test_a_silence_of_a_breach_that_never_fired_is_seen_and_ended_by_those_of_its_flow():
+    breach = orders_breach(key="77", pending=timedelta(hours=1))
+    silence_breach(breach, expires_at=now() + timedelta(hours=4), comment="I know", end_when_resolved=False, by=ROOT)
+    observe([condition("no", key="77")])
+    assert not Breach.objects.filter(pk=breach.pk).exists()
+    olga = signed_in("olga", Role.OPERATOR)
+
+    assert "pages of ingests with the key 77 about orders of Order team" in text_of(olga.get("/breaches/silences/"))
+    assert "I know" not in text_of(signed_in("vera", Role.OPERATOR, team="Others").get("/breaches/silences/?show=all"))
+    assert olga.post(f"/breaches/silences/{Silence.objects.get().pk}/end/", {"reason": "x"}).status_code == 303
+    assert Silence.objects.get().ended_by == "olga"
