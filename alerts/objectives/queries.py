@@ -19,7 +19,7 @@ from alerts.objectives.budgeting import Sums
 from alerts.objectives.burn import Budget, budget_of
 from alerts.objectives.counters import excluded_spans, exclusions_of, hour_of, minute_of, read_hours
 from alerts.objectives.exclusions import flags
-from alerts.objectives.reading import budgeted, count_kept, sums_of_spans
+from alerts.objectives.reading import budgeted, count_kept, marked, sums_of_spans
 from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit_of, window_of
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
@@ -281,7 +281,7 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
     window = window_of(one)
     span = window.span_at(now)
     span = Span(since=max(span.since, now - MOST_REPLAYED), until=min(span.until, minute_of(now) + MINUTE))
-    bad, total = series_of(*minutes(one, span), method_of(one))
+    bad, total = series_of(*minutes(one, span), method_of(one), _minutes_out(one, span))
     current = float(one.target)
     return what_if(
         bad,
@@ -294,6 +294,13 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
         slice_minutes=slice_minutes_of(one),
         missed=one.kind == Objective.Kind.VOLUME,
     )
+
+
+def _minutes_out(one: Objective, span: Span) -> list[bool] | None:
+    """Return which minutes are excluded, from the full hour in which a span begins; None when none is."""
+    first = hour_of(span.since)
+    spans = excluded_spans([one], Span(since=first, until=span.until)).get(one.pk)
+    return marked(spans, first, (span.until - first) // MINUTE)
 
 
 def exclusions_in_force(one: Objective) -> list[Exclusion]:

@@ -185,21 +185,24 @@ def _near(objectives: Sequence[Objective], until: datetime, out: Mapping[int, li
                 column.extend(part)
         for column in columns:
             del column[length:]
-        marked = _marked(out.get(one.pk), hours, length)
-        if marked:
-            columns = [[0 if gone else count for count, gone in zip(column, marked, strict=True)] for column in columns]
+        gone = marked(out.get(one.pk), first, length)
+        if gone:
+            columns = [
+                [0 if is_out else count for count, is_out in zip(column, gone, strict=True)] for column in columns
+            ]
         good, late, lost = columns
-        found[one.pk] = Near(method_of(one), good, late, lost, marked)
+        found[one.pk] = Near(method_of(one), good, late, lost, gone)
     return found
 
 
-def _marked(spans: list[Span] | None, hours: Sequence[datetime], length: int) -> list[bool] | None:
+def marked(spans: Sequence[Span] | None, first: datetime, length: int) -> list[bool] | None:
+    """Return which of so many minutes from a full hour on lie in these spans; None when none does."""
     if not spans:
         return None
-    marked: list[bool] = []
-    for hour in hours:
-        marked.extend(flags(spans, hour) or [False] * 60)
-    return marked[:length] if any(marked[:length]) else None
+    found: list[bool] = []
+    while len(found) < length:
+        found.extend(flags(spans, first + len(found) * MINUTE) or [False] * 60)
+    return found[:length] if any(found[:length]) else None
 
 
 def _read_far(found: Mapping[int, Read], until: datetime) -> None:

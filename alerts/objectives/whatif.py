@@ -34,9 +34,12 @@ def targets_around(target: float) -> list[float]:
 
 
 def series_of(
-    good: Sequence[int], late: Sequence[int], lost: Sequence[int], method: Method
+    good: Sequence[int], late: Sequence[int], lost: Sequence[int], method: Method, out: Sequence[bool] | None = None
 ) -> tuple[list[float], list[float]]:
-    """Return (bad, total) by minute in what the budget counts; a time slice counts in its last minute. The minutes begin at a full hour."""
+    """Return (bad, total) by minute in what the budget counts; a time slice counts in its last minute. The minutes begin at a full hour.
+
+    out  which minutes are excluded, as in an assessment: the counts have nothing of them, and a slice without messages is less of one.
+    """
     if not method.counts_time:
         bad = [late_one + lost_one for late_one, lost_one in zip(late, lost, strict=True)]
         return [float(one) for one in bad], [float(one + well) for one, well in zip(bad, good, strict=True)]
@@ -44,7 +47,8 @@ def series_of(
     for first in range(0, len(good), method.slice_minutes):
         part = slice(first, first + method.slice_minutes)
         sums = fold(Minutes(good=good[part], late=late[part], lost=lost[part]), method)
-        one = counted(sums, method, slices_in_time=1)
+        gone = sum(out[part]) / method.slice_minutes if out else 0.0
+        one = counted(sums, method, slices_in_time=1 - gone)
         last = min(first + method.slice_minutes, len(good)) - 1
         bad_of[last], total_of[last] = one.bad, one.total
     return bad_of, total_of

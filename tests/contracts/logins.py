@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -168,8 +171,8 @@ class ArtemisLogin(Login):
         files = [yard.broker.home / "etc" / f"artemis-{what}.properties" for what in ("users", "roles")]
         self.kept = {file: file.read_text() for file in files}
         self.users, roles = files
-        self.users.write_text(self.kept[self.users] + "\nadmin = other\n")
-        roles.write_text("amq = waybill,admin\n")
+        self._write(self.users, self.kept[self.users] + "\nadmin = other\n")
+        self._write(roles, "amq = waybill,admin\n")
         self.admin = replace(yard.broker.address, username="admin", secret="other")
         wait_until(lambda: self._takes(self.admin), seconds=20, what="Artemis to read its users", every=0.1)
 
@@ -181,8 +184,20 @@ class ArtemisLogin(Login):
             return False
         return True
 
+    @staticmethod
+    def _write(file: Path, text: str) -> None:
+        """Write it at once and whole, as if in two seconds.
+
+        Artemis reads a file again that is newer than its last reading of it. The time of a file lags behind by some milliseconds: what it
+        reads between emptied and written, or just before, it would keep for ever.
+        """
+        half, later = file.with_suffix(".half"), time.time() + 2
+        half.write_text(text)
+        os.utime(half, (later, later))
+        half.replace(file)
+
     def revoke(self) -> None:
-        self.users.write_text("admin = other\n")
+        self._write(self.users, "admin = other\n")
         wait_until(lambda: not self._takes(self.yard.broker.address), seconds=20, what="a refused login", every=0.1)
         with contextlib.closing(Manager(self.admin)) as manager:
             lines = manager.ask("broker", operation="listConnectionIDs")
@@ -192,7 +207,7 @@ class ArtemisLogin(Login):
 
     def restore(self) -> None:
         for file, text in self.kept.items():
-            file.write_text(text)
+            self._write(file, text)
         wait_until(
             lambda: self._takes(self.yard.broker.address), seconds=20, what="Artemis to read its users", every=0.1
         )

@@ -83,6 +83,17 @@ def test_slices_count_in_their_last_minute():
     assert total == [0, 1, 0, 0, 1]
 
 
+def test_what_is_excluded_is_no_good_slice():
+    """As in an assessment: else a long exclusion would thin out the failures beside it."""
+    method = Method(name="timeslices", slice_minutes=2, slice_target=0.9, empty_is_good=True)
+    out = [False, False, True, True, True, False]
+
+    bad, total = series_of([0] * 6, [0] * 6, [1, 0, 0, 0, 0, 0], method, out)
+
+    assert bad == [0, 1, 0, 0, 0, 0]
+    assert total == [0, 1, 0, 0, 0, 0.5]
+
+
 def test_which_targets_are_compared():
     assert targets_around(0.995) == [0.99, 0.995, 0.998]
     assert targets_around(0.9993) == [0.999, 0.9993, 0.9995]
