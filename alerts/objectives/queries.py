@@ -18,7 +18,6 @@ from alerts.objectives.access import visible_exclusions, visible_objectives
 from alerts.objectives.budgeting import Sums
 from alerts.objectives.burn import Budget, budget_of
 from alerts.objectives.counters import excluded_spans, exclusions_of, hour_of, minute_of, read_hours
-from alerts.objectives.exclusions import flags
 from alerts.objectives.reading import budgeted, count_kept, marked, sums_of_spans
 from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit_of, window_of
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
@@ -224,17 +223,28 @@ def minutes(one: Objective, span: Span, *, kept: bool = True) -> tuple[list[int]
 
     kept  without what is excluded.   Minutes are there for 100 days.
     """
+    return _counts(one, span, _minutes_out(one, span) if kept else None)
+
+
+def _counts(one: Objective, span: Span, out: Sequence[bool] | None) -> tuple[list[int], list[int], list[int]]:
     first = hour_of(span.since)
     length = max(0, (span.until - first) // MINUTE)
     columns = ([0] * length, [0] * length, [0] * length)
-    spans = excluded_spans([one], Span(since=first, until=span.until)).get(one.pk, []) if kept else []
     for row in read_hours([one.pk], first, span.until):
         at = (row.hour - first) // MINUTE
-        out = flags(spans, row.hour) if spans else None
         for column, part in zip(columns, (row.good, row.late, row.lost), strict=True):
-            counts = part if out is None else [0 if gone else count for count, gone in zip(part, out, strict=True)]
-            column[at : at + 60] = list(counts)[: max(0, length - at)]
+            column[at : at + 60] = list(part)[: max(0, length - at)]
+    if out:
+        for column in columns:
+            column[:] = [0 if gone else count for count, gone in zip(column, out, strict=True)]
     return columns
+
+
+def _minutes_out(one: Objective, span: Span) -> list[bool] | None:
+    """Return which minutes are excluded, from the full hour in which a span begins; None when none is."""
+    first = hour_of(span.since)
+    spans = excluded_spans([one], Span(since=first, until=span.until)).get(one.pk)
+    return marked(spans, first, max(0, (span.until - first) // MINUTE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +291,8 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
     window = window_of(one)
     span = window.span_at(now)
     span = Span(since=max(span.since, now - MOST_REPLAYED), until=min(span.until, minute_of(now) + MINUTE))
-    bad, total = series_of(*minutes(one, span), method_of(one), _minutes_out(one, span))
+    out = _minutes_out(one, span)
+    bad, total = series_of(*_counts(one, span, out), method_of(one), out)
     current = float(one.target)
     return what_if(
         bad,
@@ -294,13 +305,6 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
         slice_minutes=slice_minutes_of(one),
         missed=one.kind == Objective.Kind.VOLUME,
     )
-
-
-def _minutes_out(one: Objective, span: Span) -> list[bool] | None:
-    """Return which minutes are excluded, from the full hour in which a span begins; None when none is."""
-    first = hour_of(span.since)
-    spans = excluded_spans([one], Span(since=first, until=span.until)).get(one.pk)
-    return marked(spans, first, (span.until - first) // MINUTE)
 
 
 def exclusions_in_force(one: Objective) -> list[Exclusion]:

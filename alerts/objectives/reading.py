@@ -248,10 +248,14 @@ def _day_of(at: datetime) -> datetime:
 def count_kept(one: Objective, sums: Sums, span: Span, excluded: Sequence[Span], *, now: datetime) -> Counted:
     """Return what the budget counts of these sums of a span: its slices without events are known by its length, where they are good."""
     method = method_of(one)
-    read = Span(since=hour_of(span.since), until=min(span.until, minute_of(now) + MINUTE))  # as sums are
-    gone = length_of(clipped(excluded, read))
-    slices = max(0.0, (read.length - gone) / (method.slice_minutes * MINUTE))
-    return counted(sums, method, slices_in_time=slices)
+    until = min(span.until, minute_of(now) + MINUTE)
+    return counted(sums, method, slices_in_time=_slices_in(Span(since=span.since, until=until), excluded, method))
+
+
+def _slices_in(span: Span, excluded: Sequence[Span], method: Method) -> float:
+    """Return how many slices a span holds, without what is excluded; from its full hour on, as sums are read."""
+    read = Span(since=hour_of(span.since), until=span.until)
+    return max(0.0, (read.length - length_of(clipped(excluded, read))) / (method.slice_minutes * MINUTE))
 
 
 def budgeted(one: Objective, kept: Counted, span: Span, excluded: Sequence[Span]) -> float:
@@ -259,9 +263,7 @@ def budgeted(one: Objective, kept: Counted, span: Span, excluded: Sequence[Span]
     method = method_of(one)
     if not (method.counts_time and method.empty_is_good):
         return kept.total
-    read = Span(since=hour_of(span.since), until=span.until)
-    gone = length_of(clipped(excluded, read))
-    return max(kept.total, (read.length - gone) / (method.slice_minutes * MINUTE))
+    return max(kept.total, _slices_in(span, excluded, method))
 
 
 Burn = Callable[[timedelta], Counted]

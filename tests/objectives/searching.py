@@ -13,10 +13,11 @@ from alerts.objectives.searches import end_of
 from alerts.objectives.services import add_objective
 from alerts.objectives.windows import MINUTE, Span, portions
 from alerts.objectives.wishes import NewObjective
-from console.identity.models import Role, User
-from messages.models import SavedSearch
+from console.identity.models import Role, Team, User
+from messages.models import Flow, SavedSearch
 from tests.factories import actor, environment, person
-from tests.objectives.stored import NOW
+from tests.objectives.stored import DAY, NOW
+from tests.services.reconciling import flow
 
 Counts = dict[datetime, tuple[int, int, int]]
 
@@ -60,3 +61,14 @@ def triggers() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'touched_message_%%' AND tgparentid = 0")
         return int(cursor.fetchone()[0])
+
+
+def old_flow(name: str) -> Flow:
+    found = flow(name)
+    Flow.objects.filter(pk=found.pk).update(created_at=found.created_at - 20 * DAY)
+    return found
+
+
+def hide(one: Flow) -> None:
+    one.team = Team.objects.create(name="Others")
+    one.save(update_fields=["team"])

@@ -15,13 +15,13 @@ from alerts.objectives.counters import forget_old, hour_of, minute_of
 from alerts.objectives.queries import minutes_waiting
 from alerts.objectives.services import remove_objective
 from alerts.objectives.windows import Span, portions
-from console.identity.models import Environment, Membership, Role, Team
+from console.identity.models import Environment
 from messages.ingest.messages_sql import set_status
 from messages.models import Flow, Message, MessageStatus, RetentionPolicy, TouchedMinutes
 from messages.retention import policies
 from messages.search.query import BadQuery
 from tests.factories import ROOT, agent_key, environment, event, push
-from tests.objectives.searching import counted_anew, counters, on_search, operator, total, triggers
+from tests.objectives.searching import counted_anew, counters, old_flow, on_search, total, triggers
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message
 from tests.services.reconciling import flow
 
@@ -230,78 +230,6 @@ class Reads:
     def __call__(self, execute, sql, params, many, context):  # type: ignore[no-untyped-def]
         self.of_messages += 'FROM "messaging_message"' in sql
         return execute(sql, params, many, context)
-
-
-def old_flow(name: str) -> Flow:
-    found = flow(name)
-    Flow.objects.filter(pk=found.pk).update(created_at=found.created_at - 20 * DAY)
-    return found
-
-
-def hide(one: Flow) -> None:
-    one.team = Team.objects.create(name="Others")
-    one.save(update_fields=["team"])
-
-
-def test_a_flow_that_its_maker_sees_no_more_is_counted_no_more():
-    now = datetime.now(UTC)
-    hidden = old_flow("hidden")
-    message(now - DAY, took=MINUTE, keys=BIG)
-    message(now - DAY, took=MINUTE, keys=BIG, of=hidden)
-    one = on_search(now=now)
-    looked(now)
-    before = total(one)
-
-    hide(hidden)
-    looked(now + NEXT)
-
-    assert (before, total(one)) == ((2, 0, 0), (1, 0, 0))
-
-
-def test_rights_that_a_maker_gets_have_everything_counted_again():
-    now = datetime.now(UTC)
-    hidden, maker = old_flow("hidden"), operator()
-    hide(hidden)
-    message(now - DAY, took=MINUTE, keys=BIG, of=hidden)
-    one = on_search(by=maker, now=now)
-    looked(now)
-    before = total(one)
-
-    Membership.objects.create(user=maker, team=hidden.team, environment=hidden.environment, role=Role.VIEWER)
-    looked(now + NEXT)
-
-    assert (before, total(one)) == ((0, 0, 0), (1, 0, 0))
-
-
-def test_a_flow_of_another_name_is_another_answer_and_a_new_one_is_not():
-    now = datetime.now(UTC)
-    message(now - DAY, took=MINUTE, of=old_flow("letters"))
-    one = on_search("flow:letters", now=now)
-    looked(now)
-    before, filled = total(one), Objective.objects.get().filled_since
-
-    flow("letters too")
-    counting.count(now + NEXT, history_s=0)
-    still = Objective.objects.get().filled_since
-    Flow.objects.filter(name="letters").update(name="parcels")
-    looked(now + 2 * NEXT)
-
-    assert (before, filled, total(one)) == ((1, 0, 0), still, (0, 0, 0))
-
-
-def test_a_flow_that_is_given_its_team_after_its_first_messages_is_counted_as_its_maker_sees_it_then():
-    now = datetime.now(UTC)
-    one = on_search(now=now)
-    looked(now)
-    made = flow("new")
-    message(now + MINUTE, took=MINUTE, keys=BIG, of=made)
-    counting.count(now + 2 * MINUTE)
-    before = total(one)
-
-    hide(made)
-    counting.count(now + 12 * MINUTE)
-
-    assert (before, total(one)) == ((1, 0, 0), (0, 0, 0))
 
 
 def keep_for(days: int, where: Environment) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +21,6 @@ from alerts.reports.content import Cadence, Stands, as_json, from_json
 from alerts.reports.gathering import gather
 from alerts.reports.periods import last_period
 from alerts.reports.rendering import render
-from alerts.reports.tables import csv_of
 from console.core.errors import NotFound
 from console.identity.models import Role, Team
 from messages.models import DeadLetter, FailureGroup, SavedSearch
@@ -129,125 +126,6 @@ def test_a_saved_search_is_its_makers_and_is_counted_where_there_is_nothing_else
     looked()
     assert [one.counted for one in gathered(by=actor(ada)).promises] == [False, True]
     assert [one.name for one in gathered(by=actor(person("max", Role.VIEWER))).promises] == ["Orders arrive"]
-
-
-def test_the_days_of_a_month_have_23_to_25_hours_and_their_exclusions():
-    one = promised("Orders arrive", target="0.9", days=60, time_zone="Europe/Berlin")
-    rolled(datetime(2026, 10, 24, 22, tzinfo=UTC), 1, minutes=25 * 60)  # the night in which the clocks go back
-    looked()
-    add_exclusion(
-        NewExclusion(starts_at=datetime(2026, 10, 12, tzinfo=UTC), minutes=120, reason=HOSTILE, category="partner"),
-        objective=one,
-        by=ROOT,
-    )
-
-    content = gathered(MONTH)
-
-    assert [day.day.day for day in content.days] == list(range(1, 32))
-    assert {day.day.day: day.good for day in content.days if day.good} == {25: 1_500}
-    assert [day.day.day for day in content.days if day.excluded] == [12]
-    assert content.trend == ()
-
-
-def test_of_a_volume_the_period_counts_that_was_excluded_in_part():
-    one = promised(
-        kind="volume", target="0.9", at_least=2, limit_minutes=0, from_minute=480, until_minute=1080, now=NOON + HOUR
-    )
-    looked(NOON + 8 * HOUR)
-    add_exclusion(NewExclusion(starts_at=NOON - HOUR, minutes=30, reason="ERP moves house"), objective=one, by=ROOT)
-    looked(NOON + 8 * HOUR)
-
-    content = gathered()
-
-    [told], [out] = content.promises, content.exclusions
-    assert (told.attained, told.adjusted, told.lost) == (0.0, None, 1)
-    assert (out.since, out.until, out.events) == (NOON - HOUR, NOON - HOUR / 2, 1)
-
-
-def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
-    orders = promised("Orders arrive", target="0.99")
-    promised("In time", kind="latency", target="0.9", limit_ms=64)
-    rolled(NOON, 0, 2, minutes=30)
-    rolled(NOON + HOUR, 100, minutes=10)
-    looked()
-    add_exclusion(
-        NewExclusion(starts_at=NOON + 5 * MINUTE, minutes=15, reason="  the partner\nwas down ", category="partner"),
-        objective=orders,
-        by=ROOT,
-    )
-    add_exclusion(
-        NewExclusion(
-            starts_at=NOON - 48 * HOUR, minutes=10, reason="nightly", category="maintenance", rule="FREQ=DAILY"
-        ),
-        flow=flow(),
-        by=ROOT,
-    )
-    add_exclusion(
-        NewExclusion(starts_at=NOON - 48 * HOUR, minutes=10, reason="before", category="other"),
-        objective=orders,
-        by=ROOT,
-    )
-    looked()
-
-    content = gathered()
-
-    told = [(one.since, one.until, one.reason, one.by, one.events, one.about) for one in content.exclusions]
-    assert told == [
-        (NOON, NOON + 10 * MINUTE, "nightly", "root", 20, "orders"),
-        (NOON + 5 * MINUTE, NOON + 20 * MINUTE, "the partner was down", "root", 30, "Orders arrive"),
-    ]
-    one = next(one for one in content.promises if one.name == "Orders arrive")
-    assert (one.lost, one.attained) == (60, pytest.approx(1_000 / 1_060))
-    assert one.adjusted == pytest.approx(1_000 / 1_020)
-
-
-def test_a_longer_window_ends_with_the_period_too():
-    promised()
-    rolled(NOON, 10)
-    rolled(DAY.until + HOUR, 0, 50)
-    looked()
-
-    (one,) = gathered().promises
-
-    assert (one.over, one.adjusted, one.stands) == ("30 days", 1.0, Stands.KEPT)
-
-
-def test_what_is_excluded_of_a_longer_window_is_told_with_it():
-    """Else a report of a quiet day reckons without a time, and says that nothing is excluded."""
-    quiet, busy = promised("Quiet"), promised("Busy", of=flow("invoices"))
-    rolled(NOON, 10)
-    rolled(NOON, 500, of=flow("invoices"))
-    rolled(NOON - timedelta(days=5), 0, 20)
-    looked()
-    said = NewExclusion(starts_at=NOON - timedelta(days=5), minutes=60, reason="carrier", category="partner")
-    for one in (quiet, busy):
-        add_exclusion(said, objective=one, by=ROOT)
-
-    content = gathered()
-
-    told = [(one.since, one.until, one.about, one.events) for one in content.exclusions]
-    assert told == [(said.starts_at, said.starts_at + HOUR, "Quiet", 20)]
-    assert {one.name: one.over for one in content.promises} == {"Quiet": "30 days", "Busy": ""}
-
-
-def test_the_csv_says_of_what_time_each_figure_of_a_promise_is():
-    promised("Quiet")
-    promised("Busy", of=flow("invoices"))
-    rolled(NOON, 10)
-    rolled(NOON, 500, of=flow("invoices"))
-    rolled(NOON - timedelta(days=5), 0, 20)
-    looked()
-
-    rows = list(csv.DictReader(io.StringIO(csv_of(gathered()).decode())))
-
-    told = {row["name"]: row for row in rows if row["row"] == "promise"}
-    of_period = {"2026-11-24T23:00:00+00:00", "2026-11-25T23:00:00+00:00"}
-    for row in told.values():
-        assert {row["since"], row["until"]} == of_period
-    assert {told["Busy"]["judged_since"], told["Busy"]["judged_until"]} == of_period
-    quiet = told["Quiet"]
-    assert (quiet["judged_since"], quiet["judged_until"]) == ("2026-10-26T23:00:00+00:00", "2026-11-25T23:00:00+00:00")
-    assert (quiet["good"], quiet["lost"], round(float(quiet["attained"]), 4)) == ("10", "0", 0.3333)
 
 
 def test_better_or_worse_is_said_of_what_counts_in_both_periods():

@@ -1,0 +1,80 @@
+"""An objective on a saved search is counted with the rights of whoever made it, as they are at the moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerts.models import Objective
+from alerts.objectives import counting
+from console.identity.models import Membership, Role
+from messages.models import Flow
+from tests.objectives.searching import hide, old_flow, on_search, operator, total
+from tests.objectives.stored import DAY, MINUTE, looked, message
+from tests.services.reconciling import flow
+
+pytestmark = pytest.mark.django_db
+BIG = {"size": "big"}
+NEXT = timedelta(seconds=15)
+
+
+def test_a_flow_that_its_maker_sees_no_more_is_counted_no_more():
+    now = datetime.now(UTC)
+    hidden = old_flow("hidden")
+    message(now - DAY, took=MINUTE, keys=BIG)
+    message(now - DAY, took=MINUTE, keys=BIG, of=hidden)
+    one = on_search(now=now)
+    looked(now)
+    before = total(one)
+
+    hide(hidden)
+    looked(now + NEXT)
+
+    assert (before, total(one)) == ((2, 0, 0), (1, 0, 0))
+
+
+def test_rights_that_a_maker_gets_have_everything_counted_again():
+    now = datetime.now(UTC)
+    hidden, maker = old_flow("hidden"), operator()
+    hide(hidden)
+    message(now - DAY, took=MINUTE, keys=BIG, of=hidden)
+    one = on_search(by=maker, now=now)
+    looked(now)
+    before = total(one)
+
+    Membership.objects.create(user=maker, team=hidden.team, environment=hidden.environment, role=Role.VIEWER)
+    looked(now + NEXT)
+
+    assert (before, total(one)) == ((0, 0, 0), (1, 0, 0))
+
+
+def test_a_flow_of_another_name_is_another_answer_and_a_new_one_is_not():
+    now = datetime.now(UTC)
+    message(now - DAY, took=MINUTE, of=old_flow("letters"))
+    one = on_search("flow:letters", now=now)
+    looked(now)
+    before, filled = total(one), Objective.objects.get().filled_since
+
+    flow("letters too")
+    counting.count(now + NEXT, history_s=0)
+    still = Objective.objects.get().filled_since
+    Flow.objects.filter(name="letters").update(name="parcels")
+    looked(now + 2 * NEXT)
+
+    assert (before, filled, total(one)) == ((1, 0, 0), still, (0, 0, 0))
+
+
+def test_a_flow_that_is_given_its_team_after_its_first_messages_is_counted_as_its_maker_sees_it_then():
+    now = datetime.now(UTC)
+    one = on_search(now=now)
+    looked(now)
+    made = flow("new")
+    message(now + MINUTE, took=MINUTE, keys=BIG, of=made)
+    counting.count(now + 2 * MINUTE)
+    before = total(one)
+
+    hide(made)
+    counting.count(now + 12 * MINUTE)
+
+    assert (before, total(one)) == ((1, 0, 0), (0, 0, 0))
