@@ -171,6 +171,7 @@ def test_a_state_that_no_dead_letter_has_is_answered_with_those_that_there_are()
         assert "state is one of waiting, closed, all, not “zz”" in text_of(page).replace("State", "state")
     assert "This cannot be shown" in text_of(odd)
     assert "Order 4711" not in text_of(odd)
+    assert "aria-invalid" not in odd.content.decode()  # the query is not what is wrong
 
 
 def test_lists_filter_and_say_what_to_do_when_nothing_matches():
