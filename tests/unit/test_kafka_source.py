@@ -113,6 +113,25 @@ def test_a_letter_that_stayed_is_not_skipped_when_its_partition_goes_and_comes_b
     assert committed == {0: 1}
 
 
+def test_a_consumer_left_behind_while_it_closes_says_nothing_of_the_one_we_have_now():
+    source = KafkaSource(Address(url="kafka://a"), broker="b", queue="t", options={})
+    old, new = Scripted(source, []), Scripted(source, records(0, 0, 1))
+    source.looked_at = float("inf")
+    source.consumer, told_by_old = old, source._properties()["error_cb"]  # type: ignore[assignment]
+    source.close()
+    source.consumer = new  # type: ignore[assignment]
+
+    [first, second] = [one.token for one in source.receive(10, 0)]
+    told_by_old(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    source._lost(old, [TopicPartition("t", 0)])  # type: ignore[arg-type]
+    source.acknowledge([second])
+    committed_beside_the_first = dict(new.committed)
+    source.acknowledge([first])
+
+    assert source.receive(10, 0) == []  # and not: no broker answers
+    assert (committed_beside_the_first, new.committed) == ({}, {0: 2})
+
+
 MEANINGS = {
     KafkaError.NOT_ENOUGH_REPLICAS: "unavailable",
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "unknown",

@@ -83,7 +83,7 @@ class KafkaConnector:
 
     def _open(self) -> Producer:
         if self.producer is None:
-            self.heard.forget()
+            self.heard = Heard()
             try:
                 self.producer = Producer(self._properties())
             except (KafkaException, ValueError, TypeError) as error:

@@ -110,7 +110,12 @@ class KafkaSource:
         }
 
     def _lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        """Forget partitions that are taken from us, as poll() tells, and what was just read from them: it is read again by whoever has them."""
+        """Forget partitions that are taken from us, as poll() tells, and what was just read from them: it is read again by whoever has them.
+
+        A consumer that was left behind while it closed tells its end later: that is nothing of the one we have now.
+        """
+        if consumer is not self.consumer:
+            return
         gone = {one.partition for one in partitions}
         self.places = {number: place for number, place in self.places.items() if number not in gone}
         self.taken = [record for record in self.taken if record.partition not in gone]
@@ -122,8 +127,9 @@ class KafkaSource:
                 self.heard.check()
             self._look()
         except (KafkaException, BadAddress, LoginRefused, Unreachable) as error:
+            words = self._words(error)
             self.close()
-            raise BrokerUnavailable(self._words(error)) from error
+            raise BrokerUnavailable(words) from error
         return [self._received(record) for record in taken]
 
     def _take(self, consumer: Consumer, limit: int, wait_s: float) -> list[Record]:
@@ -267,6 +273,7 @@ class KafkaSource:
                 with contextlib.suppress(KafkaException, RuntimeError, Unreachable):
                     within(CLOSE_S, consumer.close)
         self.consumer = self.looker = None
+        self.heard = Heard()  # a consumer that is left behind while it closes tells the one that it knows
         self.halted = False
         self.places.clear()
 
