@@ -47,7 +47,7 @@ check: .venv/dev.stamp
 
 test: packages
 	@$(MAKE) --no-print-directory -j 2 archives check
-	$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0 --durations 40 --durations-min 5
+	$(PYTHON) -m pytest -n 3 --dist loadfile --max-worker-restart 0 --durations 40 --durations-min 5
 
 bench: bench-ingest bench-search bench-harvest bench-replay bench-reconcile bench-objectives
 

@@ -62,6 +62,17 @@ FIRST = (
     "tests/http/test_kafka_ingest.py",
     "tests/contracts/test_search_rebuild.py",
     "tests/contracts/test_rabbitmq_window.py",
+    "tests/faults/test_notices_survive.py",
+    "tests/pages/test_compensations_in_a_browser.py",
+    "tests/pages/test_saved_in_a_browser.py",
+    "tests/pages/test_groups_in_a_browser.py",
+    "tests/pages/test_hostile_texts.py",
+    "tests/contracts/test_console_away.py",
+    "tests/breaches/test_in_a_browser.py",
+    "tests/automatic/test_in_a_browser.py",
+    "tests/delivery/test_in_a_browser.py",
+    "tests/objectives/test_searches_as_counted_anew.py",
+    "tests/retention/test_beside_ingest.py",
 )
 _UNITS = {file: unit for unit, files in TOGETHER.items() for file in files}
 

@@ -17,6 +17,7 @@ FLOORS = {"page": LEAST_BAD, "ticket": LEAST_BAD - 1}
 MOST_DIGITS = 6  # of a ratio in per cent, as of a target
 SUSTAINED_HOURS = 6
 SUSTAINED_IN = 4  # of those hours so many had something bad
+SUSTAINED_BAD = 6  # and together so many
 
 
 def span_text(span: timedelta) -> str:
@@ -143,16 +144,14 @@ def expected_detection(pair: Pair, *, error_ratio: float, target: float, period:
     return pair.long * (at / error_ratio) if error_ratio > at else None
 
 
-def is_sustained(
-    bad_by_hour: Sequence[float], total_by_hour: Sequence[float], *, target: float, floor: int = 6
-) -> bool:
+def is_sustained(bad_by_hour: Sequence[float], total_by_hour: Sequence[float], *, target: float) -> bool:
     """Whether failures went on for hours in too small numbers for any pair: something bad in 4 of 6 hours, more than is allowed, at least 6.
 
     Both sequences are of the last six hours. A trickle below the pairs' guard spends a budget in days without it.
     """
     bad, total = sum(bad_by_hour), sum(total_by_hour)
     lasting = sum(1 for one in bad_by_hour if one) >= SUSTAINED_IN
-    return lasting and bad >= floor and burn_rate(bad, total, target=target) > 1
+    return lasting and bad >= SUSTAINED_BAD and burn_rate(bad, total, target=target) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,16 @@ from datetime import timedelta
 from itertools import accumulate
 
 from alerts.objectives.budgeting import Method, Minutes, counted, fold
-from alerts.objectives.burn import Pair, factor, is_reached, least_bad, pairs_that_can_fire
+from alerts.objectives.burn import (
+    SUSTAINED_BAD,
+    SUSTAINED_HOURS,
+    SUSTAINED_IN,
+    Pair,
+    factor,
+    is_reached,
+    least_bad,
+    pairs_that_can_fire,
+)
 from alerts.objectives.windows import MINUTE
 
 LADDER = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
@@ -65,19 +74,24 @@ def what_if(
     chosen: Sequence[Pair] | None = None,
     slice_minutes: int = 0,
     missed: bool = False,
+    sustained: bool = False,
 ) -> list[WhatIf]:
     """Return what each target would have meant over these minutes, oldest first.
 
     chosen  the objective's own pairs, at its own target; at another one those of them that can fire there, else all that can. Who chose none
             is told by none; None: all that can fire.
     missed  of a volume: it pages from a missed period to the next that is kept, whatever the target.
+    sustained  whether failures that go on for hours are a ticket. A spent budget is none here: that takes the history of two windows.
     The guard reckons with the events of all these minutes as those of a period.
     """
     sums = _Sums(bad, total)
     volume = sum(total) * (period / (len(total) * MINUTE)) if total else 0.0
     found = []
     for target in targets:
-        firing = {"page": _missing(bad, total) if missed else [False] * len(bad), "ticket": [False] * len(bad)}
+        firing = {
+            "page": _missing(bad, total) if missed else [False] * len(bad),
+            "ticket": sums.sustained(target) if sustained else [False] * len(bad),
+        }
         pairs: Sequence[Pair] = [one for one in chosen or () if is_reached(one, target=target, period=period)]
         if not pairs and (chosen is None or chosen):
             pairs = pairs_that_can_fire(target=target, period=period, slice_minutes=slice_minutes)
@@ -125,6 +139,18 @@ class _Sums:
         return [
             bad >= needs and bad > ratio * total and near > ratio * near_total
             for bad, total, near, near_total in zip(long_bad, long_total, short_bad, short_total, strict=True)
+        ]
+
+    def sustained(self, target: float) -> list[bool]:
+        """Return for each minute what burn.is_sustained says of the six hours that end with it."""
+        bad_of, total_of = self.window(SUSTAINED_HOURS * 60)
+        in_an_hour, _ = self.window(60)
+        return [
+            bad >= SUSTAINED_BAD
+            and bad > (1 - target) * total
+            and sum(in_an_hour[at] > 0 for at in range(minute, max(-1, minute - SUSTAINED_HOURS * 60), -60))
+            >= SUSTAINED_IN
+            for minute, (bad, total) in enumerate(zip(bad_of, total_of, strict=True))
         ]
 
 

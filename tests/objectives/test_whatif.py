@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.objectives.budgeting import Method
-from alerts.objectives.burn import PAIRS
-from alerts.objectives.whatif import _windowed, series_of, targets_around, what_if
+from alerts.objectives.burn import PAIRS, is_sustained
+from alerts.objectives.whatif import _Sums, _windowed, series_of, targets_around, what_if
 
 MONTH = timedelta(days=30)
 MINUTE = timedelta(minutes=1)
@@ -98,6 +98,36 @@ def test_which_targets_are_compared():
     assert targets_around(0.995) == [0.99, 0.995, 0.998]
     assert targets_around(0.9993) == [0.999, 0.9993, 0.9995]
     assert targets_around(0.4) == [0.4, 0.5]
+
+
+def test_a_trickle_that_no_pair_sees_would_have_been_a_ticket():
+    bad, total = month()
+    for minute in range(6_000, 6_480, 40):
+        bad[minute] = 3.0
+    total = [one / 100 for one in total]
+
+    mine, without = (
+        what_if(bad, total, targets=[0.95], current=0.95, period=MONTH, chosen=(), sustained=sustained)[0]
+        for sustained in (True, False)
+    )
+
+    assert [(one.pages, one.tickets) for one in (mine, without)] == [(0, 1), (0, 0)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 719), st.integers(1, 4)), max_size=20), st.sampled_from([0.9, 0.98, 0.995]))
+def test_failures_that_go_on_are_judged_as_an_assessment_does(failures: list[tuple[int, int]], target: float):
+    bad, total = [0.0] * 720, [1.0] * 720
+    for minute, count in failures:
+        bad[minute] = float(count)
+        total[minute] += count
+    padded_bad, padded_total = [0.0] * 360 + bad, [0.0] * 360 + total
+
+    found = _Sums(bad, total).sustained(target)
+
+    for at in range(0, 720, 7):
+        hours = [slice(361 + at - 60 * back - 60, 361 + at - 60 * back) for back in range(6)]
+        sums = [sum(padded_bad[one]) for one in hours], [sum(padded_total[one]) for one in hours]
+        assert found[at] == is_sustained(*sums, target=target), at
 
 
 @given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 50))
