@@ -14,7 +14,7 @@ from console.core.errors import Invalid
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_change
 from messages.api import serializers as out
-from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View, uuid_or_404, validated
+from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Moment, Reason, View, uuid_or_404, validated
 from messages.changes.queries import Filter, find_changes
 from messages.changes.services import announce_change, end_change, withdraw_change
 from messages.models import Change
@@ -38,8 +38,8 @@ class ChangeIn(serializers.Serializer[Any]):
     systems = serializers.ListField(child=serializers.CharField(max_length=120), max_length=50, default=list)
     flows = serializers.ListField(child=serializers.CharField(max_length=200), max_length=50, default=list)
     version = serializers.CharField(max_length=120, allow_blank=True, required=False)
-    started_at = serializers.DateTimeField(required=False, help_text="Default now; may lie ahead.")
-    ended_at = serializers.DateTimeField(required=False)
+    started_at = Moment(required=False, help_text="Default now; may lie ahead.")
+    ended_at = Moment(required=False)
     outcome = serializers.ChoiceField(choices=Change.Outcome.values[1:], required=False)
     url = serializers.CharField(max_length=2000, allow_blank=True, required=False)
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from console.identity.actor import Actor
+from messages.api.base import Moment
 from messages.compensation.access import can_compensate
 from messages.compensation.acting import is_author, offered_to, step_actions
 from messages.compensation.actions import ShownAction
@@ -50,7 +51,7 @@ class StepAssignIn(serializers.Serializer[Any]):
     """Who does it, and until when; empty and null: nobody, no time."""
 
     assignee = serializers.CharField(max_length=150, allow_blank=True, required=False, default="")
-    due_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    due_at = Moment(required=False, allow_null=True, default=None)
 
 
 class LateIn(serializers.Serializer[Any]):

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from console.core.errors import Invalid
 from console.identity.actor import Actor
+from messages.api.base import Moment
 from messages.models import Plan, Replay
 from messages.plans.access import can_operate_plan
 from messages.plans.approvals import authors_of, why_not_approve
@@ -323,7 +324,7 @@ def links_of(plan: Plan) -> dict[str, str]:
 class StartIn(serializers.Serializer[Any]):
     """Now, when nothing is said."""
 
-    at = serializers.DateTimeField(required=False, help_text="When it begins; needs a time zone.")
+    at = Moment(required=False, help_text="When it begins.")
     undo_s = serializers.IntegerField(
         default=0, min_value=0, max_value=3600, help_text="Seconds in which the start can be taken back."
     )

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_flow_named
-from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, problems, uuid_or_404, validated
+from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Moment, View, problems, uuid_or_404, validated
 from messages.models import ReconciledKey, Reconciliation
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
@@ -80,8 +80,8 @@ class ReconciliationIn(serializers.Serializer[Any]):
     environment = serializers.SlugField()
     flow = serializers.CharField(max_length=200)
     key = serializers.CharField(max_length=64, help_text="Name of the business key, e.g. order_no.")
-    since = serializers.DateTimeField(help_text="Messages first seen from then on…")
-    until = serializers.DateTimeField(help_text="… and before then.")
+    since = Moment(help_text="Messages first seen from then on…")
+    until = Moment(help_text="… and before then.")
     name = serializers.CharField(max_length=120, allow_blank=True, default="")
     keys = serializers.ListField(
         child=serializers.CharField(max_length=256), max_length=10_000, required=False, allow_empty=False
