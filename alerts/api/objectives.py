@@ -17,6 +17,7 @@ from alerts.objectives.access import get_visible_objective
 from alerts.objectives.burn import PAIRS
 from alerts.objectives.counters import hour_of
 from alerts.objectives.importing import Imported, export_openslo, import_openslo
+from alerts.objectives.openslo import MOST_BYTES
 from alerts.objectives.present import promise_words, verdict
 from alerts.objectives.queries import attained, find_objectives, minutes, what_if_of, window_at
 from alerts.objectives.services import add_objective, change_objective, remove_objective
@@ -343,7 +344,7 @@ class OpenSloIn(serializers.Serializer[Any]):
     """A text of one or more OpenSLO v1 documents."""
 
     environment = serializers.SlugField()
-    text = serializers.CharField(max_length=1_000_000, trim_whitespace=False)
+    text = serializers.CharField(max_length=MOST_BYTES, trim_whitespace=False)
     only_look = serializers.BooleanField(default=False, help_text="Make nothing, say what would become of each.")
 
 

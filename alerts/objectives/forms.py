@@ -15,6 +15,7 @@ from alerts.objectives.budgeting import SLICES
 from alerts.objectives.burn import PAIRS, percent, span_text
 from alerts.objectives.calendars import parse_holidays
 from alerts.objectives.excluding import NewExclusion
+from alerts.objectives.openslo import MOST_BYTES
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.calendars import DAY_NAMES, clock_text, parse_clock
 from console.core.errors import Invalid
@@ -261,6 +262,6 @@ class OpenSloForm(forms.Form):
     """An OpenSLO file, pasted."""
 
     text = forms.CharField(
-        strip=False, max_length=1_000_000, label="OpenSLO, YAML",
+        strip=False, max_length=MOST_BYTES, label="OpenSLO, YAML",
         widget=forms.Textarea(attrs={**PLAIN, "class": "mono", "rows": 14, "placeholder": "apiVersion: openslo/v1\nkind: SLO"}),
     )  # fmt: skip

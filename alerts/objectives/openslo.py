@@ -15,8 +15,8 @@ from typing import Any
 from console.core.yamltext import BadYaml, read_documents, write_yaml
 
 VERSIONS = ("openslo/v1", "openslo.com/v1")  # both are seen in the wild
-MOST_BYTES = 1024 * 1024
-MOST_DOCUMENTS = 500
+MOST_BYTES = 2 * 1024 * 1024
+MOST_DOCUMENTS = 1_000  # as many as are assessed in the time of a look
 OURS = "waybill/"
 METHODS = {"occurrences": "Occurrences", "timeslices": "Timeslices", "ratio_timeslices": "RatioTimeslices"}
 METHOD_OF = {name.lower(): ours for ours, name in METHODS.items()}
@@ -70,7 +70,7 @@ def _documents(text: str) -> list[Mapping[str, Any]]:
         raise BadOpenSlo(f"this is no YAML that can be read: {error}") from error
     several = [document for one in read for document in (one if isinstance(one, list) else [one])]
     if len(several) > MOST_DOCUMENTS:
-        raise BadOpenSlo(f"an OpenSLO file has at most {MOST_DOCUMENTS} documents: import it in parts")
+        raise BadOpenSlo(f"an OpenSLO file has at most {MOST_DOCUMENTS:,} documents: import it in parts")
     return [one for one in several if isinstance(one, dict)]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from alerts.objectives import openslo
-from alerts.objectives.openslo import BadOpenSlo, dns_name, read
+from alerts.objectives.openslo import MOST_DOCUMENTS, BadOpenSlo, dns_name, read
 from alerts.objectives.wishes import NewObjective, checked
 from console.core.errors import Invalid
 
@@ -108,7 +108,7 @@ def test_one_that_cannot_be_is_refused_and_the_others_are_taken(changes: dict[st
         "\x00",
         "kind: SLO\nkind: [",
         "!!python/object:os.system x",
-        "x" * 1_100_000,
+        "x" * 2_200_000,
         "2026-99-99: 1",
     ],
 )
@@ -134,6 +134,14 @@ ROW = {
     "time_zone": "Europe/Berlin", "work_days": [1, 2], "from_minute": 480, "until_minute": 1080, "holidays": [date(2026, 12, 25)],
     "pairs": ["6h-30m"], "guarded": True, "sustained": False, "exhausted": True,
 }  # fmt: skip
+
+
+def test_a_thousand_come_back_in_one_text():
+    text = openslo.write([ROW | {"id": number, "name": f"Promise {number}"} for number in range(MOST_DOCUMENTS)])
+
+    assert [one.name for one in read(text) if not one.refusal] == [f"Promise {number}" for number in range(1_000)]
+    with pytest.raises(BadOpenSlo, match=r"at most 1,000 documents: import it in parts"):
+        read(f"{text}\n---\nkind: SLO\n")
 
 
 def test_what_is_written_comes_back():
