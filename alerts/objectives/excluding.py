@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives.access import check_can_withdraw
-from alerts.objectives.counters import fold_again
+from alerts.objectives.counters import fold_again, one_writer
 from alerts.objectives.exclusions import EARLIEST, LONGEST, BadRule, check_rule
 from alerts.objectives.windows import Span
 from console.audit.services import record_audit
@@ -128,7 +128,8 @@ def _fold(one: Exclusion) -> None:
         else Objective.objects.filter(flow=one.flow_id)
     )
     within = None if one.rule else Span(since=one.starts_at, until=one.ends_at + timedelta(minutes=1))
-    fold_again(list(of.order_by("pk")), within)
+    with one_writer():  # before they are read: who waits for the counters may wait for another way of counting
+        fold_again(list(of.order_by("pk")), within)
 
 
 def _audit_exclusion(by: Actor, action: str, one: Exclusion, *, reason: str) -> None:

@@ -225,7 +225,7 @@ def count_back(one: Objective, now: datetime) -> bool:
             still = Objective.objects.filter(pk=one.pk, filled_since=span.until, meant=one.meant)
             if not still.update(filled_since=span.since):
                 return True
-            one.filled_since = span.since
+            one.refresh_from_db()  # another way of counting is no other meaning
             for part in portions([span], most=DAY_MINUTES):
                 _count_portion(one, asked, part, now)
     except TooSlow as error:

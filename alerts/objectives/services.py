@@ -116,9 +116,12 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
     now = now or datetime.now(UTC)
     columns = checked(said, searched=one.flow_id is None)
     # a look holds the counters before it writes rows of objectives: the other way round the two would wait for each other
-    with one_writer() if _touches_counters(one, _changed(one, columns)) else transaction.atomic():
+    holding = _touches_counters(one, _changed(one, columns))
+    with one_writer() if holding else transaction.atomic():
         row = Objective.objects.select_for_update(of=("self",)).get(pk=one.pk)
         differ = _changed(row, columns)
+        if not holding and _touches_counters(row, differ):
+            raise Conflict(f"“{row.name}” was changed meanwhile: look at it again")
         for name, value in columns.items():
             setattr(one, name, value)
         begun = minute_of(now)
