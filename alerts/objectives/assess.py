@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from alerts.breaches.services import observe
@@ -66,17 +67,25 @@ def assess(now: datetime) -> list[Condition]:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
             if not cursor.fetchone()[0]:
                 return found
-            objectives = list(
-                Objective.objects.filter(pk__gt=after)
-                .select_related("flow", "standing")
-                .prefetch_related("flow__team", "team")
-                .defer(*UNREAD)
-                .order_by("pk")[:TOGETHER]
-            )
+            objectives = list(_read().filter(pk__gt=after)[:TOGETHER])
             if not objectives:
                 return found
             found += _assess(objectives, now)
             after = objectives[-1].pk
+
+
+def assess_again(these: QuerySet[Objective], now: datetime) -> None:
+    """Write how these stand after they, or what does not count of them, were changed. Breaches are told by the next look.
+
+    Each in a statement of its own, so that it waits for a look or a look for it, and never both.
+    """
+    for one in _read().filter(pk__in=these.order_by().values("pk")):
+        _assess([one], now)
+
+
+def _read() -> QuerySet[Objective]:
+    rows = Objective.objects.select_related("flow", "standing").prefetch_related("flow__team", "team")
+    return rows.defer(*UNREAD).order_by("pk")
 
 
 def _assess(objectives: Sequence[Objective], now: datetime) -> list[Condition]:

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from alerts.breaches.services import observe
 from alerts.models import Objective, Standing
 from alerts.objectives.access import check_can_change_objective, check_can_promise
-from alerts.objectives.assess import gone
+from alerts.objectives.assess import assess_again, gone
 from alerts.objectives.counters import fold_again, forget_counted, hour_of, minute_of, one_writer
 from alerts.objectives.windows import Window
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
@@ -110,7 +110,7 @@ def name_taken(environment: Environment, name: str) -> Conflict:
 def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: datetime | None = None) -> Objective:
     """Change a promise, audited with what changed. Another way of counting folds its history anew, another kind counts it anew.
 
-    What is counted anew is not assessed until the next look.   Raises as add_objective.
+    What is counted anew is not assessed until the next look, anything else at once.   Raises as add_objective.
     """
     check_can_change_objective(by, one)
     now = now or datetime.now(UTC)
@@ -153,6 +153,8 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
     if anew:
         # not in the transaction above: a look has standings and objectives locked in either order
         Standing.objects.filter(objective=one).update(**NOT_ASSESSED, state_since=now)
+    elif differ:
+        assess_again(Objective.objects.filter(pk=one.pk), now)
     return one
 
 
