@@ -181,7 +181,7 @@ def _said(asked: dict[str, Any]) -> NewObjective:
     return NewObjective(**same, unit=asked["window"], **times)
 
 
-def _check_is_about(one: Objective, asked: dict[str, Any]) -> None:
+def _check_is_about(one: Objective, asked: Any) -> None:
     """Raise ObjectiveInvalid for a change of what a promise is about: passed over, it would look as if it were done."""
     told = ObjectiveOut(one).data
     for name in ("environment", "flow", "search", "q"):
