@@ -8,10 +8,15 @@ import pytest
 
 from alerts.models import Objective
 from alerts.objectives import counting
+from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from alerts.objectives.services import change_objective, remove_objective
+from alerts.objectives.wishes import NewObjective
+from console.audit.models import AuditEntry
 from console.identity.models import Membership, Role
 from messages.models import Flow
+from tests.factories import actor
 from tests.objectives.searching import hide, old_flow, on_search, operator, total
-from tests.objectives.stored import DAY, MINUTE, looked, message
+from tests.objectives.stored import DAY, MINUTE, NOW, looked, message
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +52,20 @@ def test_rights_that_a_maker_gets_have_everything_counted_again():
     looked(now + NEXT)
 
     assert (before, total(one)) == ((0, 0, 0), (1, 0, 0))
+
+
+def test_the_audit_list_names_no_objective_on_a_search_of_ones_own():
+    one = on_search(name="Bribes arrive")
+    by = actor(operator())
+    said = NewExclusion(starts_at=NOW, minutes=5, reason="x")
+
+    withdraw_exclusion(add_exclusion(said, objective=one, by=by), by=by)
+    change_objective(one, NewObjective(name="Bribes are late", kind="success", target="0.9"), by=by)
+    remove_objective(one, by=by)
+
+    entries = AuditEntry.objects.filter(action__regex="objective|exclusion")
+    assert entries.count() == 5
+    assert not entries.filter(object_label__icontains="bribes").exists()
 
 
 def test_a_flow_of_another_name_is_another_answer_and_a_new_one_is_not():
