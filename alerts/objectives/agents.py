@@ -15,7 +15,7 @@ TAKEN_OVER = timedelta(days=1)  # an agent that another one took over from so lo
 
 def learn_agents(now: datetime) -> None:
     """Note which agents bring which flows, from the newest events of environments with objectives."""
-    environments = Objective.objects.filter(flow__isnull=False).values_list("environment_id", flat=True).distinct()
+    environments = Objective.objects.values_list("environment_id", flat=True).distinct()
     rows = [
         FlowAgent(flow_id=flow_id, agent_id=agent_id, seen_at=now)
         for environment_id in environments.order_by("environment_id")
@@ -65,11 +65,11 @@ def silent_agents(heard: Sequence[Heard], now: datetime) -> dict[int, Heard]:
     return found
 
 
-def unheard_flows(heard: Sequence[Heard], now: datetime) -> set[int]:
-    """Return the flows of which nobody was heard for minutes, or not one that sends heartbeats: what they say of now is not what is."""
-    late = {one for one in heard if now - one.at > UNHEARD}
-    others = {one.flow_id for one in heard if one not in late}
-    return {one.flow_id for one in late if one.expected or one.flow_id not in others}
+def unheard_flows(heard: Sequence[Heard], now: datetime) -> dict[int, Heard]:
+    """Return {flow id: an agent that brings it} of which nobody was heard for minutes, or not one that sends heartbeats: nobody knows how they are now."""
+    late = [one for one in heard if now - one.at > UNHEARD]
+    others = {one.flow_id for one in heard if now - one.at <= UNHEARD}
+    return {one.flow_id: one for one in late if one.expected or one.flow_id not in others}
 
 
 def silent_words(silent: Heard | None, one: Objective) -> str:
