@@ -38,7 +38,7 @@ from messages.retention.policies import accepted_age, read_terms
 from messages.retention.rules import GRACE, Terms
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.search.window import parse_window
-from messages.searched import DAYS_OFF, Minute, Searched, check_searchable, meaning_of, searched_minutes
+from messages.searched import DAYS_OFF, Minute, Searched, check_searchable, flow_found, meaning_of, searched_minutes
 from messages.touched import note_touched, note_touched_no_more, take_touched
 from messages.troubles import (
     MOST_TROUBLED,
@@ -273,6 +273,7 @@ __all__ = [
     "counted_again_since",
     "done_to_flows",
     "failed_without_letter",
+    "flow_found",
     "flow_minutes",
     "flow_names",
     "flow_sums",

@@ -91,6 +91,12 @@ def searched_minutes(asked: Searched, spans: Sequence[tuple[datetime, datetime]]
     ]
 
 
+def flow_found(asked: Searched, flow_ids: Sequence[int], spans: Sequence[tuple[datetime, datetime]]) -> int | None:
+    """Return one of these flows of which a query finds a message that was first seen in these spans, None when there is none; raises BadQuery."""
+    rows = _found(asked, spans).filter(flow__in=flow_ids).order_by().values_list("flow_id", flat=True)
+    return next(iter(rows[:1]), None)
+
+
 def _classes(asked: Searched) -> tuple[Q, Q, Q]:
     if asked.limit is None:
         return DELIVERED, NEVER, FAILED

@@ -182,6 +182,16 @@ def _said(asked: dict[str, Any]) -> NewObjective:
     return NewObjective(**same, unit=asked["window"], **times)
 
 
+def _check_is_about(one: Objective, asked: Any) -> None:
+    """Raise ObjectiveInvalid for a change of what a promise is about: passed over, it would look as if it were done."""
+    told = ObjectiveOut(one).data
+    for name in ("environment", "flow", "search", "q"):
+        if name in asked and (asked[name] or None) != (told[name] or None):
+            raise ObjectiveInvalid(
+                f"what an objective is about does not change: leave “{name}” out, or make another one"
+            )
+
+
 FOUND = inline_serializer(
     "ObjectiveList", {"results": ObjectiveOut(many=True), "next": serializers.URLField(allow_null=True)}
 )
@@ -233,7 +243,9 @@ class OneObjective(View):
     def put(self, request: Request, pk: str) -> Response:
         """Change a promise. Another way of counting folds its history anew; another kind or limit counts it anew."""
         one = get_visible_objective(self.actor, number_or_404(pk))
-        change_objective(one, _said(validated(ObjectiveChangeIn, request.data, answers=ObjectiveOut)), by=self.actor)
+        said = _said(validated(ObjectiveChangeIn, request.data, answers=ObjectiveOut))
+        _check_is_about(one, request.data)
+        change_objective(one, said, by=self.actor)
         return Response(ObjectiveOut(get_visible_objective(self.actor, one.pk)).data)
 
     @extend_schema(operation_id="remove_objective", responses={204: None, **PROBLEMS})

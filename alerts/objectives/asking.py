@@ -13,7 +13,7 @@ from alerts.models import Objective
 from alerts.objectives.windows import Span
 from console.core.errors import ConsoleError
 from console.identity.actor import actor_of
-from messages.queries import Minute, Searched, meaning_of, searched_minutes
+from messages.queries import Minute, Searched, flow_found, meaning_of, searched_minutes
 
 T = TypeVar("T")
 SEARCH_S = 5
@@ -52,6 +52,11 @@ def shift_of(one: Objective) -> timedelta:
 def found_in(asked: Searched, spans: Sequence[Span]) -> list[Minute]:
     """Return what the search finds in these spans of whole minutes, minute by minute; raises CannotAsk, TooSlow."""
     return _in_time(lambda: searched_minutes(asked, [(one.since, one.until) for one in spans]))
+
+
+def found_flow(asked: Searched, flow_ids: Sequence[int], spans: Sequence[Span]) -> int | None:
+    """Return one of these flows of which the search finds a message in these spans, None when there is none; raises CannotAsk, TooSlow."""
+    return _in_time(lambda: flow_found(asked, flow_ids, [(one.since, one.until) for one in spans]))
 
 
 def meaning(asked: Searched, names_of: datetime) -> str:

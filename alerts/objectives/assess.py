@@ -6,27 +6,27 @@ Two at once: one has the advisory lock, the other goes away. Repeated, it writes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import msgspec
 import structlog
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from alerts.breaches.services import observe
 from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds, Severity
-from alerts.models import Breach, FlowAgent, Objective, Standing
+from alerts.models import Breach, Objective, Standing
 from alerts.objectives import counters, counting
+from alerts.objectives.agents import agents_heard, learn_agents, silent_agents, silent_words, unheard_flows
 from alerts.objectives.burn import left_words, percent
 from alerts.objectives.judging import Verdict, judge, rule_words
 from alerts.objectives.reading import read_figures
 from alerts.objectives.shapes import window_of
 from alerts.objectives.windows import HOUR, Span
-from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
 
 log = structlog.get_logger(__name__)
 SOURCE = "objective"  # of its breaches; the key is the objective's id
@@ -67,30 +67,39 @@ def assess(now: datetime) -> list[Condition]:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
             if not cursor.fetchone()[0]:
                 return found
-            objectives = list(
-                Objective.objects.filter(pk__gt=after)
-                .select_related("flow", "standing")
-                .prefetch_related("flow__team", "team")
-                .defer(*UNREAD)
-                .order_by("pk")[:TOGETHER]
-            )
+            objectives = list(_read().filter(pk__gt=after)[:TOGETHER])
             if not objectives:
                 return found
             found += _assess(objectives, now)
             after = objectives[-1].pk
 
 
+def assess_again(these: QuerySet[Objective], now: datetime) -> None:
+    """Write how these stand after they, or what does not count of them, were changed. Breaches are told by the next look.
+
+    Each in a statement of its own, so that it waits for a look or a look for it, and never both.
+    """
+    for one in _read().filter(pk__in=these.order_by().values("pk")):
+        _assess([one], now)
+
+
+def _read() -> QuerySet[Objective]:
+    rows = Objective.objects.select_related("flow", "standing").prefetch_related("flow__team", "team")
+    return rows.defer(*UNREAD).order_by("pk")
+
+
 def _assess(objectives: Sequence[Objective], now: datetime) -> list[Condition]:
     spans = {one.pk: window_of(one).span_at(now) for one in objectives}
     figures = read_figures(objectives, now, spans)
-    silent = silent_agents([one.flow_id for one in objectives if one.flow_id], now)
+    heard = agents_heard({one.flow_id for one in objectives if one.flow_id})
+    silent, unheard = silent_agents(heard, now), unheard_flows(heard, now)
     rows, conditions = [], []
     for one in objectives:
         read = figures[one.pk]
         verdict = judge(one, read, spans[one.pk], now=now)
         problem = silent_words(silent.get(one.flow_id or 0), one) or _kept_problem(one)
         rows.append(_standing(one, verdict, read.last_event_at, problem, now))
-        conditions += conditions_of(one, verdict, problem)
+        conditions += conditions_of(one, verdict, problem, unheard=one.flow_id in unheard)
     _write(rows)
     return conditions
 
@@ -153,9 +162,13 @@ def _write(rows: Sequence[dict[str, Any]]) -> None:
         cursor.execute(WRITE, [msgspec.json.encode(rows).decode()])
 
 
-def conditions_of(one: Objective, verdict: Verdict, problem: str) -> list[Condition]:
-    """Return one condition a severity: it holds when any rule of that severity does. Unknown without data: nothing is resolved by silence."""
-    return [_condition(one, verdict, problem, severity, _page(one.pk)) for severity in Severity]
+def conditions_of(one: Objective, verdict: Verdict, problem: str, *, unheard: bool = False) -> list[Condition]:
+    """Return one condition a severity: it holds when any rule of that severity does. Unknown without data: nothing is resolved by silence.
+
+    unheard  too short a silence for no data, and long enough to empty a short window: what does not hold any more is not known to be well.
+    """
+    calm = Holds.UNKNOWN if unheard and one.kind != Objective.Kind.VOLUME else Holds.NO
+    return [_condition(one, verdict, problem, severity, calm) for severity in Severity]
 
 
 @cache
@@ -163,10 +176,10 @@ def _page(pk: int) -> str:
     return reverse("objective", args=[pk])
 
 
-def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity, url: str) -> Condition:
+def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severity, calm: Holds) -> Condition:
     held = [rule for rule in verdict.rules if rule.holds and rule.severity == severity]
-    # whether the budget is spent, a ticket, is not known of a part of the history
-    calm = Holds.UNKNOWN if one.is_filling and severity is Severity.TICKET else Holds.NO
+    if one.is_filling and severity is Severity.TICKET:
+        calm = Holds.UNKNOWN  # whether the budget is spent is not known of a part of the history
     holds = Holds.UNKNOWN if problem else Holds.YES if held else calm
     target = percent(float(one.target))
     left = f"{left_words(verdict.left).replace('none', 'nothing')} of the budget is left"
@@ -181,7 +194,7 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
         holds=holds,
         title=one.name,
         summary=f"no data: {problem}" if problem else f"{said}{left}.",
-        url=url,
+        url=_page(one.pk),
         flow_ids=(one.flow_id,) if one.flow_id else (),
         labels={
             "objective": one.name,
@@ -236,57 +249,3 @@ def of_removed() -> list[Condition]:
         )
         for row in rows
     ]
-
-
-def learn_agents(now: datetime) -> None:
-    """Note which agents bring which flows, from the newest events of environments with objectives."""
-    environments = Objective.objects.filter(flow__isnull=False).values_list("environment_id", flat=True).distinct()
-    rows = [
-        FlowAgent(flow_id=flow_id, agent_id=agent_id, seen_at=now)
-        for environment_id in environments.order_by("environment_id")
-        for flow_id, agent_id in agents_of_flows(environment_id, now - timedelta(minutes=2), now)
-    ]
-    rows.sort(key=lambda row: (row.flow_id, row.agent_id))
-    FlowAgent.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["flow", "agent"], update_fields=["seen_at"]
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silent:
-    """An agent that brings a flow and is silent. expected: it sends heartbeats, so silence says that it is down."""
-
-    words: str
-    expected: bool
-
-
-def silent_words(silent: Silent | None, one: Objective) -> str:
-    """Return why there are no data, "" when there are. Where silence is what the promise is about, only one that sends heartbeats is missed."""
-    if silent is None or (one.kind == Objective.Kind.VOLUME and not silent.expected):
-        return ""
-    return silent.words
-
-
-def silent_agents(flow_ids: Sequence[int], now: datetime) -> dict[int, Silent]:
-    """Return {flow id: an agent that brings it and is silent}, of those of these flows that have one.
-
-    An agent that another one took over from a day ago is no matter any more; the only one never is forgotten.
-    """
-    rows = list(
-        FlowAgent.objects.filter(flow__in=flow_ids)
-        .order_by("flow_id", "agent_id")
-        .values_list("flow_id", "seen_at", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
-    )
-    newest: dict[int, datetime] = {}
-    for flow_id, seen_at, *_ in rows:
-        newest[flow_id] = max(seen_at, newest.get(flow_id, seen_at))
-    found: dict[int, Silent] = {}
-    for flow_id, seen_at, name, last_seen_at, heartbeat_at in rows:
-        heard = max(filter(None, (seen_at, last_seen_at, heartbeat_at)))
-        longest = HEARTBEAT_SILENT if heartbeat_at else OTHERS_SILENT
-        if seen_at < newest[flow_id] - timedelta(days=1) or now - heard <= longest:
-            continue
-        if flow_id not in found or heartbeat_at:
-            words = f"the agent {name} has been silent since {heard:%Y-%m-%d %H:%M} UTC"
-            found[flow_id] = Silent(words=words, expected=heartbeat_at is not None)
-    return found

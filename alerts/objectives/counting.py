@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import IntegrityError
-from django.db.models import F, Q
+from django.db.models import F, Min, Q
 
 from alerts.models import Objective
 from alerts.objectives.counters import hour_of, minute_of, one_writer, write_minutes
@@ -45,21 +45,27 @@ def count(now: datetime, *, history_s: float = HISTORY_S) -> bool:
 
 def count_flows(now: datetime) -> bool:
     """Bring the counters of objectives on flows up to `now`; False when another worker is at it."""
-    flows = list(Objective.objects.exclude(flow=None).order_by("pk"))
-    if flows and not _count_lately(flows, minute_of(now) + MINUTE, now):
+    if not _count_lately(minute_of(now) + MINUTE, now):
         return False
-    _count_an_older_hour(flows, now)
+    _count_an_older_hour(now)
     return True
 
 
-def _count_lately(objectives: Sequence[Objective], until: datetime, now: datetime) -> bool:
+def _on_flows() -> list[Objective]:
+    """Return the objectives on flows. To be asked once the counters are held: who waited for them would count what was promised before."""
+    return list(Objective.objects.exclude(flow=None).order_by("pk"))
+
+
+def _count_lately(until: datetime, now: datetime) -> bool:
     """Count what came since the last look and a little before; after a long absence step by step."""
-    since = min([until - LATELY, *(one.counted_to - 2 * MINUTE for one in objectives if one.counted_to)])
+    counted = Objective.objects.exclude(flow=None).aggregate(first=Min("counted_to"))["first"]
+    since = min(until - LATELY, counted - 2 * MINUTE) if counted else until - LATELY
     while since < until:
         step = until if until - since <= STEP else since + STEP
         with one_writer(wait=False) as mine:
             if not mine:
                 return False
+            objectives = _on_flows()
             _count(objectives, since, step, now)
             ids = [one.pk for one in objectives]
             Objective.objects.filter(Q(counted_to=None) | Q(counted_to__lt=step), pk__in=ids).update(counted_to=step)
@@ -90,47 +96,45 @@ def _late_for(one: Objective) -> int:
     return ((one.recover_minutes or 0) - (one.limit_minutes or 0)) // 60 + 2
 
 
-def _count_an_older_hour(objectives: Sequence[Objective], now: datetime) -> None:
-    for ago in hours_again(now):
-        _count_hour(objectives, ago, now)
-    late = hour_of_the_late(objectives, now)
-    if late is not None:
-        _count_hour([one for one in objectives if _late_for(one) > late], late, now)
+def _count_an_older_hour(now: datetime) -> None:
+    with one_writer():
+        objectives = _on_flows()
+        for ago in hours_again(now):
+            _count_hour(objectives, ago, now)
+        late = hour_of_the_late(objectives, now)
+        if late is not None:
+            _count_hour([one for one in objectives if _late_for(one) > late], late, now)
 
 
 def _count_hour(objectives: Sequence[Objective], ago: int, now: datetime) -> None:
     since = hour_of(now) - ago * HOUR
     until = min(since + HOUR, minute_of(now) + MINUTE)
-    with one_writer() as _:
-        whole = [
-            one for one in objectives if since >= max(one.filled_since, counted_again_since(one.environment_id, now))
-        ]
-        _count(whole, since, until, now)
+    whole = [one for one in objectives if since >= max(one.filled_since, counted_again_since(one.environment_id, now))]
+    _count(whole, since, until, now)
 
 
 def _count_history(budget_s: float, now: datetime) -> None:
     """Count back from each new objective's beginning, a day at a time, in turn, for so many seconds."""
-    waiting = list(
-        Objective.objects.filter(filled_since__gt=F("fill_from")).select_related("environment", "owner").order_by("pk")
-    )
+    filling = Objective.objects.filter(filled_since__gt=F("fill_from"))
+    waiting = list(filling.order_by("pk").values_list("pk", flat=True))
     ends = time.monotonic() + budget_s
     while waiting and time.monotonic() < ends:
-        for one in tuple(waiting):
-            can = count_back(one, now) if one.flow_id is None else _count_back(one, now)
-            one.refresh_from_db(fields=["filled_since", "fill_from", "kept_before", "meant", "step_minutes"])
-            if not can or one.filled_since <= one.fill_from:
-                waiting.remove(one)
+        for pk in tuple(waiting):
+            # read anew before each step: it may have been changed, or removed
+            one = filling.select_related("environment", "owner").filter(pk=pk).first()
+            if one is None or not (count_back(one, now) if one.flow_id is None else _count_back(one, now)):
+                waiting.remove(pk)
             if time.monotonic() > ends:
                 return
 
 
 def _count_back(one: Objective, now: datetime) -> bool:
-    since = max(one.fill_from, one.filled_since - HISTORY_STEP)
     with one_writer():
-        # only from where it stood: another worker may have come here first, and a method may have begun anew
-        moved = Objective.objects.filter(pk=one.pk, filled_since=one.filled_since).update(filled_since=since)
-        if moved:
-            _count([one], since, one.filled_since, now)
+        # as it is once the counters are held: another worker may have come here first, and another kind have begun anew
+        for held in Objective.objects.filter(pk=one.pk, filled_since__gt=F("fill_from")):
+            since = max(held.fill_from, held.filled_since - HISTORY_STEP)
+            Objective.objects.filter(pk=one.pk).update(filled_since=since)
+            _count([held], since, held.filled_since, now)
     return True
 
 

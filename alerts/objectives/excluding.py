@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives.access import check_can_withdraw
-from alerts.objectives.counters import fold_again
+from alerts.objectives.assess import assess_again
+from alerts.objectives.counters import fold_again, one_writer
 from alerts.objectives.exclusions import EARLIEST, LONGEST, BadRule, check_rule
 from alerts.objectives.windows import Span
 from console.audit.services import record_audit
@@ -47,16 +49,16 @@ def add_exclusion(
         raise Invalid("an exclusion is for an objective or for a flow")
     about = objective or flow
     assert about is not None
-    if (known := _pressed_before(said, by)) is not None:
-        return known
     made = Exclusion(environment=about.environment, objective=objective, flow=flow, made_by=by.name, **_excluded(said))
     check_can_withdraw(by, made)
+    if (known := _pressed_before(said, made)) is not None:
+        return known
     in_force = Exclusion.objects.filter(objective=objective, flow=flow, withdrawn_at=None)
     if in_force.count() >= MOST_EXCLUSIONS:
         raise Invalid(
             f"{about} has {MOST_EXCLUSIONS} exclusions, and more are not taken: withdraw old ones, or make a rule of them"
         )
-    if said.key is not None:
+    if said.key is not None and not Exclusion.objects.filter(pk=said.key).exists():
         made.pk = said.key
     try:
         with transaction.atomic():
@@ -64,18 +66,19 @@ def add_exclusion(
             _audit_exclusion(by, "exclusion.added", made, reason=made.reason)
             _fold(made)
     except IntegrityError:
-        if (known := _pressed_before(said, by)) is None:
+        if (known := _pressed_before(said, made)) is None:
             raise
         return known  # two presses at once: the other one has folded
+    assess_again(_about(made), datetime.now(UTC))
     return made
 
 
-def _pressed_before(said: NewExclusion, by: Actor) -> Exclusion | None:
-    """Return the exclusion that a first press of the same button made. Raises Forbidden."""
-    known = Exclusion.objects.filter(pk=said.key).first() if said.key is not None else None
-    if known is not None:
-        check_can_withdraw(by, known)
-    return known
+def _pressed_before(said: NewExclusion, made: Exclusion) -> Exclusion | None:
+    """Return the exclusion that a first press of the same button made; None when the form says something else by now, or that one counts again."""
+    if said.key is None:
+        return None
+    same = {name: getattr(made, name) for name in ("objective", "flow", *_excluded(said))}
+    return Exclusion.objects.filter(pk=said.key, withdrawn_at=None, **same).first()
 
 
 def _excluded(said: NewExclusion) -> dict[str, Any]:
@@ -117,25 +120,31 @@ def withdraw_exclusion(one: Exclusion, *, by: Actor, reason: str = "") -> None:
             raise Conflict("this exclusion is withdrawn already")
         _audit_exclusion(by, "exclusion.withdrawn", one, reason=_line(reason))
         _fold(one)
+    assess_again(_about(one), datetime.now(UTC))
     one.refresh_from_db(fields=["withdrawn_at", "withdrawn_by"])
+
+
+def _about(one: Exclusion) -> QuerySet[Objective]:
+    of = Objective.objects.order_by("pk")
+    return of.filter(pk=one.objective_id) if one.objective_id else of.filter(flow=one.flow_id)
 
 
 def _fold(one: Exclusion) -> None:
     """Fold the figures in the transaction of the change: nothing folds them later where it did not come to that."""
-    of = (
-        Objective.objects.filter(pk=one.objective_id)
-        if one.objective_id
-        else Objective.objects.filter(flow=one.flow_id)
-    )
     within = None if one.rule else Span(since=one.starts_at, until=one.ends_at + timedelta(minutes=1))
-    fold_again(list(of.order_by("pk")), within)
+    with one_writer():  # before they are read: who waits for the counters may wait for another way of counting
+        fold_again(list(_about(one)), within)
 
 
 def _audit_exclusion(by: Actor, action: str, one: Exclusion, *, reason: str) -> None:
     flow = one.flow or (one.objective.flow if one.objective else None)
     team = flow.team_id if flow else one.objective.team_id if one.objective else None
     details = {"objective": one.objective_id, "flow": one.flow_id, "minutes": one.minutes, "rule": one.rule}
-    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, details=details)
+    own = one.objective is not None and one.objective.flow_id is None and team is None
+    label = "what does not count for an objective of one's own" if own else ""
+    record_audit(
+        by, action, one, environment=one.environment, team_id=team, reason=reason, details=details, label=label
+    )
 
 
 def _line(text: str) -> str:

@@ -81,6 +81,8 @@ def _check_days(parts: Mapping[str, str]) -> None:
         raise BadRule("BYDAY is MO, TU, …, or 1SU to 5SU and -1SU to -5SU for a Sunday of the month")
     if parts["FREQ"] != "MONTHLY" and any(day and day[1] for day in found):
         raise BadRule("a weekday has a number only in FREQ=MONTHLY: 1SU is the first Sunday of the month")
+    if parts["FREQ"] == "WEEKLY" and "BYMONTHDAY" in parts:
+        raise BadRule("a week has no days of a month: BYMONTHDAY goes with FREQ=MONTHLY, or FREQ=DAILY")
     if {"COUNT", "UNTIL"} <= set(parts):
         raise BadRule("a recurrence ends by COUNT or by UNTIL, not by both")
 

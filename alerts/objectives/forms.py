@@ -12,10 +12,11 @@ from django import forms
 
 from alerts.models import Exclusion, Objective
 from alerts.objectives.budgeting import SLICES
-from alerts.objectives.burn import PAIRS, percent, span_text
+from alerts.objectives.burn import PAIRS, pairs_that_can_fire, percent, span_text
 from alerts.objectives.calendars import parse_holidays
 from alerts.objectives.excluding import NewExclusion
 from alerts.objectives.openslo import MOST_BYTES
+from alerts.objectives.shapes import slice_minutes_of, window_of
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.calendars import DAY_NAMES, clock_text, parse_clock
 from console.core.errors import Invalid
@@ -199,12 +200,20 @@ def _initial(one: Objective | None, flow: str) -> dict[str, Any]:
         "slice_minutes": str(one.slice_minutes),
         "slice_target": f"{Decimal(repr(one.slice_target)) * 100:.20f}".rstrip("0").rstrip("."),
         "empty_is_good": "1" if one.empty_is_good else "",
-        "pairs": list(one.pairs),
+        "pairs": _pairs(one),
         "days_of_week": [str(day) for day in (one.work_days if volume else range(1, 6))],
         "opens": clock_text(one.from_minute) if volume else "08:00",
         "closes": clock_text(one.until_minute) if volume else "18:00",
         "holidays": "\n".join(day.isoformat() for day in one.holidays),
     }  # fmt: skip
+
+
+def _pairs(one: Objective) -> list[str]:
+    """Return the pairs as a form shows them: every one that can fire now is said so, for others can fire at another target."""
+    period, slices = window_of(one).period, slice_minutes_of(one)
+    can_fire = pairs_that_can_fire(target=float(one.target), period=period, slice_minutes=slices)
+    automatic = one.kind == Objective.Kind.VOLUME or set(one.pairs) == {pair.name for pair in can_fire}
+    return [AUTOMATIC] if automatic else list(one.pairs)
 
 
 class ExclusionForm(forms.Form):

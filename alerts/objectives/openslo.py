@@ -7,7 +7,7 @@ a calendar) stands in annotations below `waybill/`; an SLO without them is mappe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -17,6 +17,7 @@ from console.core.yamltext import BadYaml, read_documents, write_yaml
 VERSIONS = ("openslo/v1", "openslo.com/v1")  # both are seen in the wild
 MOST_BYTES = 2 * 1024 * 1024
 MOST_DOCUMENTS = 1_000  # as many as are assessed in the time of a look
+MOST_PARTS = 50  # objectives of one SLO
 OURS = "waybill/"
 METHODS = {"occurrences": "Occurrences", "timeslices": "Timeslices", "ratio_timeslices": "RatioTimeslices"}
 METHOD_OF = {name.lower(): ours for ours, name in METHODS.items()}
@@ -25,7 +26,6 @@ MINUTES_OF = {"m": 1, "h": 60, "d": 1440, "w": 10_080}
 UNIT_OF = {"w": "week", "M": "month", "Q": "quarter", "Y": "year"}
 DURATION_OF = {"week": "1w", "month": "1M", "quarter": "1Q", "year": "1Y"}
 WHOLE = re.compile(r"\d{1,11}", re.ASCII)  # str.isdigit takes “²” too, and int does not
-TEXTS = ("kind", "description")
 NUMBERS = ("limit_ms", "limit_minutes", "recover_minutes", "at_least", "from_minute", "until_minute", "slice_minutes")
 FLAGS = ("empty_is_good", "guarded", "sustained", "exhausted")
 
@@ -87,6 +87,8 @@ def _slo(document: Mapping[str, Any], indicators: Mapping[str, Mapping[str, Any]
     objectives = [_map(one) for one in _list(spec.get("objectives"))]
     if not objectives:
         return [Taken(name=name, refusal="it has no objectives")]
+    if len(objectives) > MOST_PARTS:
+        return [Taken(name=name, refusal=f"it has more than {MOST_PARTS} objectives: import it in parts")]
     if document.get("apiVersion") != VERSIONS[0]:
         shared.append(
             f"its apiVersion {_text(document.get('apiVersion'))} is not the specification's: it is read as openslo/v1"
@@ -129,19 +131,18 @@ def _objective(
         return Taken(
             name=title, flow=flow, refusal="its objective has neither target nor targetPercent between 0 and 1, or 100"
         )
-    wish: dict[str, Any] = {
-        "name": title,
-        "target": target,
-        "description": _text(spec.get("description"), 1050),
-        **window,
-    }
-    wish |= _method(spec, objective, warnings, says_empty="empty_is_good" in annotations)
-    if "kind" in annotations:
-        wish |= _ours(annotations)
-    else:
-        wish |= _of_indicator(spec, objective, indicators, warnings)
+    described = _text(spec.get("description"), 1050)
+    if described == title and annotations.get("description") == "":  # OpenSLO wants one
+        described = ""
+    said = {"name": title, "target": target, "description": described, **window}
+    said |= _method(spec, objective, warnings, says_empty="empty_is_good" in annotations)
+    # what OpenSLO has words for is said by them: somebody may have changed them in what we wrote
+    ours = "kind" in annotations
+    wish = (_ours(annotations, warnings) if ours else _of_indicator(spec, objective, indicators, warnings)) | said
     if not _text(annotations.get("flow")):
         warnings.append(f"its service “{flow}” is taken for the name of a flow")
+    if _number(objective.get("target")) is not None and "targetPercent" in objective:
+        warnings.append("it has a target and a targetPercent: its target is taken")
     if "compositeWeight" in objective:
         warnings.append("its compositeWeight is not taken: objectives are not weighed against each other here")
     return Taken(name=title, flow=flow, wish=wish, warnings=warnings)
@@ -165,8 +166,9 @@ def _method(
         return {}
     found: dict[str, Any] = {"method": method}
     length = DURATION.fullmatch(_text(objective.get("timeSliceWindow")))
-    found["slice_minutes"] = int(length[1]) * MINUTES_OF.get(length[2], 1) if length else 1
-    if length is None:
+    unit = MINUTES_OF.get(length[2]) if length else None  # 5M are months
+    found["slice_minutes"] = int(length[1]) * unit if length and unit else 1
+    if unit is None:
         warnings.append("its timeSliceWindow is missing or cannot be read: slices of 1 min are taken")
     target = _number(objective.get("timeSliceTarget"))
     if target is None:
@@ -190,19 +192,19 @@ def _window(windows: list[Any]) -> tuple[dict[str, Any], list[str]]:
         return {}, ["its timeWindow is missing or cannot be read: 30 rolling days are taken"]
     number, unit = int(match[1]), match[2]
     rolling = _text(one.get("isRolling", "calendar" not in one)).lower() != "false"
-    warnings = []
+    warnings = ["it has several time windows: the first one is taken"] if len(windows) > 1 else []
     if unit in "MQY":
         warnings.append(f"a duration in {unit} was removed in OpenSLO v2alpha: it is read as v1 has it")
     if not rolling:
         calendar = _map(one.get("calendar"))
-        zone = _text(calendar.get("timeZone")) or "UTC"
         found = UNIT_OF.get(unit) if number == 1 else {(7, "d"): "week", (3, "M"): "quarter"}.get((number, unit))
         if found is not None:
             if _text(calendar.get("startTime")):
                 warnings.append(
                     "its calendar's startTime is not taken: weeks begin on Monday, months on the first, at midnight in the zone"
                 )
-            return {"unit": found, "time_zone": zone}, warnings
+            zone = _text(calendar.get("timeZone"))
+            return {"unit": found} | ({"time_zone": zone} if zone else {}), warnings
         warnings.append(
             f"a calendar window of {match[0]} is none here (week, month, quarter, year): a rolling one is taken"
         )
@@ -215,23 +217,43 @@ def _window(windows: list[Any]) -> tuple[dict[str, Any], list[str]]:
     return {"days": days}, warnings
 
 
-def _ours(annotations: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an export of ours put into its annotations."""
-    found: dict[str, Any] = {name: _text(annotations[name]) for name in TEXTS if name in annotations}
-    found |= {name: number for name in NUMBERS if (number := _whole(_text(annotations.get(name)))) is not None}
-    if "slice_target" in annotations and (share := _number(annotations["slice_target"])) is not None:
-        found["slice_target"] = share
-    found |= {name: _text(annotations[name]) == "true" for name in FLAGS if name in annotations}
-    if "pairs" in annotations:
-        found["pairs"] = [one for one in _text(annotations["pairs"]).split(",") if one]
-    if "work_days" in annotations:
-        days = (_whole(one) for one in _text(annotations["work_days"]).split(","))
-        found["work_days"] = [day for day in days if day is not None]
-    if "holidays" in annotations:
-        found["holidays"] = [day for one in _text(annotations["holidays"], 8_000).split(",") if (day := _date(one))]
-    if "time_zone" in annotations:
-        found["time_zone"] = _text(annotations["time_zone"])
+def _ours(annotations: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Return what an export of ours put into its annotations; what of it cannot be read is left out, with a warning."""
+    found: dict[str, Any] = {}
+    for name, value in annotations.items():
+        if name in ("flow", "description"):
+            continue
+        taken = READERS[name](_text(value, 8_000)) if name in READERS else None
+        if taken is None:
+            why = "cannot be read" if name in READERS else "is none of ours"
+            warnings.append(f"its annotation {OURS}{name[:40]} {why}, and is not taken")
+        else:
+            found[name] = taken
     return found
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if WHOLE.fullmatch(text) else None
+
+
+def _flag(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
+
+
+def _words(text: str) -> list[str]:
+    return [one for one in text.split(",") if one]
+
+
+def _wholes(text: str) -> list[int] | None:
+    found = [_whole(one) for one in text.split(",")]
+    return None if None in found else [one for one in found if one is not None]
+
+
+def _dates(text: str) -> list[date] | None:
+    try:
+        return [date.fromisoformat(one.strip()) for one in text.split(",")]
+    except ValueError:
+        return None
 
 
 def _of_indicator(
@@ -344,7 +366,7 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    return value[:50] if isinstance(value, list) else []
+    return value if isinstance(value, list) else []
 
 
 def _text(value: Any, most: int = 500) -> str:
@@ -365,12 +387,13 @@ def _number(value: Any) -> float | None:
     return found if abs(found) < 1e12 else None
 
 
-def _whole(text: str) -> int | None:
-    return int(text) if WHOLE.fullmatch(text) else None
-
-
-def _date(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError:
-        return None
+READERS: dict[str, Callable[[str], Any]] = {
+    "kind": str,
+    "slice_target": _number,
+    "pairs": _words,
+    "work_days": _wholes,
+    "holidays": _dates,
+    "time_zone": str,
+    **dict.fromkeys(NUMBERS, _whole),
+    **dict.fromkeys(FLAGS, _flag),
+}

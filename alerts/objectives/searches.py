@@ -17,6 +17,7 @@ from django.db import OperationalError, transaction
 from alerts.models import Objective, Standing, Uncounted
 from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, TooSlow, asked_of, found_in, meaning, shift_of
 from alerts.objectives.counters import MINUTES_KEPT, hour_of, minute_of, one_writer, write_minutes
+from alerts.objectives.search_silence import Silences, silence_words, silences_of
 from alerts.objectives.volumes import judged_periods
 from alerts.objectives.windows import HOUR, MINUTE, Span, clipped, merge, portions
 from messages.queries import Searched, counted_again_since, note_touched, note_touched_no_more, take_touched
@@ -44,9 +45,9 @@ def count_searches(now: datetime, *, look_s: float = LOOK_S) -> None:
         touched = take_touched()
         # read after the lock was given: whatever was promised until now and is not among them has not been counted at all
         searches = list(Objective.objects.filter(flow=None).select_related("environment", "owner").order_by("pk"))
-        ends = time.monotonic() + look_s
+        ends, silences = time.monotonic() + look_s, silences_of(searches, now)
         for one in _in_turn(searches, now):
-            _count_one(one, touched.get(one.environment_id, ()), now, ends)
+            _count_one(one, touched.get(one.environment_id, ()), silences, now, ends)
         for one in searches:  # at the end: until then somebody may want to change one
             Objective.objects.filter(pk=one.pk).update(counted_to=one.counted_to, step_minutes=one.step_minutes)
 
@@ -72,7 +73,7 @@ def _in_turn(searches: Sequence[Objective], now: datetime) -> list[Objective]:
     return [*searches[first:], *searches[:first]]
 
 
-def _count_one(one: Objective, touched: Collection[datetime], now: datetime, ends: float) -> None:
+def _count_one(one: Objective, touched: Collection[datetime], silences: Silences, now: datetime, ends: float) -> None:
     problem, asked = "", None
     try:
         asked = asked_of(one)
@@ -85,8 +86,10 @@ def _count_one(one: Objective, touched: Collection[datetime], now: datetime, end
         left, problem = _count_waiting(one, asked, waiting, now, ends)
     _leave(one, left)
     one.counted_to = max(minute_of(now) + MINUTE, one.counted_to or one.begun_at)
-    if problem or not left:
+    if problem:
         say(one, problem)
+    elif asked is not None and not left and time.monotonic() < ends:
+        say(one, silence_words(one, asked, silences))
 
 
 def end_of(one: Objective, now: datetime) -> datetime:
@@ -170,7 +173,7 @@ def say(one: Objective, problem: str) -> None:
     """Say on an objective's page why its search cannot be counted, or that it can."""
     rows = Standing.objects.filter(objective=one)
     if problem:
-        log.warning("objective_not_counted", objective=one.pk, problem=problem)
+        log.warning("objective_without_data", objective=one.pk, problem=problem)
         rows.update(problem=problem[:300])
     else:
         rows.filter(problem__startswith=SEARCH_PROBLEM).update(problem="")
@@ -225,7 +228,7 @@ def count_back(one: Objective, now: datetime) -> bool:
             still = Objective.objects.filter(pk=one.pk, filled_since=span.until, meant=one.meant)
             if not still.update(filled_since=span.since):
                 return True
-            one.filled_since = span.since
+            one.refresh_from_db()  # another way of counting is no other meaning
             for part in portions([span], most=DAY_MINUTES):
                 _count_portion(one, asked, part, now)
     except TooSlow as error:

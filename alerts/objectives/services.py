@@ -11,9 +11,9 @@ from django.db import IntegrityError, transaction
 from alerts.breaches.services import observe
 from alerts.models import Objective, Standing
 from alerts.objectives.access import check_can_change_objective, check_can_promise
-from alerts.objectives.assess import gone
-from alerts.objectives.counters import fold_again, forget_counted, hour_of, minute_of, one_writer
-from alerts.objectives.windows import Window
+from alerts.objectives.assess import assess_again, gone
+from alerts.objectives.counters import MINUTES_KEPT, fold_again, forget_counted, hour_of, minute_of, one_writer
+from alerts.objectives.windows import HOUR, Window
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
 from console.audit.services import record_audit
 from console.core.calendars import zone_of
@@ -34,6 +34,7 @@ COUNTED_ANEW = (
     "until_minute",
     "holidays",
 )
+OF_ROLLUPS = (Objective.Kind.SUCCESS, Objective.Kind.LATENCY)  # which stay longer than minutes are kept
 NOT_ASSESSED = {
     one.name: one.get_default()
     for one in Standing._meta.concrete_fields
@@ -110,15 +111,18 @@ def name_taken(environment: Environment, name: str) -> Conflict:
 def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: datetime | None = None) -> Objective:
     """Change a promise, audited with what changed. Another way of counting folds its history anew, another kind counts it anew.
 
-    What is counted anew is not assessed until the next look.   Raises as add_objective.
+    What is counted anew is not assessed until the next look, anything else at once.   Raises as add_objective.
     """
     check_can_change_objective(by, one)
     now = now or datetime.now(UTC)
     columns = checked(said, searched=one.flow_id is None)
     # a look holds the counters before it writes rows of objectives: the other way round the two would wait for each other
-    with one_writer() if _touches_counters(one, _changed(one, columns)) else transaction.atomic():
+    holding = _touches_counters(one, _changed(one, columns))
+    with one_writer() if holding else transaction.atomic():
         row = Objective.objects.select_for_update(of=("self",)).get(pk=one.pk)
         differ = _changed(row, columns)
+        if not holding and _touches_counters(row, differ):
+            raise Conflict(f"“{row.name}” was changed meanwhile: look at it again")
         for name, value in columns.items():
             setattr(one, name, value)
         begun = minute_of(now)
@@ -136,6 +140,10 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             if anew
             else {"fill_from": min(begins, row.fill_from)}
         )
+        folded = not anew and not set(FOLDED_ANEW).isdisjoint(differ)
+        if folded and one.flow_id is not None and one.kind in OF_ROLLUPS:
+            # hours whose minutes are gone cannot be folded: they are counted once more
+            moved["filled_since"] = max(row.filled_since, hour_of(now - MINUTES_KEPT) + HOUR)
         try:
             with transaction.atomic():
                 Objective.objects.filter(pk=one.pk).update(**columns, **moved, updated_at=now)
@@ -145,11 +153,13 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
         audit(by, "objective.changed", one, details={"changed": differ})
         if anew:
             forget_counted(one)
-        elif not set(FOLDED_ANEW).isdisjoint(differ):
+        elif folded:
             fold_again([one])
     if anew:
         # not in the transaction above: a look has standings and objectives locked in either order
         Standing.objects.filter(objective=one).update(**NOT_ASSESSED, state_since=now)
+    elif differ:
+        assess_again(Objective.objects.filter(pk=one.pk), now)
     return one
 
 
@@ -179,7 +189,14 @@ def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:
 def audit(by: Actor, action: str, one: Objective, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     team = one.flow.team_id if one.flow else one.team_id
     told = {"kind": one.kind, "target": str(one.target), "window": f"{one.unit} {one.days}"} | (details or {})
-    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, details=told)
+    record_audit(
+        by, action, one, environment=one.environment, team_id=team, reason=reason, details=told, label=label_of(one)
+    )
+
+
+def label_of(one: Objective) -> str:
+    """Return how the audit list names it: one on a search of one's own is nobody's business, as the search is."""
+    return "an objective of one's own" if one.flow_id is None and one.team_id is None else one.name
 
 
 def _line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -12,6 +13,9 @@ from console.core.errors import Invalid
 
 MOST_BYTES = 256 * 1024
 MOST_DEEP = 32
+MOST_DIGITS = 100
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+SURROGATE = re.compile("[\ud800-\udfff]")
 OTHER_BREAKS = frozenset("\x85\u2028\u2029")
 
 
@@ -36,6 +40,16 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self.deep -= 1
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        if SURROGATE.search(node.value):
+            raise yaml.composer.ComposerError(None, None, "half a character is not taken", node.start_mark)
+        # one of base 60, 1:30:00, takes the square of its length to be read, and one of base 16 may be too long to be written
+        if node.tag in NUMBERS and len(node.value) > MOST_DIGITS:
+            words = f"a number of more than {MOST_DIGITS} digits is not taken"
+            raise yaml.composer.ComposerError(None, None, words, node.start_mark)
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -72,6 +86,12 @@ def _read(text: str, most_bytes: int, load: Callable[[], Any]) -> Any:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise BadYaml(f"{where}{error.problem or error.context}") from error
+    except (
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:  # what the library says of a tag that does not fit: !!bool maybe
+        raise BadYaml("a value is none of the kind that its tag says") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise BadYaml(" ".join(str(error).split())[:300]) from error
 

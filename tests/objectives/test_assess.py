@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from alerts.models import FlowAgent, Standing
+from alerts.breaches.services import observe
+from alerts.models import Breach, FlowAgent, Standing
 from alerts.objectives import assess, counting
 from alerts.objectives.queries import (
     what_if_of,
@@ -177,6 +178,35 @@ def test_a_silent_agent_freezes_and_resolves_nothing():
     assert looked(NOW + 30 * DAY)["Orders arrive: page"] == "unknown"  # and so it stays
     Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW + 30 * DAY, last_seen_at=NOW + 30 * DAY)
     assert looked(NOW + 30 * DAY)["Orders arrive: page"] == "no"
+
+
+@pytest.mark.parametrize("heartbeats", [True, False])
+def test_what_an_agent_left_open_is_not_over_while_it_is_silent(heartbeats: bool):
+    """The short window is empty after five minutes, long before an agent counts as silent."""
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 15, 5, minutes=60)  # for the page over an hour, and for no other
+    promised()
+    harvester = agent("harvester")
+
+    def heard(at: datetime) -> None:
+        Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=at if heartbeats else None, last_seen_at=at)
+        FlowAgent.objects.update_or_create(flow=flow(), agent=harvester, defaults={"seen_at": at})
+
+    def state_after(first: int, last: int) -> str:
+        for minute in range(first, last):
+            at = NOW + minute * MINUTE
+            counting.count(at)
+            observe(assess.assess(at), now=at)
+        return str(Breach.objects.get(severity="page").state)
+
+    heard(NOW)
+    states = [state_after(0, 5), state_after(5, 90)]
+    for minute in range(90, 100):
+        heard(NOW + minute * MINUTE)
+        states.append(state_after(minute, minute + 1))
+
+    assert states[:2] == ["firing", "firing"]
+    assert states[-1] == "resolved"
 
 
 def test_where_silence_is_what_is_promised_only_heartbeats_are_missed():

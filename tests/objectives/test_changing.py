@@ -10,7 +10,7 @@ from django.db import OperationalError
 from alerts.models import Objective
 from alerts.objectives import counters
 from alerts.objectives.forms import ObjectiveForm
-from alerts.objectives.queries import attained
+from alerts.objectives.queries import attained, window_at
 from alerts.objectives.services import change_objective
 from alerts.objectives.windows import Span
 from alerts.objectives.wishes import NewObjective
@@ -82,6 +82,27 @@ def test_nothing_that_was_counted_of_another_promise_stays():
     looked()
 
     assert attained(one, Span(since=NOW - 30 * DAY, until=NOW), now=NOW).raw.total == 0
+
+
+def test_another_way_of_counting_is_of_the_whole_of_a_window_that_is_longer_than_minutes_are_kept():
+    for ago in (200, 150, 20):
+        rolled(NOW - ago * DAY, 6, 4)
+    one = promised(days=366)
+    looked()
+    counters.forget_old(NOW)
+    said: dict[str, Any] = {
+        "kind": "success",
+        "target": "0.99",
+        "days": 366,
+        "method": "timeslices",
+        "slice_minutes": 60,
+    }
+
+    change_objective(one, NewObjective(name=one.name, **said), by=ROOT, now=NOW)
+    looked()
+
+    found = attained(one, window_at(one, NOW), now=NOW)
+    assert (found.raw.total, found.raw.slices, found.raw.slices_good) == (30, 3, 0)
 
 
 @pytest.mark.usefixtures("committed")

@@ -87,6 +87,7 @@ def test_an_exclusion_of_a_flow_is_for_all_its_objectives_and_stops_alerts():
         ({"reason": " "}, "say why"),
         ({"category": "x"}, "one of"),
         ({"rule": "FREQ=SECONDLY"}, "FREQ=DAILY"),
+        ({"rule": "FREQ=WEEKLY;BYMONTHDAY=5"}, "BYMONTHDAY goes with FREQ=MONTHLY"),
         ({"time_zone": "Mars/Olympus"}, "no time zone"),
         ({"starts_at": NOW.replace(tzinfo=None)}, "time zone"),
         ({"starts_at": NOW.replace(year=1999)}, "after the year 2000"),

@@ -59,6 +59,10 @@ def test_a_plain_slo_becomes_success_of_the_flow_that_its_service_names():
         ({"window": "{duration: 1M, isRolling: false, calendar: {startTime: 2026-01-01 00:00:00, timeZone: Europe/Berlin}}"},
          {"unit": "month", "time_zone": "Europe/Berlin"}, "removed in OpenSLO v2alpha"),
         ({"window": "{duration: 1M, isRolling: true}"}, {"days": 30}, "removed in OpenSLO v2alpha"),
+        ({"method": "Timeslices", "objective": "{target: 0.99, timeSliceTarget: 0.9, timeSliceWindow: 5M}"},
+         {"slice_minutes": 1}, "timeSliceWindow is missing or cannot be read: slices of 1 min are taken"),
+        ({"objective": "{target: 0.99, targetPercent: 99.9}"}, {"target": "0.99000000"}, "its target is taken"),
+        ({"window": "{duration: 7d}, {duration: 30d}"}, {"days": 7}, "several time windows: the first one is taken"),
         ({"window": "{duration: 2w, isRolling: false}"}, {"days": 14}, "a rolling one is taken"),
         ({"window": "{}"}, {}, "30 rolling days are taken"),
         ({"method": "Timeslices", "objective": "{target: 0.99, timeSliceTarget: 0.95, timeSliceWindow: 5m}"},
@@ -88,6 +92,7 @@ def test_what_others_write_is_taken_with_its_cautions(changes: dict[str, str], w
         ({"version": "openslo/v2alpha"}, "openslo/v1 is read here"),
         ({"objective": "{target: 1}"}, "neither target nor targetPercent"),
         ({"objective": "{target: much}"}, "neither target nor targetPercent"),
+        ({"objective": "\n    - ".join(["{target: 0.9}"] * 51)}, "more than 50 objectives"),
     ],
 )
 def test_one_that_cannot_be_is_refused_and_the_others_are_taken(changes: dict[str, str], words: str):
@@ -110,6 +115,14 @@ def test_one_that_cannot_be_is_refused_and_the_others_are_taken(changes: dict[st
         "!!python/object:os.system x",
         "x" * 2_200_000,
         "2026-99-99: 1",
+        "kind: SLO\na: !!bool maybe",
+        "kind: SLO\na: !!int ''",
+        "kind: SLO\na: !!float ''",
+        "kind: SLO\na: !!timestamp x",
+        'kind: SLO\na: "\\ud800"',
+        'kind: SLO\n"\\ud800": 1\n"\\ud800": 2',
+        "kind: 0x" + "f" * 5_000,
+        "kind: SLO\na: 1" + ":1" * 200,
     ],
 )
 def test_a_text_that_is_none_is_refused_in_words(text: str):
@@ -154,6 +167,46 @@ def test_what_is_written_comes_back():
     assert {name: one.wish[name] for name in same} == {name: ROW[name] for name in same}
     assert Decimal(one.wish["target"]) == ROW["target"]
     assert "slice without events" not in " ".join(one.warnings)  # our own annotation says it
+
+
+def test_what_somebody_changed_in_what_was_written_is_taken():
+    text = openslo.write([ROW])
+    for old, new in (
+        ("timeSliceTarget: 0.95", "timeSliceTarget: 0.8"),
+        ("timeSliceWindow: 5m", "timeSliceWindow: 1h"),
+        ("timeZone: Europe/Berlin", "timeZone: UTC"),
+        ("  description: Orders delivered in 5 min", "  description: All of them"),
+        ("waybill/sustained: 'false'", "waybill/sustained: true"),
+        ("waybill/guarded: 'true'", "waybill/guarded: False"),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+
+    [one] = read(text)
+
+    assert one.wish | {
+        "slice_target": 0.8, "slice_minutes": 60, "time_zone": "UTC", "description": "All of them", "sustained": True, "guarded": False,
+    } == one.wish  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("waybill/guarded: 'true'", "waybill/guarded: maybe", "guarded"),
+        ("waybill/limit_minutes: '5'", "waybill/limit_minutes: 5 min", "limit_minutes"),
+        ("waybill/work_days: 1,2", "waybill/work_days: 1,Tue", "work_days"),
+        ("waybill/holidays: '2026-12-25'", "waybill/holidays: 25.12.2026", "holidays"),
+        ("waybill/holidays:", "waybill/holiday:", "holiday"),
+    ],
+)
+def test_an_annotation_that_cannot_be_read_is_not_left_out_without_a_word(old: str, new: str, name: str):
+    text = openslo.write([ROW])
+    assert text.count(old) == 1, text
+
+    [one] = read(text.replace(old, new))
+
+    assert [said for said in one.warnings if f"waybill/{name} " in said and "not taken" in said]
+    assert name not in one.wish
 
 
 NAMES = st.text(min_size=1, max_size=60) | st.sampled_from(

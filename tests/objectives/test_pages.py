@@ -179,6 +179,66 @@ def test_a_period_is_excluded_once_however_often_it_is_pressed_and_counts_again(
     )
 
 
+def test_a_form_that_says_something_else_by_now_or_of_what_counts_again_excludes_once_more():
+    """After Back, a browser sends the token of the first time."""
+    one = a_burning_one()
+    client = signed_in("ada", Role.OPERATOR)
+    out = {
+        "token": "01234567-89ab-7def-8123-456789abcdef", "starts_at": f"{now() - 2 * HOUR:%Y-%m-%dT%H:%M}", "ends_at": f"{now() - HOUR:%Y-%m-%dT%H:%M}",
+        "category": "partner", "reason": "carrier", "rule": "", "time_zone": "UTC",
+    }  # fmt: skip
+
+    client.post(f"/objectives/{one.pk}/exclude/", out)
+    client.post(f"/objectives/{one.pk}/exclude/", out | {"ends_at": f"{now():%Y-%m-%dT%H:%M}"})
+    assert list(Exclusion.objects.order_by("pk").values_list("minutes", flat=True)) == [60, 120]
+    client.post(f"/objectives/exclusions/{out['token']}/withdraw/")
+    client.post(f"/objectives/{one.pk}/exclude/", out)
+
+    assert sorted(Exclusion.objects.filter(withdrawn_at=None).values_list("minutes", flat=True)) == [60, 120]
+
+
+def test_a_refused_exclusion_leaves_a_page_that_goes_on():
+    one = a_burning_one()
+    client = signed_in("ada", Role.OPERATOR)
+
+    refused = client.post(f"/objectives/{one.pk}/exclude/", {"reason": ""})
+
+    assert refused.status_code == 422
+    [asked] = [part for part in refused.content.decode().split("<div ") if 'id="objective"' in part[:200]]
+    assert f'hx-get="/objectives/{one.pk}/"' in asked
+
+
+def test_what_slices_without_messages_change_is_shown_beside_the_raw_figure():
+    rolled(now() - 5 * HOUR, 0, 10)
+    one = promised(now=now(), days=1, target="0.9", method="timeslices", slice_minutes=60, empty_is_good=True)
+    looked(now())
+    client = signed_in("ada", Role.OPERATOR)
+    out = {
+        "starts_at": f"{now() - 20 * HOUR:%Y-%m-%dT%H:%M}", "ends_at": f"{now() - 8 * HOUR:%Y-%m-%dT%H:%M}",
+        "category": "partner", "reason": "carrier", "rule": "", "time_zone": "UTC",
+    }  # fmt: skip
+
+    client.post(f"/objectives/{one.pk}/exclude/", out)
+    assess.assess(now())
+    one.refresh_from_db()
+
+    assert one.standing.attained != one.standing.adjusted
+    assert ", adjusted " in text_of(client.get(f"/objectives/{one.pk}/"))
+
+
+def test_a_stricter_target_has_every_pair_that_can_fire_there_unless_somebody_chose():
+    one = promised(now=now(), target="0.8")
+    client = signed_in("ada", Role.OPERATOR)
+    assert "1h-5m" not in one.pairs
+
+    from tests.objectives.test_changing import as_a_browser_sends_it
+
+    shown = client.get(f"/objectives/{one.pk}/edit/").context["form"]
+    client.post(f"/objectives/{one.pk}/edit/", as_a_browser_sends_it(shown) | {"target": "99.9"})
+
+    assert "1h-5m" in Objective.objects.get().pairs
+
+
 def test_every_exclusion_can_be_reached_on_the_page():
     one = a_burning_one()
     for number in range(21):

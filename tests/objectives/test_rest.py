@@ -13,7 +13,7 @@ from alerts.objectives.importing import MOST_EXPORTED
 from alerts.objectives.services import MOST_OBJECTIVES
 from console.identity.models import Role, Team
 from tests.http.test_rest_administration import Caller
-from tests.objectives.stored import HOUR, looked, promised, rolled
+from tests.objectives.stored import DAY, HOUR, looked, promised, rolled
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -286,3 +286,72 @@ def test_what_get_answers_may_be_sent_back_whole_with_something_changed(made: An
     for name in {"secrets", "receivers"}.intersection(whole):
         assert changed.json()[name] == whole[name]
     assert root("put", one, whole | {"nme": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target": "0.5"},
+        {"target": "0.999"},
+        {"days": 1},
+        {"window": "year"},
+        {"window": "week", "time_zone": "Asia/Kathmandu"},
+        {"method": "timeslices", "slice_minutes": 60, "slice_target": 0.5},
+        {"method": "timeslices", "slice_minutes": 60, "slice_target": 0.5, "empty_is_good": True},
+        {"method": "ratio_timeslices", "slice_minutes": 30},
+    ],
+)
+def test_a_promise_that_was_changed_stands_at_once_as_its_budget_says(changes: dict[str, Any]):
+    rolled(now() - 2 * DAY, 100, 1)
+    rolled(now() - 5 * HOUR, 90, 10)
+    one = promised(days=3, now=now(), target="0.9")
+    looked(now())
+    ada = Caller("ada", Role.OPERATOR)
+    wish = {"name": one.name, "kind": "success", "target": "0.9", "days": 3} | changes
+
+    answer = ada("put", f"objectives/{one.pk}", wish).json()
+    budget = ada("get", f"objectives/{one.pk}/budget").json()
+    looked(now())
+    after = ada("get", f"objectives/{one.pk}").json()["standing"]
+
+    told = {name: answer["standing"][name] for name in ("budget", "spent", "attained", "adjusted")}
+    assert told == pytest.approx({name: budget[name] for name in told})
+    assert answer["standing"]["left"] == pytest.approx(budget["left_ratio"])
+    assert told == pytest.approx({name: after[name] for name in told}) or answer["standing"]["state"] == "filling"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"flow": "another"}, {"flow": None}, {"search": 7}, {"environment": "staging"}, {"q": "status:failed"}]
+)
+def test_what_a_promise_is_about_does_not_change_without_a_word(changes: dict[str, Any]):
+    flow("another")
+    one = promised(now=now())
+    ada = Caller("ada", Role.OPERATOR)
+    answered = ada("get", f"objectives/{one.pk}").json()
+
+    assert ada("put", f"objectives/{one.pk}", answered).status_code == 200
+    refused = ada("put", f"objectives/{one.pk}", answered | changes)
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "objective_invalid")
+    assert "does not change" in refused.json()["detail"]
+
+
+def test_what_is_excluded_stands_at_once_as_its_budget_says():
+    rolled(now() - 5 * HOUR, 90, 10)
+    rolled(now() - 10 * HOUR, 50)
+    one = promised(days=1, now=now(), target="0.9")
+    looked(now())
+    ada = Caller("ada", Role.OPERATOR)
+
+    def figures() -> tuple[Any, ...]:
+        standing, budget = (ada("get", f"objectives/{one.pk}{part}").json() for part in ("", "/budget"))
+        standing = standing["standing"]
+        assert (standing["adjusted"], standing["budget"]) == (budget["adjusted"], budget["budget"])
+        return standing["adjusted"], standing["excluded"]
+
+    said = {"objective": one.pk, "starts_at": (now() - 6 * HOUR).isoformat(), "minutes": 120, "reason": "carrier"}
+    made = ada("post", "exclusions", said).json()
+
+    assert figures() == (1.0, 100)
+    ada("post", f"exclusions/{made['id']}/withdraw")
+    assert figures() == (140 / 150, 0)

@@ -6,12 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerts.models import Objective
-from alerts.objectives import counting
-from console.identity.models import Membership, Role
-from messages.models import Flow
+from alerts.breaches.services import observe
+from alerts.models import Breach, FlowAgent, Objective, Standing
+from alerts.objectives import assess, counting
+from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
+from alerts.objectives.services import change_objective, remove_objective
+from alerts.objectives.wishes import NewObjective
+from console.audit.models import AuditEntry
+from console.identity.models import Agent, Membership, Role
+from messages.models import Flow, MessageStatus
+from tests.factories import actor, agent
 from tests.objectives.searching import hide, old_flow, on_search, operator, total
-from tests.objectives.stored import DAY, MINUTE, looked, message
+from tests.objectives.stored import DAY, MINUTE, NOW, looked, message
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +53,52 @@ def test_rights_that_a_maker_gets_have_everything_counted_again():
     looked(now + NEXT)
 
     assert (before, total(one)) == ((0, 0, 0), (1, 0, 0))
+
+
+@pytest.mark.parametrize("about", ["flow:orders", "flow:another"])
+def test_a_silent_agent_freezes_what_its_messages_are_promised_of(about: str):
+    one = on_search(about)
+    message(NOW - DAY, took=MINUTE, of=flow("another"))
+    for number in range(40):
+        message(NOW - number * MINUTE, status=MessageStatus.FAILED)
+        message(NOW - number * MINUTE, status=MessageStatus.FAILED, of=flow("another"))
+    brings = agent("harvester")
+    Agent.objects.filter(pk=brings.pk).update(last_seen_at=NOW, heartbeat_at=NOW)
+    FlowAgent.objects.create(flow=flow(), agent=brings, seen_at=NOW)
+
+    def held(at: datetime) -> tuple[str, str]:
+        counting.count(at)
+        conditions = assess.assess(at)
+        observe(conditions, now=at)
+        return next(str(row.holds) for row in conditions if row.severity == "page"), Standing.objects.get().state
+
+    looked()
+    first = held(NOW)
+    states = [held(NOW + minute * MINUTE) for minute in range(1, 90)]
+
+    mine = about == "flow:orders"
+    assert first == ("yes", "spent")
+    assert states[-1] == (("unknown", "no_data") if mine else ("no", "spent"))
+    assert Breach.objects.get(severity="page").state == ("firing" if mine else "resolved")
+    if mine:
+        assert "the agent harvester has been silent since" in Standing.objects.get().problem
+    Agent.objects.filter(pk=brings.pk).update(last_seen_at=NOW + 90 * MINUTE, heartbeat_at=NOW + 90 * MINUTE)
+    assert held(NOW + 90 * MINUTE) == ("no", "spent")
+    assert one.pk
+
+
+def test_the_audit_list_names_no_objective_on_a_search_of_ones_own():
+    one = on_search(name="Bribes arrive")
+    by = actor(operator())
+    said = NewExclusion(starts_at=NOW, minutes=5, reason="x")
+
+    withdraw_exclusion(add_exclusion(said, objective=one, by=by), by=by)
+    change_objective(one, NewObjective(name="Bribes are late", kind="success", target="0.9"), by=by)
+    remove_objective(one, by=by)
+
+    entries = AuditEntry.objects.filter(action__regex="objective|exclusion")
+    assert entries.count() == 5
+    assert not entries.filter(object_label__icontains="bribes").exists()
 
 
 def test_a_flow_of_another_name_is_another_answer_and_a_new_one_is_not():

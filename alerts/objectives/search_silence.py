@@ -1,0 +1,88 @@
+"""Whether agents are silent that bring what a search finds: then its objective has no data, as one on a flow.
+
+Which flows a search finds no row says: it is asked, of those flows alone of which an agent is silent, and the answer is kept for a while.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from alerts.breaches.access import OBJECTIVE
+from alerts.breaches.states import OPEN
+from alerts.models import Breach, FlowAgent, Objective
+from alerts.objectives.agents import Heard, agents_heard, silent_agents, silent_words, unheard_flows
+from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, found_flow
+from alerts.objectives.windows import MINUTE, Span, merge
+from console.core.kept import keep, kept
+from messages.queries import Searched
+
+LOOKED_BACK = timedelta(days=3)  # before an agent fell silent, as burn rates look back
+KEPT_S = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silences:
+    """{environment id: {flow id: an agent that brings it}}, of those silent, and of those unheard for minutes. open: objectives with a breach."""
+
+    silent: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
+    unheard: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
+    open: frozenset[int] = frozenset()
+
+
+def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
+    """Return who is silent in the environments of these objectives; two queries, one where nobody brings a flow."""
+    environments = {one.environment_id for one in searches}
+    flows: dict[int, int] = dict(
+        FlowAgent.objects.filter(flow__environment__in=environments).values_list("flow_id", "flow__environment_id")
+    )
+    heard = agents_heard(flows) if flows else []
+    unheard = unheard_flows(heard, now)
+    if not unheard:
+        return Silences()
+    keys = [str(one.pk) for one in searches]
+    rows = Breach.objects.filter(source=OBJECTIVE, key__in=keys, state__in=OPEN).values_list("key", flat=True)
+    silent = silent_agents(heard, now)
+    return Silences(silent=_parted(silent, flows), unheard=_parted(unheard, flows), open=frozenset(map(int, rows)))
+
+
+def _parted(agents: Mapping[int, Heard], flows: Mapping[int, int]) -> dict[int, dict[int, Heard]]:
+    found: dict[int, dict[int, Heard]] = {}
+    for flow_id, one in agents.items():
+        found.setdefault(flows[flow_id], {})[flow_id] = one
+    return found
+
+
+def silence_words(one: Objective, asked: Searched, silences: Silences) -> str:
+    """Return why a search has no data though it was counted, "" when it has: what is open would else be resolved by silence."""
+    told = dict(silences.silent.get(one.environment_id, {}))
+    if one.pk in silences.open and one.kind != Objective.Kind.VOLUME:
+        told = {**silences.unheard.get(one.environment_id, {}), **told}
+    agents = {flow_id: agent for flow_id, agent in told.items() if silent_words(agent, one)}
+    flow_id = _found_flow(one, asked, agents) if agents else None
+    return (
+        f"{SEARCH_PROBLEM} finds what an agent brings that is silent: {silent_words(agents[flow_id], one)}"
+        if flow_id
+        else ""
+    )
+
+
+def _found_flow(one: Objective, asked: Searched, agents: Mapping[int, Heard]) -> int | None:
+    """Return one of these flows of which a search found messages before its agent fell silent."""
+    times = sorted((flow_id, agent.at.replace(second=0, microsecond=0)) for flow_id, agent in agents.items())
+    about = hashlib.sha256(repr((one.meant, times)).encode()).hexdigest()
+    name = f"objective-silence:{one.pk}:{about}"
+    if (known := kept(name)) is not None:
+        return int(known) or None
+    try:
+        found = found_flow(asked, [flow_id for flow_id, _ in times], merge(_spans({at for _, at in times})))
+    except CannotAsk:
+        return None
+    keep(name, str(found or 0).encode(), KEPT_S)
+    return found
+
+
+def _spans(ends: Collection[datetime]) -> list[Span]:
+    return [Span(since=at - LOOKED_BACK, until=at + MINUTE) for at in ends]
