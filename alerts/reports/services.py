@@ -247,7 +247,7 @@ def revise(report: Report, *, by: Actor, reason: str, send: bool = True, now: da
     period = Period(cadence=Cadence(report.cadence), since=report.since, until=report.until, zone=report.time_zone)
     made = new_report(
         report.schedule, period, now, revision=newest + 1, corrects=reason, to_send=send, asked_by=by.name,
-        outside=can_send_outside(by, report.schedule),
+        outside=can_send_outside(by, report.schedule), flow_ids=report.flow_ids, search_ids=report.search_ids,
     )  # fmt: skip
     made.save(force_insert=True)
     _audit(by, "report.revised", report.schedule, _of(made), reason=reason)
