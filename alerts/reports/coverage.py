@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db.models import Max, Q
 
+from alerts.breaches.rules import HOLD_DOWN
 from alerts.breaches.watching import SILENT_AFTER
 from alerts.models import Breach, FlowAgent
 from alerts.objectives.windows import MINUTE, Span, clipped, merge
@@ -58,13 +59,14 @@ def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
         return []
     keys = {str(one.pk): one for one in agents}
     rows = Breach.objects.filter(source="agent", key__in=list(keys), opened_at__lt=period.until + SILENT_AFTER)
-    rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since)).exclude(state="pending")
+    rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since + HOLD_DOWN)).exclude(state="pending")
     found, known = [], set()
     for key, opened_at, resolved_at in rows.order_by("opened_at", "pk").values_list("key", "opened_at", "resolved_at"):
         one, since = keys[key], opened_at - SILENT_AFTER
-        known |= {one.pk} if resolved_at is None else set()
-        if since < period.until and (one.beats or resolved_at is None or resolved_at - since >= OTHERS_SILENT):
-            found.append(Silence(agent=one.name, since=since, until=resolved_at))
+        until = resolved_at - HOLD_DOWN if resolved_at else None  # it was well for so long before it was over
+        known |= {one.pk} if until is None else set()
+        if since < period.until and (one.beats or until is None or until - since >= OTHERS_SILENT):
+            found.append(Silence(agent=one.name, since=since, until=until))
     for one in agents:  # of one whose key does not hold any more there is no breach
         longest = SILENT_AFTER if one.beats else OTHERS_SILENT
         if one.pk not in known and one.heard_at is not None and one.heard_at + longest < period.until:
