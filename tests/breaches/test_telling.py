@@ -93,6 +93,10 @@ def test_what_fires_in_one_flow_within_the_wait_is_told_together_and_ends_togeth
     assert outbox.told(after(minutes=7)) == []  # the other one of the thread still fires
     over(10, key="8", flow_ids=(orders,))
     assert outbox.told(after(minutes=12)) == [("resolved", one.reference, (1,))]
+    ended = outbox.sent[-1][0]
+    assert ended.labels["breach"] == one.reference  # under the name by which it began, until the last of it was over
+    assert ended.facts["Also 1"].startswith(two.reference)
+    assert ended.ends_at == after(minutes=12)
 
 
 def test_the_timeline_says_when_those_who_know_hear_that_somebody_has_a_part(outbox: Outbox):
@@ -183,9 +187,10 @@ def test_a_policy_whose_notices_cannot_be_written_keeps_no_other_from_being_told
     bad, good = policy(), policy("Order team", page_channels=(5,))
     fired(), fired(key="8", flow_ids=(flow(team="Order team").pk,))
 
-    def refuse(notice, channels) -> None:
+    def refuse(notice, channels) -> int:
         if channels == (1,):
             raise RuntimeError("no such channel")
+        return len(channels)
 
     monkeypatch.setattr("alerts.breaches.telling.send", refuse)
     from alerts.breaches.telling import tell_due
@@ -195,7 +200,7 @@ def test_a_policy_whose_notices_cannot_be_written_keeps_no_other_from_being_told
     assert Telling.objects.get(policy=bad).said == ""
 
 
-def test_a_policy_whose_channels_are_gone_says_all_the_same_that_it_told():
+def test_a_policy_whose_channels_are_off_or_gone_does_not_say_that_they_were_told():
     policy()
     from alerts.breaches.telling import tell_due
 
@@ -205,6 +210,8 @@ def test_a_policy_whose_channels_are_gone_says_all_the_same_that_it_told():
 
     kinds = list(Breach.objects.get(pk=breach.pk).entries.order_by("pk").values_list("kind", flat=True))
     assert kinds == ["fired", "told"]
+    told = "policy of everything else: 0 of 1 channel, the rest is off or gone"
+    assert BreachEntry.objects.filter(kind="told").get().text == told
 
 
 @pytest.mark.parametrize(
