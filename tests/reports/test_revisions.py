@@ -19,6 +19,7 @@ from alerts.reports.services import (
     try_again,
 )
 from alerts.reports.wishes import NewSchedule
+from console.audit.access import visible_audit
 from console.core.errors import Invalid
 from console.identity.models import Membership, Role, Team
 from messages.models import Flow
@@ -235,4 +236,6 @@ def test_why_a_report_is_revised_is_not_told_who_may_not_see_the_report_while_th
     made = revise(only_report(), by=by, reason="Contoso lost the spool", now=DUE)
 
     assert list(visible_reports(stranger)) == []
+    assert not visible_audit(stranger).filter(action="report.revised").exists()
+    assert visible_audit(by).filter(action="report.revised").exists()
     assert made in visible_reports(by)
