@@ -179,7 +179,8 @@ def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:
 def audit(by: Actor, action: str, one: Objective, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     team = one.flow.team_id if one.flow else one.team_id
     told = {"kind": one.kind, "target": str(one.target), "window": f"{one.unit} {one.days}"} | (details or {})
-    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, details=told)
+    label = "" if one.flow or team else "an objective of one’s own"
+    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, label=label, details=told)
 
 
 def _line(text: str) -> str:

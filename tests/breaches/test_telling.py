@@ -22,6 +22,7 @@ from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
+from console.audit.access import visible_audit
 from console.core.errors import Invalid
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
@@ -322,3 +323,17 @@ def test_those_who_know_hear_that_somebody_has_what_is_left_when_the_rest_is_ove
     over(at + 5, flow_ids=(orders,))
     assert outbox.told(after(minutes=at + 7)) == [("resolved", one.reference, (1,))]
     assert two.reference != one.reference
+
+
+def test_the_audit_list_tells_of_promises_on_searches_to_their_team_and_does_not_name_one_s_own():
+    shared, own = on_search("Shared deal", "Finance"), on_search("Own deal", "")
+    for breach in (shared, own):
+        acts.acknowledge(breach, by=ROOT)
+
+    told = visible_audit(actor(person("stan", Role.VIEWER)))
+
+    labels = dict(told.values_list("action", "object_label"))
+    assert labels["breach.acknowledged"] == f"{own.reference}, of an objective of one’s own"
+    assert labels["objective.added"] == "an objective of one’s own"
+    assert "deal" not in str(list(told.values_list("object_label", "details", "reason")))
+    assert visible_audit(ROOT).filter(action="breach.acknowledged").count() == 2
