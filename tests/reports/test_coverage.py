@@ -95,6 +95,20 @@ def test_a_silence_ends_when_the_agent_was_heard_again_and_not_when_its_breach_i
     assert gathered().quality == ("Nothing came from the agent erp from 25 November 13:00 to 13:20.",)
 
 
+def test_the_time_between_two_silences_of_one_breach_is_covered():
+    one = brings(last_seen_at=NOON, heartbeat_at=NOON)
+    for heard, looks in ((0, [615]), (1200, [1215, 1335]), (1500, [2115]), (2700, [2715, 2835])):
+        at = NOON + timedelta(seconds=heard)
+        Agent.objects.filter(pk=one.pk).update(last_seen_at=at, heartbeat_at=at)
+        for seconds in looks:
+            watching.look(now=NOON + timedelta(seconds=seconds))
+    Agent.objects.update(last_seen_at=NOW, heartbeat_at=NOW)
+
+    assert Breach.objects.get().flaps == 1
+    assert covered() == 1440 - 2 * 20
+    assert len(gathered().quality) == 2
+
+
 def test_silences_of_two_agents_that_overlap_count_once():
     silent(brings("one"), NOON, NOON + 30 * MINUTE)
     silent(brings("two"), NOON + 20 * MINUTE, NOON + 50 * MINUTE)
