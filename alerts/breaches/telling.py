@@ -173,9 +173,10 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
 def _of_round(group: Sequence[Due]) -> list[Breach]:
     """Return all that was told together with these and stands as they do: its end is told under the name of its beginning."""
     first = group[0].telling
-    same = Telling.objects.filter(policy=first.policy_id, thread=first.thread, began_at=first.began_at)
+    began = [one.telling.began_at for one in group]
+    same = Telling.objects.filter(policy=first.policy_id, thread=first.thread, began_at__in=began)
     rows = Breach.objects.filter(tellings__in=same, state=group[0].breach.state).select_related("environment", "owner")
-    return list(rows.order_by("pk")) or [one.breach for one in group]
+    return list(rows.order_by("pk"))
 
 
 def _send(happening: Happening, thread: str, breaches: Sequence[Breach], channels: Sequence[int], now: datetime) -> int:
