@@ -43,7 +43,7 @@ from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View
 
 PAGE_PARAMETERS = [one for one in LIST_PARAMETERS if one.name in ("limit", "cursor", "environment")]
 FILTERS = [
-    OpenApiParameter("show", str, enum=list(TABS), description="Default `open`."),
+    OpenApiParameter("show", str, enum=list(TABS), description="Default `open`; with a `state`, `all`."),
     OpenApiParameter("q", str, description="A reference, such as `B-12`: that breach alone; else words of its title."),
     OpenApiParameter("flow", str, description="Its name."),
     OpenApiParameter("state", str, enum=list(STATES)),
@@ -63,7 +63,7 @@ class Breaches(View):
         asked = {name: str(value).replace("\x00", "").strip()[:300] for name, value in request.query_params.items()}
         only = Filter(
             q=asked.get("q", ""),
-            show=asked.get("show") or "open",
+            show=asked.get("show") or ("all" if asked.get("state") else "open"),
             flow=asked.get("flow", ""),
             state=asked.get("state", ""),
             source=asked.get("source", ""),

@@ -9,7 +9,7 @@ from django.db.models import CharField, Q, QuerySet
 from django.db.models.functions import Cast
 
 from alerts.breaches.reference import number_of
-from alerts.models import AlertPolicy, Breach, GroupWatch, Silence
+from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Silence
 from alerts.objectives.access import visible_objectives
 from console.core.errors import Forbidden
 from console.identity.access import can_administer
@@ -69,6 +69,18 @@ def team_that_alone_sees(flow_ids: Sequence[int]) -> int | None:
     """Return the team whose members alone see a breach of these flows, None when others do; for the audit list."""
     teams = set(Flow.objects.filter(pk__in=flow_ids).values_list("team_id", flat=True))
     return None if not teams or None in teams else min(one for one in teams if one)
+
+
+def audited_as(breach: Breach) -> tuple[int | None, str]:
+    """Return (the team that alone reads of it in the audit list, None for everybody; what it is called there, "" for its own name).
+
+    That of an objective on a saved search is its team's; on a search that is its maker's alone nobody else reads what it is called.
+    """
+    if breach.source != OBJECTIVE or breach.flow_ids:
+        return team_that_alone_sees(breach.flow_ids), ""
+    pk = int(breach.key) if breach.key.isdigit() else 0
+    team_id = Objective.objects.filter(pk=pk).values_list("team_id", flat=True).first()
+    return team_id, "" if team_id else f"{breach.reference}, of an objective of one’s own"
 
 
 def visible_silences(actor: Actor) -> QuerySet[Silence]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from alerts.breaches.access import OBJECTIVE, check_can_operate_breach, possible_owners, team_that_alone_sees
+from alerts.breaches.access import audited_as, check_can_operate_breach, possible_owners
 from alerts.breaches.held import hold_back
 from alerts.breaches.moves import lock_breaches, lock_environment, look_at_tellings, move, now_utc, write
 from alerts.breaches.silences import end_silences_of
@@ -106,12 +106,9 @@ def _clean(text: str) -> str:
 
 
 def audit(by: Actor, action: str, breach: Breach, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
-    team_id = team_that_alone_sees(breach.flow_ids)
-    # an objective on a search may be for few: they know it by its number, and nobody else by its name
-    label = breach.reference if breach.source == OBJECTIVE and not breach.flow_ids else ""
-    record_audit(
-        by, action, breach, environment=breach.environment, team_id=team_id, reason=reason, label=label, details=details
-    )
+    team_id, label = audited_as(breach)
+    told: dict[str, Any] = {"reason": reason, "label": label, "details": details}
+    record_audit(by, action, breach, environment=breach.environment, team_id=team_id, **told)
 
 
 def fresh(breach: Breach) -> Breach:

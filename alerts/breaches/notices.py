@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -33,6 +33,8 @@ def notice_of(happening: Happening, breaches: Sequence[Breach], *, now: datetime
     if first.url:
         links["Open what it is about"] = address_of(first, first.url)
     fired = first.fired_at or first.opened_at
+    ends = [one.resolved_at for one in breaches]
+    ended = None if None in ends else max(at for at in ends if at)  # of what was told together: with the last of it
     return Notice(
         happening=happening,
         thread=thread_of(first),
@@ -41,20 +43,20 @@ def notice_of(happening: Happening, breaches: Sequence[Breach], *, now: datetime
         title=first.title,
         summary=first.summary,
         starts_at=fired,
-        ends_at=first.resolved_at,
-        facts=_facts(happening, breaches, fired, now),
+        ends_at=ended,
+        facts=_facts(happening, breaches, (ended or now) - fired),
         links=links,
         labels={**first.labels, "environment": first.environment.slug, "source": first.source, "severity": first.severity, "breach": first.reference},
     )  # fmt: skip
 
 
-def _facts(happening: Happening, breaches: Sequence[Breach], fired: datetime, now: datetime) -> dict[str, str]:
+def _facts(happening: Happening, breaches: Sequence[Breach], lasted: timedelta) -> dict[str, str]:
     first = breaches[0]
     facts: dict[str, str] = {}
     names = names_of_flows(first.flow_ids[:5])
     if names:
         facts["Flow"] = ", ".join(sorted(names.values()))
-    facts["For"] = age_words((first.resolved_at or now) - fired)
+    facts["For"] = age_words(lasted)
     if happening is Happening.ACKNOWLEDGED and first.acknowledged_by:
         facts["Acknowledged by"] = first.acknowledged_by
     if first.owner is not None:

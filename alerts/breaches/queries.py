@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 from django.db.models import Count, F, Min, Q, QuerySet
+from django.urls import reverse
 
 from alerts.breaches.access import (
     possible_owners,
@@ -18,7 +20,8 @@ from alerts.breaches.access import (
 from alerts.breaches.policies import promised_to
 from alerts.breaches.reference import number_of
 from alerts.breaches.states import FIRED, OPEN, STATES
-from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
+from alerts.delivery.elsewhere import alerts_meanwhile
+from alerts.models import AlertPolicy, Breach, BreachEntry, ExternalAlert, Silence, Telling
 from console.core.errors import Invalid
 from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
@@ -164,11 +167,22 @@ def entries_of(breach: Breach) -> list[BreachEntry]:
 
 
 def done_meanwhile(actor: Actor, breach: Breach, *, now: datetime) -> list[Done]:
-    """Return the replays and changes of its flows from an hour before it was seen until it was over, that the actor may see."""
+    """Return replays, changes and alerts from elsewhere of its flows, from an hour before it was seen until it was over, that the actor may see."""
     if not breach.flow_ids:
         return []
     since, until = breach.opened_at - timedelta(hours=1), breach.resolved_at or now
-    return done_to_flows(actor, breach.environment, breach.flow_ids, since=since, until=until)
+    done = done_to_flows(actor, breach.environment, breach.flow_ids, since=since, until=until)
+    told = alerts_meanwhile(actor, breach.environment, breach.flow_ids, since=since, until=until)
+    return sorted([*done, *(line for one in told for line in _told_elsewhere(one))], key=lambda one: one.at)
+
+
+def _told_elsewhere(one: ExternalAlert) -> Iterator[Done]:
+    """Yield when an alert of another system began and when it was over."""
+    url = f"{reverse('breaches')}?{urlencode({'show': 'elsewhere', 'flow': one.flow.name if one.flow else ''})}"
+    said = f": {one.summary}" if one.summary else ""
+    yield Done(at=one.starts_at, words=f"elsewhere {one.name} fired{said}", url=url)
+    if one.ends_at is not None:
+        yield Done(at=one.ends_at, words=f"elsewhere {one.name} was over", url=url)
 
 
 def flows_of(actor: Actor, breach: Breach) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from alerts.breaches.access import (
+    audited_as,
     check_can_end_silence,
     check_can_operate_breach,
     check_can_silence,
@@ -136,8 +137,8 @@ def end_silence(row: Silence, *, by: Actor, reason: str = "") -> Silence:
 
 
 def _audit(by: Actor, action: str, row: Silence, *, reason: str) -> None:
-    flow_ids = row.about.flow_ids if row.about else [row.flow_id] if row.flow_id else []
-    team_id = team_that_alone_sees(flow_ids)
+    flow_ids = [row.flow_id] if row.flow_id else []
+    team_id = audited_as(row.about)[0] if row.about else team_that_alone_sees(flow_ids)
     details = {name: value for name, value in _said(row).items() if value}
     record_audit(by, action, row, environment=row.environment, team_id=team_id, reason=reason, details=details)
 

@@ -26,10 +26,9 @@ log = structlog.get_logger(__name__)
 MOST = 500  # of one policy in one look: the next one goes on
 
 
-def send(notice: Notice, channels: Sequence[int]) -> None:
-    """Hand a notice to delivery, in this transaction. The only place that does."""
-    if channels:
-        tell(notice, channels)
+def send(notice: Notice, channels: Sequence[int]) -> int:
+    """Hand a notice to delivery, in this transaction; return how many channels are told: those that are there, and on. The only place that does."""
+    return tell(notice, channels) if channels else 0
 
 
 @dataclass(slots=True)
@@ -109,7 +108,7 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
     joined = sorted(group, key=lambda one: one.breach.pk)
     channels = first.channels
     thread = thread_of(joined[0].breach) if first.first else joined[0].telling.thread
-    _send(first.happening, thread, [one.breach for one in joined], channels, now)
+    told = _send(first.happening, thread, [one.breach for one in joined], channels, now)
     for one in joined:
         telling = one.telling
         telling.said, telling.thread, telling.told_at = "firing", thread, now
@@ -122,14 +121,15 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
     pks = [one.breach.pk for one in joined]
     Breach.objects.filter(pk__in=pks).update(silence_over=None)  # it was said
     kind = BreachEntry.Kind.ESCALATED if first.happening is Happening.ESCALATED else BreachEntry.Kind.TOLD
-    write(pks, kind, _told_words(policy, channels, joined, again=not first.first), now=now)
+    write(pks, kind, _told_words(policy, channels, told, joined, again=not first.first), now=now)
     return 1
 
 
-def _told_words(policy: AlertPolicy, channels: Sequence[int], group: Sequence[Due], *, again: bool) -> str:
-    who = (
-        f"{policy}, {len(channels)} channel{'' if len(channels) == 1 else 's'}" if channels else f"{policy}: no channel"
-    )
+def _told_words(policy: AlertPolicy, channels: Sequence[int], told: int, group: Sequence[Due], *, again: bool) -> str:
+    many = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}"
+    who = f"{policy}, {many}" if channels else f"{policy}: no channel"
+    if told < len(channels):
+        who = f"{policy}: {told} of {many}, the rest is off or gone"
     together = f", together with {', '.join(one.breach.reference for one in group[:5])}" if len(group) > 1 else ""
     return f"{who}{together}{', again' if again else ''}"
 
@@ -146,12 +146,13 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
         .order_by("pk")
     )
     last = not left
+    told = 0
     knew = Telling.objects.filter(policy=policy, thread=thread).values_list("channels", flat=True)
     channels = tuple(sorted({channel for channels in knew for channel in channels}))
     untaken = happening is Happening.RESOLVED and any(one.telling.said == "firing" for one in group)
     taken = not last and untaken and all(one.state == "acknowledged" for one in left)  # it waited for what is over now
     if last:
-        _send(happening, thread, [one.breach for one in group], channels, now)
+        told = _send(happening, thread, _of_round(group), channels, now)
     elif taken:
         _send(Happening.ACKNOWLEDGED, thread, left, channels, now)
         words = f"{policy}, now that the rest is over: somebody has it"
@@ -164,16 +165,23 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
         end, later = "is over", f"when all of {whole} is over"
     else:
         end, later = "somebody has it", f"when somebody has all of {whole}"
-    words = f"{_told_words(policy, channels, group, again=False)}: {end}" if last else f"{policy} is told {later}"
+    words = f"{_told_words(policy, channels, told, group, again=False)}: {end}" if last else f"{policy} is told {later}"
     write([one.breach.pk for one in group], BreachEntry.Kind.TOLD, words, now=now)
     return int(last or taken)
 
 
-def _send(
-    happening: Happening, thread: str, breaches: Sequence[Breach], channels: Sequence[int], now: datetime
-) -> None:
+def _of_round(group: Sequence[Due]) -> list[Breach]:
+    """Return all that was told together with these and stands as they do: its end is told under the name of its beginning."""
+    first = group[0].telling
+    began = [one.telling.began_at for one in group]
+    same = Telling.objects.filter(policy=first.policy_id, thread=first.thread, began_at__in=began)
+    rows = Breach.objects.filter(tellings__in=same, state=group[0].breach.state).select_related("environment", "owner")
+    return list(rows.order_by("pk"))
+
+
+def _send(happening: Happening, thread: str, breaches: Sequence[Breach], channels: Sequence[int], now: datetime) -> int:
     notice = notice_of(happening, breaches, now=now)
-    send(replace(notice, thread=thread), channels)
+    return send(replace(notice, thread=thread), channels)
 
 
 def _after(one: Due, route: Route, now: datetime) -> None:

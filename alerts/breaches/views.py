@@ -159,7 +159,8 @@ def _offered(found: Breach) -> list[str]:
 
 def _acknowledge(request: PageRequest, found: Breach) -> str:
     now = acknowledge(found, by=request.actor, reason=request.POST.get("reason", ""))
-    return f"{now.reference} is yours: who was told hears that somebody is on it."
+    whose = "yours" if now.owner_id is not None and now.owner_id == request.actor.user_id else "acknowledged"
+    return f"{now.reference} is {whose}: who was told hears that somebody is on it."
 
 
 def _assign(request: PageRequest, found: Breach) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from django.conf import settings
@@ -129,8 +130,12 @@ def is_untold(delivery: NoticeDelivery) -> bool:
     """Whether this says that something is over whose beginning this channel should have been told, and was not."""
     if delivery.happening != Happening.RESOLVED:
         return False
-    before = list(_of_thread(delivery).filter(pk__lt=delivery.pk).values_list("state", flat=True)[:100])
-    return bool(before) and "delivered" not in before
+    before = _of_thread(delivery).filter(pk__lt=delivery.pk).order_by("-pk").values_list("happening", "state")[:100]
+    ends = (Happening.RESOLVED, "delivered")
+    states = [
+        state for _, state in takewhile(lambda one: one != ends, before)
+    ]  # since it was told that it was over before
+    return bool(states) and "delivered" not in states
 
 
 def mark(claimed: Claimed, told: Told, *, at: datetime, duration_ms: int, response: str) -> None:
@@ -167,9 +172,14 @@ def _repeat_at(claimed: Claimed, now: datetime) -> datetime | None:
     delivery, notifier = claimed.delivery, claimed.notifier
     if notifier is None or notifier.repeat_s is None or delivery.happening not in REPEATS:
         return None
-    if _of_thread(delivery).filter(pk__gt=delivery.pk).exists():  # the newer one speaks for the thread
+    if _is_followed(delivery):
         return None
     return now + timedelta(seconds=notifier.repeat_s)
+
+
+def _is_followed(delivery: NoticeDelivery) -> bool:
+    """Whether a newer one speaks for its thread."""
+    return _of_thread(delivery).filter(pk__gt=delivery.pk).exists()
 
 
 def _note(channel: Channel, told: Told, now: datetime) -> None:
@@ -202,6 +212,8 @@ def claim_repeat(*, now: datetime | None = None) -> Claimed | None:
             return None
         notifier = notifier_of(delivery.channel) if delivery.channel.enabled else None
         over = notifier is None or notifier.repeat_s is None or now - delivery.created_at > MOST_REPEATED
+        # the newer one may have been written while this one was marked: neither transaction saw the other
+        over = over or _is_followed(delivery)
         delivery.repeat_at = None if over else now + timedelta(seconds=notifier.repeat_s or 0)  # type: ignore[union-attr]
         delivery.save(update_fields=["repeat_at"])
         if over:

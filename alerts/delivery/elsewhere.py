@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from django.db.models import Q
 
 from alerts.access import visible_external_alerts
 from alerts.models import ExternalAlert
@@ -35,3 +38,17 @@ def find_external_alerts(
         rows = rows.filter(pk__lt=decode_number_cursor(cursor))
     found = list(rows.order_by("-pk")[: limit + 1])
     return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def alerts_meanwhile(
+    actor: Actor,
+    environment: Environment,
+    flow_ids: Collection[int],
+    *,
+    since: datetime,
+    until: datetime,
+    most: int = 20,
+) -> list[ExternalAlert]:
+    """Return what others told of these flows in a time: the alerts that fired in it, at most so many, those that began last."""
+    rows = visible_external_alerts(actor).filter(environment=environment, flow__in=list(flow_ids), starts_at__lte=until)
+    return list(rows.filter(Q(ends_at=None) | Q(ends_at__gte=since)).order_by("-starts_at", "-pk")[:most])

@@ -141,7 +141,7 @@ def _audit_exclusion(by: Actor, action: str, one: Exclusion, *, reason: str) -> 
     team = flow.team_id if flow else one.objective.team_id if one.objective else None
     details = {"objective": one.objective_id, "flow": one.flow_id, "minutes": one.minutes, "rule": one.rule}
     own = one.objective is not None and one.objective.flow_id is None and team is None
-    label = "what does not count for an objective of one's own" if own else ""
+    label = "what does not count for an objective of one’s own" if own else ""
     record_audit(
         by, action, one, environment=one.environment, team_id=team, reason=reason, details=details, label=label
     )

@@ -189,14 +189,8 @@ def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:
 def audit(by: Actor, action: str, one: Objective, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     team = one.flow.team_id if one.flow else one.team_id
     told = {"kind": one.kind, "target": str(one.target), "window": f"{one.unit} {one.days}"} | (details or {})
-    record_audit(
-        by, action, one, environment=one.environment, team_id=team, reason=reason, details=told, label=label_of(one)
-    )
-
-
-def label_of(one: Objective) -> str:
-    """Return how the audit list names it: one on a search of one's own is nobody's business, as the search is."""
-    return "an objective of one's own" if one.flow_id is None and one.team_id is None else one.name
+    label = "" if one.flow or team else "an objective of one’s own"
+    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, label=label, details=told)
 
 
 def _line(text: str) -> str:

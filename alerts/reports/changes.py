@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from math import floor
 
+from alerts.objectives.burn import cut_amount, percent
 from alerts.reports.content import Content, Excluded, Promise
 
 STANDS = {"missed": "missed", "at_risk": "at risk", "no_data": "no data", "kept": "kept"}
@@ -51,7 +53,7 @@ def _figures(before: Content, now: Content) -> Iterator[Change]:
 def _promise(old: Promise, new: Promise) -> Iterator[Change]:
     shown = {
         "": (STANDS[old.stands], STANDS[new.stands]),
-        "target": (_percent(old.target), _percent(new.target)),
+        "target": (percent(old.target), percent(new.target)),
         "attained": (_percent(old.attained), _percent(new.attained)),
         "adjusted": (_percent(old.adjusted), _percent(new.adjusted)),
         "good": (_count(old.good), _count(new.good)),
@@ -65,13 +67,18 @@ def _promise(old: Promise, new: Promise) -> Iterator[Change]:
 
 
 def _exclusions(before: tuple[Excluded, ...], now: tuple[Excluded, ...]) -> Iterator[Change]:
-    earlier, later = ({(one.since, one.until, one.reason): one for one in many} for many in (before, now))
-    for key in earlier.keys() - later.keys():
-        yield Change(
-            what=f"Excluded: {earlier[key].reason}", before=_span(earlier[key].since, earlier[key].until), now=""
-        )
-    for key in later.keys() - earlier.keys():
-        yield Change(what=f"Excluded: {later[key].reason}", before="", now=_span(later[key].since, later[key].until))
+    earlier, later = ([_excluded(one) for one in many] for many in (before, now))
+    for what, span in earlier:
+        if (what, span) not in later:
+            yield Change(what=what, before=span, now="")
+    for what, span in later:
+        if (what, span) not in earlier:
+            yield Change(what=what, before="", now=span)
+
+
+def _excluded(one: Excluded) -> tuple[str, str]:
+    about = f" ({one.about})" if one.about else ""
+    return f"Excluded: {one.reason}{about}", _span(one.since, one.until)
 
 
 def _since(before: Content, now: Content) -> Iterator[Change]:
@@ -108,7 +115,8 @@ def _since(before: Content, now: Content) -> Iterator[Change]:
 
 
 def _percent(ratio: float | None) -> str:
-    return "not measured" if ratio is None else f"{ratio * 100:.4f}".rstrip("0").rstrip(".") + " %"
+    """Return an attained ratio with four digits, cut as the report cuts it: what is less than all is not 100 %."""
+    return "not measured" if ratio is None else percent(floor(round(ratio * 1e6, 4)) / 1e6)
 
 
 def _count(count: int) -> str:
@@ -116,7 +124,7 @@ def _count(count: int) -> str:
 
 
 def _amount(amount: float) -> str:
-    return f"{amount:,.1f}".removesuffix(".0")
+    return f"{cut_amount(amount):,.1f}".removesuffix(".0")
 
 
 def _span(since: datetime, until: datetime) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Max, Q
+from django.db.models import Max, Q, QuerySet
 
+from alerts.breaches.rules import HOLD_DOWN
 from alerts.breaches.watching import SILENT_AFTER
-from alerts.models import Breach, FlowAgent
+from alerts.models import Breach, BreachEntry, FlowAgent
 from alerts.objectives.windows import MINUTE, Span, clipped, merge
 from alerts.reports.content import Coverage, Period
 from alerts.reports.measuring import NAME, Measured, span_of
@@ -50,7 +52,7 @@ def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
 
 
 def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
-    """Return when these were silent in the period, oldest first, as breaches of silence know it and as they are now; one query.
+    """Return when these were silent in the period, oldest first, as breaches of silence know it and as they are now; two queries.
 
     An agent that sends heartbeats is missed after ten minutes, another one after an hour, as where objectives freeze.
     """
@@ -58,18 +60,39 @@ def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
         return []
     keys = {str(one.pk): one for one in agents}
     rows = Breach.objects.filter(source="agent", key__in=list(keys), opened_at__lt=period.until + SILENT_AFTER)
-    rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since)).exclude(state="pending")
+    rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since + HOLD_DOWN)).exclude(state="pending")
     found, known = [], set()
-    for key, opened_at, resolved_at in rows.order_by("opened_at", "pk").values_list("key", "opened_at", "resolved_at"):
-        one, since = keys[key], opened_at - SILENT_AFTER
-        known |= {one.pk} if resolved_at is None else set()
-        if since < period.until and (one.beats or resolved_at is None or resolved_at - since >= OTHERS_SILENT):
-            found.append(Silence(agent=one.name, since=since, until=resolved_at))
+    for row, since, until in _times_of(rows):
+        one = keys[row.key]
+        known |= {one.pk} if until is None else set()
+        if since >= period.until or (until is not None and until <= period.since):
+            continue
+        if one.beats or until is None or until - since >= OTHERS_SILENT:
+            found.append(Silence(agent=one.name, since=since, until=until))
     for one in agents:  # of one whose key does not hold any more there is no breach
         longest = SILENT_AFTER if one.beats else OTHERS_SILENT
         if one.pk not in known and one.heard_at is not None and one.heard_at + longest < period.until:
             found.append(Silence(agent=one.name, since=one.heard_at, until=None))
     return sorted(found, key=lambda silence: silence.since)
+
+
+def _times_of(rows: QuerySet[Breach]) -> Iterator[tuple[Breach, datetime, datetime | None]]:
+    """Yield (breach of silence, since, until): one that came back was silent several times. It was well for a while before it was over."""
+    breaches = list(rows.order_by("opened_at", "pk"))
+    turns = BreachEntry.objects.filter(breach__in=breaches, kind__in=("resolved", "flapped")).order_by("at", "pk")
+    of_each: dict[int, list[BreachEntry]] = defaultdict(list)
+    for turn in turns:
+        of_each[turn.breach_id].append(turn)
+    for row in breaches:
+        since: datetime | None = row.opened_at - SILENT_AFTER
+        for turn in of_each[row.pk]:
+            if turn.kind == "flapped":
+                since = turn.at - SILENT_AFTER
+            elif since is not None:
+                yield row, since, turn.at - HOLD_DOWN
+                since = None
+        if since is not None:
+            yield row, since, row.resolved_at - HOLD_DOWN if row.resolved_at else None
 
 
 def coverage_of(

@@ -96,8 +96,13 @@ def face_of(content: Content) -> Face:
     )
 
 
+def is_counting(content: Content) -> bool:
+    """Whether something of what is added up is still being counted: then nothing is."""
+    return any(one.counting and one.counted for one in content.promises)
+
+
 def _lead(content: Content) -> str:
-    if any(one.counting and one.counted for one in content.promises):
+    if is_counting(content):
         return "What came is still being counted, so nothing is added up yet."
     return " ".join(part for part in (cost(content), change(content)) if part)
 
@@ -242,7 +247,7 @@ def bad_of(day: Day) -> int:
 def chart_line(content: Content, says: Says) -> ChartLine | None:
     """Return the words of the chart, None where there are no days to compare."""
     days = [*content.trend, *content.days]
-    if len(days) < 2 or not sums_of(content).total:
+    if len(days) < 2 or not sums_of(content).total or is_counting(content):
         return None
     kinds = {one.kind for one in content.promises if one.counted}
     what = {"success": "Failed attempts", "latency": f"Slow {says.nouns}", "freshness": f"Late or lost {says.nouns}"}

@@ -16,6 +16,8 @@ from django.db.models import Q
 
 from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
+from alerts.objectives.counters import excluded_spans
+from alerts.objectives.windows import Span
 from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
 from alerts.reports.content import Audience, Cadence, Content, Period, Promise
 from alerts.reports.coverage import agents_of, coverage_of, silences_of
@@ -174,9 +176,11 @@ def _days(measured: Sequence[Measured], counted: set[int], period: Period) -> di
     """Return the days of the period, and those before it that its chart shows; nothing where no events are added up."""
     if not counted:
         return {"days": (), "trend": ()}
-    excluded = [span for found in measured if found.one.pk in counted for span in found.period.excluded]
     before = days_before(period, TREND_DAYS[period.cadence])
-    days = days_of_objectives(counted, [*before, *days_of(period)], excluded)
+    shown = [*before, *days_of(period)]
+    mine = [found.one for found in measured if found.one.pk in counted]
+    excluded = excluded_spans(mine, Span(since=shown[0][1], until=shown[-1][2]))
+    days = days_of_objectives(counted, shown, [span for spans in excluded.values() for span in spans])
     return {"days": tuple(days[len(before) :]), "trend": tuple(days[: len(before)])}
 
 
@@ -195,13 +199,13 @@ def _ratio(parts: Sequence[tuple[int, int]]) -> float | None:
 
 
 def _breaches(environment: Environment, objectives: Sequence[Objective], period: Period) -> int:
-    """Return how often an alert of these promises fired."""
+    """Return how often an alert of these promises fired, for the first time or again."""
     rows = BreachEntry.objects.filter(
         breach__environment=environment,
         breach__source="objective",
         breach__key__in=[str(one.pk) for one in objectives],
         breach__opened_at__lt=period.until,
-        kind=BreachEntry.Kind.FIRED,
+        kind__in=(BreachEntry.Kind.FIRED, BreachEntry.Kind.FLAPPED),
         at__gte=period.since,
         at__lt=period.until,
     )

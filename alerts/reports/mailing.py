@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from alerts.delivery.claim import SPARE_S
 from alerts.delivery.notifiers.mail import MAIL, POLICY, send_message
@@ -193,7 +193,6 @@ def give_up_old(now: datetime) -> int:
     unknown = died.update(
         state="unknown", answer=f"{MOST_TRIES} workers ended while they sent it: it may have arrived", **ended
     )
-    old = ReportMail.objects.filter(
-        Q(state="failed") | Q(state="queued"), next_at__lt=now, queued_at__lt=now - MOST_AGE
-    )
+    # one that was never tried, because the console was off, is tried: it is late, and not lost
+    old = ReportMail.objects.filter(state="failed", next_at__lt=now, queued_at__lt=now - MOST_AGE)
     return unknown + old.update(state="dead", answer="given up: it could not be sent within a day", **ended)

@@ -73,14 +73,24 @@ def open_due(now: datetime) -> bool:
     one = due.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
     if one is None:
         return False
-    report = new_report(one, period_of(one, now), now)
+    due_at, following = _due_of(one, now)
+    report = new_report(one, period_of(one, due_at), now)
     Report.objects.bulk_create([report], ignore_conflicts=True)  # one was asked for by a person: it is the same
     same = Report.objects.filter(schedule=one, since=report.since, until=report.until, revision=1)
     same.filter(state="failed").update(state="asked", tries=0, next_at=now, problem="")
-    zone = zone_of(one.time_zone)
-    following = next_time(one.cadence, hour=one.hour, weekday=one.weekday, zone=zone, after=now)
     ReportSchedule.objects.filter(pk=one.pk).update(next_at=following)
     return True
+
+
+def _due_of(one: ReportSchedule, now: datetime) -> tuple[datetime, datetime]:
+    """Return when the newest report of a schedule was due, and when the next one is: a look that comes late makes what was due, of the period before that."""
+    zone = zone_of(one.time_zone)
+    assert one.next_at is not None  # it is due
+    due_at = following = one.next_at
+    while following <= now:
+        due_at = following
+        following = next_time(one.cadence, hour=one.hour, weekday=one.weekday, zone=zone, after=due_at)
+    return due_at, following
 
 
 def claim(now: datetime) -> Report | None:

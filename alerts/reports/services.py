@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 
 from alerts import tasks
+from alerts.breaches.access import team_that_alone_sees
 from alerts.models import Report, ReportMail, ReportReceiver, ReportSchedule
 from alerts.reports.access import (
     can_send_outside,
@@ -247,10 +248,11 @@ def revise(report: Report, *, by: Actor, reason: str, send: bool = True, now: da
     period = Period(cadence=Cadence(report.cadence), since=report.since, until=report.until, zone=report.time_zone)
     made = new_report(
         report.schedule, period, now, revision=newest + 1, corrects=reason, to_send=send, asked_by=by.name,
-        outside=can_send_outside(by, report.schedule),
+        outside=can_send_outside(by, report.schedule), flow_ids=report.flow_ids, search_ids=report.search_ids,
     )  # fmt: skip
     made.save(force_insert=True)
-    _audit(by, "report.revised", report.schedule, _of(made), reason=reason)
+    team_id = team_that_alone_sees(report.flow_ids)  # who may not see the report does not read what it says wrongly
+    _audit(by, "report.revised", report.schedule, _of(made), reason=reason, team_id=team_id)
     transaction.on_commit(say_look)
     return made
 
@@ -352,5 +354,13 @@ def _reason(text: str) -> str:
     return found
 
 
-def _audit(by: Actor, action: str, one: ReportSchedule, details: dict[str, Any], *, reason: str = "") -> None:
-    record_audit(by, action, one, environment=one.environment, details=details, reason=reason)
+def _audit(
+    by: Actor,
+    action: str,
+    one: ReportSchedule,
+    details: dict[str, Any],
+    *,
+    reason: str = "",
+    team_id: int | None = None,
+) -> None:
+    record_audit(by, action, one, environment=one.environment, team_id=team_id, details=details, reason=reason)

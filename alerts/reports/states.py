@@ -26,7 +26,7 @@ MAIL_WORDS = {
     "withdrawn": "it must not go any more: its receiver stopped, or may not get it",
 }
 MAIL: Mapping[str, tuple[str, ...]] = {
-    "queued": ("sending", "dead", "withdrawn"),
+    "queued": ("sending", "withdrawn"),
     "sending": ("sending", "sent", "failed", "dead", "unknown", "withdrawn"),
     "failed": ("sending", "dead", "withdrawn"),
     "sent": ("queued",),

@@ -63,8 +63,9 @@ class Outbox:
     def __init__(self) -> None:
         self.sent: list[tuple[Notice, tuple[int, ...]]] = []
 
-    def __call__(self, notice: Notice, channels: Sequence[int]) -> None:
+    def __call__(self, notice: Notice, channels: Sequence[int]) -> int:
         self.sent.append((notice, tuple(channels)))
+        return len(channels)
 
     def told(self, at: datetime) -> list[tuple[str, str, tuple[int, ...]]]:
         """Tell what is due then; return (happening, breach, channels) of what was handed over."""

@@ -15,12 +15,12 @@ from alerts.breaches.silences import NewSilence, SilenceState, end_silence, look
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Silence
 from console.core.errors import Invalid
-from console.identity.models import Agent
+from console.identity.models import Agent, Role
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state
 from messages.models import FailureGroup
 from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
-from tests.factories import ROOT, agent_key, environment, event, letter, push
+from tests.factories import ROOT, actor, agent_key, environment, event, letter, person, push
 
 pytestmark = pytest.mark.django_db
 
@@ -138,13 +138,15 @@ def test_a_breach_that_comes_back_after_pending_goes_on_in_its_own_row():
 
 def test_an_acknowledged_breach_that_comes_back_is_nobodys_again():
     breach = fired()
-    acts.acknowledge(breach, by=ROOT)
+    acts.acknowledge(breach, by=actor(person("olga", Role.OPERATOR)))
+    breach.refresh_from_db()
+    assert breach.owner is not None
     over(5)
 
     fired(after(minutes=10))
 
     breach.refresh_from_db()
-    assert (breach.state, breach.acknowledged_at, breach.acknowledged_by) == ("firing", None, "")
+    assert (breach.state, breach.acknowledged_at, breach.acknowledged_by, breach.owner) == ("firing", None, "", None)
 
 
 def test_of_several_that_say_the_same_the_last_counts_and_junk_is_cut():

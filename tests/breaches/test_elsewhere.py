@@ -81,6 +81,30 @@ def test_rest_pages_through_alerts_from_elsewhere_and_narrows_them():
     }  # fmt: skip
 
 
+def test_an_alert_from_elsewhere_joins_the_timeline_of_a_breach_of_its_flow_for_those_who_see_the_flow():
+    orders, client = flow("orders", "Order team"), signed_in()
+    breach = fired(flow_ids=(orders.pk,))
+    heard("DiskFull", orders), heard("Slow", orders, over=True), heard("Other", flow("stock")), heard("Nobodys")
+
+    page = client.get(f"/breaches/{breach.reference}/")
+
+    text = text_of(page)
+    assert "elsewhere DiskFull fired: DiskFull is so" in text.replace("Elsewhere", "elsewhere")
+    assert "lsewhere Slow was over" in text
+    assert "DiskFull was over" not in text
+    assert "Other" not in text
+    assert "Nobodys" not in text
+    assert "/breaches/?show=elsewhere&amp;flow=orders" in page.content.decode()
+    told = (
+        Client()
+        .get(
+            f"/api/v1/breaches/{breach.reference}", HTTP_AUTHORIZATION=f"Bearer {api_key(person('olga', Role.VIEWER))}"
+        )
+        .json()
+    )
+    assert next(one["words"] for one in told["meanwhile"]).startswith("elsewhere ")
+
+
 # from one page to the next ------------------------------------------------------------------------------------------------
 
 

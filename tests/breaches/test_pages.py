@@ -108,6 +108,17 @@ def test_every_button_works_without_script_and_is_audited():
     assert "Silenced by olga until" in text
 
 
+def test_who_acknowledges_what_somebody_else_owns_is_not_told_that_it_is_theirs():
+    person("owen", Role.OPERATOR)
+    client, breach = signed_in("olga"), orders_breach()
+    address = f"/breaches/{breach.reference}/"
+    client.post(f"{address}assign/", {"owner": "owen"})
+
+    text = text_of(client.post(f"{address}acknowledge/", follow=True))
+
+    assert f"{breach.reference} is acknowledged: who was told hears that somebody is on it." in text
+
+
 def test_what_is_pressed_twice_is_done_once():
     client, breach = signed_in(), orders_breach()
     for _ in range(2):

@@ -52,6 +52,17 @@ def test_breaches_are_listed_filtered_and_paged():
     assert api("get", "breaches?q=%00&flow=%00").status_code == 200
 
 
+def test_a_state_is_found_in_whatever_list_it_stands():
+    over, api = breach(), Api("olga")
+    flag_unwatched(now=now() + timedelta(hours=1))
+    api("post", f"breaches/{over.reference}/close", {"reason": "x"})
+    open_one = breach(key="8")
+
+    assert names(api("get", "breaches?state=resolved")) == [over.reference]
+    assert names(api("get", "breaches?state=firing")) == [open_one.reference]
+    assert names(api("get", "breaches?state=resolved&show=open")) == []
+
+
 def test_one_breach_is_told_with_its_timeline_and_acted_on():
     found, api = breach(), Api("olga")
     path = f"breaches/{found.reference}"

@@ -22,6 +22,7 @@ from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
+from console.audit.access import visible_audit
 from console.core.errors import Invalid
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
@@ -93,6 +94,10 @@ def test_what_fires_in_one_flow_within_the_wait_is_told_together_and_ends_togeth
     assert outbox.told(after(minutes=7)) == []  # the other one of the thread still fires
     over(10, key="8", flow_ids=(orders,))
     assert outbox.told(after(minutes=12)) == [("resolved", one.reference, (1,))]
+    ended = outbox.sent[-1][0]
+    assert ended.labels["breach"] == one.reference  # under the name by which it began, until the last of it was over
+    assert ended.facts["Also 1"].startswith(two.reference)
+    assert ended.ends_at == after(minutes=12)
 
 
 def test_the_timeline_says_when_those_who_know_hear_that_somebody_has_a_part(outbox: Outbox):
@@ -183,9 +188,10 @@ def test_a_policy_whose_notices_cannot_be_written_keeps_no_other_from_being_told
     bad, good = policy(), policy("Order team", page_channels=(5,))
     fired(), fired(key="8", flow_ids=(flow(team="Order team").pk,))
 
-    def refuse(notice, channels) -> None:
+    def refuse(notice, channels) -> int:
         if channels == (1,):
             raise RuntimeError("no such channel")
+        return len(channels)
 
     monkeypatch.setattr("alerts.breaches.telling.send", refuse)
     from alerts.breaches.telling import tell_due
@@ -195,7 +201,7 @@ def test_a_policy_whose_notices_cannot_be_written_keeps_no_other_from_being_told
     assert Telling.objects.get(policy=bad).said == ""
 
 
-def test_a_policy_whose_channels_are_gone_says_all_the_same_that_it_told():
+def test_a_policy_whose_channels_are_off_or_gone_does_not_say_that_they_were_told():
     policy()
     from alerts.breaches.telling import tell_due
 
@@ -205,6 +211,8 @@ def test_a_policy_whose_channels_are_gone_says_all_the_same_that_it_told():
 
     kinds = list(Breach.objects.get(pk=breach.pk).entries.order_by("pk").values_list("kind", flat=True))
     assert kinds == ["fired", "told"]
+    told = "policy of everything else: 0 of 1 channel, the rest is off or gone"
+    assert BreachEntry.objects.filter(kind="told").get().text == told
 
 
 @pytest.mark.parametrize(
@@ -315,3 +323,17 @@ def test_those_who_know_hear_that_somebody_has_what_is_left_when_the_rest_is_ove
     over(at + 5, flow_ids=(orders,))
     assert outbox.told(after(minutes=at + 7)) == [("resolved", one.reference, (1,))]
     assert two.reference != one.reference
+
+
+def test_the_audit_list_tells_of_promises_on_searches_to_their_team_and_does_not_name_one_s_own():
+    shared, own = on_search("Shared deal", "Finance"), on_search("Own deal", "")
+    for breach in (shared, own):
+        acts.acknowledge(breach, by=ROOT)
+
+    told = visible_audit(actor(person("stan", Role.VIEWER)))
+
+    labels = dict(told.values_list("action", "object_label"))
+    assert labels["breach.acknowledged"] == f"{own.reference}, of an objective of one’s own"
+    assert labels["objective.added"] == "an objective of one’s own"
+    assert "deal" not in str(list(told.values_list("object_label", "details", "reason")))
+    assert visible_audit(ROOT).filter(action="breach.acknowledged").count() == 2

@@ -74,6 +74,21 @@ def test_what_was_over_before_it_could_be_told_is_told_once():
     assert states(channel) == ["superseded", "superseded", "delivered"]
 
 
+def test_an_end_says_that_its_own_beginning_could_not_be_told_though_an_earlier_one_was():
+    channel = memory_channel()
+    for happening in (Happening.FIRING, Happening.RESOLVED):
+        say(happening, channels=[channel])
+        go()
+    ANSWERS[place(channel)] = [LATER]
+    say(Happening.FIRING, channels=[channel])
+    go()
+    say(Happening.RESOLVED, channels=[channel])
+
+    go(7)
+
+    assert told(channel) == [("firing", False), ("resolved", False), ("resolved", True)]
+
+
 def test_an_end_whose_beginning_was_told_does_not_say_that_it_was_not():
     channel, late = memory_channel(), memory_channel()
     say(Happening.FIRING, channels=[channel])
@@ -110,6 +125,23 @@ def test_a_receiver_that_forgets_is_told_again_until_it_is_over(monkeypatch: pyt
     assert [one for one, _ in told(channel)] == ["firing", "firing", "firing", "resolved"]
     assert DeliveryAttempt.objects.count() == 2
     assert NoticeDelivery.objects.filter(repeat_at__isnull=False).count() == 0
+
+
+def test_an_end_that_was_written_while_its_beginning_was_marked_ends_the_repetition(monkeypatch: pytest.MonkeyPatch):
+    """Neither transaction saw what the other one wrote."""
+    monkeypatch.setattr(MEMORY, "repeat_s", 60.0, raising=False)
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    go()
+    repeat_at = NoticeDelivery.objects.get().repeat_at
+    say(Happening.RESOLVED, channels=[channel])
+    NoticeDelivery.objects.filter(happening="firing").update(repeat_at=repeat_at)
+    go()
+
+    assert go(61) == 0
+
+    assert [one for one, _ in told(channel)] == ["firing", "resolved"]
+    assert not NoticeDelivery.objects.filter(repeat_at__isnull=False).exists()
 
 
 def test_what_was_acknowledged_is_repeated_in_place_of_what_fired(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from django.db import connection
 
+from alerts.breaches import watching
+from alerts.breaches.rules import HOLD_DOWN
 from alerts.models import Breach, FlowAgent, Objective, ObjectiveSum
 from alerts.reports.content import Content, Coverage, Stands
 from alerts.reports.face import coverage_words, face_of
@@ -42,9 +44,10 @@ def brings(name: str = "erp", *, seen_at: datetime = NOW, beats: bool = True, of
 
 def silent(of: Agent, since: datetime, until: datetime | None) -> None:
     opened = since + ENDED
+    over = until + HOLD_DOWN if until else None
     Breach.objects.create(
         environment=environment(), source="agent", key=str(of.pk), severity="page", title="", summary="", url="/", labels={"agent": of.name},
-        state="resolved" if until else "firing", opened_at=opened, fires_at=opened, fired_at=opened, resolved_at=until, last_seen_at=opened,
+        state="resolved" if until else "firing", opened_at=opened, fires_at=opened, fired_at=opened, resolved_at=over, last_seen_at=opened,
     )  # fmt: skip
 
 
@@ -77,6 +80,33 @@ def test_a_silence_counts_from_when_the_agent_was_heard_last():
     assert words(content) == (
         "Data cover 98.61\u00a0% of the period: in 20 of 1,440 minutes an agent was silent or something is not counted yet."
     )
+
+
+def test_a_silence_ends_when_the_agent_was_heard_again_and_not_when_its_breach_is_over():
+    one = brings(last_seen_at=NOON, heartbeat_at=NOON)
+    watching.look(now=NOON + ENDED + timedelta(seconds=15))
+    Agent.objects.filter(pk=one.pk).update(last_seen_at=NOON + 20 * MINUTE, heartbeat_at=NOON + 20 * MINUTE)
+    for seconds in (15, 15 + 120):
+        watching.look(now=NOON + 20 * MINUTE + timedelta(seconds=seconds))
+    Agent.objects.update(last_seen_at=NOW, heartbeat_at=NOW)
+
+    assert Breach.objects.get().state == "resolved"
+    assert covered() == 1420
+    assert gathered().quality == ("Nothing came from the agent erp from 25 November 13:00 to 13:20.",)
+
+
+def test_the_time_between_two_silences_of_one_breach_is_covered():
+    one = brings(last_seen_at=NOON, heartbeat_at=NOON)
+    for heard, looks in ((0, [615]), (1200, [1215, 1335]), (1500, [2115]), (2700, [2715, 2835])):
+        at = NOON + timedelta(seconds=heard)
+        Agent.objects.filter(pk=one.pk).update(last_seen_at=at, heartbeat_at=at)
+        for seconds in looks:
+            watching.look(now=NOON + timedelta(seconds=seconds))
+    Agent.objects.update(last_seen_at=NOW, heartbeat_at=NOW)
+
+    assert Breach.objects.get().flaps == 1
+    assert covered() == 1440 - 2 * 20
+    assert len(gathered().quality) == 2
 
 
 def test_silences_of_two_agents_that_overlap_count_once():

@@ -139,3 +139,13 @@ def test_the_csv_says_of_what_time_each_figure_of_a_promise_is():
     quiet = told["Quiet"]
     assert (quiet["judged_since"], quiet["judged_until"]) == ("2026-10-26T23:00:00+00:00", "2026-11-25T23:00:00+00:00")
     assert (quiet["good"], quiet["lost"], round(float(quiet["attained"]), 4)) == ("10", "0", 0.3333)
+
+
+def test_days_before_the_period_are_framed_where_something_of_them_is_excluded():
+    one = promised(days=60)
+    rolled(NOON, 10)
+    looked()
+    out = NewExclusion(starts_at=NOON - timedelta(days=5), minutes=60, reason="carrier", category="partner")
+    add_exclusion(out, objective=one, by=ROOT)
+
+    assert [day.day.day for day in gathered().trend if day.excluded] == [20]

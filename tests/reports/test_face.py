@@ -182,3 +182,10 @@ def test_one_is_one():
         "stands": Stands.MISSED,
     }
     assert "Budget used up" in face_of(example(promises=(promise(**spent),))).promises[0].detail
+
+
+def test_no_chart_adds_up_what_is_still_being_counted():
+    face = face_of(example(promises=(promise(stands=N, counting=True),)))
+
+    assert face.lead == "What came is still being counted, so nothing is added up yet."
+    assert face.chart is None

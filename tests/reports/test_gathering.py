@@ -179,6 +179,7 @@ def test_alerts_that_fired_in_the_period_are_counted():
     one = promised()
     for at, kind, key in (
         (NOON, "fired", one.pk),
+        (NOON, "flapped", one.pk),  # over, and again: the same breach, and another call
         (NOON, "note", one.pk),
         (DAY.until, "fired", one.pk),
         (NOON, "fired", 9_999),
@@ -189,7 +190,7 @@ def test_alerts_that_fired_in_the_period_are_counted():
         )  # fmt: skip
         BreachEntry.objects.create(breach=breach, at=at, kind=kind)
 
-    assert gathered().breaches == 1
+    assert gathered().breaches == 2
 
 
 def test_a_target_that_was_changed_in_the_period_is_told():

@@ -286,3 +286,15 @@ def test_a_failure_is_answered_without_writing_the_link_into_the_log(
     assert "Try again in a minute" in text_of(answer)
     assert path.rsplit("/", 1)[1] not in caplog.text
     assert answer["Referrer-Policy"] == "no-referrer"
+
+
+def test_who_was_taken_off_is_told_so_and_is_not_offered_what_cannot_be(by: Actor):
+    stops = links_for()[1]
+    said = {"name": "Order team", "cadence": "daily", "hour": 7}
+    change_schedule(ReportSchedule.objects.get(), NewSchedule(**said, receivers=["olga@example.com"]), by=by)
+
+    asked, pressed = text_of(get(stops)), text_of(Client().post(stops, {"do": "start"}))
+
+    for text in (asked, pressed):
+        assert "ada@example.com was taken off the receivers of “Order team”" in text
+        assert "Get it again" not in text

@@ -185,6 +185,14 @@ def test_a_server_that_is_away_is_tried_again_and_given_up_after_a_day(settings:
     assert states(only_report()) == {"olga@example.com": "sent"}
 
 
+def test_a_mail_that_was_never_tried_because_the_console_was_off_is_late_and_not_lost(mailbox: SlowMailbox):
+    queued()
+
+    assert go(3 * 24 * 3600) == 1
+
+    assert (ReportMail.objects.get().state, len(mailbox.taken)) == ("sent", 1)
+
+
 @pytest.mark.parametrize(("answer", "state"), [("550 no such user", "dead"), ("451 later", "failed")])
 def test_what_the_server_says_of_a_receiver_is_kept(mailbox: SlowMailbox, answer: str, state: str):
     queued()

@@ -76,6 +76,19 @@ def test_a_console_that_was_away_for_days_makes_the_last_one_alone():
     assert list(Report.objects.values_list("since", flat=True)) == [datetime(2026, 11, 28, tzinfo=UTC)]
 
 
+def test_a_beat_that_comes_after_midnight_makes_the_report_that_was_due_then_and_the_next_one_is_made_in_its_time():
+    kept_promise()
+    made = scheduled(owner(), hour=23)
+
+    beat(datetime(2026, 11, 27, 0, 30, tzinfo=UTC))  # it was due at 23:00 on the 26th, of the 25th
+
+    assert list(Report.objects.values_list("since", flat=True)) == [datetime(2026, 11, 25, tzinfo=UTC)]
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 11, 27, 23, tzinfo=UTC)
+    beat(datetime(2026, 11, 27, 23, 0, 5, tzinfo=UTC))
+    assert Report.objects.latest("pk").since == datetime(2026, 11, 26, tzinfo=UTC)
+
+
 def test_a_report_knows_what_the_ones_before_it_said():
     kept_promise()
     by = owner()

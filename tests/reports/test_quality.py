@@ -63,11 +63,11 @@ def test_silence_in_the_period_and_a_short_history_are_told():
     content = gathered()
 
     assert content.quality == (
-        "Nothing came from the agent erp agent from 25 November 12:50 to 14:00.",
+        "Nothing came from the agent erp agent from 25 November 12:50 to 13:58.",
         "Nothing came from the agent erp agent since 25 November 15:50.",
         "“Orders arrive” is counted from 25 November 12:00 on.",
     )
-    assert content.coverage == Coverage(minutes=1440, covered=1440 - 70 - (8 * 60 + 10))  # from 15:50 to midnight
+    assert content.coverage == Coverage(minutes=1440, covered=1440 - 68 - (8 * 60 + 10))  # from 15:50 to midnight
 
 
 def test_a_promise_whose_data_ended_is_not_called_kept():

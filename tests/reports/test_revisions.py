@@ -8,6 +8,7 @@ import pytest
 
 from alerts.models import Objective, Report, ReportMail
 from alerts.objectives.excluding import NewExclusion, add_exclusion
+from alerts.reports.access import visible_reports
 from alerts.reports.content import from_json
 from alerts.reports.errors import ReportState
 from alerts.reports.services import (
@@ -18,10 +19,11 @@ from alerts.reports.services import (
     try_again,
 )
 from alerts.reports.wishes import NewSchedule
+from console.audit.access import visible_audit
 from console.core.errors import Invalid
 from console.identity.models import Membership, Role, Team
 from messages.models import Flow
-from tests.factories import ROOT, environment
+from tests.factories import ROOT, actor, environment
 from tests.objectives.stored import looked, promised, rolled
 from tests.reports.sending import (
     DUE,
@@ -30,6 +32,7 @@ from tests.reports.sending import (
     audited,
     beat,
     kept_promise,
+    member,
     only_report,
     owner,
     scheduled,
@@ -150,7 +153,7 @@ def test_the_figures_that_would_differ_now_are_noted(cause: str):
     beat(DUE + timedelta(hours=12))
 
     whats = [change["what"] for change in only_report().differs]
-    assert ("Orders arrive: lost" if cause == "events" else "Excluded: ERP down") in whats
+    assert ("Orders arrive: lost" if cause == "events" else "Excluded: ERP down (Orders arrive)") in whats
     assert from_json(only_report().content).promises[0].lost == 2
 
 
@@ -220,3 +223,19 @@ def test_a_revision_is_not_made_when_its_owner_does_not_see_any_more_what_the_fi
         "failed",
         "its owner olga does not see 1 of its flows and objectives any more",
     )
+
+
+def test_why_a_report_is_revised_is_not_told_who_may_not_see_the_report_while_the_revision_is_made_or_was_not():
+    one, by = kept_promise(), owner()
+    Flow.objects.filter(pk=one.flow_id).update(team=Team.objects.get(name="Order team"))
+    scheduled(by, flow_ids=[one.flow_id])
+    beat(DUE)
+    stranger = actor(member("stan", team="Finance"))
+    assert list(visible_reports(stranger)) == []
+
+    made = revise(only_report(), by=by, reason="Contoso lost the spool", now=DUE)
+
+    assert list(visible_reports(stranger)) == []
+    assert not visible_audit(stranger).filter(action="report.revised").exists()
+    assert visible_audit(by).filter(action="report.revised").exists()
+    assert made in visible_reports(by)

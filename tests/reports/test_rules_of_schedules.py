@@ -183,6 +183,17 @@ def test_late_events_are_told_figure_by_figure():
     ]
 
 
+def test_figures_are_cut_there_as_in_the_report():
+    before = with_promises(promise(attained=1.0, adjusted=0.98, left=9.96))
+    now = with_promises(promise(attained=0.9999997, adjusted=0.98997999, left=10.75))
+
+    assert told(figures_that_differ(before, now)) == [
+        ("Orders arrive: attained", "100 %", "99.9999 %"),
+        ("Orders arrive: adjusted", "98 %", "98.9979 %"),
+        ("Orders arrive: budget left", "9.9 events", "10 events"),
+    ]
+
+
 def test_an_exclusion_made_afterwards_is_told():
     out = Excluded(
         since=utc("2026-11-25T02:00"), until=utc("2026-11-25T04:00"), reason="maintenance", by="ada", events=3
@@ -191,6 +202,23 @@ def test_an_exclusion_made_afterwards_is_told():
 
     assert told(figures_that_differ(content(), now)) == [
         ("Excluded: maintenance", "", "2026-11-25 02:00 to 2026-11-25 04:00 UTC")
+    ]
+
+
+def test_exclusions_of_one_reason_and_time_are_told_apart_by_what_they_are_about():
+    def excluded(*about: str) -> Content:
+        times = {
+            "since": utc("2026-11-25T02:00"),
+            "until": utc("2026-11-25T04:00"),
+            "reason": "moves",
+            "by": "ada",
+            "events": 3,
+        }
+        return msgspec.structs.replace(content(), exclusions=tuple(Excluded(about=one, **times) for one in about))
+
+    span = "2026-11-25 02:00 to 2026-11-25 04:00 UTC"
+    assert told(figures_that_differ(excluded("orders", "stock"), excluded("stock"))) == [
+        ("Excluded: moves (orders)", span, "")
     ]
 
 
