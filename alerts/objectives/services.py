@@ -138,7 +138,7 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
                 "kept_before": None,
             }
             if anew
-            else {"fill_from": min(begins, row.fill_from)}
+            else {"fill_from": min(begins, row.filled_since)}  # a shorter window needs no more than it needs
         )
         folded = not anew and not set(FOLDED_ANEW).isdisjoint(differ)
         if folded and one.flow_id is not None and one.kind in OF_ROLLUPS:

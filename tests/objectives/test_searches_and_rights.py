@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.breaches.acts import acknowledge
 from alerts.breaches.services import observe
+from alerts.conditions import Holds
 from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives import assess, counting
+from alerts.objectives.assess import gone
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective
@@ -94,10 +98,13 @@ def test_the_audit_list_names_no_objective_on_a_search_of_ones_own():
 
     withdraw_exclusion(add_exclusion(said, objective=one, by=by), by=by)
     change_objective(one, NewObjective(name="Bribes are late", kind="success", target="0.9"), by=by)
+    condition = gone(one)[0]
+    observe([replace(condition, holds=Holds.YES)], now=NOW)
+    acknowledge(Breach.objects.get(), by=by)
     remove_objective(one, by=by)
 
-    entries = AuditEntry.objects.filter(action__regex="objective|exclusion")
-    assert entries.count() == 5
+    entries = AuditEntry.objects.filter(action__regex="objective|exclusion|breach")
+    assert entries.count() == 6
     assert not entries.filter(object_label__icontains="bribes").exists()
 
 
