@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.urls import reverse
 
@@ -43,6 +43,11 @@ def _all_but(relation: str, *names: str) -> list[str]:
 
 UNREAD = _all_but("flow", "id", "name", "team")
 UNREAD += _all_but("standing", "objective", "state", "state_since", "problem", "last_event_at")
+NOT_ASSESSED = {
+    one.name: one.get_default()
+    for one in Standing._meta.concrete_fields
+    if one.name not in ("objective", "environment", "state_since")
+}
 FIGURES = ("good", "late", "lost", "attained", "adjusted", "budget", "spent", "left", "burn", "gone_at")
 
 
@@ -74,13 +79,20 @@ def assess(now: datetime) -> list[Condition]:
             after = objectives[-1].pk
 
 
-def assess_again(these: QuerySet[Objective], now: datetime) -> None:
+def assess_again(these: QuerySet[Objective], now: datetime, *, anew: bool = False) -> None:
     """Write how these stand after they, or what does not count of them, were changed. Breaches are told by the next look.
 
-    Each in a statement of its own, so that it waits for a look or a look for it, and never both.
+    Each in a statement of its own, so that it waits for a look or a look for it, and never both: of one that a look has for too long, that look or
+    the next one says it.   anew  nothing of it is counted yet.
     """
-    for one in _read().filter(pk__in=these.order_by().values("pk")):
-        _assess([one], now)
+    try:
+        if anew:
+            Standing.objects.filter(objective__in=these).update(**NOT_ASSESSED, state_since=now)
+            return
+        for one in _read().filter(pk__in=these.order_by().values("pk")):
+            _assess([one], now)
+    except OperationalError as error:  # what was asked for is done
+        log.warning("not_assessed_again", reason=str(error)[:200])
 
 
 def _read() -> QuerySet[Objective]:

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from alerts.breaches.access import OBJECTIVE
 from alerts.breaches.states import OPEN
-from alerts.models import Breach, FlowAgent, Objective
+from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives.agents import Heard, agents_heard, silent_agents, silent_words, unheard_flows
-from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, found_flow
+from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, found_flow, shift_of
 from alerts.objectives.windows import MINUTE, Span, merge
 from console.core.kept import keep, kept
 from messages.queries import Searched
@@ -25,15 +25,19 @@ KEPT_S = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silences:
-    """{environment id: {flow id: an agent that brings it}}, of those silent, and of those unheard for minutes. open: objectives with a breach."""
+    """{environment id: {flow id: an agent that brings it}}, of those silent, and of those unheard for minutes.
+
+    open  objectives with a breach.   newest  {objective id: the last minute in which something was counted}.
+    """
 
     silent: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
     unheard: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
     open: frozenset[int] = frozenset()
+    newest: Mapping[int, datetime | None] = field(default_factory=dict)
 
 
 def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
-    """Return who is silent in the environments of these objectives; two queries, one where nobody brings a flow."""
+    """Return who is silent in the environments of these objectives; four queries, two where nobody is."""
     environments = {one.environment_id for one in searches}
     flows: dict[int, int] = dict(
         FlowAgent.objects.filter(flow__environment__in=environments).values_list("flow_id", "flow__environment_id")
@@ -45,7 +49,10 @@ def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
     keys = [str(one.pk) for one in searches]
     rows = Breach.objects.filter(source=OBJECTIVE, key__in=keys, state__in=OPEN).values_list("key", flat=True)
     silent = silent_agents(heard, now)
-    return Silences(silent=_parted(silent, flows), unheard=_parted(unheard, flows), open=frozenset(map(int, rows)))
+    newest = dict(Standing.objects.filter(objective__in=searches).values_list("objective_id", "last_event_at"))
+    return Silences(
+        silent=_parted(silent, flows), unheard=_parted(unheard, flows), open=frozenset(map(int, rows)), newest=newest
+    )
 
 
 def _parted(agents: Mapping[int, Heard], flows: Mapping[int, int]) -> dict[int, dict[int, Heard]]:
@@ -56,17 +63,23 @@ def _parted(agents: Mapping[int, Heard], flows: Mapping[int, int]) -> dict[int, 
 
 
 def silence_words(one: Objective, asked: Searched, silences: Silences) -> str:
-    """Return why a search has no data though it was counted, "" when it has: what is open would else be resolved by silence."""
+    """Return why a search has no data though it was counted, "" when it has: what is open would else be resolved by silence.
+
+    While something is counted there are data: a search of many flows is not held back by one that is quiet.
+    """
     told = dict(silences.silent.get(one.environment_id, {}))
     if one.pk in silences.open and one.kind != Objective.Kind.VOLUME:
         told = {**silences.unheard.get(one.environment_id, {}), **told}
-    agents = {flow_id: agent for flow_id, agent in told.items() if silent_words(agent, one)}
+    newest = silences.newest.get(one.pk)
+    agents = {
+        flow_id: agent
+        for flow_id, agent in told.items()
+        if silent_words(agent, one) and newest is not None and newest <= agent.at + shift_of(one)
+    }
     flow_id = _found_flow(one, asked, agents) if agents else None
-    return (
-        f"{SEARCH_PROBLEM} finds what an agent brings that is silent: {silent_words(agents[flow_id], one)}"
-        if flow_id
-        else ""
-    )
+    if flow_id is None:
+        return ""
+    return f"{SEARCH_PROBLEM} finds what an agent brings that is silent: {silent_words(agents[flow_id], one)}"
 
 
 def _found_flow(one: Objective, asked: Searched, agents: Mapping[int, Heard]) -> int | None:

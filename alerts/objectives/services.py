@@ -35,11 +35,6 @@ COUNTED_ANEW = (
     "holidays",
 )
 OF_ROLLUPS = (Objective.Kind.SUCCESS, Objective.Kind.LATENCY)  # which stay longer than minutes are kept
-NOT_ASSESSED = {
-    one.name: one.get_default()
-    for one in Standing._meta.concrete_fields
-    if one.name not in ("objective", "environment", "state_since")
-}
 
 
 def add_objective(
@@ -138,7 +133,7 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
                 "kept_before": None,
             }
             if anew
-            else {"fill_from": min(begins, row.fill_from)}
+            else {"fill_from": min(begins, row.filled_since)}  # a shorter window needs no more than it needs
         )
         folded = not anew and not set(FOLDED_ANEW).isdisjoint(differ)
         if folded and one.flow_id is not None and one.kind in OF_ROLLUPS:
@@ -155,11 +150,8 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             forget_counted(one)
         elif folded:
             fold_again([one])
-    if anew:
-        # not in the transaction above: a look has standings and objectives locked in either order
-        Standing.objects.filter(objective=one).update(**NOT_ASSESSED, state_since=now)
-    elif differ:
-        assess_again(Objective.objects.filter(pk=one.pk), now)
+    if differ:  # not in the transaction above: a look has standings and objectives locked in either order
+        assess_again(Objective.objects.filter(pk=one.pk), now, anew=anew)
     return one
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from alerts.models import Exclusion, Objective, ObjectiveMinutes, ObjectiveSum
+from alerts.models import Exclusion, Objective, ObjectiveMinutes, ObjectiveSum, Standing
 from alerts.objectives import counting
 from alerts.objectives.counters import fold_again
 from alerts.objectives.excluding import NewExclusion, add_exclusion
@@ -43,6 +43,11 @@ def wait_for(waiting: int) -> None:
 def changed(one: Objective, **said: Any) -> Callable[[], Objective]:
     wish = NewObjective(**({"name": one.name, "kind": "success", "target": "0.99"} | said))
     return lambda: change_objective(Objective.objects.get(pk=one.pk), wish, by=ROOT, now=NOW)
+
+
+def impatient() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '500ms'")
 
 
 def counted(one: Objective) -> tuple[Any, Any]:
@@ -90,6 +95,21 @@ def test_what_is_excluded_is_folded_by_the_way_of_counting_of_then():
     Exclusion.objects.update(objective=other)
     fold_again([other])
     assert counted(one) == counted(other)
+
+
+@pytest.mark.parametrize("said", [{"target": "0.5"}, {"kind": "latency", "limit_ms": 16}])
+def test_a_change_is_made_while_a_look_has_its_standing_and_shown_after_it(said: dict[str, Any]):
+    rolled(NOW - 5 * HOUR, 6, 4)
+    one = promised()
+    looked()
+
+    with transaction.atomic():
+        Standing.objects.select_for_update().get()
+        elsewhere(lambda: impatient() or changed(one, **said)()).result(60)
+    looked()
+
+    assert Standing.objects.get().attained == (0.6 if "target" in said else 0.0)
+    assert Standing.objects.get().budget == (5 if "target" in said else 0.06)
 
 
 def test_who_changes_what_somebody_else_just_changed_is_told():

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from alerts.models import Objective
-from alerts.objectives import counters
+from alerts.objectives import counters, counting
 from alerts.objectives.forms import ObjectiveForm
 from alerts.objectives.queries import attained, window_at
 from alerts.objectives.services import change_objective
@@ -70,6 +70,18 @@ def test_a_volume_in_another_time_zone_is_counted_anew():
     looked()
 
     assert (standing().good, standing().lost) == (7, 0)
+
+
+def test_a_window_that_is_made_shorter_waits_for_no_history_that_it_does_not_need():
+    one = promised(days=366)
+    counting.count(NOW, history_s=0)
+
+    change_objective(one, NewObjective(name=one.name, kind="success", target="0.99", days=7), by=ROOT, now=NOW)
+
+    assert Objective.objects.get().fill_from == NOW.replace(minute=0, second=0) - 7 * DAY
+    looked()
+    change_objective(one, NewObjective(name=one.name, kind="success", target="0.99", days=1), by=ROOT, now=NOW)
+    assert not Objective.objects.get().is_filling
 
 
 def test_nothing_that_was_counted_of_another_promise_stays():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.breaches.acts import acknowledge
 from alerts.breaches.services import observe
+from alerts.conditions import Holds
 from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives import assess, counting
+from alerts.objectives.assess import gone
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective
@@ -55,18 +59,21 @@ def test_rights_that_a_maker_gets_have_everything_counted_again():
     assert (before, total(one)) == ((0, 0, 0), (1, 0, 0))
 
 
-@pytest.mark.parametrize("about", ["flow:orders", "flow:another"])
-def test_a_silent_agent_freezes_what_its_messages_are_promised_of(about: str):
+@pytest.mark.parametrize(("about", "frozen"), [("flow:orders", True), ("flow:another", False), ("size:big", False)])
+def test_a_silent_agent_freezes_what_its_messages_are_promised_of(about: str, frozen: bool):
+    """And nothing else: neither what another agent brings, nor a search of more flows of which something comes still."""
     one = on_search(about)
     message(NOW - DAY, took=MINUTE, of=flow("another"))
     for number in range(40):
-        message(NOW - number * MINUTE, status=MessageStatus.FAILED)
+        message(NOW - number * MINUTE, status=MessageStatus.FAILED, keys=BIG)
         message(NOW - number * MINUTE, status=MessageStatus.FAILED, of=flow("another"))
     brings = agent("harvester")
     Agent.objects.filter(pk=brings.pk).update(last_seen_at=NOW, heartbeat_at=NOW)
     FlowAgent.objects.create(flow=flow(), agent=brings, seen_at=NOW)
 
     def held(at: datetime) -> tuple[str, str]:
+        if at > NOW:
+            message(at, took=timedelta(), of=flow("another"), keys=BIG)
         counting.count(at)
         conditions = assess.assess(at)
         observe(conditions, now=at)
@@ -76,11 +83,10 @@ def test_a_silent_agent_freezes_what_its_messages_are_promised_of(about: str):
     first = held(NOW)
     states = [held(NOW + minute * MINUTE) for minute in range(1, 90)]
 
-    mine = about == "flow:orders"
     assert first == ("yes", "spent")
-    assert states[-1] == (("unknown", "no_data") if mine else ("no", "spent"))
-    assert Breach.objects.get(severity="page").state == ("firing" if mine else "resolved")
-    if mine:
+    assert states[-1] == (("unknown", "no_data") if frozen else ("no", "spent"))
+    assert Breach.objects.get(severity="page").state == ("firing" if frozen else "resolved")
+    if frozen:
         assert "the agent harvester has been silent since" in Standing.objects.get().problem
     Agent.objects.filter(pk=brings.pk).update(last_seen_at=NOW + 90 * MINUTE, heartbeat_at=NOW + 90 * MINUTE)
     assert held(NOW + 90 * MINUTE) == ("no", "spent")
@@ -94,10 +100,13 @@ def test_the_audit_list_names_no_objective_on_a_search_of_ones_own():
 
     withdraw_exclusion(add_exclusion(said, objective=one, by=by), by=by)
     change_objective(one, NewObjective(name="Bribes are late", kind="success", target="0.9"), by=by)
+    condition = gone(one)[0]
+    observe([replace(condition, holds=Holds.YES)], now=NOW)
+    acknowledge(Breach.objects.get(), by=by)
     remove_objective(one, by=by)
 
-    entries = AuditEntry.objects.filter(action__regex="objective|exclusion")
-    assert entries.count() == 5
+    entries = AuditEntry.objects.filter(action__regex="objective|exclusion|breach")
+    assert entries.count() == 6
     assert not entries.filter(object_label__icontains="bribes").exists()
 
 
