@@ -22,6 +22,7 @@ from messages.catalog.queries import flow_names
 from messages.changes.present import marks_of
 from messages.changes.queries import changes_between
 from messages.dead_letters.became import (
+    MOST_FAILED,
     Became,
     Failed,
     Told,
@@ -252,6 +253,7 @@ def searches_of_messages(actor: Actor, environment: Environment, *, most: int = 
 
 __all__ = [
     "GRACE",
+    "MOST_FAILED",
     "MOST_TROUBLED",
     "Became",
     "Cause",

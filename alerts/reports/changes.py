@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,11 +108,19 @@ def _since(before: Content, now: Content) -> Iterator[Change]:
                 yield Change(what=f"{new.name}: {what}", before=_count(one), now=_count(other))
     if before.breaches != now.breaches:
         yield Change(what="Alerts that fired", before=_count(before.breaches), now=_count(now.breaches))
-    earlier, later = ({(one.title, one.flow): one.count for one in content.causes} for content in (before, now))
+    earlier, later = (_failures(content) for content in (before, now))
     for title, flow in sorted(earlier.keys() | later.keys()):
-        one, other = earlier.get((title, flow), 0), later.get((title, flow), 0)
+        one, other = earlier[title, flow], later[title, flow]
         if one != other:
             yield Change(what=f"Cause: {title}{f' ({flow})' if flow else ''}", before=_count(one), now=_count(other))
+
+
+def _failures(content: Content) -> Counter[tuple[str, str]]:
+    """Return how many failures each cause has, by its title and flow: several may be called the same."""
+    found: Counter[tuple[str, str]] = Counter()
+    for one in content.causes:
+        found[one.title, one.flow] += one.count
+    return found
 
 
 def _percent(ratio: float | None) -> str:

@@ -41,7 +41,7 @@ from console.identity.access import visible_environments
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_flows
-from messages.queries import causes_told, failed_without_letter, letters_became, letters_that_wait
+from messages.queries import MOST_FAILED, causes_told, failed_without_letter, letters_became, letters_that_wait
 
 MOST_PROMISES = 300  # of one report
 TREND_DAYS = {Cadence.DAILY: 13, Cadence.WEEKLY: 21, Cadence.MONTHLY: 0}  # before the period, in its chart
@@ -102,6 +102,9 @@ def _gathered(
     quality += [f"Only the first {MOST_PROMISES} promises are in this report."] if more else []
     quality += ["Not all of the excluded times are listed."] if more_excluded else []
     quality += ["There were so many dead letters that only a part of them is counted here."] if told["capped"] else []
+    quality += (
+        ["There were so many causes that only those with most failures are counted here."] if told["more"] else []
+    )
     return Content(
         audience=audience,
         environment=clean(environment.name, NAME),
@@ -152,14 +155,15 @@ def _letters(environment: Environment, flows: dict[int, str], period: Period) ->
     waits = letters_that_wait(environment.pk, flows, period.since, period.until)
     span = span_of(period)
     with_letters = {one.group_id for one in became}
-    without = failed_without_letter(environment.pk, flows, span.since, span.until)
-    failed = [one for one in without if one.group_id not in with_letters]
+    without = failed_without_letter(environment.pk, flows, span.since, span.until, most=MOST_FAILED + 1)
+    failed = [one for one in without[:MOST_FAILED] if one.group_id not in with_letters]
     return {
         "causes": causes_of(became, failed, causes_told(largest(became, failed)), flows),
         "letters": letters_of(became, waits),
         "waiting": {one.flow_id: one.count for one in waits},
         "replayed": replayed_by_flow(became),
         "capped": capped,
+        "more": len(without) > MOST_FAILED,
     }
 
 

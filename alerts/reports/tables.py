@@ -51,8 +51,11 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
         # a budget that is overspent is a number of its own: one with a minus sign would be guarded like a formula, and be text
         told |= {"left": max(0.0, promise.left), "overspent": max(0.0, -promise.left)}
         told |= {name: at.isoformat() for name in JUDGED if (at := getattr(promise, name)) is not None}
-        over = f"judged over {promise.over}; " if promise.over else ""
-        yield told | whole | {"row": "promise", "stands": promise.stands.value, "note": f"{over}{promise.words}"}
+        said = [f"judged over {promise.over}"] if promise.over else []
+        said += ["still being counted"] if promise.counting else []  # its figures are of a part, and judge nothing
+        yield (
+            told | whole | {"row": "promise", "stands": promise.stands.value, "note": "; ".join([*said, promise.words])}
+        )
     for cause in content.causes:
         yield (
             {name: getattr(cause, name) for name in CAUSE}

@@ -14,7 +14,7 @@ from alerts.reports.content import Cadence
 from alerts.reports.face import cause_line
 from alerts.reports.periods import last_period
 from alerts.reports.saying import Says
-from messages.queries import Became, Failed
+from messages.queries import MOST_FAILED, Became, Failed
 from tests.objectives.stored import HOUR, MINUTE, looked, promised
 from tests.reports.samples import HOSTILE
 from tests.reports.stored import DAY, cause, failed, gathered, letters
@@ -166,3 +166,15 @@ def test_a_cause_whose_only_letter_came_after_the_period_is_told_there_and_what_
     assert content.letters.came == 0
     after = gathered(msgspec.structs.replace(DAY, since=DAY.until, until=DAY.until + 24 * HOUR))
     assert [(one.title, one.waiting) for one in after.causes] == [("ERP did not answer", 2), ("VAT missing", 1)]
+
+
+def test_it_is_said_when_not_all_causes_are_counted():
+    promised()
+    failed(cause("one too many"), 3)
+    for number in range(MOST_FAILED):
+        failed(cause(f"cause {number}"), 5)
+
+    content = gathered()
+
+    assert sum(one.count for one in content.causes) == 5 * MOST_FAILED
+    assert "There were so many causes that only those with most failures are counted here." in content.quality

@@ -15,6 +15,7 @@ from alerts.models import Breach, FlowAgent, Objective, ObjectiveSum
 from alerts.reports.content import Content, Coverage, Stands
 from alerts.reports.face import coverage_words, face_of
 from alerts.reports.saying import Says
+from alerts.reports.tables import csv_of
 from console.identity.models import Agent
 from tests.factories import agent, environment
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
@@ -180,6 +181,7 @@ def test_what_is_still_being_counted_is_said_and_judged_by_nobody(kept: Objectiv
         "“Orders arrive” is still being counted, back to 25 November 12:00 by now; a revision will have it all.",
     )
     assert face.verdict == "What there is to judge by is still being counted."
+    assert b"still being counted; 90 % of the attempts" in csv_of(content)
     assert face.lead == "What came is still being counted, so nothing is added up yet."
     assert (face.promises[0].attained, face.promises[0].detail) == ("no data", "It is still being counted.")
     assert "50" in words(content)

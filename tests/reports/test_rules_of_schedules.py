@@ -255,6 +255,16 @@ def test_causes_of_one_title_in_two_flows_are_told_apart_in_a_revision():
     assert told(changes_between(with_causes(9, 4), with_causes(7, 4))) == [("Cause: TimeoutError (flow 0)", "9", "7")]
 
 
+def test_causes_of_one_title_in_one_flow_are_added_up_in_a_revision():
+    def with_causes(*counts: int) -> Content:
+        none = dict.fromkeys(("replayed", "compensated", "discarded", "failed_again", "waiting"), 0)
+        return msgspec.structs.replace(
+            content(), causes=tuple(Cause(title="TimeoutError", flow="orders", count=count, **none) for count in counts)
+        )
+
+    assert told(changes_between(with_causes(9, 4), with_causes(7, 4))) == [("Cause: TimeoutError (orders)", "13", "11")]
+
+
 def test_the_same_report_differs_in_nothing():
     assert changes_between(content(), content()) == []
 
