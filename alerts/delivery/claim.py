@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 
 from alerts.delivery.notifiers import UnknownNotifier, get_notifier
 from alerts.delivery.notifiers.base import Notifier, Told
@@ -130,11 +130,10 @@ def is_untold(delivery: NoticeDelivery) -> bool:
     """Whether this says that something is over whose beginning this channel should have been told, and was not."""
     if delivery.happening != Happening.RESOLVED:
         return False
-    before = _of_thread(delivery).filter(pk__lt=delivery.pk).order_by("-pk").values_list("happening", "state")[:100]
-    ends = (Happening.RESOLVED, "delivered")
-    states = [
-        state for _, state in takewhile(lambda one: one != ends, before)
-    ]  # since it was told that it was over before
+    rows = _of_thread(delivery).filter(pk__lt=delivery.pk).order_by("-pk")
+    # since it was told that it was over before; what a part of the receivers has was told
+    before = rows.values_list("happening", Case(When(notice__has_key="only", then=Value("delivered")), default="state"))
+    states = [state for _, state in takewhile(lambda one: one != (Happening.RESOLVED, "delivered"), before[:100])]
     return bool(states) and "delivered" not in states
 
 
@@ -163,9 +162,10 @@ def _became(claimed: Claimed, told: Told, response: str, now: datetime) -> dict[
     if told.result == "refused":
         return {**ended, "state": "dead"}
     wait = next_try_s(delivery.tries, asked_s=told.retry_after_s, chance=random.random())  # noqa: S311  spreads, keeps no secret
+    left = {"notice": {**delivery.notice, "only": list(told.left)}} if told.left else {}
     if wait is None or now - delivery.queued_at > MOST_AGE:
-        return {**ended, "state": "dead", "answer": f"given up after {delivery.tries} tries: {response}"[:500]}
-    return {"state": "failed", "next_at": now + timedelta(seconds=wait), "answer": response[:500]}
+        return {**ended, **left, "state": "dead", "answer": f"given up after {delivery.tries} tries: {response}"[:500]}
+    return {**left, "state": "failed", "next_at": now + timedelta(seconds=wait), "answer": response[:500]}
 
 
 def _repeat_at(claimed: Claimed, now: datetime) -> datetime | None:
@@ -184,7 +184,7 @@ def _is_followed(delivery: NoticeDelivery) -> bool:
 
 def _note(channel: Channel, told: Told, now: datetime) -> None:
     """Count the channel's failures in a row; let it rest, or, when it answers again, send what waits at once."""
-    if told.result != "later":
+    if told.result != "later" or told.left:
         if channel.failures:
             Channel.objects.filter(pk=channel.pk).update(failures=0, rests_until=None)
             NoticeDelivery.objects.filter(channel=channel, state="failed", next_at__gt=now).update(next_at=now)

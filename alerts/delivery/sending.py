@@ -121,7 +121,7 @@ def telling_of(delivery: NoticeDelivery, channel: Channel) -> Telling:
     opening = opened_of(delivery)
     return Telling(
         notice=notice, title=title, text=text, key=f"waybill-{delivery.pk}", untold=is_untold(delivery), now=datetime.now(UTC),
-        opened=notice if opening.pk == delivery.pk else thaw(opening.notice),
+        opened=notice if opening.pk == delivery.pk else thaw(opening.notice), only=tuple(delivery.notice.get("only", ())),
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class Telling:
     key          of this delivery: the same however often it is sent.
     opened       the first notice of the same thread in this channel: what a receiver recognises it by must not change.
     untold       this one says that it is over, and the channel was never told that it began.
+    only         those of several receivers that do not have it yet; empty: nobody has.
     now          when it is sent, aware.
     """
 
@@ -47,6 +48,7 @@ class Telling:
     opened: Notice
     untold: bool
     now: datetime
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +56,14 @@ class Told:
     """What became of one try. taken: the receiver has it. refused: trying again is of no use. later: it may pass another time.
 
     status  of HTTP or SMTP, None without an answer.   answer  one line for an operator, secrets not yet taken out.
-    retry_after_s  the receiver asks to be left alone for so long.
+    retry_after_s  the receiver asks to be left alone for so long.   left: of several receivers those that may take it later; the others have it.
     """
 
     result: Result
     answer: str
     status: int | None = None
     retry_after_s: float | None = None
+    left: tuple[str, ...] = ()
 
 
 class Notifier(Protocol):

@@ -50,10 +50,11 @@ class WholePolicy(EmailPolicy):
 
 POLICY = WholePolicy(linesep="\r\n", cte_type="7bit")  # 7bit: every server takes it
 MOST_RECEIVERS = 20
+FOR_GOOD = 500  # answers below it may be others later
 
 
 class Mail:
-    """Taken when the server takes the mail for one receiver at least; those it does not know are named in the answer."""
+    """Taken when nobody is left who may take it later; receivers that the server does not know are named in the answer."""
 
     kind = "mail"
     label = "Mail"
@@ -80,18 +81,26 @@ class Mail:
     def tell(self, telling: Telling, said: Said, allowed: Collection[str]) -> Told:
         if settings.EMAIL_BACKEND == DUMMY:
             return Told(result="refused", answer=NO_SERVER)
-        mail = rendered(telling)
+        mail, receivers = rendered(telling), _receivers(telling, said)
+        if not receivers:
+            return Told(result="taken", answer="who did not have it is no receiver of this channel any more")
         try:
-            refused = send_message(as_message(mail, receivers_of(said)), receivers_of(said))
+            refused = send_message(as_message(mail, receivers), receivers)
         except Exception as error:  # noqa: BLE001  smtplib, ssl and email raise many kinds, and each is an answer
             status = getattr(error, "smtp_code", None)
             return Told(result="refused" if is_final(error) else "later", answer=answer_of(error), status=status)
+        left = tuple(address for address, (code, _) in refused.items() if code < FOR_GOOD)
         not_taken = "; ".join(f"{address}: {code}" for address, (code, _) in refused.items())
         return Told(
-            result="taken",
+            result="later" if left else "taken",
             status=250,
             answer=f"taken by the mail server{f', but not for {not_taken}' if not_taken else ''}",
+            left=left,
         )
+
+
+def _receivers(telling: Telling, said: Said) -> list[str]:
+    return [one for one in receivers_of(said) if not telling.only or one in telling.only]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
