@@ -87,7 +87,7 @@ def why_approval(plan: Plan) -> str:
 def _why_budget(plan: Plan, budgets: Sequence[Budget], sent: Sent) -> str:
     for flow_id, objective, left in budgets:
         already = sent.by_flow[flow_id]
-        if plan.items_count and plan.items_count + already > left:
+        if plan.items_count and plan.items_count + already >= left:
             return f"the budget of {objective} has {left:,} left: a second person{_already(plan, already)}"
     return ""
 
