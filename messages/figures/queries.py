@@ -15,7 +15,7 @@ from console.identity.models import Environment
 from messages.access import seen_flow_ids, visible_replays
 from messages.figures.percentiles import merged, percentile
 from messages.figures.ranges import Range
-from messages.figures.settled import SETTLED, Counted, counted_once
+from messages.figures.settled import FOLDED, LATELY, Counted, counted_once
 from messages.models import Flow, RollupHour, RollupLatency, RollupMinute
 from messages.models.stream import Operation, Outcome
 
@@ -60,7 +60,7 @@ def read_figures(actor: Actor, environment: Environment, span: Range, *, flow: F
     steps = [Step(at=at) for at in span.steps]
     flows = seen_flow_ids(actor, environment) if flow is None else None
     asked = Asked(environment.pk, flow.pk if flow else None, flows, span.step, span.since)
-    settled = max(span.since, min(span.until, _hour_of(datetime.now(UTC)) - SETTLED))
+    settled = max(span.since, min(span.until, _hour_of(datetime.now(UTC)) - (FOLDED if span.by_hour else LATELY)))
     counts = _of_minutes(asked, settled, span.until)
     if settled > span.since:
         read = _of_hours if span.by_hour else _of_minutes
@@ -69,8 +69,7 @@ def read_figures(actor: Actor, environment: Environment, span: Range, *, flow: F
         step = steps[span.position(one.at)]
         step.delivered += one.delivered
         step.failed += one.failed
-        if one.processed:
-            step.buckets[one.bucket] = step.buckets.get(one.bucket, 0) + one.processed
+        step.buckets = merged((step.buckets, one.buckets)) if step.buckets else one.buckets
     for at, count in _replays(actor, environment, span, flow):
         if 0 <= (position := span.position(at)) < len(steps):
             steps[position].replays += count
@@ -79,6 +78,8 @@ def read_figures(actor: Actor, environment: Environment, span: Range, *, flow: F
 
 def joined(steps: Sequence[Step]) -> Step:
     """Return several steps, at least one, as one."""
+    if len(steps) == 1:
+        return steps[0]
     return Step(
         at=steps[0].at,
         delivered=sum(step.delivered for step in steps),
@@ -109,16 +110,24 @@ class Asked(NamedTuple):
 
 def _of_minutes(asked: Asked, since: datetime, until: datetime) -> list[Counted]:
     rows = asked.of(RollupMinute.objects.all(), "minute", since, until).values_list("step", "bucket")
-    counted = rows.annotate(**STOOD, processed=Sum("count", filter=PROCESSED))
-    return [Counted(at, bucket, *(int(one or 0) for one in sums)) for at, bucket, *sums in counted]
+    found: dict[datetime, Counted] = {}
+    for at, bucket, delivered, failed, processed in rows.annotate(**STOOD, processed=Sum("count", filter=PROCESSED)):
+        one = found.setdefault(at, Counted(at))
+        one.delivered += int(delivered or 0)
+        one.failed += int(failed or 0)
+        if processed:
+            one.buckets[bucket] = int(processed)
+    return list(found.values())
 
 
 def _of_hours(asked: Asked, since: datetime, until: datetime) -> list[Counted]:
     """Return the same from two tables: outcomes of all events, and latency buckets of those that were processed."""
     outcomes = asked.of(RollupHour.objects.all(), "hour", since, until).values_list("step").annotate(**STOOD)
     latency = asked.of(RollupLatency.objects.all(), "hour", since, until).values_list("step", "bucket")
-    found = [Counted(at, 0, int(delivered or 0), int(failed or 0), 0) for at, delivered, failed in outcomes]
-    return found + [Counted(at, bucket, 0, 0, int(count)) for at, bucket, count in latency.annotate(Sum("count"))]
+    found = {at: Counted(at, int(delivered or 0), int(failed or 0)) for at, delivered, failed in outcomes}
+    for at, bucket, count in latency.annotate(Sum("count")):
+        found.setdefault(at, Counted(at)).buckets[bucket] = int(count)
+    return list(found.values())
 
 
 def _hour_of(at: datetime) -> datetime:

@@ -1,6 +1,6 @@
-"""Counts that are hours old, kept for a minute. A busy estate writes 400,000 rows of minutes a day, and its overview looks every few seconds.
+"""Counts that are an hour old, kept for a minute. A busy estate writes 400,000 rows of minutes a day, and its overview looks every few seconds.
 
-What an agent reports hours late is in within that minute; the last two hours are always read anew.
+What an agent reports that late is in within that minute; the present hour and the one before it are always read anew.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import msgspec
 
 from console.core.kept import keep, kept
 
-SETTLED = timedelta(hours=2)
+LATELY = timedelta(hours=1)
+FOLDED = timedelta(hours=2)  # so long after its end an hour is read from the table of hours: a worker folds it
 KEPT_S = 60
 
 
 class Counted(msgspec.Struct, array_like=True):
-    """Events of one step and latency bucket: those delivered, failed, processed at all."""
+    """Events of one step: those delivered, those that failed, and those processed at all by latency bucket."""
 
     at: datetime
-    bucket: int
-    delivered: int
-    failed: int
-    processed: int
+    delivered: int = 0
+    failed: int = 0
+    buckets: dict[int, int] = {}
 
 
 def counted_once(asked: Sequence[object], read: Callable[[], list[Counted]]) -> list[Counted]:

@@ -178,11 +178,15 @@ class _Walk:
 
     def keys(self) -> dict[str, str]:
         """Return the business keys that the first events carry, of those with one value only: a batch of many orders has no number."""
-        ids = list(islice(self.found.seen, 200))
-        if not ids:
+        first = list(islice(self.found.seen.values(), 200))
+        if not first:
             return {}
         values: dict[str, set[str]] = {}
-        for keys in self.near.filter(any_of(Event, "id", ids)).exclude(keys={}).values_list("keys", flat=True):
+        times = [seen.occurred_at for seen in first]
+        rows = self.base.filter(
+            any_of(Event, "id", [seen.id for seen in first]), occurred_at__range=(min(times), max(times))
+        )
+        for keys in rows.exclude(keys={}).values_list("keys", flat=True):
             for name, value in keys.items():
                 values.setdefault(name, set()).add(value)
         return {name: next(iter(known)) for name, known in values.items() if len(known) == 1}
