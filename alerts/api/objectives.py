@@ -185,7 +185,8 @@ def _said(asked: dict[str, Any]) -> NewObjective:
 def _check_is_about(one: Objective, asked: Any) -> None:
     """Raise ObjectiveInvalid for a change of what a promise is about: passed over, it would look as if it were done."""
     told = ObjectiveOut(one).data
-    for name in ("environment", "flow", "search", "q"):
+    removed = one.flow_id is None and one.search_id is None  # its saved search, meanwhile: no matter of the caller
+    for name in ("environment", "flow", "q") if removed else ("environment", "flow", "search", "q"):
         if name in asked and (asked[name] or None) != (told[name] or None):
             raise ObjectiveInvalid(
                 f"what an objective is about does not change: leave “{name}” out, or make another one"

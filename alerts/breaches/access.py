@@ -65,6 +65,12 @@ def possible_owners(breach: Breach) -> QuerySet[User]:
     return User.objects.filter(Q(is_superuser=True) | own, is_active=True).order_by("username")
 
 
+def teams_of(flow_ids: Sequence[int]) -> set[int]:
+    """Return the teams that these flows belong to."""
+    owned = Flow.objects.filter(pk__in=flow_ids, team__isnull=False)
+    return set(owned.values_list("team_id", flat=True))
+
+
 def team_that_alone_sees(flow_ids: Sequence[int]) -> int | None:
     """Return the team whose members alone see a breach of these flows, None when others do; for the audit list."""
     teams = set(Flow.objects.filter(pk__in=flow_ids).values_list("team_id", flat=True))

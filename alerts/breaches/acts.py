@@ -107,8 +107,8 @@ def _clean(text: str) -> str:
 
 def audit(by: Actor, action: str, breach: Breach, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     team_id, label = audited_as(breach)
-    told: dict[str, Any] = {"reason": reason, "label": label, "details": details}
-    record_audit(by, action, breach, environment=breach.environment, team_id=team_id, **told)
+    told = {"label": label} if label else {"reason": reason}  # its own timeline keeps what was said of one's own
+    record_audit(by, action, breach, environment=breach.environment, team_id=team_id, details=details, **told)
 
 
 def fresh(breach: Breach) -> Breach:

@@ -128,7 +128,7 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
 def _told_words(policy: AlertPolicy, channels: Sequence[int], told: int, group: Sequence[Due], *, again: bool) -> str:
     many = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}"
     who = f"{policy}, {many}" if channels else f"{policy}: no channel"
-    if told < len(channels):
+    if told < len(set(channels)):
         who = f"{policy}: {told} of {many}, the rest is off or gone"
     together = f", together with {', '.join(one.breach.reference for one in group[:5])}" if len(group) > 1 else ""
     return f"{who}{together}{', again' if again else ''}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -58,8 +58,8 @@ def add_exclusion(
         raise Invalid(
             f"{about} has {MOST_EXCLUSIONS} exclusions, and more are not taken: withdraw old ones, or make a rule of them"
         )
-    if said.key is not None and not Exclusion.objects.filter(pk=said.key).exists():
-        made.pk = said.key
+    taken = set(Exclusion.objects.filter(pk__in=_keys(said, made)).values_list("pk", flat=True))
+    made.pk = next((key for key in _keys(said, made) if key not in taken), made.pk)
     try:
         with transaction.atomic():
             made.save(force_insert=True)
@@ -75,10 +75,19 @@ def add_exclusion(
 
 def _pressed_before(said: NewExclusion, made: Exclusion) -> Exclusion | None:
     """Return the exclusion that a first press of the same button made; None when the form says something else by now, or that one counts again."""
+    return Exclusion.objects.filter(pk__in=_keys(said, made), withdrawn_at=None, **_same(said, made)).first()
+
+
+def _same(said: NewExclusion, made: Exclusion) -> dict[str, Any]:
+    return {name: getattr(made, name) for name in ("objective", "flow", *_excluded(said))}
+
+
+def _keys(said: NewExclusion, made: Exclusion) -> list[UUID]:
+    """Return the ids that an exclusion of this form may have: the form's own, and one of it and what it says, for when it was sent before."""
     if said.key is None:
-        return None
-    same = {name: getattr(made, name) for name in ("objective", "flow", *_excluded(said))}
-    return Exclusion.objects.filter(pk=said.key, withdrawn_at=None, **same).first()
+        return []
+    words = "\n".join(f"{name}={value}" for name, value in sorted(_same(said, made).items()))
+    return [said.key, uuid5(said.key, words)]
 
 
 def _excluded(said: NewExclusion) -> dict[str, Any]:
@@ -140,11 +149,10 @@ def _audit_exclusion(by: Actor, action: str, one: Exclusion, *, reason: str) -> 
     flow = one.flow or (one.objective.flow if one.objective else None)
     team = flow.team_id if flow else one.objective.team_id if one.objective else None
     details = {"objective": one.objective_id, "flow": one.flow_id, "minutes": one.minutes, "rule": one.rule}
-    own = one.objective is not None and one.objective.flow_id is None and team is None
-    label = "what does not count for an objective of one’s own" if own else ""
-    record_audit(
-        by, action, one, environment=one.environment, team_id=team, reason=reason, details=details, label=label
-    )
+    told: dict[str, Any] = {"reason": reason}
+    if one.objective is not None and one.objective.flow_id is None and team is None:
+        told = {"label": "what does not count for an objective of one’s own"}  # the row keeps the reason
+    record_audit(by, action, one, environment=one.environment, team_id=team, details=details, **told)
 
 
 def _line(text: str) -> str:

@@ -13,7 +13,7 @@ from alerts.models import Objective, Standing
 from alerts.objectives.access import check_can_change_objective, check_can_promise
 from alerts.objectives.assess import assess_again, gone
 from alerts.objectives.counters import MINUTES_KEPT, fold_again, forget_counted, hour_of, minute_of, one_writer
-from alerts.objectives.windows import HOUR, Window
+from alerts.objectives.windows import Window
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
 from console.audit.services import record_audit
 from console.core.calendars import zone_of
@@ -136,9 +136,10 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             else {"fill_from": min(begins, row.filled_since)}  # a shorter window needs no more than it needs
         )
         folded = not anew and not set(FOLDED_ANEW).isdisjoint(differ)
-        if folded and one.flow_id is not None and one.kind in OF_ROLLUPS:
-            # hours whose minutes are gone cannot be folded: they are counted once more
-            moved["filled_since"] = max(row.filled_since, hour_of(now - MINUTES_KEPT) + HOUR)
+        minutes_since = hour_of(now - MINUTES_KEPT)
+        if folded and begins < minutes_since and one.flow_id is not None and one.kind in OF_ROLLUPS:
+            # hours of its window whose minutes are gone cannot be folded: they are counted once more
+            moved["filled_since"] = max(row.filled_since, minutes_since)
         try:
             with transaction.atomic():
                 Objective.objects.filter(pk=one.pk).update(**columns, **moved, updated_at=now)
@@ -181,8 +182,10 @@ def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:
 def audit(by: Actor, action: str, one: Objective, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     team = one.flow.team_id if one.flow else one.team_id
     told = {"kind": one.kind, "target": str(one.target), "window": f"{one.unit} {one.days}"} | (details or {})
-    label = "" if one.flow or team else "an objective of one’s own"
-    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, label=label, details=told)
+    if not one.flow and not team:  # nobody else reads what it is called, nor why
+        record_audit(by, action, one, environment=one.environment, label="an objective of one’s own", details=told)
+        return
+    record_audit(by, action, one, environment=one.environment, team_id=team, reason=reason, details=told)
 
 
 def _line(text: str) -> str:

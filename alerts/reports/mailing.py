@@ -179,7 +179,7 @@ def mark(mail: ReportMail, went: Went) -> None:
         mine.update(state=went.state, next_at=None, finished_at=now, answer=went.answer[:500])
         return
     wait = next_try_s(mail.tries, asked_s=None, chance=random.random())  # noqa: S311  spreads, keeps no secret
-    if wait is None or now - mail.queued_at > MOST_AGE:
+    if wait is None:
         answer = f"given up after {mail.tries} tries: {went.answer}"
         mine.update(state="dead", next_at=None, finished_at=now, answer=answer[:500])
     else:
@@ -193,6 +193,6 @@ def give_up_old(now: datetime) -> int:
     unknown = died.update(
         state="unknown", answer=f"{MOST_TRIES} workers ended while they sent it: it may have arrived", **ended
     )
-    # one that was never tried, because the console was off, is tried: it is late, and not lost
-    old = ReportMail.objects.filter(state="failed", next_at__lt=now, queued_at__lt=now - MOST_AGE)
+    # one that waited because the console was off is tried: it is late, and not lost
+    old = ReportMail.objects.filter(state="failed", next_at__lt=now - MOST_AGE)
     return unknown + old.update(state="dead", answer="given up: it could not be sent within a day", **ended)

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 
 from alerts import tasks
-from alerts.breaches.access import team_that_alone_sees
+from alerts.breaches.access import teams_of
 from alerts.models import Report, ReportMail, ReportReceiver, ReportSchedule
 from alerts.reports.access import (
     can_send_outside,
@@ -251,8 +251,8 @@ def revise(report: Report, *, by: Actor, reason: str, send: bool = True, now: da
         outside=can_send_outside(by, report.schedule), flow_ids=report.flow_ids, search_ids=report.search_ids,
     )  # fmt: skip
     made.save(force_insert=True)
-    team_id = team_that_alone_sees(report.flow_ids)  # who may not see the report does not read what it says wrongly
-    _audit(by, "report.revised", report.schedule, _of(made), reason=reason, team_id=team_id)
+    team_id, told = _audited(report, reason)
+    _audit(by, "report.revised", report.schedule, _of(made), reason=told, team_id=team_id)
     transaction.on_commit(say_look)
     return made
 
@@ -346,6 +346,14 @@ def _of(report: Report) -> dict[str, Any]:
 
 def _line(text: str) -> str:
     return " ".join(text.replace("\x00", "").split())[:1000]
+
+
+def _audited(report: Report, reason: str) -> tuple[int | None, str]:
+    """Return (the team that reads of it in the audit list, None for everybody; why): who may not see the report does not read what it says wrongly."""
+    teams = teams_of(report.flow_ids)
+    if report.search_ids or len(teams) > 1:  # no one team may see all of it: the report alone says why
+        return None, ""
+    return next(iter(teams), None), reason
 
 
 def _reason(text: str) -> str:

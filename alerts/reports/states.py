@@ -21,7 +21,7 @@ MAIL_WORDS = {
     "sending": "a worker has it; when its lease ends, the same mail is sent again under the same Message-ID",
     "sent": "the mail server took it",
     "failed": "a try failed, and another follows",
-    "dead": "given up: refused for good, or tried for a day",
+    "dead": "given up: refused for good, or tried eleven times",
     "unknown": "workers ended again and again while they sent it: it may have arrived",
     "withdrawn": "it must not go any more: its receiver stopped, or may not get it",
 }

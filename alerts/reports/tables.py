@@ -54,7 +54,13 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
         said = [f"judged over {promise.over}"] if promise.over else []
         said += ["still being counted"] if promise.counting else []  # its figures are of a part, and judge nothing
         yield (
-            told | whole | {"row": "promise", "stands": promise.stands.value, "note": "; ".join([*said, promise.words])}
+            told
+            | whole
+            | {
+                "row": "promise",
+                "stands": promise.stands.value,
+                "note": "; ".join(filter(None, [*said, promise.words])),
+            }
         )
     for cause in content.causes:
         yield (

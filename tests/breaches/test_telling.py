@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,6 +18,7 @@ from alerts.breaches.policies import (
 )
 from alerts.breaches.queries import why_untold
 from alerts.breaches.services import observe
+from alerts.breaches.silences import silence_breach
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from alerts.objectives.services import add_objective
@@ -328,7 +329,9 @@ def test_those_who_know_hear_that_somebody_has_what_is_left_when_the_rest_is_ove
 def test_the_audit_list_tells_of_promises_on_searches_to_their_team_and_does_not_name_one_s_own():
     shared, own = on_search("Shared deal", "Finance"), on_search("Own deal", "")
     for breach in (shared, own):
-        acts.acknowledge(breach, by=ROOT)
+        acts.acknowledge(breach, by=ROOT, reason="the deal is off")
+        expires = datetime.now(UTC) + timedelta(hours=1)
+        silence_breach(breach, expires_at=expires, comment="the deal is off", end_when_resolved=True, by=ROOT)
 
     told = visible_audit(actor(person("stan", Role.VIEWER)))
 

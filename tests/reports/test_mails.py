@@ -185,6 +185,18 @@ def test_a_server_that_is_away_is_tried_again_and_given_up_after_a_day(settings:
     assert states(only_report()) == {"olga@example.com": "sent"}
 
 
+def test_a_late_mail_whose_server_is_not_up_yet_is_tried_again(settings: Any, mailbox: SlowMailbox):
+    queued()
+    settings.EMAIL_PORT, there = free_port(), settings.EMAIL_PORT
+    go(3 * 24 * 3600)
+    assert states(only_report()) == {"olga@example.com": "failed"}
+    settings.EMAIL_PORT = there
+
+    assert go(3 * 24 * 3600 + 60) == 1
+
+    assert states(only_report()) == {"olga@example.com": "sent"}
+
+
 def test_a_mail_that_was_never_tried_because_the_console_was_off_is_late_and_not_lost(mailbox: SlowMailbox):
     queued()
 

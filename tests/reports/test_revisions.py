@@ -225,6 +225,20 @@ def test_a_revision_is_not_made_when_its_owner_does_not_see_any_more_what_the_fi
     )
 
 
+def test_why_a_report_of_several_teams_is_revised_stands_in_the_report_alone():
+    one, by = kept_promise(), owner("olga", Role.ADMINISTRATOR)
+    public = flow("invoices")
+    Flow.objects.filter(pk=one.flow_id).update(team=Team.objects.get(name="Order team"))
+    scheduled(by, flow_ids=[one.flow_id, public.pk])
+    beat(DUE)
+    report = only_report()
+    stranger = actor(member("stan", team="Finance"))
+
+    revise(report, by=by, reason="Contoso lost the spool", now=DUE)
+
+    assert not visible_audit(stranger).filter(reason__contains="Contoso").exists()
+
+
 def test_why_a_report_is_revised_is_not_told_who_may_not_see_the_report_while_the_revision_is_made_or_was_not():
     one, by = kept_promise(), owner()
     Flow.objects.filter(pk=one.flow_id).update(team=Team.objects.get(name="Order team"))
