@@ -63,6 +63,11 @@ class Verdict:
     oldest_at: datetime | None = None
     first: Breach | None = None
 
+    @property
+    def fired(self) -> int:
+        """Return how many fired and are not over, as count_firing counts them."""
+        return self.pages + self.tickets + self.taken + self.held
+
 
 def check_filter(only: Filter) -> None:
     """Raise Invalid for a word that no breach can have."""

@@ -91,5 +91,6 @@ def _count(name: str, request: HttpRequest) -> str:
     if name not in COUNTS or not environment:
         return ""
     counted, most = COUNTS[name]
-    count = counted(actor, environment)
+    known: dict[str, int] = getattr(request, "counted", {})  # what the page itself has counted of its environment
+    count = known[name] if name in known else counted(actor, environment)
     return count_words(count, most) if count else ""

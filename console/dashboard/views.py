@@ -60,12 +60,18 @@ def _overview(request: PageRequest, groups: Sequence[queries.Failing], *, now: d
     marked = [change for change in changed if lasted_until(change, now=now) >= rates[0].at]
     verdict = queries.verdict_of(actor, environment, groups)
     oldest, first_gone = verdict.oldest, next_breach(actor, environment, now=now)
+    firing, needing = breaches_now(actor, environment), count_needing(actor, environment, now=now)
+    request.counted = {
+        "dead-letters": sum(group.waiting for group in groups),
+        "compensations": needing.count,
+        "breaches": firing.fired,
+    }
     return {
         "verdict": verdict,
         "oldest_name": name_of(oldest.keys, oldest.message_id or str(oldest.pk)).title if oldest else "",
         "groups": [(group, _spark(group, changed, now), _group_url(group)) for group in groups[: queries.SHOWN_GROUPS]],
         "more_groups": max(0, len(groups) - queries.SHOWN_GROUPS),
-        "breaches": breaches_now(actor, environment),
+        "breaches": firing,
         "next_breach": first_gone,
         "next_breach_in": age_words(first_gone.gone_at - now) if first_gone and first_gone.gone_at else "",
         "agents": queries.seen_agents(actor, environment, now=now, most=8),
@@ -80,7 +86,7 @@ def _overview(request: PageRequest, groups: Sequence[queries.Failing], *, now: d
         "chart_window": window,
         "changes": [(change, did(change), label_of(change)) for change in marked[-SHOWN_CHANGES:]],
         "more_changes": max(0, len(marked) - SHOWN_CHANGES),
-        "needing": count_needing(actor, environment, now=now),
+        "needing": needing,
     }
 
 

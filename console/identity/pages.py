@@ -19,11 +19,12 @@ from console.identity.models import Environment
 
 
 class PageRequest(HttpRequest):
-    """A request behind `page`: both are there."""
+    """A request behind `page`: all are there but `counted`, which a page sets that has counted what the rail counts, by the rail's names."""
 
     actor: Actor
     environment: Environment
     htmx: HtmxDetails
+    counted: dict[str, int]
 
 
 View = Callable[..., HttpResponse]

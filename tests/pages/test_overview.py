@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.breaches.acts import acknowledge
+from alerts.breaches.services import observe
+from alerts.conditions import Severity
 from console.identity.models import Key, Role
 from messages.groups.services import merge_groups
 from messages.models import DeadLetter
+from tests.breaches.breaching import NOON, condition, fired
 from tests.factories import ROOT, environment, event, memory_connection, push, stored_letter
 from tests.pages.people import journey_of_two, signed_in, text_of
 
@@ -99,3 +103,22 @@ def test_what_is_being_replayed_does_not_wait_for_a_person():
     client.post(f"/dead-letters/{DeadLetter.objects.get(state='open').pk}/replay/", {"reason": "again"})
 
     assert "2 messages are being replayed in production; nothing else waits." in text_of(client.get("/"))
+
+
+def test_the_rail_counts_on_the_overview_as_on_any_other_page():
+    for number in range(3):
+        stored_letter(error={"type": "ErpTimeout", "message": f"no answer {number}"})
+    DeadLetter.objects.filter(pk=stored_letter(origin="invoices").pk).update(state="replaying")
+    first, second = fired(), fired(key="8", severity=Severity.TICKET)
+    fired(key="9", severity=Severity.TICKET)
+    acknowledge(first, by=ROOT)
+    over = timedelta(minutes=9)
+    observe([condition("no", key=second.key, severity=Severity.TICKET)], now=NOON + over)
+    observe([condition("no", key=second.key, severity=Severity.TICKET)], now=NOON + 2 * over)
+    client = signed_in(superuser=True)
+
+    def counts(url: str) -> dict[str, str]:
+        lines = re.findall(r"</svg>([^<]+)<b[^>]*>([^<]+)</b></a>", client.get(url).content.decode().split("</nav>")[0])
+        return dict(lines)
+
+    assert counts("/") == counts("/flows/") == {"Dead letters": "4", "Breaches": "2"}
