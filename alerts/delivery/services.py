@@ -242,7 +242,8 @@ def send_test(channel: Channel, *, by: Actor, token: str | None = None) -> Notic
     deliver(Claimed(delivery=row, channel=channel, notifier=notifier))
     row.refresh_from_db()
     if row.state == "failed":  # a test is told once: a person looks at the answer and presses again
-        ended = {"state": "dead", "next_at": None, "finished_at": datetime.now(UTC)}
+        state = "delivered" if "only" in row.notice else "dead"  # some have it; the answer names the others
+        ended = {"state": state, "next_at": None, "finished_at": datetime.now(UTC)}
         NoticeDelivery.objects.filter(pk=row.pk, state="failed").update(**ended)
         row.refresh_from_db()
     return row
