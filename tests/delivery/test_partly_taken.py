@@ -8,8 +8,9 @@ from email import message_from_bytes
 import pytest
 
 from alerts.delivery.claim import claim
+from alerts.delivery.errors import DeliveryState
 from alerts.delivery.sending import deliver
-from alerts.delivery.services import NewChannel, create_channel, send_test
+from alerts.delivery.services import NewChannel, create_channel, send_again, send_test
 from alerts.models import Channel, NoticeDelivery
 from alerts.notices import Happening
 from tests.delivery.outbox import go, say, states
@@ -190,3 +191,18 @@ def test_a_test_that_reached_some_is_not_given_up_and_says_who_did_not_get_it(ma
 
     assert (told.state, told.answer) == ("delivered", f"taken by the mail server, but not for {GREY}: 451")
     assert (go(600), len(mailbox.taken)) == (0, 1)
+
+
+def test_a_beginning_is_not_sent_again_when_some_were_told_since_that_it_is_over(
+    mailbox: SlowMailbox, channel: Channel
+):
+    mailbox.to = {ADA: NOBODY, GREY: NOBODY}
+    say(Happening.FIRING, channels=[channel])
+    go()
+    mailbox.to = {GREY: NOT_NOW}
+    say(Happening.RESOLVED, channels=[channel])
+    go()
+    assert states(channel) == ["dead", "failed"]
+
+    with pytest.raises(DeliveryState, match="told since that it is over"):
+        send_again(the_first(), by=ROOT)
