@@ -1,8 +1,9 @@
 """Which delivery is next, and what becomes of it: under the lock of its channel's row, then of its own.
 
 Order holds per thread and channel: of a thread only the oldest that is not told yet may be under way. What is over before it could be told
-is told once: the notice that says so is sent, and those before it are superseded. The locks are of the weaker kind, so that whoever writes a
-notice for the channel, in a transaction of any length, neither waits nor is waited for.
+is told once: the notice that says so is sent, and those before it are superseded. What only some of its receivers have holds back
+nothing but while a try is under way: a newer notice of the thread goes to all, and ends it. The locks are of the weaker kind, so that whoever
+writes a notice for the channel, in a transaction of any length, neither waits nor is waited for.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from alerts.notices import Happening
 SPARE_S = 15.0  # a lease outlasts the longest try by so much
 MOST_CHANNELS = 200
 OVER = "it was over before it could be told"
+PARTLY_TOLD = Q(notice__has_key="only")  # some of its receivers have it
 REPEATS = (Happening.FIRING, Happening.ACKNOWLEDGED, Happening.ESCALATED)
 MOST_REPEATED = timedelta(days=30)
 
@@ -102,19 +104,28 @@ def _pace(channel: Channel, notifier: Notifier | None, now: datetime) -> None:
 def _next_of(channel: Channel, now: datetime) -> NoticeDelivery | None:
     before = NoticeDelivery.objects.filter(
         channel=OuterRef("channel"), thread=OuterRef("thread"), pk__lt=OuterRef("pk"), state__in=OPEN
-    )
+    ).exclude(PARTLY_TOLD, state__in=WAITING)
     due = NoticeDelivery.objects.filter(channel=channel, state__in=OPEN, next_at__lte=now).exclude(Exists(before))
     first = due.order_by("next_at", "pk").first()
     if first is None or first.state == "sending":  # a lease that ended: it may have been taken, so it is told again
         return first
-    waiting = _of_thread(first).filter(state__in=WAITING, pk__gt=first.pk)
-    over = waiting.filter(happening=Happening.RESOLVED).order_by("-pk").first()
+    waiting = _of_thread(first).filter(state__in=WAITING)
+    if _end_partly_told(waiting, now):
+        return _next_of(channel, now)
+    over = waiting.filter(happening=Happening.RESOLVED, pk__gt=first.pk).order_by("-pk").first()
     if over is None:
         return first
-    _of_thread(first).filter(state__in=WAITING, pk__lt=over.pk).update(
-        state="superseded", next_at=None, finished_at=now, answer=OVER
-    )
+    waiting.filter(pk__lt=over.pk).update(state="superseded", next_at=None, finished_at=now, answer=OVER)
     return over
+
+
+def _end_partly_told(waiting: QuerySet[NoticeDelivery], now: datetime) -> int:
+    """End what only some of its receivers have, where a newer one of its thread waits to go to all; return how many."""
+    ended = waiting.filter(PARTLY_TOLD, Exists(waiting.filter(pk__gt=OuterRef("pk"))))
+    for one in ended:
+        answer = f"the others have it; a newer notice goes to all, also to {', '.join(one.notice['only'])}"[:500]
+        waiting.filter(pk=one.pk).update(state="superseded", next_at=None, finished_at=now, answer=answer)
+    return len(ended)
 
 
 def _of_thread(delivery: NoticeDelivery) -> QuerySet[NoticeDelivery]:
@@ -132,7 +143,7 @@ def is_untold(delivery: NoticeDelivery) -> bool:
         return False
     rows = _of_thread(delivery).filter(pk__lt=delivery.pk).order_by("-pk")
     # since it was told that it was over before; what a part of the receivers has was told
-    before = rows.values_list("happening", Case(When(notice__has_key="only", then=Value("delivered")), default="state"))
+    before = rows.values_list("happening", Case(When(PARTLY_TOLD, then=Value("delivered")), default="state"))
     states = [state for _, state in takewhile(lambda one: one != (Happening.RESOLVED, "delivered"), before[:100])]
     return bool(states) and "delivered" not in states
 
@@ -187,7 +198,8 @@ def _note(channel: Channel, told: Told, now: datetime) -> None:
     if told.result != "later" or told.left:
         if channel.failures:
             Channel.objects.filter(pk=channel.pk).update(failures=0, rests_until=None)
-            NoticeDelivery.objects.filter(channel=channel, state="failed", next_at__gt=now).update(next_at=now)
+            waiting = NoticeDelivery.objects.filter(channel=channel, state="failed", next_at__gt=now)
+            waiting.exclude(PARTLY_TOLD).update(next_at=now)  # whom a server asked to come later, it takes no sooner
         return
     rest = rest_s(channel.failures + 1)
     columns: dict[str, Any] = {"failures": channel.failures + 1}

@@ -10,10 +10,11 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from alerts import tasks
 from alerts.access import check_can_approve_hosts
-from alerts.delivery.claim import SPARE_S, Claimed, notifier_of
+from alerts.delivery.claim import PARTLY_TOLD, SPARE_S, Claimed, notifier_of
 from alerts.delivery.errors import ChannelExists, ChannelInvalid, DeliveryState, HostNotApproved
 from alerts.delivery.frozen import freeze
 from alerts.delivery.notifiers import UnknownNotifier, get_notifier, notifiers
@@ -242,7 +243,8 @@ def send_test(channel: Channel, *, by: Actor, token: str | None = None) -> Notic
     deliver(Claimed(delivery=row, channel=channel, notifier=notifier))
     row.refresh_from_db()
     if row.state == "failed":  # a test is told once: a person looks at the answer and presses again
-        ended = {"state": "dead", "next_at": None, "finished_at": datetime.now(UTC)}
+        state = "delivered" if "only" in row.notice else "dead"  # some have it; the answer names the others
+        ended = {"state": state, "next_at": None, "finished_at": datetime.now(UTC)}
         NoticeDelivery.objects.filter(pk=row.pk, state="failed").update(**ended)
         row.refresh_from_db()
     return row
@@ -269,9 +271,10 @@ def send_again(delivery: NoticeDelivery, *, by: Actor) -> NoticeDelivery:
     Channel.objects.select_for_update(no_key=True).get(pk=delivery.channel_id)  # as claims do: one lock, one order
     now = datetime.now(UTC)
     later = NoticeDelivery.objects.filter(channel=delivery.channel_id, thread=delivery.thread, pk__gt=delivery.pk)
-    if later.filter(happening=Happening.RESOLVED, state="delivered").exists():
+    told = later.filter(PARTLY_TOLD | Q(state="delivered"))
+    if told.filter(happening=Happening.RESOLVED).exists():
         raise DeliveryState("the channel was told since that it is over: this would say that it begins anew")
-    if delivery.happening == Happening.RESOLVED and later.filter(state="delivered").exists():
+    if delivery.happening == Happening.RESOLVED and told.exists():
         raise DeliveryState("the channel was told since that it fires anew: this would say that it is over")
     moved = NoticeDelivery.objects.filter(pk=delivery.pk, state="dead").update(
         state="queued", tries=0, next_at=now, queued_at=now, finished_at=None

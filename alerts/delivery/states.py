@@ -5,10 +5,10 @@ from __future__ import annotations
 WORDS = {
     "queued": "waits for its first try, or for one that a person asked for",
     "sending": "a worker has it; when its lease ends, it is sent again under the same key",
-    "delivered": "the receiver took it",
+    "delivered": "the receiver took it; of several, who did not is named with the tries",
     "failed": "a try failed, and another follows",
     "dead": "given up: refused, or tried to the end. A person may send it again",
-    "superseded": "it was over before it could be told: the message that says so says both",
+    "superseded": "a newer message stands for it: it was over before it could be told, or only some receivers have it and the newer goes to all",
 }
 TRANSITIONS: dict[str, tuple[str, ...]] = {
     "queued": ("sending", "superseded"),

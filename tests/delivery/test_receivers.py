@@ -19,7 +19,7 @@ from alerts.notices import Happening
 from tests.conftest import need
 from tests.delivery.notices import memory_channel, notice
 from tests.engines.alertmanager import INSTALLED, Alertmanager
-from tests.engines.mailbox import SlowMailbox, mail_server
+from tests.engines.mailbox import SlowMailbox
 from tests.engines.receiver import Answer, receiving
 from tests.engines.vendors import ROUTING_KEY, SLACK_PATH, TEAMS_PATH, Vendors, vendors
 from tests.factories import ROOT, environment
@@ -43,12 +43,6 @@ def go(seconds: float = 0, **more: Any) -> int:
 
 
 # mail ----------------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def mailbox(settings: Any) -> Iterator[SlowMailbox]:
-    with mail_server(settings) as box:
-        yield box
-
-
 def test_a_breach_is_one_mail_to_all_receivers_and_its_end_another_of_the_same_thread(mailbox: SlowMailbox):
     made = channel("mail", {"to": "ada@example.com, bob@example.com"})
     tell(notice(), [made.pk])
@@ -137,54 +131,6 @@ def test_what_a_server_refuses_for_good_is_given_up_and_the_rest_tried_again(
         answer[:3],
         True,
     )
-
-
-def test_a_receiver_whom_the_server_asks_to_come_later_gets_it_later_and_the_others_once(mailbox: SlowMailbox):
-    asked: list[str] = []
-    answers = {"grey@example.com": "451 not now", "gone@example.com": "550 no such person"}
-
-    async def answer(server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        asked.append(address)
-        said = answers.get(address, "250 OK")
-        if said.startswith("250"):
-            envelope.rcpt_tos.append(address)
-        return said
-
-    mailbox.handle_RCPT = answer  # type: ignore[method-assign]
-    made = channel("mail", {"to": "ada@example.com, grey@example.com, gone@example.com"})
-    tell(notice(), [made.pk])
-
-    go()
-    row = NoticeDelivery.objects.get()
-    waits = (row.state, row.answer, Channel.objects.get().failures)
-    answers["grey@example.com"] = "250 OK"
-    go(10)
-    row.refresh_from_db()
-    tell(notice(Happening.RESOLVED), [made.pk])
-    go(10)
-
-    assert waits == (
-        "failed", "taken by the mail server, but not for grey@example.com: 451; gone@example.com: 550", 0
-    )  # fmt: skip
-    assert (row.state, row.answer) == ("delivered", "taken by the mail server")
-    assert asked == [*["ada@example.com", "grey@example.com", "gone@example.com"], "grey@example.com", *asked[4:]]
-    assert len(asked) == 7  # the end goes to all
-    assert message_from_bytes(mailbox.taken[1])["To"] == "grey@example.com"
-
-
-@pytest.mark.parametrize("partly", [True, False])
-def test_the_end_says_that_the_beginning_could_not_be_told_where_nobody_was_told_it(mailbox: SlowMailbox, partly: bool):
-    made = channel("mail", {"to": "ada@example.com, grey@example.com"})
-    tell(notice(), [made.pk])
-    row = NoticeDelivery.objects.get()
-    row.notice |= {"only": ["grey@example.com"]} if partly else {}
-    row.state, row.next_at, row.finished_at = "dead", None, row.queued_at
-    row.save()
-
-    tell(notice(Happening.RESOLVED), [made.pk])
-    go()
-
-    assert (b"could not" in mailbox.taken[0]) is not partly
 
 
 def test_without_a_mail_server_it_says_which_setting(settings: Any):

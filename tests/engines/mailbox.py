@@ -14,9 +14,18 @@ from tests.services.test_outbox import Mailbox
 
 
 class SlowMailbox(Mailbox):
-    """A server that takes its time with the answer to a whole mail."""
+    """A server that takes its time with the answer to a whole mail. to: what it answers of a receiver; asked: whom it was asked to take."""
 
     wait_s = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        self.asked.append(address)
+        return self.to.get(address) or await super().handle_RCPT(server, session, envelope, address, options)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         await asyncio.sleep(self.wait_s)

@@ -10,7 +10,7 @@ import contextlib
 import smtplib
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import EmailPolicy
@@ -87,16 +87,20 @@ class Mail:
         try:
             refused = send_message(as_message(mail, receivers), receivers)
         except Exception as error:  # noqa: BLE001  smtplib, ssl and email raise many kinds, and each is an answer
+            if telling.only and isinstance(error, smtplib.SMTPRecipientsRefused):
+                code, _ = next(iter(error.recipients.values()))
+                return _told("taken by the mail server for the others", error.recipients, code)
             status = getattr(error, "smtp_code", None)
             return Told(result="refused" if is_final(error) else "later", answer=answer_of(error), status=status)
-        left = tuple(address for address, (code, _) in refused.items() if code < FOR_GOOD)
-        not_taken = "; ".join(f"{address}: {code}" for address, (code, _) in refused.items())
-        return Told(
-            result="later" if left else "taken",
-            status=250,
-            answer=f"taken by the mail server{f', but not for {not_taken}' if not_taken else ''}",
-            left=left,
-        )
+        return _told("taken by the mail server", refused, 250)
+
+
+def _told(taken: str, refused: Mapping[str, tuple[int, bytes]], status: int) -> Told:
+    """Return what became of a mail that some receivers have: those who were refused for good are named, the others of the refused are left."""
+    left = tuple(address for address, (code, _) in refused.items() if code < FOR_GOOD)
+    not_taken = "; ".join(f"{address}: {code}" for address, (code, _) in refused.items())
+    answer = f"{taken}, but not for {not_taken}" if not_taken else taken
+    return Told(result="later" if left else "taken", status=status, answer=answer, left=left)
 
 
 def _receivers(telling: Telling, said: Said) -> list[str]:
