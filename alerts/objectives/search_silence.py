@@ -15,6 +15,7 @@ from alerts.breaches.states import OPEN
 from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives.agents import Heard, agents_heard, silent_agents, silent_words, unheard_flows
 from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, found_flow, shift_of
+from alerts.objectives.volumes import newest_found
 from alerts.objectives.windows import MINUTE, Span, merge
 from console.core.kept import keep, kept
 from messages.queries import Searched
@@ -27,7 +28,7 @@ KEPT_S = 600
 class Silences:
     """{environment id: {flow id: an agent that brings it}}, of those silent, and of those unheard for minutes.
 
-    open  objectives with a breach.   newest  {objective id: the last minute in which something was counted}.
+    open  objectives with a breach.   newest  {objective id: the last minute in which something was counted; of a volume, found}.
     """
 
     silent: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
@@ -37,7 +38,7 @@ class Silences:
 
 
 def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
-    """Return who is silent in the environments of these objectives; four queries, two where nobody is."""
+    """Return who is silent in the environments of these objectives; five queries, two where nobody is."""
     environments = {one.environment_id for one in searches}
     flows: dict[int, int] = dict(
         FlowAgent.objects.filter(flow__environment__in=environments).values_list("flow_id", "flow__environment_id")
@@ -49,7 +50,9 @@ def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
     keys = [str(one.pk) for one in searches]
     rows = Breach.objects.filter(source=OBJECTIVE, key__in=keys, state__in=OPEN).values_list("key", flat=True)
     silent = silent_agents(heard, now)
-    newest = dict(Standing.objects.filter(objective__in=searches).values_list("objective_id", "last_event_at"))
+    volumes = [one.pk for one in searches if one.kind == Objective.Kind.VOLUME]
+    others = Standing.objects.filter(objective__in=searches).exclude(objective__in=volumes)
+    newest = {**dict(others.values_list("objective_id", "last_event_at")), **newest_found(volumes)}
     return Silences(
         silent=_parted(silent, flows), unheard=_parted(unheard, flows), open=frozenset(map(int, rows)), newest=newest
     )
