@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from alerts.breaches.services import observe
-from alerts.models import Breach, FlowAgent
-from alerts.objectives import assess, counting
+from alerts.models import Breach, FlowAgent, Standing
+from alerts.objectives import assess, counting, search_silence
+from alerts.objectives.asking import TooSlow
 from console.identity.models import Agent
+from messages.models import MessageStatus
 from tests.factories import agent
 from tests.objectives.searching import on_search
 from tests.objectives.stored import MINUTE, NOW, looked, message
@@ -51,3 +54,31 @@ def test_a_period_that_ends_while_its_agent_is_silent_was_not_missed(about: str,
     assert found[-1] == after
     assert "yes" not in found
     assert not Breach.objects.filter(severity="page").exists()
+
+
+def test_a_search_that_cannot_be_asked_who_is_silent_is_frozen_and_asked_no_more_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked: list[Any] = []
+
+    def too_slow(*said: Any) -> None:
+        asked.append(said)
+        raise TooSlow("its search took longer than 5 s and was given up: narrow it down")
+
+    monkeypatch.setattr(search_silence, "found_flow", too_slow)
+    on_search("flow:orders")
+    for number in range(40):
+        message(NOW - number * MINUTE, status=MessageStatus.FAILED)
+        message(NOW - number * MINUTE, took=timedelta())
+    brought_until(NOW)
+    looked()
+    first = held(NOW)
+
+    found = [held(NOW + minute * MINUTE) for minute in range(1, 90)]
+
+    assert (first, found[-1]) == ("yes", "unknown")
+    assert Breach.objects.get(severity="page").state == "firing"
+    assert len(asked) == 1
+    problem = Standing.objects.get().problem
+    assert problem.startswith("its search took longer than 5 s and was given up: narrow it down; ")
+    assert problem.endswith("the agent harvester has been silent since 2026-11-26 12:30 UTC")
