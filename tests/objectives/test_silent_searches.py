@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from alerts.breaches.services import observe
-from alerts.models import Breach, FlowAgent, Standing
-from alerts.objectives import assess, counting, search_silence
+from alerts.models import Breach, FlowAgent, Objective, Standing
+from alerts.objectives import assess, counting, search_silence, searches
 from alerts.objectives.asking import TooSlow
 from console.identity.models import Agent
 from messages.models import MessageStatus
 from tests.factories import agent
 from tests.objectives.searching import on_search
-from tests.objectives.stored import MINUTE, NOW, looked, message
+from tests.objectives.stored import HOUR, MINUTE, NOW, looked, message
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -82,3 +84,24 @@ def test_a_search_that_cannot_be_asked_who_is_silent_is_frozen_and_asked_no_more
     problem = Standing.objects.get().problem
     assert problem.startswith("its search took longer than 5 s and was given up: narrow it down; ")
     assert problem.endswith("the agent harvester has been silent since 2026-11-26 12:30 UTC")
+
+
+def test_the_same_problem_is_written_and_logged_once(monkeypatch: pytest.MonkeyPatch):
+    logged: list[dict[str, Any]] = []
+    monkeypatch.setattr(searches, "log", SimpleNamespace(warning=lambda event, **said: logged.append(said)))
+    one = on_search()
+    looked()
+    Objective.objects.update(owner=None)
+
+    def version() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT ctid::text FROM alerts_standing WHERE objective_id = %s", [one.pk])
+            return str(cursor.fetchone()[0])
+
+    counting.count(NOW + MINUTE)
+    first = version()
+    counting.count(NOW + 2 * MINUTE)
+    counting.count(NOW + HOUR)
+
+    assert version() == first
+    assert [said["objective"] for said in logged] == [one.pk]
