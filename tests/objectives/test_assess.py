@@ -250,6 +250,16 @@ def test_an_agent_all_of_whose_keys_are_revoked_is_missed_no_more():
     assert held == ["unknown", "unknown", "no"]
 
 
+def test_the_minute_of_the_last_event_stays_when_it_is_read_by_the_hour():
+    rolled(NOW - HOUR, 10)
+    promised()
+    looked()
+
+    looked(NOW + 8 * HOUR)
+
+    assert standing().last_event_at == (NOW - HOUR).replace(second=0)
+
+
 def test_a_missed_period_pages_at_once_and_until_enough_came():
     day = NOW.replace(hour=0, minute=0, second=0)
     one = promised(kind="volume", at_least=2, limit_minutes=60, from_minute=480, until_minute=1080, now=day)
