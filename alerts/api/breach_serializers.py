@@ -39,6 +39,7 @@ class BreachOut(serializers.Serializer[Any]):
     resolved_at = serializers.DateTimeField(allow_null=True)
     last_seen_at = serializers.DateTimeField()
     unwatched_since = serializers.DateTimeField(allow_null=True, help_text="Nobody looks at it any more.")
+    frozen_at = serializers.DateTimeField(allow_null=True, help_text="It cannot be measured since then.")
     flaps = serializers.IntegerField(help_text="How often it fired again shortly after it was over.")
     held_back_by = serializers.CharField(source="inhibited_by.reference", allow_null=True, default=None)
     silenced_until = serializers.DateTimeField(source="silenced_by.expires_at", allow_null=True, default=None)

@@ -142,6 +142,6 @@ class SilenceBreach(_One):
 class CloseBreach(_One):
     @extend_schema(operation_id="close_breach", request=Reason, responses={200: BreachOut, **CONFLICTS})
     def post(self, request: Request, reference: str) -> Response:
-        """End one that nobody looks at any more (`unwatched_since`): no look will."""
+        """End one that nobody looks at any more (`unwatched_since`), or that could not be measured for more than an hour (`frozen_at`)."""
         reason = validated(Reason, request.data)["reason"]
         return Response(BreachOut(close(self.breach(reference), by=self.actor, reason=reason)).data)

@@ -1,8 +1,8 @@
-"""What people do to breaches: take them, hand them over, write notes, close what nobody looks at any more. Each is audited."""
+"""What people do to breaches: take them, hand them over, write notes, close what would not end by itself. Each is audited."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -10,6 +10,7 @@ from django.db import transaction
 from alerts.breaches.access import audited_as, check_can_operate_breach, possible_owners
 from alerts.breaches.held import hold_back
 from alerts.breaches.moves import lock_breaches, lock_environment, look_at_tellings, move, now_utc, write
+from alerts.breaches.rules import FROZEN_LONG
 from alerts.breaches.silences import end_silences_of
 from alerts.breaches.states import FIRED
 from alerts.models import Breach, BreachEntry
@@ -20,6 +21,7 @@ from console.identity.actor import Actor
 LONGEST_NOTE = 4_000
 LONGEST_REASON = 1_000
 A_PRESS = timedelta(seconds=30)
+STILL_LOOKED_AT = "is looked at: it ends by itself when what is wrong is over; close it when it could not be measured for more than an hour"
 
 
 class BreachState(Conflict):
@@ -75,8 +77,14 @@ def add_note(breach: Breach, text: str, *, by: Actor) -> BreachEntry:
     return entry
 
 
+def needs_a_person(breach: Breach, now: datetime) -> bool:
+    """Whether a breach that fires may never end by itself: nobody looks at it any more, or it could not be measured for more than an hour."""
+    frozen = breach.frozen_at is not None and now - breach.frozen_at > FROZEN_LONG
+    return breach.state in FIRED and (frozen or breach.unwatched_since is not None)
+
+
 def close(breach: Breach, *, by: Actor, reason: str) -> Breach:
-    """End a breach that nobody looks at any more: no look will. Raises Forbidden, Invalid, BreachState while it is looked at."""
+    """End a breach that no look will end: what cannot be measured opens nothing anew. Raises Forbidden, Invalid, BreachState while one may."""
     check_can_operate_breach(by, breach)
     reason = _clean(reason)
     if not reason:
@@ -85,10 +93,11 @@ def close(breach: Breach, *, by: Actor, reason: str) -> Breach:
     with transaction.atomic():
         lock_environment(breach.environment_id)
         row = lock_breaches([breach.pk]).get(breach.pk)
-        if row is None or row.unwatched_since is None:
-            raise _refused(breach, "is looked at: it ends by itself when what is wrong is over")
-        if not move([breach.pk], "close", now=now):
+        if row is None or row.state not in FIRED:
             raise _refused(breach, "is not firing")
+        if not needs_a_person(row, now):
+            raise _refused(breach, STILL_LOOKED_AT)
+        move([breach.pk], "close", now=now)
         write([breach.pk], BreachEntry.Kind.RESOLVED, reason, now=now, by=by.name)
         end_silences_of(breach.environment_id, [breach.pk], now=now)
         hold_back(breach.environment_id, now=now)

@@ -11,6 +11,7 @@ HOLD_DOWN = timedelta(minutes=2)  # it must be well for so long before it is ove
 FLAP_WINDOW = timedelta(minutes=15)  # what fires again within this time is the same breach
 QUIET = timedelta(minutes=30)  # a breach that comes and goes is told at most once in this time
 WATCHED = timedelta(minutes=5)  # not looked at for longer: its watcher is dead
+FROZEN_LONG = timedelta(hours=1)  # not measured for longer: whoever is missed may be gone for good
 LONGEST_PENDING = timedelta(days=7)
 
 

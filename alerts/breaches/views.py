@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages as flash
@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.breaches.access import can_operate_breach, get_visible_breach
-from alerts.breaches.acts import acknowledge, add_note, assign, close
+from alerts.breaches.acts import acknowledge, add_note, assign, close, needs_a_person
 from alerts.breaches.channels import names_of_channels
 from alerts.breaches.forms import HOURS
 from alerts.breaches.present import held_words, sentence_of, timeline, told_words
@@ -137,13 +137,13 @@ def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
         ],
         "entries": timeline(entries_of(found), done_meanwhile(actor, found, now=now)),
         "may_operate": may_operate,
-        "offered": _offered(found) if may_operate else [],
+        "offered": _offered(found, now) if may_operate else [],
         "owners": owners_of(found) if may_operate and found.state in FIRED else [],
         "hours": HOURS,
     }
 
 
-def _offered(found: Breach) -> list[str]:
+def _offered(found: Breach, now: datetime) -> list[str]:
     """Return what a person can do to a breach now, in the order of the buttons."""
     if found.state == "resolved":
         return ["note"]
@@ -152,7 +152,7 @@ def _offered(found: Breach) -> list[str]:
         "assign": found.state in FIRED,
         "note": found.state in FIRED,
         "silence": True,
-        "close": found.state in FIRED and found.unwatched_since is not None,
+        "close": needs_a_person(found, now),
     }
     return [name for name, offered in open_to.items() if offered]
 

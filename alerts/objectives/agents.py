@@ -6,7 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Exists, OuterRef
+
 from alerts.models import FlowAgent, Objective
+from console.identity.keys import alive
+from console.identity.models import Key
 from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
 
 UNHEARD = timedelta(minutes=3)  # less than it takes to empty the shortest window: nothing is called well by it
@@ -38,19 +42,24 @@ class Heard:
 
 
 def agents_heard(flow_ids: Collection[int]) -> list[Heard]:
-    """Return the agents that bring these flows, but those that another one took over from; the only one never is forgotten."""
+    """Return the agents that bring these flows, but those that another one took over from, and those none of whose keys holds any more.
+
+    The only one is not forgotten by time. One that never had a key is waited for.
+    """
+    keys = Key.objects.filter(agent=OuterRef("agent"))
     rows = list(
         FlowAgent.objects.filter(flow__in=flow_ids)
+        .annotate(gone=Exists(keys) & ~Exists(keys.filter(alive())))
         .order_by("flow_id", "agent_id")
-        .values_list("flow_id", "seen_at", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
+        .values_list("flow_id", "seen_at", "gone", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
     )
     newest: dict[int, datetime] = {}
     for flow_id, seen_at, *_ in rows:
         newest[flow_id] = max(seen_at, newest.get(flow_id, seen_at))
     return [
         Heard(flow_id=flow_id, name=name, at=max(filter(None, (seen_at, *told))), expected=told[-1] is not None)
-        for flow_id, seen_at, name, *told in rows
-        if seen_at >= newest[flow_id] - TAKEN_OVER
+        for flow_id, seen_at, gone, name, *told in rows
+        if not gone and seen_at >= newest[flow_id] - TAKEN_OVER
     ]
 
 

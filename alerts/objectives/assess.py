@@ -140,7 +140,7 @@ def _standing(
         "out": verdict.out,
         "severity": verdict.severity,
         "problem": problem[:300],
-        "last_event_at": last_event_at or (known.last_event_at if known else None),
+        "last_event_at": max(filter(None, (last_event_at, known.last_event_at if known else None)), default=None),
         "rules": [rule.as_json() for rule in verdict.rules],
     } | {name: getattr(verdict, name) for name in FIGURES}
 

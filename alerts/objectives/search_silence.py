@@ -15,6 +15,8 @@ from alerts.breaches.states import OPEN
 from alerts.models import Breach, FlowAgent, Objective, Standing
 from alerts.objectives.agents import Heard, agents_heard, silent_agents, silent_words, unheard_flows
 from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, found_flow, shift_of
+from alerts.objectives.counters import minute_of
+from alerts.objectives.volumes import newest_found
 from alerts.objectives.windows import MINUTE, Span, merge
 from console.core.kept import keep, kept
 from messages.queries import Searched
@@ -27,7 +29,7 @@ KEPT_S = 600
 class Silences:
     """{environment id: {flow id: an agent that brings it}}, of those silent, and of those unheard for minutes.
 
-    open  objectives with a breach.   newest  {objective id: the last minute in which something was counted}.
+    open  objectives with a breach.   newest  {objective id: the last minute in which something was counted; of a volume, found}.
     """
 
     silent: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
@@ -37,7 +39,7 @@ class Silences:
 
 
 def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
-    """Return who is silent in the environments of these objectives; four queries, two where nobody is."""
+    """Return who is silent in the environments of these objectives; five queries, two where nobody is."""
     environments = {one.environment_id for one in searches}
     flows: dict[int, int] = dict(
         FlowAgent.objects.filter(flow__environment__in=environments).values_list("flow_id", "flow__environment_id")
@@ -49,7 +51,9 @@ def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
     keys = [str(one.pk) for one in searches]
     rows = Breach.objects.filter(source=OBJECTIVE, key__in=keys, state__in=OPEN).values_list("key", flat=True)
     silent = silent_agents(heard, now)
-    newest = dict(Standing.objects.filter(objective__in=searches).values_list("objective_id", "last_event_at"))
+    volumes = [one.pk for one in searches if one.kind == Objective.Kind.VOLUME]
+    others = Standing.objects.filter(objective__in=searches).exclude(objective__in=volumes)
+    newest = {**dict(others.values_list("objective_id", "last_event_at")), **newest_found(volumes)}
     return Silences(
         silent=_parted(silent, flows), unheard=_parted(unheard, flows), open=frozenset(map(int, rows)), newest=newest
     )
@@ -76,24 +80,24 @@ def silence_words(one: Objective, asked: Searched, silences: Silences) -> str:
         for flow_id, agent in told.items()
         if silent_words(agent, one) and newest is not None and newest <= agent.at + shift_of(one)
     }
-    flow_id = _found_flow(one, asked, agents) if agents else None
-    if flow_id is None:
-        return ""
-    return f"{SEARCH_PROBLEM} finds what an agent brings that is silent: {silent_words(agents[flow_id], one)}"
+    return _words(one, asked, agents) if agents else ""
 
 
-def _found_flow(one: Objective, asked: Searched, agents: Mapping[int, Heard]) -> int | None:
-    """Return one of these flows of which a search found messages before its agent fell silent."""
-    times = sorted((flow_id, agent.at.replace(second=0, microsecond=0)) for flow_id, agent in agents.items())
-    about = hashlib.sha256(repr((one.meant, times)).encode()).hexdigest()
+def _words(one: Objective, asked: Searched, agents: Mapping[int, Heard]) -> str:
+    """Return which of these agents brought what a search finds before it fell silent, "" when none did; that it cannot be asked holds as long."""
+    words = {flow_id: silent_words(agent, one) for flow_id, agent in sorted(agents.items())}
+    about = hashlib.sha256(repr((one.meant, words)).encode()).hexdigest()
     name = f"objective-silence:{one.pk}:{about}"
     if (known := kept(name)) is not None:
-        return int(known) or None
+        return known.decode()
     try:
-        found = found_flow(asked, [flow_id for flow_id, _ in times], merge(_spans({at for _, at in times})))
-    except CannotAsk:
-        return None
-    keep(name, str(found or 0).encode(), KEPT_S)
+        flow_id = found_flow(asked, list(agents), merge(_spans({minute_of(agent.at) for agent in agents.values()})))
+        found = f"{SEARCH_PROBLEM} finds what an agent brings that is silent: {words[flow_id]}" if flow_id else ""
+    except CannotAsk as error:
+        found = (
+            f"{error}; nobody knows whether it finds what an agent brings that is silent: {next(iter(words.values()))}"
+        )
+    keep(name, found.encode(), KEPT_S)
     return found
 
 

@@ -170,13 +170,12 @@ def _leave(one: Objective, left: Sequence[Span]) -> None:
 
 
 def say(one: Objective, problem: str) -> None:
-    """Say on an objective's page why its search cannot be counted, or that it can."""
-    rows = Standing.objects.filter(objective=one)
-    if problem:
-        log.warning("objective_without_data", objective=one.pk, problem=problem)
-        rows.update(problem=problem[:300])
-    else:
+    """Say on an objective's page why its search cannot be counted, or that it can. What is said already is neither written nor logged again."""
+    rows, problem = Standing.objects.filter(objective=one), problem[:300]
+    if not problem:
         rows.filter(problem__startswith=SEARCH_PROBLEM).update(problem="")
+    elif rows.exclude(problem=problem).update(problem=problem):
+        log.warning("objective_without_data", objective=one.pk, problem=problem)
 
 
 def _see_what_it_means(one: Objective, asked: Searched, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -17,6 +17,26 @@ WRITE = """
 INSERT INTO alerts_foundminutes (objective_id, hour, found) VALUES (%s, %s, %s)
 ON CONFLICT (objective_id, hour) DO UPDATE SET found = excluded.found
 """
+
+# a walk back from the newest hour of each, which ends at the first one with something in it
+NEWEST = """
+SELECT o.id, f.hour, f.found FROM unnest(%s::int8[]) AS o(id)
+JOIN LATERAL (
+    SELECT hour, found FROM alerts_foundminutes WHERE objective_id = o.id AND 0 < ANY (found) ORDER BY hour DESC LIMIT 1
+) f ON true
+"""
+
+
+def newest_found(objective_ids: Collection[int]) -> dict[int, datetime]:
+    """Return the last minute in which each of these found a message: their counters know the ends of periods alone, missed ones too."""
+    if not objective_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(NEWEST, [list(objective_ids)])
+        return {
+            pk: hour + max(number for number, count in enumerate(found) if count) * MINUTE
+            for pk, hour, found in cursor.fetchall()
+        }
 
 
 def judged_periods(

@@ -196,6 +196,22 @@ def test_a_person_closes_what_nobody_looks_at_and_nothing_else():
     assert kinds(breach) == ["fired", "unwatched", "resolved"]
 
 
+def test_what_could_not_be_measured_for_an_hour_can_be_closed_and_opens_nothing_anew(monkeypatch: pytest.MonkeyPatch):
+    breach = fired()
+    for minutes in range(1, 63):
+        observe([condition("unknown")], now=after(minutes=minutes))
+    monkeypatch.setattr(acts, "now_utc", lambda: after(minutes=61))
+    with pytest.raises(acts.BreachState, match="not be measured for more than an hour"):
+        acts.close(breach, by=ROOT, reason="the agent was taken away")
+    monkeypatch.setattr(acts, "now_utc", lambda: after(minutes=62))
+
+    closed = acts.close(breach, by=ROOT, reason="the agent was taken away")
+    observe([condition("unknown")], now=after(minutes=63))
+
+    assert closed.state == "resolved"
+    assert list(Breach.objects.values_list("state", flat=True)) == ["resolved"]
+
+
 def test_a_thousand_conditions_cost_no_more_statements_than_one():
     def cost(count: int, at: float) -> int:
         many = [condition(key=f"{at}-{number}", severity=severity) for number in range(count) for severity in Severity]

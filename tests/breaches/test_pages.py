@@ -157,6 +157,20 @@ def test_a_breach_that_nobody_looks_at_says_so_and_can_be_closed():
     assert Breach.objects.get().state == "resolved"
 
 
+def test_a_breach_that_cannot_be_measured_can_be_closed_after_an_hour():
+    client, breach = signed_in(), fired(now() - timedelta(hours=3))
+    page, closes = f"/breaches/{breach.reference}/", f"/breaches/{breach.reference}/close/"
+    observe([condition("unknown")], now=now() - timedelta(minutes=30))
+    early = client.get(page).content.decode()
+    Breach.objects.update(frozen_at=now() - timedelta(minutes=61))  # and it is looked at still
+
+    late = client.get(page).content.decode()
+
+    assert (closes in early, closes in late) == (False, True)
+    assert client.post(closes, {"reason": "its agent is gone"}).status_code == 303
+    assert Breach.objects.get().state == "resolved"
+
+
 def test_what_holds_a_breach_back_is_said_on_both_pages():
     client = signed_in()
     page = orders_breach(key="7:fast")

@@ -86,6 +86,16 @@ def test_one_breach_is_told_with_its_timeline_and_acted_on():
     assert api("get", "breaches/B-99999").status_code == api("get", "breaches/junk").status_code == 404
 
 
+def test_what_cannot_be_measured_says_since_when_and_is_closed_after_an_hour():
+    found, api = breach(), Api("olga")
+    path = f"breaches/{found.reference}"
+    before = api("get", path).json()["frozen_at"]
+    Breach.objects.update(frozen_at=now() - timedelta(minutes=61), last_seen_at=now())
+
+    assert (before, api("get", path).json()["frozen_at"] is None) == (None, False)
+    assert api("post", f"{path}/close", {"reason": "x"}).json()["state"] == "resolved"
+
+
 def test_a_key_sees_and_does_what_its_owner_may():
     mine, foreign = breach(), breach("Invoice team", key="8")
     viewer, operator = Api("viewer", Role.VIEWER), Api("operator")

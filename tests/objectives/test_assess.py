@@ -18,8 +18,9 @@ from alerts.objectives.queries import (
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
+from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Agent
-from tests.factories import ROOT, agent
+from tests.factories import ROOT, agent, environment
 from tests.objectives.stored import (
     DAY,
     HOUR,
@@ -230,6 +231,33 @@ def test_an_agent_that_another_took_over_from_is_no_matter():
     promised()
 
     assert looked()["Orders arrive: page"] == "no"
+
+
+def test_an_agent_all_of_whose_keys_are_revoked_is_missed_no_more():
+    keys = [create_agent_key("harvester", environment(), by="tests")[0] for _ in range(2)]
+    harvester, before = agent("harvester"), agent("before")
+    Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW)
+    FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
+    FlowAgent.objects.create(flow=flow(), agent=before, seen_at=NOW - 2 * DAY)  # it took over from that one
+    promised()
+    held = []
+
+    for key in keys:
+        held.append(looked(NOW + HOUR)["Orders arrive: page"])
+        revoke_key(key)
+    held.append(looked(NOW + HOUR)["Orders arrive: page"])
+
+    assert held == ["unknown", "unknown", "no"]
+
+
+def test_the_minute_of_the_last_event_stays_when_it_is_read_by_the_hour():
+    rolled(NOW - HOUR, 10)
+    promised()
+    looked()
+
+    looked(NOW + 8 * HOUR)
+
+    assert standing().last_event_at == (NOW - HOUR).replace(second=0)
 
 
 def test_a_missed_period_pages_at_once_and_until_enough_came():
