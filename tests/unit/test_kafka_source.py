@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from messages.connectors.base import Address
-from messages.connectors.kafka.client import Heard, Unreachable, within
+from messages.connectors.kafka.client import Heard, LoginRefused, Unreachable, within
 from messages.connectors.kafka.source import KafkaSource
 from messages.connectors.kafka.window import outcome
 
@@ -130,6 +130,16 @@ def test_a_consumer_left_behind_while_it_closes_says_nothing_of_the_one_we_have_
 
     assert source.receive(10, 0) == []  # and not: no broker answers
     assert (committed_beside_the_first, new.committed) == ({}, {0: 2})
+
+
+@pytest.mark.parametrize("code", [KafkaError._SSL, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN])
+def test_a_certificate_that_nobody_vouches_for_is_a_refusal_whatever_it_is_called(code: int):
+    heard = Heard()
+    heard(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    heard(KafkaError(code, "broker: SSL handshake failed: certificate verify failed"))
+
+    with pytest.raises(LoginRefused, match="certificate verify failed"):
+        heard.check()
 
 
 MEANINGS = {

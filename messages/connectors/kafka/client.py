@@ -41,6 +41,7 @@ REFUSED_LOGIN = frozenset(
         KafkaError._UNSUPPORTED_FEATURE,
     }
 )
+NOT_VOUCHED_FOR = "certificate verify failed"  # under load librdkafka says it in the words of a broken line
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 FORBIDDEN = frozenset(
@@ -78,7 +79,7 @@ class Heard:
 
     def __call__(self, error: KafkaError) -> None:
         words = says(error)
-        if error.code() in REFUSED_LOGIN:
+        if error.code() in REFUSED_LOGIN or NOT_VOUCHED_FOR in words:
             self.refused = words
         elif error.code() in AWAY:
             self.away = True
@@ -208,6 +209,8 @@ def _answer(future: Future[TopicDescription], heard: Heard) -> TopicDescription 
     except KafkaException as error:
         if code_of(error) in MISSING | FORBIDDEN | {KafkaError.TOPIC_EXCEPTION}:
             return error.args[0]  # type: ignore[no-any-return]
+        if NOT_VOUCHED_FOR in says(error):
+            raise LoginRefused(says(error)) from error
         heard.check()
         raise Unreachable(heard.last or says(error)) from error
 
