@@ -57,10 +57,9 @@ def check_can_operate_breach(actor: Actor, breach: Breach) -> None:
 
 def possible_owners(breach: Breach) -> QuerySet[User]:
     """Return who may own a breach: operators of each of its flows, of the environment when it has none, by name."""
-    teams = Flow.objects.filter(pk__in=breach.flow_ids, team__isnull=False).values_list("team_id", flat=True).distinct()
     operators = Membership.objects.filter(environment=breach.environment_id, role__gte=Role.OPERATOR)
     own = Q(pk__in=operators.values("user"))
-    for team_id in teams:
+    for team_id in teams_of(breach.flow_ids):
         own &= Q(pk__in=operators.filter(team=team_id).values("user"))
     return User.objects.filter(Q(is_superuser=True) | own, is_active=True).order_by("username")
 

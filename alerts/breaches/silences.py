@@ -139,7 +139,7 @@ def end_silence(row: Silence, *, by: Actor, reason: str = "") -> Silence:
 def _audit(by: Actor, action: str, row: Silence, *, reason: str) -> None:
     flow_ids = [row.flow_id] if row.flow_id else []
     team_id, own = audited_as(row.about) if row.about else (team_that_alone_sees(flow_ids), "")
-    details = {} if own else {name: value for name, value in _said(row).items() if value}
+    details = {name: value for name, value in _said(row).items() if value}
     told = {"label": f"a silence of {own}"} if own else {"reason": reason}
     record_audit(by, action, row, environment=row.environment, team_id=team_id, details=details, **told)
 

@@ -120,26 +120,9 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
             raise Conflict(f"“{row.name}” was changed meanwhile: look at it again")
         for name, value in columns.items():
             setattr(one, name, value)
-        begun = minute_of(now)
         anew = _is_counted_anew(one, differ)
-        begins = history_from(one, begun)
-        moved: dict[str, Any] = (
-            {
-                "begun_at": begun,
-                "filled_since": begun,
-                "counted_to": begun,
-                "fill_from": begins,
-                "meant": "",
-                "kept_before": None,
-            }
-            if anew
-            else {"fill_from": min(begins, row.filled_since)}  # a shorter window needs no more than it needs
-        )
         folded = not anew and not set(FOLDED_ANEW).isdisjoint(differ)
-        minutes_since = hour_of(now - MINUTES_KEPT)
-        if folded and begins < minutes_since and one.flow_id is not None and one.kind in OF_ROLLUPS:
-            # hours of its window whose minutes are gone cannot be folded: they are counted once more
-            moved["filled_since"] = max(row.filled_since, minutes_since)
+        moved = _counted_from(one, row.filled_since, now, anew=anew, folded=folded)
         try:
             with transaction.atomic():
                 Objective.objects.filter(pk=one.pk).update(**columns, **moved, updated_at=now)
@@ -154,6 +137,20 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
     if differ:  # not in the transaction above: a look has standings and objectives locked in either order
         assess_again(Objective.objects.filter(pk=one.pk), now, anew=anew)
     return one
+
+
+def _counted_from(one: Objective, filled_since: datetime, now: datetime, *, anew: bool, folded: bool) -> dict[str, Any]:
+    """Return the columns that say from where a changed promise is counted, and how far back its history goes."""
+    begun = minute_of(now)
+    begins = history_from(one, begun)
+    if anew:
+        moved = dict.fromkeys(("begun_at", "filled_since", "counted_to"), begun)
+        return {**moved, "fill_from": begins, "meant": "", "kept_before": None}
+    minutes_since = hour_of(now - MINUTES_KEPT)
+    if folded and begins < minutes_since and one.flow_id is not None and one.kind in OF_ROLLUPS:
+        # hours of its window whose minutes are gone cannot be folded: they are counted once more
+        return {"fill_from": min(begins, filled_since), "filled_since": max(filled_since, minutes_since)}
+    return {"fill_from": min(begins, filled_since)}  # a shorter window needs no more than it needs
 
 
 def _changed(one: Objective, columns: Mapping[str, Any]) -> list[str]:

@@ -42,6 +42,12 @@ def fired(at: datetime = NOON, **changes: Any) -> Breach:
     return Breach.objects.latest("pk")
 
 
+def over(at: float, **changes: Any) -> None:
+    """Observe that it holds no more so many minutes after noon, and is well until it is over."""
+    observe([condition("no", **changes)], now=after(minutes=at))
+    observe([condition("no", **changes)], now=after(minutes=at + 2))
+
+
 def heard(name: str, of: Flow | None = None, *, over: bool = False, slug: str = "production") -> ExternalAlert:
     """Store an alert from elsewhere."""
     return ExternalAlert.objects.create(

@@ -17,7 +17,6 @@ from alerts.breaches.policies import (
     remove_policy,
 )
 from alerts.breaches.queries import why_untold
-from alerts.breaches.services import observe
 from alerts.breaches.silences import silence_breach
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
@@ -27,16 +26,11 @@ from console.audit.access import visible_audit
 from console.core.errors import Invalid
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
-from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
+from tests.breaches.breaching import NOON, Outbox, after, fired, flow, over, policy
 from tests.factories import ROOT, actor, environment, person
 
 pytestmark = pytest.mark.django_db
 STEPS = (NewStep(after_minutes=15, channels=(8,)), NewStep(after_minutes=45, channels=(9,)))
-
-
-def over(at: float, **changes: object) -> None:
-    observe([condition("no", **changes)], now=after(minutes=at))
-    observe([condition("no", **changes)], now=after(minutes=at + 2))
 
 
 def test_a_page_is_told_escalated_step_by_step_repeated_and_its_end_told_to_all_who_knew(outbox: Outbox):

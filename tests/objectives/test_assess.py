@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from alerts.breaches.services import observe
-from alerts.models import Breach, FlowAgent, Standing
+from alerts.models import Standing
 from alerts.objectives import assess, counting
 from alerts.objectives.queries import (
     what_if_of,
@@ -18,9 +17,7 @@ from alerts.objectives.queries import (
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
-from console.identity.keys import create_agent_key, revoke_key
-from console.identity.models import Agent
-from tests.factories import ROOT, agent, environment
+from tests.factories import ROOT
 from tests.objectives.stored import (
     DAY,
     HOUR,
@@ -160,94 +157,6 @@ def test_a_budget_that_is_spent_is_a_ticket():
     assert held == {"Orders arrive: page": "no", "Orders arrive: ticket": "yes"}
     assert standing().state == "spent"
     assert standing().left == pytest.approx(-9)
-
-
-def test_a_silent_agent_freezes_and_resolves_nothing():
-    a_month_of_traffic()
-    rolled(NOW - 60 * MINUTE, 0, 20, minutes=60)
-    promised()
-    harvester = agent("harvester")
-    Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW, last_seen_at=NOW)
-    FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
-    assert looked(NOW)["Orders arrive: page"] == "yes"
-
-    held = looked(NOW + 11 * MINUTE)
-
-    assert held == {"Orders arrive: page": "unknown", "Orders arrive: ticket": "unknown"}
-    assert standing().state == "no_data"
-    assert standing().problem == "the agent harvester has been silent since 2026-11-26 12:30 UTC"
-    assert looked(NOW + 30 * DAY)["Orders arrive: page"] == "unknown"  # and so it stays
-    Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW + 30 * DAY, last_seen_at=NOW + 30 * DAY)
-    assert looked(NOW + 30 * DAY)["Orders arrive: page"] == "no"
-
-
-@pytest.mark.parametrize("heartbeats", [True, False])
-def test_what_an_agent_left_open_is_not_over_while_it_is_silent(heartbeats: bool):
-    """The short window is empty after five minutes, long before an agent counts as silent."""
-    a_month_of_traffic()
-    rolled(NOW - 60 * MINUTE, 15, 5, minutes=60)  # for the page over an hour, and for no other
-    promised()
-    harvester = agent("harvester")
-
-    def heard(at: datetime) -> None:
-        Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=at if heartbeats else None, last_seen_at=at)
-        FlowAgent.objects.update_or_create(flow=flow(), agent=harvester, defaults={"seen_at": at})
-
-    def state_after(first: int, last: int) -> str:
-        for minute in range(first, last):
-            at = NOW + minute * MINUTE
-            counting.count(at)
-            observe(assess.assess(at), now=at)
-        return str(Breach.objects.get(severity="page").state)
-
-    heard(NOW)
-    states = [state_after(0, 5), state_after(5, 90)]
-    for minute in range(90, 100):
-        heard(NOW + minute * MINUTE)
-        states.append(state_after(minute, minute + 1))
-
-    assert states[:2] == ["firing", "firing"]
-    assert states[-1] == "resolved"
-
-
-def test_where_silence_is_what_is_promised_only_heartbeats_are_missed():
-    one = agent("shop")
-    Agent.objects.filter(pk=one.pk).update(last_seen_at=NOW - 5 * HOUR)
-    FlowAgent.objects.create(flow=flow(), agent=one, seen_at=NOW - 5 * HOUR)
-    promised(kind="volume", at_least=1, limit_minutes=60)
-    promised("Success")
-
-    held = looked()
-
-    assert held["Orders arrive: page"] == "yes"
-    assert held["Success: page"] == "unknown"
-
-
-def test_an_agent_that_another_took_over_from_is_no_matter():
-    old, new = agent("old"), agent("new")
-    Agent.objects.filter(pk=new.pk).update(last_seen_at=NOW)
-    FlowAgent.objects.create(flow=flow(), agent=old, seen_at=NOW - 2 * DAY)
-    FlowAgent.objects.create(flow=flow(), agent=new, seen_at=NOW)
-    promised()
-
-    assert looked()["Orders arrive: page"] == "no"
-
-
-def test_an_agent_all_of_whose_keys_are_revoked_is_missed_no_more():
-    keys = [create_agent_key("harvester", environment(), by="tests")[0] for _ in range(2)]
-    harvester, before = agent("harvester"), agent("before")
-    Agent.objects.filter(pk=harvester.pk).update(heartbeat_at=NOW)
-    FlowAgent.objects.create(flow=flow(), agent=harvester, seen_at=NOW)
-    FlowAgent.objects.create(flow=flow(), agent=before, seen_at=NOW - 2 * DAY)  # it took over from that one
-    promised()
-    held = []
-
-    for key in keys:
-        held.append(looked(NOW + HOUR)["Orders arrive: page"])
-        revoke_key(key)
-    held.append(looked(NOW + HOUR)["Orders arrive: page"])
-
-    assert held == ["unknown", "unknown", "no"]
 
 
 def test_the_minute_of_the_last_event_stays_when_it_is_read_by_the_hour():

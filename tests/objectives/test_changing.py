@@ -96,6 +96,19 @@ def test_nothing_that_was_counted_of_another_promise_stays():
     assert attained(one, Span(since=NOW - 30 * DAY, until=NOW), now=NOW).raw.total == 0
 
 
+def test_another_way_of_counting_of_a_shorter_window_leaves_old_hours_alone_and_is_known_at_once():
+    one = promised(days=30)
+    looked()
+    Objective.objects.update(filled_since=NOW - 200 * DAY, fill_from=NOW - 200 * DAY)
+    one.refresh_from_db()
+
+    said: dict[str, Any] = {"kind": "success", "target": "0.99", "days": 30, "method": "timeslices"}
+    change_objective(one, NewObjective(name=one.name, **said), by=ROOT, now=NOW)
+
+    changed = Objective.objects.get()
+    assert (changed.filled_since, changed.is_filling) == (NOW - 200 * DAY, False)
+
+
 def test_another_way_of_counting_is_of_the_whole_of_a_window_that_is_longer_than_minutes_are_kept():
     for ago in (200, 150, 20):
         rolled(NOW - ago * DAY, 6, 4)

@@ -12,7 +12,9 @@ from alerts.objectives import assess, importing
 from alerts.objectives.importing import MOST_EXPORTED
 from alerts.objectives.services import MOST_OBJECTIVES
 from console.identity.models import Role, Team
+from messages.models import SavedSearch
 from tests.http.test_rest_administration import Caller
+from tests.objectives.searching import on_search, operator
 from tests.objectives.stored import DAY, HOUR, looked, promised, rolled
 from tests.services.reconciling import flow
 
@@ -355,3 +357,15 @@ def test_what_is_excluded_stands_at_once_as_its_budget_says():
     assert figures() == (1.0, 100)
     ada("post", f"exclusions/{made['id']}/withdraw")
     assert figures() == (140 / 150, 0)
+
+
+def test_a_promise_whose_search_was_removed_meanwhile_is_changed_all_the_same():
+    ada = Caller("ada", Role.OPERATOR)
+    one = on_search("status:failed", by=operator("ada"), now=now())
+    answered = ada("get", f"objectives/{one.pk}").json()
+    SavedSearch.objects.all().delete()
+
+    changed = ada("put", f"objectives/{one.pk}", answered | {"target": 0.9})
+
+    assert (changed.status_code, changed.json()["search"], changed.json()["target"]) == (200, None, 0.9)
+    assert ada("put", f"objectives/{one.pk}", answered | {"flow": "orders"}).status_code == 400

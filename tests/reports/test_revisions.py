@@ -225,6 +225,19 @@ def test_a_revision_is_not_made_when_its_owner_does_not_see_any_more_what_the_fi
     )
 
 
+def test_why_a_report_about_a_search_is_revised_stands_in_the_report_alone():
+    kept_promise()
+    by = owner("olga", Role.ADMINISTRATOR)
+    scheduled(by)
+    beat(DUE)
+    Report.objects.update(search_ids=[4711])
+
+    revision = revise(only_report(), by=by, reason="Contoso lost the spool", now=DUE)
+
+    assert [entry.reason for entry in audited("report.revised")] == [""]
+    assert revision.corrects == "Contoso lost the spool"
+
+
 def test_why_a_report_of_several_teams_is_revised_stands_in_the_report_alone():
     one, by = kept_promise(), owner("olga", Role.ADMINISTRATOR)
     public = flow("invoices")

@@ -342,6 +342,20 @@ def test_figures_of_a_range_that_a_caller_made_have_its_steps():
     assert found.total.latency_ms("p95") is None
 
 
+@pytest.mark.parametrize(("ages", "step"), [((10, 20), 59 * MINUTE), ((10, 20), 2 * DAY), ((10, 300), 2 * DAY)])
+def test_a_step_adds_up_what_lies_in_several_latency_buckets_and_in_minutes_and_hours(
+    ages: tuple[int, int], step: timedelta
+):
+    pushed(*order(ages[0] * MINUTE, took_ms=5), *order(ages[1] * MINUTE, took_ms=700))
+    fold_latency()
+    until = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
+
+    found = read_figures(ROOT, environment(), Range(since=until - step, until=until, step=step))
+
+    assert [(one.delivered, sorted(one.buckets.values())) for one in found.steps] == [(2, [1, 1])]
+    assert (found.total.delivered, sorted(found.total.buckets.values())) == (2, [1, 1])
+
+
 def test_what_is_hours_old_is_kept_for_a_minute_and_not_for_who_sees_other_flows(monkeypatch: pytest.MonkeyPatch):
     stored: dict[str, bytes] = {}
     own = SimpleNamespace(get=stored.get, set=lambda name, value, seconds: stored.update({name: value}))

@@ -52,3 +52,12 @@ def test_every_time_comes_back_as_django_reads_it(at: datetime):
 
     assert (found, found.tzinfo) == (at, UTC)
     assert UtcLoader(TIMESTAMPTZ).load(text.encode()) == Djangos(TIMESTAMPTZ).load(text.encode())
+
+
+def test_a_session_that_is_not_in_utc_is_read_as_django_reads_it():
+    class Djangos(BaseTzLoader):
+        timezone = UTC
+
+    ours, theirs = (one(TIMESTAMPTZ).load(b"2026-11-27 14:19:01+01") for one in (UtcLoader, Djangos))
+
+    assert (ours, ours.tzinfo) == (theirs, UTC)

@@ -79,7 +79,7 @@ class Heard:
 
     def __call__(self, error: KafkaError) -> None:
         words = says(error)
-        if error.code() in REFUSED_LOGIN or NOT_VOUCHED_FOR in words:
+        if is_refusal(error):
             self.refused = words
         elif error.code() in AWAY:
             self.away = True
@@ -103,6 +103,11 @@ def says(error: KafkaError | KafkaException | Exception) -> str:
     cause: Any = error.args[0] if isinstance(error, KafkaException) and error.args else error
     words = f"{cause.name()}: {cause.str()}" if isinstance(cause, KafkaError) else str(cause) or type(cause).__name__
     return " ".join(words.split())[:300]
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Whether Kafka, or what we know of its certificate, does not let us in."""
+    return error.code() in REFUSED_LOGIN or NOT_VOUCHED_FOR in says(error)
 
 
 def code_of(error: Exception) -> int:
@@ -209,7 +214,7 @@ def _answer(future: Future[TopicDescription], heard: Heard) -> TopicDescription 
     except KafkaException as error:
         if code_of(error) in MISSING | FORBIDDEN | {KafkaError.TOPIC_EXCEPTION}:
             return error.args[0]  # type: ignore[no-any-return]
-        if NOT_VOUCHED_FOR in says(error):
+        if isinstance(error.args[0], KafkaError) and is_refusal(error.args[0]):
             raise LoginRefused(says(error)) from error
         heard.check()
         raise Unreachable(heard.last or says(error)) from error
