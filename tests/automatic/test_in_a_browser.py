@@ -15,6 +15,7 @@ from messages.models import AutomaticRule, FailureGroup, Plan
 from tests.automatic.failing import died, processed, rule_on, run_plan
 from tests.axe import faults_of
 from tests.factories import actor, environment, memory_connection
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async
 
 __all__ = ["browser", "unsafe_async"]
@@ -47,10 +48,10 @@ def test_a_rule_is_switched_on_by_keyboard_alone(browser: Browser, live_server: 
     expect(page.locator(".note").first).to_contain_text("It is off.")
 
     page.locator("#on summary").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#on-reason")).to_be_focused()
     page.keyboard.type("nights")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("main")).to_contain_text("It looks within 15 s.")
     assert AutomaticRule.objects.get(pk=off.pk).is_on

@@ -16,6 +16,7 @@ from alerts.models import Breach
 from tests.axe import faults_of
 from tests.breaches.breaching import fired, flow, policy
 from tests.factories import ROOT, environment
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async
 
 __all__ = ["browser", "unsafe_async"]
@@ -44,29 +45,25 @@ def test_the_keyboard_walks_from_the_overview_to_a_breach_and_takes_notes_on_and
     breach = trouble()
     page = sign_in(browser, live_server.url)
     page.goto(live_server.url)
-    page.keyboard.press("g")
-    page.keyboard.press("b")
+    press(page, "g", "b")
     expect(page.locator(".verdict")).to_contain_text("2 pages that nobody has taken.")
-    for _ in range(3):
-        page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "j", "j", "j", "Enter")
     expect(page.locator("h1")).to_have_text("Orders delivered in 5 min")
 
-    page.keyboard.press("a")
+    press(page, "a")
     expect(page.locator("#acknowledge-reason")).to_be_focused()
     page.keyboard.type("asking the ERP team")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("main")).to_contain_text("is on it")
-    page.keyboard.press("n")
+    press(page, "n")
     expect(page.locator("#note-text")).to_be_focused()
     page.keyboard.type("They restart it.")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    press(page, "Tab", "Enter")
     expect(page.locator("main")).to_contain_text("They restart it.")
-    page.keyboard.press("s")
+    press(page, "s")
     expect(page.locator("#silence-reason")).to_be_focused()
     page.keyboard.type("known")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("main")).to_contain_text("Silenced by")
 
     breach.refresh_from_db()

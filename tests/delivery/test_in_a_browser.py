@@ -15,6 +15,7 @@ from alerts.models import Channel, NoticeDelivery
 from tests.axe import faults_of
 from tests.delivery.notices import hostile, memory_channel, notice
 from tests.factories import ROOT, environment
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -27,7 +28,7 @@ def test_the_keyboard_makes_a_channel_sees_its_words_and_sends_a_test(browser: B
     page.goto(f"{live_server.url}{LIST}")
 
     page.get_by_role("link", name="Memory").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.locator("#id_name").focus()
     page.keyboard.type("Ops")
     page.locator("#id_field_name").focus()
@@ -36,10 +37,10 @@ def test_the_keyboard_makes_a_channel_sees_its_words_and_sends_a_test(browser: B
     page.keyboard.type("{severity} of {flow}")
     expect(page.locator("#channel-preview")).to_contain_text("page of orders: shop → erp")  # without a press
     expect(page.get_by_label("Title")).to_be_focused()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("h1")).to_have_text("Ops")
     page.get_by_role("button", name="Send a test").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#attempts")).to_contain_text("kept in memory")
     assert (Channel.objects.get().title_template, NoticeDelivery.objects.get().state) == (

@@ -13,6 +13,7 @@ from alerts.objectives.excluding import NewExclusion, add_exclusion
 from tests.axe import faults_of
 from tests.factories import ROOT
 from tests.objectives.stored import DAY, HOUR, MINUTE, looked, promised, rolled
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 from tests.services.reconciling import flow
 
@@ -47,19 +48,19 @@ def test_the_keyboard_makes_a_promise_and_excludes_a_period(browser: Browser, li
     page.goto(f"{live_server.url}/objectives/")
 
     page.get_by_role("link", name="Make the first promise").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_label("About").select_option("flow:orders")
     page.get_by_label("Name", exact=True).focus()
     page.keyboard.type("Orders succeed")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("h1")).to_have_text("Orders succeed")
     expect(page.locator("#what-if")).to_contain_text("99.5 % now")  # came by itself
     looked(datetime.now(UTC))
     page.locator("#exclude summary").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_label("Reason").focus()
     page.keyboard.type("maintenance")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#exclusions")).to_contain_text("maintenance")
     assert Exclusion.objects.get().objective == Objective.objects.get()
@@ -78,7 +79,7 @@ def test_pages_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, li
             box = dialog.locator("form").bounding_box()
             if not box or box["x"] < 0 or box["x"] + box["width"] > width:
                 complaints.append(f"{path} {width} {dialog.get_attribute('id')} opens outside")
-            page.keyboard.press("Escape")
+            press(page, "Escape")
 
     found = faults_of(page, live_server.url, paths, then=open_dialogs)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from console.core.bundles import write_bundles
 from messages.compensation.execute import work_on
@@ -18,6 +18,7 @@ from tests.axe import faults_of
 from tests.compensation.orders import BOOK, failed_order, proposed, refund_of, saved
 from tests.factories import ROOT, memory_connection
 from tests.pages.compensating import TASK
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
@@ -27,12 +28,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pyte
 def bundle() -> None:
     """What set-up writes, and the test's server finds as collectstatic would."""
     write_bundles(Path(settings.CONFIG.data))
-
-
-def press(page: Page, keys: str) -> None:
-    page.wait_for_load_state()  # the scripts that listen are there
-    for key in keys:
-        page.keyboard.press(key)
 
 
 def test_a_compensation_from_the_dead_letter_to_its_proof_at_the_keyboard(browser: Browser, live_server: Any):  # noqa: F811
@@ -47,11 +42,11 @@ def test_a_compensation_from_the_dead_letter_to_its_proof_at_the_keyboard(browse
     # propose it where it failed
     page.goto(f"{live_server.url}/dead-letters/{found.pk}/")
     page.get_by_role("link", name="Compensate", exact=True).focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#proposal")).to_contain_text("refund 1284.50")
     expect(page.locator("[name=reason]")).to_be_focused()
     page.keyboard.type("billing refused it")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator(".verdict")).to_contain_text("Payment and stock had already happened.")
     run = Compensation.objects.get()
 
@@ -69,10 +64,10 @@ def test_a_compensation_from_the_dead_letter_to_its_proof_at_the_keyboard(browse
     expect(page.locator("#compensation-now")).to_contain_text("It needs a person.", timeout=20_000)
     expect(page.locator(".rail .hot")).to_have_text(["1", "1"])
     page.locator("#mark-1 > summary").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#mark-1-reason")).to_be_focused()
     page.keyboard.type("released in the stock system by Kim")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#step-1")).to_contain_text("done by hand")
 
     # pause, resume, and the refund is proved by the payment system
@@ -80,7 +75,7 @@ def test_a_compensation_from_the_dead_letter_to_its_proof_at_the_keyboard(browse
     expect(page.locator("#compensation-now .chip").first).to_contain_text("paused")
     press(page, "r")
     expect(page.locator("#resume-reason")).to_be_focused()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#compensation-now .chip").first).to_contain_text("running")
     work_on(run.pk)
     expect(page.locator("#step-2")).to_contain_text("taken, waits for proof", timeout=20_000)

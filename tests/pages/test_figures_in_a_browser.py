@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from console.core.bundles import write_bundles
 from tests.factories import agent_key, event, push
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -64,25 +65,23 @@ def test_the_keyboard_leads_from_the_map_to_a_system_and_on_to_its_messages(brow
 
     page.locator(".map-view").focus()
     for _ in range(12):
-        page.keyboard.press("Tab")
+        press(page, "Tab")
         if page.evaluate(
             "document.activeElement.classList.contains('box') && document.activeElement.textContent.includes('erp')"
         ):
             break
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page).to_have_url(f"{live_server.url}/topology/?system=erp")
     expect(page.locator("svg.map a.box.focus")).to_contain_text("erp")
     page.locator(".map-view").focus()
-    page.keyboard.press("Tab")
+    press(page, "Tab")
     assert page.evaluate("document.activeElement.classList.contains('line')")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#message-list tbody tr")).to_have_count(2)
-    page.keyboard.press("g")
-    page.keyboard.press("t")
+    press(page, "g", "t")
     expect(page).to_have_url(f"{live_server.url}/topology/")
-    page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "j", "Enter")
     page.wait_for_url("**/topology/?system=*")
     assert errors == []
     assert page.title() != "run"
@@ -137,7 +136,7 @@ def test_a_drag_chooses_a_time_and_the_form_says_it_in_the_readers_zone(browser:
 
     page.locator("[name=to]").fill("")
     page.locator("[name=from]").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.wait_for_url(lambda url: "until" not in url)
     assert page.evaluate("new URL(location.href).searchParams.get('since')").startswith(
         since.strftime("%Y-%m-%dT%H:%M")

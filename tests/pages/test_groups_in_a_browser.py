@@ -13,6 +13,7 @@ from messages.groups.services import add_note, merge_groups
 from messages.models import DeadLetter, FailureGroup
 from tests.axe import faults_of
 from tests.factories import ROOT, agent_key, environment, memory_connection, push, stored_letter
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async
 
 __all__ = ["browser", "unsafe_async"]
@@ -49,27 +50,24 @@ def test_the_keyboard_walks_from_the_list_of_causes_to_a_replay_of_two_ticked_le
     page = sign_in(browser, live_server.url)
     page.goto(live_server.url)
     expect(page.locator("h1")).to_contain_text("failing")
-    page.keyboard.press("g")
-    page.keyboard.press("x")
+    press(page, "g", "x")
     expect(page.locator(".verdict")).to_contain_text("2 causes in 1 flow.")
     page.set_viewport_size({"width": 1440, "height": 900})
     buttons = [page.get_by_role("link", name=name) for name in ("Replay rules", "Grouping rules")]
     assert len({box["y"] for one in buttons if (box := one.bounding_box())}) == 1, "the sentence wraps, not its buttons"
-    page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "j", "Enter")
     expect(page.locator("h1")).to_have_text("SocketTimeoutException: erp.example:8443 did not answer in 30 s")
 
-    page.keyboard.press("a")
+    press(page, "a")
     expect(page.locator("#acknowledge-reason")).to_be_focused()
     page.keyboard.type("asking the ERP team")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("main")).to_contain_text("acknowledged")
     assert FailureGroup.objects.get(pk=group.pk).state == "acknowledged"
 
-    for key in "jxjx":
-        page.keyboard.press(key)
+    press(page, *"jxjx")
     expect(page.locator("[data-pick-count]")).to_have_text("2 selected")
-    page.keyboard.press("r")
+    press(page, "r")
     expect(page.locator("h1")).to_have_text("Send 2 dead letters again, in production")
 
 

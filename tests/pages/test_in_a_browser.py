@@ -23,6 +23,7 @@ from messages.replay.proofs import settle_replays
 from messages.schemas.services import NewSchema, add_schema
 from tests.axe import faults_of
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, person, push, stored_letter
+from tests.pages.keys import press
 from tests.product import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -82,21 +83,19 @@ def test_the_keyboard_walks_from_the_overview_to_a_replay_that_the_receiver_prov
     page = sign_in(browser, live_server.url)
     page.goto(live_server.url)
     expect(page.locator("h1")).to_contain_text("1 flow is failing.")
-    page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "j", "Enter")
     page.wait_for_url("**/groups/G-*/")
-    page.keyboard.press("j")
-    page.keyboard.press("Enter")
+    press(page, "j", "Enter")
     expect(page.locator("h1")).to_have_text("Order 4711")
 
-    page.keyboard.press("r")
+    press(page, "r")
     expect(page.locator("#replay-reason")).to_be_focused()
     expect(page.locator("#hints")).to_contain_text("The broker knows of nothing to mind.")
     page.keyboard.type(" ")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#replay .error")).to_have_text("say why: the reason is kept in the audit list")
     page.fill("#replay-reason", "erp answers again")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#outcome")).to_contain_text("It waits for a worker.")
 
     replay = Replay.objects.get()
@@ -126,23 +125,21 @@ def test_x_ticks_r_asks_and_the_two_ticked_of_three_are_sent(browser: Browser, l
     letters = [stored_letter(keys={"order_no": str(number)}) for number in (1, 2, 3)]
     page = sign_in(browser, live_server.url)
     page.goto(live_server.url + "/dead-letters/")
-    for key in "jxjjx":
-        page.keyboard.press(key)
+    press(page, *"jxjjx")
     expect(page.locator("[data-pick-count]")).to_have_text("2 selected")
 
-    page.keyboard.press("r")
+    press(page, "r")
     expect(page.locator("h1")).to_have_text("Send 2 dead letters again, in production")
     expect(page.locator("#reason")).to_be_focused()
     page.keyboard.type("erp answers again")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("h1")).to_have_text("What became of 2 dead letters")
     assert {replay.dead_letter_id for replay in Replay.objects.all()} == {letters[0].pk, letters[2].pk}
 
     page.goto(live_server.url + "/dead-letters/")
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    page.keyboard.press("d")  # nothing is ticked: the row under the cursor is meant
+    press(page, "j", "j")
+    press(page, "d")  # nothing is ticked: the row under the cursor is meant
     expect(page.locator("h1")).to_have_text("Close 1 dead letter without sending, in production")
 
 

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from messages.models import DeadLetter
 from tests.axe import faults_of, findings
+from tests.pages.keys import press
 from tests.pages.test_compare import GOT, SENT, address, bodies
 from tests.pages.test_different import fill
 from tests.pages.test_in_a_browser import TRACE, browser, sign_in, unsafe_async  # noqa: F401  fixtures
@@ -34,14 +35,14 @@ def test_the_keyboard_opens_a_folded_group_and_goes_on_to_its_next_page(browser:
     picture(page, "folded")
 
     page.locator("#folded tbody tr", has_text="shop").locator("a").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#fold .pager")).to_contain_text("50 of 401")
     page.locator("#fold a[rel=next]").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#fold .folds details")).to_have_count(50)
     page.locator("#fold details summary").first.focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#fold details").first).to_contain_text("it carries the same trace")
     picture(page, "unfolded")
 
@@ -52,7 +53,7 @@ def test_two_bodies_are_chosen_and_compared_by_keyboard_and_without_script(brows
     page.goto(f"{live_server.url}/j/{TRACE}")
 
     page.locator("#bodies button").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#changes")).to_contain_text("customer.vat")
     expect(page.locator("#lines del").first).to_be_visible()
@@ -85,7 +86,7 @@ def test_what_is_different_is_asked_for_by_keyboard(browser: Browser, live_serve
     page.goto(f"{live_server.url}/dead-letters/{letter.pk}/")
 
     page.locator("#different a.btn").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#different tbody tr").first).to_contain_text("customer.vat is missing")
     expect(page).to_have_url(f"{live_server.url}/dead-letters/{letter.pk}/")

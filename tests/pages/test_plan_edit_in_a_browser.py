@@ -13,6 +13,7 @@ from messages.plans.sealed import opened_edits
 from messages.schemas.services import NewSchema, add_schema
 from tests.axe import faults_of
 from tests.factories import ROOT, environment, memory_connection, stored_letter
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async
 from tests.plans.test_editing import edits, set_edits
 from tests.plans.test_plans import plan_of
@@ -45,20 +46,20 @@ def test_the_keyboard_edits_one_message_and_many(browser: Browser, live_server: 
     memory_connection()
     page = sign_in(browser, live_server.url)
     page.goto(f"{live_server.url}/dead-letters/{letter.pk}/")
-    page.keyboard.press("e")
+    press(page, "e")
     expect(page.locator("#edit-reason")).to_be_focused()
     page.keyboard.type("a typing error")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("h1")).to_have_text("Change this message before it is sent")
 
     page.locator("#edit-body").focus()
-    page.keyboard.press("Control+a")
+    press(page, "Control+a")
     page.keyboard.type('{"order_no": "4712"}')
     page.locator("#edit-body").blur()
-    page.keyboard.press("p")
+    press(page, "p")
     expect(page.locator("#plan-edit-preview .chip")).to_have_text("edited")
     expect(page.locator("#plan-edit-preview ins")).to_have_text("2")
-    page.keyboard.press("s")
+    press(page, "s")
     expect(page.locator("main, body").first).to_contain_text("Nothing is sent until it is started")
 
     assert opened_edits(Plan.objects.get())[0].text == '{"order_no": "4712"}'

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from console.core.bundles import write_bundles
 from messages.models import DeadLetter, Flow, Plan, Replay
@@ -20,6 +20,7 @@ from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
 from tests.axe import faults_of
 from tests.factories import ROOT, agent_key, environment, event, letter, memory_connection, push
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 from tests.product import wait_until
 
@@ -71,12 +72,6 @@ def sent(plan: Plan, line: int) -> int:
     return Replay.objects.filter(plan=plan, sent_at__isnull=False).exclude(state="sending").count()
 
 
-def press(page: Page, keys: str) -> None:
-    page.wait_for_load_state()  # the scripts that listen are there
-    for key in keys:
-        page.keyboard.press(key)
-
-
 def test_a_plan_from_ticked_rows_to_its_proofs_by_two_people_at_the_keyboard(browser: Browser, live_server: Any):  # noqa: F811
     line = memory_connection().pk
     chosen = orders(3)
@@ -89,13 +84,13 @@ def test_a_plan_from_ticked_rows_to_its_proofs_by_two_people_at_the_keyboard(bro
     # tick two, plan them
     author.goto(f"{live_server.url}/dead-letters/")
     expect(author.locator("main")).to_contain_text("Plan a replay of all 3 that wait")
-    press(author, "jxjx")
+    press(author, *"jxjx")
     expect(author.locator("[data-pick-count]")).to_have_text("2 selected")
     press(author, "p")
     expect(author.locator("h1")).to_have_text("Plan a replay of 2 dead letters, in production")
     author.keyboard.type("erp 4.2.2 is out")  # the focus is in the reason
     author.locator("[name=waves]").fill("1, 100%")
-    author.keyboard.press("Enter")
+    press(author, "Enter")
     expect(author.locator("h1")).to_have_text("Replay 2 orders to erp.orders")
     expect(author.locator(".verdict")).to_contain_text("Sends 2 orders to erp.orders over redis")
     plan = Plan.objects.get()
@@ -106,7 +101,7 @@ def test_a_plan_from_ticked_rows_to_its_proofs_by_two_people_at_the_keyboard(bro
     second.goto(author.url)
     press(second, "a")
     expect(second.locator("#approve")).to_contain_text(plan.checksum)
-    second.keyboard.press("Enter")
+    press(second, "Enter")
     expect(second.locator("#plan-now .chip").first).to_have_text("approved, not started")
 
     # the author's page has seen it; the start counts down, is taken back, and made again
@@ -132,7 +127,7 @@ def test_a_plan_from_ticked_rows_to_its_proofs_by_two_people_at_the_keyboard(bro
     press(author, "r")
     expect(author.locator("#resume-reason")).to_be_focused()
     author.keyboard.type("erp is mended")
-    author.keyboard.press("Enter")
+    press(author, "Enter")
     expect(author.locator("#plan-now .chip").first).to_contain_text("running")
     wait_until(lambda: sent(plan, line) == 2, seconds=20, what="the second wave to be sent")
     rest = list(Replay.objects.filter(plan=plan).exclude(pk=canary.pk))
@@ -141,7 +136,7 @@ def test_a_plan_from_ticked_rows_to_its_proofs_by_two_people_at_the_keyboard(bro
     expect(author.locator("#plan-now .chip").first).to_contain_text("paused")
     press(author, "r")
     expect(author.locator("#resume-reason")).to_be_focused()
-    author.keyboard.press("Enter")
+    press(author, "Enter")
     expect(author.locator("#plan-now .chip").first).to_contain_text("running")
     prove(rest)
     work(plan, line)

@@ -17,6 +17,7 @@ from messages.saved.assessing import look_at_subscriptions
 from messages.saved.services import NewSearch, Wish, save_search, subscribe
 from tests.axe import faults_of
 from tests.factories import environment, memory_connection, stored_letter
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 from tests.services.reconciling import compared, flow, message, operator
 
@@ -29,20 +30,19 @@ def test_the_keyboard_saves_a_search_opens_its_tab_and_subscribes(browser: Brows
     page.goto(f"{live_server.url}/dead-letters/?q=order_no:1")
 
     page.get_by_role("link", name="Save this search").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_label("Name").focus()
     page.keyboard.type("My orders")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("h1")).to_have_text("My orders")
     page.get_by_label("Tell me", exact=True).focus()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    press(page, "Tab", "Enter")
     expect(page.locator("#subscription")).to_contain_text("You are told when it matches, and at most every 60 min")
     page.goto(f"{live_server.url}/dead-letters/")
     tab = page.locator("#saved-tabs a", has_text="My orders")
     expect(tab.locator("span")).to_have_text("1")
     tab.focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
 
     expect(page.locator("#saved-tabs a[aria-current]")).to_contain_text("My orders")
     assert SavedSearch.objects.get().q == "order_no:1 status:waiting"
@@ -57,20 +57,19 @@ def test_the_keyboard_pastes_a_list_watches_it_and_ticks_a_failed_key(browser: B
 
     page.get_by_label("Paste the keys").focus()
     page.keyboard.type("1")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.keyboard.type("2")
     page.get_by_role("button", name="Compare").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#reconciliation")).to_contain_text("It waits for a worker.")
     reconcile()
     expect(page.locator("#sums")).to_contain_text("2 keys = 1 arrived + 1 never seen")  # without a reload
     page.get_by_text("Send another list in its place").click()
     expect(page.get_by_role("button", name="Compare it")).to_be_visible()
     page.locator("#sets a", has_text="Failed").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("h1")).to_have_text("Failed: 1")
-    for key in "jxr":
-        page.keyboard.press(key)
+    press(page, *"jxr")
 
     expect(page.locator("h1")).to_contain_text("Send 1 dead letter again")
     assert str(letter.pk) in page.url

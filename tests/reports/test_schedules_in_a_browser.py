@@ -12,6 +12,7 @@ from alerts.reports import mailing, making
 from alerts.reports.services import revise
 from console.identity.models import Role
 from tests.axe import faults_of
+from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
 from tests.reports.sending import DUE, at, kept_promise, owner, receiver, scheduled
 
@@ -37,11 +38,11 @@ def test_the_keyboard_makes_a_report_and_sees_what_would_be_sent(browser: Browse
     page.goto(f"{live_server.url}/reports/")
 
     page.get_by_role("link", name="Make the first report").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_label("For whom").focus()
     page.keyboard.type("Order team")
     page.get_by_role("button", name="Save and preview").focus()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("#report")).to_contain_text("It waits for a worker")
     making.look()
 
@@ -86,7 +87,7 @@ def test_its_pages_have_no_finding_and_overflow_nowhere(browser: Browser, live_s
             assert box, path
             assert box["x"] >= 0, path
             assert box["x"] + box["width"] <= width, path
-            page.keyboard.press("Escape")
+            press(page, "Escape")
 
     assert faults_of(page, live_server.url, paths, then=open_dialogs) == {}
     assert [one for one in complaints if "axe" not in one] == []
