@@ -90,6 +90,7 @@ class Overview(View):
     def _of(self, environment: Environment, window: str) -> dict[str, Any]:
         actor, now = self.actor, timezone.now()
         groups = queries.find_failing(actor, environment, now=now)
+        queries.add_samples(actor, environment, groups)
         verdict = queries.verdict_of(actor, environment, groups)
         return {
             "environment": environment.slug,

@@ -19,7 +19,7 @@ from messages.access import visible_dead_letters, visible_events
 from messages.figures.queries import Figures, joined, read_figures
 from messages.figures.ranges import range_of
 from messages.groups.assign import names_of_flows
-from messages.groups.queries import newest_waiting, speaking_groups
+from messages.groups.queries import Newest, newest_waiting, speaking_groups
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter, Event, FailureGroup
 from messages.search.window import parse_window
@@ -49,11 +49,17 @@ class Failing:
     oldest_open_at: datetime | None = None
     hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
     parts: set[int | None] = field(default_factory=set)  # its own and what was merged into it
+    newest: Newest | None = None  # of the first eight
     sample: DeadLetter | None = None
 
     @property
     def error_type(self) -> str:
         return self.group.error_type if self.group else ""
+
+    @property
+    def systems(self) -> list[str]:
+        """Return the name of the system that failed last, as far as it is known."""
+        return [self.newest.system] if self.newest and self.newest.system else []
 
     @property
     def is_resolved(self) -> bool:
@@ -120,7 +126,7 @@ def count_waiting(actor: Actor, environment: Environment) -> int:
 
 
 def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
-    """Return every failure group that has letters waiting, the largest first, resolved ones last; the first eight with a sample.
+    """Return every failure group that has letters waiting, the largest first, resolved ones last; the first eight with their newest letter.
 
     Counted as it is now, not from the groups' figures, which a worker brings up to date.
     """
@@ -157,7 +163,7 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
         if row["hour"] is not None:
             found.hours[max(0, spark_position(row["hour"], now))] += row["count"]
     ordered = sorted(groups.values(), key=lambda group: (group.is_resolved, -group.waiting, group.oldest_at))
-    _add_samples(actor, environment, ordered[:SHOWN_GROUPS])
+    _add_newest(ordered[:SHOWN_GROUPS])
     return ordered
 
 
@@ -167,13 +173,17 @@ def spark_position(at: datetime, now: datetime) -> int:
     return min(SPARK_HOURS - 1, SPARK_HOURS - 1 + (at - this_hour) // timedelta(hours=1))
 
 
-def _add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
-    """Give each group its newest letter: the end of its index, for a group's letters are many."""
+def _add_newest(groups: Sequence[Failing]) -> None:
     newest = newest_waiting({part for group in groups for part in group.parts if part})
-    letters = waiting_letters(actor, environment).in_bulk(list(newest.values())) if groups else {}
     for group in groups:
-        found = max((newest[part] for part in group.parts if part in newest), default=None)
-        group.sample = letters.get(found) if found else None
+        group.newest = max((newest[part] for part in group.parts if part in newest), default=None)
+
+
+def add_samples(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> None:
+    """Give each group its newest letter as a whole; the page needs its system only."""
+    letters = waiting_letters(actor, environment).in_bulk([group.newest.pk for group in groups if group.newest])
+    for group in groups:
+        group.sample = letters.get(group.newest.pk) if group.newest else None
 
 
 def _step_of(field: str, step: timedelta) -> Func:

@@ -42,14 +42,13 @@ def suspect_of(group: Failing | None, changes: Sequence[Change]) -> dict[str, st
     """
     if group is None:
         return None
-    systems = [group.sample.system.name] if group.sample and group.sample.system else []
     for change in reversed(changes):
         at = min(change.ended_at or change.started_at, group.oldest_at)
         if (
             change.started_at <= group.oldest_at
             and group.oldest_at - at <= SUSPECTED
             and change.outcome != Change.Outcome.CANCELLED
-            and touches(change, systems=systems, flows=[group.flow])
+            and touches(change, systems=group.systems, flows=[group.flow])
         ):
             return {
                 "after": age_words(group.oldest_at - at, long=True),

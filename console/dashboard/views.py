@@ -92,7 +92,6 @@ def _overview(request: PageRequest, groups: Sequence[queries.Failing], *, now: d
 
 def _spark(group: queries.Failing, changed: Sequence[Change], now: datetime) -> Spark:
     """Return the group's failures by hour, with the changes to its flow and system that they may come from."""
-    systems = [group.sample.system.name] if group.sample and group.sample.system else []
     label = f"failed by hour, last 24 hours: {sum(group.hours)}"
     marks = [
         (
@@ -100,7 +99,7 @@ def _spark(group: queries.Failing, changed: Sequence[Change], now: datetime) -> 
             f"{did(change)}: {label_of(change)}, {exact_words(change.started_at)}",
         )
         for change in changed
-        if touches(change, systems=systems, flows=[group.flow])
+        if touches(change, systems=group.systems, flows=[group.flow])
     ]
     return spark(group.hours, bad=[count > 0 for count in group.hours], label=label, marks=marks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Count, Min, Q, QuerySet, Sum
@@ -188,7 +189,7 @@ def sample_of(actor: Actor, group: FailureGroup, parts: Sequence[FailureGroup] =
     if own is not None or not parts:
         return own
     newest = _newest([part.pk for part in parts])
-    return letters.filter(pk=max(newest.values())).first() if newest else None
+    return letters.filter(pk=max(newest.values()).pk).first() if newest else None
 
 
 def owners_of(group: FailureGroup) -> list[str]:
@@ -230,19 +231,27 @@ def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRu
 
 
 NEWEST = """
-SELECT g.id, d.id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
-    SELECT id FROM messaging_deadletter WHERE group_id = g.id {only} ORDER BY id DESC LIMIT 1
+SELECT g.id, d.id, (SELECT name FROM messaging_system WHERE id = d.system_id) FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
+    SELECT id, system_id FROM messaging_deadletter WHERE group_id = g.id {only} ORDER BY id DESC LIMIT 1
 ) d
 """
 
 
-def newest_waiting(pks: Collection[int]) -> dict[int, UUID]:
+class Newest(NamedTuple):
+    """The newest letter of a group: its id, and the name of the system that failed, None when nobody said."""
+
+    pk: UUID
+    system: str | None
+
+
+def newest_waiting(pks: Collection[int]) -> dict[int, Newest]:
     """Return {group: its newest letter that waits}, each from the end of its index."""
     return _newest(pks, only="AND closed_at IS NULL")
 
 
-def _newest(pks: Collection[int], *, only: str = "") -> dict[int, UUID]:
-    return dict(run(NEWEST.format(only=only), [sorted(pks)]).fetchall()) if pks else {}
+def _newest(pks: Collection[int], *, only: str = "") -> dict[int, Newest]:
+    rows = run(NEWEST.format(only=only), [sorted(pks)]).fetchall() if pks else []
+    return {group: Newest(pk, system) for group, pk, system in rows}
 
 
 def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGroup]:
