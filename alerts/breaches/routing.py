@@ -50,12 +50,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a policy's people know. said: "", firing, acknowledged or resolved; began_at: first told since it fired; step: the next one."""
+    """What a policy's people know. said: "", firing, acknowledged or resolved; began_at: first told since it fired.
+
+    step  the next one.   stepped_at  when the one before was told.
+    """
 
     said: str = ""
     began_at: datetime | None = None
     told_at: datetime | None = None
     step: int = 0
+    stepped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,7 @@ def _further(case: Case, told: Told, route: Route) -> Owed | None:
     found: list[Owed] = []
     if told.step < len(route.steps):
         step = route.steps[told.step]
-        at = _open(case, route, told.began_at + step.after)
+        at = _open(case, route, _step_at(told.began_at, told, route))
         found.append(Owed(happening=Happening.ESCALATED, at=at, channels=step.channels))
     knows = {
         *route.channels_for(case.severity),
@@ -104,6 +108,14 @@ def _further(case: Case, told: Told, route: Route) -> Owed | None:
         at = _open(case, route, told.told_at + route.repeat)
         found.append(Owed(happening=Happening.FIRING, at=at, channels=tuple(sorted(knows))))
     return min(found, key=lambda one: one.at, default=None)
+
+
+def _step_at(began_at: datetime, told: Told, route: Route) -> datetime:
+    """Return when the next step is due: so long after the first notice and, however late the step before was, so long after that."""
+    after = route.steps[told.step].after
+    if not told.step or told.stepped_at is None:
+        return began_at + after
+    return max(began_at + after, told.stepped_at + after - route.steps[told.step - 1].after)
 
 
 def _open(case: Case, route: Route, at: datetime) -> datetime:

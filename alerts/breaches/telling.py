@@ -77,7 +77,13 @@ def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed
     case = Case(
         state=breach.state, severity=breach.severity, fired_at=breach.fired_at or breach.opened_at, held=breach.held
     )  # fmt: skip
-    told = Told(said=telling.said, began_at=telling.began_at, told_at=telling.told_at, step=telling.step)
+    told = Told(
+        said=telling.said,
+        began_at=telling.began_at,
+        told_at=telling.told_at,
+        step=telling.step,
+        stepped_at=telling.stepped_at,
+    )
     if telling.said == "firing" and not telling.channels and route.channels_for(breach.severity):
         told = Told()  # there was no channel to tell it over, and now there is
     return owed(case, told, route, now)
@@ -115,7 +121,7 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
         if first.first:
             telling.began_at, telling.step, telling.channels = now, 0, []
         if first.happening is Happening.ESCALATED:
-            telling.step += 1
+            telling.step, telling.stepped_at = telling.step + 1, now
         telling.channels = sorted({*telling.channels, *channels})
         _after(one, route, now)
     pks = [one.breach.pk for one in joined]
@@ -189,4 +195,4 @@ def _after(one: Due, route: Route, now: datetime) -> None:
     telling = one.telling
     next_owed = _owed(telling, one.breach, route, now)
     telling.due_at = next_owed.at if next_owed else None
-    telling.save(update_fields=["said", "thread", "channels", "began_at", "told_at", "step", "due_at"])
+    telling.save(update_fields=["said", "thread", "channels", "began_at", "told_at", "step", "stepped_at", "due_at"])

@@ -199,6 +199,7 @@ class Telling(models.Model):
     due_at    look then; null: nothing is owed until the breach changes.
     thread    under which it was told: its own, or that of the breach it was told together with.
     channels  who was told, and hears of the end.
+    step      the next one; stepped_at: when the one before was told.
     """
 
     breach = models.ForeignKey(Breach, models.CASCADE, related_name="tellings")
@@ -210,6 +211,7 @@ class Telling(models.Model):
     began_at = models.DateTimeField(null=True)
     told_at = models.DateTimeField(null=True)
     step = models.PositiveSmallIntegerField(default=0)
+    stepped_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

@@ -334,3 +334,44 @@ def test_the_audit_list_tells_of_promises_on_searches_to_their_team_and_does_not
     assert labels["objective.added"] == "an objective of one’s own"
     assert "deal" not in str(list(told.values_list("object_label", "details", "reason")))
     assert visible_audit(ROOT).filter(action="breach.acknowledged").count() == 2
+
+
+def test_the_end_that_a_person_said_names_the_person_and_why(outbox: Outbox):
+    policy(repeat_minutes=0)
+    breach, other = fired(), fired(key="8")
+    outbox.told(NOON)
+    Breach.objects.filter(pk=breach.pk).update(unwatched_since=NOON)
+    acts.close(breach, by=ROOT, reason="the agent was taken away")
+    over(10, key="8")
+
+    outbox.told(datetime.now(UTC))
+
+    facts = {notice.thread.rpartition("/")[2]: notice.facts for notice, _ in outbox.sent[-2:]}
+    assert facts[breach.reference]["Closed by"] == "root: the agent was taken away"
+    assert "Closed by" not in facts[other.reference]
+
+
+def test_a_step_that_was_late_keeps_its_distance_to_the_next(outbox: Outbox):
+    policy(steps=STEPS, repeat_minutes=0, days=(1, 2, 3, 4, 5), time_zone="UTC")
+    friday = datetime(2026, 11, 27, 17, 50, tzinfo=UTC)
+    monday = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
+    name = fired(friday, severity=Severity.TICKET).reference
+    assert outbox.told(friday) == [("firing", name, (2,))]
+
+    assert outbox.told(monday) == [("escalated", name, (8,))]
+    assert outbox.told(monday + timedelta(minutes=29)) == []
+    assert outbox.told(monday + timedelta(minutes=30)) == [("escalated", name, (9,))]
+
+
+def test_what_a_silence_held_back_for_hours_is_escalated_step_by_step_after_it(outbox: Outbox):
+    policy(steps=STEPS, repeat_minutes=0)
+    breach = fired()
+    outbox.told(NOON)
+    Breach.objects.filter(pk=breach.pk).update(inhibited_by=breach.pk)
+    assert outbox.told(after(hours=1)) == []
+    Breach.objects.filter(pk=breach.pk).update(inhibited_by=None)
+    Telling.objects.update(due_at=after(hours=4))
+
+    assert outbox.told(after(hours=4)) == [("escalated", breach.reference, (8,))]
+    assert outbox.told(after(hours=4, seconds=5)) == []
+    assert outbox.told(after(hours=4, minutes=30)) == [("escalated", breach.reference, (9,))]
