@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from alerts.breaches.access import OBJECTIVE, check_can_change_policy
 from alerts.breaches.channels import check_channels
 from alerts.breaches.moves import lock_environment, now_utc
-from alerts.breaches.routing import Route, Step
+from alerts.breaches.routing import KNOWS, Route, Step
 from alerts.breaches.states import FIRED
 from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Telling
 from console.audit.services import record_audit
@@ -121,12 +121,15 @@ def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str =
 
 
 def remove_policy(row: AlertPolicy, *, by: Actor, reason: str) -> None:
-    """Tell nobody by this policy any more; what it told goes to the policy that is there for it then. Raises Forbidden."""
+    """Tell nobody by this policy any more, but the end to whom it told; what fires goes to the policy that is there for it then. Raises Forbidden."""
     check_can_change_policy(by, row.environment, row.team)
     with transaction.atomic():
         lock_environment(row.environment_id)
         _audit(by, "alert_policy.removed", row, None, reason=reason)
-        AlertPolicy.objects.filter(pk=row.pk).delete()
+        mine = Telling.objects.filter(policy=row)
+        mine.exclude(said__in=KNOWS).delete()
+        AlertPolicy.objects.filter(pk=row.pk).update(removed_at=now_utc())
+        AlertPolicy.objects.filter(pk=row.pk).exclude(pk__in=mine.values("policy")).delete()
         _route_again(row.environment_id)
 
 
@@ -154,6 +157,7 @@ def route_of(row: AlertPolicy) -> Route:
             Step(after=timedelta(minutes=one["after_minutes"]), channels=tuple(one["channels"])) for one in row.steps
         ),
         working=working_time(row.days, row.from_minute, row.until_minute, row.time_zone) if row.days else None,
+        ends_only=row.removed_at is not None,
     )
 
 
@@ -165,7 +169,7 @@ def policies_for(
     promised  of breaches of an objective on a saved search: the team that it is shared with, None when it is its maker's alone. They are
               told by that team's own policy or by none: the channels of others would tell people who may not see the search.
     """
-    rows = AlertPolicy.objects.filter(environment=environment_id).values_list("team_id", "pk")
+    rows = AlertPolicy.objects.filter(environment=environment_id, removed_at=None).values_list("team_id", "pk")
     by_team = {team_id or 0: pk for team_id, pk in rows}  # 0: no team
     if not by_team:
         return {}

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from alerts.notices import Happening
 from console.core.calendars import WorkingTime
 
+KNOWS = ("firing", "acknowledged")  # what is said of a breach to those who are owed its end
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -24,6 +26,7 @@ class Route:
 
     channels  by severity.   wait  for more of the same flow before the first notice.   repeat  while firing; zero: never.
     quiet     between two first notices of one breach that comes and goes.   working  tickets wait for it; None: always.
+    ends_only  it was removed: who was told hears that somebody has it, and of the end.
     """
 
     page_channels: tuple[int, ...]
@@ -33,6 +36,7 @@ class Route:
     quiet: timedelta
     steps: tuple[Step, ...] = ()
     working: WorkingTime | None = None
+    ends_only: bool = False
 
     def channels_for(self, severity: str) -> tuple[int, ...]:
         return self.page_channels if severity == "page" else self.ticket_channels
@@ -74,12 +78,12 @@ class Owed:
 
 def owed(case: Case, told: Told, route: Route, now: datetime) -> Owed | None:
     """Return the next notice about a breach, None when nothing is owed until its state changes."""
-    knows = told.said in ("firing", "acknowledged")
+    knows = told.said in KNOWS
     if case.state == "resolved":
         return Owed(happening=Happening.RESOLVED, at=now) if knows else None
     if case.state == "acknowledged":
         return Owed(happening=Happening.ACKNOWLEDGED, at=now) if told.said == "firing" else None
-    if case.state != "firing" or case.held:
+    if case.state != "firing" or case.held or route.ends_only:
         return None
     return _further(case, told, route) if told.said == "firing" else _first(case, told, route)
 

@@ -154,7 +154,7 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     last = not left
     told = 0
     knew = Telling.objects.filter(policy=policy, thread=thread).values_list("channels", flat=True)
-    channels = tuple(sorted({channel for channels in knew for channel in channels}))
+    channels = tuple(sorted({channel for channels in knew for channel in channels} - _told_by_others(policy, group)))
     untaken = happening is Happening.RESOLVED and any(one.telling.said == "firing" for one in group)
     taken = not last and untaken and all(one.state == "acknowledged" for one in left)  # it waited for what is over now
     if last:
@@ -174,6 +174,14 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     words = f"{_told_words(policy, channels, told, group, again=False)}: {end}" if last else f"{policy} is told {later}"
     write([one.breach.pk for one in group], BreachEntry.Kind.TOLD, words, now=now)
     return int(last or taken)
+
+
+def _told_by_others(policy: AlertPolicy, group: Sequence[Due]) -> set[int]:
+    """Return the channels that hear of these by the policies that took over from one that was removed."""
+    if policy.removed_at is None:
+        return set()
+    others = Telling.objects.filter(breach__in=[one.breach.pk for one in group], policy__removed_at=None)
+    return {channel for channels in others.values_list("channels", flat=True) for channel in channels}
 
 
 def _of_round(group: Sequence[Due]) -> list[Breach]:

@@ -1,4 +1,4 @@
-"""When the last step of an escalation was told, so that the next one keeps its distance to it."""
+"""When the last step of an escalation was told, so that the next one keeps its distance; and policies that were removed and owe an end."""
 
 from django.db import migrations, models
 
@@ -13,5 +13,23 @@ class Migration(migrations.Migration):
             model_name="telling",
             name="stepped_at",
             field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="alertpolicy",
+            name="removed_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.RemoveConstraint(
+            model_name="alertpolicy",
+            name="alert_policy_once_per_team",
+        ),
+        migrations.AddConstraint(
+            model_name="alertpolicy",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("removed_at", None)),
+                fields=("environment", "team"),
+                name="alert_policy_once_per_team",
+                nulls_distinct=False,
+            ),
         ),
     ]

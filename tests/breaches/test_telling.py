@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerts.breaches import acts
+from alerts.breaches.access import get_visible_policy
 from alerts.breaches.policies import (
     NewPolicy,
     NewStep,
@@ -17,13 +18,14 @@ from alerts.breaches.policies import (
     remove_policy,
 )
 from alerts.breaches.queries import why_untold
+from alerts.breaches.services import expire
 from alerts.breaches.silences import silence_breach
 from alerts.conditions import Severity
-from alerts.models import Breach, BreachEntry, Telling
+from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from console.audit.access import visible_audit
-from console.core.errors import Invalid
+from console.core.errors import Invalid, NotFound
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
 from tests.breaches.breaching import NOON, Outbox, after, fired, flow, over, policy
@@ -163,7 +165,7 @@ def test_a_policy_made_while_something_fires_tells_of_it_and_one_removed_tells_n
 
     remove_policy(made, by=ROOT, reason="nobody wants it")
 
-    assert not Telling.objects.exists()
+    assert outbox.told(datetime.now(UTC) + timedelta(days=1)) == []
     with pytest.raises(PolicyExists):
         policy(), policy()
 
@@ -375,3 +377,35 @@ def test_what_a_silence_held_back_for_hours_is_escalated_step_by_step_after_it(o
     assert outbox.told(after(hours=4)) == [("escalated", breach.reference, (8,))]
     assert outbox.told(after(hours=4, seconds=5)) == []
     assert outbox.told(after(hours=4, minutes=30)) == [("escalated", breach.reference, (9,))]
+
+
+def test_who_was_told_by_a_policy_that_was_removed_hears_of_the_end_and_of_nothing_else(outbox: Outbox):
+    made = policy(steps=STEPS)
+    breach = fired()
+    outbox.told(NOON)
+
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    assert outbox.told(after(hours=9)) == []
+    fired(after(hours=9), key="8")
+    assert outbox.told(after(hours=9)) == []
+    with pytest.raises(NotFound):
+        get_visible_policy(ROOT, made.pk)
+    over(600)
+    assert outbox.told(after(minutes=602)) == [("resolved", breach.reference, (1,))]
+    expire()
+    assert not AlertPolicy.objects.exists()
+
+
+def test_the_policy_that_takes_over_tells_its_channels_and_no_channel_hears_of_the_end_twice(outbox: Outbox):
+    policy(page_channels=(1, 3), repeat_minutes=0)
+    made = policy("Order team", page_channels=(1, 5), repeat_minutes=0)
+    breach = fired(flow_ids=(flow(team="Order team").pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1, 5))]
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    now = datetime.now(UTC)
+    assert outbox.told(now) == [("firing", breach.reference, (1, 3))]
+    over((now - NOON).total_seconds() / 60 + 1, flow_ids=tuple(breach.flow_ids))
+    ended = outbox.told(now + timedelta(minutes=4))
+    assert sorted(ended) == [("resolved", breach.reference, (1, 3)), ("resolved", breach.reference, (5,))]
