@@ -215,6 +215,17 @@ def test_counting_that_is_behind_is_said():
     assert covered() == 1410
 
 
+def test_what_is_counted_up_to_long_before_the_end_is_not_called_kept():
+    brings()
+    Objective.objects.update(counted_to=DAY.until - 2 * HOUR)
+
+    content = gathered()
+
+    assert content.promises[0].stands is Stands.NO_DATA
+    assert face_of(content).promises[0].detail == "Its data ended before the period did."
+    assert content.quality == ("“Orders arrive” is counted up to 25 November 22:00 only.",)
+
+
 def test_one_of_two_that_is_counted_still_is_named_in_the_verdict():
     one, two, _ = example().promises
     still = {"stands": Stands.NO_DATA, "counting": True}
