@@ -127,7 +127,12 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
     pks = [one.breach.pk for one in joined]
     Breach.objects.filter(pk__in=pks).update(silence_over=None)  # it was said
     kind = BreachEntry.Kind.ESCALATED if first.happening is Happening.ESCALATED else BreachEntry.Kind.TOLD
-    write(pks, kind, _told_words(policy, channels, told, joined, again=first.happening is Happening.FIRING and not first.first), now=now)
+    write(
+        pks,
+        kind,
+        _told_words(policy, channels, told, joined, again=first.happening is Happening.FIRING and not first.first),
+        now=now,
+    )
     return 1
 
 
