@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from alerts.breaches.access import OBJECTIVE, check_can_change_policy
 from alerts.breaches.channels import check_channels
-from alerts.breaches.moves import lock_environment, now_utc
+from alerts.breaches.moves import lock_environment, look_at_tellings, now_utc
 from alerts.breaches.routing import KNOWS, Route, Step
 from alerts.breaches.states import FIRED
 from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Telling
@@ -157,7 +157,6 @@ def route_of(row: AlertPolicy) -> Route:
             Step(after=timedelta(minutes=one["after_minutes"]), channels=tuple(one["channels"])) for one in row.steps
         ),
         working=working_time(row.days, row.from_minute, row.until_minute, row.time_zone) if row.days else None,
-        ends_only=row.removed_at is not None,
     )
 
 
@@ -187,7 +186,7 @@ def policies_for(
     return dict(found)
 
 
-def promised_to(pks: Collection[int]) -> dict[int, int | None]:
+def promised_to(pks: Iterable[int]) -> dict[int, int | None]:
     """Return {breach: team} of those that are of an objective on a saved search: whom it is shared with, None for its maker alone."""
     found = Breach.objects.filter(pk__in=pks, source=OBJECTIVE, flow_ids=[]).values_list("pk", "key")
     keys = {pk: int(key) for pk, key in found if key.isdigit()}
@@ -209,9 +208,11 @@ def route_breaches(environment_id: int, pks: Collection[int], *, now: datetime) 
 
 
 def _route_again(environment_id: int) -> None:
-    """Tell by the policies as they are now of what fires and is told by none."""
-    untold = Breach.objects.filter(environment=environment_id, state__in=FIRED)
-    route_breaches(environment_id, list(untold.values_list("pk", flat=True)), now=now_utc())
+    """Tell by the policies as they are now of what fires."""
+    fired, now = Breach.objects.filter(environment=environment_id, state__in=FIRED), now_utc()
+    pks = list(fired.values_list("pk", flat=True))
+    route_breaches(environment_id, pks, now=now)
+    look_at_tellings(pks, now)
 
 
 def watch_groups(environment: Environment, said: Mapping[str, str], *, by: Actor) -> None:

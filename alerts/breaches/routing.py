@@ -26,7 +26,7 @@ class Route:
 
     channels  by severity.   wait  for more of the same flow before the first notice.   repeat  while firing; zero: never.
     quiet     between two first notices of one breach that comes and goes.   working  tickets wait for it; None: always.
-    ends_only  it was removed: who was told hears that somebody has it, and of the end.
+    ends_only  others tell of it by now: who was told hears that somebody has it, and of the end.
     """
 
     page_channels: tuple[int, ...]

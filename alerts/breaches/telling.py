@@ -16,7 +16,7 @@ from django.db import transaction
 
 from alerts.breaches.moves import lock_breaches, lock_environment, now_utc, write
 from alerts.breaches.notices import notice_of, thread_of
-from alerts.breaches.policies import route_of
+from alerts.breaches.policies import policies_for, promised_to, route_of
 from alerts.breaches.routing import Case, Owed, Route, Told, owed
 from alerts.delivery.services import tell
 from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
@@ -33,11 +33,12 @@ def send(notice: Notice, channels: Sequence[int]) -> int:
 
 @dataclass(slots=True)
 class Due:
-    """A telling with its breach, and what is owed."""
+    """A telling with its breach, and what is owed. ends_only: others tell of it by now."""
 
     telling: Telling
     breach: Breach
     owed: Owed
+    ends_only: bool
 
 
 def tell_due(*, now: datetime | None = None) -> int:
@@ -62,14 +63,17 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
     route, at = route_of(policy), now or now_utc()
     soon = Telling.objects.filter(policy=policy, due_at__lte=at + route.wait).order_by("due_at", "pk")[:MOST]
     breaches = lock_breaches([one.breach_id for one in soon])
+    flows = {pk: one.flow_ids for pk, one in breaches.items()}
+    mine = policies_for(policy.environment_id, flows, promised=promised_to(breaches)) if breaches else {}
     due: list[Due] = []
     for telling in Telling.objects.filter(pk__in=[one.pk for one in soon], due_at__isnull=False).order_by("pk"):
         breach = breaches[telling.breach_id]
-        found = _owed(telling, breach, route, at)
+        ends_only = policy.pk not in mine.get(breach.pk, ())
+        found = _owed(telling, breach, replace(route, ends_only=ends_only), at)
         if found is None or found.at > at + route.wait:
             Telling.objects.filter(pk=telling.pk).update(due_at=found.at if found else None)
         else:
-            due.append(Due(telling, breach, found))
+            due.append(Due(telling, breach, found, ends_only))
     return sum(_tell_together(policy, route, group, at) for group in _groups(due))
 
 
@@ -182,10 +186,9 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
 
 
 def _told_by_others(policy: AlertPolicy, group: Sequence[Due]) -> set[int]:
-    """Return the channels that hear of these by the policies that took over from one that was removed."""
-    if policy.removed_at is None:
-        return set()
-    others = Telling.objects.filter(breach__in=[one.breach.pk for one in group], policy__removed_at=None)
+    """Return the channels that hear of these by the policies that took over from this one."""
+    taken_over = [one.breach.pk for one in group if one.ends_only]
+    others = Telling.objects.filter(breach__in=taken_over, policy__removed_at=None).exclude(policy=policy)
     return {channel for channels in others.values_list("channels", flat=True) for channel in channels}
 
 

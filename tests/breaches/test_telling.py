@@ -409,3 +409,30 @@ def test_the_policy_that_takes_over_tells_its_channels_and_no_channel_hears_of_t
     over((now - NOON).total_seconds() / 60 + 1, flow_ids=tuple(breach.flow_ids))
     ended = outbox.told(now + timedelta(minutes=4))
     assert sorted(ended) == [("resolved", breach.reference, (1, 3)), ("resolved", breach.reference, (5,))]
+
+
+def test_a_team_that_gets_a_policy_of_its_own_is_told_and_the_environment_s_hears_of_the_end_alone(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired(flow_ids=(flow(team="Order team").pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+
+    policy("Order team", page_channels=(5,), repeat_minutes=0)
+
+    now = datetime.now(UTC)
+    assert outbox.told(now) == [("firing", breach.reference, (5,))]
+    assert outbox.told(now + timedelta(days=1)) == []
+    over((now - NOON).total_seconds() / 60 + 2000, flow_ids=tuple(breach.flow_ids))
+    ended = outbox.told(now + timedelta(minutes=2003))
+    assert sorted(ended) == [("resolved", breach.reference, (1,)), ("resolved", breach.reference, (5,))]
+
+
+def test_when_a_team_s_policy_is_removed_that_of_the_environment_goes_on(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired(flow_ids=(flow(team="Order team").pk,))
+    outbox.told(NOON)
+    own = policy("Order team", page_channels=(5,))
+    outbox.told(datetime.now(UTC))
+
+    remove_policy(own, by=ROOT, reason="the environment tells of it")
+
+    assert outbox.told(datetime.now(UTC)) == [("escalated", breach.reference, (8,))]
