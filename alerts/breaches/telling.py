@@ -16,8 +16,9 @@ from django.db import transaction
 
 from alerts.breaches.moves import lock_breaches, lock_environment, now_utc, write
 from alerts.breaches.notices import notice_of, thread_of
-from alerts.breaches.policies import policies_for, promised_to, route_of
+from alerts.breaches.policies import policies_for, promised_to, route_breaches, route_of
 from alerts.breaches.routing import Case, Owed, Route, Told, owed
+from alerts.breaches.states import FIRED
 from alerts.delivery.services import tell
 from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
 from alerts.notices import Happening, Notice
@@ -66,6 +67,7 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
     flows = {pk: one.flow_ids for pk, one in breaches.items()}
     mine = policies_for(policy.environment_id, flows, promised=promised_to(breaches)) if breaches else {}
     due: list[Due] = []
+    taken_over: list[int] = []
     for telling in Telling.objects.filter(pk__in=[one.pk for one in soon], due_at__isnull=False).order_by("pk"):
         breach = breaches[telling.breach_id]
         ends_only = policy.pk not in mine.get(breach.pk, ())
@@ -74,6 +76,9 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
             Telling.objects.filter(pk=telling.pk).update(due_at=found.at if found else None)
         else:
             due.append(Due(telling, breach, found, ends_only))
+        if ends_only and breach.state in FIRED:
+            taken_over.append(breach.pk)
+    route_breaches(policy.environment_id, taken_over, now=at)  # its flow may have changed hands
     return sum(_tell_together(policy, route, group, at) for group in _groups(due))
 
 

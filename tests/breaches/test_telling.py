@@ -436,3 +436,17 @@ def test_when_a_team_s_policy_is_removed_that_of_the_environment_goes_on(outbox:
     remove_policy(own, by=ROOT, reason="the environment tells of it")
 
     assert outbox.told(datetime.now(UTC)) == [("escalated", breach.reference, (8,))]
+
+
+def test_who_gets_a_flow_of_which_something_fires_is_told_when_the_others_would_be(outbox: Outbox):
+    policy(steps=STEPS)
+    policy("Order team", page_channels=(5,), repeat_minutes=0)
+    orders = flow()
+    breach = fired(flow_ids=(orders.pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+    orders.team = Team.objects.get(name="Order team")
+    orders.save()
+
+    assert outbox.told(after(minutes=15)) == []
+    assert outbox.told(after(minutes=15, seconds=5)) == [("firing", breach.reference, (5,))]
+    assert outbox.told(after(days=3)) == []
