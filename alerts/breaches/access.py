@@ -128,7 +128,7 @@ def check_can_end_silence(actor: Actor, silence: Silence) -> None:
 
 def visible_policies(actor: Actor) -> QuerySet[AlertPolicy]:
     """Return the alert policies of the actor's environments: everybody may know who is told."""
-    policies = AlertPolicy.objects.select_related("environment", "team")
+    policies = AlertPolicy.objects.filter(removed_at=None).select_related("environment", "team")
     return policies if actor.is_superuser else policies.filter(environment_id__in=list(actor.grants))
 
 

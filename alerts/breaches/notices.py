@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 
-from alerts.models import Breach
+from alerts.models import Breach, BreachEntry
 from alerts.notices import Happening, Notice
 from console.core.words import age_words
 from messages.queries import names_of_flows
@@ -59,6 +59,8 @@ def _facts(happening: Happening, breaches: Sequence[Breach], lasted: timedelta) 
     facts["For"] = age_words(lasted)
     if happening is Happening.ACKNOWLEDGED and first.acknowledged_by:
         facts["Acknowledged by"] = first.acknowledged_by
+    if happening is Happening.RESOLVED and (closed := _closed_by_a_person(breaches)):
+        facts["Closed by"] = closed
     if first.owner is not None:
         facts["Owner"] = first.owner.username
     if first.flaps:
@@ -74,3 +76,10 @@ def _facts(happening: Happening, breaches: Sequence[Breach], lasted: timedelta) 
     if len(breaches) > MOST_OTHERS + 1:
         facts["And"] = f"{len(breaches) - MOST_OTHERS - 1} more of the same flow"
     return facts
+
+
+def _closed_by_a_person(breaches: Sequence[Breach]) -> str:
+    """Return who said of one of these that it is over, and why; "" where each was seen to be."""
+    ends = BreachEntry.objects.filter(breach__in=breaches, kind=BreachEntry.Kind.RESOLVED).order_by("breach_id", "-pk")
+    said = [one for one in ends.distinct("breach_id") if one.by]
+    return f"{said[0].by}: {said[0].text}" if said else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 
 from alerts.breaches.access import OBJECTIVE, check_can_change_policy
 from alerts.breaches.channels import check_channels
-from alerts.breaches.moves import lock_environment, now_utc
-from alerts.breaches.routing import Route, Step
+from alerts.breaches.moves import lock_environment, look_at_tellings, now_utc
+from alerts.breaches.routing import KNOWS, Route, Step
 from alerts.breaches.states import FIRED
 from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Telling
 from console.audit.services import record_audit
@@ -121,12 +121,15 @@ def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str =
 
 
 def remove_policy(row: AlertPolicy, *, by: Actor, reason: str) -> None:
-    """Tell nobody by this policy any more; what it told goes to the policy that is there for it then. Raises Forbidden."""
+    """Tell nobody by this policy any more, but the end to whom it told; what fires goes to the policy that is there for it then. Raises Forbidden."""
     check_can_change_policy(by, row.environment, row.team)
     with transaction.atomic():
         lock_environment(row.environment_id)
         _audit(by, "alert_policy.removed", row, None, reason=reason)
-        AlertPolicy.objects.filter(pk=row.pk).delete()
+        mine = Telling.objects.filter(policy=row)
+        mine.exclude(said__in=KNOWS).delete()
+        AlertPolicy.objects.filter(pk=row.pk).update(removed_at=now_utc())
+        AlertPolicy.objects.filter(pk=row.pk).exclude(pk__in=mine.values("policy")).delete()
         _route_again(row.environment_id)
 
 
@@ -165,7 +168,7 @@ def policies_for(
     promised  of breaches of an objective on a saved search: the team that it is shared with, None when it is its maker's alone. They are
               told by that team's own policy or by none: the channels of others would tell people who may not see the search.
     """
-    rows = AlertPolicy.objects.filter(environment=environment_id).values_list("team_id", "pk")
+    rows = AlertPolicy.objects.filter(environment=environment_id, removed_at=None).values_list("team_id", "pk")
     by_team = {team_id or 0: pk for team_id, pk in rows}  # 0: no team
     if not by_team:
         return {}
@@ -183,7 +186,7 @@ def policies_for(
     return dict(found)
 
 
-def promised_to(pks: Collection[int]) -> dict[int, int | None]:
+def promised_to(pks: Iterable[int]) -> dict[int, int | None]:
     """Return {breach: team} of those that are of an objective on a saved search: whom it is shared with, None for its maker alone."""
     found = Breach.objects.filter(pk__in=pks, source=OBJECTIVE, flow_ids=[]).values_list("pk", "key")
     keys = {pk: int(key) for pk, key in found if key.isdigit()}
@@ -205,9 +208,11 @@ def route_breaches(environment_id: int, pks: Collection[int], *, now: datetime) 
 
 
 def _route_again(environment_id: int) -> None:
-    """Tell by the policies as they are now of what fires and is told by none."""
-    untold = Breach.objects.filter(environment=environment_id, state__in=FIRED)
-    route_breaches(environment_id, list(untold.values_list("pk", flat=True)), now=now_utc())
+    """Tell by the policies as they are now of what fires."""
+    fired, now = Breach.objects.filter(environment=environment_id, state__in=FIRED), now_utc()
+    pks = list(fired.values_list("pk", flat=True))
+    route_breaches(environment_id, pks, now=now)
+    look_at_tellings(pks, now)
 
 
 def watch_groups(environment: Environment, said: Mapping[str, str], *, by: Actor) -> None:

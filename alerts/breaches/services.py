@@ -19,11 +19,12 @@ from django.db.models import F
 from alerts.breaches.held import hold_back
 from alerts.breaches.moves import lock_breaches, lock_environment, look_at_tellings, move, now_utc, write
 from alerts.breaches.policies import route_breaches
+from alerts.breaches.routing import KNOWS
 from alerts.breaches.rules import FLAP_WINDOW, LONGEST_PENDING, WATCHED, Clocks, Judgement, judge
 from alerts.breaches.silences import end_silences_of
 from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds
-from alerts.models import Breach, BreachEntry
+from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
 
 Identity = tuple[str, str, str]  # source, key, severity
 LONGEST_KEY = 200
@@ -222,10 +223,15 @@ def _is_unwatched(row: Breach, now: datetime) -> bool:
 
 
 def expire(*, now: datetime | None = None) -> int:
-    """Forget breaches that ended more than 400 days ago, with their timelines, some at a time; return how many. May run twice at once."""
+    """Forget breaches that ended more than 400 days ago, with their timelines, some at a time; return how many. May run twice at once.
+
+    And policies that were removed, once they owe nobody an end.
+    """
     old = Breach.objects.filter(state="resolved", resolved_at__lt=(now or now_utc()) - KEPT).order_by("pk")
     forgotten = 0
     while some := list(old.values_list("pk", flat=True)[:AT_ONCE]):
         Breach.objects.filter(pk__in=some, state="resolved").delete()
         forgotten += len(some)
+    told = Telling.objects.filter(said__in=KNOWS).values("policy")
+    AlertPolicy.objects.filter(removed_at__isnull=False).exclude(pk__in=told).delete()
     return forgotten

@@ -16,8 +16,9 @@ from django.db import transaction
 
 from alerts.breaches.moves import lock_breaches, lock_environment, now_utc, write
 from alerts.breaches.notices import notice_of, thread_of
-from alerts.breaches.policies import route_of
+from alerts.breaches.policies import policies_for, promised_to, route_breaches, route_of
 from alerts.breaches.routing import Case, Owed, Route, Told, owed
+from alerts.breaches.states import FIRED
 from alerts.delivery.services import tell
 from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
 from alerts.notices import Happening, Notice
@@ -33,11 +34,12 @@ def send(notice: Notice, channels: Sequence[int]) -> int:
 
 @dataclass(slots=True)
 class Due:
-    """A telling with its breach, and what is owed."""
+    """A telling with its breach, and what is owed. ends_only: others tell of it by now."""
 
     telling: Telling
     breach: Breach
     owed: Owed
+    ends_only: bool
 
 
 def tell_due(*, now: datetime | None = None) -> int:
@@ -62,14 +64,21 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
     route, at = route_of(policy), now or now_utc()
     soon = Telling.objects.filter(policy=policy, due_at__lte=at + route.wait).order_by("due_at", "pk")[:MOST]
     breaches = lock_breaches([one.breach_id for one in soon])
+    flows = {pk: one.flow_ids for pk, one in breaches.items()}
+    mine = policies_for(policy.environment_id, flows, promised=promised_to(breaches)) if breaches else {}
     due: list[Due] = []
+    taken_over: list[int] = []
     for telling in Telling.objects.filter(pk__in=[one.pk for one in soon], due_at__isnull=False).order_by("pk"):
         breach = breaches[telling.breach_id]
-        found = _owed(telling, breach, route, at)
+        ends_only = policy.pk not in mine.get(breach.pk, ())
+        found = _owed(telling, breach, replace(route, ends_only=ends_only), at)
         if found is None or found.at > at + route.wait:
             Telling.objects.filter(pk=telling.pk).update(due_at=found.at if found else None)
         else:
-            due.append(Due(telling, breach, found))
+            due.append(Due(telling, breach, found, ends_only))
+        if ends_only and breach.state in FIRED:
+            taken_over.append(breach.pk)
+    route_breaches(policy.environment_id, taken_over, now=at)  # its flow may have changed hands
     return sum(_tell_together(policy, route, group, at) for group in _groups(due))
 
 
@@ -77,7 +86,13 @@ def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed
     case = Case(
         state=breach.state, severity=breach.severity, fired_at=breach.fired_at or breach.opened_at, held=breach.held
     )  # fmt: skip
-    told = Told(said=telling.said, began_at=telling.began_at, told_at=telling.told_at, step=telling.step)
+    told = Told(
+        said=telling.said,
+        began_at=telling.began_at,
+        told_at=telling.told_at,
+        step=telling.step,
+        stepped_at=telling.stepped_at,
+    )
     if telling.said == "firing" and not telling.channels and route.channels_for(breach.severity):
         told = Told()  # there was no channel to tell it over, and now there is
     return owed(case, told, route, now)
@@ -115,13 +130,18 @@ def _tell_together(policy: AlertPolicy, route: Route, group: list[Due], now: dat
         if first.first:
             telling.began_at, telling.step, telling.channels = now, 0, []
         if first.happening is Happening.ESCALATED:
-            telling.step += 1
+            telling.step, telling.stepped_at = telling.step + 1, now
         telling.channels = sorted({*telling.channels, *channels})
         _after(one, route, now)
     pks = [one.breach.pk for one in joined]
     Breach.objects.filter(pk__in=pks).update(silence_over=None)  # it was said
     kind = BreachEntry.Kind.ESCALATED if first.happening is Happening.ESCALATED else BreachEntry.Kind.TOLD
-    write(pks, kind, _told_words(policy, channels, told, joined, again=not first.first), now=now)
+    write(
+        pks,
+        kind,
+        _told_words(policy, channels, told, joined, again=first.happening is Happening.FIRING and not first.first),
+        now=now,
+    )
     return 1
 
 
@@ -148,7 +168,7 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     last = not left
     told = 0
     knew = Telling.objects.filter(policy=policy, thread=thread).values_list("channels", flat=True)
-    channels = tuple(sorted({channel for channels in knew for channel in channels}))
+    channels = tuple(sorted({channel for channels in knew for channel in channels} - _told_by_others(policy, group)))
     untaken = happening is Happening.RESOLVED and any(one.telling.said == "firing" for one in group)
     taken = not last and untaken and all(one.state == "acknowledged" for one in left)  # it waited for what is over now
     if last:
@@ -170,6 +190,13 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     return int(last or taken)
 
 
+def _told_by_others(policy: AlertPolicy, group: Sequence[Due]) -> set[int]:
+    """Return the channels that hear of these by the policies that took over from this one."""
+    taken_over = [one.breach.pk for one in group if one.ends_only]
+    others = Telling.objects.filter(breach__in=taken_over, policy__removed_at=None).exclude(policy=policy)
+    return {channel for channels in others.values_list("channels", flat=True) for channel in channels}
+
+
 def _of_round(group: Sequence[Due]) -> list[Breach]:
     """Return all that was told together with these and stands as they do: its end is told under the name of its beginning."""
     first = group[0].telling
@@ -189,4 +216,4 @@ def _after(one: Due, route: Route, now: datetime) -> None:
     telling = one.telling
     next_owed = _owed(telling, one.breach, route, now)
     telling.due_at = next_owed.at if next_owed else None
-    telling.save(update_fields=["said", "thread", "channels", "began_at", "told_at", "step", "due_at"])
+    telling.save(update_fields=["said", "thread", "channels", "began_at", "told_at", "step", "stepped_at", "due_at"])

@@ -9,6 +9,7 @@ writes a notice for the channel, in a transaction of any length, neither waits n
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -51,9 +52,9 @@ def notifier_of(channel: Channel) -> Notifier | None:
         return None
 
 
-def due_channels(now: datetime) -> list[int]:
-    """Return the channels that have something due and may be sent to now."""
-    may = Channel.objects.filter(_ready(now), enabled=True)
+def due_channels(now: datetime, *, without: Collection[str] = ()) -> list[int]:
+    """Return the channels that have something due and may be sent to now, but those of these kinds."""
+    may = Channel.objects.filter(_ready(now), enabled=True).exclude(kind__in=list(without))
     due = NoticeDelivery.objects.filter(channel=OuterRef("pk"), state__in=OPEN, next_at__lte=now)
     return list(may.filter(Exists(due)).order_by("next_at", "pk").values_list("pk", flat=True)[:MOST_CHANNELS])
 

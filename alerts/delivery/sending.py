@@ -1,18 +1,20 @@
 """Sending: claim, tell outside of any transaction, mark. At least once, always under the same key.
 
 A worker's task begins what is due and goes after some seconds: what is slow, such as a mail server that takes a minute, ends in a thread of its
-process, of which there are few. A thread that dies with its process leaves a lease behind, and another worker sends the same again.
+process, of which there are few; mail has some of its own, so that a slow server holds up no other channel. A thread that dies with its process
+leaves a lease behind, and another worker sends the same again.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
+from django.conf import settings
 
 from alerts.delivery.claim import (
     Claimed,
@@ -26,7 +28,8 @@ from alerts.delivery.claim import (
     opened_of,
 )
 from alerts.delivery.frozen import thaw
-from alerts.delivery.notifiers.base import BadChannel, Telling, Told
+from alerts.delivery.notifiers import notifiers
+from alerts.delivery.notifiers.base import BadChannel, Notifier, Telling, Told
 from alerts.delivery.rooms import Room
 from alerts.delivery.secrets import opened, said_of, scrubbed
 from alerts.delivery.templates import Words, worded
@@ -34,8 +37,9 @@ from alerts.models import ApprovedHost, Channel, NoticeDelivery
 
 log = structlog.get_logger(__name__)
 LOOK_S = 4.0
-MOST_THREADS = 8
-ROOM = Room(MOST_THREADS)
+MOST_THREADS, MOST_SLOW = 8, 4
+SLOW_S = 60.0  # a kind of channel that may take longer, as mail, has threads of its own
+ROOM, SLOW_ROOM = Room(MOST_THREADS), Room(MOST_SLOW)
 SOON = timedelta(seconds=2)
 Begin = Callable[[Claimed], threading.Thread | None]
 
@@ -46,7 +50,7 @@ def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
     give_up_old(datetime.now(UTC))
     while time.monotonic() < until:
         now = datetime.now(UTC)  # one for both questions, or a channel that becomes ready between them is neither
-        claimed = _claim_any(now) if begin is not in_thread or ROOM.has_room() else None
+        claimed = _claim_any(now, _kinds_without_room() if begin is in_thread else ())
         if claimed is not None:
             begun += 1
             threads.append(begin(claimed))
@@ -60,16 +64,24 @@ def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
     return begun
 
 
-def _claim_any(now: datetime) -> Claimed | None:
-    for channel_id in due_channels(now):
+def _claim_any(now: datetime, without: Collection[str]) -> Claimed | None:
+    for channel_id in due_channels(now, without=without):
         if (claimed := claim(channel_id)) is not None:
             return claimed
-    return claim_repeat()
+    return None if without and not ROOM.has_room() else claim_repeat()
+
+
+def _kinds_without_room() -> list[str]:
+    return [one.kind for one in notifiers(settings.CONSOLE_NOTIFIERS) if not _room_of(one).has_room()]
+
+
+def _room_of(notifier: Notifier | None) -> Room:
+    return SLOW_ROOM if notifier is not None and notifier.longest_s > SLOW_S else ROOM
 
 
 def in_thread(claimed: Claimed) -> threading.Thread:
     """Deliver in a thread that does not hold up the end of its process."""
-    return ROOM.begin(partial(deliver, claimed), name=f"notice {claimed.delivery.pk}")
+    return _room_of(claimed.notifier).begin(partial(deliver, claimed), name=f"notice {claimed.delivery.pk}")
 
 
 def at_once(claimed: Claimed) -> None:

@@ -167,6 +167,7 @@ class AlertPolicy(models.Model):
 
     Channels are ids.   steps  [{"after_minutes": 15, "channels": [3]}], rising.
     days  ISO weekdays on which tickets are told; none: always.
+    removed_at  it tells of nothing since then but the end of what it told.
     """
 
     environment = models.ForeignKey("identity.Environment", models.PROTECT, related_name="+")
@@ -181,16 +182,23 @@ class AlertPolicy(models.Model):
     wait_s = models.PositiveIntegerField(default=30)
     repeat_minutes = models.PositiveIntegerField(default=240)
     quiet_minutes = models.PositiveIntegerField(default=30)
+    removed_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["environment", "team"]
         constraints = [
-            UniqueConstraint(name="alert_policy_once_per_team", fields=["environment", "team"], nulls_distinct=False),
+            UniqueConstraint(
+                name="alert_policy_once_per_team",
+                fields=["environment", "team"],
+                nulls_distinct=False,
+                condition=Q(removed_at=None),
+            ),
             CheckConstraint(name="alert_policy_day_has_hours", condition=Q(from_minute__lt=F("until_minute"))),
         ]
 
     def __str__(self) -> str:
-        return f"policy of {self.team.name}" if self.team else "policy of everything else"
+        name = f"policy of {self.team.name}" if self.team else "policy of everything else"
+        return f"{name}, removed" if self.removed_at else name
 
 
 class Telling(models.Model):
@@ -199,6 +207,7 @@ class Telling(models.Model):
     due_at    look then; null: nothing is owed until the breach changes.
     thread    under which it was told: its own, or that of the breach it was told together with.
     channels  who was told, and hears of the end.
+    step      the next one; stepped_at: when the one before was told.
     """
 
     breach = models.ForeignKey(Breach, models.CASCADE, related_name="tellings")
@@ -210,6 +219,7 @@ class Telling(models.Model):
     began_at = models.DateTimeField(null=True)
     told_at = models.DateTimeField(null=True)
     step = models.PositiveSmallIntegerField(default=0)
+    stepped_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

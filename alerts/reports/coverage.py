@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db.models import Max, Q, QuerySet
@@ -16,17 +16,22 @@ from alerts.objectives.windows import MINUTE, Span, clipped, merge
 from alerts.reports.content import Coverage, Period
 from alerts.reports.measuring import NAME, Measured, span_of
 from alerts.reports.saying import clean
+from console.identity.models import Key
 from messages.queries import OTHERS_SILENT, hours_with_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brings:
-    """An agent that brought a flow in the period, or that nobody took over from. heard_at: the last time, None for never."""
+    """An agent that brought a flow in the period, or that nobody took over from. heard_at: the last time, None for never.
+
+    retired_at  the last of its keys ended then, and others bring all of its flows since.
+    """
 
     pk: int
     name: str
     heard_at: datetime | None
     beats: bool
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +44,26 @@ class Silence:
 
 
 def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
-    """Return the agents that bring these flows, without those from which others had taken over before the period; two queries."""
+    """Return the agents that bring these flows, without those from which others had taken over before the period; three queries."""
     rows = FlowAgent.objects.filter(flow__in=flow_ids, agent__created_at__lt=period.until).order_by()
     newest = dict(rows.values_list("flow_id").annotate(Max("seen_at")))
-    found = {}
+    found, alone = {}, set()
     columns = ("agent_id", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
     for flow_id, seen_at, pk, name, last_seen_at, heartbeat_at in rows.values_list("flow_id", "seen_at", *columns):
+        alone |= {pk} if seen_at == newest[flow_id] else set()
         if seen_at >= period.since or seen_at == newest[flow_id]:
             heard = max(filter(None, (last_seen_at, heartbeat_at)), default=None)
             found[pk] = Brings(pk=pk, name=clean(name, NAME), heard_at=heard, beats=heartbeat_at is not None)
-    return sorted(found.values(), key=lambda one: one.pk)
+    ended = _ends_of_keys(found.keys() - alone)
+    return [replace(found[pk], retired_at=ended.get(pk)) for pk in sorted(found)]
+
+
+def _ends_of_keys(agents: Collection[int]) -> dict[int, datetime]:
+    """Return {agent: when the last of its keys was revoked or expires}, of those each of whose keys has an end."""
+    ends: dict[int, list[datetime | None]] = defaultdict(list)
+    for pk, *said in Key.objects.filter(agent__in=agents).values_list("agent_id", "revoked_at", "expires_at"):
+        ends[pk].append(min(filter(None, said), default=None))
+    return {pk: max(filter(None, mine)) for pk, mine in ends.items() if None not in mine}
 
 
 def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
@@ -71,8 +86,10 @@ def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
             found.append(Silence(agent=one.name, since=since, until=until))
     for one in agents:  # of one whose key does not hold any more there is no breach
         longest = SILENT_AFTER if one.beats else OTHERS_SILENT
-        if one.pk not in known and one.heard_at is not None and one.heard_at + longest < period.until:
-            found.append(Silence(agent=one.name, since=one.heard_at, until=None))
+        ends = min(one.retired_at or period.until, period.until)
+        if one.pk not in known and one.heard_at is not None and one.heard_at + longest < ends:
+            found = [said for said in found if said.agent != one.name or said.since < one.heard_at]  # it is the same
+            found.append(Silence(agent=one.name, since=one.heard_at, until=one.retired_at))
     return sorted(found, key=lambda silence: silence.since)
 
 

@@ -24,7 +24,7 @@ from django.db.models import F
 
 from alerts.delivery.claim import SPARE_S
 from alerts.delivery.notifiers.mail import MAIL, POLICY, send_message
-from alerts.delivery.pace import MOST_AGE, MOST_TRIES, next_try_s
+from alerts.delivery.pace import MOST_TRIES, next_try_s
 from alerts.delivery.rooms import Room
 from alerts.models import Report, ReportFile, ReportMail, ReportReceiver
 from alerts.reports.access import is_still_theirs
@@ -51,7 +51,7 @@ class Went:
 def look(*, budget_s: float = LOOK_S, begin: Begin | None = None) -> int:
     """Begin what is due, for at most so many seconds; return how many were begun. May run many times at once, and die anywhere."""
     begin, until, threads, begun = begin or in_thread, time.monotonic() + budget_s, [], 0
-    give_up_old(datetime.now(UTC))
+    give_up_died(datetime.now(UTC))
     while time.monotonic() < until and (begin is not in_thread or ROOM.has_room()):
         if (mail := claim(datetime.now(UTC))) is None:
             break
@@ -186,13 +186,8 @@ def mark(mail: ReportMail, went: Went) -> None:
         mine.update(state="failed", next_at=now + timedelta(seconds=wait), answer=went.answer[:500])
 
 
-def give_up_old(now: datetime) -> int:
-    """Give up what could not be sent within a day; what workers died of again and again may have arrived."""
-    ended = {"next_at": None, "finished_at": now}
+def give_up_died(now: datetime) -> int:
+    """Give up what workers died of again and again: it may have arrived. What waits because the console was off is late, and not lost."""
     died = ReportMail.objects.filter(state="sending", next_at__lt=now, tries__gte=MOST_TRIES)
-    unknown = died.update(
-        state="unknown", answer=f"{MOST_TRIES} workers ended while they sent it: it may have arrived", **ended
-    )
-    # one that waited because the console was off is tried: it is late, and not lost
-    old = ReportMail.objects.filter(state="failed", next_at__lt=now - MOST_AGE)
-    return unknown + old.update(state="dead", answer="given up: it could not be sent within a day", **ended)
+    answer = f"{MOST_TRIES} workers ended while they sent it: it may have arrived"
+    return died.update(state="unknown", answer=answer, next_at=None, finished_at=now)

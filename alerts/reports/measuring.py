@@ -185,7 +185,7 @@ def stands_of(found: Measured, period: Period) -> Stands:
         return Stands.NO_DATA
     if judged.budget.left < -ROUNDING:
         return Stands.MISSED
-    if is_silent(found.one, period):
+    if is_silent(found.one, period) or is_uncounted(found.one, period):
         return Stands.NO_DATA
     return Stands.AT_RISK if judged.budget.left_ratio < AT_RISK_BELOW else Stands.KEPT
 
@@ -195,7 +195,16 @@ def is_silent(one: Objective, period: Period) -> bool:
     standing: Standing | None = getattr(one, "standing", None)
     if standing is None or standing.state != Standing.State.NO_DATA or not standing.problem:
         return False
-    return standing.state_since < period.until - SILENT_SHARE * (period.until - period.since)
+    return standing.state_since < _late_in(period)
+
+
+def is_uncounted(one: Objective, period: Period) -> bool:
+    """Whether what came long before the period ended is not counted yet, as when a console is back after a day."""
+    return one.counted_to is not None and one.counted_to < _late_in(period)
+
+
+def _late_in(period: Period) -> datetime:
+    return period.until - SILENT_SHARE * (period.until - period.since)
 
 
 ORDER = {stands: place for place, stands in enumerate(Stands)}

@@ -93,7 +93,8 @@ def change_schedule(
         setattr(row, name, value)
     if set(addresses) - there or {"flow_ids", "objective_ids"} & set(changed):
         check_sees_what_it_tells(by, row)
-    if WHEN.intersection(changed):  # else what is due at this moment stays due
+    is_due = row.enabled and row.next_at is not None and row.next_at <= now  # it stays due, and no period is left out
+    if WHEN.intersection(changed) and not is_due:
         row.next_at = _next_at(row, now)
     try:
         with transaction.atomic():

@@ -28,7 +28,7 @@ MAIL_WORDS = {
 MAIL: Mapping[str, tuple[str, ...]] = {
     "queued": ("sending", "withdrawn"),
     "sending": ("sending", "sent", "failed", "dead", "unknown", "withdrawn"),
-    "failed": ("sending", "dead", "withdrawn"),
+    "failed": ("sending", "withdrawn"),
     "sent": ("queued",),
     "dead": ("queued",),
     "unknown": ("queued",),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerts.breaches import acts
+from alerts.breaches.access import get_visible_policy
 from alerts.breaches.policies import (
     NewPolicy,
     NewStep,
@@ -17,13 +18,14 @@ from alerts.breaches.policies import (
     remove_policy,
 )
 from alerts.breaches.queries import why_untold
+from alerts.breaches.services import expire
 from alerts.breaches.silences import silence_breach
 from alerts.conditions import Severity
-from alerts.models import Breach, BreachEntry, Telling
+from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from console.audit.access import visible_audit
-from console.core.errors import Invalid
+from console.core.errors import Invalid, NotFound
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
 from tests.breaches.breaching import NOON, Outbox, after, fired, flow, over, policy
@@ -163,7 +165,7 @@ def test_a_policy_made_while_something_fires_tells_of_it_and_one_removed_tells_n
 
     remove_policy(made, by=ROOT, reason="nobody wants it")
 
-    assert not Telling.objects.exists()
+    assert outbox.told(datetime.now(UTC) + timedelta(days=1)) == []
     with pytest.raises(PolicyExists):
         policy(), policy()
 
@@ -334,3 +336,117 @@ def test_the_audit_list_tells_of_promises_on_searches_to_their_team_and_does_not
     assert labels["objective.added"] == "an objective of one’s own"
     assert "deal" not in str(list(told.values_list("object_label", "details", "reason")))
     assert visible_audit(ROOT).filter(action="breach.acknowledged").count() == 2
+
+
+def test_the_end_that_a_person_said_names_the_person_and_why(outbox: Outbox):
+    policy(repeat_minutes=0)
+    breach, other = fired(), fired(key="8")
+    outbox.told(NOON)
+    Breach.objects.filter(pk=breach.pk).update(unwatched_since=NOON)
+    acts.close(breach, by=ROOT, reason="the agent was taken away")
+    over(10, key="8")
+
+    outbox.told(datetime.now(UTC))
+
+    facts = {notice.thread.rpartition("/")[2]: notice.facts for notice, _ in outbox.sent[-2:]}
+    assert facts[breach.reference]["Closed by"] == "root: the agent was taken away"
+    assert "Closed by" not in facts[other.reference]
+
+
+def test_a_step_that_was_late_keeps_its_distance_to_the_next(outbox: Outbox):
+    policy(steps=STEPS, repeat_minutes=0, days=(1, 2, 3, 4, 5), time_zone="UTC")
+    friday = datetime(2026, 11, 27, 17, 50, tzinfo=UTC)
+    monday = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
+    name = fired(friday, severity=Severity.TICKET).reference
+    assert outbox.told(friday) == [("firing", name, (2,))]
+
+    assert outbox.told(monday) == [("escalated", name, (8,))]
+    assert outbox.told(monday + timedelta(minutes=29)) == []
+    assert outbox.told(monday + timedelta(minutes=30)) == [("escalated", name, (9,))]
+
+
+def test_what_a_silence_held_back_for_hours_is_escalated_step_by_step_after_it(outbox: Outbox):
+    policy(steps=STEPS, repeat_minutes=0)
+    breach = fired()
+    outbox.told(NOON)
+    Breach.objects.filter(pk=breach.pk).update(inhibited_by=breach.pk)
+    assert outbox.told(after(hours=1)) == []
+    Breach.objects.filter(pk=breach.pk).update(inhibited_by=None)
+    Telling.objects.update(due_at=after(hours=4))
+
+    assert outbox.told(after(hours=4)) == [("escalated", breach.reference, (8,))]
+    assert outbox.told(after(hours=4, seconds=5)) == []
+    assert outbox.told(after(hours=4, minutes=30)) == [("escalated", breach.reference, (9,))]
+
+
+def test_who_was_told_by_a_policy_that_was_removed_hears_of_the_end_and_of_nothing_else(outbox: Outbox):
+    made = policy(steps=STEPS)
+    breach = fired()
+    outbox.told(NOON)
+
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    assert outbox.told(after(hours=9)) == []
+    fired(after(hours=9), key="8")
+    assert outbox.told(after(hours=9)) == []
+    with pytest.raises(NotFound):
+        get_visible_policy(ROOT, made.pk)
+    over(600)
+    assert outbox.told(after(minutes=602)) == [("resolved", breach.reference, (1,))]
+    expire()
+    assert not AlertPolicy.objects.exists()
+
+
+def test_the_policy_that_takes_over_tells_its_channels_and_no_channel_hears_of_the_end_twice(outbox: Outbox):
+    policy(page_channels=(1, 3), repeat_minutes=0)
+    made = policy("Order team", page_channels=(1, 5), repeat_minutes=0)
+    breach = fired(flow_ids=(flow(team="Order team").pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1, 5))]
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    now = datetime.now(UTC)
+    assert outbox.told(now) == [("firing", breach.reference, (1, 3))]
+    over((now - NOON).total_seconds() / 60 + 1, flow_ids=tuple(breach.flow_ids))
+    ended = outbox.told(now + timedelta(minutes=4))
+    assert sorted(ended) == [("resolved", breach.reference, (1, 3)), ("resolved", breach.reference, (5,))]
+
+
+def test_a_team_that_gets_a_policy_of_its_own_is_told_and_the_environment_s_hears_of_the_end_alone(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired(flow_ids=(flow(team="Order team").pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+
+    policy("Order team", page_channels=(5,), repeat_minutes=0)
+
+    now = datetime.now(UTC)
+    assert outbox.told(now) == [("firing", breach.reference, (5,))]
+    assert outbox.told(now + timedelta(days=1)) == []
+    over((now - NOON).total_seconds() / 60 + 2000, flow_ids=tuple(breach.flow_ids))
+    ended = outbox.told(now + timedelta(minutes=2003))
+    assert sorted(ended) == [("resolved", breach.reference, (1,)), ("resolved", breach.reference, (5,))]
+
+
+def test_when_a_team_s_policy_is_removed_that_of_the_environment_goes_on(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired(flow_ids=(flow(team="Order team").pk,))
+    outbox.told(NOON)
+    own = policy("Order team", page_channels=(5,))
+    outbox.told(datetime.now(UTC))
+
+    remove_policy(own, by=ROOT, reason="the environment tells of it")
+
+    assert outbox.told(datetime.now(UTC)) == [("escalated", breach.reference, (8,))]
+
+
+def test_who_gets_a_flow_of_which_something_fires_is_told_when_the_others_would_be(outbox: Outbox):
+    policy(steps=STEPS)
+    policy("Order team", page_channels=(5,), repeat_minutes=0)
+    orders = flow()
+    breach = fired(flow_ids=(orders.pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+    orders.team = Team.objects.get(name="Order team")
+    orders.save()
+
+    assert outbox.told(after(minutes=15)) == []
+    assert outbox.told(after(minutes=15, seconds=5)) == [("firing", breach.reference, (5,))]
+    assert outbox.told(after(days=3)) == []

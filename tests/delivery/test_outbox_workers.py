@@ -17,10 +17,13 @@ from alerts.delivery.notifiers.base import Telling, Told
 from alerts.delivery.notifiers.memory import ANSWERS, MEMORY, TOLD
 from alerts.delivery.pace import MOST_TRIES
 from alerts.delivery.sending import at_once, deliver, look
+from alerts.delivery.services import NewChannel, create_channel
 from alerts.models import Channel, NoticeDelivery
 from alerts.notices import Happening
 from tests.delivery.notices import memory_channel
 from tests.delivery.outbox import REFUSED, go, place, say, states, told
+from tests.engines.mailbox import SlowMailbox
+from tests.factories import ROOT, environment
 from tests.product import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -181,3 +184,28 @@ def test_no_more_threads_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch)
     )
 
     assert most[0] == sending.MOST_THREADS
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_server_that_takes_its_time_holds_up_no_other_channel(mailbox: SlowMailbox):
+    mailbox.wait_s = 6.0
+    mails = [
+        create_channel(environment(), NewChannel(kind="mail", name=name, settings={"to": "ada@example.com"}), by=ROOT)
+        for name in ("one", "two", "three")
+    ]
+    for number in range(4):
+        say(Happening.FIRING, channels=mails, thread=f"breach-{number}")
+    quick = memory_channel()
+    assert look(budget_s=2.0) == sending.MOST_SLOW
+
+    say(Happening.FIRING, channels=[quick])
+    look(budget_s=2.0)
+
+    assert states(quick) == ["delivered"]
+    wait_until(
+        lambda: look(budget_s=1.0) == 0 and set(NoticeDelivery.objects.values_list("state")) == {("delivered",)},
+        seconds=90,
+        what="the mails",
+    )
+    assert len(mailbox.taken) == 12

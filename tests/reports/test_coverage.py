@@ -16,7 +16,7 @@ from alerts.reports.content import Content, Coverage, Stands
 from alerts.reports.face import coverage_words, face_of
 from alerts.reports.saying import Says
 from alerts.reports.tables import csv_of
-from console.identity.models import Agent
+from console.identity.models import Agent, Key
 from tests.factories import agent, environment
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
 from tests.reports.samples import example
@@ -215,6 +215,17 @@ def test_counting_that_is_behind_is_said():
     assert covered() == 1410
 
 
+def test_what_is_counted_up_to_long_before_the_end_is_not_called_kept():
+    brings()
+    Objective.objects.update(counted_to=DAY.until - 2 * HOUR)
+
+    content = gathered()
+
+    assert content.promises[0].stands is Stands.NO_DATA
+    assert face_of(content).promises[0].detail == "Its data ended before the period did."
+    assert content.quality == ("“Orders arrive” is counted up to 25 November 22:00 only.",)
+
+
 def test_one_of_two_that_is_counted_still_is_named_in_the_verdict():
     one, two, _ = example().promises
     still = {"stands": Stands.NO_DATA, "counting": True}
@@ -304,3 +315,36 @@ def test_where_no_agent_was_there_the_hours_with_events_say_how_much_there_is():
         words(content)
         == "Data cover 25.00\u00a0% of the period: something happened in 6 of 24 hours; no agent is known that was there then."
     )
+
+
+def retired(of: Agent, at: datetime, *, how: str = "revoked_at") -> None:
+    """Let the agent's only key end then."""
+    Key.objects.create(kind="agent", name=of.name, digest=of.name.encode(), agent=of, created_by="tests", **{how: at})
+
+
+@pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
+def test_one_whose_key_ended_when_another_had_taken_over_is_missed_until_then(how: str):
+    old = brings("old", seen_at=NOON, last_seen_at=NOON, heartbeat_at=NOON)
+    brings("new")
+    silent(old, NOON, NOON + 58 * MINUTE)  # its breach is over two minutes after its key ended
+    retired(old, NOON + HOUR, how=how)
+
+    content = gathered()
+
+    assert covered() == 1380
+    assert content.quality == ("Nothing came from the agent old from 25 November 13:00 to 14:00.",)
+
+
+def test_one_whose_key_ended_before_anybody_missed_it_is_not_missed():
+    old = brings("old", seen_at=NOON, last_seen_at=NOON, heartbeat_at=NOON)
+    brings("new")
+    retired(old, NOON + 5 * MINUTE)
+
+    assert (covered(), gathered().quality) == (1440, ())
+
+
+def test_one_whose_key_ended_and_from_whom_nobody_took_over_is_missed():
+    old = brings("old", seen_at=NOON, last_seen_at=NOON, heartbeat_at=NOON)
+    retired(old, NOON + HOUR)
+
+    assert covered() == 13 * 60

@@ -167,21 +167,35 @@ def test_a_slow_server_holds_up_no_worker(mailbox: SlowMailbox):
             thread.join(5)
 
 
-def test_a_server_that_is_away_is_tried_again_and_given_up_after_a_day(settings: Any, mailbox: SlowMailbox):
+def test_a_server_that_is_away_is_tried_eleven_times_and_then_the_mail_is_given_up(settings: Any, mailbox: SlowMailbox):
     queued()
     settings.EMAIL_PORT, there = free_port(), settings.EMAIL_PORT
 
     go(0)
     mail = ReportMail.objects.get()
     assert (mail.state, mail.answer.split(":")[0]) == ("failed", "the mail server did not answer")
-    go(25 * 3600)
+    for number in range(1, mailing.MOST_TRIES):
+        go(number * 2 * 3600)
 
     mail.refresh_from_db()
-    assert (mail.state, mail.answer) == ("dead", "given up: it could not be sent within a day")
+    assert (mail.state, mail.answer[:31]) == ("dead", "given up after 11 tries: the ma")
     settings.EMAIL_PORT = there
     send_again(only_report(), mail.receiver, by=owner("anna", Role.ADMINISTRATOR))
     with at(datetime.now(UTC) + MINUTE):
         mailing.look(begin=mailing.at_once)
+    assert states(only_report()) == {"olga@example.com": "sent"}
+
+
+def test_a_mail_that_failed_once_before_the_console_was_off_for_days_is_late_and_not_lost(
+    settings: Any, mailbox: SlowMailbox
+):
+    queued()
+    settings.EMAIL_PORT, there = free_port(), settings.EMAIL_PORT
+    go(0)
+    settings.EMAIL_PORT = there
+
+    assert go(3 * 24 * 3600) == 1
+
     assert states(only_report()) == {"olga@example.com": "sent"}
 
 

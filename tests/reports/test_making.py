@@ -12,9 +12,11 @@ from alerts.models import Report, ReportFile, ReportMail, ReportSchedule
 from alerts.reports import making
 from alerts.reports.content import from_json
 from alerts.reports.services import (
+    change_schedule,
     revise,
     send_now,
 )
+from alerts.reports.wishes import NewSchedule
 from tests.reports.sending import (
     DUE,
     NOW,
@@ -230,3 +232,17 @@ def test_one_that_could_not_be_made_before_its_time_is_made_when_its_time_has_co
 
     asked.refresh_from_db()
     assert (asked.state, asked.problem, asked.tries) == ("frozen", "", 1)
+
+
+def test_what_is_due_stays_due_when_the_hour_is_changed_before_a_beat_comes():
+    kept_promise()
+    by = owner()
+    made = scheduled(by)
+
+    change_schedule(made, NewSchedule(name="Order team", cadence="daily", hour=6), by=by, now=DUE)
+    with at(DUE + timedelta(seconds=5)):
+        making.look()
+
+    assert list(Report.objects.values_list("since", flat=True)) == [datetime(2026, 11, 25, tzinfo=UTC)]
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 11, 27, 6, tzinfo=UTC)
