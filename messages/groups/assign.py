@@ -47,6 +47,9 @@ class Home:
     speaks_for: int
 
 
+Counted = tuple[int, datetime]  # a failure: its group, and when
+
+
 def rules_of(environment_id: int) -> list[Rule]:
     """Return the operators' rules of an environment, the one that is tried first first."""
     return [as_rule(row) for row in GroupRule.objects.filter(environment_id=environment_id).order_by("position", "id")]
@@ -135,21 +138,22 @@ def _new(
 
 
 def count_in_hours(
-    failed: Iterable[tuple[int, datetime]], *, column: str, gone: Iterable[tuple[int, datetime]] = ()
+    *,
+    letters: Iterable[Counted] = (),
+    messages: Iterable[Counted] = (),
+    gone: Iterable[Counted] = (),
+    told: Iterable[Counted] = (),
 ) -> None:
-    """Add failures (group id, when) to the counts by hour, and take those off that moved to another group.
+    """Add failures (group id, when) to the counts by hour. Last in the transaction, in key order.
 
-    column  letters or messages.   Last in the transaction, in key order.
+    letters, messages  that failed.   gone  letters that moved to another group.   told  messages whose letter has come: it counts in their place.
     """
-    counts: dict[tuple[int, datetime], int] = defaultdict(int)
-    for one, several in ((1, failed), (-1, gone)):
+    counts: dict[Counted, list[int]] = defaultdict(lambda: [0, 0])
+    for column, by, several in ((0, 1, letters), (1, 1, messages), (0, -1, gone), (1, -1, told)):
         for group_id, at in several:
-            counts[(group_id, at.astimezone(UTC).replace(minute=0, second=0, microsecond=0))] += one
+            counts[(group_id, at.astimezone(UTC).replace(minute=0, second=0, microsecond=0))][column] += by
     shard = os.getpid() % SHARDS
-    rows = [
-        (group_id, hour, shard, *((count, 0) if column == "letters" else (0, count)))
-        for (group_id, hour), count in sorted(counts.items())
-    ]
+    rows = [(group_id, hour, shard, *both) for (group_id, hour), both in sorted(counts.items())]
     if rows:
         run_set_based(
             "INSERT INTO messaging_grouphour AS h (group_id, hour, shard, letters, messages) "
