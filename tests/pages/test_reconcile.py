@@ -286,3 +286,18 @@ def test_failed_keys_can_be_acted_on_also_where_the_first_page_of_them_has_no_le
 
     assert len(shown.context["rows"]) == 50
     assert (bool(shown.context["plan_url"]), bool(shown.context["letters_url"])) == (True, True)
+
+
+def test_counts_of_the_list_before_are_called_so_while_another_one_is_compared():
+    flow()
+    client = signed_in("olga", Role.OPERATOR)
+    page = one_made(client, keys="1\n2\n")
+    assert "2 lines = 2 keys" in text_of(client.get(page))
+
+    assert client.post(f"{page}list/", {"keys": "1\n2\n3\n", "column": ""}).status_code == 303
+
+    waiting = text_of(client.get(page))
+    assert "of the list before" in waiting
+    assert "lines = " not in waiting
+    reconcile()
+    assert "3 lines = 3 keys" in text_of(client.get(page))
