@@ -95,7 +95,23 @@ def find_homes(
         rows = [_new(environment_id, fingerprint, first[fingerprint], now, column) for fingerprint in missing]
         FailureGroup.objects.bulk_create(rows, ignore_conflicts=True)
         homes |= _known(environment_id, missing)
+    _follow_rules({homes[one].group_id: where for one, where in zip(prints, placed, strict=True) if where.rule})
     return [homes[one] for one in prints]
+
+
+def _follow_rules(placed: Mapping[int, Placed]) -> None:
+    """Let groups that were there before have the rule, the name and, where the rule says one, the class of the failures that come now."""
+    if not placed:
+        return
+    known = (
+        FailureGroup.objects.filter(pk__in=placed).order_by("pk").values_list("pk", "rule_id", "name", "failure_class")
+    )
+    for pk, *said in list(known):
+        where = placed[pk]
+        rule = where.rule
+        wanted = [rule and rule.id, where.name, (rule and rule.failure_class) or said[2]]
+        if said != wanted:
+            FailureGroup.objects.filter(pk=pk).update(rule_id=wanted[0], name=wanted[1], failure_class=wanted[2])
 
 
 def _known(environment_id: int, prints: Iterable[UUID]) -> dict[UUID, Home]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,10 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
-from messages.groups.queries import trends_of, whole_of
+from messages.groups.queries import runbook_of, trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
-from messages.groups.ruling import NewGroupRule, add_rule, preview_rule
+from messages.groups.ruling import NewGroupRule, add_rule, change_rule, preview_rule
 from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
@@ -175,6 +176,25 @@ def test_a_preview_of_a_changed_rule_says_what_leaves_it():
     assert [(way.before.pk, way.after, way.count) for way in found.ways] == [
         (one.group_id, "erp, ErpTimeout, erp did not answer order … in … s, erp.orders", 1)
     ]
+
+
+def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_there():
+    (one,) = push_letters(timeout(1))
+    assert one.group.failure_class == "transient"
+    usual = ("step", "error_type", "message", "destination")
+    said = NewGroupRule(
+        name="away", error_type="*Timeout", parts=usual, failure_class="configuration", runbook_url="https://runbooks.example/away"
+    )  # fmt: skip
+    rule = add_rule(environment(), said, by=ROOT)
+
+    assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
+    group = FailureGroup.objects.get()
+    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks.example/away")
+
+    change_rule(rule, replace(said, failure_class="data"), by=ROOT)
+    push_letters(timeout(2))
+
+    assert (FailureGroup.objects.get().failure_class, FailureGroup.objects.get().name) == ("data", "")
 
 
 def test_a_root_exception_is_read_from_the_stack_of_the_event():
