@@ -38,7 +38,7 @@ LIST_PARAMETERS = [
         "window", str, description="How far back, e.g. `24h`, `7d`; default 24h, all of it for an id or business key."
     ),
     OpenApiParameter("since", str, description="RFC 3339 time, in place of `window`."),
-    OpenApiParameter("until", str, description="RFC 3339 time."),
+    OpenApiParameter("until", str, description="RFC 3339 time; without `since` it is where the window ends."),
 ]
 
 

@@ -14,6 +14,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from console.core.errors import ConsoleError
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_flow_named
@@ -153,7 +154,11 @@ class Reconciliations(View):
         said = NewReconciliation(name=asked["name"], key_name=asked["key"], since=asked["since"], until=asked["until"])
         made = begin_reconciliation(flow, said, by=self.actor)
         if "keys" in asked:
-            receive_list(made, (f"{_quoted(key)}\n".encode() for key in asked["keys"]), by=self.actor)
+            try:
+                receive_list(made, (f"{_quoted(key)}\n".encode() for key in asked["keys"]), by=self.actor)
+            except ConsoleError:
+                remove_reconciliation(made, by=self.actor, reason="its list was refused")
+                raise
         return Response(ReconciliationOut(get_visible_reconciliation(self.actor, made.pk)).data, status=201)
 
 

@@ -108,10 +108,9 @@ class Failed:
     later: int = 0
 
 
-# Of a message that had failed before its letter came both are counted: what has a letter by now is not without one.
 FAILED = """
 WITH failed AS (
-    SELECT g.flow_id, coalesce(g.merged_into_id, g.id) AS group_id, sum(h.messages)::int8 AS messages, sum(h.letters)::int8 AS letters
+    SELECT g.flow_id, coalesce(g.merged_into_id, g.id) AS group_id, sum(h.messages)::int8 AS messages
     FROM messaging_grouphour h JOIN messaging_failuregroup g ON g.id = h.group_id
     WHERE h.hour >= %s AND h.hour < %s AND g.flow_id = ANY(%s) GROUP BY 1, 2
 ), later AS (
@@ -121,9 +120,9 @@ WITH failed AS (
           AND coalesce(first_failed_at, failed_at) >= %s AND coalesce(first_failed_at, failed_at) < %s LIMIT %s
     ) d JOIN messaging_failuregroup g ON g.id = d.group_id GROUP BY 1, 2
 )
-SELECT flow_id, group_id, greatest(coalesce(messages - failed.letters, 0), 0) + coalesce(later.letters, 0), coalesce(later.letters, 0)
+SELECT flow_id, group_id, greatest(coalesce(messages, 0), 0) + coalesce(later.letters, 0), coalesce(later.letters, 0)
 FROM failed FULL JOIN later USING (flow_id, group_id)
-WHERE messages > failed.letters OR later.letters > 0 ORDER BY 3 DESC, 2 LIMIT %s
+WHERE messages > 0 OR later.letters > 0 ORDER BY 3 DESC, 2 LIMIT %s
 """
 
 

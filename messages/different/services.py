@@ -36,7 +36,7 @@ from messages.different.traits import MOST_TESTED, differences_of
 from messages.models import DeadLetter, Event, Flow, Message, Payload, Schema
 from messages.payloads.master import open_text, seal_text
 from messages.payloads.queries import AUDITED_EVERY, stored_contents
-from messages.payloads.readable import readable
+from messages.payloads.readable import mask_attributes, masked_headers, readable
 from messages.payloads.seal import Content
 from messages.schemas.queries import schemas_for_reading
 from messages.search.window import Window
@@ -88,6 +88,7 @@ def _find(
     died = {letter.message_uid for letter in letters if letter.message_uid} | {one.id for one in others}
     delivered = [one for one in delivered_sample(flow, window) if one.id not in died]
     events = events_of(actor, died | {one.id for one in delivered}, window)
+    mask_attributes(flow.environment_id, (one for several in events.values() for one in several))
     readers = _read_flows(actor, flow, events)
     failed_ones = [*of_letters(letters, events, readers), *of_messages(others, events, readers)]
     delivered_ones = of_messages(delivered, events, readers)
@@ -195,7 +196,7 @@ def _read(
             if "schema id" in step:
                 features.add("schema", "", text_value(step))
         if headers:
-            add_headers(features, content.headers)
+            add_headers(features, masked_headers(flows[place.flow_id], content.headers))
         found.append(features)
     return found
 

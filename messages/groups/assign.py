@@ -47,6 +47,9 @@ class Home:
     speaks_for: int
 
 
+Counted = tuple[int, datetime]  # a failure: its group, and when
+
+
 def rules_of(environment_id: int) -> list[Rule]:
     """Return the operators' rules of an environment, the one that is tried first first."""
     return [as_rule(row) for row in GroupRule.objects.filter(environment_id=environment_id).order_by("position", "id")]
@@ -92,7 +95,23 @@ def find_homes(
         rows = [_new(environment_id, fingerprint, first[fingerprint], now, column) for fingerprint in missing]
         FailureGroup.objects.bulk_create(rows, ignore_conflicts=True)
         homes |= _known(environment_id, missing)
+    _follow_rules({homes[one].group_id: where for one, where in zip(prints, placed, strict=True) if where.rule})
     return [homes[one] for one in prints]
+
+
+def _follow_rules(placed: Mapping[int, Placed]) -> None:
+    """Let groups that were there before have the rule, the name and, where the rule says one, the class of the failures that come now."""
+    if not placed:
+        return
+    known = (
+        FailureGroup.objects.filter(pk__in=placed).order_by("pk").values_list("pk", "rule_id", "name", "failure_class")
+    )
+    for pk, *said in list(known):
+        where = placed[pk]
+        rule = where.rule
+        wanted = [rule and rule.id, where.name, (rule and rule.failure_class) or said[2]]
+        if said != wanted:
+            FailureGroup.objects.filter(pk=pk).update(rule_id=wanted[0], name=wanted[1], failure_class=wanted[2])
 
 
 def _known(environment_id: int, prints: Iterable[UUID]) -> dict[UUID, Home]:
@@ -135,21 +154,22 @@ def _new(
 
 
 def count_in_hours(
-    failed: Iterable[tuple[int, datetime]], *, column: str, gone: Iterable[tuple[int, datetime]] = ()
+    *,
+    letters: Iterable[Counted] = (),
+    messages: Iterable[Counted] = (),
+    gone: Iterable[Counted] = (),
+    told: Iterable[Counted] = (),
 ) -> None:
-    """Add failures (group id, when) to the counts by hour, and take those off that moved to another group.
+    """Add failures (group id, when) to the counts by hour. Last in the transaction, in key order.
 
-    column  letters or messages.   Last in the transaction, in key order.
+    letters, messages  that failed.   gone  letters that moved to another group.   told  messages whose letter has come: it counts in their place.
     """
-    counts: dict[tuple[int, datetime], int] = defaultdict(int)
-    for one, several in ((1, failed), (-1, gone)):
+    counts: dict[Counted, list[int]] = defaultdict(lambda: [0, 0])
+    for column, by, several in ((0, 1, letters), (1, 1, messages), (0, -1, gone), (1, -1, told)):
         for group_id, at in several:
-            counts[(group_id, at.astimezone(UTC).replace(minute=0, second=0, microsecond=0))] += one
+            counts[(group_id, at.astimezone(UTC).replace(minute=0, second=0, microsecond=0))][column] += by
     shard = os.getpid() % SHARDS
-    rows = [
-        (group_id, hour, shard, *((count, 0) if column == "letters" else (0, count)))
-        for (group_id, hour), count in sorted(counts.items())
-    ]
+    rows = [(group_id, hour, shard, *both) for (group_id, hour), both in sorted(counts.items())]
     if rows:
         run_set_based(
             "INSERT INTO messaging_grouphour AS h (group_id, hour, shard, letters, messages) "

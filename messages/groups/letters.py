@@ -27,6 +27,12 @@ SELECT m.id, g.id, coalesce(g.merged_into_id, g.id) FROM messaging_failuregroup 
 JOIN messaging_message m ON m.group_id = g.id AND m.flow_id = g.flow_id
 WHERE m.id = ANY(%b) ORDER BY g.id FOR KEY SHARE OF g
 """
+# Their rows are locked by now, so that no sweep gives one a group, and counts it, at the same time.
+COUNTED = """
+SELECT m.group_id, m.failed_at FROM messaging_message m
+WHERE m.id = ANY(%b) AND m.first_seen_on BETWEEN %b::date - 3 AND %b::date + 3 AND m.group_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM messaging_deadletter d WHERE d.message_uid = m.id AND d.id <> ALL(%b))
+"""
 
 
 def home_letters(
@@ -91,8 +97,20 @@ def count_letters(
     letters: Sequence[NewDeadLetter], homes: Mapping[UUID, Home], first_seen: Mapping[UUID, datetime], now: datetime
 ) -> None:
     """Count letters that were written, tell resolved groups that they failed again, and give their messages the same group."""
+    told = _counted_without_one(letters, first_seen)
     group_messages(
         {letter.message_uid: homes[letter.id].group_id for letter in letters if letter.message_uid}, first_seen
     )
     tell_failed(((homes[letter.id].speaks_for, letter.failed_at) for letter in letters), now)
-    count_in_hours(((homes[letter.id].group_id, letter.failed_at) for letter in letters), column="letters")
+    count_in_hours(letters=((homes[letter.id].group_id, letter.failed_at) for letter in letters), told=told)
+
+
+def _counted_without_one(
+    letters: Sequence[NewDeadLetter], first_seen: Mapping[UUID, datetime]
+) -> list[tuple[int, datetime]]:
+    """Return (group, when) of the messages of these letters, their first, that failed before and were counted by themselves."""
+    if not first_seen:
+        return []
+    days = [at.date() for at in first_seen.values()]
+    found = [list(first_seen), min(days), max(days), [letter.id for letter in letters]]
+    return list(run(COUNTED, found).fetchall())

@@ -22,7 +22,7 @@ from messages.groups.breaching import order_by_breach
 from messages.groups.figures import blast_of, reach_of, spread_of
 from messages.groups.fingerprint import in_common
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
-from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupMinute
+from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupHour
 from messages.models.groups import NO_BREACH
 from messages.models.stream import MessageStatus, Operation, Outcome
 
@@ -33,6 +33,7 @@ STANDS = timedelta(hours=24)  # a failed message without a dead letter counts fo
 LATELY = timedelta(hours=3)  # in which one message failing is told from all failing
 ESCALATED = "group.escalated"
 AGAIN = timedelta(seconds=30)  # a group with failed messages is read so often: they may have been delivered meanwhile
+TOLD_ANEW = timedelta(minutes=10)  # what is said of the last hours is read so often while it stands
 
 WAITING = """
 SELECT coalesce(g.merged_into_id, g.id), sum(w.count), sum(w.replaying), min(w.oldest), max(w.latest), max(w.newest)
@@ -97,6 +98,8 @@ def _is_due(group: FailureGroup, waiting: dict[int, Waiting], failing: Collectio
         return True
     if (group.letters, group.replaying, group.newest) != (is_now.count, is_now.replaying, is_now.newest):
         return True
+    if group.spread and group.figures_at < now - TOLD_ANEW:
+        return True
     watched = group.pk in failing or group.failed or group.state == "escalating"
     return bool(watched) and group.figures_at < now - AGAIN
 
@@ -107,17 +110,33 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
     parts: dict[int, list[int]] = {group.pk: [group.pk] for group in groups}
     for pk, target in FailureGroup.objects.filter(merged_into__in=list(parts)).values_list("pk", "merged_into_id"):
         parts[target].append(pk)
-    passed = _passed({group.flow_id for group in groups}, now)
+    passed = _passed(groups, now)
     hours = hours_of(parts, now)
     for group in groups:
-        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), passed.get(group.flow_id), hours[group.pk], now)
+        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), passed.get(group.pk), hours[group.pk], now)
 
 
-def _passed(flows: Collection[int], now: datetime) -> dict[int, int]:
-    """Return {flow: messages processed without an error lately}, of flows that events tell of at all."""
-    rows = RollupMinute.objects.filter(minute__gte=now - LATELY, flow_id__in=flows)
-    good = Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)
-    return {flow: count or 0 for flow, count in rows.values_list("flow_id").annotate(count=Sum("count", filter=good))}
+def _passed(groups: Sequence[FailureGroup], now: datetime) -> dict[int, int]:
+    """Return {group: messages processed without an error in the last hours}, of flows that events tell of at all.
+
+    Each station of a flow processes: where the one that fails is known to, what passed is what passed it, else what any of them did.
+    """
+    since = now.replace(minute=0, second=0, microsecond=0) - LATELY + timedelta(hours=1)
+    rows = RollupHour.objects.filter(hour__gte=since, flow_id__in={group.flow_id for group in groups})
+    tried = Q(operation=Operation.PROCESS)
+    counted = rows.values_list("flow_id", "system__name").annotate(
+        tried=Sum("count", filter=tried), good=Sum("count", filter=tried & ~Q(outcome=Outcome.ERROR))
+    )
+    flows, stations = defaultdict[int, int](int), dict[tuple[int, str], int]()
+    for flow, system, count, good in counted:
+        flows[flow] += good or 0
+        if count:
+            stations[flow, system] = good or 0
+    return {
+        group.pk: stations.get((group.flow_id, group.step), flows[group.flow_id])
+        for group in groups
+        if group.flow_id in flows
+    }
 
 
 def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
@@ -130,7 +149,7 @@ def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> d
     for part, hour, letters, messages in rows.values_list("group_id", "hour").annotate(Sum("letters"), Sum("messages")):
         at = min(back - 1, (hour - since) // timedelta(hours=1))
         found[owner[part]][at] += letters + messages
-    return found
+    return {pk: [max(0, count) for count in hours] for pk, hours in found.items()}
 
 
 def _refresh(

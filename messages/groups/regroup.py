@@ -205,8 +205,7 @@ def _move(letters: Collection[DeadLetter], groups: Mapping[UUID, int]) -> None:
         {uid: one.first_failed_at or one.failed_at for uid, one in uids.items()},
     )
     count_in_hours(
-        ((groups[one.pk], one.failed_at) for one in letters),
-        column="letters",
+        letters=((groups[one.pk], one.failed_at) for one in letters),
         gone=((one.group_id, one.failed_at) for one in letters if one.group_id),
     )
 

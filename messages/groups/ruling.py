@@ -199,9 +199,10 @@ def preview_rule(
         failure = failure_of_row(row)
         placed = place(failure, rules)
         before = groups.get(row.group_id or 0)
-        if placed.rule is not draft or (before is not None and before.by_hand):
+        leaves = before is not None and before.rule_id is not None and before.rule_id == draft.id  # as the rule is now
+        if not (placed.rule is draft or leaves) or (before is not None and before.by_hand):
             continue  # what was taken out by hand stays so, whatever rules say
-        fitting += 1
+        fitting += placed.rule is draft
         if before is None or not _is_there(before, placed, environment.pk):
             ways[(row.group_id, _called(placed))] += 1
     return RulePreview(
@@ -240,9 +241,8 @@ def _called(placed: Placed) -> str:
 
 def _messages(by: Actor, environment: Environment, rules: Sequence[Rule], draft: Rule, since: datetime) -> int:
     """Return how many messages without a letter failed in groups that the rule would be for: told from the groups, not from each."""
-    counts = dict(
-        GroupHour.objects.filter(hour__gte=since, messages__gt=0).values_list("group_id").annotate(Sum("messages"))
-    )
+    counted = GroupHour.objects.filter(hour__gte=since).values_list("group_id").annotate(count=Sum("messages"))
+    counts = dict(counted.filter(count__gt=0))
     groups = visible_groups(by).filter(environment=environment, pk__in=list(counts), by_hand=False)
     return sum(counts[group.pk] for group in groups if place(_as_failure(group), rules).rule is draft)
 

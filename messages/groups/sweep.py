@@ -63,7 +63,7 @@ def _letters(now: datetime) -> int:
     rows = list(DeadLetter.objects.filter(group=None).select_related("flow", "system").order_by("id")[:CHUNK])
     homes = home_rows(rows, now)
     given = _give(GIVE_LETTERS, {pk: home.group_id for pk, home in homes.items()})
-    count_in_hours(((homes[row.pk].group_id, row.failed_at) for row in rows if row.pk in given), column="letters")
+    count_in_hours(letters=((homes[row.pk].group_id, row.failed_at) for row in rows if row.pk in given))
     return len(rows)
 
 
@@ -181,7 +181,7 @@ def _tell(rows: Sequence[Row], homes: Mapping[UUID, Home], now: datetime) -> Non
     for pk, at in sorted(latest.items()):
         FailureGroup.objects.filter(pk=pk, last_seen_at__lt=at).update(last_seen_at=at)
         FailureGroup.objects.filter(pk=pk, first_seen_at__gt=first[pk]).update(first_seen_at=first[pk])
-    count_in_hours(((homes[row.id].group_id, row.failed_at) for row in rows), column="messages")
+    count_in_hours(messages=((homes[row.id].group_id, row.failed_at) for row in rows))
 
 
 def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:

@@ -158,6 +158,11 @@ class Reconciliation(models.Model):
         return self.name
 
     @property
+    def is_of_list(self) -> bool:
+        """Whether the counts are of the list that is there: a newer one may be being compared, or have been cancelled."""
+        return bool(self.evaluated_at and self.received_at and self.evaluated_at >= self.received_at)
+
+    @property
     def arrived(self) -> int:
         """Return how many keys of the list were seen."""
         return self.processed + self.failed + self.moving

@@ -6,7 +6,7 @@ before its rule: whatever is shown here and is not the stored bytes goes through
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from console.core.words import size_words
 from messages.ingest.catalog import rules_of
 from messages.masking.bodies import mask_body
 from messages.masking.rules import Budget, Work
-from messages.models import Flow
+from messages.models import Event, Flow
 from messages.payloads.unpack import MOST_BYTES, Packed, Unpacked, declared_encoding, unpack
 from messages.schemas.decoding import SchemaRow, Undecoded, decode
 from messages.schemas.queries import schemas_for_reading
@@ -108,6 +108,21 @@ def _masked(flow: Flow, shown: Readable) -> Readable:
         numbers = ", ".join(str(rule) for rule in sorted(work.dropped)[:5])
         return _withheld(shown, f"masking rule {numbers} cannot be applied to what is in it")
     return replace(shown, body=done.body, masked={str(rule): count for rule, count in work.counts.items()})
+
+
+def masked_headers(flow: Flow, headers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return headers, which may have come before their rule, masked by the rules of their flow."""
+    rules = rules_of(flow.environment_id).masking.of_flow(flow.pk)
+    return Work(rules, Budget()).headers(headers) if rules is not None and rules.for_texts else headers
+
+
+def mask_attributes(environment_id: int, events: Iterable[Event]) -> None:
+    """Mask attributes, which may have come before their rule, by the rules of the flow of each event; in memory alone."""
+    masking, budget = rules_of(environment_id).masking, Budget()
+    for event in events:
+        rules = masking.of_flow(event.flow_id)
+        if rules is not None and rules.for_texts:
+            event.attributes = Work(rules, budget).named(event.attributes)
 
 
 def _withheld(shown: Readable, why: str) -> Readable:

@@ -101,6 +101,12 @@ def every_key(one: Reconciliation, key_set: KeySet | None = None) -> Iterator[Re
         page = list(_after(rows, page[-1].kind, page[-1].key)[:EXPORTED])
 
 
+def has_letters(actor: Actor, one: Reconciliation, key_set: KeySet) -> bool:
+    """Whether one of the first 5,000 keys of a set has a dead letter that the actor may see."""
+    messages = keys_of_set(one, key_set).filter(message_uid__isnull=False).values("message_uid")[:EXPORTED]
+    return visible_dead_letters(actor).filter(message_uid__in=messages).order_by().exists()
+
+
 def letters_of_keys(actor: Actor, keys: Sequence[ReconciledKey]) -> dict[UUID, DeadLetter]:
     """Return the newest dead letter of each message behind these keys, by the message, of those that the actor may see; one query."""
     messages = [one.message_uid for one in keys if one.message_uid is not None]

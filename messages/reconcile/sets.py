@@ -41,7 +41,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="failed",
             label="Failed",
-            meaning="arrived, none of their messages is delivered, and at least one failed or is dead",
+            meaning="arrived, none of their messages is delivered, and at least one failed, is dead, or was undone by a compensation",
             kinds=(FAILED, FAILED),
         ),
         KeySet(

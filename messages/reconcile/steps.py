@@ -12,12 +12,12 @@ A_DAY_OFF = timedelta(days=4)  # a message's partition may be some days from whe
 JOIN = "join"
 Step = date | str
 
-# best: the rank of the message that decides (3 delivered, 2 failed or dead, 1 on the way) and its id. One row a key; messages
+# best: the rank of the message that decides (3 delivered, 2 failed, dead or compensated, 1 on the way) and its id. One row a key; messages
 # without the key are one row, with none.
 SEEN = """
 INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
 SELECT %(pk)s, nullif(m.keys ->> %(key)s, ''), count(*),
-       max((CASE m.status WHEN 1 THEN '3' WHEN 2 THEN '2' WHEN 3 THEN '2' ELSE '1' END) || m.id::text COLLATE "C")
+       max((CASE m.status WHEN 1 THEN '3' WHEN 2 THEN '2' WHEN 3 THEN '2' WHEN 4 THEN '2' ELSE '1' END) || m.id::text COLLATE "C")
 FROM messaging_message m
 WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s
   AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s

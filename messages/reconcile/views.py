@@ -25,7 +25,7 @@ from messages.plans.asking import query_address
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
 from messages.reconcile.forms import ListForm, ReconciliationForm
-from messages.reconcile.queries import find_keys, find_reconciliations, letters_of_keys
+from messages.reconcile.queries import find_keys, find_reconciliations, has_letters, letters_of_keys
 from messages.reconcile.services import (
     State,
     begin_reconciliation,
@@ -184,6 +184,7 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
             letter is not None and letter.state == DeadLetter.State.OPEN and can_operate(request.actor, letter.flow)
         )
         rows.append((row, _address(one, row), letter, may_tick))
+    any_letter = bool(letters) or (slug == "failed" and bool(found.rows) and has_letters(request.actor, one, key_set))
     context = {
         "one": one,
         "set": key_set,
@@ -193,9 +194,9 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
         "tickable": any(may_tick for *_, may_tick in rows),
         "messages_url": _search("messages", query_of(one, key_set)) if slug != "never-seen" else "",
         "plan_url": query_address(query_of(one, key_set))
-        if slug == "failed" and letters and can_operate(request.actor, one.flow)
+        if slug == "failed" and any_letter and can_operate(request.actor, one.flow)
         else "",
-        "letters_url": _search("dead-letters", query_of(one, key_set)) if letters else "",
+        "letters_url": _search("dead-letters", query_of(one, key_set)) if any_letter else "",
     }
     return render_page(request, "messaging/reconciliation_keys.html", "messaging/_reconciliation_keys.html", context)
 

@@ -14,6 +14,8 @@ from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, 
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
+from messages.access import visible_flows
+from messages.models import Flow
 from messages.search import lookups  # noqa: F401  registers `holds`
 from messages.search.fields import nearest
 from messages.search.query import Compare, Exists, Leaf, Prefix, Range, Refused, Term
@@ -24,6 +26,7 @@ ALL = ~NOTHING
 LOOKUPS = {">": GreaterThan, ">=": GreaterThanOrEqual, "<": LessThan, "<=": LessThanOrEqual}
 SUFFIX = {">": "__gt", ">=": "__gte", "<": "__lt", "<=": "__lte"}
 TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+MOST_NAMED = 10_000  # rows of the catalogue that one word names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,22 +201,28 @@ def named(column: str, model: Any) -> Condition:
     def condition(leaf: Leaf, scope: Scope) -> Q:
         if isinstance(leaf, Exists):
             return Q(**{f"{column}__isnull": False})
-        return Q(**{f"{column}__in": ids_named(model, leaf, scope.environments, names_of=scope.names_of)})
+        return Q(**{f"{column}__in": ids_named(model, leaf, scope.actor, scope.environments, names_of=scope.names_of)})
 
     return condition
 
 
 def ids_named(
-    model: Any, leaf: Leaf, environments: Sequence[Environment], *, names_of: datetime | None = None
+    model: Any, leaf: Leaf, actor: Actor, environments: Sequence[Environment], *, names_of: datetime | None = None
 ) -> list[int]:
-    """Return at most 500 ids of a catalogue's rows that a leaf names; of those that were there by `names_of`."""
-    value, rows = value_of(leaf), model.objects.filter(environment__in=environments).order_by()
+    """Return the ids of a catalogue's rows that a leaf names, of those that were there by `names_of`; raises Refused beyond 10,000.
+
+    A flow that the actor may not see has no name for them: its like, which they do see, is found by a word of it.
+    """
+    value, known = value_of(leaf), visible_flows(actor) if model is Flow else model.objects
+    rows = known.filter(environment__in=environments).order_by()
     if names_of is not None:
         rows = rows.filter(created_at__lte=names_of)
     lookup = "name__istartswith" if isinstance(leaf, Prefix) else "name__iexact"
-    ids = list(rows.filter(**{lookup: value}).values_list("pk", flat=True)[:500])
+    ids = list(rows.filter(**{lookup: value}).values_list("pk", flat=True)[: MOST_NAMED + 1])
     if not ids and isinstance(leaf, Term):  # flow:orders finds "orders: shop → erp"
-        ids = list(rows.filter(name__icontains=value).values_list("pk", flat=True)[:500])
+        ids = list(rows.filter(name__icontains=value).values_list("pk", flat=True)[: MOST_NAMED + 1])
+    if len(ids) > MOST_NAMED:
+        raise Refused(leaf, f"more than {MOST_NAMED:,} are called like “{value[:40]}”: write more of the name")
     return ids
 
 

@@ -28,7 +28,7 @@ from messages.search.conditions import ids_named
 from messages.search.fields import fields_of
 from messages.search.groups import groups_called
 from messages.search.postgres import Target, is_exact
-from messages.search.query import EVERYTHING, Leaf, Node, Query, SearchAway, leaves_of, without
+from messages.search.query import EVERYTHING, BadQuery, Leaf, Node, Query, SearchAway, leaves_of, without
 
 M = TypeVar("M", bound=Model)
 NAMED: dict[str, Any] = {"flow": Flow, "system": System, "agent": Agent}
@@ -75,13 +75,16 @@ def for_postgresql(query: Query, target: Target) -> Query:
     return replace(query, root=without(query.root, is_payload))
 
 
-def check_postgresql_can(query: Query, target: Target, why: str) -> None:
-    """Raise SearchAway when only the other back end could have answered, with the words why it did not."""
+def check_postgresql_can(query: Query, target: Target, why: str, *, away: bool = False) -> None:
+    """Raise BadQuery when only the other back end could have answered, with the words why it did not; SearchAway when it may soon."""
     for leaf in leaves_of(query.root):
         if _name(leaf, target) == PAYLOAD:
             column = leaf.place.field_start + 1 if leaf.place else None
-            raise SearchAway(
-                f"payload text is searched by Elasticsearch alone, and it cannot answer now: {why}", column
+            alone = "payload text is searched by Elasticsearch alone, and"
+            raise (
+                SearchAway(f"{alone} it cannot answer now: {why}", column)
+                if away
+                else BadQuery(f"{alone} {why}", column)
             )
 
 
@@ -122,7 +125,7 @@ def question_of(
 def _named(actor: Actor, environments: Sequence[Environment], field: str, leaf: Leaf) -> list[int]:
     if field == "group":
         return groups_called(leaf, actor, environments)
-    return ids_named(NAMED[field], leaf, environments)
+    return ids_named(NAMED[field], leaf, actor, environments)
 
 
 def _ids(flows: Any, environments: Sequence[Environment]) -> list[int]:

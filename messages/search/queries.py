@@ -36,7 +36,7 @@ from messages.search.postgres import (
     time_of_query,
     to_q,
 )
-from messages.search.query import Query, SearchAway
+from messages.search.query import BadQuery, Query
 from messages.search.window import EARLIEST, Window, parse_window
 
 M = TypeVar("M", bound=Model)
@@ -125,7 +125,7 @@ def count_dead_letters(
     """Return how many dead letters PostgreSQL finds for this, at most one more than `most`; 0 when only another back end could tell."""
     try:
         check_postgresql_can(query, DEAD_LETTERS, "counts are PostgreSQL's")
-    except SearchAway:
+    except BadQuery:
         return 0
     found = matching_letters(actor, environments=environments, query=query, window=window, now=datetime.now(UTC))
     return found.order_by()[: most + 1].values("pk").count()
@@ -143,7 +143,7 @@ def _elsewhere(
             why = str(unsuited)
         except Away as away:
             why, note = str(away), words_of_degradation(away)
-    check_postgresql_can(query, target, why)
+    check_postgresql_can(query, target, why, away=bool(note))
     return None, note
 
 

@@ -41,15 +41,18 @@ def parse_span(text: str) -> timedelta:
 
 
 def parse_window(text: str | None, *, now: datetime, since: str | None = None, until: str | None = None) -> Window:
-    """Return the window of a span that ends now, or of two RFC 3339 times; raises BadWindow."""
+    """Return the window of a span that ends now, or at `until`, or of two RFC 3339 times; raises BadWindow."""
     end = _time(until, "until") if until else now + timedelta(minutes=6)  # events may be five minutes ahead of us
     if since:
-        return Window(since=_time(since, "since"), until=end, text="")
+        begin = _time(since, "since")
+        if until and begin > end:
+            raise BadWindow("since is before until: the first time is before the second one")
+        return Window(since=begin, until=end, text="")
     written = (text or DEFAULT).strip()
     span = parse_span(written)
     if not span:
         raise BadWindow(f"“{written[:30]}” is no time at all: ask for a minute or more")
-    return Window(since=now - span, until=end, text=written)
+    return Window(since=max(EARLIEST, (end if until else now) - span), until=end, text=written)
 
 
 def _time(text: str, name: str) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, Max, Q, Sum
 
@@ -19,7 +19,7 @@ from messages.topology.graph import Cell, Graph, build_graph
 
 MOST_CELLS = 50_000  # 1,000 flows have some 4,000; memory and time stay bounded whatever names senders make up
 SILENT = timedelta(minutes=10)
-HOUR = timedelta(hours=1)
+HOUR, RESOLUTION = timedelta(hours=1), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,11 @@ def read_topology(actor: Actor, environment: Environment, window: Window, *, now
 
     Only flows that the actor may see are counted, in every total too. The hour that still fills is in it, as long as it is.
     """
-    since = window.since.replace(minute=0, second=0, microsecond=0)
-    until = min(window.until, now)
-    if since >= until:
+    if window.since >= min(window.until, now):
         raise BadWindow("a range begins before it ends, and not in the future")
-    if until - since > LONGEST:
+    if min(window.until, now) - window.since > LONGEST:
         raise BadWindow(f"a range is at most {LONGEST.days} days long")
+    since, until = _hour_of(window.since), min(_hour_of(window.until + HOUR - RESOLUTION), now)
     cells = _cells(actor, environment, since, until)
     waiting = _waiting(actor, environment)
     systems = {cell.system_id for cell in cells} | {system_id for _, system_id in waiting if system_id}
@@ -72,6 +71,11 @@ def read_topology(actor: Actor, environment: Environment, window: Window, *, now
         until=until,
         cut=len(cells) > MOST_CELLS,
     )
+
+
+def _hour_of(at: datetime) -> datetime:
+    """Return the beginning of the hour that a time lies in: of an hour in UTC, as it is counted, whatever zone the time is told in."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _cells(actor: Actor, environment: Environment, since: datetime, until: datetime) -> list[Cell]:

@@ -213,6 +213,10 @@ def test_a_payload_is_searched_by_no_one_else(built: Any, operator: Client):
         in answer.json()["detail"]
     )
 
+    answer = rest("payload:fox reconciled:0199f0a0-0000-7000-8000-000000000000.failed")
+    assert (answer.status_code, answer.json()["code"], answer.json()["column"]) == (400, "bad_query", 1)
+    assert "reconciled is not in the index" in answer.json()["detail"]
+
     configured.SEARCH_BACKEND = "postgresql"
     answer = rest("error:x payload:fox")
     assert (answer.status_code, answer.json()["column"]) == (400, 9)

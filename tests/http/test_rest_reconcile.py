@@ -228,3 +228,13 @@ def test_a_period_where_calendars_end_is_refused_before_its_list_comes(period: d
 
     assert (answer.status_code, answer.json()["detail"]) == (400, "a period lies between the years 1970 and 9998")
     assert not Reconciliation.objects.exists()
+
+
+def test_keys_that_are_refused_leave_nothing_behind():
+    flow()
+    ada = Caller("ada", Role.OPERATOR)
+
+    answer = ada("post", "reconciliations", WANTED | {"keys": ["ü" * 200]})
+
+    assert answer.status_code == 400
+    assert ada("get", "reconciliations").json()["results"] == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -101,3 +102,18 @@ def test_a_time_that_cannot_be_read_is_a_problem(path, query):
 def test_strangers_and_other_environments_get_nothing(path):
     assert Client().get(f"/api/v1/{path}").status_code == 401
     got(f"{path}?environment=staging", status=404)
+
+
+def test_the_map_counts_whole_hours_of_utc_whatever_zone_they_are_asked_in():
+    hour = (datetime.now(UTC) - timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
+    beside = [hour + timedelta(minutes=minute) for minute in (-5, 5, 50, 65)]
+    events = [event(destination="orders", occurred_at=at.isoformat()) for at in beside]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 4
+    asked = hour + timedelta(minutes=35), hour + timedelta(minutes=45)
+
+    for number, zone in enumerate((UTC, timezone(timedelta(hours=5, minutes=30)))):
+        since, until = (quote(at.astimezone(zone).isoformat()) for at in asked)
+        [found] = got(f"topology?since={since}&until={until}", name=f"in zone {number}")["results"]
+
+        assert [one["sent"] for one in found["systems"] if one["name"] == "shop"] == [2]
+        assert [datetime.fromisoformat(found[name]) for name in ("since", "until")] == [hour, hour + timedelta(hours=1)]

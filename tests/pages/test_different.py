@@ -234,6 +234,29 @@ def test_masked_values_compare_as_masked_also_those_that_came_before_their_rule(
     assert "customer.vat is missing" in said(found)
 
 
+def test_headers_and_attributes_that_came_before_their_rule_compare_as_masked(nothing_is_kept: dict[str, Any]):
+    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10)
+    events, letters = [], []
+    for number in range(90):
+        tenant = "tenant-4711" if number < 30 else f"tenant-{number}"
+        common = {"message_id": f"order {number} long enough", "destination": FLOW, "occurred_at": at.isoformat()}
+        body = {"content_type": "application/json", "body": "{}", "headers": {"x-tenant": tenant}}
+        events.append(event(**common, attributes={"x.tenant": tenant}, payload=body))
+        events.append(event(**common, system="erp", operation="process", outcome="error" if number < 30 else "ok"))
+        if number < 30:
+            letters.append(letter(message_id=common["message_id"], origin=FLOW, failed_at=at.isoformat()))
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 180
+    assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == 30
+    told = {"sender's x.tenant is tenant-4711", "header x-tenant is tenant-4711"}
+    assert told <= said(found_by()).keys()
+
+    add_masking_rule(environment(), NewRule(kind="header", expression="x?tenant"), by=ROOT)
+    catalog.forget()
+    nothing_is_kept.clear()
+
+    assert "4711" not in repr(found_by("otto"))
+
+
 def test_packed_bodies_are_read():
     fill(0, 60)
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()

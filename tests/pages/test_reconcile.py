@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from console.identity.models import Role, Team
-from messages.models import Flow, Reconciliation, ReconciliationCheck
+from messages.models import DeadLetter, Flow, MessageStatus, Reconciliation, ReconciliationCheck
 from messages.reconcile.evaluating import reconcile
 from messages.reconcile.sets import SETS
 from tests.factories import stored_letter
@@ -269,3 +269,35 @@ def test_lines_that_say_a_key_again_are_counted_as_lines():
     page = text_of(signed_in("viewer", Role.VIEWER).get(f"/reconciliations/{one.pk}/repeated/"))
 
     assert "Twice on the list: 3 lines" in page
+
+
+def test_failed_keys_can_be_acted_on_also_where_the_first_page_of_them_has_no_letter():
+    flow()
+    for number in range(60):
+        uid = message(f"{number:02d}", MessageStatus.DEAD)
+    one = compared("".join(f"{number:02d}\n" for number in range(60)))
+    client = signed_in("olga", Role.OPERATOR)
+    page = f"/reconciliations/{one.pk}/failed/"
+    assert not client.get(page).context["plan_url"]
+    stored_letter()
+    DeadLetter.objects.update(message_uid=uid)
+
+    shown = client.get(page)
+
+    assert len(shown.context["rows"]) == 50
+    assert (bool(shown.context["plan_url"]), bool(shown.context["letters_url"])) == (True, True)
+
+
+def test_counts_of_the_list_before_are_called_so_while_another_one_is_compared():
+    flow()
+    client = signed_in("olga", Role.OPERATOR)
+    page = one_made(client, keys="1\n2\n")
+    assert "2 lines = 2 keys" in text_of(client.get(page))
+
+    assert client.post(f"{page}list/", {"keys": "1\n2\n3\n", "column": ""}).status_code == 303
+
+    waiting = text_of(client.get(page))
+    assert "of the list before" in waiting
+    assert "lines = " not in waiting
+    reconcile()
+    assert "3 lines = 3 keys" in text_of(client.get(page))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,10 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
-from messages.groups.queries import whole_of
+from messages.groups.queries import runbook_of, trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
-from messages.groups.ruling import NewGroupRule, add_rule, preview_rule
+from messages.groups.ruling import NewGroupRule, add_rule, change_rule, preview_rule
 from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
@@ -143,6 +144,59 @@ def test_failed_messages_without_a_letter_are_swept_into_the_same_groups():
     assert group.last_seen_at >= group.first_seen_at
 
 
+def test_a_message_that_failed_before_its_letter_came_is_one_failure():
+    """Its event is counted first, in the group of its own; the letter, which may be of another cause, counts in its place."""
+    push("/ingest/v1/events", [failed_event(number) for number in (1, 2, 3)], key=agent_key())
+    sweep_groups()
+    swept = FailureGroup.objects.get()
+
+    def failures(group: FailureGroup) -> int:
+        return sum(trends_of([group], datetime.now(UTC))[group.pk])
+
+    of_first = {"message_id": "failed-message-1-long-enough", "origin": "erp.orders"}
+    push_letters(timeout(1, **of_first))
+    assert failures(swept) == 3
+    push_letters(timeout(1, **of_first, id="died once more"))
+    assert failures(swept) == 4
+
+    error = {"type": "QueueFull", "message": "told by the broker"}
+    (elsewhere,) = push_letters(timeout(2, message_id="failed-message-2-long-enough", error=error))
+    assert (failures(swept), failures(elsewhere.group)) == (3, 1)
+
+
+def test_a_preview_of_a_changed_rule_says_what_leaves_it():
+    rule = add_rule(environment(), NewGroupRule(name="timeouts", error_type="*Timeout"), by=ROOT)
+    (one, _) = push_letters(timeout(1), timeout(2))
+    assert one.group.name == "timeouts"
+
+    narrower = NewGroupRule(name="timeouts", error_type="*Timeout", words="order 2 ")
+    found = preview_rule(environment(), narrower, by=ROOT, instead_of=rule)
+
+    assert (found.letters, found.moved) == (1, 1)
+    assert [(way.before.pk, way.after, way.count) for way in found.ways] == [
+        (one.group_id, "erp, ErpTimeout, erp did not answer order … in … s, erp.orders", 1)
+    ]
+
+
+def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_there():
+    (one,) = push_letters(timeout(1))
+    assert one.group.failure_class == "transient"
+    usual = ("step", "error_type", "message", "destination")
+    said = NewGroupRule(
+        name="away", error_type="*Timeout", parts=usual, failure_class="configuration", runbook_url="https://runbooks.example/away"
+    )  # fmt: skip
+    rule = add_rule(environment(), said, by=ROOT)
+
+    assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
+    group = FailureGroup.objects.get()
+    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks.example/away")
+
+    change_rule(rule, replace(said, failure_class="data"), by=ROOT)
+    push_letters(timeout(2))
+
+    assert (FailureGroup.objects.get().failure_class, FailureGroup.objects.get().name) == ("data", "")
+
+
 def test_a_root_exception_is_read_from_the_stack_of_the_event():
     stack = "java.lang.RuntimeException: x\n\tat a.b\nCaused by: java.net.SocketTimeoutException: no\n"
     error = {"type": "java.lang.RuntimeException", "message": "x", "stack": stack}
@@ -216,6 +270,44 @@ def test_what_failed_earlier_and_comes_later_makes_its_group_older():
     sweep_groups()
 
     assert FailureGroup.objects.get().first_seen_at == now - timedelta(hours=5)
+
+
+def through(count: int, *, fails: bool) -> None:
+    """Orders that a broker's bridge processes and hands on, in the same flow, to the ERP, which fails or not."""
+    events = []
+    for number in range(count):
+        hop = {
+            "message_id": f"through {fails} {number} long enough",
+            "destination": "erp.orders",
+            "operation": "process",
+        }
+        failed = (
+            {"outcome": "error", "error": {"type": "ErpTimeout", "message": "no answer", "stack": ""}} if fails else {}
+        )
+        keys = {"keys": {"order_no": f"48-{number}"}}
+        events += [event(**hop, **keys, system="bridge"), event(**hop, **keys, system="erp", **failed)]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 2 * count
+
+
+def test_what_passed_is_what_passed_the_station_that_fails():
+    through(5, fails=True)
+    sweep_groups()
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.spread, group.spread_words.split(" in the last")[0]) == ("outage", "Nothing of the flow passed")
+
+
+def test_what_is_said_of_the_last_hours_is_not_said_hours_later():
+    push_letters(*(timeout(number) for number in range(5)))
+    through(1, fails=False)
+    refresh_groups()
+    assert FailureGroup.objects.get().spread == "some"
+
+    refresh_groups(now=datetime.now(UTC) + timedelta(hours=5))
+
+    group = FailureGroup.objects.get()
+    assert (group.letters, group.spread, group.spread_words) == (5, "", "")
 
 
 def test_a_title_keeps_the_values_that_all_of_them_share():

@@ -51,6 +51,16 @@ def keys_in(one: Reconciliation, slug: str) -> list[str]:
     return [row.key for row in every_key(one, SETS[slug])]
 
 
+def test_what_a_compensation_undid_is_not_on_the_way():
+    message("1", MessageStatus.COMPENSATED)
+    message("2", MessageStatus.COMPENSATED)
+    message("2", DELIVERED)
+
+    one = compared("1\n2\n")
+
+    assert (one.processed, one.failed, one.moving) == (1, 1, 0)
+
+
 def test_each_key_is_in_the_set_that_its_messages_say():
     other = flow("invoices")
     message("1")
@@ -130,7 +140,8 @@ class CountsAddUp(TestCase):
             seen.setdefault(row.keys["order_no"], []).append(row.status)
         wanted = Counter(key for key in listed if key)
         processed = {key for key in wanted if DELIVERED in seen.get(key, [])}
-        failed = {key for key in wanted if key in seen and key not in processed and {FAILED, DEAD} & set(seen[key])}
+        went_wrong = {FAILED, DEAD, MessageStatus.COMPENSATED}
+        failed = {key for key in wanted if key in seen and key not in processed and went_wrong & set(seen[key])}
         moving = {key for key in wanted if key in seen} - processed - failed
         assert set(keys_in(one, "processed")) == processed
         assert set(keys_in(one, "failed")) == failed

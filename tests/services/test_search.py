@@ -21,7 +21,7 @@ from messages.search.query import BadQuery, Node, Not, Query, Term, all_of, any_
 from messages.search.times import NotATime, moment_of, span_of
 from messages.search.window import EARLIEST
 from tests.factories import ROOT, actor, agent_key, environment, event, person, push, stored_letter
-from tests.services.reconciling import compared
+from tests.services.reconciling import compared, message
 from tests.services.search_corpus import fill
 
 NOW = datetime(2026, 11, 26, 10, 30, 20, tzinfo=UTC)
@@ -31,6 +31,21 @@ LISTS = {"messages": find_messages, "events": find_events, "dead-letters": find_
 def found(q: str, who: object = ROOT) -> list[str]:
     page = find_messages(who, environments=[environment()], query=parse_query(q))  # type: ignore[arg-type]
     return sorted(row.message_id for row in page.rows)
+
+
+@pytest.mark.django_db
+def test_a_name_means_every_row_that_it_fits_and_none_that_the_reader_may_not_see():
+    of = [Flow(environment=environment(), name=f"route {number:03d}") for number in range(600)]
+    Flow.objects.bulk_create(of)
+    for one in of[::-1][:1] + of[:1]:
+        message(None, of=one)
+    assert len(find_messages(ROOT, environments=[environment()], query=parse_query("flow:route*")).rows) == 2
+    assert len(find_messages(ROOT, environments=[environment()], query=parse_query("flow:oute")).rows) == 2
+
+    Flow.objects.create(environment=environment(), name="route", team=Team.objects.create(name="others"))
+    mate = actor(person("mate", Role.OPERATOR))
+    assert len(find_messages(mate, environments=[environment()], query=parse_query("flow:route")).rows) == 2
+    assert not find_messages(ROOT, environments=[environment()], query=parse_query("flow:route")).rows
 
 
 @pytest.mark.parametrize(

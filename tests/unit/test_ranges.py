@@ -65,3 +65,15 @@ def test_every_range_is_drawn_in_1_to_400_steps_or_refused_in_words(since, until
 def test_a_window_of_no_time_is_refused_in_words(text):
     with pytest.raises(BadWindow, match="no time at all"):
         parse_window(text, now=NOW)
+
+
+def test_an_end_without_a_beginning_is_the_end_of_the_span():
+    at = NOW - timedelta(days=9)
+
+    assert parse_window("2h", now=NOW, until=at.isoformat()) == Window(since=at - 2 * HOUR, until=at, text="2h")
+    assert parse_window(None, now=NOW, until=at.isoformat()).since == at - 24 * HOUR
+
+
+def test_times_the_wrong_way_round_are_refused_in_words():
+    with pytest.raises(BadWindow, match="before the second"):
+        parse_window(None, now=NOW, since=NOW.isoformat(), until=(NOW - MINUTE).isoformat())
