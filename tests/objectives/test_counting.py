@@ -58,6 +58,11 @@ def test_latency_parts_at_the_bound_of_a_bucket():
     assert totals(one) == (7, 5, 0)
     with pytest.raises(ObjectiveInvalid, match=r"512 or 1,024 ms instead of 1,000"):
         promised("Another", kind="latency", limit_ms=1000)
+    with pytest.raises(
+        ObjectiveInvalid, match=r"up to 2\.3 hours"
+    ):  # the last bucket has no bound: nothing would be late
+        promised("Slow", kind="latency", limit_ms=2**24)
+    assert promised("Slowest", kind="latency", limit_ms=2**23).limit_ms == 2**23
 
 
 def test_freshness_keeps_good_late_and_lost_apart():
