@@ -12,7 +12,7 @@ from django.db import connection
 
 from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
-from alerts.objectives.counters import hour_of, minute_of
+from alerts.objectives.counters import COLUMNS, forget_old, hour_of, minute_of
 from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hour_of_the_late, hours_again
 from alerts.objectives.services import change_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
@@ -343,3 +343,16 @@ def test_what_retention_let_go_stays_as_it_was_counted(kind: str, monkeypatch: p
 
     assert sum(lost for _, _, lost in before.values()) == (120 if of_letters else 1)
     assert {at: counts for at, counts in counters(one).items() if at in before} == before
+
+
+def test_hours_of_sums_go_by_whole_days():
+    """A day of which some were gone would be summed up without them, after what does not count of it was changed."""
+    one, midnight = promised(), hour_of(NOW - 400 * DAY).replace(hour=0)
+    sums = dict.fromkeys(COLUMNS, 1)
+    hours = [midnight + number * HOUR for number in range(-24, 24)]
+    ObjectiveSum.objects.bulk_create([ObjectiveSum(objective=one, span=1, at=at, **sums) for at in hours])
+
+    forget_old(NOW)
+
+    assert ObjectiveSum.objects.filter(objective=one, at__gte=midnight).count() == 24
+    assert not ObjectiveSum.objects.filter(objective=one, at__lt=midnight).exists()
