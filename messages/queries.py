@@ -35,7 +35,7 @@ from messages.dead_letters.became import (
 from messages.journeys.views_links import in_its_environment
 from messages.models import Flow, SavedSearch
 from messages.models.stream import Operation, Outcome
-from messages.retention.policies import accepted_age, read_terms
+from messages.retention.policies import accepted_age, letters_age, read_terms
 from messages.retention.rules import GRACE, Terms
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.search.window import parse_window
@@ -211,6 +211,11 @@ def counted_again_since(environment_id: int, now: datetime) -> datetime:
     return now - accepted_age(environment_id) + timedelta(days=1)
 
 
+def letters_whole_since(environment_id: int, now: datetime) -> datetime:
+    """Return since when every dead letter that waited is still there: of those that were closed before, some may have been let go."""
+    return now - letters_age(environment_id) + timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """The failure group that failed most in a flow. share: of all failures that are counted by group there."""
@@ -288,6 +293,7 @@ __all__ = [
     "in_its_environment",
     "letters_became",
     "letters_that_wait",
+    "letters_whole_since",
     "marks_of_flow",
     "meaning_of",
     "names_of_flows",

@@ -13,7 +13,8 @@ from alerts.breaches.holding import AGENT, Matcher, Standing, holders, silenced
 from alerts.breaches.moves import look_at_tellings
 from alerts.breaches.reference import reference_of
 from alerts.breaches.states import FIRED
-from alerts.models import Breach, BreachEntry, Silence
+from alerts.models import Breach, BreachEntry, FlowAgent, Silence
+from console.identity.models import Agent
 from messages.queries import flows_of_agents
 
 
@@ -85,7 +86,7 @@ def standing_of(rows: Iterable[Breach]) -> list[Standing]:
     """Return breaches as the rules see them; of silent agents with the flows of which they report."""
     rows = list(rows)
     agents = [int(row.key) for row in rows if row.source == AGENT and row.key.isascii() and row.key.isdigit()]
-    scopes = flows_of_agents(agents) if agents else {}
+    scopes = _brought_by_them_alone(flows_of_agents(agents)) if agents else {}
     return [
         Standing(
             pk=row.pk, source=row.source, key=row.key, severity=row.severity, flow_ids=frozenset(row.flow_ids), labels=row.labels,
@@ -93,6 +94,24 @@ def standing_of(rows: Iterable[Breach]) -> list[Standing]:
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _brought_by_them_alone(scopes: Mapping[int, Collection[int]]) -> dict[int, set[int]]:
+    """Return these flows, of one that sends no heartbeats without those that another agent brought since it was heard.
+
+    It may just have nothing to say: a script that was heard once would keep back every page of its flow, and for ever.
+    """
+    told = Agent.objects.filter(pk__in=scopes, heartbeat_at=None).values_list("pk", "last_seen_at")
+    heard = {pk: at for pk, at in told if at is not None}
+    flows = {pk for flow_ids in scopes.values() for pk in flow_ids}
+    rows = list(FlowAgent.objects.filter(flow__in=flows).values_list("flow_id", "agent_id", "seen_at"))
+    for flow_id, agent_id, seen_at in rows:
+        if agent_id in heard and flow_id in scopes[agent_id]:
+            heard[agent_id] = max(heard[agent_id], seen_at)
+    found = {agent_id: set(flow_ids) for agent_id, flow_ids in scopes.items()}
+    for agent_id, at in heard.items():
+        found[agent_id] -= {flow_id for flow_id, other, seen_at in rows if other != agent_id and seen_at > at}
+    return found
 
 
 def _scope(row: Breach, scopes: Mapping[int, Collection[int]]) -> frozenset[int]:

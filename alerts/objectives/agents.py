@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef
 
 from alerts.models import FlowAgent, Objective
+from alerts.objectives.asking import shift_of
 from console.identity.keys import alive
 from console.identity.models import Key
 from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
 
 UNHEARD = timedelta(minutes=3)  # less than it takes to empty the shortest window: nothing is called well by it
 TAKEN_OVER = timedelta(days=1)  # an agent that another one took over from so long ago is no matter any more
+KNOWN_HERE = (
+    Objective.Kind.VOLUME,
+    Objective.Kind.DEAD_LETTER_AGE,
+)  # without what an agent says that only speaks when it has something
 
 
 def learn_agents(now: datetime) -> None:
@@ -33,12 +38,19 @@ def learn_agents(now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """When an agent that brings a flow was heard last. expected: it sends heartbeats, so silence says that it is down."""
+    """When an agent that brings a flow was heard last. expected: it sends heartbeats, so silence says that it is down.
+
+    missed  of one that is late: it is expected, or every agent of its flow is late. Another one may just have nothing to say.
+    """
 
     flow_id: int
     name: str
     at: datetime
     expected: bool
+    missed: bool = False
+
+
+Agents = Mapping[int, Sequence[Heard]]  # {flow id: agents}, those that send heartbeats first, then the last heard first
 
 
 def agents_heard(flow_ids: Collection[int]) -> list[Heard]:
@@ -63,26 +75,41 @@ def agents_heard(flow_ids: Collection[int]) -> list[Heard]:
     ]
 
 
-def silent_agents(heard: Sequence[Heard], now: datetime) -> dict[int, Heard]:
-    """Return {flow id: an agent that brings it and is silent}, one that sends heartbeats before others."""
-    found: dict[int, Heard] = {}
-    for one in heard:
-        if now - one.at > (HEARTBEAT_SILENT if one.expected else OTHERS_SILENT) and (
-            one.flow_id not in found or one.expected
-        ):
-            found[one.flow_id] = one
+def silent_agents(heard: Sequence[Heard], now: datetime) -> Agents:
+    """Return those of these agents that are silent."""
+    return _late(heard, lambda one: now - one.at > (HEARTBEAT_SILENT if one.expected else OTHERS_SILENT))
+
+
+def unheard_agents(heard: Sequence[Heard], now: datetime) -> Agents:
+    """Return those of these agents that were not heard for minutes: of flows that miss one nobody knows how they are now."""
+    return _late(heard, lambda one: now - one.at > UNHEARD)
+
+
+def _late(heard: Sequence[Heard], is_late: Callable[[Heard], bool]) -> Agents:
+    others = {one.flow_id for one in heard if not is_late(one)}
+    found: dict[int, list[Heard]] = {}
+    for one in sorted(filter(is_late, heard), key=lambda one: (one.expected, one.at), reverse=True):
+        missed = one.expected or one.flow_id not in others
+        found.setdefault(one.flow_id, []).append(replace(one, missed=missed))
     return found
 
 
-def unheard_flows(heard: Sequence[Heard], now: datetime) -> dict[int, Heard]:
-    """Return {flow id: an agent that brings it} of which nobody was heard for minutes, or not one that sends heartbeats: nobody knows how they are now."""
-    late = [one for one in heard if now - one.at > UNHEARD]
-    others = {one.flow_id for one in heard if now - one.at <= UNHEARD}
-    return {one.flow_id: one for one in late if one.expected or one.flow_id not in others}
-
-
-def silent_words(silent: Heard | None, one: Objective) -> str:
-    """Return why there are no data, "" when there are. Where silence is what the promise is about, only one that sends heartbeats is missed."""
-    if silent is None or (one.kind == Objective.Kind.VOLUME and not silent.expected):
+def silent_words(silent: Heard, one: Objective) -> str:
+    """Return why there are no data, "" when there are. Of silence, and of letters that are here, only one that sends heartbeats knows more."""
+    if one.kind in KNOWN_HERE and not silent.expected:
         return ""
     return f"the agent {silent.name} has been silent since {silent.at:%Y-%m-%d %H:%M} UTC"
+
+
+def silence_words(silent: Sequence[Heard], one: Objective, newest: datetime | None) -> str:
+    """Return why an objective on a flow has no data, "" when it has.
+
+    newest  when something was counted last: with nothing since an agent was heard, it is missed though others of its flow are heard.
+    """
+    missed = (each for each in silent if each.missed or newest is None or newest <= each.at + shift_of(one))
+    return next(filter(None, (silent_words(each, one) for each in missed)), "")
+
+
+def is_unheard(late: Sequence[Heard], one: Objective) -> bool:
+    """Whether nobody knows how an objective on a flow is now."""
+    return any(each.missed and silent_words(each, one) for each in late)

@@ -21,10 +21,17 @@ from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds, Severity
 from alerts.models import Breach, Objective, Standing
 from alerts.objectives import counters, counting
-from alerts.objectives.agents import agents_heard, learn_agents, silent_agents, silent_words, unheard_flows
+from alerts.objectives.agents import (
+    agents_heard,
+    is_unheard,
+    learn_agents,
+    silence_words,
+    silent_agents,
+    unheard_agents,
+)
 from alerts.objectives.burn import left_words, percent
 from alerts.objectives.judging import Verdict, judge, rule_words
-from alerts.objectives.reading import read_figures
+from alerts.objectives.reading import Read, read_figures
 from alerts.objectives.shapes import window_of
 from alerts.objectives.windows import HOUR, Span
 
@@ -104,16 +111,23 @@ def _assess(objectives: Sequence[Objective], now: datetime) -> list[Condition]:
     spans = {one.pk: window_of(one).span_at(now) for one in objectives}
     figures = read_figures(objectives, now, spans)
     heard = agents_heard({one.flow_id for one in objectives if one.flow_id})
-    silent, unheard = silent_agents(heard, now), unheard_flows(heard, now)
+    silent, unheard = silent_agents(heard, now), unheard_agents(heard, now)
     rows, conditions = [], []
     for one in objectives:
         read = figures[one.pk]
         verdict = judge(one, read, spans[one.pk], now=now)
-        problem = silent_words(silent.get(one.flow_id or 0), one) or _kept_problem(one)
-        rows.append(_standing(one, verdict, read.last_event_at, problem, now))
-        conditions += conditions_of(one, verdict, problem, unheard=one.flow_id in unheard)
+        newest = _last_event_at(one, read)
+        problem = silence_words(silent.get(one.flow_id or 0, ()), one, newest) or _kept_problem(one)
+        rows.append(_standing(one, verdict, newest, problem, now))
+        conditions += conditions_of(one, verdict, problem, unheard=is_unheard(unheard.get(one.flow_id or 0, ()), one))
     _write(rows)
     return conditions
+
+
+def _last_event_at(one: Objective, read: Read) -> datetime | None:
+    """Return when something was counted last; never moved back: after six hours a minute is read as its hour."""
+    known: Standing | None = getattr(one, "standing", None)
+    return max(filter(None, (read.last_event_at, known.last_event_at if known else None)), default=None)
 
 
 def _kept_problem(one: Objective) -> str:
@@ -140,7 +154,7 @@ def _standing(
         "out": verdict.out,
         "severity": verdict.severity,
         "problem": problem[:300],
-        "last_event_at": max(filter(None, (last_event_at, known.last_event_at if known else None)), default=None),
+        "last_event_at": last_event_at,
         "rules": [rule.as_json() for rule in verdict.rules],
     } | {name: getattr(verdict, name) for name in FIGURES}
 

@@ -269,7 +269,9 @@ def forget_old(now: datetime) -> None:
             [now - MINUTES_KEPT],
         )
         cursor.execute("DELETE FROM alerts_foundminutes WHERE hour < %s", [now - MINUTES_KEPT])
-        cursor.execute("DELETE FROM alerts_objectivesum WHERE span = 1 AND at < %s", [now - HOURS_KEPT])
+        # whole days: one of which hours are gone would be summed up without them
+        day = hour_of(now - HOURS_KEPT).replace(hour=0)
+        cursor.execute("DELETE FROM alerts_objectivesum WHERE span = 1 AND at < %s", [day])
 
 
 def hour_of(at: datetime) -> datetime:

@@ -16,11 +16,12 @@ from django.db import IntegrityError
 from django.db.models import F, Min, Q
 
 from alerts.models import Objective
+from alerts.objectives.asking import shift_of
 from alerts.objectives.counters import hour_of, minute_of, one_writer, write_minutes
 from alerts.objectives.searches import TURN, count_back, count_searches
 from alerts.objectives.sources import counts_of
 from alerts.objectives.windows import HOUR, MINUTE, Span
-from messages.queries import counted_again_since
+from messages.queries import counted_again_since, letters_whole_since
 
 log = structlog.get_logger(__name__)
 LATELY = timedelta(minutes=10)
@@ -109,8 +110,15 @@ def _count_an_older_hour(now: datetime) -> None:
 def _count_hour(objectives: Sequence[Objective], ago: int, now: datetime) -> None:
     since = hour_of(now) - ago * HOUR
     until = min(since + HOUR, minute_of(now) + MINUTE)
-    whole = [one for one in objectives if since >= max(one.filled_since, counted_again_since(one.environment_id, now))]
+    whole = [one for one in objectives if since >= max(one.filled_since, _whole_since(one, now))]
     _count(whole, since, until, now)
+
+
+def _whole_since(one: Objective, now: datetime) -> datetime:
+    """Return since when everything is there that an objective is counted from: counted again without, it would lose what retention let go."""
+    if one.kind == Objective.Kind.DEAD_LETTER_AGE:
+        return letters_whole_since(one.environment_id, now)
+    return counted_again_since(one.environment_id, now) + shift_of(one)
 
 
 def _count_history(budget_s: float, now: datetime) -> None:

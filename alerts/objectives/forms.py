@@ -17,7 +17,7 @@ from alerts.objectives.calendars import parse_holidays
 from alerts.objectives.excluding import NewExclusion
 from alerts.objectives.openslo import MOST_BYTES
 from alerts.objectives.shapes import slice_minutes_of, window_of
-from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
+from alerts.objectives.wishes import LONGEST_LATENCY, NewObjective, ObjectiveInvalid
 from console.core.calendars import DAY_NAMES, clock_text, parse_clock
 from console.core.errors import Invalid
 
@@ -47,7 +47,7 @@ LATENCIES = [
         str(1 << n),
         f"{1 << n:,} ms" if n < 10 else f"{(1 << n) / 1000:,.1f} s" if n < 16 else f"{(1 << n) / 60_000:,.1f} min",
     )
-    for n in range(25)
+    for n in range(LONGEST_LATENCY.bit_length())
 ]
 AUTOMATIC = "auto"
 
@@ -144,6 +144,8 @@ class ObjectiveForm(forms.Form):
         """Return the validated form as what the services take; raises ObjectiveInvalid."""
         said = self.cleaned_data
         volume, latency = said["kind"] == "volume", said["kind"] == "latency"
+        if volume and not said["days_of_week"]:
+            raise ObjectiveInvalid("choose at least one working day")
         try:
             calendar: dict[str, Any] = {
                 "work_days": [int(day) for day in said["days_of_week"]],

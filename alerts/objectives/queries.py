@@ -192,7 +192,9 @@ def attained_of(
     now = now or datetime.now(UTC)
     if not objectives:
         return {}
-    whole = Span(since=min(one.since for one in spans.values()), until=max(one.until for one in spans.values()))
+    # from the full hour on, as sums are read
+    first = hour_of(min(one.since for one in spans.values()))
+    whole = Span(since=first, until=max(one.until for one in spans.values()))
     out = excluded_spans(objectives, whole)
     found = sums_of_spans({one.pk: (one.pk, spans[one.pk]) for one in objectives})
     result = {}

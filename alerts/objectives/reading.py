@@ -116,7 +116,7 @@ class Read:
 def read_figures(objectives: Sequence[Objective], now: datetime, spans: Mapping[int, Span]) -> dict[int, Read]:
     """Return what the counters hold of each objective. spans: {objective id: the window of its promise}."""
     until = minute_of(now) + MINUTE
-    oldest = min((one.since for one in spans.values()), default=until - NEAR)
+    oldest = hour_of(min((one.since for one in spans.values()), default=until - NEAR))
     newest = max((one.until for one in spans.values()), default=until)
     out = excluded_spans(objectives, Span(since=min(oldest, until - FAR[-1] - HOUR), until=max(newest, until)))
     near = _near(objectives, until, out)

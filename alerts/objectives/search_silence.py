@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from alerts.breaches.access import OBJECTIVE
 from alerts.breaches.states import OPEN
 from alerts.models import Breach, FlowAgent, Objective, Standing
-from alerts.objectives.agents import Heard, agents_heard, silent_agents, silent_words, unheard_flows
+from alerts.objectives.agents import Agents, Heard, agents_heard, silent_agents, silent_words, unheard_agents
 from alerts.objectives.asking import SEARCH_PROBLEM, CannotAsk, found_flow, shift_of
 from alerts.objectives.counters import minute_of
 from alerts.objectives.volumes import newest_found
@@ -27,13 +27,13 @@ KEPT_S = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silences:
-    """{environment id: {flow id: an agent that brings it}}, of those silent, and of those unheard for minutes.
+    """{environment id: {flow id: agents that bring it}}, of those silent, and of those unheard for minutes.
 
     open  objectives with a breach.   newest  {objective id: the last minute in which something was counted; of a volume, found}.
     """
 
-    silent: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
-    unheard: Mapping[int, Mapping[int, Heard]] = field(default_factory=dict)
+    silent: Mapping[int, Agents] = field(default_factory=dict)
+    unheard: Mapping[int, Agents] = field(default_factory=dict)
     open: frozenset[int] = frozenset()
     newest: Mapping[int, datetime | None] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
         FlowAgent.objects.filter(flow__environment__in=environments).values_list("flow_id", "flow__environment_id")
     )
     heard = agents_heard(flows) if flows else []
-    unheard = unheard_flows(heard, now)
+    unheard = unheard_agents(heard, now)
     if not unheard:
         return Silences()
     keys = [str(one.pk) for one in searches]
@@ -59,10 +59,10 @@ def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
     )
 
 
-def _parted(agents: Mapping[int, Heard], flows: Mapping[int, int]) -> dict[int, dict[int, Heard]]:
-    found: dict[int, dict[int, Heard]] = {}
-    for flow_id, one in agents.items():
-        found.setdefault(flows[flow_id], {})[flow_id] = one
+def _parted(agents: Agents, flows: Mapping[int, int]) -> dict[int, dict[int, Sequence[Heard]]]:
+    found: dict[int, dict[int, Sequence[Heard]]] = {}
+    for flow_id, of_flow in agents.items():
+        found.setdefault(flows[flow_id], {})[flow_id] = of_flow
     return found
 
 
@@ -73,14 +73,20 @@ def silence_words(one: Objective, asked: Searched, silences: Silences) -> str:
     """
     told = dict(silences.silent.get(one.environment_id, {}))
     if one.pk in silences.open and one.kind != Objective.Kind.VOLUME:
-        told = {**silences.unheard.get(one.environment_id, {}), **told}
+        told |= silences.unheard.get(one.environment_id, {})  # which has the silent ones, too
     newest = silences.newest.get(one.pk)
+    if newest is None:
+        return ""
     agents = {
-        flow_id: agent
-        for flow_id, agent in told.items()
-        if silent_words(agent, one) and newest is not None and newest <= agent.at + shift_of(one)
+        flow_id: missed[0]
+        for flow_id, of_flow in told.items()
+        if (missed := [each for each in of_flow if _is_missed(each, one, newest)])
     }
     return _words(one, asked, agents) if agents else ""
+
+
+def _is_missed(agent: Heard, one: Objective, newest: datetime) -> bool:
+    return agent.missed and bool(silent_words(agent, one)) and newest <= agent.at + shift_of(one)
 
 
 def _words(one: Objective, asked: Searched, agents: Mapping[int, Heard]) -> str:

@@ -19,6 +19,7 @@ from console.core.errors import Invalid
 
 Kind = Objective.Kind
 MOST_MINUTES = 90 * 24 * 60
+LONGEST_LATENCY = 2**23  # of a flow: the last bucket has no upper bound, and nothing would be too slow for it
 FOLDED_ANEW = ("method", "slice_minutes", "slice_target", "empty_is_good")
 
 
@@ -120,6 +121,8 @@ def _latency(said: NewObjective, *, searched: bool) -> int:
     if not 1 <= limit <= 2**24:
         raise ObjectiveInvalid("latency has a limit from 1 ms to 4.6 hours")
     if not searched:
+        if limit > LONGEST_LATENCY:
+            raise ObjectiveInvalid("latency of a flow has a limit up to 2.3 hours: what took longer is counted as one")
         try:
             bucket_of(limit)
         except ValueError as error:

@@ -18,7 +18,9 @@ from messages.retention.rules import SETTLES, Policy, Terms
 
 FRESH_S = 3.0
 LATE = timedelta(days=2)  # after so long without a finished run somebody should look
-_metadata_days: dict[int, tuple[float, int]] = {}  # environment → when it was read, days
+_days: dict[
+    int, tuple[float, int, int]
+] = {}  # environment → when it was read, days of metadata, days of closed letters
 
 
 def policy_of(environment: Environment) -> Policy:
@@ -33,15 +35,24 @@ def _policy(row: RetentionPolicy | None) -> Policy:
 
 def accepted_age(environment_id: int) -> timedelta:
     """Return how old an event may be: as old as its environment's metadata gets. Read again after 3 s; see rules.SETTLES."""
-    known = _metadata_days.get(environment_id)
+    return timedelta(days=_read_days(environment_id)[1])
+
+
+def letters_age(environment_id: int) -> timedelta:
+    """Return how long a dead letter is kept after it was closed. Read again after 3 s."""
+    return timedelta(days=_read_days(environment_id)[2])
+
+
+def _read_days(environment_id: int) -> tuple[float, int, int]:
+    known = _days.get(environment_id)
     if known is None or time.monotonic() - known[0] > FRESH_S:
-        days = (
-            RetentionPolicy.objects.filter(environment_id=environment_id)
-            .values_list("metadata_days", flat=True)
-            .first()
+        rows = RetentionPolicy.objects.filter(environment_id=environment_id)
+        told = rows.values_list("metadata_days", "letter_days").first() or (
+            Policy().metadata_days,
+            Policy().letter_days,
         )
-        known = _metadata_days[environment_id] = (time.monotonic(), days or Policy().metadata_days)
-    return timedelta(days=known[1])
+        known = _days[environment_id] = (time.monotonic(), *told)
+    return known
 
 
 def longest_age() -> timedelta:
@@ -52,7 +63,7 @@ def longest_age() -> timedelta:
 
 def forget() -> None:
     """Drop everything cached; tests that roll rows back need it."""
-    _metadata_days.clear()
+    _days.clear()
 
 
 def read_terms(*, now: datetime) -> list[Terms]:

@@ -12,13 +12,13 @@ from alerts.breaches import acts, watching
 from alerts.breaches.policies import watch_groups
 from alerts.breaches.services import flag_unwatched, observe
 from alerts.conditions import Severity
-from alerts.models import Breach, BreachEntry
+from alerts.models import Breach, BreachEntry, FlowAgent
 from console.identity.models import Agent, Role
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state
-from messages.models import FailureGroup
+from messages.models import FailureGroup, Flow
 from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, over, policy
-from tests.factories import ROOT, actor, agent_key, environment, event, letter, person, push
+from tests.factories import ROOT, actor, agent, agent_key, environment, event, letter, person, push
 
 pytestmark = pytest.mark.django_db
 
@@ -260,6 +260,21 @@ def test_a_silent_agent_holds_back_the_breaches_of_its_flows():
     watching.look(now=after(minutes=14))
     mine.refresh_from_db()
     assert mine.inhibited_by_id is None
+
+
+@pytest.mark.parametrize("heartbeats", [True, False])
+def test_an_agent_that_only_has_nothing_to_say_holds_back_no_flow_that_others_bring(heartbeats: bool):
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("a script"))
+    Agent.objects.update(last_seen_at=NOON, heartbeat_at=NOON if heartbeats else None)
+    orders, shop = Flow.objects.get(), agent("shop")
+    FlowAgent.objects.create(flow=orders, agent=Agent.objects.get(name="a script"), seen_at=NOON)
+    FlowAgent.objects.create(flow=orders, agent=shop, seen_at=after(minutes=11))
+
+    watching.look(now=after(minutes=11))
+    page = fired(key="2", flow_ids=(orders.pk,))
+
+    assert Breach.objects.filter(source="agent", state="firing").count() == 1
+    assert (page.inhibited_by_id is not None) is heartbeats
 
 
 # watchers -----------------------------------------------------------------------------------------------------------------

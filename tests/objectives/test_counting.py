@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +12,14 @@ from django.db import connection
 
 from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
-from alerts.objectives.counters import hour_of, minute_of
+from alerts.objectives.counters import COLUMNS, forget_old, hour_of, minute_of
 from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hour_of_the_late, hours_again
 from alerts.objectives.services import change_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
-from messages.models import DeadLetter, Message, MessageStatus
+from messages.models import DeadLetter, Message, MessageStatus, RetentionPolicy
 from messages.queries import Freshness, fresh_minutes
-from tests.factories import ROOT, stored_letter
+from messages.retention.rules import Policy
+from tests.factories import ROOT, environment, stored_letter
 from tests.objectives.searching import counters, on_search
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
 from tests.services.reconciling import flow
@@ -56,6 +58,11 @@ def test_latency_parts_at_the_bound_of_a_bucket():
     assert totals(one) == (7, 5, 0)
     with pytest.raises(ObjectiveInvalid, match=r"512 or 1,024 ms instead of 1,000"):
         promised("Another", kind="latency", limit_ms=1000)
+    with pytest.raises(
+        ObjectiveInvalid, match=r"up to 2\.3 hours"
+    ):  # the last bucket has no bound: nothing would be late
+        promised("Slow", kind="latency", limit_ms=2**24)
+    assert promised("Slowest", kind="latency", limit_ms=2**23).limit_ms == 2**23
 
 
 def test_freshness_keeps_good_late_and_lost_apart():
@@ -312,3 +319,40 @@ def test_a_promise_that_is_removed_during_a_look_costs_the_others_that_look_alon
     looked(NOW + MINUTE)
 
     assert totals(kept) == (5, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["freshness", "dead_letter_age"])
+def test_what_retention_let_go_stays_as_it_was_counted(kind: str, monkeypatch: pytest.MonkeyPatch):
+    """A promise of two days counts messages that were first seen two days before the hour; letters go by days of their own."""
+    days = asdict(Policy(metadata_days=7, payload_days=7, letter_days=3))
+    RetentionPolicy.objects.create(environment=environment(), changed_at=NOW - DAY, **days)
+    of_letters = kind == "dead_letter_age"
+    one = promised(kind=kind, limit_minutes=60 if of_letters else 2880)
+    message(NOW - 7.5 * DAY, took=HOUR)
+    message(NOW - 7.5 * DAY)
+    begun = NOW - 5.5 * DAY
+    DeadLetter.objects.filter(pk=stored_letter(origin="orders").pk).update(
+        failed_at=begun, received_at=begun, state="closed", resolution="processed", closed_at=begun + 3 * HOUR
+    )
+    looked()
+    before = counters(one)
+
+    Message.objects.all().delete(), DeadLetter.objects.all().delete()
+    monkeypatch.setattr(counting, "hours_again", lambda now: range(WEEK_HOURS))
+    counting.count(NOW)
+
+    assert sum(lost for _, _, lost in before.values()) == (120 if of_letters else 1)
+    assert {at: counts for at, counts in counters(one).items() if at in before} == before
+
+
+def test_hours_of_sums_go_by_whole_days():
+    """A day of which some were gone would be summed up without them, after what does not count of it was changed."""
+    one, midnight = promised(), hour_of(NOW - 400 * DAY).replace(hour=0)
+    sums = dict.fromkeys(COLUMNS, 1)
+    hours = [midnight + number * HOUR for number in range(-24, 24)]
+    ObjectiveSum.objects.bulk_create([ObjectiveSum(objective=one, span=1, at=at, **sums) for at in hours])
+
+    forget_old(NOW)
+
+    assert ObjectiveSum.objects.filter(objective=one, at__gte=midnight).count() == 24
+    assert not ObjectiveSum.objects.filter(objective=one, at__lt=midnight).exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, transaction
 from alerts.models import Exclusion, ObjectiveSum, Standing
 from alerts.objectives import counters
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
-from alerts.objectives.queries import attained, budget_line, what_if_of
+from alerts.objectives.queries import attained, budget_line, what_if_of, window_at
 from alerts.objectives.queries import minutes as minutes_of
 from alerts.objectives.windows import Span
 from console.core.errors import Conflict, Invalid
@@ -231,3 +231,24 @@ def test_an_exclusion_whose_figures_cannot_be_folded_is_not_made(monkeypatch: py
     with counters_held_elsewhere(), pytest.raises(OperationalError):
         withdraw_exclusion(made, by=ROOT)
     assert Exclusion.objects.get().withdrawn_at is None
+
+
+def test_what_is_excluded_before_a_window_that_begins_off_the_hour_is_out_in_every_place():
+    """The window begins at 10:15 UTC, and is read from 10:00 on."""
+    rolled(NOW - HOUR, 0, 1)
+    said: dict[str, Any] = {
+        "unit": "month",
+        "time_zone": "Pacific/Chatham",
+        "method": "timeslices",
+        "slice_minutes": 15,
+    }
+    one = promised(**said, empty_is_good=True)
+    begins = datetime(2026, 10, 31, 10, tzinfo=UTC)
+    add_exclusion(NewExclusion(starts_at=begins, minutes=15, reason="carrier"), objective=one, by=ROOT)
+
+    looked()
+
+    slices = (NOW.replace(second=0) + MINUTE - begins) / (15 * MINUTE) - 1
+    found, row = attained(one, window_at(one, NOW), now=NOW), standing()
+    assert row.adjusted == found.adjusted == pytest.approx(1 - 1 / slices, abs=1e-12)
+    assert row.budget == found.budget.total

@@ -89,6 +89,7 @@ def test_a_promise_is_made_listed_changed_and_removed():
         ({"target": "90", "days": "30", "pairs": ["1h-5m"]}, "can never fire"),
         ({"kind": "volume", "at_least": "5", "limit_minutes": "0", "opens": "x"}, "a time of day is written"),
         ({"kind": "volume", "at_least": "5", "limit_minutes": "0", "holidays": "Christmas"}, "a holiday is written"),
+        ({"kind": "volume", "at_least": "5", "limit_minutes": "0", "days_of_week": []}, "at least one working day"),
         ({"target": "100"}, "between 0 and 100"),
         ({"target": "often"}, "number"),
         ({"about": "flow:another"}, "another"),

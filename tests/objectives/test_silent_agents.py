@@ -11,7 +11,8 @@ from alerts.models import Breach, FlowAgent
 from alerts.objectives import assess, counting
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Agent
-from tests.factories import agent, environment
+from messages.models import DeadLetter
+from tests.factories import agent, environment, stored_letter
 from tests.objectives.stored import (
     DAY,
     HOUR,
@@ -114,3 +115,52 @@ def test_an_agent_all_of_whose_keys_are_revoked_is_missed_no_more():
     held.append(looked(NOW + HOUR)["Orders arrive: page"])
 
     assert held == ["unknown", "unknown", "no"]
+
+
+def heard(name: str, at: datetime, *, heartbeats: bool = False) -> None:
+    one = agent(name)
+    Agent.objects.filter(pk=one.pk).update(last_seen_at=at, heartbeat_at=at if heartbeats else None)
+    FlowAgent.objects.create(flow=flow(), agent=one, seen_at=at)
+
+
+def test_an_agent_that_only_has_nothing_to_say_keeps_nobody_from_being_called():
+    a_month_of_traffic()
+    rolled(NOW - 60 * MINUTE, 0, 20, minutes=61)
+    promised()
+    heard("once a night", NOW - 10 * HOUR)
+    heard("shop", NOW)
+
+    held = looked(NOW)
+
+    assert held["Orders arrive: page"] == "yes"
+    assert standing().state == "burning"
+
+
+@pytest.mark.parametrize(("heartbeats", "after"), [(True, "unknown"), (False, "no")])
+def test_a_receiver_that_says_nothing_beside_a_sender_that_does_is_missed_when_nothing_was_counted_since(
+    heartbeats: bool, after: str
+):
+    a_month_of_traffic()  # until an hour ago
+    promised()
+    heard("shop", NOW + 20 * MINUTE)
+    heard("erp", NOW - HOUR, heartbeats=heartbeats)
+
+    first = looked(NOW + 20 * MINUTE)["Orders arrive: page"]
+    rolled(NOW + 18 * MINUTE, 5)
+    then = looked(NOW + 20 * MINUTE)["Orders arrive: page"]
+
+    assert (first, then) == ("unknown", after)
+
+
+def test_letters_that_wait_are_known_though_the_flow_is_quiet():
+    letter = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=letter.pk).update(failed_at=NOW - 3 * HOUR, received_at=NOW - 3 * HOUR)
+    one = promised(kind="dead_letter_age", limit_minutes=60, of=letter.flow, target="0.99999")
+    FlowAgent.objects.create(flow=letter.flow, agent=agent("shop"), seen_at=NOW - 3 * HOUR)
+    Agent.objects.update(last_seen_at=NOW - 3 * HOUR)
+
+    waits = looked(NOW)
+    DeadLetter.objects.update(state="closed", resolution="processed", closed_at=NOW)
+    closed = looked(NOW + 7 * HOUR)
+
+    assert (waits[f"{one.name}: page"], closed[f"{one.name}: page"]) == ("yes", "no")

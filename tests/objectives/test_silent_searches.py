@@ -105,3 +105,25 @@ def test_the_same_problem_is_written_and_logged_once(monkeypatch: pytest.MonkeyP
 
     assert version() == first
     assert [said["objective"] for said in logged] == [one.pk]
+
+
+@pytest.mark.parametrize("heartbeats", [True, False])
+@pytest.mark.parametrize("order", [("before", "after"), ("after", "before")])
+def test_of_two_silent_agents_the_one_that_was_heard_last_is_missed(heartbeats: bool, order: tuple[str, str]):
+    heard = {"before": NOW - 5 * HOUR, "after": NOW}
+    for name in order:
+        one = agent(name)
+        told = heard[name] if heartbeats else None
+        Agent.objects.filter(pk=one.pk).update(last_seen_at=heard[name], heartbeat_at=told)
+        FlowAgent.objects.create(flow=flow(), agent=one, seen_at=heard[name])
+    on_search("flow:orders")
+    for number in range(40):
+        message(NOW - number * MINUTE, status=MessageStatus.FAILED)
+        message(NOW - number * MINUTE, took=timedelta())
+    looked()
+    first = held(NOW)
+
+    found = [held(NOW + minute * MINUTE) for minute in range(1, 90)]
+
+    assert (first, found[-1]) == ("yes", "unknown")
+    assert Breach.objects.get(severity="page").state == "firing"
