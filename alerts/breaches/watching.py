@@ -30,6 +30,7 @@ from messages.queries import (
 
 log = structlog.get_logger(__name__)
 SILENT_AFTER = timedelta(minutes=10)
+COME_BACK = timedelta(minutes=2)  # what agents have to reach a console that was away itself
 
 # source → function (now) → what is wrong. One that takes its source from elsewhere calls `observe` itself and is not here.
 WATCHERS = {
@@ -67,7 +68,7 @@ def checks(now: datetime) -> list[Condition]:
 
 def agents(now: datetime) -> list[Condition]:
     """Agents that were heard and are silent."""
-    return conditions_of("agent", silent_agents(now, SILENT_AFTER))
+    return conditions_of("agent", silent_agents(now, SILENT_AFTER), pending=COME_BACK)
 
 
 def ingest(now: datetime) -> list[Condition]:
@@ -75,11 +76,11 @@ def ingest(now: datetime) -> list[Condition]:
     return conditions_of("ingest", full_disks())
 
 
-def conditions_of(source: str, troubled: Iterable[Troubled]) -> list[Condition]:
+def conditions_of(source: str, troubled: Iterable[Troubled], *, pending: timedelta = timedelta()) -> list[Condition]:
     return [
         Condition(
             environment_id=one.environment_id, source=source, key=one.key, severity=Severity(one.severity), holds=Holds.YES,
-            title=one.title, summary=one.summary, url=one.url, flow_ids=one.flow_ids, labels=one.labels,
+            title=one.title, summary=one.summary, url=one.url, pending=pending, flow_ids=one.flow_ids, labels=one.labels,
         )
         for one in troubled
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import Max, Q, QuerySet
 
 from alerts.breaches.rules import HOLD_DOWN
-from alerts.breaches.watching import SILENT_AFTER
+from alerts.breaches.watching import COME_BACK, SILENT_AFTER
 from alerts.models import Breach, BreachEntry, FlowAgent
 from alerts.objectives.windows import MINUTE, Span, clipped, merge
 from alerts.reports.content import Coverage, Period
@@ -24,6 +24,7 @@ from messages.queries import OTHERS_SILENT, hours_with_events
 class Brings:
     """An agent that brought a flow in the period, or that nobody took over from. heard_at: the last time, None for never.
 
+    last        no other agent brought one of its flows later. Of one that is not, and sends no heartbeats, silence says nothing.
     retired_at  the last of its keys ended then, and others bring all of its flows since.
     """
 
@@ -31,6 +32,7 @@ class Brings:
     name: str
     heard_at: datetime | None
     beats: bool
+    last: bool = True
     retired_at: datetime | None = None
 
 
@@ -55,7 +57,7 @@ def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
             heard = max(filter(None, (last_seen_at, heartbeat_at)), default=None)
             found[pk] = Brings(pk=pk, name=clean(name, NAME), heard_at=heard, beats=heartbeat_at is not None)
     ended = _ends_of_keys(found.keys() - alone)
-    return [replace(found[pk], retired_at=ended.get(pk)) for pk in sorted(found)]
+    return [replace(found[pk], last=pk in alone, retired_at=ended.get(pk)) for pk in sorted(found)]
 
 
 def _ends_of_keys(agents: Collection[int]) -> dict[int, datetime]:
@@ -69,8 +71,10 @@ def _ends_of_keys(agents: Collection[int]) -> dict[int, datetime]:
 def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
     """Return when these were silent in the period, oldest first, as breaches of silence know it and as they are now; two queries.
 
-    An agent that sends heartbeats is missed after ten minutes, another one after an hour, as where objectives freeze.
+    An agent that sends heartbeats is missed when its breach has fired, another one after an hour and when no other one brings its flows: it may just
+    have nothing to say.
     """
+    agents = [one for one in agents if one.beats or one.last]
     if not agents:
         return []
     keys = {str(one.pk): one for one in agents}
@@ -104,7 +108,7 @@ def _times_of(rows: QuerySet[Breach]) -> Iterator[tuple[Breach, datetime, dateti
         since: datetime | None = row.opened_at - SILENT_AFTER
         for turn in of_each[row.pk]:
             if turn.kind == "flapped":
-                since = turn.at - SILENT_AFTER
+                since = turn.at - COME_BACK - SILENT_AFTER
             elif since is not None:
                 yield row, since, turn.at - HOLD_DOWN
                 since = None

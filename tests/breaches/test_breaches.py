@@ -245,19 +245,22 @@ def test_a_silent_agent_holds_back_the_breaches_of_its_flows():
     from messages.models import Flow
 
     orders, elsewhere = Flow.objects.get(), flow("elsewhere")
-    both = fired(key="1", flow_ids=(orders.pk, elsewhere.pk))
-    mine = fired(key="2", flow_ids=(orders.pk,))
+    both = fired(key="1", flow_ids=(orders.pk, elsewhere.pk), source="objective")
+    mine = fired(key="2", flow_ids=(orders.pk,), source="objective")
 
     watching.look(now=after(minutes=11))
+    mine.refresh_from_db()
+    assert mine.inhibited_by_id is None, "the console itself may have been away"
+    watching.look(now=after(minutes=13))
 
     silent = Breach.objects.get(source="agent")
     mine.refresh_from_db()
     both.refresh_from_db()
     assert (silent.severity, silent.title, silent.flow_ids) == ("page", "Agent shop agent is silent", [])
     assert (mine.inhibited_by_id, both.inhibited_by_id) == (silent.pk, None)
-    Agent.objects.update(last_seen_at=after(minutes=12))
-    watching.look(now=after(minutes=12))
+    Agent.objects.update(last_seen_at=after(minutes=14))
     watching.look(now=after(minutes=14))
+    watching.look(now=after(minutes=16))
     mine.refresh_from_db()
     assert mine.inhibited_by_id is None
 
@@ -271,10 +274,23 @@ def test_an_agent_that_only_has_nothing_to_say_holds_back_no_flow_that_others_br
     FlowAgent.objects.create(flow=orders, agent=shop, seen_at=after(minutes=11))
 
     watching.look(now=after(minutes=11))
+    watching.look(now=after(minutes=13))
     page = fired(key="2", flow_ids=(orders.pk,))
 
     assert Breach.objects.filter(source="agent", state="firing").count() == 1
     assert (page.inhibited_by_id is not None) is heartbeats
+
+
+def test_agents_that_come_back_after_the_console_was_away_page_nobody():
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("shop agent"))
+    Agent.objects.update(last_seen_at=NOON)
+    watching.look(now=after(minutes=60))
+    Agent.objects.update(last_seen_at=after(minutes=61))
+
+    watching.look(now=after(minutes=61))
+    watching.look(now=after(minutes=63))
+
+    assert not Breach.objects.exists()
 
 
 # watchers -----------------------------------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ def test_a_silence_counts_from_when_the_agent_was_heard_last():
 
 def test_a_silence_ends_when_the_agent_was_heard_again_and_not_when_its_breach_is_over():
     one = brings(last_seen_at=NOON, heartbeat_at=NOON)
-    watching.look(now=NOON + ENDED + timedelta(seconds=15))
+    for seconds in (15, 15 + 120):
+        watching.look(now=NOON + ENDED + timedelta(seconds=seconds))
     Agent.objects.filter(pk=one.pk).update(last_seen_at=NOON + 20 * MINUTE, heartbeat_at=NOON + 20 * MINUTE)
     for seconds in (15, 15 + 120):
         watching.look(now=NOON + 20 * MINUTE + timedelta(seconds=seconds))
@@ -98,7 +99,7 @@ def test_a_silence_ends_when_the_agent_was_heard_again_and_not_when_its_breach_i
 
 def test_the_time_between_two_silences_of_one_breach_is_covered():
     one = brings(last_seen_at=NOON, heartbeat_at=NOON)
-    for heard, looks in ((0, [615]), (1200, [1215, 1335]), (1500, [2115]), (2700, [2715, 2835])):
+    for heard, looks in ((0, [615, 735]), (1200, [1215, 1335]), (1380, [1995, 2115]), (2580, [2595, 2715])):
         at = NOON + timedelta(seconds=heard)
         Agent.objects.filter(pk=one.pk).update(last_seen_at=at, heartbeat_at=at)
         for seconds in looks:
@@ -132,6 +133,17 @@ def test_an_agent_without_heartbeats_may_have_nothing_to_say_for_an_hour(minutes
 
     assert covered() == 1440 - missing
     assert len(gathered().quality) == (1 if missing else 0)
+
+
+def test_a_script_that_was_heard_once_leaves_the_day_covered_by_those_that_bring_its_flow():
+    script = brings("script", beats=False, last_seen_at=NOON)
+    brings("shop", beats=False, last_seen_at=NOW)
+    FlowAgent.objects.filter(agent=script).update(seen_at=NOON)
+
+    assert covered() == 1440
+
+    FlowAgent.objects.exclude(agent=script).delete()
+    assert covered() == 780, "it alone brought the flow"
 
 
 def test_one_that_was_not_heard_since_is_silent_though_no_breach_says_so():
