@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -214,6 +215,22 @@ def test_a_message_that_failed_before_its_letter_came_is_one_failure():
     error = {"type": "QueueFull", "message": "told by the broker"}
     (elsewhere,) = push_letters(timeout(2, message_id="failed-message-2-long-enough", error=error))
     assert (failures(swept), failures(elsewhere.group)) == (3, 1)
+
+
+def test_failures_of_before_an_upgrade_that_both_counted_are_counted_once():
+    (one,) = push_letters(timeout(1))
+    GroupHour.objects.all().delete()
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    for back, shard, letters, messages in ((0, 0, 2, 3), (0, 5, 1, 2), (1, 3, 4, 1), (2, 1, 2, 0), (3, 1, 0, 2)):
+        GroupHour.objects.create(
+            group_id=one.group_id, hour=now - timedelta(hours=back), shard=shard, letters=letters, messages=messages
+        )
+
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("messages.migrations.0043_failures_counted_once").ONCE)
+
+    group = FailureGroup.objects.get()
+    assert trends_of([group], now)[group.pk][-4:] == [2, 2, 4, 5]
 
 
 def test_a_preview_of_a_changed_rule_says_what_leaves_it():
