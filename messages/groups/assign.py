@@ -11,8 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
+
+from django.db import transaction
 
 from console.audit.services import record_audit
 from console.identity.actor import SYSTEM
@@ -25,7 +28,7 @@ from messages.models import FailureGroup, Flow, GroupRule
 
 SHARDS = 8
 KNOWN = """
-SELECT fingerprint, id, coalesce(merged_into_id, id) FROM messaging_failuregroup
+SELECT fingerprint, id, coalesce(merged_into_id, id), rule_id, name, failure_class FROM messaging_failuregroup
 WHERE environment_id = %b AND fingerprint = ANY(%b) ORDER BY id FOR KEY SHARE
 """
 
@@ -39,12 +42,16 @@ class Seen:
     waits: bool = True
 
 
+Ruled = tuple[int | None, str, str]  # a group's rule, name and class
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
-    """group_id  of the failure's own fingerprint.   speaks_for  the group it was merged into, else itself."""
+    """group_id  of the failure's own fingerprint.   speaks_for  the group it was merged into, else itself.   ruled  what rules made of it."""
 
     group_id: int
     speaks_for: int
+    ruled: Ruled | None = None
 
 
 Counted = tuple[int, datetime]  # a failure: its group, and when
@@ -95,28 +102,41 @@ def find_homes(
         rows = [_new(environment_id, fingerprint, first[fingerprint], now, column) for fingerprint in missing]
         FailureGroup.objects.bulk_create(rows, ignore_conflicts=True)
         homes |= _known(environment_id, missing)
-    _follow_rules({homes[one].group_id: where for one, where in zip(prints, placed, strict=True) if where.rule})
-    return [homes[one] for one in prints]
+    here = [homes[one] for one in prints]
+    _follow_rules(zip(here, placed, strict=True), rules)
+    return here
 
 
-def _follow_rules(placed: Mapping[int, Placed]) -> None:
-    """Let groups that were there before have the rule, the name and, where the rule says one, the class of the failures that come now."""
-    if not placed:
-        return
-    known = (
-        FailureGroup.objects.filter(pk__in=placed).order_by("pk").values_list("pk", "rule_id", "name", "failure_class")
-    )
-    for pk, *said in list(known):
-        where = placed[pk]
-        rule = where.rule
-        wanted = [rule and rule.id, where.name, (rule and rule.failure_class) or said[2]]
-        if said != wanted:
-            FailureGroup.objects.filter(pk=pk).update(rule_id=wanted[0], name=wanted[1], failure_class=wanted[2])
+def _follow_rules(failures: Iterable[tuple[Home, Placed]], rules: Sequence[Rule]) -> None:
+    """Let groups that were there before have the rule, the name and, where the rule says one, the class of the failures that come now.
+
+    Of several rules that fit failures of a group the first counts, whichever failure comes last. It is written when the failures are, for
+    itself: who held a group while they wait for a message or letter would be waited for by those who hold that and then tell the group.
+    """
+    places: dict[int | None, int] = {rule.id: place for place, rule in enumerate(rules)}
+    first: dict[Home, tuple[int, Rule, str]] = {}
+    for home, where in failures:
+        if where.rule and (home not in first or places[where.rule.id] < first[home][0]):
+            first[home] = places[where.rule.id], where.rule, where.name
+    for home, (at, rule, name) in first.items():
+        rule_id, called, kind = home.ruled or (None, "", "")
+        if places.get(rule_id, at) < at:
+            continue
+        as_called = called.casefold() == name.casefold()  # as fingerprints are compared
+        wanted: Ruled = rule.id, called if as_called else name, rule.failure_class or kind
+        if wanted != home.ruled:
+            # robust: the rule may be removed meanwhile
+            transaction.on_commit(partial(_follow, home.group_id, wanted), robust=True)
+
+
+def _follow(group_id: int, ruled: Ruled) -> None:
+    rule_id, name, failure_class = ruled
+    FailureGroup.objects.filter(pk=group_id).update(rule_id=rule_id, name=name, failure_class=failure_class)
 
 
 def _known(environment_id: int, prints: Iterable[UUID]) -> dict[UUID, Home]:
     rows = run(KNOWN, [environment_id, sorted(set(prints))]).fetchall()
-    return {fingerprint: Home(pk, speaks_for) for fingerprint, pk, speaks_for in rows}
+    return {fingerprint: Home(pk, speaks_for, tuple(ruled)) for fingerprint, pk, speaks_for, *ruled in rows}
 
 
 def _new(

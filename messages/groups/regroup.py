@@ -178,7 +178,9 @@ def _told_by_themselves(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     told = {
         one.pk
         for one in silent
-        if (group := groups.get(one.group_id or 0)) and group.rule_id is None and _says_more(group, one)
+        if (group := groups.get(one.group_id or 0))
+        and (group.rule_id is None or _is_usual(group))
+        and _says_more(group, one)
     }
     return [one for one in letters if one.pk not in told]
 

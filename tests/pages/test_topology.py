@@ -50,6 +50,15 @@ def shown(client: Client, path: str, **query: str) -> Any:
 # the map -------------------------------------------------------------------------------------------------------------
 
 
+def test_systems_whose_names_end_otherwise_are_told_apart_where_their_names_are_cut():
+    name = "order-orchestration-service-prod-eu-"
+    for number in (1, 2):
+        estate(system=f"{name}{number}", minutes=number)
+    connections = signed_in(superuser=True).get("/topology/").content.decode().partition('id="connections"')[2]
+
+    assert [f'title="{name}{number}"' in connections for number in (1, 2)] == [True, True]
+
+
 def test_the_map_and_the_tables_below_say_the_same():
     estate()
     page = signed_in(superuser=True).get("/topology/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from messages.different.queries import letters_of_group, window_of_group
 from messages.groups.queries import runbook_of, trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import place_waiting
+from messages.groups.rules import USUAL
 from messages.groups.ruling import NewGroupRule, add_rule, change_rule, preview_rule
 from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
@@ -129,6 +131,57 @@ def test_a_letter_that_says_nothing_stays_with_its_message_when_rules_are_applie
     assert DeadLetter.objects.get(pk=lone.pk).group.name == "silent"
 
 
+def test_a_letter_that_says_nothing_stays_with_its_message_also_where_its_group_follows_a_rule(
+    django_capture_on_commit_callbacks: Any,
+):
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    silent = letter(
+        message_id="failed-message-1-long-enough", origin="erp.orders", reason="", error={"type": "", "message": ""}
+    )
+    (stored,) = push_letters(silent)
+    rule = add_rule(
+        environment(),
+        NewGroupRule(name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration"),
+        by=ROOT,
+    )
+    push("/ingest/v1/events", [failed_event(2)], key=agent_key())
+    with django_capture_on_commit_callbacks(execute=True):
+        sweep_groups()
+    assert FailureGroup.objects.get().rule_id == rule.pk
+
+    assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
+    assert DeadLetter.objects.get(pk=stored.pk).group_id == stored.group_id
+
+
+def test_of_two_rules_that_fit_failures_of_one_group_the_first_one_counts_whatever_comes_last(
+    django_capture_on_commit_callbacks: Any,
+):
+    for reason, kind in (("expired", "configuration"), ("rejected", "data")):
+        said = NewGroupRule(name=reason, error_type="*Timeout", reason=reason, parts=USUAL, failure_class=kind)
+        add_rule(environment(), said, by=ROOT)
+    classes = []
+
+    for number, reason in enumerate(("rejected", "expired", "rejected", "expired")):
+        with django_capture_on_commit_callbacks(execute=True):
+            push_letters(timeout(number, reason_code=reason))
+        classes.append(FailureGroup.objects.get().failure_class)
+    with django_capture_on_commit_callbacks(execute=True):
+        push_letters(timeout(5, reason_code="expired"), timeout(6, reason_code="rejected"))
+
+    assert [*classes, FailureGroup.objects.get().failure_class] == ["data", *["configuration"] * 4]
+
+
+def test_a_group_keeps_its_name_when_a_failure_writes_a_part_of_it_otherwise(django_capture_on_commit_callbacks: Any):
+    add_rule(environment(), NewGroupRule(name="away", error_type="*Timeout", parts=("error_type",)), by=ROOT)
+    push_letters(timeout(1))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        push_letters(timeout(2, error={"type": "ERPTIMEOUT", "message": "no answer"}))
+
+    assert FailureGroup.objects.get().name == "away: ErpTimeout"
+
+
 def test_failed_messages_without_a_letter_are_swept_into_the_same_groups():
     (dead,) = push_letters(timeout(1))
     push("/ingest/v1/events", [failed_event(2), failed_event(3)], key=agent_key())
@@ -164,6 +217,22 @@ def test_a_message_that_failed_before_its_letter_came_is_one_failure():
     assert (failures(swept), failures(elsewhere.group)) == (3, 1)
 
 
+def test_failures_of_before_an_upgrade_that_both_counted_are_counted_once():
+    (one,) = push_letters(timeout(1))
+    GroupHour.objects.all().delete()
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    for back, shard, letters, messages in ((0, 0, 2, 3), (0, 5, 1, 2), (1, 3, 4, 1), (2, 1, 2, 0), (3, 1, 0, 2)):
+        GroupHour.objects.create(
+            group_id=one.group_id, hour=now - timedelta(hours=back), shard=shard, letters=letters, messages=messages
+        )
+
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("messages.migrations.0043_failures_counted_once").ONCE)
+
+    group = FailureGroup.objects.get()
+    assert trends_of([group], now)[group.pk][-4:] == [2, 2, 4, 5]
+
+
 def test_a_preview_of_a_changed_rule_says_what_leaves_it():
     rule = add_rule(environment(), NewGroupRule(name="timeouts", error_type="*Timeout"), by=ROOT)
     (one, _) = push_letters(timeout(1), timeout(2))
@@ -178,21 +247,24 @@ def test_a_preview_of_a_changed_rule_says_what_leaves_it():
     ]
 
 
-def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_there():
+def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_there(
+    django_capture_on_commit_callbacks: Any,
+):
     (one,) = push_letters(timeout(1))
     assert one.group.failure_class == "transient"
-    usual = ("step", "error_type", "message", "destination")
     said = NewGroupRule(
-        name="away", error_type="*Timeout", parts=usual, failure_class="configuration", runbook_url="https://runbooks.example/away"
+        name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration", runbook_url="https://runbooks.example/away"
     )  # fmt: skip
     rule = add_rule(environment(), said, by=ROOT)
 
-    assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
     group = FailureGroup.objects.get()
     assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks.example/away")
 
     change_rule(rule, replace(said, failure_class="data"), by=ROOT)
-    push_letters(timeout(2))
+    with django_capture_on_commit_callbacks(execute=True):
+        push_letters(timeout(2))
 
     assert (FailureGroup.objects.get().failure_class, FailureGroup.objects.get().name) == ("data", "")
 

@@ -14,6 +14,8 @@ from console.audit.models import AuditEntry
 from console.core.errors import ConsoleError
 from messages.groups import services, sweep
 from messages.groups.queries import find_groups
+from messages.groups.rules import USUAL
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from messages.search.parse import parse_query
@@ -144,6 +146,22 @@ def test_without_the_lock_a_letter_would_slip_past_who_resolves(monkeypatch: pyt
     )
 
     assert not waited
+
+
+def test_a_letter_whose_group_follows_a_rule_holds_off_no_one_who_says_something_of_the_group():
+    """A sweep holds messages and then waits for their group; a letter that held the group and waited for its message would end one of them."""
+    stored_letter(error=one(1)["error"])
+    group, key = FailureGroup.objects.get(), agent_key("harvester")
+    said = NewGroupRule(name="away", error_type="ErpTimeout", parts=USUAL, failure_class="data")
+    add_rule(environment(), said, by=ROOT)
+
+    waited, _ = held(
+        lambda: push("/ingest/v1/dead-letters", [one(2)], key=key),
+        lambda: FailureGroup.objects.filter(pk=group.pk).update(last_seen_at=datetime.now(UTC)),
+    )
+
+    assert not waited
+    assert FailureGroup.objects.get().failure_class == "data"
 
 
 def test_letters_that_arrive_while_their_group_is_merged_all_belong_to_the_whole():
