@@ -507,3 +507,18 @@ def test_who_gets_a_flow_back_goes_on_telling(outbox: Outbox):
     assert outbox.told(after(hours=8, seconds=10)) == [("firing", breach.reference, (1,))]
     assert outbox.told(after(hours=8, seconds=15)) == []
     assert Telling.objects.filter(due_at=None).count() == 1
+
+
+def test_the_end_of_what_a_removed_policy_told_together_has_the_name_of_its_beginning(outbox: Outbox):
+    made = policy(wait_s=30, repeat_minutes=0)
+    orders = flow().pk
+    one, _ = fired(flow_ids=(orders,), title="Late orders"), fired(key="8", flow_ids=(orders,), title="Lost orders")
+    outbox.told(after(seconds=30))
+    over(10, flow_ids=(orders,))
+    assert outbox.told(after(minutes=12)) == []
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    over(20, key="8", flow_ids=(orders,))
+
+    assert outbox.told(after(minutes=22)) == [("resolved", one.reference, (1,))]
+    assert outbox.sent[-1][0].title == "Late orders"
