@@ -17,7 +17,7 @@ from alerts.breaches.states import FIRED
 from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Telling
 from console.audit.services import record_audit
 from console.core.calendars import working_time
-from console.core.errors import Conflict, Invalid
+from console.core.errors import Conflict, Invalid, NotFound
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment, Team
@@ -108,12 +108,12 @@ def add_policy(environment: Environment, team: Team | None, said: NewPolicy, *, 
 
 
 def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str = "") -> AlertPolicy:
-    """Say anew who is told. What fires is looked at again, so that a new channel's next notice is right. Raises Forbidden, Invalid."""
+    """Say anew who is told. What fires is looked at again, so that a new channel's next notice is right. Raises Forbidden, Invalid, NotFound."""
     check_can_change_policy(by, row.environment, row.team)
     check_policy(said)
     check_channels(by, row.environment, _every_channel(said))
     with transaction.atomic():
-        lock_environment(row.environment_id)
+        _lock(row)
         AlertPolicy.objects.filter(pk=row.pk).update(**_columns(said))
         _audit(by, "alert_policy.changed", row, said, reason=reason)
         Telling.objects.filter(policy=row, breach__state__in=FIRED).update(due_at=now_utc())
@@ -121,10 +121,10 @@ def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str =
 
 
 def remove_policy(row: AlertPolicy, *, by: Actor, reason: str) -> None:
-    """Tell nobody by this policy any more, but the end to whom it told; what fires goes to the policy that is there for it then. Raises Forbidden."""
+    """Tell nobody by this policy any more, but the end to whom it told; what fires goes to the policy that is there for it then. Raises Forbidden, NotFound."""
     check_can_change_policy(by, row.environment, row.team)
     with transaction.atomic():
-        lock_environment(row.environment_id)
+        _lock(row)
         _audit(by, "alert_policy.removed", row, None, reason=reason)
         fired, mine = _lock_fired(row.environment_id), Telling.objects.filter(policy=row)
         mine.filter(said="").delete()
@@ -205,6 +205,13 @@ def route_breaches(environment_id: int, pks: Collection[int], *, now: datetime) 
         for policy in policies
     ]
     Telling.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+
+
+def _lock(row: AlertPolicy) -> None:
+    """Hold a policy's environment. Raises NotFound when somebody removed the policy meanwhile."""
+    lock_environment(row.environment_id)
+    if not AlertPolicy.objects.filter(pk=row.pk, removed_at=None).exists():
+        raise NotFound("this alert policy was removed meanwhile")
 
 
 def _lock_fired(environment_id: int) -> list[int]:

@@ -522,3 +522,17 @@ def test_the_end_of_what_a_removed_policy_told_together_has_the_name_of_its_begi
 
     assert outbox.told(after(minutes=22)) == [("resolved", one.reference, (1,))]
     assert outbox.sent[-1][0].title == "Late orders"
+
+
+def test_a_policy_that_somebody_removed_meanwhile_is_neither_changed_nor_removed_again(outbox: Outbox):
+    made = policy()
+    fired()
+    outbox.told(NOON)
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    with pytest.raises(NotFound):
+        change_policy(made, NewPolicy(page_channels=(3,)), by=ROOT)
+    with pytest.raises(NotFound):
+        remove_policy(made, by=ROOT, reason="once more")
+
+    assert visible_audit(ROOT).filter(action__startswith="alert_policy.").count() == 2
