@@ -11,13 +11,13 @@ from django.db import IntegrityError, transaction
 
 from alerts.breaches.access import OBJECTIVE, check_can_change_policy
 from alerts.breaches.channels import check_channels
-from alerts.breaches.moves import lock_environment, look_at_tellings, now_utc
-from alerts.breaches.routing import KNOWS, Route, Step
+from alerts.breaches.moves import lock_breaches, lock_environment, look_at_tellings, now_utc
+from alerts.breaches.routing import Route, Step
 from alerts.breaches.states import FIRED
 from alerts.models import AlertPolicy, Breach, GroupWatch, Objective, Telling
 from console.audit.services import record_audit
 from console.core.calendars import working_time
-from console.core.errors import Conflict, Invalid
+from console.core.errors import Conflict, Invalid, NotFound
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment, Team
@@ -103,17 +103,17 @@ def add_policy(environment: Environment, team: Team | None, said: NewPolicy, *, 
         except IntegrityError as error:
             raise PolicyExists("it has its policy already: change that one") from error
         _audit(by, "alert_policy.created", row, said)
-        _route_again(environment.pk)
+        _route_again(environment.pk, _lock_fired(environment.pk))
     return row
 
 
 def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str = "") -> AlertPolicy:
-    """Say anew who is told. What fires is looked at again, so that a new channel's next notice is right. Raises Forbidden, Invalid."""
+    """Say anew who is told. What fires is looked at again, so that a new channel's next notice is right. Raises Forbidden, Invalid, NotFound."""
     check_can_change_policy(by, row.environment, row.team)
     check_policy(said)
     check_channels(by, row.environment, _every_channel(said))
     with transaction.atomic():
-        lock_environment(row.environment_id)
+        _lock(row)
         AlertPolicy.objects.filter(pk=row.pk).update(**_columns(said))
         _audit(by, "alert_policy.changed", row, said, reason=reason)
         Telling.objects.filter(policy=row, breach__state__in=FIRED).update(due_at=now_utc())
@@ -121,16 +121,16 @@ def change_policy(row: AlertPolicy, said: NewPolicy, *, by: Actor, reason: str =
 
 
 def remove_policy(row: AlertPolicy, *, by: Actor, reason: str) -> None:
-    """Tell nobody by this policy any more, but the end to whom it told; what fires goes to the policy that is there for it then. Raises Forbidden."""
+    """Tell nobody by this policy any more, but the end to whom it told; what fires goes to the policy that is there for it then. Raises Forbidden, NotFound."""
     check_can_change_policy(by, row.environment, row.team)
     with transaction.atomic():
-        lock_environment(row.environment_id)
+        _lock(row)
         _audit(by, "alert_policy.removed", row, None, reason=reason)
-        mine = Telling.objects.filter(policy=row)
-        mine.exclude(said__in=KNOWS).delete()
+        fired, mine = _lock_fired(row.environment_id), Telling.objects.filter(policy=row)
+        mine.filter(said="").delete()
         AlertPolicy.objects.filter(pk=row.pk).update(removed_at=now_utc())
         AlertPolicy.objects.filter(pk=row.pk).exclude(pk__in=mine.values("policy")).delete()
-        _route_again(row.environment_id)
+        _route_again(row.environment_id, fired)
 
 
 def _columns(said: NewPolicy) -> dict[str, object]:
@@ -207,12 +207,24 @@ def route_breaches(environment_id: int, pks: Collection[int], *, now: datetime) 
     Telling.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
 
 
-def _route_again(environment_id: int) -> None:
+def _lock(row: AlertPolicy) -> None:
+    """Hold a policy's environment. Raises NotFound when somebody removed the policy meanwhile."""
+    lock_environment(row.environment_id)
+    if not AlertPolicy.objects.filter(pk=row.pk, removed_at=None).exists():
+        raise NotFound("this alert policy was removed meanwhile")
+
+
+def _lock_fired(environment_id: int) -> list[int]:
+    """Return what fires there, held before what was told of it, as whoever acknowledges does."""
+    rows = Breach.objects.filter(environment=environment_id, state__in=FIRED)
+    return list(lock_breaches(list(rows.values_list("pk", flat=True))))
+
+
+def _route_again(environment_id: int, fired: Collection[int]) -> None:
     """Tell by the policies as they are now of what fires."""
-    fired, now = Breach.objects.filter(environment=environment_id, state__in=FIRED), now_utc()
-    pks = list(fired.values_list("pk", flat=True))
-    route_breaches(environment_id, pks, now=now)
-    look_at_tellings(pks, now)
+    now = now_utc()
+    route_breaches(environment_id, fired, now=now)
+    look_at_tellings(fired, now)
 
 
 def watch_groups(environment: Environment, said: Mapping[str, str], *, by: Actor) -> None:

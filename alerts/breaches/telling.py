@@ -7,17 +7,18 @@ transaction: both are there, or neither.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.db.models import F, Q
 
 from alerts.breaches.moves import lock_breaches, lock_environment, now_utc, write
 from alerts.breaches.notices import notice_of, thread_of
 from alerts.breaches.policies import policies_for, promised_to, route_breaches, route_of
-from alerts.breaches.routing import Case, Owed, Route, Told, owed
+from alerts.breaches.routing import KNOWS, Case, Owed, Route, Told, owed
 from alerts.breaches.states import FIRED
 from alerts.delivery.services import tell
 from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
@@ -34,12 +35,12 @@ def send(notice: Notice, channels: Sequence[int]) -> int:
 
 @dataclass(slots=True)
 class Due:
-    """A telling with its breach, and what is owed. ends_only: others tell of it by now."""
+    """A telling with its breach, and what is owed. theirs: the policies that tell of it by now, None where this one does."""
 
     telling: Telling
     breach: Breach
     owed: Owed
-    ends_only: bool
+    theirs: Sequence[int] | None
 
 
 def tell_due(*, now: datetime | None = None) -> int:
@@ -65,21 +66,31 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
     soon = Telling.objects.filter(policy=policy, due_at__lte=at + route.wait).order_by("due_at", "pk")[:MOST]
     breaches = lock_breaches([one.breach_id for one in soon])
     flows = {pk: one.flow_ids for pk, one in breaches.items()}
-    mine = policies_for(policy.environment_id, flows, promised=promised_to(breaches)) if breaches else {}
+    by_now = policies_for(policy.environment_id, flows, promised=promised_to(breaches)) if breaches else {}
     due: list[Due] = []
-    taken_over: list[int] = []
+    taken_over: dict[int, Sequence[int]] = {}
     for telling in Telling.objects.filter(pk__in=[one.pk for one in soon], due_at__isnull=False).order_by("pk"):
         breach = breaches[telling.breach_id]
-        ends_only = policy.pk not in mine.get(breach.pk, ())
-        found = _owed(telling, breach, replace(route, ends_only=ends_only), at)
+        tell_now = by_now.get(breach.pk, [])
+        theirs = None if policy.pk in tell_now else tell_now
+        found = _owed(telling, breach, replace(route, ends_only=theirs is not None), at)
         if found is None or found.at > at + route.wait:
             Telling.objects.filter(pk=telling.pk).update(due_at=found.at if found else None)
         else:
-            due.append(Due(telling, breach, found, ends_only))
-        if ends_only and breach.state in FIRED:
-            taken_over.append(breach.pk)
-    route_breaches(policy.environment_id, taken_over, now=at)  # its flow may have changed hands
+            due.append(Due(telling, breach, found, theirs))
+        if theirs is not None and breach.state in FIRED:
+            taken_over[breach.pk] = theirs
+    if taken_over:
+        _hand_over(policy.environment_id, taken_over, at)
     return sum(_tell_together(policy, route, group, at) for group in _groups(due))
+
+
+def _hand_over(environment_id: int, taken_over: Mapping[int, Collection[int]], now: datetime) -> None:
+    """Let the policies that tell of these breaches by now tell of them: their flows may have changed hands, or come back to whom told before."""
+    route_breaches(environment_id, list(taken_over), now=now)
+    idle = Telling.objects.filter(breach__in=list(taken_over), due_at=None).values_list("pk", "breach_id", "policy_id")
+    back = [pk for pk, breach, policy in idle if policy in taken_over[breach]]
+    Telling.objects.filter(pk__in=back).update(due_at=now)
 
 
 def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed | None:
@@ -168,7 +179,7 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     last = not left
     told = 0
     knew = Telling.objects.filter(policy=policy, thread=thread).values_list("channels", flat=True)
-    channels = tuple(sorted({channel for channels in knew for channel in channels} - _told_by_others(policy, group)))
+    channels = tuple(sorted({channel for channels in knew for channel in channels} - _told_by_others(group)))
     untaken = happening is Happening.RESOLVED and any(one.telling.said == "firing" for one in group)
     taken = not last and untaken and all(one.state == "acknowledged" for one in left)  # it waited for what is over now
     if last:
@@ -190,10 +201,14 @@ def _tell_end(policy: AlertPolicy, route: Route, group: list[Due], now: datetime
     return int(last or taken)
 
 
-def _told_by_others(policy: AlertPolicy, group: Sequence[Due]) -> set[int]:
-    """Return the channels that hear of these by the policies that took over from this one."""
-    taken_over = [one.breach.pk for one in group if one.ends_only]
-    others = Telling.objects.filter(breach__in=taken_over, policy__removed_at=None).exclude(policy=policy)
+def _told_by_others(group: Sequence[Due]) -> set[int]:
+    """Return the channels that hear of these in the same thread by policies that took over from this one, or heard of their end by any other."""
+    left = [one for one in group if one.theirs is not None]
+    knows = Q(policy__in={policy for one in left for policy in one.theirs or ()}, said__in=KNOWS)
+    heard = Q(said="resolved", told_at__gte=F("breach__resolved_at"))
+    others = Telling.objects.filter(
+        knows | heard, breach__in=[one.breach.pk for one in left], thread=group[0].telling.thread
+    )
     return {channel for channels in others.values_list("channels", flat=True) for channel in channels}
 
 

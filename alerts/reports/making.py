@@ -23,10 +23,8 @@ from alerts.reports.gathering import gather
 from alerts.reports.links import open_url, stop_url
 from alerts.reports.queries import has_outside
 from alerts.reports.rendering import Rendered, as_page, render
-from alerts.reports.services import new_report, period_of, say_look
-from alerts.reports.timing import next_time
+from alerts.reports.services import ask_due, say_look
 from console.audit.services import record_audit
-from console.core.calendars import zone_of
 from console.core.errors import ConsoleError
 from console.identity.actor import SYSTEM, Actor, actor_of
 
@@ -65,32 +63,13 @@ def look(*, budget_s: float = BUDGET_S) -> int:
 # what is due ---------------------------------------------------------------------------------------------------------
 @transaction.atomic
 def open_due(now: datetime) -> bool:
-    """Ask for the report of a schedule whose time has come, and set its next time; False when there is none.
-
-    A console that was away for several periods asks for the last one alone.
-    """
+    """Ask for the report of a schedule whose time has come, and set its next time; False when there is none."""
     due = ReportSchedule.objects.filter(next_at__lte=now).order_by("next_at", "pk")
     one = due.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
     if one is None:
         return False
-    due_at, following = _due_of(one, now)
-    report = new_report(one, period_of(one, due_at), now)
-    Report.objects.bulk_create([report], ignore_conflicts=True)  # one was asked for by a person: it is the same
-    same = Report.objects.filter(schedule=one, since=report.since, until=report.until, revision=1)
-    same.filter(state="failed").update(state="asked", tries=0, next_at=now, problem="")
-    ReportSchedule.objects.filter(pk=one.pk).update(next_at=following)
+    ReportSchedule.objects.filter(pk=one.pk).update(next_at=ask_due(one, now))
     return True
-
-
-def _due_of(one: ReportSchedule, now: datetime) -> tuple[datetime, datetime]:
-    """Return when the newest report of a schedule was due, and when the next one is: a look that comes late makes what was due, of the period before that."""
-    zone = zone_of(one.time_zone)
-    assert one.next_at is not None  # it is due
-    due_at = following = one.next_at
-    while following <= now:
-        due_at = following
-        following = next_time(one.cadence, hour=one.hour, weekday=one.weekday, zone=zone, after=due_at)
-    return due_at, following
 
 
 def claim(now: datetime) -> Report | None:

@@ -89,12 +89,14 @@ def change_schedule(
     check_about(by, row.environment, new["flow_ids"], new["objective_ids"])
     there = set(ReportReceiver.objects.filter(schedule=row, removed_at=None).values_list("address", flat=True))
     changed = sorted(name for name, value in columns.items() if getattr(row, name) != value)
+    moved = WHEN.intersection(changed)
+    if moved and columns["enabled"] and row.next_at is not None and row.next_at <= now:
+        ask_due(row, now)  # of the period that it was due for, before it is due for another
     for name, value in columns.items():
         setattr(row, name, value)
     if set(addresses) - there or {"flow_ids", "objective_ids"} & set(changed):
         check_sees_what_it_tells(by, row)
-    is_due = row.enabled and row.next_at is not None and row.next_at <= now  # it stays due, and no period is left out
-    if WHEN.intersection(changed) and not is_due:
+    if moved:
         row.next_at = _next_at(row, now)
     try:
         with transaction.atomic():
@@ -167,6 +169,27 @@ def new_report(one: ReportSchedule, period: Period, now: datetime, **columns: An
         schedule=one, environment_id=one.environment_id, cadence=period.cadence.value, since=period.since, until=period.until,
         time_zone=period.zone, asked_at=now, next_at=now, **columns,
     )  # fmt: skip
+
+
+def ask_due(one: ReportSchedule, now: datetime) -> datetime:
+    """Ask for the report for which a schedule is due; return when it is due next. One that waited for several periods asks for the last one alone."""
+    due_at, following = _due_of(one, now)
+    report = new_report(one, period_of(one, due_at), now)
+    Report.objects.bulk_create([report], ignore_conflicts=True)  # one was asked for by a person: it is the same
+    same = Report.objects.filter(schedule=one, since=report.since, until=report.until, revision=1)
+    same.filter(state="failed").update(state="asked", tries=0, next_at=now, problem="")
+    return following
+
+
+def _due_of(one: ReportSchedule, now: datetime) -> tuple[datetime, datetime]:
+    """Return when the newest report of a schedule was due, and when the next one is: a look that comes late makes what was due, of the period before that."""
+    zone = zone_of(one.time_zone)
+    assert one.next_at is not None  # it is due
+    due_at = following = one.next_at
+    while following <= now:
+        due_at = following
+        following = next_time(one.cadence, hour=one.hour, weekday=one.weekday, zone=zone, after=due_at)
+    return due_at, following
 
 
 @transaction.atomic

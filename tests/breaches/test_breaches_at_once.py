@@ -13,18 +13,20 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from alerts.breaches import acts, services
+from alerts.breaches.moves import move
+from alerts.breaches.policies import remove_policy
 from alerts.breaches.services import observe
 from alerts.breaches.silences import silence_breach
 from alerts.breaches.telling import tell_due
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
 from console.audit.models import AuditEntry
-from tests.breaches.breaching import NOON, Outbox, after, condition, fired, policy
+from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, policy
 from tests.factories import ROOT, environment
-from tests.services.test_groups_at_once import at_once
+from tests.services.test_groups_at_once import at_once, until, waits_for_a_lock
 
 pytestmark = pytest.mark.usefixtures("committed")
 KEYS = [str(number) for number in range(20)]
@@ -183,3 +185,26 @@ def test_two_processes_make_one_breach_and_one_notice_and_a_killed_one_loses_not
     told = [thread for lines in said[1:] for thread in lines] + [notice.thread for notice, _ in outbox.sent]
     assert len(told) == len(set(told))
     assert Telling.objects.filter(said="firing").count() == 200
+
+
+def test_who_acknowledges_while_a_policy_is_removed_is_waited_for_and_waits_for_nobody():
+    rest, made = policy(), policy("Order team")
+    breach = fired(flow_ids=(flow("rest").pk, flow(team="Order team").pk))
+    begun = threading.Event()
+
+    def acknowledge_row_by_row() -> None:
+        with transaction.atomic():
+            move([breach.pk], "acknowledge", now=NOON, by="root")
+            Telling.objects.filter(policy=rest).update(due_at=NOON)
+            begun.set()
+            until(waits_for_a_lock)
+            Telling.objects.filter(policy=made).update(due_at=NOON)
+
+    def remove() -> None:
+        begun.wait(20)
+        remove_policy(made, by=ROOT, reason="others are told now")
+
+    at_once(acknowledge_row_by_row, remove)
+
+    assert Breach.objects.get().state == "acknowledged"
+    assert list(Telling.objects.values_list("policy", flat=True)) == [rest.pk]

@@ -27,7 +27,7 @@ from alerts.objectives.wishes import NewObjective
 from console.audit.access import visible_audit
 from console.core.errors import Invalid, NotFound
 from console.identity.models import Role, Team
-from messages.models import SavedSearch
+from messages.models import Flow, SavedSearch
 from tests.breaches.breaching import NOON, Outbox, after, fired, flow, over, policy
 from tests.factories import ROOT, actor, environment, person
 
@@ -450,3 +450,89 @@ def test_who_gets_a_flow_of_which_something_fires_is_told_when_the_others_would_
     assert outbox.told(after(minutes=15)) == []
     assert outbox.told(after(minutes=15, seconds=5)) == [("firing", breach.reference, (5,))]
     assert outbox.told(after(days=3)) == []
+
+
+def test_a_channel_hears_of_the_end_of_a_thread_in_which_whoever_took_over_never_told(outbox: Outbox):
+    policy(wait_s=30, repeat_minutes=0)
+    orders = flow(team="Order team").pk
+    one, other = fired(flow_ids=(orders,)), fired(key="8", flow_ids=(orders,))
+    assert outbox.told(after(seconds=30)) == [("firing", one.reference, (1,))]
+    over(10, flow_ids=(orders,))
+    assert outbox.told(after(minutes=12)) == []
+    policy("Order team", page_channels=(1,), repeat_minutes=0)
+    now = datetime.now(UTC)
+    assert outbox.told(now) == [("firing", other.reference, (1,))]
+
+    over((now - NOON).total_seconds() / 60 + 1, key="8", flow_ids=(orders,))
+
+    ended = outbox.told(now + timedelta(minutes=4))
+    assert sorted(ended) == [("resolved", one.reference, (1,)), ("resolved", other.reference, (1,))]
+
+
+def given(flow: Flow, team: str) -> None:
+    flow.team = Team.objects.get(name=team) if team else None
+    flow.save()
+
+
+def test_no_end_is_lost_between_policies_of_those_who_had_the_flow_one_after_the_other(outbox: Outbox):
+    policy()
+    policy("Order team", page_channels=(1,))
+    policy("Billing team", page_channels=(5,))
+    orders = flow()
+    breach = fired(flow_ids=(orders.pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+    given(orders, "Order team")
+    assert [outbox.told(after(hours=4, seconds=at)) for at in (0, 5)] == [[], [("firing", breach.reference, (1,))]]
+    given(orders, "Billing team")
+    assert [outbox.told(after(hours=8, seconds=at)) for at in (5, 10)] == [[], [("firing", breach.reference, (5,))]]
+
+    over(600, flow_ids=(orders.pk,))
+
+    ended = outbox.told(after(minutes=602))
+    assert sorted(channels for *_, channels in ended) == [(), (1,), (5,)]
+
+
+def test_who_gets_a_flow_back_goes_on_telling(outbox: Outbox):
+    policy()
+    policy("Order team", page_channels=(5,))
+    orders = flow()
+    breach = fired(flow_ids=(orders.pk,))
+    outbox.told(NOON)
+    given(orders, "Order team")
+    assert [outbox.told(after(hours=4, seconds=at)) for at in (0, 5)] == [[], [("firing", breach.reference, (5,))]]
+
+    given(orders, "")
+
+    assert outbox.told(after(hours=8, seconds=5)) == []
+    assert outbox.told(after(hours=8, seconds=10)) == [("firing", breach.reference, (1,))]
+    assert outbox.told(after(hours=8, seconds=15)) == []
+    assert Telling.objects.filter(due_at=None).count() == 1
+
+
+def test_the_end_of_what_a_removed_policy_told_together_has_the_name_of_its_beginning(outbox: Outbox):
+    made = policy(wait_s=30, repeat_minutes=0)
+    orders = flow().pk
+    one, _ = fired(flow_ids=(orders,), title="Late orders"), fired(key="8", flow_ids=(orders,), title="Lost orders")
+    outbox.told(after(seconds=30))
+    over(10, flow_ids=(orders,))
+    assert outbox.told(after(minutes=12)) == []
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    over(20, key="8", flow_ids=(orders,))
+
+    assert outbox.told(after(minutes=22)) == [("resolved", one.reference, (1,))]
+    assert outbox.sent[-1][0].title == "Late orders"
+
+
+def test_a_policy_that_somebody_removed_meanwhile_is_neither_changed_nor_removed_again(outbox: Outbox):
+    made = policy()
+    fired()
+    outbox.told(NOON)
+    remove_policy(made, by=ROOT, reason="others are told now")
+
+    with pytest.raises(NotFound):
+        change_policy(made, NewPolicy(page_channels=(3,)), by=ROOT)
+    with pytest.raises(NotFound):
+        remove_policy(made, by=ROOT, reason="once more")
+
+    assert visible_audit(ROOT).filter(action__startswith="alert_policy.").count() == 2

@@ -246,3 +246,17 @@ def test_what_is_due_stays_due_when_the_hour_is_changed_before_a_beat_comes():
     assert list(Report.objects.values_list("since", flat=True)) == [datetime(2026, 11, 25, tzinfo=UTC)]
     made.refresh_from_db()
     assert made.next_at == datetime(2026, 11, 27, 6, tzinfo=UTC)
+
+
+def test_what_is_due_stays_due_of_its_own_period_when_the_cadence_is_changed_before_a_beat_comes():
+    kept_promise()
+    by = owner()
+    made = scheduled(by, cadence="weekly", weekday=4)
+
+    change_schedule(made, NewSchedule(name="Order team", cadence="monthly", hour=7), by=by, now=DUE)
+    with at(DUE + timedelta(seconds=5)):
+        making.look()
+
+    assert list(Report.objects.values_list("cadence", "since")) == [("weekly", datetime(2026, 11, 16, tzinfo=UTC))]
+    made.refresh_from_db()
+    assert made.next_at == datetime(2026, 12, 1, 7, tzinfo=UTC)
