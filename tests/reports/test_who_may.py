@@ -193,7 +193,7 @@ def test_one_that_is_off_is_not_due_and_on_again_begins_with_the_next():
     assert made.next_at == datetime(2026, 11, 27, 7, tzinfo=UTC)
 
 
-def test_a_change_leaves_due_what_is_due_also_when_it_says_another_time():
+def test_a_change_leaves_due_what_is_due_and_asks_for_it_before_it_says_another_time():
     by = owner()
     made = scheduled(by)
     said = {"name": "Order team", "cadence": "daily", "time_zone": "UTC"}
@@ -201,9 +201,11 @@ def test_a_change_leaves_due_what_is_due_also_when_it_says_another_time():
     change_schedule(made, NewSchedule(**said, hour=7, language="de-DE"), by=by, now=DUE)  # before the beat came by
     made.refresh_from_db()
     assert made.next_at == datetime(2026, 11, 26, 7, tzinfo=UTC)
+    assert not Report.objects.exists()
     change_schedule(made, NewSchedule(**said, hour=8), by=by, now=DUE)
     made.refresh_from_db()
-    assert made.next_at == datetime(2026, 11, 26, 7, tzinfo=UTC)
-    change_schedule(made, NewSchedule(**said, hour=9), by=by, now=DUE - timedelta(hours=1))  # nothing is due
-    made.refresh_from_db()
-    assert made.next_at == datetime(2026, 11, 26, 9, tzinfo=UTC)
+    assert made.next_at == datetime(2026, 11, 26, 8, tzinfo=UTC)
+    beat(DUE + timedelta(hours=1, seconds=5))
+    assert list(Report.objects.values_list("since", flat=True)) == [datetime(2026, 11, 25, tzinfo=UTC)], (
+        "once, not at both times"
+    )
