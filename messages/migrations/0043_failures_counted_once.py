@@ -3,6 +3,7 @@
 from django.db import migrations
 
 ONCE = """
+SET LOCAL statement_timeout = 0;
 INSERT INTO messaging_grouphour AS h (group_id, hour, shard, letters, messages)
 SELECT group_id, hour, 0, 0, -least(sum(letters), sum(messages)) FROM messaging_grouphour
 GROUP BY group_id, hour HAVING sum(letters) > 0 AND sum(messages) > 0
