@@ -72,6 +72,8 @@ def _claim_any(now: datetime, without: Collection[str]) -> Claimed | None:
 
 
 def _kinds_without_room() -> list[str]:
+    if ROOM.has_room() and SLOW_ROOM.has_room():
+        return []
     return [one.kind for one in notifiers(settings.CONSOLE_NOTIFIERS) if not _room_of(one).has_room()]
 
 

@@ -16,10 +16,8 @@ from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
 
 UNHEARD = timedelta(minutes=3)  # less than it takes to empty the shortest window: nothing is called well by it
 TAKEN_OVER = timedelta(days=1)  # an agent that another one took over from so long ago is no matter any more
-KNOWN_HERE = (
-    Objective.Kind.VOLUME,
-    Objective.Kind.DEAD_LETTER_AGE,
-)  # without what an agent says that only speaks when it has something
+# known without an agent that only speaks when it has something: silence is what is asked for, and letters are here
+KNOWN_HERE = (Objective.Kind.VOLUME, Objective.Kind.DEAD_LETTER_AGE)
 
 
 def learn_agents(now: datetime) -> None:
@@ -95,7 +93,7 @@ def _late(heard: Sequence[Heard], is_late: Callable[[Heard], bool]) -> Agents:
 
 
 def silent_words(silent: Heard, one: Objective) -> str:
-    """Return why there are no data, "" when there are. Of silence, and of letters that are here, only one that sends heartbeats knows more."""
+    """Return why there are no data, "" when there are."""
     if one.kind in KNOWN_HERE and not silent.expected:
         return ""
     return f"the agent {silent.name} has been silent since {silent.at:%Y-%m-%d %H:%M} UTC"

@@ -18,9 +18,7 @@ from messages.retention.rules import SETTLES, Policy, Terms
 
 FRESH_S = 3.0
 LATE = timedelta(days=2)  # after so long without a finished run somebody should look
-_days: dict[
-    int, tuple[float, int, int]
-] = {}  # environment → when it was read, days of metadata, days of closed letters
+_lately: dict[int, tuple[float, Policy]] = {}  # environment → when it was read, its policy
 
 
 def policy_of(environment: Environment) -> Policy:
@@ -35,24 +33,20 @@ def _policy(row: RetentionPolicy | None) -> Policy:
 
 def accepted_age(environment_id: int) -> timedelta:
     """Return how old an event may be: as old as its environment's metadata gets. Read again after 3 s; see rules.SETTLES."""
-    return timedelta(days=_read_days(environment_id)[1])
+    return timedelta(days=_policy_lately(environment_id).metadata_days)
 
 
 def letters_age(environment_id: int) -> timedelta:
     """Return how long a dead letter is kept after it was closed. Read again after 3 s."""
-    return timedelta(days=_read_days(environment_id)[2])
+    return timedelta(days=_policy_lately(environment_id).letter_days)
 
 
-def _read_days(environment_id: int) -> tuple[float, int, int]:
-    known = _days.get(environment_id)
+def _policy_lately(environment_id: int) -> Policy:
+    known = _lately.get(environment_id)
     if known is None or time.monotonic() - known[0] > FRESH_S:
-        rows = RetentionPolicy.objects.filter(environment_id=environment_id)
-        told = rows.values_list("metadata_days", "letter_days").first() or (
-            Policy().metadata_days,
-            Policy().letter_days,
-        )
-        known = _days[environment_id] = (time.monotonic(), *told)
-    return known
+        row = RetentionPolicy.objects.filter(environment_id=environment_id).first()
+        known = _lately[environment_id] = (time.monotonic(), _policy(row))
+    return known[1]
 
 
 def longest_age() -> timedelta:
@@ -63,7 +57,7 @@ def longest_age() -> timedelta:
 
 def forget() -> None:
     """Drop everything cached; tests that roll rows back need it."""
-    _days.clear()
+    _lately.clear()
 
 
 def read_terms(*, now: datetime) -> list[Terms]:

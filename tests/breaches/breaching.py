@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alerts.breaches.policies import NewPolicy, add_policy
+from alerts.breaches.policies import NewPolicy, NewStep, add_policy
 from alerts.breaches.services import observe
 from alerts.breaches.telling import tell_due
 from alerts.conditions import Condition, Holds, Severity
@@ -17,6 +17,7 @@ from messages.models import Flow
 from tests.factories import ROOT, environment
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)  # a Wednesday
+STEPS = (NewStep(after_minutes=15, channels=(8,)), NewStep(after_minutes=45, channels=(9,)))
 
 
 def after(**span: float) -> datetime:

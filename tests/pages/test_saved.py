@@ -62,6 +62,19 @@ def test_what_a_list_was_asked_is_saved_and_stands_above_it_as_a_tab_with_its_co
     assert "1 dead letter that is all" in " ".join(text_of(opened).split())
 
 
+@pytest.mark.parametrize("path", ["/messages/", "/dead-letters/"])
+def test_what_cannot_be_read_is_not_offered_to_be_saved(path: str):
+    client = signed_in("ada", Role.OPERATOR)
+
+    refused, read = client.get(f"{path}?q=stauts:failed"), client.get(f"{path}?q=flow:orders")
+
+    assert refused.status_code == 400
+    assert ("Save this search" in refused.content.decode(), "Save this search" in read.content.decode()) == (
+        False,
+        True,
+    )
+
+
 def test_messages_have_tabs_of_their_own_and_a_polled_part_has_none():
     client = signed_in("ada", Role.VIEWER)
     push("/ingest/v1/events", [event(destination="orders")], key=agent_key())

@@ -193,6 +193,16 @@ def test_one_that_is_off_is_not_due_and_on_again_begins_with_the_next():
     assert made.next_at == datetime(2026, 11, 27, 7, tzinfo=UTC)
 
 
+def test_one_that_is_switched_off_while_it_is_due_asks_for_nothing():
+    by = owner()
+    made = scheduled(by)
+
+    change_schedule(made, NewSchedule(name="Order team", cadence="daily", hour=8, enabled=False), by=by, now=DUE)
+    beat(DUE + timedelta(hours=2))
+
+    assert not Report.objects.exists()
+
+
 def test_a_change_leaves_due_what_is_due_and_asks_for_it_before_it_says_another_time():
     by = owner()
     made = scheduled(by)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -13,39 +12,15 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
-from messages.groups.queries import runbook_of, trends_of, whole_of
+from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
-from messages.groups.regroup import place_waiting
-from messages.groups.rules import USUAL
-from messages.groups.ruling import NewGroupRule, add_rule, change_rule, preview_rule
 from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
-from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, push, stored_letter
+from tests.services.grouping import failed_event, push_letters, silent_letter, timeout
 
 pytestmark = pytest.mark.django_db
-
-
-def timeout(number: int, **changes: Any) -> dict[str, Any]:
-    said = {"error": {"type": "ErpTimeout", "message": f"erp did not answer order {number} in 30 s"}}
-    return letter(
-        **said | {"keys": {"order_no": f"47-{number}", "customer_no": str(number % 2), "amount": "10"}} | changes
-    )
-
-
-def push_letters(*letters: dict[str, Any]) -> list[DeadLetter]:
-    before = set(DeadLetter.objects.values_list("pk", flat=True))
-    answer = push("/ingest/v1/dead-letters", list(letters), key=agent_key("harvester"))
-    assert answer.status_code == 200, answer.content
-    return list(DeadLetter.objects.exclude(pk__in=before).order_by("id"))
-
-
-def failed_event(number: int, **changes: Any) -> dict[str, Any]:
-    error = {"type": "ErpTimeout", "message": f"erp did not answer order {number} in 30 s", "stack": ""}
-    return event(
-        system="erp", operation="process", outcome="error", error=error, destination="erp.orders",
-        message_id=f"failed-message-{number}-long-enough", keys={"order_no": f"47-{number}"}, **changes,
-    )  # fmt: skip
 
 
 def test_letters_of_one_cause_come_into_one_group_in_the_transaction_that_stores_them():
@@ -102,84 +77,11 @@ def test_what_died_before_its_group_was_resolved_and_was_harvested_after_is_no_n
 def test_a_letter_that_says_nothing_belongs_to_the_group_of_its_message():
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
-    silent = letter(
-        message_id="failed-message-1-long-enough", origin="erp.orders", reason="", error={"type": "", "message": ""}
-    )
+    silent = silent_letter()
 
     (stored,) = push_letters(silent)
 
     assert stored.group_id == FailureGroup.objects.get().pk
-
-
-def test_a_letter_that_says_nothing_stays_with_its_message_when_rules_are_applied_to_what_waits():
-    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
-    sweep_groups()
-    silent = letter(
-        message_id="failed-message-1-long-enough", origin="erp.orders", reason="", error={"type": "", "message": ""}
-    )
-    (stored,) = push_letters(silent)
-    alone = letter(
-        message_id="nobody-told-of-this-one", origin="erp.orders", reason="", error={"type": "", "message": ""}
-    )
-    (lone,) = push_letters(alone)
-    add_rule(environment(), NewGroupRule(name="silent", destination="erp.*", words="="), by=ROOT)
-
-    moved, _ = place_waiting(environment(), by=ROOT, reason="x")
-
-    assert moved == 1
-    assert DeadLetter.objects.get(pk=stored.pk).group_id == stored.group_id
-    assert DeadLetter.objects.get(pk=lone.pk).group.name == "silent"
-
-
-def test_a_letter_that_says_nothing_stays_with_its_message_also_where_its_group_follows_a_rule(
-    django_capture_on_commit_callbacks: Any,
-):
-    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
-    sweep_groups()
-    silent = letter(
-        message_id="failed-message-1-long-enough", origin="erp.orders", reason="", error={"type": "", "message": ""}
-    )
-    (stored,) = push_letters(silent)
-    rule = add_rule(
-        environment(),
-        NewGroupRule(name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration"),
-        by=ROOT,
-    )
-    push("/ingest/v1/events", [failed_event(2)], key=agent_key())
-    with django_capture_on_commit_callbacks(execute=True):
-        sweep_groups()
-    assert FailureGroup.objects.get().rule_id == rule.pk
-
-    assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
-    assert DeadLetter.objects.get(pk=stored.pk).group_id == stored.group_id
-
-
-def test_of_two_rules_that_fit_failures_of_one_group_the_first_one_counts_whatever_comes_last(
-    django_capture_on_commit_callbacks: Any,
-):
-    for reason, kind in (("expired", "configuration"), ("rejected", "data")):
-        said = NewGroupRule(name=reason, error_type="*Timeout", reason=reason, parts=USUAL, failure_class=kind)
-        add_rule(environment(), said, by=ROOT)
-    classes = []
-
-    for number, reason in enumerate(("rejected", "expired", "rejected", "expired")):
-        with django_capture_on_commit_callbacks(execute=True):
-            push_letters(timeout(number, reason_code=reason))
-        classes.append(FailureGroup.objects.get().failure_class)
-    with django_capture_on_commit_callbacks(execute=True):
-        push_letters(timeout(5, reason_code="expired"), timeout(6, reason_code="rejected"))
-
-    assert [*classes, FailureGroup.objects.get().failure_class] == ["data", *["configuration"] * 4]
-
-
-def test_a_group_keeps_its_name_when_a_failure_writes_a_part_of_it_otherwise(django_capture_on_commit_callbacks: Any):
-    add_rule(environment(), NewGroupRule(name="away", error_type="*Timeout", parts=("error_type",)), by=ROOT)
-    push_letters(timeout(1))
-
-    with django_capture_on_commit_callbacks(execute=True):
-        push_letters(timeout(2, error={"type": "ERPTIMEOUT", "message": "no answer"}))
-
-    assert FailureGroup.objects.get().name == "away: ErpTimeout"
 
 
 def test_failed_messages_without_a_letter_are_swept_into_the_same_groups():
@@ -231,42 +133,6 @@ def test_failures_of_before_an_upgrade_that_both_counted_are_counted_once():
 
     group = FailureGroup.objects.get()
     assert trends_of([group], now)[group.pk][-4:] == [2, 2, 4, 5]
-
-
-def test_a_preview_of_a_changed_rule_says_what_leaves_it():
-    rule = add_rule(environment(), NewGroupRule(name="timeouts", error_type="*Timeout"), by=ROOT)
-    (one, _) = push_letters(timeout(1), timeout(2))
-    assert one.group.name == "timeouts"
-
-    narrower = NewGroupRule(name="timeouts", error_type="*Timeout", words="order 2 ")
-    found = preview_rule(environment(), narrower, by=ROOT, instead_of=rule)
-
-    assert (found.letters, found.moved) == (1, 1)
-    assert [(way.before.pk, way.after, way.count) for way in found.ways] == [
-        (one.group_id, "erp, ErpTimeout, erp did not answer order … in … s, erp.orders", 1)
-    ]
-
-
-def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_there(
-    django_capture_on_commit_callbacks: Any,
-):
-    (one,) = push_letters(timeout(1))
-    assert one.group.failure_class == "transient"
-    said = NewGroupRule(
-        name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration", runbook_url="https://runbooks.example/away"
-    )  # fmt: skip
-    rule = add_rule(environment(), said, by=ROOT)
-
-    with django_capture_on_commit_callbacks(execute=True):
-        assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
-    group = FailureGroup.objects.get()
-    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks.example/away")
-
-    change_rule(rule, replace(said, failure_class="data"), by=ROOT)
-    with django_capture_on_commit_callbacks(execute=True):
-        push_letters(timeout(2))
-
-    assert (FailureGroup.objects.get().failure_class, FailureGroup.objects.get().name) == ("data", "")
 
 
 def test_a_root_exception_is_read_from_the_stack_of_the_event():
@@ -455,7 +321,7 @@ def test_all_of_the_groups_that_one_speaks_for_count_and_more_are_refused_in_wor
 
 def test_masked_values_are_masked_in_title_and_fingerprint():
     from messages.masking.services import NewRule, add_masking_rule
-    from tests.factories import ROOT, environment
+    from tests.factories import ROOT
 
     add_masking_rule(environment(), NewRule(kind="regex", expression=r"\b4111[0-9]{12}\b"), by=ROOT)
     stored_letter(error={"type": "CardRefused", "message": "card 4111111111111111 refused"})
@@ -521,7 +387,7 @@ def test_a_group_is_asked_for_in_every_list_by_those_who_see_its_flow_and_offere
     from messages.search.parse import parse_query
     from messages.search.queries import find_dead_letters, find_events, find_messages
     from messages.search.query import BadQuery
-    from tests.factories import ROOT, actor, environment, person
+    from tests.factories import ROOT, actor, person
 
     push_letters(timeout(1), timeout(2))
     push("/ingest/v1/events", [failed_event(3), event()], key=agent_key())
@@ -554,41 +420,6 @@ def test_counts_by_hour_are_let_go_after_400_days():
 
     assert expire_hours() == 1
     assert not GroupHour.objects.exists()
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        NewGroupRule(name="x", step="erp", parts=()),
-        NewGroupRule(name="x", step="erp", parts=("error_type",)),
-        NewGroupRule(name="x", error_type="*Timeout", parts=("queue",)),
-        NewGroupRule(name="x", flow="erp.*", parts=("key.country", "message")),
-        NewGroupRule(name="x", words="= erp did not answer order … in … s", parts=("key.order_no",)),
-        NewGroupRule(name="x", destination="=", parts=()),
-        NewGroupRule(name="x", words="vat", parts=("step", "error_type", "message", "destination")),
-        NewGroupRule(name="x", step="e?p", words="answer", parts=("reason", "broker")),
-    ],
-)
-@pytest.mark.parametrize("earlier", [False, True])
-def test_the_preview_of_a_rule_is_what_saving_and_applying_it_does(said: NewGroupRule, earlier: bool):
-    if earlier:  # the first that fits counts, so that the new one gets what is left
-        add_rule(environment(), NewGroupRule(name="first", words="order 1", parts=("queue",)), by=ROOT)
-    push_letters(
-        *(
-            timeout(number, keys={"order_no": str(number), "country": "de" if number % 2 else "at"})
-            for number in range(6)
-        ),
-        *(timeout(number, error={"type": "ValueError", "message": "vat"}, origin="crm") for number in range(6, 9)),
-        timeout(9, queue="other.dlq", system="wms"),
-    )
-    before = dict(DeadLetter.objects.values_list("pk", "group_id"))
-
-    preview = preview_rule(environment(), said, by=ROOT)
-    add_rule(environment(), said, by=ROOT)
-    place_waiting(environment(), by=ROOT, reason="the rule is new")
-
-    after = dict(DeadLetter.objects.values_list("pk", "group_id"))
-    assert preview.moved == sum(before[pk] != after[pk] for pk in before)
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(-60, "resolved"), (1, "regressed")])

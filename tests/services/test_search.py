@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from console.identity.models import Role, Team
 from messages.models import Flow, Message
+from messages.search import conditions
 from messages.search.conditions import Scope
 from messages.search.parse import parse_query
 from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, to_q
@@ -34,13 +35,18 @@ def found(q: str, who: object = ROOT) -> list[str]:
 
 
 @pytest.mark.django_db
-def test_a_name_means_every_row_that_it_fits_and_none_that_the_reader_may_not_see():
+def test_a_name_means_every_row_that_it_fits_and_none_that_the_reader_may_not_see(monkeypatch: pytest.MonkeyPatch):
     of = [Flow(environment=environment(), name=f"route {number:03d}") for number in range(600)]
     Flow.objects.bulk_create(of)
     for one in of[::-1][:1] + of[:1]:
         message(None, of=one)
     assert len(find_messages(ROOT, environments=[environment()], query=parse_query("flow:route*")).rows) == 2
     assert len(find_messages(ROOT, environments=[environment()], query=parse_query("flow:oute")).rows) == 2
+
+    monkeypatch.setattr(conditions, "MOST_NAMED", 599)
+    with pytest.raises(BadQuery, match="more than 599 are called like “route”: write more of the name"):
+        find_messages(ROOT, environments=[environment()], query=parse_query("flow:route*"))
+    monkeypatch.undo()
 
     Flow.objects.create(environment=environment(), name="route", team=Team.objects.create(name="others"))
     mate = actor(person("mate", Role.OPERATOR))
