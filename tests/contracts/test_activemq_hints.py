@@ -57,6 +57,8 @@ def test_artemis_says_who_takes_the_message_and_what_becomes_of_it_if_it_fails(a
     unread = hints(address, queue)
     with reading(artemis, queue):
         read = hints(address, queue)
+    # The broker forgets a consumer a moment after its line is closed.
+    wait_until(lambda: hints(address, queue) == unread, seconds=10, what="the consumer to be gone")
     elsewhere = hints(address, queue, died_in="DLA")
     lost = hints(address, dropped)
     gone = hints(address, queue, route={"queue": f"{queue}::nobody"})
@@ -164,6 +166,8 @@ def test_classic_with_its_web_console_says_who_takes_the_message_and_where_dead_
             )
             assert line.wait_for_receipt(f"r{number}", 5)
         read, fan = hints(address, queue), hints(address, f"/topic/{topic}")
+    # The broker forgets a consumer a moment after its line is closed.
+    wait_until(lambda: "nobody" in hints(address, f"/topic/{topic}")[0], seconds=10, what="the subscribers to be gone")
     nobody = hints(address, f"/topic/{topic}")
     virtual = hints(address, "/topic/VirtualTopic.orders")
     queues = found(address)
