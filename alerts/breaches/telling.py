@@ -7,7 +7,7 @@ transaction: both are there, or neither.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -46,6 +46,7 @@ class Due:
 def tell_due(*, now: datetime | None = None) -> int:
     """Tell what is due by every policy; return how many notices were written. May run twice at once, and die anywhere."""
     at = now or now_utc()
+    _hand_over(at)
     policies = Telling.objects.filter(due_at__lte=at).order_by().values_list("policy_id", flat=True).distinct()
     told = 0
     for pk in sorted(policies):
@@ -68,7 +69,6 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
     flows = {pk: one.flow_ids for pk, one in breaches.items()}
     by_now = policies_for(policy.environment_id, flows, promised=promised_to(breaches)) if breaches else {}
     due: list[Due] = []
-    taken_over: dict[int, Sequence[int]] = {}
     for telling in Telling.objects.filter(pk__in=[one.pk for one in soon], due_at__isnull=False).order_by("pk"):
         breach = breaches[telling.breach_id]
         tell_now = by_now.get(breach.pk, [])
@@ -78,19 +78,36 @@ def _tell_of(policy_id: int, now: datetime | None) -> int:
             Telling.objects.filter(pk=telling.pk).update(due_at=found.at if found else None)
         else:
             due.append(Due(telling, breach, found, theirs))
-        if theirs is not None and breach.state in FIRED:
-            taken_over[breach.pk] = theirs
-    if taken_over:
-        _hand_over(policy.environment_id, taken_over, at)
     return sum(_tell_together(policy, route, group, at) for group in _groups(due))
 
 
-def _hand_over(environment_id: int, taken_over: Mapping[int, Collection[int]], now: datetime) -> None:
-    """Let the policies that tell of these breaches by now tell of them: their flows may have changed hands, or come back to whom told before."""
-    route_breaches(environment_id, list(taken_over), now=now)
-    idle = Telling.objects.filter(breach__in=list(taken_over), due_at=None).values_list("pk", "breach_id", "policy_id")
-    back = [pk for pk, breach, policy in idle if policy in taken_over[breach]]
-    Telling.objects.filter(pk__in=back).update(due_at=now)
+def _hand_over(now: datetime) -> None:
+    """Let the policies that tell by now of what fires do so: its flows may have changed hands, or come back to whom told before."""
+    firing = Breach.objects.filter(state__in=FIRED).order_by().values_list("environment_id", flat=True).distinct()
+    for environment_id in sorted(firing):
+        if not any(_left_out(environment_id, now)):
+            continue
+        with transaction.atomic():
+            lock_environment(environment_id)
+            lock_breaches(list(_fired_in(environment_id)))
+            never, idle = _left_out(environment_id, now)
+            route_breaches(environment_id, never, now=now)
+            Telling.objects.filter(pk__in=idle).update(due_at=now)
+
+
+def _left_out(environment_id: int, now: datetime) -> tuple[list[int], list[int]]:
+    """Return (what fires that a policy was never asked to tell of, tellings at rest of policies that owe something); four queries."""
+    fired = _fired_in(environment_id)
+    by_now = policies_for(environment_id, fired, promised=promised_to(fired))
+    tellings = list(Telling.objects.filter(breach__in=list(fired)).select_related("breach", "policy").order_by("pk"))
+    asked = {(one.breach_id, one.policy_id) for one in tellings}
+    never = [pk for pk, policies in by_now.items() if not asked.issuperset((pk, one) for one in policies)]
+    resting = [one for one in tellings if one.due_at is None and one.policy_id in by_now.get(one.breach_id, [])]
+    return never, [one.pk for one in resting if _owed(one, one.breach, route_of(one.policy), now)]
+
+
+def _fired_in(environment_id: int) -> dict[int, list[int]]:
+    return dict(Breach.objects.filter(environment=environment_id, state__in=FIRED).values_list("pk", "flow_ids"))
 
 
 def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed | None:
