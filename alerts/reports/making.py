@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from alerts.models import Objective, Report, ReportFile, ReportMail, ReportReceiver, ReportSchedule
+from alerts.objectives.asking import SEARCH_PROBLEM
 from alerts.reports.access import hindrance_of
 from alerts.reports.changes import figures_that_differ
 from alerts.reports.content import Audience, Cadence, Content, Period, Stands, as_json, from_json
@@ -33,6 +34,7 @@ BUDGET_S = 10.0  # of one look: a report may be drawn for 90 s, and a task is ki
 LEASE = timedelta(minutes=3)  # outlasts such a task
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=5))
 MOST_TRIES = len(BACKOFF) + 1
+WAITS, LONGEST_WAIT = timedelta(minutes=2), timedelta(hours=1)  # of a report that is due, for its figures to be counted
 MOST_BYTES = 16 * 1024 * 1024  # of everything that was drawn of one report
 MOST_EARLIER = 60  # reports of before, of which a report says “for the first time since”
 PREVIEWS_KEPT = timedelta(days=1)
@@ -95,6 +97,9 @@ def make(report: Report) -> bool:
     """Gather, draw and freeze a claimed report; return whether it is frozen now. What goes wrong is tried again, then kept in words."""
     try:
         content = content_of(report, now=datetime.now(UTC))
+        if _is_too_early(report, content):
+            _wait(report)
+            return False
         _step(report, "drawing it")
         drawn = render(content, open_url=open_url(), stop_url=stop_url())
         _check_size(drawn)
@@ -163,6 +168,22 @@ def earlier_of(report: Report) -> list[Content]:
 
 def period_in(report: Report) -> Period:
     return Period(cadence=Cadence(report.cadence), since=report.since, until=report.until, zone=report.time_zone)
+
+
+def _is_too_early(report: Report, content: Content) -> bool:
+    """Whether a report that is due would say less than it can soon: the console is just back, or much came late. It waits for an hour at most."""
+    if report.asked_by or report.revision != 1 or content.frozen_at >= report.asked_at + LONGEST_WAIT:
+        return False
+    counting = [one.objective for one in content.promises if one.counting]
+    behind = Q(flow__isnull=False, counted_to__lt=report.until) | Q(pk__in=counting)
+    rows = Objective.objects.filter(behind, pk__in=[one.objective for one in content.promises])
+    return rows.exclude(standing__problem__startswith=SEARCH_PROBLEM).exists()
+
+
+def _wait(report: Report) -> None:
+    mine = Report.objects.filter(pk=report.pk, attempt=report.attempt, state="making")
+    step = "waits until its figures are counted, an hour at most"
+    mine.update(state="asked", next_at=datetime.now(UTC) + WAITS, tries=report.tries - 1, step=step, problem="")
 
 
 def worst_of(content: Content) -> str:

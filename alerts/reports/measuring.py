@@ -1,4 +1,4 @@
-"""What each promise of a report attained: three queries for all of them, twice where a period is too small to judge by. Reads only."""
+"""What each promise of a report attained: a few queries for all of them, twice where a period is too small to judge by. Reads only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from django.db import connection
 
-from alerts.models import Objective, Standing
+from alerts.models import Objective, Standing, Uncounted
 from alerts.objectives.counters import hour_of
 from alerts.objectives.present import promise_words
 from alerts.objectives.queries import ROUNDING, Attained, attained_of
 from alerts.objectives.shapes import window_of
-from alerts.objectives.windows import Span
+from alerts.objectives.windows import Span, clipped, length_of
 from alerts.reports.content import Day, Period, Promise, Stands
 from alerts.reports.periods import before
 from alerts.reports.saying import clean
@@ -33,7 +33,7 @@ NAME = 120
 class Measured:
     """period, before: of this period and the one before.   judged, judged_before: the same, or of the promise's own window, then `over` says it.
 
-    since  from when on it is judged.   behind  much came late, and is not in its counters yet.
+    since  from when on it is judged.   behind  much came late, or waits to be counted, and is not in its counters yet.
     """
 
     one: Objective
@@ -64,6 +64,7 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
     here, there = (_attained(objectives, span_of(one), now) for one in (period, before(period)))
     flows = {one.flow_id for one in objectives if one.flow_id is not None}
     came = flow_sums(sorted(flows), *_ends(period)) if flows else {}
+    waiting = _waiting(objectives, span_of(period))
     small = [one for one in objectives if is_too_small(one, here[one.pk], period)]
     wide = attained_of(small, {one.pk: _window_to(one, period.until) for one in small}, now=now)
     wide_before = attained_of(small, {one.pk: _window_to(one, period.since) for one in small}, now=now)
@@ -75,7 +76,8 @@ def measure(objectives: Sequence[Objective], period: Period, *, now: datetime) -
             judged=wide.get(one.pk, here[one.pk]),
             judged_before=wide_before.get(one.pk, there[one.pk]),
             since=_window_to(one, period.until).since if one.pk in wide else period.since,
-            behind=may_change(one, period, now) and is_behind(one, here[one.pk], came.get(one.flow_id or 0, (0, 0))),
+            behind=one.pk in waiting
+            or (may_change(one, period, now) and is_behind(one, here[one.pk], came.get(one.flow_id or 0, (0, 0)))),
             over=f"{window_of(one).period.days} days" if one.pk in wide else "",
         )
         for one in objectives
@@ -89,6 +91,15 @@ def _attained(objectives: Sequence[Objective], span: Span, now: datetime) -> dic
 def _ends(period: Period) -> tuple[datetime, datetime]:
     span = span_of(period)
     return span.since, span.until
+
+
+def _waiting(objectives: Sequence[Objective], span: Span) -> set[int]:
+    """Return the objectives on saved searches of which more than a little of this span waits to be counted; one query."""
+    searches = [one.pk for one in objectives if one.flow_id is None]
+    rows = Uncounted.objects.filter(objective__in=searches) if searches else []
+    found = {row.pk: [Span(since=a, until=b) for a, b in zip(row.since, row.until, strict=True)] for row in rows}
+    most = (1 - COUNTED_SHARE) * span.length
+    return {pk for pk, spans in found.items() if length_of(clipped(spans, span)) > most}
 
 
 def may_change(one: Objective, period: Period, now: datetime) -> bool:

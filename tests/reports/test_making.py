@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connections
 
-from alerts.models import Report, ReportFile, ReportMail, ReportSchedule
+from alerts.models import Objective, Report, ReportFile, ReportMail, ReportSchedule, Standing, Uncounted
 from alerts.reports import making
 from alerts.reports.content import from_json
 from alerts.reports.services import (
@@ -99,6 +99,7 @@ def test_a_report_knows_what_the_ones_before_it_said():
     revise(only_report(), by=by, reason="x", now=DUE)
     beat(DUE + timedelta(minutes=1))
 
+    Objective.objects.update(counted_to=DUE + DAY)
     beat(DUE + DAY)
 
     latest = Report.objects.latest("since")
@@ -232,6 +233,66 @@ def test_one_that_could_not_be_made_before_its_time_is_made_when_its_time_has_co
 
     asked.refresh_from_db()
     assert (asked.state, asked.problem, asked.tries) == ("frozen", "", 1)
+
+
+def test_what_is_due_when_the_console_is_just_back_waits_until_its_figures_are_counted():
+    one = kept_promise()
+    scheduled(owner())
+    Objective.objects.filter(pk=one.pk).update(counted_to=DUE - timedelta(hours=20))
+
+    with at(DUE):
+        assert making.look() == 0
+    report = only_report()
+    assert (report.state, report.step, report.tries) == (
+        "asked",
+        "waits until its figures are counted, an hour at most",
+        0,
+    )
+    with at(DUE + timedelta(minutes=1)):
+        assert making.look() == 0
+    Objective.objects.filter(pk=one.pk).update(counted_to=DUE)
+    with at(DUE + timedelta(minutes=3)):
+        assert making.look() == 1
+
+    report.refresh_from_db()
+    assert (report.state, report.step, report.stands) == ("frozen", "", "missed")
+
+
+def test_what_waits_for_its_figures_is_made_after_an_hour_whatever_they_say():
+    one = kept_promise()
+    scheduled(owner())
+    Objective.objects.filter(pk=one.pk).update(counted_to=DUE - timedelta(hours=20))
+
+    made = []
+    for minutes in range(0, 63, 2):
+        with at(DUE + timedelta(minutes=minutes)):
+            made += [minutes] * making.look()
+
+    assert made == [60]
+
+
+@pytest.mark.parametrize("problem", ["its search took longer than 5 s and was given up: narrow it down", ""])
+def test_a_search_that_cannot_be_counted_is_not_waited_for(problem: str):
+    one, by = kept_promise(), owner()
+    Objective.objects.filter(pk=one.pk).update(flow=None, owner=by.user_id, q="order_no:*")
+    Standing.objects.filter(objective=one).update(problem=problem)
+    Uncounted.objects.create(objective=one, since=[DUE - timedelta(hours=20)], until=[DUE - timedelta(hours=10)])
+    scheduled(by)
+
+    with at(DUE):
+        assert making.look() == bool(problem)
+
+    assert only_report().state == ("frozen" if problem else "asked")
+    assert only_report().stands == ("no_data" if problem else "")
+
+
+def test_what_somebody_asks_for_is_made_at_once():
+    one, by = kept_promise(), owner()
+    Objective.objects.filter(pk=one.pk).update(counted_to=NOW - timedelta(hours=20))
+    send_now(scheduled(by), by=by, now=NOW)
+
+    with at(NOW):
+        assert making.look() == 1
 
 
 def test_what_is_due_stays_due_when_the_hour_is_changed_before_a_beat_comes():
