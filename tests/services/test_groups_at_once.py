@@ -68,6 +68,15 @@ def one(number: int, **changes: Any) -> dict[str, Any]:
     return letter(error={"type": "ErpTimeout", "message": f"no answer to {number}", "stack": ""}, **changes)
 
 
+def taken(letters: list[dict[str, Any]], key: str) -> int:
+    """Push as an agent does: what is answered with 503, because a lock was not to be had in time, is sent again. Return how many were taken."""
+    for _ in range(20):
+        answer = push("/ingest/v1/dead-letters", letters, key=key)
+        if answer.status_code != 503:
+            return int(answer.json()["accepted"])
+    raise AssertionError(answer.content)
+
+
 def total(column: str) -> int:
     return sum(GroupHour.objects.values_list(column, flat=True))
 
@@ -79,7 +88,7 @@ def test_two_agents_that_bring_the_first_letters_of_a_group_make_one():
         letters = [one(number) for number in range(5)] + [
             letter(error={"type": f"E{n}", "message": "x"}) for n in "abc"
         ]
-        return lambda: push("/ingest/v1/dead-letters", letters, key=key).json()["accepted"]
+        return lambda: taken(letters, key)
 
     assert at_once(*(bring(key) for key in keys)) == [8] * 6
 
@@ -128,7 +137,7 @@ def test_a_letter_that_comes_while_somebody_resolves_waits_and_regresses_the_gro
 
     waited, answers = held(
         lambda: services.change_state(group, "resolve", by=ROOT, reason="over"),
-        lambda: push("/ingest/v1/dead-letters", [one(2)], key=key).json()["accepted"],
+        lambda: taken([one(2)], key),
     )
 
     assert (waited, answers) == (True, [1])
@@ -172,16 +181,8 @@ def test_letters_that_arrive_while_their_group_is_merged_all_belong_to_the_whole
     keys = [agent_key(f"harvester {number}") for number in range(4)]
     target, source = FailureGroup.objects.get(pk=second.group_id), FailureGroup.objects.get(pk=first.group_id)
 
-    def taken(number: int, key: str) -> int:
-        """Push as an agent does: what is answered with 503, because a lock was not to be had in time, is sent again."""
-        for _ in range(20):
-            answer = push("/ingest/v1/dead-letters", [one(number)], key=key)
-            if answer.status_code != 503:
-                return int(answer.json()["accepted"])
-        raise AssertionError(answer.content)
-
     def bring(key: str) -> Callable[[], object]:
-        return lambda: [taken(n, key) for n in range(6)]
+        return lambda: [taken([one(n)], key) for n in range(6)]
 
     results = at_once(
         *(bring(key) for key in keys), lambda: services.merge_groups(target, [source], by=ROOT, reason="one trouble")
