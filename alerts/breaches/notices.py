@@ -14,6 +14,7 @@ from console.core.words import age_words
 from messages.queries import names_of_flows
 
 MOST_OTHERS = 10
+MOST_ENDS = 3
 
 
 def thread_of(breach: Breach) -> str:
@@ -79,7 +80,8 @@ def _facts(happening: Happening, breaches: Sequence[Breach], lasted: timedelta) 
 
 
 def _closed_by_a_person(breaches: Sequence[Breach]) -> str:
-    """Return who said of one of these that it is over, and why; "" where each was seen to be."""
+    """Return who said that it is over, and why: of several, of which one; "" where each was seen to be."""
     ends = BreachEntry.objects.filter(breach__in=breaches, kind=BreachEntry.Kind.RESOLVED).order_by("breach_id", "-pk")
-    said = [one for one in ends.distinct("breach_id") if one.by]
-    return f"{said[0].by}: {said[0].text}" if said else ""
+    names = {one.pk: f" ({one.reference})" if len(breaches) > 1 else "" for one in breaches}
+    said = [f"{one.by}{names[one.breach_id]}: {one.text}" for one in ends.distinct("breach_id") if one.by]
+    return "; ".join(said[:MOST_ENDS])

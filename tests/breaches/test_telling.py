@@ -336,6 +336,8 @@ def test_the_end_that_a_person_said_names_the_person_and_why(outbox: Outbox):
     facts = {notice.thread.rpartition("/")[2]: notice.facts for notice, _ in outbox.sent[-2:]}
     assert facts[breach.reference]["Closed by"] == "root: the agent was taken away"
     assert "Closed by" not in facts[other.reference]
+    told_together = notice_of(Happening.RESOLVED, [other, breach], now=NOON).facts["Closed by"]
+    assert told_together == f"root ({breach.reference}): the agent was taken away"
 
 
 def test_the_end_of_what_a_person_closed_and_what_came_again_names_nobody():
