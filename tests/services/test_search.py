@@ -199,7 +199,13 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
         "status": (target.name == "dead-letters" and "open") or (target.name == "events" and "ok") or "failed",
         "operation": "send",
     }
-    words |= {"age": "<1h", "at": "now/d", "duration": ">1s", "reconciled": f"{compared('1').pk}.arrived"}
+    words |= {
+        "age": "<1h",
+        "at": "now/d",
+        "duration": ">1s",
+        "died_of": "expired",
+        "reconciled": f"{compared('1').pk}.arrived",
+    }
 
     for name in target.fields:
         if name not in ("group", "payload"):
