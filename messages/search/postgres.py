@@ -315,12 +315,15 @@ def time_of_query(query: Query, now: datetime) -> tuple[datetime | None, datetim
     until: datetime | None = None
     parts = query.root.parts if isinstance(query.root, And) else (query.root,)
     for part in parts:
-        if isinstance(part, And | Or | Not) or (part.field or "").lower() not in ("at", "age"):
+        leaf = part.of if isinstance(part, Not) else part
+        if isinstance(leaf, And | Or | Not) or (leaf.field or "").lower() not in ("at", "age"):
             continue
         try:
-            (_, low), (_, high) = bounds_of(part, now)
+            (_, low), (_, high) = bounds_of(leaf, now)
         except Refused as refused:
             raise query.refusal(refused) from refused
+        if part is not leaf:  # what is not younger than a day is older; outside of two times is everywhere
+            low, high = (high, low) if low is None or high is None else (None, None)
         since = max(filter(None, (since, low)), default=None)
         until = min(filter(None, (until, high)), default=None)
     return since, until

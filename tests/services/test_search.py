@@ -219,6 +219,7 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
     [
         ("", 24), ("error:x", 24), ("age:>1h", 24), ("status:failed age:<3h", 3), ("age:>1h age:<3h", 3), ("at:>=now-90d", 90 * 24),
         ("age:>24h", None), ("order_no:1", None), ("order_no:(1 OR 2)", None), ("order_no:1 OR error:x", 24), ("NOT order_no:1", 24),
+        ("NOT age:<1d", None), ("-at:>=now-3h -age:>5h", 5), ("NOT age:[1h TO 3d]", 24), ("-age:>2d", 48),
         ("message_id:a*", 24), ("key.status:1", None), ("trace:x -flow:y", None), ("4711", 24), ("destination:x", 24), ("queue:x", None),
     ],
 )  # fmt: skip
