@@ -96,22 +96,24 @@ class Token:
 
 
 FIELD = re.compile(r'(?:^|[\s(])[-+!]*((?:[^\s:()"\\+-]|(?<=[^\s(])[-+]|\\.)+):(\(?)')
+PHRASES = re.compile(r'\\.|"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def token_before(text: str, cursor: int) -> Token | None:
     """Return the token that ends at the cursor, None inside of a free phrase or a range. Never raises."""
     before = text[: max(0, cursor)]
+    bare = _without_phrases(before)
     start = _token_start(before)
     piece = before[start:]
     field, value = None, piece
     if match := re.match(r'((?:[^\s:()"\\]|\\.)+):', piece):
         field, value = match[1], piece[match.end() :]
         start += match.end()
-    elif group := _open_group(before):
+    elif group := _open_group(bare):
         field = group
     if value.startswith(("[", "{", ">", "<")):
         return Token(start=start, field=field, written=value) if field else None
-    if field is None and (value.startswith('"') or _in_range(before)):
+    if field is None and (value.startswith('"') or _in_range(bare)):
         return None
     return Token(start=start, field=field, written=value.removeprefix('"').replace('\\"', '"'))
 
@@ -131,6 +133,11 @@ def _token_start(before: str) -> int:
     while start < len(before) and before[start] in "-+":
         start += 1
     return start
+
+
+def _without_phrases(before: str) -> str:
+    """Return the text as long as it is, with nothing in its phrases that could be taken for a bracket."""
+    return PHRASES.sub(lambda found: found[0] if found[0][0] == "\\" else "x" * len(found[0]), before)
 
 
 def _in_range(before: str) -> bool:
