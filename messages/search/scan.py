@@ -69,6 +69,12 @@ def _step(scan: _Scan, text: str, one: str, at: int) -> None:
         if not scan.opened or scan.opened[-1][0] != PAIRS[one]:
             raise BadQuery(f"nothing opened this {one}", at + 1, (text[:at] + text[at + 1 :]).strip())
         scan.opened.pop()
+    elif one in "-+" and text[at + 1 : at + 2].isspace() and (not at or text[at - 1].isspace() or text[at - 1] == "("):
+        plain = not set(text) & set(':"()[]{}\\')
+        suggestion = quoted(text.strip()) if plain else f"{text[: at + 1]}{text[at + 1 :].lstrip()}"
+        raise BadQuery(
+            f"a {one} stands right before what it is about; one that is meant as it is needs quotes", at + 1, suggestion
+        )
     elif one in MODIFIERS:
         rest = re.match(r".[\d.]*", text[at:])
         suggestion = text[:at] + text[at + (rest.end() if rest else 1) :]
