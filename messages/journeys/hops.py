@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from uuid import UUID
 
-from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed
+from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed, decides
 
 CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
 Way = tuple[UUID, str | None]  # a message and where it was sent, None: wherever
@@ -127,7 +127,8 @@ def _handover(held: _Taken) -> Handover | None:
     sent_us = held.sent.end_us
     spans = [_from(one, sent_us) for one in works or takes]
     first, attempts, working, between = _union(spans)
-    last = held.events[-1]
+    deciding = [one for one in held.events if decides(one.seen.operation, one.seen.outcome)]
+    last = (deciding or held.events)[-1]
     return Handover(
         sent=held.sent.seen,
         first=(works or takes)[0].seen,
