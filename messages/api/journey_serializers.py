@@ -53,7 +53,7 @@ class HopOut(serializers.Serializer[Any]):
 class FoldOut(serializers.Serializer[Any]):
     """Events of a folded journey that did the same with the same outcome; times in µs from the journey's start."""
 
-    ref = serializers.CharField(help_text="Read its events at journeys/<trace id>/folds/<ref>.")
+    ref = serializers.CharField(help_text="Read its events at folds/<ref> below the address of the journey.")
     system = serializers.CharField()
     operation = serializers.CharField()
     destination = serializers.CharField()

@@ -54,6 +54,13 @@ def journey_asked_for(view: View, trace_id: str) -> Journey:
     return journey
 
 
+def journey_of(view: View, pk: str) -> Journey:
+    """Return the journey of a message; raises NotFound."""
+    message = get_visible_message(view.actor, uuid_or_404(pk))
+    correct = view.request.query_params.get("clock") != "reported"
+    return journey_of_message(view.actor, message, correct_clocks=correct)
+
+
 class OneJourney(View):
     @extend_schema(
         operation_id="read_journey", parameters=[ENVIRONMENT, CLOCK], responses={200: out.JourneyOut, **PROBLEMS}
@@ -67,37 +74,50 @@ class MessageJourney(View):
     @extend_schema(operation_id="read_message_journey", parameters=[CLOCK], responses={200: out.JourneyOut, **PROBLEMS})
     def get(self, request: Request, pk: str) -> Response:
         """The journey of one message, also of one without a trace."""
-        message = get_visible_message(self.actor, uuid_or_404(pk))
-        correct = request.query_params.get("clock") != "reported"
-        return Response(out.JourneyOut(journey_of_message(self.actor, message, correct_clocks=correct)).data)
+        return Response(out.JourneyOut(journey_of(self, pk)).data)
 
 
-class JourneyFold(View):
-    @extend_schema(
-        operation_id="list_steps_of_journey_fold",
-        parameters=[
-            OpenApiParameter("limit", int, description="1 to 500, default 50."),
-            OpenApiParameter("cursor", str, description="The `cursor` of a `next` address."),
-            ENVIRONMENT,
-            CLOCK,
-        ],
-        responses={
-            200: inline_serializer(
-                "StepList", {"results": out.StepOut(many=True), "next": serializers.URLField(allow_null=True)}
-            ),
-            **PROBLEMS,
-        },
-    )
-    def get(self, request: Request, trace_id: str, ref: str) -> Response:
-        """The events of one fold of a folded journey, in order of time."""
-        limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
+PAGED = [
+    OpenApiParameter("limit", int, description="1 to 500, default 50."),
+    OpenApiParameter("cursor", str, description="The `cursor` of a `next` address."),
+]
+STEPS = inline_serializer(
+    "StepList", {"results": out.StepOut(many=True), "next": serializers.URLField(allow_null=True)}
+)
+
+
+class _Fold(View):
+    def told(self, journey: Journey, ref: str) -> Response:
+        """Return a page of the steps of a fold; raises NotFound."""
+        limit, cursor = parse_limit(self.request.query_params.get("limit")), self.request.query_params.get("cursor")
         after = decode_time_cursor(cursor) if cursor else None
-        journey = journey_asked_for(self, trace_id)
         if all(fold.ref != ref for fold in journey.folds):
             raise NotFound("this journey has no such fold: the refs are in `folds` of a folded journey")
         steps, following = steps_of_fold(self.actor, journey, ref, after=after, limit=limit)
         further = self._next(encode_cursor(*following) if following else None)
         return Response({"results": out.StepOut(steps, many=True).data, "next": further})
+
+
+class JourneyFold(_Fold):
+    @extend_schema(
+        operation_id="list_steps_of_journey_fold",
+        parameters=[*PAGED, ENVIRONMENT, CLOCK],
+        responses={200: STEPS, **PROBLEMS},
+    )
+    def get(self, request: Request, trace_id: str, ref: str) -> Response:
+        """The events of one fold of a folded journey, in order of time."""
+        return self.told(journey_asked_for(self, trace_id), ref)
+
+
+class MessageJourneyFold(_Fold):
+    @extend_schema(
+        operation_id="list_steps_of_message_journey_fold",
+        parameters=[*PAGED, CLOCK],
+        responses={200: STEPS, **PROBLEMS},
+    )
+    def get(self, request: Request, pk: str, ref: str) -> Response:
+        """The events of one fold of a message's journey, in order of time; also of one without a trace."""
+        return self.told(journey_of(self, pk), ref)
 
 
 class SideOut(serializers.Serializer[Any]):

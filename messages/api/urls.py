@@ -55,6 +55,7 @@ urlpatterns = [
     path("messages", views.Messages.as_view()),
     path("messages/<str:pk>", views.OneMessage.as_view()),
     path("messages/<str:pk>/journey", journeys.MessageJourney.as_view()),
+    path("messages/<str:pk>/journey/folds/<str:ref>", journeys.MessageJourneyFold.as_view()),
     path("events", views.Events.as_view()),
     path("events/<str:pk>", views.OneEvent.as_view()),
     path("events/<str:pk>/payload", views.EventPayload.as_view()),

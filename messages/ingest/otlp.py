@@ -161,7 +161,7 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
         occurred_at,
         source.system,
         operation,
-        2 if error_type else 1,  # outcome
+        2 if error_type else 0 if operation == semconv.SETTLE and semconv.gives_back(attributes) else 1,  # outcome
         clamped_from,
         False,  # time_is_ours
         _took_us(span),

@@ -24,6 +24,11 @@ OPERATIONS = {
     "nack": SETTLE,
 }
 CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
+# How a receiver settles what it did not deal with: RabbitMQ's verbs, Azure Service Bus's dispositions, AMQP 1.0's outcomes.
+GIVEN_BACK = frozenset(
+    {"nack", "reject", "requeue", "abandon", "defer", "dead_letter", "deadletter", "release", "modify"}
+)
+DISPOSITIONS = ("messaging.operation.name", "messaging.operation.type", "messaging.servicebus.disposition_status")
 OPERATION_OF_KIND = {4: SEND, 5: PROCESS}  # PRODUCER, CONSUMER: when no attribute says more
 OPERATION_ATTRIBUTES = ("messaging.operation.type", "messaging.operation.name")
 MESSAGE_ID_ATTRIBUTES = ("messaging.message.id", "cloudevents.event_id")
@@ -135,6 +140,11 @@ def operation_of(
     if not destination or kind not in OPERATION_OF_KIND:
         return OTHER
     return _verb_of(name, destination) or OPERATION_OF_KIND[kind]
+
+
+def gives_back(attributes: dict[str, Any]) -> bool:
+    """Whether a settlement says that its message was refused or given back: it is no failure by itself, and no success."""
+    return any(str(attributes.get(name, "")).lower() in GIVEN_BACK for name in DISPOSITIONS)
 
 
 def _verb_of(name: str, destination: str) -> int | None:

@@ -40,10 +40,12 @@ def of_each_message(event: NewEvent) -> list[NewEvent]:
 
 
 def deciding_status(event: NewEvent) -> int | None:
-    """Return the status this event decides: an error fails, a processing that is not an error delivers, others say nothing."""
+    """Return the status this event decides: an error fails, a processing that is not an error or a settlement that is a success delivers,
+    others say nothing.
+    """
     if event.outcome == ERROR:
         return FAILED
-    if event.operation in (PROCESS, SETTLE):
+    if event.operation == PROCESS or (event.operation == SETTLE and event.outcome == OK):
         return DELIVERED
     return None
 

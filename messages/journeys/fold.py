@@ -10,7 +10,7 @@ from uuid import UUID
 
 from messages.journeys.evidence import Evidence
 from messages.journeys.hops import Figures, figures
-from messages.journeys.seen import ERROR, OPERATION_WORDS, OUTCOME_WORDS, PROCESS, SETTLE, Timed
+from messages.journeys.seen import ERROR, OPERATION_WORDS, OUTCOME_WORDS, Timed, decides
 
 WHOLE = 200  # events; a journey up to this size is shown event by event
 # Of a folded journey, how many events of each fold, and how many failures, are read in full.
@@ -127,7 +127,7 @@ def standings_of(events: Iterable[Timed], systems: Mapping[int, str]) -> dict[st
     for one in events:
         seen = one.seen
         known = (seen.system_id, seen.message_uid or seen.id)
-        if seen.operation in (PROCESS, SETTLE) or known not in last:
+        if decides(seen.operation, seen.outcome) or known not in last:
             last[known] = seen.outcome == ERROR
         elif seen.outcome == ERROR:
             last[known] = True

@@ -1,6 +1,7 @@
 """How long each hop took, and what of it: waiting in the queue, being processed, waiting for the next attempt. Pure.
 
-sent        the end of the sending span; of several sendings the last before the receiver took the message.
+sent        the end of the sending span; of several sendings the last before the receiver took the message, of those to where it took it: a
+            receiver that sends a message on under the same id, and tries once more, did not get it from itself.
 taken       when the receiver's first `process` began. Without one, when its `receive` began; where that began before the message was
             sent, as a long poll does, when it ended.
 queue       from sent to taken, in the broker or in the receiver's own buffer: nobody worked on it. 0 when the sender only heard of the
@@ -20,9 +21,10 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from uuid import UUID
 
-from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed
+from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed, decides
 
 CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
+Way = tuple[UUID, str | None]  # a message and where it was sent, None: wherever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +74,19 @@ class _Taken:
 
 def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handover]:
     """Return what each receiver did with each message that it got. events: in order of time."""
-    sends: dict[UUID, list[Timed]] = defaultdict(list)
+    sends: dict[Way, list[Timed]] = defaultdict(list)
     by_span: dict[Span, Timed] = {}
     for one in events:
         if one.seen.operation == SEND:
-            if one.seen.message_uid:
-                sends[one.seen.message_uid].append(one)
+            uid = one.seen.message_uid
+            for way in {(uid, one.seen.destination), (uid, None)} if uid else ():
+                sends[way].append(one)
             if one.seen.span_id:
                 by_span[(one.seen.trace_id, one.seen.span_id)] = one
     linked: dict[Span, list[Span]] = defaultdict(list)
     for trace, span, other, other_span in links:
         linked[(trace, span)].append((other, other_span))
-    starts = {uid: [one.start_us for one in many] for uid, many in sends.items()}
+    starts = {way: [one.start_us for one in many] for way, many in sends.items()}
     taken: dict[tuple[UUID, int], _Taken] = {}
     for one in events:
         if one.seen.operation in CONSUMING:
@@ -97,15 +100,20 @@ def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handove
 
 def _sent_before(
     one: Timed,
-    sends: Mapping[UUID, list[Timed]],
-    starts: Mapping[UUID, list[int]],
+    sends: Mapping[Way, list[Timed]],
+    starts: Mapping[Way, list[int]],
     by_span: Mapping[Span, Timed],
     linked: Mapping[Span, list[Span]],
 ) -> list[tuple[Timed, bool]]:
     """Return the sendings that this event received, each with whether it came in a batch."""
     uid = one.seen.message_uid
-    if uid is not None and (many := sends.get(uid)):
-        return [(many[max(0, bisect_right(starts[uid], one.start_us) - 1)], False)]
+    if uid is not None and (uid, None) in sends:
+        way = (uid, one.seen.destination)
+        if (
+            way not in sends or starts[way][0] > one.end_us
+        ):  # nobody had sent it there: to an exchange, or by a clock that is wrong
+            way = (uid, None)
+        return [(sends[way][max(0, bisect_right(starts[way], one.start_us) - 1)], False)]
     here = (one.seen.trace_id, one.seen.span_id)
     found = [by_span[span] for span in linked.get(here, ()) if span in by_span]
     return [(sent, uid is None) for sent in found]
@@ -119,7 +127,8 @@ def _handover(held: _Taken) -> Handover | None:
     sent_us = held.sent.end_us
     spans = [_from(one, sent_us) for one in works or takes]
     first, attempts, working, between = _union(spans)
-    last = held.events[-1]
+    deciding = [one for one in held.events if decides(one.seen.operation, one.seen.outcome)]
+    last = (deciding or held.events)[-1]
     return Handover(
         sent=held.sent.seen,
         first=(works or takes)[0].seen,

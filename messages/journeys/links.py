@@ -16,13 +16,17 @@ XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})(?:;.*)?")
 HEX = re.compile(r"[0-9a-f]{32}")
 SHORT = re.compile(r"[0-9a-f]{16}")  # 64 bits, as B3 and Jaeger once had; stored with zeros before them
 UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ANYWHERE = re.compile(
+    r"(?<![0-9a-z])[0-9a-f]{32}(?![0-9a-z])"
+)  # in a line of a log, a header of Jaeger or Google Cloud
 
 
 def parse_trace(text: str) -> UUID | None:
     """Return the trace id in what somebody pasted, None when there is none.
 
     Takes 32 hexadecimal digits in any case, with the dashes of a UUID or without; 16; a W3C traceparent, B3 and X-Ray headers whole, with
-    or without their names, quotes and spaces. All zeros are no trace (W3C trace context).
+    or without their names, quotes and spaces; and any text with one such id of 32 digits in it, as a whole line of a log. All zeros are no
+    trace (W3C trace context).
     """
     plain = NAMED.sub("", text[:LONGEST]).strip(" \t\r\n\"'{}[]().,;/").lower().removeprefix("0x").removeprefix("root=")
     found = ""
@@ -34,6 +38,8 @@ def parse_trace(text: str) -> UUID | None:
         found = plain
     elif UUID_LIKE.fullmatch(plain):
         found = plain.replace("-", "")
+    elif len(told := set(ANYWHERE.findall(plain))) == 1:
+        found = told.pop()
     return UUID(found.zfill(32)) if found.strip("0") else None
 
 

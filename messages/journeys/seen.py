@@ -10,12 +10,17 @@ from uuid import UUID
 from messages.journeys.clocks import Clock, Correction
 
 CREATE, SEND, RECEIVE, PROCESS, SETTLE = 1, 2, 3, 4, 5
-ERROR = 2
+UNSET, ERROR = 0, 2
 OPERATION_WORDS = {0: "", 1: "create", 2: "send", 3: "receive", 4: "process", 5: "settle"}
 OUTCOME_WORDS = {0: "unset", 1: "ok", 2: "error"}
 MICROSECOND = timedelta(microseconds=1)
 Span = tuple[UUID | None, str | None]  # trace id, span id
 Link = tuple[UUID, str, UUID, str]  # trace, span → linked trace, linked span
+
+
+def decides(operation: int, outcome: int) -> bool:
+    """Whether an event says how its message fared at a system: a settlement that gives it back does not."""
+    return operation == PROCESS or (operation == SETTLE and outcome != UNSET)
 
 
 class Seen(NamedTuple):

@@ -12,7 +12,7 @@ from messages.journeys.clocks import Clock, Correction, clock_of, corrected
 from messages.journeys.evidence import START, Evidence, words_of_tie
 from messages.journeys.fold import Fold, Standing
 from messages.journeys.hops import Hop
-from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, PROCESS, RECEIVE, SEND, SETTLE
+from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, PROCESS, RECEIVE, SEND, SETTLE, decides
 
 
 @dataclass(slots=True, kw_only=True)
@@ -188,7 +188,7 @@ def stations_of(steps: Sequence[Step]) -> list[Station]:
     stations: list[Station] = []
     before: Step | None = None
     for system, own in by_system.items():
-        last = [s for s in own if s.event.operation in (PROCESS, SETTLE)] or own
+        last = [s for s in own if decides(s.event.operation, s.event.outcome)] or own
         failed = last[-1].outcome == "error"
         tries = sum(s.outcome == "error" for s in own)
         note = f"failed, {tries} attempts" if failed and tries > 1 else "failed" if failed else _did(last[-1])

@@ -64,12 +64,15 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
 
 
 def _payload(request: PageRequest, found: Message, journey: Journey) -> ShownPayload | None:
-    """Return the message's first stored body."""
-    own = (step.event for step in journey.steps if step.event.message_uid == found.id and step.event.payload_on)
-    event = next(own, None)
+    """Return the first body of the message whose flow lets the reader read it, else the words why the first one is not shown.
+
+    The flow of an event is that of its own destination: it may be another team's than the message's.
+    """
+    own = [step.event for step in journey.steps if step.event.message_uid == found.id and step.event.payload_on]
+    event = next((one for one in own if can_read_payload(request.actor, one.flow)), own[0] if own else None)
     if event is None:
         return None
-    return shown_payload(request.actor, found.flow, event, event.id, event.payload_on, (event.destination,))
+    return shown_payload(request.actor, event.flow, event, event.id, event.payload_on, (event.destination,))
 
 
 def _as_reported(request: PageRequest) -> bool:

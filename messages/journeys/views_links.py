@@ -17,10 +17,10 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.journeys.links import parse_trace, readings_of
 from messages.journeys.queries import environments_of_trace, messages_with_id
-from messages.models import Message
+from messages.models import Event, Message
 from messages.retention.policies import longest_age
 from messages.search.naming import name_of
-from messages.search.queries import find_messages
+from messages.search.queries import find_dead_letters, find_events, find_messages
 from messages.search.query import Query, Term
 
 LONGEST_SHOWN, LONGEST_KEY = 120, 256
@@ -91,19 +91,53 @@ def by_message_id(request: PageRequest, message_id: str) -> HttpResponse:
 @require_safe
 @page
 def by_key(request: PageRequest, name: str, value: str) -> HttpResponse:
-    """/k/<key name>/<value>: the message with this business number, or a choice."""
+    """/k/<key name>/<value>: the message with this business number, else the dead letter or the journey that has it, or a choice."""
     asked = f"{name.replace(chr(0), '')[:64]} {value.replace(chr(0), '')[:LONGEST_SHOWN]}"
     plain = value.replace("\x00", "").strip()[:LONGEST_SHOWN]
     if not 1 <= len(name.encode()) <= LONGEST_KEY or "\x00" in name:
         wrong = f"The name of a key has at most {LONGEST_KEY} bytes, like order_no."
         return nothing_here(request, Asked(words=asked, q=plain, wrong=wrong))
     environments = list(visible_environments(request.actor))
-    for reading in readings_of(value, _cut_off(request)):
-        if len(reading) <= LONGEST_KEY:
+    readings = [one for one in readings_of(value, _cut_off(request)) if len(one) <= LONGEST_KEY]
+    for lead in (_to_message, _to_letter, _to_journey):
+        for reading in readings:
             query = Query(Term(f"key.{name}", reading))
-            if found := find_messages(request.actor, environments=environments, query=query).rows:
-                return _one_or_choice(request, found, f"{name} {reading[:LONGEST_SHOWN]}")
+            if (found := lead(request, environments, query, f"{name} {reading[:LONGEST_SHOWN]}")) is not None:
+                return found
     return nothing_here(request, Asked(words=asked, q=plain))
+
+
+def _to_message(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
+    found = find_messages(request.actor, environments=environments, query=query).rows
+    return _one_or_choice(request, found, asked) if found else None
+
+
+def _to_letter(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
+    """Lead to a dead letter of no message, as a record of Kafka without an id is; to the list of several."""
+    found = find_dead_letters(request.actor, environments=environments, query=query, limit=2).rows
+    if not found:
+        return None
+    address = reverse("dead-letter", args=[found[0].pk]) if len(found) == 1 else reverse("dead-letters")
+    listed = {} if len(found) == 1 else {"state": "all", "q": query.text}
+    return HttpResponseRedirect(f"{address}?{urlencode({**listed, 'environment': found[0].environment.slug})}")
+
+
+def _to_journey(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
+    """Lead to the journey into which an event about no message, such as that of a web request, brought the key, or to a choice."""
+    events = find_events(request.actor, environments=environments, query=query).rows
+    newest = {
+        (one.environment_id, one.trace_id): one for one in reversed(events) if one.trace_id and not one.message_uid
+    }
+    found = sorted(newest.values(), key=lambda one: one.occurred_at, reverse=True)
+    rows = [(one, _of_trace(one)) for one in found]
+    if len(rows) < 2:
+        return HttpResponseRedirect(rows[0][1]) if rows else None
+    return render(request, "messaging/choice.html", {"journeys": rows, "asked": asked})
+
+
+def _of_trace(event: Event) -> str:
+    assert event.trace_id is not None
+    return f"{reverse('j', args=[event.trace_id.hex])}?{urlencode({'environment': event.environment.slug})}"
 
 
 def _cut_off(request: PageRequest) -> str:

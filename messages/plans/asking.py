@@ -23,7 +23,7 @@ from messages.search.queries import count_dead_letters
 from messages.search.query import Node, Term
 
 MOST_TICKED = 1_000
-FILTERS = (("flow", "flow"), ("reason", "reason"))
+FILTERS = (("flow", "flow"), ("died_of", "reason"))  # (field, what the address calls it)
 # The tabs of the list of dead letters: what each asks by itself.
 STATES: dict[str, Node | None] = {"waiting": Term("status", "waiting"), "closed": Term("status", "closed"), "all": None}
 KEPT = ("q", "flow", "reason", "state", "window")  # of the list's address
@@ -107,7 +107,7 @@ def state_asked(request: PageRequest) -> str:
 def _matching(request: PageRequest) -> Wanted:
     tab = state_asked(request)
     asked = asked_of(request, FILTERS, always=STATES[tab])
-    narrowed = [f"{name} {value}" for name, _ in FILTERS if (value := asked_text(request, name, most=300))]
+    narrowed = [f"{name} {value}" for _, name in FILTERS if (value := asked_text(request, name, most=300))]
     narrowed += [f"failed in the last {asked.window_text}"] if asked.window_text else []
     narrowed += ["those that wait"] if tab not in ("closed", "all") else [f"{tab} states" if tab == "all" else tab]
     selection = Selection(

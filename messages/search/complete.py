@@ -66,8 +66,10 @@ def _fields(actor: Actor, environments: Sequence[Environment], target: str, writ
     """Return the fields, then the business keys, whose name begins with what is written; then those that contain it."""
     items = [Completion(text=f"{field.name}:", label=field.name, what=field.what) for field in TARGETS[target]]
     if target != "changes":
-        keys = sorted(known_keys(actor, environments) - set(fields_of(target)))
-        items += [Completion(text=f"{_key(name)}:", label=name, what="business key") for name in keys]
+        said = written.lower().startswith("key.")  # then those that are called like a field as well
+        keys = sorted(known_keys(actor, environments) - (set() if said else set(fields_of(target))))
+        names = [(f"key.{_key(name)}", f"key.{name}") if said else (_key(name), name) for name in keys]
+        items += [Completion(text=f"{text}:", label=label, what="business key") for text, label in names]
     return _fitting(items, written)
 
 

@@ -211,6 +211,7 @@ def ids_named(
 ) -> list[int]:
     """Return the ids of a catalogue's rows that a leaf names, of those that were there by `names_of`; raises Refused beyond 10,000.
 
+    Each environment by itself: where none of its rows has the name, a word of it is enough, whatever another one has.
     A flow that the actor may not see has no name for them: its like, which they do see, is found by a word of it.
     """
     value, known = value_of(leaf), visible_flows(actor) if model is Flow else model.objects
@@ -218,9 +219,12 @@ def ids_named(
     if names_of is not None:
         rows = rows.filter(created_at__lte=names_of)
     lookup = "name__istartswith" if isinstance(leaf, Prefix) else "name__iexact"
-    ids = list(rows.filter(**{lookup: value}).values_list("pk", flat=True)[: MOST_NAMED + 1])
-    if not ids and isinstance(leaf, Term):  # flow:orders finds "orders: shop → erp"
-        ids = list(rows.filter(name__icontains=value).values_list("pk", flat=True)[: MOST_NAMED + 1])
+    exact = list(rows.filter(**{lookup: value}).values_list("pk", "environment_id")[: MOST_NAMED + 1])
+    ids, known_in = [pk for pk, _ in exact], {environment_id for _, environment_id in exact}
+    others = [one for one in environments if one.pk not in known_in]
+    if others and isinstance(leaf, Term):  # flow:orders finds "orders: shop → erp"
+        like = rows.filter(environment__in=others, name__icontains=value)
+        ids += like.values_list("pk", flat=True)[: MOST_NAMED + 1 - len(ids)]
     if len(ids) > MOST_NAMED:
         raise Refused(leaf, f"more than {MOST_NAMED:,} are called like “{value[:40]}”: write more of the name")
     return ids

@@ -57,6 +57,9 @@ IDS = (
 )
 PAYLOAD = Field(name="payload", kind=Kind.WORDS, what="words of its body")
 REASON = Field(name="reason", kind=Kind.TEXT, what="why it died", examples=tuple(DeadLetter.ReasonCode.values))
+DIED_OF = Field(
+    name="died_of", kind=Kind.CHOICE, what="the kind of its reason", choices=tuple(DeadLetter.ReasonCode.values)
+)
 
 TARGETS: dict[str, tuple[Field, ...]] = {
     "messages": (
@@ -77,7 +80,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         Field(
             name="status", kind=Kind.CHOICE, what="where it stands", choices=("waiting", *STATES, *RESOLUTIONS), also=("state",)
         ),
-        FLOW, SYSTEM, REASON, ERROR, CLASS,
+        FLOW, SYSTEM, REASON, DIED_OF, ERROR, CLASS,
         Field(name="destination", kind=Kind.TEXT, what="where it was to go", also=("origin",)),
         Field(name="queue", kind=Kind.TEXT, what="where it was found dead"),
         AGE, AT, AGENT, Field(name="broker", kind=Kind.WHOLE, what="name of the broker"), *IDS, PAYLOAD, GROUP, RECONCILED,

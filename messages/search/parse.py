@@ -34,6 +34,8 @@ from messages.search.scan import DEEPEST, LONGEST, RUN, check_text, clean, quote
 MOST_TERMS = 100
 MOST_WORDS = 20  # without a field: each is looked for in every text of every row of the window
 OTHER_WORDS = {"&&": "AND", "||": "OR", "!": "NOT"}
+CLOCK = re.compile(r"(?:[01]\d|2[0-3])(?::[0-5]\d){1,2}(?![\w:])", re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d\s+$", re.ASCII)
 
 
 def parse_query(text: str) -> Query:
@@ -148,6 +150,10 @@ class _Reader:
         if isinstance(inner, lucene.Prohibit | lucene.Plus | lucene.Not):
             words = "a value that begins with - or + needs quotes, and a - for “not” stands before the field"
             raise BadQuery(words, inner.pos + 1, quoted_at(self.text, inner.pos))
+        hour = CLOCK.match(self.text, item.pos)
+        if hour and DAY.search(self.text[: item.pos]):  # at:>2026-11-24 10:00 would ask for a business key called 10
+            suggestion = f"{self.text[: item.pos].rstrip()}T{hour[0]}Z{self.text[hour.end() :]}"
+            raise BadQuery("a time is one word with its zone, such as 2026-11-24T10:00Z", item.pos + 1, suggestion)
         if item.name == "*" and isinstance(inner, lucene.Word) and inner.value == "*":
             return EVERYTHING
         if re.search(r"(?<!\\)[*?]", item.name):
@@ -192,10 +198,14 @@ class _Reader:
     def check_no_wildcard(self, item: Any, raw: str) -> None:
         if wild := re.search(r"(?<!\\)(?:\\\\)*([*?])", raw):
             words = "a * stands only at the end of a word" if wild[1] == "*" else "there is no ? for any character"
+            inner = re.fullmatch(
+                r"\*+([\w.\-]+)\*?", item.value
+            )  # error:*timeout*: words of a text are found anywhere in it
+            end = item.pos + len(item.value)
             raise BadQuery(
                 f"{words}; one that is meant as it is needs quotes",
                 item.pos + wild.start(1) + 1,
-                quoted_at(self.text, item.pos),
+                f"{self.text[: item.pos]}{inner[1]}{self.text[end:]}" if inner else quoted_at(self.text, item.pos),
             )
 
     def other_operator(self, item: Any, raw: str) -> BadQuery:

@@ -14,7 +14,7 @@ from console.core.ids import uuid7_floor
 from console.identity.models import Agent
 from messages.access import visible_dead_letters, visible_events, where_hashes_are_tried
 from messages.masking.queries import hashes_of
-from messages.models import Flow, Message, System
+from messages.models import DeadLetter, Flow, Message, System
 from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.search.conditions import (
     ALL,
@@ -203,6 +203,7 @@ STATUSES = {
 PAYLOAD = later(
     "payload text is searched by Elasticsearch alone: set ELASTICSEARCH_URL, and allow the search of payloads on the flow's page"
 )
+DIED_OF = one_of({code: Q(reason_code=code) for code in DeadLetter.ReasonCode.values})
 WAITS = Q(closed_at__isnull=True)  # what the indexes of what waits go by
 STANDS: dict[str, Q] = {
     "waiting": WAITS,
@@ -256,6 +257,7 @@ DEAD_LETTERS = Target(
         "destination": words_in("origin"),
         "broker": whole("broker"),
         "reason": words_in("reason", "reason_code"),
+        "died_of": DIED_OF,
         "error": words_in("error_message", "error_type", "error_root_type"),
         "class": words_in("error_root_type"),
         "payload": PAYLOAD,
@@ -313,12 +315,15 @@ def time_of_query(query: Query, now: datetime) -> tuple[datetime | None, datetim
     until: datetime | None = None
     parts = query.root.parts if isinstance(query.root, And) else (query.root,)
     for part in parts:
-        if isinstance(part, And | Or | Not) or (part.field or "").lower() not in ("at", "age"):
+        leaf = part.of if isinstance(part, Not) else part
+        if isinstance(leaf, And | Or | Not) or (leaf.field or "").lower() not in ("at", "age"):
             continue
         try:
-            (_, low), (_, high) = bounds_of(part, now)
+            (_, low), (_, high) = bounds_of(leaf, now)
         except Refused as refused:
             raise query.refusal(refused) from refused
+        if part is not leaf:  # what is not younger than a day is older; outside of two times is everywhere
+            low, high = (high, low) if low is None or high is None else (None, None)
         since = max(filter(None, (since, low)), default=None)
         until = min(filter(None, (until, high)), default=None)
     return since, until

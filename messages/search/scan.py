@@ -69,6 +69,12 @@ def _step(scan: _Scan, text: str, one: str, at: int) -> None:
         if not scan.opened or scan.opened[-1][0] != PAIRS[one]:
             raise BadQuery(f"nothing opened this {one}", at + 1, (text[:at] + text[at + 1 :]).strip())
         scan.opened.pop()
+    elif one in "-+" and text[at + 1 : at + 2].isspace() and (not at or text[at - 1].isspace() or text[at - 1] == "("):
+        plain = not set(text) & set(':"()[]{}\\')
+        suggestion = quoted(text.strip()) if plain else f"{text[: at + 1]}{text[at + 1 :].lstrip()}"
+        raise BadQuery(
+            f"a {one} stands right before what it is about; one that is meant as it is needs quotes", at + 1, suggestion
+        )
     elif one in MODIFIERS:
         rest = re.match(r".[\d.]*", text[at:])
         suggestion = text[:at] + text[at + (rest.end() if rest else 1) :]
@@ -96,22 +102,24 @@ class Token:
 
 
 FIELD = re.compile(r'(?:^|[\s(])[-+!]*((?:[^\s:()"\\+-]|(?<=[^\s(])[-+]|\\.)+):(\(?)')
+PHRASES = re.compile(r'\\.|"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def token_before(text: str, cursor: int) -> Token | None:
     """Return the token that ends at the cursor, None inside of a free phrase or a range. Never raises."""
     before = text[: max(0, cursor)]
+    bare = _without_phrases(before)
     start = _token_start(before)
     piece = before[start:]
     field, value = None, piece
     if match := re.match(r'((?:[^\s:()"\\]|\\.)+):', piece):
         field, value = match[1], piece[match.end() :]
         start += match.end()
-    elif group := _open_group(before):
+    elif group := _open_group(bare):
         field = group
     if value.startswith(("[", "{", ">", "<")):
         return Token(start=start, field=field, written=value) if field else None
-    if field is None and (value.startswith('"') or _in_range(before)):
+    if field is None and (value.startswith('"') or _in_range(bare)):
         return None
     return Token(start=start, field=field, written=value.removeprefix('"').replace('\\"', '"'))
 
@@ -131,6 +139,11 @@ def _token_start(before: str) -> int:
     while start < len(before) and before[start] in "-+":
         start += 1
     return start
+
+
+def _without_phrases(before: str) -> str:
+    """Return the text as long as it is, with nothing in its phrases that could be taken for a bracket."""
+    return PHRASES.sub(lambda found: found[0] if found[0][0] == "\\" else "x" * len(found[0]), before)
 
 
 def _in_range(before: str) -> bool:

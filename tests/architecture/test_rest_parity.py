@@ -33,7 +33,10 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "demo/faults/<slug:key>": ["PUT demo/faults/poison"],
     "messages/": ["GET messages"],
     "search/completions": ["GET completions"],
-    "messages/<uuid:pk>/": [f"GET messages/{ID}", "GET events", f"GET events/{ID}", f"GET events/{ID}/payload", f"GET messages/{ID}/journey"],
+    "messages/<uuid:pk>/": [
+        f"GET messages/{ID}", "GET events", f"GET events/{ID}", f"GET events/{ID}/payload", f"GET messages/{ID}/journey",
+        f"GET messages/{ID}/journey/folds/x",
+    ],
     "compare/": ["GET compare"],
     "m/<path:message_id>": ["GET messages"],
     "k/<str:name>/<path:value>": ["GET messages"],

@@ -93,6 +93,16 @@ def test_a_bracket_in_a_name_is_nothing_but_a_bracket():
     assert not is_match(match, replace(told, system="orderse-1"))
 
 
+def test_a_settlement_that_gives_its_message_back_completes_no_step_and_undoes_none():
+    told = Happened(
+        id=uuid4(), at=datetime.now(UTC), system="erp", operation=5, outcome=1, destination="", name="", attributes={}, keys={}, owner=1
+    )  # fmt: skip
+    settled = Match(system="erp", operation="settle")
+    assert is_match(settled, told)
+    assert not is_match(settled, replace(told, outcome=0))
+    assert is_match(Match(system="erp"), replace(told, outcome=0, operation=4))
+
+
 @pytest.mark.parametrize("headers", ['{"": x}', '{"X\\nY": x}', '{X-A: "x\\r\\nX-B: 1"}'])
 def test_a_header_of_a_book_is_one_line(headers):
     with pytest.raises(BadBook, match="one line"):

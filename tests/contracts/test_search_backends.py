@@ -219,6 +219,7 @@ def test_dead_letters_are_asked_in_the_same_words(lists: Lists):
     )
     asked = {
         "error:*": ["d2", "d3"], "-error:*": ["d1"], "error:toolarge": ["d3"], "class:PayloadTooLarge": ["d3"], "reason:expired": ["d2"],
+        "died_of:expired": ["d2"], "-died_of:EXPIRED": ["d1", "d3"],
         "queue:crm": ["d2"], "destination:erp": ["d1", "d3"], "broker:north": ["d2"], "broker:no*": ["d2"], "-broker:north": ["d1", "d3"],
         "system:*": ["d2", "d3"], "-system:erp": ["d1"], "agent:harvester": ["d1", "d2", "d3"], "status:waiting": ["d1", "d2"],
         "status:closed": ["d3"], "status:discarded": ["d3"], "-status:discarded": ["d1", "d2"], "status:gone": [], "order_no:9": ["d3"],

@@ -13,10 +13,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from console.identity.models import Role
 from messages.ingest.mending import read_refused, resubmit
 from messages.ingest.otlp_text import as_json
-from messages.models import Event, Flow, IngestReject, Message, TraceLink
-from tests.factories import ROOT, agent_key, push
+from messages.models import Event, Flow, IngestReject, Message, MessageStatus, TraceLink
+from tests.factories import ROOT, agent_key, api_key, person, push
+from tests.http.test_access import ask
 
 pytestmark = pytest.mark.django_db
 PROTOBUF = "application/x-protobuf"
@@ -414,3 +416,43 @@ def test_an_attempt_that_celery_tries_again_has_failed():
         "Retry in 9s: ErpTimeout()",
     )
     assert Message.objects.get().get_status_display() == "failed"
+
+
+@pytest.mark.parametrize(
+    ("settled", "status", "station"),
+    [
+        ({"messaging__operation__name": "nack"}, MessageStatus.FAILED, "failed"),
+        ({"messaging__servicebus__disposition_status": "abandon"}, MessageStatus.FAILED, "failed"),
+        ({"messaging__operation__name": "ack"}, MessageStatus.DELIVERED, "passed"),
+    ],
+)
+def test_a_settlement_that_gives_its_message_back_is_no_success(settled: dict[str, str], status: int, station: str):
+    request, now = ExportTraceServiceRequest(), time.time_ns() - 10**9
+    of = {
+        "messaging__system": "amqp",
+        "messaging__destination__name": "orders",
+        "messaging__message__id": "order 4711, settled",
+    }
+    sent = span(request, **of, messaging__operation__type="send")
+    done = span(
+        request,
+        service="erp",
+        kind=5,
+        trace=sent.trace_id,
+        **of,
+        messaging__operation__type="process",
+        error__type="ErpDown",
+    )
+    back = span(
+        request, service="erp", kind=3, trace=sent.trace_id, **of, messaging__operation__type="settle", **settled
+    )
+    for number, one in enumerate((sent, done, back)):
+        one.start_time_unix_nano, one.end_time_unix_nano = now + number * 10**7, now + number * 10**7 + 10**6
+    assert export(request, agent_key()).status_code == 200
+
+    key = api_key(person("vera", Role.VIEWER))
+    found = ask(f"journeys/{sent.trace_id.hex()}", key).json()
+
+    assert Message.objects.get().status == status
+    assert [one["state"] for one in found["stations"]] == ["passed", station]
+    assert [one["failed"] for one in found["hops"]] == [int(station == "failed")]

@@ -81,6 +81,7 @@ def test_completions_offer_fields_words_names_and_key_names_and_no_values_of_key
     assert labels(key, "sta") == ["status"]
     assert labels(key, "o")[:1] == ["order_no"]
     assert labels(key, "customer") == ["customer_no"]
+    assert labels(key, "key.cust") == ["key.customer_no"]
     assert labels(key, "status:") == ["moving", "delivered", "failed", "dead", "compensated"]
     assert labels(key, "-status:(failed OR de") == ["delivered", "dead"]
     assert labels(key, "flow:") == ["contacts", "invoices", "orders"]

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from messages.models import DeadLetter
 from tests.axe import faults_of, findings
+from tests.factories import agent_key, event, push
 from tests.pages.keys import press
 from tests.pages.test_compare import GOT, SENT, address, bodies
 from tests.pages.test_different import fill
@@ -62,6 +63,12 @@ def test_two_bodies_are_chosen_and_compared_by_keyboard_and_without_script(brows
 
 def test_pages_fit_a_phone_and_axe_finds_nothing(browser: Browser, live_server: Any):  # noqa: F811
     across_platforms()
+    web = {"system": "web", "operation": "other", "destination": "", "message_id": "", "keys": {"order_no": "4712"}}
+    push(
+        "/ingest/v1/events",
+        [event(**web, trace_id=trace * 16, name="POST /orders") for trace in ("ab", "cd")],
+        key=agent_key(),
+    )
     ids = bodies(SENT, GOT)
     compared = "/" + address(ids).replace("?", "/?")
     page = sign_in(browser, live_server.url)
@@ -73,6 +80,7 @@ def test_pages_fit_a_phone_and_axe_finds_nothing(browser: Browser, live_server: 
         compared: "compare",
         "/k/order_no/none": "not-here",
         "/k/order_no/4711": "choice",
+        "/k/order_no/4712": "choice of journeys",
     }
     found = faults_of(page, live_server.url, names, then=lambda path, width: picture(page, f"{names[path]}-{width}"))
 

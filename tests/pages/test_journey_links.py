@@ -312,3 +312,41 @@ def test_links_that_lead_in_a_circle_make_one_journey_of_every_event_once():
     assert [len(one["steps"]) for one in journeys] == [3, 3, 3]
     assert all(len({step["event"] for step in one["steps"]}) == 3 for one in journeys)
     assert all(signed_in(f"u{trace[-1]}", superuser=True).get(f"/j/{trace}").status_code == 200 for trace in traces)
+
+
+def test_a_number_that_only_events_about_no_message_carry_leads_to_their_journey():
+    """A web server tells the number; the producer inside of it does not."""
+    web = {"system": "web", "operation": "other", "destination": "", "message_id": ""}
+    events = [
+        event(**web, trace_id=TRACE, name="POST /orders", keys={"order_no": "4711"}),
+        event(trace_id=TRACE),
+        event(**web, trace_id="ee" * 16, name="GET /orders", keys={"order_no": "4712"}),
+        event(**web, trace_id="ff" * 16, name="PUT /orders", keys={"order_no": "4712"}),
+    ]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 4
+    client = signed_in("viewer", Role.VIEWER)
+
+    one, several = client.get("/k/order_no/4711", follow=True), client.get("/k/order_no/4712")
+
+    assert one.request["PATH_INFO"] == f"/j/{TRACE}"
+    assert "POST /orders" in text_of(one)
+    assert "2 journeys have order_no 4712" in text_of(several)
+    assert f'href="/j/{"ff" * 16}?environment=production"' in several.content.decode()
+    Flow.objects.update(team=Team.objects.create(name="Finance team"))
+    assert [client.get(f"/k/order_no/{number}").status_code for number in ("4711", "4712")] == [404, 404]
+
+
+def test_a_number_of_a_dead_letter_without_a_message_leads_to_it():
+    first = stored_letter(message_id="", keys={"order_no": "4711"})
+    client = signed_in("viewer", Role.VIEWER)
+
+    one = client.get("/k/order_no/4711", follow=True)
+    stored_letter(message_id="", keys={"order_no": "4711"})
+    several = client.get("/k/order_no/4711", follow=True)
+
+    assert not Message.objects.exists()
+    assert one.request["PATH_INFO"] == f"/dead-letters/{first.pk}/"
+    assert several.request["PATH_INFO"] == "/dead-letters/"
+    assert text_of(several).count("Order 4711") == 2
+    Flow.objects.update(team=Team.objects.create(name="Finance team"))
+    assert client.get("/k/order_no/4711").status_code == 404

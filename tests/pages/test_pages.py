@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from console.audit.models import AuditEntry
-from console.identity.models import Role
+from console.identity.models import Membership, Role, Team, User
 from messages.models import Flow, Message
 from tests.factories import agent_key, environment, event, push
 from tests.pages.people import LISTS, journey_of_two, objects, signed_in, text_of
@@ -68,6 +68,30 @@ def test_a_viewer_sees_no_payload_and_no_buttons_that_act():
     assert "Only operators of production may read payloads" in text_of(page)
     assert "Discard" not in text_of(page)
     assert AuditEntry.objects.filter(action="payload.read").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "further_role", "shown"), [(Role.OPERATOR, Role.VIEWER, False), (Role.VIEWER, Role.OPERATOR, True)]
+)
+def test_a_body_is_shown_by_the_flow_that_brought_it_which_may_be_another_teams_than_the_messages(
+    role: Role, further_role: Role, shown: bool
+):
+    sent = {"message_id": "one id for both hops"}
+    body = {"content_type": "application/json", "body": '{"iban": "DE02 1203"}'}
+    taken = event(**sent, system="erp", operation="process", destination="erp.queue", payload=body)
+    push("/ingest/v1/events", [event(**sent), taken], key=agent_key())
+    message = Message.objects.select_related("flow").get()
+    client = signed_in("reader", role, team="Order team")
+    further = Team.objects.create(name="Finance team")
+    Membership.objects.create(user=User.objects.get(), team=further, environment=environment(), role=further_role)
+    Flow.objects.filter(name="erp.queue").update(team=further)
+    Flow.objects.filter(pk=message.flow_id).update(team=Team.objects.get(name="Order team"))
+
+    page = client.get(f"/messages/{message.id}/")
+
+    assert message.flow.name == "orders"
+    assert ("DE02 1203" in text_of(page)) is shown
+    assert ("Only operators of Finance team may read payloads of erp.queue" in text_of(page)) is not shown
 
 
 def test_message_page_says_where_it_failed_why_and_shows_the_body_escaped():

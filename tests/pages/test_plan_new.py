@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from messages.models import DeadLetter, Plan, PlanItem
+from tests.factories import stored_letter
 from tests.pages.people import signed_in, text_of
 from tests.pages.planning import FORM, address_of, form_of, letters
 
@@ -102,3 +103,16 @@ def test_an_address_that_asks_for_nothing_is_refused_in_words(asked: str):
 def test_what_is_gone_meanwhile_says_so():
     answer = signed_in().get("/plans/new/?of=query&q=order_no:nothing")
     assert "Nothing matches any more" in text_of(answer)
+
+
+def test_the_reason_that_the_list_is_narrowed_to_is_that_kind_and_no_word_of_another_ones_text(line: Any):
+    expired = stored_letter(reason="its time to live has passed", reason_code="expired")
+    stored_letter(reason="the certificate has expired", reason_code="rejected")
+    client = signed_in()
+
+    page, planning = client.get("/dead-letters/?reason=expired"), client.get("/plans/new/?of=query&reason=expired")
+
+    assert [row[0].pk for row in page.context["rows"]] == [expired.pk]
+    assert "Plan a replay of the one that matches" in text_of(page)
+    assert "reason expired" in text_of(planning)
+    assert client.get("/dead-letters/?reason=certificate").status_code == 400

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from console.identity.models import Role, Team
 from messages.journeys import gather
 from messages.journeys.queries import journey_of_trace, steps_of_fold
-from messages.models import Event, Flow
+from messages.models import Event, Flow, Message
 from tests.factories import ROOT, agent_key, api_key, environment, event, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -156,6 +156,20 @@ def test_rest_has_folds_hops_and_every_step_by_pages():
         ids += [step["event"] for step in answer["results"]]
         path = answer["next"]
     assert len(set(ids)) == len(ids) == 301
+
+
+def test_rest_has_the_steps_of_a_fold_of_a_message_without_a_trace():
+    key = {"HTTP_AUTHORIZATION": f"Bearer {api_key(person('vera', Role.VIEWER))}"}
+    events = [event(correlation_id="one conversation", system="shop" if n else "crm") for n in range(250)]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 250
+    path = f"/api/v1/messages/{Message.objects.first().id}/journey"
+
+    (fold,) = [one for one in Client().get(path, **key).json()["folds"] if one["system"] == "shop"]
+    steps = Client().get(f"{path}/folds/{fold['ref']}?limit=500", **key).json()
+
+    assert fold["count"] == len(steps["results"]) == 249
+    assert steps["next"] is None
+    assert Client().get(f"{path}/folds/nothing", **key).status_code == 404
 
 
 def test_what_the_reader_may_not_see_is_not_counted():

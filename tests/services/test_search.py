@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.identity.models import Role, Team
+from console.identity.models import Environment, Role, Team
 from messages.models import Flow, Message
 from messages.search import conditions
 from messages.search.conditions import Scope
@@ -52,6 +52,24 @@ def test_a_name_means_every_row_that_it_fits_and_none_that_the_reader_may_not_se
     mate = actor(person("mate", Role.OPERATOR))
     assert len(find_messages(mate, environments=[environment()], query=parse_query("flow:route")).rows) == 2
     assert not find_messages(ROOT, environments=[environment()], query=parse_query("flow:route")).rows
+
+
+@pytest.mark.django_db
+def test_a_name_is_looked_for_in_each_environment_by_itself():
+    """A question of all environments finds what the same question finds in each of them."""
+    for slug, flow in (("production", "orders"), ("staging", "orders: shop → erp"), ("test", "contacts")):
+        push(
+            "/ingest/v1/events", [event(destination=flow, system=f"shop of {slug}")], key=agent_key("shop agent", slug)
+        )
+    all_of_them = [environment(slug) for slug in ("production", "staging", "test")]
+
+    def asked(q: str, *where: Environment) -> set[str]:
+        return {row.flow.name for row in find_messages(ROOT, environments=where, query=parse_query(q)).rows}
+
+    assert asked("flow:orders", *all_of_them) == {"orders", "orders: shop → erp"}
+    assert asked('system:"shop of test"', *all_of_them) == {"contacts"}
+    for q in ("flow:orders", "flow:o*", "system:shop", "-flow:orders", "agent:shop"):
+        assert asked(q, *all_of_them) == set().union(*(asked(q, one) for one in all_of_them)), q
 
 
 @pytest.mark.parametrize(
@@ -199,7 +217,13 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
         "status": (target.name == "dead-letters" and "open") or (target.name == "events" and "ok") or "failed",
         "operation": "send",
     }
-    words |= {"age": "<1h", "at": "now/d", "duration": ">1s", "reconciled": f"{compared('1').pk}.arrived"}
+    words |= {
+        "age": "<1h",
+        "at": "now/d",
+        "duration": ">1s",
+        "died_of": "expired",
+        "reconciled": f"{compared('1').pk}.arrived",
+    }
 
     for name in target.fields:
         if name not in ("group", "payload"):
@@ -213,6 +237,7 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
     [
         ("", 24), ("error:x", 24), ("age:>1h", 24), ("status:failed age:<3h", 3), ("age:>1h age:<3h", 3), ("at:>=now-90d", 90 * 24),
         ("age:>24h", None), ("order_no:1", None), ("order_no:(1 OR 2)", None), ("order_no:1 OR error:x", 24), ("NOT order_no:1", 24),
+        ("NOT age:<1d", None), ("-at:>=now-3h -age:>5h", 5), ("NOT age:[1h TO 3d]", 24), ("-age:>2d", 48),
         ("message_id:a*", 24), ("key.status:1", None), ("trace:x -flow:y", None), ("4711", 24), ("destination:x", 24), ("queue:x", None),
     ],
 )  # fmt: skip

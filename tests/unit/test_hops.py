@@ -83,3 +83,24 @@ def test_what_nobody_sent_or_nobody_took_is_no_hop():
     )
 
     assert handovers_of(placed, []) == []
+
+
+def test_a_message_that_goes_on_under_its_id_was_sent_by_who_sent_it_to_where_it_was_taken():
+    """The ERP sends it on, fails, and tries again: that attempt took what the shop sent, and the CRM what the ERP sent first."""
+    events = [
+        seen(SHOP, SEND, 0),
+        seen(ERP, PROCESS, 10, 5, outcome=2),
+        seen(ERP, SEND, 12, destination="contacts"),
+        seen(ERP, PROCESS, 100, 5),
+        seen(CRM, RECEIVE, 5, 15, destination="contacts"),  # a long poll that began before
+        seen(SHOP, PROCESS, 130, 1, destination="a queue behind an exchange"),
+    ]
+    placed, _, _ = timed(events, {})
+
+    hops = hops_of(handovers_of(placed, []), SYSTEMS)
+
+    assert {(one.sender, one.receiver, one.attempts, one.failed, one.queue.longest_us) for one in hops} == {
+        ("shop", "erp", 2, 0, 10_000),
+        ("erp", "crm", 1, 0, 8_000),
+        ("erp", "shop", 1, 0, 118_000),
+    }

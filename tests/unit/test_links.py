@@ -21,6 +21,8 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
         f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01", f"trace_id={TRACE}", f'"traceId": "{TRACE}"', f"trace.id:{TRACE}",
         f"{TRACE}-00f067aa0ba902b7-1", f"b3: {TRACE}-00f067aa0ba902b7-1-00f067aa0ba902b7", f"X-B3-TraceId: {TRACE}",
         f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent=53995c3f42cd8ad8;Sampled=1", f"1-{TRACE[:8]}-{TRACE[8:]}",
+        f"projects/mine/traces/{TRACE}", f"{TRACE}/1234567890;o=1", f"uber-trace-id: {TRACE}:00f067aa0ba902b7:0:1",
+        f"2026-11-27 08:00 ERROR [orders,{TRACE},00f067aa0ba902b7] erp did not answer", f"dd.trace_id={TRACE} trace_id={TRACE}",
     ],
 )  # fmt: skip
 def test_a_trace_is_read_in_every_form_that_logs_and_headers_write(text: str):
@@ -33,7 +35,18 @@ def test_sixty_four_bits_have_zeros_before_them():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "none", "0" * 32, TRACE[:-1], TRACE + "0", "4bf9-2f35", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", "\x00"],
+    [
+        "",
+        "none",
+        "0" * 32,
+        TRACE[:-1],
+        TRACE + "0",
+        f"{TRACE} or {TRACE[::-1]}",
+        f"x{TRACE}",
+        "4bf9-2f35",
+        "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
+        "\x00",
+    ],
 )
 def test_what_is_no_trace_is_none(text: str):
     assert parse_trace(text) is None

@@ -13,7 +13,7 @@ from messages.models import DeadLetter
 from messages.models.stream import MessageStatus
 from messages.search.base import Question, Unsuited
 from messages.search.conditions import bounds_of, trace_of
-from messages.search.elastic.words import LONGEST_WORD, MICROSECOND, anywhere, key_term, microseconds
+from messages.search.elastic.words import LONGEST_WORD, MICROSECOND, anywhere, folded, key_term, microseconds
 from messages.search.fields import RESOLUTIONS, STATES, fields_of
 from messages.search.query import And, Compare, Exists, Leaf, Node, Not, Or, Prefix, Range, Term
 from messages.search.times import span_of
@@ -220,6 +220,7 @@ STANDS: dict[str, Clause] = {
     **{state: {"term": {"state": state}} for state in STATES},
     **{name: {"term": {"resolution": name}} for name in RESOLUTIONS},
 }
+DIED_OF = one_of({code: {"term": {"reason_code": folded(code)}} for code in DeadLetter.ReasonCode.values})
 FIELDS: dict[str, dict[str, Asking]] = {
     "messages": COMMON
     | {
@@ -241,6 +242,7 @@ FIELDS: dict[str, dict[str, Asking]] = {
         "destination": words_in("origin"),
         "broker": whole("broker"),
         "reason": words_in("reason", "reason_code"),
+        "died_of": DIED_OF,
         "error": words_in("error_message", "error_type", "error_root_type"),
         "class": words_in("error_root_type"),
     },
