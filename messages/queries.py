@@ -35,7 +35,7 @@ from messages.dead_letters.became import (
 from messages.journeys.views_links import in_its_environment
 from messages.models import Flow, SavedSearch
 from messages.models.stream import Operation, Outcome
-from messages.retention.policies import accepted_age, letters_age, read_terms
+from messages.retention.policies import accepted_age, letters_age, read_terms, rollups_age
 from messages.retention.rules import GRACE, Terms
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.search.window import parse_window
@@ -240,14 +240,31 @@ def letters_brought_by(flow_ids: Collection[int]) -> list[tuple[int, int, dateti
         return list(cursor.fetchall())
 
 
+class Kept(NamedTuple):
+    """Since when everything is still there: messages, dead letters that waited, rollups."""
+
+    messages: datetime
+    letters: datetime
+    rollups: datetime
+
+
+def kept_since(environment_id: int, now: datetime) -> Kept:
+    """Return since when nothing is let go yet by the policy of an environment."""
+    return Kept(
+        messages=now - accepted_age(environment_id),
+        letters=now - letters_age(environment_id),
+        rollups=now - rollups_age(environment_id),
+    )
+
+
 def counted_again_since(environment_id: int, now: datetime) -> datetime:
     """Return since when everything is still there: what is older may have been let go in part, and is not counted again."""
-    return now - accepted_age(environment_id) + timedelta(days=1)
+    return kept_since(environment_id, now).messages + timedelta(days=1)
 
 
 def letters_whole_since(environment_id: int, now: datetime) -> datetime:
     """Return since when every dead letter that waited is still there: of those that were closed before, some may have been let go."""
-    return now - letters_age(environment_id) + timedelta(days=1)
+    return kept_since(environment_id, now).letters + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +342,7 @@ __all__ = [
     "get_visible_saved_search",
     "hours_with_events",
     "in_its_environment",
+    "kept_since",
     "late_agents",
     "letters_became",
     "letters_brought_by",

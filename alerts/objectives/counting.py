@@ -140,7 +140,8 @@ def _count_back(one: Objective, now: datetime) -> bool:
     with one_writer():
         # as it is once the counters are held: another worker may have come here first, and another kind have begun anew
         for held in Objective.objects.filter(pk=one.pk, filled_since__gt=F("fill_from")):
-            since = max(held.fill_from, held.filled_since - HISTORY_STEP)
+            # by whole hours: minutes of one that is older than they are kept may be gone before the next step
+            since = max(held.fill_from, hour_of(held.filled_since) - HISTORY_STEP)
             Objective.objects.filter(pk=one.pk).update(filled_since=since)
             _count([held], since, held.filled_since, now)
     return True

@@ -153,6 +153,18 @@ def test_a_volume_is_judged_by_the_minutes_of_its_period():
     assert sum(sum(row.found) for row in FoundMinutes.objects.filter(objective=one)) == 6
 
 
+def test_messages_that_retention_let_go_are_no_missed_period():
+    """A quarter is longer than messages are kept."""
+    for number in range(1, 30):
+        message(NOW - number * DAY, took=MINUTE, keys=BIG)
+    one = on_search(kind="volume", at_least=1, limit_minutes=0, unit="quarter")
+
+    looked()
+
+    assert total(one) == (29, 0, 0)
+    assert Objective.objects.get().progress == 1.0
+
+
 def test_what_a_compensation_undid_did_not_succeed():
     uid = message(WEEK_OLD, status=MessageStatus.DEAD, keys=BIG)
     one = on_search()
