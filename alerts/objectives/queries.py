@@ -23,7 +23,7 @@ from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
 from console.core.errors import Invalid
-from console.core.paging import InvalidCursor, Page, decode_texts_cursor, decode_uuid_cursor, encode_cursor
+from console.core.paging import InvalidCursor, Page, decode_texts_cursor, decode_time_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
 
@@ -119,7 +119,7 @@ def figures_of_flows() -> list[tuple[str, str, str, float, float]]:
     Those whose history is counted and that have data: a figure that stands still would look well. Nobody's rights are asked.
     """
     rows = Standing.objects.filter(objective__flow__isnull=False)
-    rows = rows.exclude(state__in=[Standing.State.FILLING, Standing.State.NO_DATA]).order_by("left", "objective")
+    rows = rows.exclude(state__in=UNSURE).order_by("left", "objective")
     named = rows.values_list("environment__slug", "objective__flow__name", "objective__name", "left", "burn")
     return list(named[:MOST_METRICS])
 
@@ -158,9 +158,11 @@ def find_exclusions(
         of_flow = Q(flow=objective.flow_id) if objective.flow_id else Q()
         rows = rows.filter(Q(objective=objective) | of_flow) if of_flow else rows.filter(objective=objective)
     if cursor:
-        rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
-    found = list(rows.order_by("-pk")[: limit + 1])
-    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+        at, pk = decode_time_cursor(cursor)
+        rows = rows.filter(created_at__lte=at).filter(Q(created_at__lt=at) | Q(pk__lt=pk))
+    found = list(rows.order_by("-created_at", "-pk")[: limit + 1])  # a form brings its id: it says no time
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], encode_cursor(last.created_at, last.pk) if last else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
