@@ -28,6 +28,7 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 
 AT_RISK = (Standing.State.BURNING, Standing.State.SPENT)
+UNSURE = (Standing.State.FILLING, Standing.State.NO_DATA)
 SHOWS = {
     "all": Q(),
     "risk": Q(standing__state__in=AT_RISK),
@@ -88,7 +89,7 @@ def count_at_risk(actor: Actor, environment: Environment) -> int:
 
 
 def next_breaches(flow_ids: Collection[int], *, now: datetime | None = None) -> dict[int, datetime]:
-    """Return {flow: when the first budget of its objectives is gone at the present pace}, within a week, of those that have data.
+    """Return {flow: when the first budget of its objectives is gone at the present pace}, within a week, of those that are counted and have data.
 
     Nobody's rights are asked: whoever sees a flow sees its objectives. The default of CONSOLE_NEXT_BREACHES.
     """
@@ -141,7 +142,7 @@ def next_breach(actor: Actor, environment: Environment, *, now: datetime | None 
 
 
 def _running_out(rows: QuerySet[Standing], now: datetime) -> QuerySet[Standing]:
-    return rows.filter(gone_at__gt=now, gone_at__lte=now + SOON).exclude(state=Standing.State.NO_DATA)
+    return rows.filter(gone_at__gt=now, gone_at__lte=now + SOON).exclude(state__in=UNSURE)
 
 
 def find_exclusions(
