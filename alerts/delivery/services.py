@@ -156,12 +156,12 @@ def create_channel(environment: Environment, said: NewChannel, *, by: Actor) -> 
 
 @transaction.atomic
 def change_channel(channel: Channel, said: NewChannel, *, by: Actor) -> Channel:
-    """Replace what a channel was told; its kind stays. Raises Forbidden, ChannelInvalid, HostNotApproved, ChannelExists.
+    """Replace what a channel was told; its kind stays. Raises Forbidden, NotFound, ChannelInvalid, HostNotApproved, ChannelExists.
 
     A stored secret does not follow to another host: whoever could lead it to an address of their own could read it.
     """
     check_can_administer(by, channel.environment)
-    now = Channel.objects.select_for_update(of=("self",), no_key=True).select_related("environment").get(pk=channel.pk)
+    now = _held(channel.pk)
     if said.kind != now.kind:
         raise ChannelInvalid("its kind stays: make another channel and remove this one")
     kept = _opened_or_none(now)
@@ -217,11 +217,19 @@ def remove_channel(channel: Channel, *, by: Actor, reason: str) -> None:
     reason = reason.replace("\x00", "").strip()[:1000]
     if not reason:
         raise Invalid("say why: the reason is kept in the audit list")
-    if not Channel.objects.select_for_update(no_key=True).filter(pk=channel.pk):  # as claims do: before its rows
-        raise NotFound("this channel was removed meanwhile")
+    _held(channel.pk)
     waiting = NoticeDelivery.objects.filter(channel=channel, finished_at__isnull=True).count()
     _audit(by, "channel.removed", channel, {"kind": channel.kind, "not_told": waiting}, reason=reason)
     channel.delete()
+
+
+def _held(pk: int) -> Channel:
+    """Return a channel, locked before its rows as claims do; raises NotFound when somebody removed it meanwhile."""
+    rows = Channel.objects.select_for_update(of=("self",), no_key=True).select_related("environment")
+    channel = rows.filter(pk=pk).first()
+    if channel is None:
+        raise NotFound("this channel was removed meanwhile")
+    return channel
 
 
 def _audit(by: Actor, action: str, channel: Channel, details: dict[str, Any], *, reason: str = "") -> None:
@@ -268,9 +276,9 @@ def _test_notice(channel: Channel, by: Actor, now: datetime) -> Notice:
 
 @transaction.atomic
 def send_again(delivery: NoticeDelivery, *, by: Actor) -> NoticeDelivery:
-    """Put what was given up into the outbox again; raises Forbidden, DeliveryState."""
+    """Put what was given up into the outbox again; raises Forbidden, NotFound, DeliveryState."""
     check_can_administer(by, delivery.channel.environment)
-    Channel.objects.select_for_update(no_key=True).get(pk=delivery.channel_id)  # as claims do: one lock, one order
+    _held(delivery.channel_id)
     now = datetime.now(UTC)
     later = NoticeDelivery.objects.filter(channel=delivery.channel_id, thread=delivery.thread, pk__gt=delivery.pk)
     told = later.filter(PARTLY_TOLD | Q(state="delivered"))

@@ -333,5 +333,5 @@ def method_words(content: Content) -> str:
     judged = "Promises are judged over this period, and budgets are those of it, without what is excluded"
     if wide:
         judged += f"; {listed(wide[:3])}{' and others' if len(wide) > 3 else ''} over the promised window, for too little came to judge by"
-    covered = "Data cover the minutes in which every agent that brings these flows reported; one is missed after 10 minutes, without heartbeats after an hour"
+    covered = "Data cover the minutes in which every agent that brings these flows reported; one is missed after 12 minutes, without heartbeats after an hour"
     return f"How this is counted: {told}. {judged}. {covered}. Each flow counts once in what is added up."

@@ -17,9 +17,10 @@ from alerts.delivery.notifiers.base import Telling, Told
 from alerts.delivery.notifiers.memory import ANSWERS, MEMORY, TOLD
 from alerts.delivery.pace import MOST_TRIES
 from alerts.delivery.sending import at_once, deliver, look
-from alerts.delivery.services import NewChannel, create_channel, remove_channel
+from alerts.delivery.services import NewChannel, change_channel, create_channel, remove_channel, send_again
 from alerts.models import Channel, NoticeDelivery
 from alerts.notices import Happening
+from console.core.errors import NotFound
 from tests.delivery.notices import memory_channel
 from tests.delivery.outbox import REFUSED, go, place, say, states, told
 from tests.engines.mailbox import SlowMailbox
@@ -92,6 +93,21 @@ def test_a_channel_removed_while_it_is_told_hurts_nobody():
     Channel.objects.get(pk=channel.pk).delete()
 
     assert deliver(claimed).result == "taken"
+
+
+def test_what_somebody_removed_meanwhile_is_neither_changed_nor_sent_again_nor_removed_again():
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    row, same = NoticeDelivery.objects.select_related("channel__environment").get(), Channel.objects.get(pk=channel.pk)
+    remove_channel(channel, by=ROOT, reason="nobody reads it")
+
+    for act in (
+        lambda: change_channel(same, NewChannel(kind="memory", name="n", settings=same.settings), by=ROOT),
+        lambda: send_again(row, by=ROOT),
+        lambda: remove_channel(same, by=ROOT, reason="once more"),
+    ):
+        with pytest.raises(NotFound):
+            act()
 
 
 @pytest.mark.usefixtures("committed")
