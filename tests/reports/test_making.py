@@ -295,6 +295,22 @@ def test_what_somebody_asks_for_is_made_at_once():
         assert making.look() == 1
 
 
+def test_what_waits_for_its_figures_is_made_at_once_when_somebody_asks_for_it():
+    one, by = kept_promise(), owner()
+    Objective.objects.filter(pk=one.pk).update(counted_to=DUE - timedelta(hours=20))
+    made = scheduled(by)
+    with at(DUE):
+        assert making.look() == 0
+
+    send_now(made, by=by, now=DUE + timedelta(seconds=10))
+    send_now(made, by=by, now=DUE + timedelta(seconds=11))
+
+    with at(DUE + timedelta(seconds=12)):
+        assert making.look() == 1
+    assert (only_report().state, only_report().asked_by) == ("frozen", by.name)
+    assert len(audited("report.asked")) == 1
+
+
 def test_what_is_due_stays_due_when_the_hour_is_changed_before_a_beat_comes():
     kept_promise()
     by = owner()
