@@ -11,6 +11,7 @@ from django.db import connections
 from alerts.models import Objective, Report, ReportFile, ReportMail, ReportSchedule, Standing, Uncounted
 from alerts.reports import making
 from alerts.reports.content import from_json
+from alerts.reports.present import verdict_chip
 from alerts.reports.services import (
     change_schedule,
     revise,
@@ -284,6 +285,9 @@ def test_a_search_that_cannot_be_counted_is_not_waited_for(problem: str):
 
     assert only_report().state == ("frozen" if problem else "asked")
     assert only_report().stands == ("no_data" if problem else "")
+    assert problem or verdict_chip(only_report()) == ("move still", "waits for its figures")
+    why = "minutes of the period wait until its search has counted them"
+    assert not problem or why in from_json(only_report().content).quality[0]
 
 
 def test_what_somebody_asks_for_is_made_at_once():
