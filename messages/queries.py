@@ -6,7 +6,7 @@ counted with the rights of the person who made the promise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ from messages.dead_letters.became import (
 from messages.journeys.views_links import in_its_environment
 from messages.models import Flow, SavedSearch
 from messages.models.stream import Operation, Outcome
-from messages.retention.policies import accepted_age, letters_age, read_terms
+from messages.retention.policies import accepted_age, letters_age, read_terms, rollups_age
 from messages.retention.rules import GRACE, Terms
 from messages.saved.access import get_visible_saved_search, visible_saved_searches
 from messages.search.window import parse_window
@@ -62,6 +62,8 @@ REORDERED = timedelta(hours=1)  # between the event that made a message's row an
 HEARTBEAT_SILENT = timedelta(minutes=10)  # of an agent that sends heartbeats, as on the map
 OTHERS_SILENT = timedelta(hours=1)  # of one that only speaks when it has something
 SAMPLED = 5_000  # of the newest events, for which agent brings which flow
+NEWEST_LETTERS = 50
+MOST_LATE = 20
 
 
 class FlowMinute(NamedTuple):
@@ -206,14 +208,63 @@ def agents_of_flows(environment_id: int, since: datetime, until: datetime) -> li
         return [(flow_id, agent_id) for flow_id, agent_id in cursor.fetchall()]
 
 
+LATE = """
+SELECT r.agent_id, -max(r.ahead_us) AS late FROM messaging_clockreading r JOIN identity_agent a ON a.id = r.agent_id
+WHERE a.environment_id = %s AND a.last_seen_at > %s AND r.system_id IS NOT NULL AND r.hour > %s
+GROUP BY r.agent_id, r.system_id HAVING max(r.ahead_us) < -60000000 ORDER BY late, r.agent_id LIMIT %s
+"""
+
+
+def late_agents(environment_id: int, since: datetime) -> list[tuple[int, timedelta]]:
+    """Return (agent, how old the newest events of one of its systems were when they came), more than a minute, of agents heard since then.
+
+    Their clock is behind, or they are late; the 20 that are least so.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LATE, [environment_id, since, since - timedelta(hours=2), MOST_LATE])
+        return [(agent_id, timedelta(microseconds=late)) for agent_id, late in cursor.fetchall()]
+
+
+BROUGHT = """
+SELECT f.id, d.agent_id, max(d.received_at) FROM messaging_flow f CROSS JOIN LATERAL (
+    SELECT agent_id, received_at FROM messaging_deadletter
+    WHERE environment_id = f.environment_id AND flow_id = f.id ORDER BY id DESC LIMIT %s
+) d WHERE f.id = ANY(%s) AND d.agent_id IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+def letters_brought_by(flow_ids: Collection[int]) -> list[tuple[int, int, datetime]]:
+    """Return (flow id, agent id, when) of who brought the newest 50 dead letters of each of these flows."""
+    with connection.cursor() as cursor:
+        cursor.execute(BROUGHT, [NEWEST_LETTERS, sorted(flow_ids)])
+        return list(cursor.fetchall())
+
+
+class Kept(NamedTuple):
+    """Since when everything is still there: messages, dead letters that waited, rollups."""
+
+    messages: datetime
+    letters: datetime
+    rollups: datetime
+
+
+def kept_since(environment_id: int, now: datetime) -> Kept:
+    """Return since when nothing is let go yet by the policy of an environment."""
+    return Kept(
+        messages=now - accepted_age(environment_id),
+        letters=now - letters_age(environment_id),
+        rollups=now - rollups_age(environment_id),
+    )
+
+
 def counted_again_since(environment_id: int, now: datetime) -> datetime:
     """Return since when everything is still there: what is older may have been let go in part, and is not counted again."""
-    return now - accepted_age(environment_id) + timedelta(days=1)
+    return kept_since(environment_id, now).messages + timedelta(days=1)
 
 
 def letters_whole_since(environment_id: int, now: datetime) -> datetime:
     """Return since when every dead letter that waited is still there: of those that were closed before, some may have been let go."""
-    return now - letters_age(environment_id) + timedelta(days=1)
+    return kept_since(environment_id, now).letters + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +342,10 @@ __all__ = [
     "get_visible_saved_search",
     "hours_with_events",
     "in_its_environment",
+    "kept_since",
+    "late_agents",
     "letters_became",
+    "letters_brought_by",
     "letters_that_wait",
     "letters_whole_since",
     "marks_of_flow",

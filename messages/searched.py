@@ -42,7 +42,7 @@ class Minute(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """What is counted of the messages that a query finds. limit None: a message is good when processed, lost when it failed or died;
+    """What is counted of the messages that a query finds. limit None: a message is good when processed, lost when it failed, died or was undone;
     else good when processed within `limit`, in the minute in which its time was up; fails and waiting are lost after that.
 
     slow_is_late  latency: only processed messages count, slow ones are late.
@@ -68,7 +68,7 @@ DELIVERED = Q(status=MessageStatus.DELIVERED)
 REPLAYED = Q(failed_at__isnull=False) & Q(
     Exists(Replay.objects.filter(dead_letter__message_uid=OuterRef("id"), state=Replay.State.PROCESSED))
 )
-FAILED = Q(status__in=[MessageStatus.FAILED, MessageStatus.DEAD])
+FAILED = Q(status__in=[MessageStatus.FAILED, MessageStatus.DEAD, MessageStatus.COMPENSATED])
 
 
 def searched_minutes(asked: Searched, spans: Sequence[tuple[datetime, datetime]]) -> list[Minute]:

@@ -19,6 +19,7 @@ from messages.access import can_operate, get_one, operated_flows, visible_flows
 from messages.models import Flow
 
 OBJECTIVE = "objective"  # source of the breaches of promises, whose key is the objective's number
+OF_NO_FLOW = ("agent", "ingest")  # sources whose breaches have no flows: for every member of the environment
 
 
 def visible_breaches(actor: Actor) -> QuerySet[Breach]:
@@ -89,12 +90,15 @@ def audited_as(breach: Breach) -> tuple[int | None, str]:
 
 
 def visible_silences(actor: Actor) -> QuerySet[Silence]:
-    """Return the silences of flows that the actor may see, those made on a breach that they may see, and those of an environment."""
+    """Return the silences of flows that the actor may see, those made on a breach that they may see, and those of an environment.
+
+    What was made on a breach that never fired is seen when the breach is gone, too.
+    """
     silences = Silence.objects.select_related("environment", "flow__team", "about")
     if actor.is_superuser:
         return silences
     flows, breaches = visible_flows(actor).order_by().values("pk"), visible_breaches(actor).order_by().values("pk")
-    own = Q(flow__isnull=True, key="") | Q(flow__in=flows) | Q(about__in=breaches)
+    own = Q(flow__isnull=True) & (Q(key="") | Q(source__in=OF_NO_FLOW)) | Q(flow__in=flows) | Q(about__in=breaches)
     return silences.filter(own, environment_id__in=list(actor.grants))
 
 
@@ -118,6 +122,8 @@ def check_can_silence(actor: Actor, environment: Environment, flow: Flow | None)
 def can_end_silence(actor: Actor, silence: Silence) -> bool:
     if silence.flow is None and silence.about is not None:
         return can_operate_breach(actor, silence.about)
+    if silence.key and silence.source in OF_NO_FLOW:
+        return actor.has_role(silence.environment_id, None, Role.OPERATOR)
     return can_silence(actor, silence.environment, silence.flow)
 
 

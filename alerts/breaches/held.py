@@ -134,8 +134,12 @@ def running_silences(environment_id: int, now: datetime) -> dict[int, Matcher]:
 
 
 def environments_to_look_at(now: datetime) -> list[int]:
-    """Return the environments where a silence that holds may have begun, or one that held may have ended."""
+    """Return the environments where a silence that holds may have begun, or one that held may have ended.
+
+    And where a silent agent holds something back: another one may bring its flows by now.
+    """
     running = Q(ended_at=None, starts_at__lte=now, expires_at__gt=now)
     begun = Silence.objects.filter(running).order_by().values_list("environment_id", flat=True).distinct()
-    holding = Breach.objects.filter(state__in=FIRED, silenced_by__isnull=False).order_by()
+    held = Q(silenced_by__isnull=False) | Q(inhibited_by__source=AGENT)
+    holding = Breach.objects.filter(held, state__in=FIRED).order_by()
     return sorted({*begun, *holding.values_list("environment_id", flat=True).distinct()})

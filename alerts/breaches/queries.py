@@ -17,7 +17,7 @@ from alerts.breaches.access import (
     visible_policies,
     visible_silences,
 )
-from alerts.breaches.policies import promised_to
+from alerts.breaches.policies import policies_for, promised_to
 from alerts.breaches.reference import number_of
 from alerts.breaches.states import FIRED, OPEN, STATES
 from alerts.delivery.elsewhere import alerts_meanwhile
@@ -235,18 +235,15 @@ def find_policies(actor: Actor, environments: Sequence[Environment]) -> list[Ale
 
 def why_untold(actor: Actor, breach: Breach) -> str:
     """Return why no policy tells of a breach, in words; "" when one does, or will."""
-    policies, promised = find_policies(actor, [breach.environment]), promised_to([breach.pk])
+    promised = promised_to([breach.pk])
+    if policies_for(breach.environment_id, {breach.pk: breach.flow_ids}, promised=promised).get(breach.pk):
+        return ""
     if breach.pk not in promised:
-        return "" if policies else "nobody: no policy says who is told here"
-    team = promised[breach.pk]
-    if team is None:
+        others = bool(find_policies(actor, [breach.environment]))
+        return f"nobody: no policy {'tells of its flows, and none of everything else' if others else 'says who is told here'}"
+    if promised[breach.pk] is None:
         return "nobody: its objective is on a search that its maker shares with no team"
-    told = any(one.team_id == team for one in policies)
-    return (
-        ""
-        if told
-        else "nobody: its objective is on a saved search, and the team it is shared with has no policy of its own"
-    )
+    return "nobody: its objective is on a saved search, and the team it is shared with has no policy of its own"
 
 
 def policies_of_channel(actor: Actor, environment: Environment, channel: int) -> list[AlertPolicy]:

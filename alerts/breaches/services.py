@@ -24,7 +24,7 @@ from alerts.breaches.rules import FLAP_WINDOW, LONGEST_PENDING, WATCHED, Clocks,
 from alerts.breaches.silences import end_silences_of
 from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds
-from alerts.models import AlertPolicy, Breach, BreachEntry, Telling
+from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
 
 Identity = tuple[str, str, str]  # source, key, severity
 LONGEST_KEY = 200
@@ -182,7 +182,9 @@ def _fire(environment_id: int, due: Sequence[Breach], now: datetime) -> tuple[li
     )  # fmt: skip
     before = {(one.source, one.key, one.severity): one for one in recent.order_by("resolved_at", "pk")}
     flapping = {one.pk: before[key] for one in due if (key := (one.source, one.key, one.severity)) in before}
-    Breach.objects.filter(pk__in=flapping, state="pending").delete()  # it goes on in the row of the earlier one
+    for pk, earlier in flapping.items():  # it goes on in the row of the earlier one, and so does what was silenced
+        Silence.objects.filter(about=pk).update(about=earlier)
+    Breach.objects.filter(pk__in=flapping, state="pending").delete()
     again = move([one.pk for one in flapping.values()], "again", now=now)
     fresh = {flapping[one.pk].pk: one for one in due if one.pk in flapping}
     for pk in again:

@@ -17,7 +17,7 @@ from alerts.breaches.access import (
 )
 from alerts.breaches.held import environments_to_look_at, hold_back, matcher_of, standing_of
 from alerts.breaches.holding import fits
-from alerts.breaches.moves import lock_environment, now_utc
+from alerts.breaches.moves import OVER_BY_ITSELF, lock_environment, now_utc
 from alerts.breaches.states import FIRED, OPEN
 from alerts.models import Breach, Silence
 from console.audit.services import record_audit
@@ -175,7 +175,7 @@ def end_silences_of(environment_id: int, cleared: Collection[int], *, now: datet
         for pk, matcher in ending.items()
         if any(fits(matcher, one) for one in over) and not any(fits(matcher, one) for one in firing)
     ]
-    Silence.objects.filter(pk__in=done).update(ended_at=now, ended_by="what it silenced is over")
+    Silence.objects.filter(pk__in=done).update(ended_at=now, ended_by=OVER_BY_ITSELF)
 
 
 def look_at_silences(*, now: datetime | None = None) -> None:

@@ -127,7 +127,8 @@ def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed
         step=telling.step,
         stepped_at=telling.stepped_at,
     )
-    if telling.said == "firing" and not telling.channels and route.channels_for(breach.severity):
+    unheard = telling.said == breach.state == "firing" and not telling.channels
+    if unheard and route.channels_for(breach.severity):
         told = Told()  # there was no channel to tell it over, and now there is
     return owed(case, told, route, now)
 

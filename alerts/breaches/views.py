@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +38,7 @@ from alerts.breaches.states import FIRED
 from alerts.breaches.views_elsewhere import ELSEWHERE, elsewhere
 from alerts.delivery.present import line_of
 from alerts.delivery.queries import deliveries_of
-from alerts.models import Breach
+from alerts.models import Breach, Telling
 from console.core.errors import ConsoleError, Forbidden, Invalid, NotFound
 from console.core.paging import Page
 from console.core.render import render_page, wants_part
@@ -132,15 +133,21 @@ def _context(request: PageRequest, found: Breach) -> dict[str, Any]:
             names=names_of_channels(actor, found.environment),
         ),
         "has_policy": not why,
-        "deliveries": [
-            line_of(one) for one in deliveries_of(actor, {one.thread: one.channels for one in tellings if one.channels})
-        ],
+        "deliveries": [line_of(one) for one in deliveries_of(actor, _told_over(tellings))],
         "entries": timeline(entries_of(found), done_meanwhile(actor, found, now=now)),
         "may_operate": may_operate,
         "offered": _offered(found, now) if may_operate else [],
         "owners": owners_of(found) if may_operate and found.state in FIRED else [],
         "hours": HOURS,
     }
+
+
+def _told_over(tellings: Iterable[Telling]) -> dict[str, set[int]]:
+    """Return {thread: channels over which it was told}; several policies may tell in one thread."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for one in tellings:
+        found[one.thread] |= set(one.channels)
+    return found
 
 
 def _offered(found: Breach, now: datetime) -> list[str]:

@@ -26,7 +26,7 @@ from alerts.delivery.templates import MOST_TEXT, MOST_TITLE, BadTemplate, Words,
 from alerts.models import ApprovedHost, Channel, ExternalAlert, NoticeDelivery
 from alerts.notices import Happening, Notice
 from console.audit.services import record_audit
-from console.core.errors import Conflict, Invalid
+from console.core.errors import Conflict, Invalid, NotFound
 from console.identity.access import check_can_administer
 from console.identity.actor import Actor
 from console.identity.models import Environment
@@ -212,11 +212,13 @@ def _hosts(kind: str, said: Mapping[str, str]) -> set[str]:
 
 @transaction.atomic
 def remove_channel(channel: Channel, *, by: Actor, reason: str) -> None:
-    """Remove a channel with everything that was told over it; what waits is not told any more. Raises Forbidden, Invalid without a reason."""
+    """Remove a channel with everything that was told over it; what waits is not told any more. Raises Forbidden, NotFound, Invalid without a reason."""
     check_can_administer(by, channel.environment)
     reason = reason.replace("\x00", "").strip()[:1000]
     if not reason:
         raise Invalid("say why: the reason is kept in the audit list")
+    if not Channel.objects.select_for_update(no_key=True).filter(pk=channel.pk):  # as claims do: before its rows
+        raise NotFound("this channel was removed meanwhile")
     waiting = NoticeDelivery.objects.filter(channel=channel, finished_at__isnull=True).count()
     _audit(by, "channel.removed", channel, {"kind": channel.kind, "not_told": waiting}, reason=reason)
     channel.delete()

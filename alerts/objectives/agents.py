@@ -11,10 +11,12 @@ from django.db.models import Exists, OuterRef
 from alerts.models import FlowAgent, Objective
 from alerts.objectives.asking import shift_of
 from console.identity.keys import alive
-from console.identity.models import Key
-from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows
+from console.identity.models import Agent, Key
+from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows, late_agents, letters_brought_by
 
 UNHEARD = timedelta(minutes=3)  # less than it takes to empty the shortest window: nothing is called well by it
+LATELY = timedelta(minutes=2)
+READ = ("name", "last_seen_at", "heartbeat_at")
 TAKEN_OVER = timedelta(days=1)  # an agent that another one took over from so long ago is no matter any more
 # known without an agent that only speaks when it has something: silence is what is asked for, and letters are here
 KNOWN_HERE = (Objective.Kind.VOLUME, Objective.Kind.DEAD_LETTER_AGE)
@@ -23,15 +25,20 @@ KNOWN_HERE = (Objective.Kind.VOLUME, Objective.Kind.DEAD_LETTER_AGE)
 def learn_agents(now: datetime) -> None:
     """Note which agents bring which flows, from the newest events of environments with objectives."""
     environments = Objective.objects.values_list("environment_id", flat=True).distinct()
-    rows = [
-        FlowAgent(flow_id=flow_id, agent_id=agent_id, seen_at=now)
-        for environment_id in environments.order_by("environment_id")
-        for flow_id, agent_id in agents_of_flows(environment_id, now - timedelta(minutes=2), now)
-    ]
-    rows.sort(key=lambda row: (row.flow_id, row.agent_id))
+    brought = {pair for pk in environments.order_by("environment_id") for pair in _brought(pk, now)}
+    rows = [FlowAgent(flow_id=flow_id, agent_id=agent_id, seen_at=now) for flow_id, agent_id in sorted(brought)]
     FlowAgent.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["flow", "agent"], update_fields=["seen_at"]
     )
+
+
+def _brought(environment_id: int, now: datetime) -> set[tuple[int, int]]:
+    """Return (flow id, agent id) of who was heard lately: events are as old as who brings them is late, or a clock is behind."""
+    found = set(agents_of_flows(environment_id, now - LATELY, now))
+    for agent_id, late in late_agents(environment_id, now - LATELY):
+        then = agents_of_flows(environment_id, now - late - LATELY, now - late)
+        found |= {pair for pair in then if pair[1] == agent_id}
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +63,30 @@ def agents_heard(flow_ids: Collection[int]) -> list[Heard]:
 
     The only one is not forgotten by time. One that never had a key is waited for.
     """
-    keys = Key.objects.filter(agent=OuterRef("agent"))
-    rows = list(
-        FlowAgent.objects.filter(flow__in=flow_ids)
-        .annotate(gone=Exists(keys) & ~Exists(keys.filter(alive())))
-        .order_by("flow_id", "agent_id")
-        .values_list("flow_id", "seen_at", "gone", "agent__name", "agent__last_seen_at", "agent__heartbeat_at")
-    )
+    rows = FlowAgent.objects.filter(flow__in=flow_ids).order_by("flow_id", "agent_id")
+    return _heard(list(rows.values_list("flow_id", "agent_id", "seen_at")))
+
+
+def harvesters_heard(flow_ids: Collection[int]) -> list[Heard]:
+    """Return the agents that brought the newest dead letters of these flows, as agents_heard: a harvester brings no event that would tell."""
+    return _heard(letters_brought_by(flow_ids)) if flow_ids else []
+
+
+def _heard(brought: Sequence[tuple[int, int, datetime]]) -> list[Heard]:
+    """brought: (flow id, agent id, when)."""
+    keys = Key.objects.filter(agent=OuterRef("pk"))
+    agents = Agent.objects.filter(pk__in={agent_id for _, agent_id, _ in brought})
+    holding = {one.pk: one for one in agents.exclude(Exists(keys) & ~Exists(keys.filter(alive()))).only(*READ)}
     newest: dict[int, datetime] = {}
-    for flow_id, seen_at, *_ in rows:
-        newest[flow_id] = max(seen_at, newest.get(flow_id, seen_at))
-    return [
-        Heard(flow_id=flow_id, name=name, at=max(filter(None, (seen_at, *told))), expected=told[-1] is not None)
-        for flow_id, seen_at, gone, name, *told in rows
-        if not gone and seen_at >= newest[flow_id] - TAKEN_OVER
-    ]
+    for flow_id, _, at in brought:
+        newest[flow_id] = max(at, newest.get(flow_id, at))
+    found = []
+    for flow_id, agent_id, at in brought:
+        one = holding.get(agent_id)
+        if one is not None and at >= newest[flow_id] - TAKEN_OVER:
+            last = max(filter(None, (at, one.last_seen_at, one.heartbeat_at)))
+            found.append(Heard(flow_id=flow_id, name=one.name, at=last, expected=one.heartbeat_at is not None))
+    return found
 
 
 def silent_agents(heard: Sequence[Heard], now: datetime) -> Agents:
@@ -81,6 +97,11 @@ def silent_agents(heard: Sequence[Heard], now: datetime) -> Agents:
 def unheard_agents(heard: Sequence[Heard], now: datetime) -> Agents:
     """Return those of these agents that were not heard for minutes: of flows that miss one nobody knows how they are now."""
     return _late(heard, lambda one: now - one.at > UNHEARD)
+
+
+def late_of(heard: Sequence[Heard], now: datetime) -> tuple[Agents, Agents]:
+    """Return those that are silent, and those that were not heard for minutes."""
+    return silent_agents(heard, now), unheard_agents(heard, now)
 
 
 def _late(heard: Sequence[Heard], is_late: Callable[[Heard], bool]) -> Agents:

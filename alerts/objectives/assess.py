@@ -23,11 +23,11 @@ from alerts.models import Breach, Objective, Standing
 from alerts.objectives import counters, counting
 from alerts.objectives.agents import (
     agents_heard,
+    harvesters_heard,
     is_unheard,
+    late_of,
     learn_agents,
     silence_words,
-    silent_agents,
-    unheard_agents,
 )
 from alerts.objectives.burn import left_words, percent
 from alerts.objectives.judging import Verdict, judge, rule_words
@@ -40,6 +40,7 @@ SOURCE = "objective"  # of its breaches; the key is the objective's id
 LOCK = 7_219_061  # advisory: one assessment at a time
 TOGETHER = 1_000  # objectives whose figures are in memory at once
 State = Standing.State
+LETTERS = Objective.Kind.DEAD_LETTER_AGE
 
 
 def _all_but(relation: str, *names: str) -> list[str]:
@@ -111,15 +112,18 @@ def _assess(objectives: Sequence[Objective], now: datetime) -> list[Condition]:
     spans = {one.pk: window_of(one).span_at(now) for one in objectives}
     figures = read_figures(objectives, now, spans)
     heard = agents_heard({one.flow_id for one in objectives if one.flow_id})
-    silent, unheard = silent_agents(heard, now), unheard_agents(heard, now)
+    harvesters = harvesters_heard({one.flow_id for one in objectives if one.flow_id and one.kind == LETTERS})
+    late, late_of_letters = late_of(heard, now), late_of([*heard, *harvesters], now)
     rows, conditions = [], []
     for one in objectives:
         read = figures[one.pk]
         verdict = judge(one, read, spans[one.pk], now=now)
         newest = _last_event_at(one, read)
-        problem = silence_words(silent.get(one.flow_id or 0, ()), one, newest) or _kept_problem(one)
+        which = late_of_letters if one.kind == LETTERS else late
+        silent, unheard = (found.get(one.flow_id or 0, ()) for found in which)
+        problem = silence_words(silent, one, newest) or _kept_problem(one)
         rows.append(_standing(one, verdict, newest, problem, now))
-        conditions += conditions_of(one, verdict, problem, unheard=is_unheard(unheard.get(one.flow_id or 0, ()), one))
+        conditions += conditions_of(one, verdict, problem, unheard=is_unheard(unheard, one))
     _write(rows)
     return conditions
 

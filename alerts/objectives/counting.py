@@ -2,7 +2,7 @@
 
 Late events of a flow land in their minute: the last ten minutes are counted at every look, each hour of the last day within ten minutes, each
 hour of the last week within three hours, from the minute rollups, so that it does not cost more with more messages. Of a freshness whose messages
-may be late for longer than a week each hour of that time within a day and a half. Of searches: see searches.
+may be late for longer than a week each hour of that time within two days. Of searches: see searches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ log = structlog.get_logger(__name__)
 LATELY = timedelta(minutes=10)
 STEP = timedelta(hours=1)  # of catching up after the worker was away
 HISTORY_STEP = timedelta(days=1)
-DAY_HOURS, WEEK_HOURS = 26, 7 * 24
+# primes, as DAY_HOURS, 139 and EVERY are, so that each hour has its turn when only every second or third look is in time, too
+DAY_HOURS, WEEK_HOURS = 29, 7 * 24
+EVERY = 5  # turns
 HISTORY_S = 4.0  # a look spends so long on the history of new objectives
 
 
@@ -78,8 +80,8 @@ def hours_again(now: datetime) -> list[int]:
     """Return how many hours ago the hours began that are counted again at this look: one of the last day, in turn one of the week."""
     number = int(now.timestamp() // TURN.total_seconds())
     found = [number % DAY_HOURS]
-    if number % 4 == 0:
-        found.append(DAY_HOURS + number // 4 % (WEEK_HOURS - DAY_HOURS))
+    if number % EVERY == 0:
+        found.append(DAY_HOURS + number // EVERY % (WEEK_HOURS - DAY_HOURS))
     return found
 
 
@@ -87,7 +89,9 @@ def hour_of_the_late(objectives: Sequence[Objective], now: datetime) -> int | No
     """Return how many hours ago an hour began in which a message may still become late, one in turn of those before the last week."""
     number = int(now.timestamp() // TURN.total_seconds())
     longest = max(map(_late_for, objectives), default=0)
-    return WEEK_HOURS + number // 4 % (longest - WEEK_HOURS) if longest > WEEK_HOURS and number % 4 == 2 else None
+    return (
+        WEEK_HOURS + number // EVERY % (longest - WEEK_HOURS) if longest > WEEK_HOURS and number % EVERY == 2 else None
+    )
 
 
 def _late_for(one: Objective) -> int:
@@ -140,7 +144,8 @@ def _count_back(one: Objective, now: datetime) -> bool:
     with one_writer():
         # as it is once the counters are held: another worker may have come here first, and another kind have begun anew
         for held in Objective.objects.filter(pk=one.pk, filled_since__gt=F("fill_from")):
-            since = max(held.fill_from, held.filled_since - HISTORY_STEP)
+            # by whole hours: minutes of one that is older than they are kept may be gone before the next step
+            since = max(held.fill_from, hour_of(held.filled_since) - HISTORY_STEP)
             Objective.objects.filter(pk=one.pk).update(filled_since=since)
             _count([held], since, held.filled_since, now)
     return True

@@ -23,11 +23,12 @@ from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
 from console.core.errors import Invalid
-from console.core.paging import InvalidCursor, Page, decode_texts_cursor, decode_uuid_cursor, encode_cursor
+from console.core.paging import InvalidCursor, Page, decode_texts_cursor, decode_time_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
 
 AT_RISK = (Standing.State.BURNING, Standing.State.SPENT)
+UNSURE = (Standing.State.FILLING, Standing.State.NO_DATA)
 SHOWS = {
     "all": Q(),
     "risk": Q(standing__state__in=AT_RISK),
@@ -88,7 +89,7 @@ def count_at_risk(actor: Actor, environment: Environment) -> int:
 
 
 def next_breaches(flow_ids: Collection[int], *, now: datetime | None = None) -> dict[int, datetime]:
-    """Return {flow: when the first budget of its objectives is gone at the present pace}, within a week, of those that have data.
+    """Return {flow: when the first budget of its objectives is gone at the present pace}, within a week, of those that are counted and have data.
 
     Nobody's rights are asked: whoever sees a flow sees its objectives. The default of CONSOLE_NEXT_BREACHES.
     """
@@ -119,7 +120,7 @@ def figures_of_flows() -> list[tuple[str, str, str, float, float]]:
     Those whose history is counted and that have data: a figure that stands still would look well. Nobody's rights are asked.
     """
     rows = Standing.objects.filter(objective__flow__isnull=False)
-    rows = rows.exclude(state__in=[Standing.State.FILLING, Standing.State.NO_DATA]).order_by("left", "objective")
+    rows = rows.exclude(state__in=UNSURE).order_by("left", "objective")
     named = rows.values_list("environment__slug", "objective__flow__name", "objective__name", "left", "burn")
     return list(named[:MOST_METRICS])
 
@@ -141,7 +142,7 @@ def next_breach(actor: Actor, environment: Environment, *, now: datetime | None 
 
 
 def _running_out(rows: QuerySet[Standing], now: datetime) -> QuerySet[Standing]:
-    return rows.filter(gone_at__gt=now, gone_at__lte=now + SOON).exclude(state=Standing.State.NO_DATA)
+    return rows.filter(gone_at__gt=now, gone_at__lte=now + SOON).exclude(state__in=UNSURE)
 
 
 def find_exclusions(
@@ -158,9 +159,11 @@ def find_exclusions(
         of_flow = Q(flow=objective.flow_id) if objective.flow_id else Q()
         rows = rows.filter(Q(objective=objective) | of_flow) if of_flow else rows.filter(objective=objective)
     if cursor:
-        rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
-    found = list(rows.order_by("-pk")[: limit + 1])
-    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+        at, pk = decode_time_cursor(cursor)
+        rows = rows.filter(created_at__lte=at).filter(Q(created_at__lt=at) | Q(pk__lt=pk))
+    found = list(rows.order_by("-created_at", "-pk")[: limit + 1])  # a form brings its id: it says no time
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], encode_cursor(last.created_at, last.pk) if last else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ class Silences:
 
 
 def silences_of(searches: Sequence[Objective], now: datetime) -> Silences:
-    """Return who is silent in the environments of these objectives; five queries, two where nobody is."""
+    """Return who is silent in the environments of these objectives; six queries, three where nobody is."""
     environments = {one.environment_id for one in searches}
     flows: dict[int, int] = dict(
         FlowAgent.objects.filter(flow__environment__in=environments).values_list("flow_id", "flow__environment_id")

@@ -20,7 +20,7 @@ from console.core.calendars import zone_of
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.queries import Flow, SavedSearch, check_searchable
+from messages.queries import Flow, SavedSearch, check_searchable, kept_since
 
 MOST_OBJECTIVES = 5_000  # of one environment
 COUNTED_ANEW = (
@@ -86,9 +86,18 @@ def add_objective(
 
 
 def history_from(one: Objective, begun: datetime) -> datetime:
-    """Return back to when a new objective is counted: the beginning of its window, or as far as its burn rates look back."""
+    """Return back to when a new objective is counted: the beginning of its window, or as far as its burn rates look back.
+
+    No further than everything is there of what counts by being absent: messages that retention let go are no missed period.
+    """
     span = Window(unit=one.unit, days=one.days, zone=zone_of(one.time_zone)).span_at(begun)
-    return hour_of(min(span.since, begun - timedelta(days=one.days)))
+    begins = min(span.since, begun - timedelta(days=one.days))
+    there = kept_since(one.environment_id, begun)
+    if one.kind == Objective.Kind.DEAD_LETTER_AGE:
+        begins = max(begins, there.letters)
+    elif one.kind == Objective.Kind.VOLUME:
+        begins = max(begins, there.messages if one.flow_id is None else there.rollups)
+    return hour_of(begins)
 
 
 def _save(one: Objective) -> None:

@@ -54,6 +54,7 @@ from messages.queries import (
 )
 
 PAGE = "alerts/objective.html"
+MOST_FLOWS = 5_000  # to choose from: as many as an environment has objectives
 LINE = """curl -sS -X POST {address} \\
   -H "Authorization: Bearer KEY" -H "Content-Type: application/json" \\
   -d '{{"environment": "{slug}", "flow": "{flow}", "name": "Orders succeed", "kind": "success", "target": 0.995}}'"""
@@ -81,7 +82,7 @@ def objectives(request: PageRequest) -> HttpResponse:
         cursor=request.GET.get("cursor") or None,
     )
     now = datetime.now(UTC)
-    names = flow_names(request.actor, request.environment)
+    names = flow_names(request.actor, request.environment, most=MOST_FLOWS)
     context = {
         "page": found,
         "rows": [_row(one, now) for one in found.rows],
@@ -186,7 +187,7 @@ def _form(request: PageRequest, one: Objective | None = None) -> ObjectiveForm:
     data = request.POST if request.method == "POST" else None
     if one is not None:
         return ObjectiveForm(data, one=one)
-    flows = flow_names(request.actor, request.environment)
+    flows = flow_names(request.actor, request.environment, most=MOST_FLOWS)
     searches = searches_of_messages(request.actor, request.environment)
     return ObjectiveForm(data, flows=flows, searches=searches, flow=asked_text(request, "flow", most=200))
 

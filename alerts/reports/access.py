@@ -156,6 +156,12 @@ def member_addresses(environment: Environment, addresses: Iterable[str]) -> set[
     return {address.lower() for address in found.values_list("email", flat=True)}
 
 
+def who_left(environment: Environment, receivers: Iterable[ReportReceiver]) -> set[str]:
+    """Return the addresses of those who were members and are none any more, or whose account is off: they get nothing."""
+    theirs = {one.address for one in receivers if not one.outside}
+    return theirs - member_addresses(environment, theirs) if theirs else set()
+
+
 def check_about(actor: Actor, environment: Environment, flow_ids: Iterable[int], objective_ids: Iterable[int]) -> None:
     """Raise NotFound unless the actor sees every one of these flows and objectives there."""
     flows, objectives = _seen(actor, environment, flow_ids, objective_ids)

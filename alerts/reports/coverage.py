@@ -81,9 +81,11 @@ def silences_of(agents: Sequence[Brings], period: Period) -> list[Silence]:
     rows = Breach.objects.filter(source="agent", key__in=list(keys), opened_at__lt=period.until + SILENT_AFTER)
     rows = rows.filter(Q(resolved_at=None) | Q(resolved_at__gt=period.since + HOLD_DOWN)).exclude(state="pending")
     found, known = [], set()
-    for row, since, until in _times_of(rows):
+    for row, noticed, until in _times_of(rows):
         one = keys[row.key]
         known |= {one.pk} if until is None else set()
+        # the console may have been away when it fell silent
+        since = noticed if until or one.heard_at is None else min(noticed, one.heard_at)
         if since >= period.until or (until is not None and until <= period.since):
             continue
         if one.beats or until is None or until - since >= OTHERS_SILENT:

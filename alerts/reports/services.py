@@ -82,19 +82,19 @@ def change_schedule(
         .get(pk=one.pk)
     )
     columns, addresses = checked(said), checked_receivers(said.receivers)
-    outside = _outside(row.environment, addresses)
-    kept = ReportReceiver.objects.filter(schedule=row, removed_at=None, outside=True)
-    check_can_change_schedule(by, row, outside=bool(outside) or kept.exists())
+    there = dict(ReportReceiver.objects.filter(schedule=row, removed_at=None).values_list("address", "outside"))
+    members = {address for address, is_outside in there.items() if not is_outside}
+    outside = _outside(row.environment, addresses) - members  # who left is not put in as nobody's by another change
+    check_can_change_schedule(by, row, outside=bool(outside) or any(there.values()))
     new = {name: set(columns[name]) - set(getattr(row, name)) for name in ("flow_ids", "objective_ids")}
     check_about(by, row.environment, new["flow_ids"], new["objective_ids"])
-    there = set(ReportReceiver.objects.filter(schedule=row, removed_at=None).values_list("address", flat=True))
     changed = sorted(name for name, value in columns.items() if getattr(row, name) != value)
     moved = WHEN.intersection(changed)
     if moved and columns["enabled"] and row.next_at is not None and row.next_at <= now:
         ask_due(row, now)  # of the period that it was due for, before it is due for another
     for name, value in columns.items():
         setattr(row, name, value)
-    if set(addresses) - there or {"flow_ids", "objective_ids"} & set(changed):
+    if set(addresses) - set(there) or {"flow_ids", "objective_ids"} & set(changed):
         check_sees_what_it_tells(by, row)
     if moved:
         row.next_at = _next_at(row, now)

@@ -20,6 +20,7 @@ from alerts.reports.access import (
     check_can_send,
     get_receiver,
     get_visible_schedule,
+    who_left,
 )
 from alerts.reports.forms import ScheduleForm
 from alerts.reports.present import mails_words, not_arrived, period_words, report_name, schedule_when, verdict_chip
@@ -92,13 +93,15 @@ def _context(request: PageRequest, one: ReportSchedule, refusal: str = "") -> di
     )
     counts = mails_by_state(found.rows)
     may_send = can_see_receivers(request.actor, one)
+    receivers = receivers_of(one) if may_send else []
     newest = next((row for row in found.rows if row.state == "frozen"), None)
     return {
         "one": one,
         "when": schedule_when(one),
         "about": names_of_about(request.actor, one),
         "chosen": len(one.flow_ids) + len(one.objective_ids),
-        "receivers": receivers_of(one) if may_send else [],
+        "receivers": receivers,
+        "left": who_left(one.environment, receivers),
         "may_send": may_send,
         "page": found,
         "rows": [{"report": row, **_said(row), "mails": mails_words(counts.get(row.pk, {}))} for row in found.rows],

@@ -95,11 +95,15 @@ class ReconciledKeyOut(serializers.Serializer[Any]):
     times_on_list = serializers.IntegerField(source="listed")
     line = serializers.IntegerField(allow_null=True)
     messages = serializers.IntegerField()
-    message = serializers.UUIDField(source="message_uid", allow_null=True, help_text="The message that decided.")
+    message = serializers.UUIDField(
+        source="message_uid",
+        allow_null=True,
+        help_text="The message that decided; null where a dead letter of no message did.",
+    )
     dead_letter = serializers.SerializerMethodField(help_text="Its newest dead letter that the key may see.")
 
     def get_dead_letter(self, row: ReconciledKey) -> str | None:
-        letter = self.context["letters"].get(row.message_uid)
+        letter = self.context["letters"].get(row.decided_by)
         return str(letter.pk) if letter else None
 
 

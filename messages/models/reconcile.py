@@ -186,6 +186,9 @@ class ReconciledKey(models.Model):
     line = models.IntegerField(null=True)  # the first line that does
     messages = models.IntegerField()  # how many messages carry it
     message_uid: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)  # the one that decided
+    letter_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(
+        null=True
+    )  # or the dead letter of no message that did
 
     class Meta:
         managed = False
@@ -193,3 +196,8 @@ class ReconciledKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def decided_by(self) -> UUID | None:
+        """The message, or the dead letter of no message, that decided."""
+        return self.message_uid or self.letter_id

@@ -7,7 +7,7 @@ hand finds that at its end and undoes itself.
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +17,10 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from psycopg.errors import QueryCanceled
 
+from console.core.ids import uuid7_floor
 from messages.models import Reconciliation
 from messages.reconcile.services import STEP_LEASE, State, tell_worker
-from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, Step, steps_of
+from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, steps_of
 
 log = structlog.get_logger(__name__)
 BUDGET_S = 15.0  # no step begins after it: a task is killed after two minutes
@@ -89,7 +90,8 @@ def do_step(one: Reconciliation) -> None:
     one.steps_done += 1
 
 
-def _count_day(cursor: CursorWrapper, one: Reconciliation, day: Step) -> dict[str, Any]:
+def _count_day(cursor: CursorWrapper, one: Reconciliation, day: date) -> dict[str, Any]:
+    begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
     if one.steps_done == 0:
         cursor.execute("DELETE FROM messaging_reconciliation_seen WHERE reconciliation_id = %s", [one.pk])
     parameters: dict[str, Any] = {
@@ -100,6 +102,8 @@ def _count_day(cursor: CursorWrapper, one: Reconciliation, day: Step) -> dict[st
         "flow": one.flow_id,
         "since": one.since,
         "until": one.until,
+        "first": uuid7_floor(max(one.since, begins)),
+        "last": uuid7_floor(min(one.until, begins + timedelta(days=1))),
     }
     cursor.execute(SEEN, parameters)
     return {}

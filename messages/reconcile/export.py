@@ -10,7 +10,7 @@ from messages.models import ReconciledKey, Reconciliation
 from messages.reconcile.queries import every_key
 from messages.reconcile.sets import KeySet, csv_line
 
-COLUMNS = ("key", "outcome", "times_on_list", "line", "messages", "message_id")
+COLUMNS = ("key", "outcome", "times_on_list", "line", "messages", "message_id", "dead_letter_id")
 KINDS = dict(ReconciledKey.Kind.choices)
 LINES = 1_000  # a part of the answer
 
@@ -28,7 +28,17 @@ def _parts(one: Reconciliation, key_set: KeySet | None) -> Iterator[bytes]:
     lines = [csv_line([one.key_name if name == "key" else name for name in COLUMNS])]
     for row in every_key(one, key_set):
         lines.append(
-            csv_line([row.key, KINDS[row.kind], row.listed, row.line or "", row.messages, row.message_uid or ""])
+            csv_line(
+                [
+                    row.key,
+                    KINDS[row.kind],
+                    row.listed,
+                    row.line or "",
+                    row.messages,
+                    row.message_uid or "",
+                    row.letter_id or "",
+                ]
+            )
         )
         if len(lines) >= LINES:
             yield "".join(lines).encode()

@@ -103,15 +103,19 @@ def every_key(one: Reconciliation, key_set: KeySet | None = None) -> Iterator[Re
 
 def has_letters(actor: Actor, one: Reconciliation, key_set: KeySet) -> bool:
     """Whether one of the first 5,000 keys of a set has a dead letter that the actor may see."""
-    messages = keys_of_set(one, key_set).filter(message_uid__isnull=False).values("message_uid")[:EXPORTED]
-    return visible_dead_letters(actor).filter(message_uid__in=messages).order_by().exists()
+    keys = keys_of_set(one, key_set)
+    messages = keys.filter(message_uid__isnull=False).values("message_uid")[:EXPORTED]
+    letters = visible_dead_letters(actor).order_by()
+    own = keys.filter(letter_id__isnull=False).values("letter_id")[:EXPORTED]
+    return letters.filter(message_uid__in=messages).exists() or letters.filter(pk__in=own).exists()
 
 
 def letters_of_keys(actor: Actor, keys: Sequence[ReconciledKey]) -> dict[UUID, DeadLetter]:
-    """Return the newest dead letter of each message behind these keys, by the message, of those that the actor may see; one query."""
+    """Return the dead letters behind these keys that the actor may see, by what decided: of a message its newest, or the letter itself; two queries."""
     messages = [one.message_uid for one in keys if one.message_uid is not None]
-    if not messages:
-        return {}
-    rows = visible_dead_letters(actor).filter(message_uid__in=messages)
-    newest = rows.order_by("message_uid", "-pk").distinct("message_uid")  # one may have died thousands of times
-    return {letter.message_uid: letter for letter in newest if letter.message_uid is not None}
+    own = [one.letter_id for one in keys if one.letter_id is not None]
+    visible = visible_dead_letters(actor)
+    newest = visible.filter(message_uid__in=messages).order_by("message_uid", "-pk").distinct("message_uid")
+    found = list(newest) if messages else []  # one may have died thousands of times
+    found += visible.filter(pk__in=own) if own else []
+    return {letter.message_uid or letter.pk: letter for letter in found}

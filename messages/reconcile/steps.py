@@ -1,7 +1,7 @@
 """The steps of a comparison. Pure but for the SQL that it writes down.
 
-First each day's messages of the flow are counted by key (`seen`), then the list and what was seen are joined in one statement.
-A step is a transaction: done whole under the claim's attempt, or not at all.
+First each day's messages of the flow are counted by key (`seen`), and its dead letters that name no message, then the list and what was seen are
+joined in one statement. A step is a transaction: done whole under the claim's attempt, or not at all.
 """
 
 from __future__ import annotations
@@ -12,22 +12,30 @@ A_DAY_OFF = timedelta(days=4)  # a message's partition may be some days from whe
 JOIN = "join"
 Step = date | str
 
-# best: the rank of the message that decides (3 delivered, 2 failed, dead or compensated, 1 on the way) and its id. One row a key; messages
-# without the key are one row, with none.
+# best: the rank of what decides (3 delivered, 2 failed, dead or compensated, 1 on the way), m of a message or l of a letter, and its id. One row
+# a key; messages without the key are one row, with none. A letter that names no message (Kafka gives none an id) is of some message of its key.
 SEEN = """
 INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
-SELECT %(pk)s, nullif(m.keys ->> %(key)s, ''), count(*),
-       max((CASE m.status WHEN 1 THEN '3' WHEN 2 THEN '2' WHEN 3 THEN '2' WHEN 4 THEN '2' ELSE '1' END) || m.id::text COLLATE "C")
-FROM messaging_message m
-WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s
-  AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s
-GROUP BY 2
+SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C")
+FROM (
+    SELECT nullif(m.keys ->> %(key)s, '') AS key, 1 AS messages,
+           (CASE m.status WHEN 1 THEN '3' WHEN 2 THEN '2' WHEN 3 THEN '2' WHEN 4 THEN '2' ELSE '1' END) || 'm' || m.id::text AS best
+    FROM messaging_message m
+    WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s
+      AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s
+    UNION ALL
+    SELECT d.keys ->> %(key)s, 0, (CASE d.resolution WHEN 'processed' THEN '3' ELSE '2' END) || 'l' || d.id::text
+    FROM messaging_deadletter d
+    WHERE d.environment_id = %(environment)s AND d.flow_id = %(flow)s AND d.id >= %(first)s AND d.id < %(last)s
+      AND d.message_uid IS NULL AND d.keys ->> %(key)s <> ''
+) f GROUP BY 2
 """
 # kind: 4 - rank is 1 processed, 2 failed, 3 on the way; 4 never seen, 5 not on the list
 JOINED = """
-INSERT INTO messaging_reconciled_key (reconciliation_id, kind, key, listed, line, messages, message_uid)
+INSERT INTO messaging_reconciled_key (reconciliation_id, kind, key, listed, line, messages, message_uid, letter_id)
 SELECT %(pk)s, CASE WHEN l.key IS NULL THEN 5 WHEN s.key IS NULL THEN 4 ELSE 4 - left(s.best, 1)::int END,
-       coalesce(l.key, s.key), coalesce(l.listed, 0), l.line, coalesce(s.messages, 0), substr(s.best, 2)::uuid
+       coalesce(l.key, s.key), coalesce(l.listed, 0), l.line, CASE WHEN s.key IS NULL THEN 0 ELSE greatest(s.messages, 1) END,
+       CASE WHEN s.best NOT LIKE '_l%%' THEN right(s.best, 36)::uuid END, CASE WHEN s.best LIKE '_l%%' THEN right(s.best, 36)::uuid END
 FROM (
     SELECT key, count(*)::int AS listed, min(line) AS line FROM messaging_reconciliation_line
     WHERE reconciliation_id = %(pk)s AND attempt = %(list)s GROUP BY key

@@ -179,7 +179,7 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
     letters = letters_of_keys(request.actor, found.rows) if slug in ("failed", "twice", "arrived") else {}
     rows = []
     for row in found.rows:
-        letter = letters.get(row.message_uid) if row.message_uid else None
+        letter = letters.get(row.decided_by) if row.decided_by else None
         may_tick = (
             letter is not None and letter.state == DeadLetter.State.OPEN and can_operate(request.actor, letter.flow)
         )
@@ -207,6 +207,8 @@ def _search(name: str, q: str) -> str:
 
 def _address(one: Reconciliation, row: ReconciledKey) -> str:
     """Return where a key leads: to its messages, or to the one that decided where no deep link can name it; "" for one never seen."""
+    if row.letter_id is not None:
+        return reverse("dead-letter", args=[row.letter_id])
     if row.message_uid is None:
         return ""
     as_path = (one.key_name + row.key).isprintable() and not {".", ".."} & {one.key_name, *row.key.split("/")}

@@ -41,6 +41,11 @@ def letters_age(environment_id: int) -> timedelta:
     return timedelta(days=_policy_lately(environment_id).letter_days)
 
 
+def rollups_age(environment_id: int) -> timedelta:
+    """Return how long rollups are kept. Read again after 3 s."""
+    return timedelta(days=_policy_lately(environment_id).rollup_days)
+
+
 def _policy_lately(environment_id: int) -> Policy:
     known = _lately.get(environment_id)
     if known is None or time.monotonic() - known[0] > FRESH_S:

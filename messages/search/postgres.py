@@ -261,7 +261,7 @@ DEAD_LETTERS = Target(
         "error": words_in("error_message", "error_type", "error_root_type"),
         "class": words_in("error_root_type"),
         "payload": PAYLOAD,
-        "reconciled": of_set("message_uid"),
+        "reconciled": of_set("message_uid", letters=True),
     },
 )
 MESSAGES = Target(

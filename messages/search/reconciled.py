@@ -1,4 +1,4 @@
-"""`reconciled:<id>.failed`: the messages behind a set of a reconciliation, of each key the one that decided. Its page gives the query."""
+"""`reconciled:<id>.failed`: the messages, or dead letters, behind a set of a reconciliation, of each key the one that decided. Its page gives the query."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from messages.search.query import Leaf, Refused, Term
 VALUE = re.compile(r"([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\.([a-z-]{1,20})", re.ASCII)
 
 
-def of_set(column: str) -> Condition:
-    """Return a condition over the id of a message in this column."""
+def of_set(column: str, *, letters: bool = False) -> Condition:
+    """Return a condition over the id of a message in this column. letters: of dead letters, of which some decide by themselves."""
 
     def condition(leaf: Leaf, scope: Scope) -> Q:
         found = VALUE.fullmatch(value_of(leaf).lower()) if isinstance(leaf, Term) else None
@@ -29,7 +29,9 @@ def of_set(column: str) -> Condition:
         one = visible_reconciliations(scope.actor).filter(pk=UUID(found[1]), environment__in=scope.environments).first()
         if one is None:
             return NOTHING
-        keys = keys_of_set(one, SETS[found[2]]).filter(message_uid__isnull=False)
-        return Q(**{f"{column}__in": keys.order_by().values("message_uid")})
+        keys = keys_of_set(one, SETS[found[2]]).order_by()
+        of_messages = Q(**{f"{column}__in": keys.filter(message_uid__isnull=False).values("message_uid")})
+        own = keys.filter(letter_id__isnull=False)
+        return of_messages | Q(id__in=own.values("letter_id")) if letters and own.exists() else of_messages
 
     return condition

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from alerts.breaches import acts, watching
 from alerts.breaches.policies import watch_groups
 from alerts.breaches.services import flag_unwatched, observe
+from alerts.breaches.silences import look_at_silences
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, FlowAgent
 from console.identity.models import Agent, Role
@@ -291,6 +292,24 @@ def test_agents_that_come_back_after_the_console_was_away_page_nobody():
     watching.look(now=after(minutes=63))
 
     assert not Breach.objects.exists()
+
+
+def test_what_an_agent_without_heartbeats_holds_back_is_told_when_another_one_brings_its_flow(outbox: Outbox):
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("a script"))
+    Agent.objects.update(last_seen_at=NOON, heartbeat_at=None)
+    orders = Flow.objects.get()
+    policy(repeat_minutes=0)
+    for minutes in (11, 13):
+        watching.look(now=after(minutes=minutes))
+    silent = Breach.objects.get(source="agent")
+    page = fired(after(minutes=14), key="2", flow_ids=(orders.pk,), source="objective")
+    assert outbox.told(after(minutes=14)) == [("firing", silent.reference, (1,))]
+    assert page.inhibited_by_id == silent.pk
+
+    FlowAgent.objects.create(flow=orders, agent=agent("shop"), seen_at=after(minutes=20))
+    look_at_silences(now=after(minutes=20))
+
+    assert outbox.told(after(minutes=20)) == [("firing", page.reference, (1,))]
 
 
 # watchers -----------------------------------------------------------------------------------------------------------------

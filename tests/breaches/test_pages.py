@@ -12,10 +12,12 @@ from alerts.breaches.policies import watch_groups
 from alerts.breaches.services import flag_unwatched, observe
 from alerts.breaches.silences import silence_breach
 from alerts.conditions import Severity
-from alerts.models import AlertPolicy, Breach, BreachEntry, GroupWatch, Silence
+from alerts.delivery.services import tell
+from alerts.models import AlertPolicy, Breach, BreachEntry, GroupWatch, Silence, Telling
 from console.audit.models import AuditEntry
 from console.identity.models import Role
 from tests.breaches.breaching import condition, fired, flow, policy
+from tests.delivery.notices import memory_channel, notice
 from tests.factories import ROOT, agent_key, environment, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -375,3 +377,54 @@ def test_a_silence_of_a_breach_that_never_fired_is_seen_and_ended_by_those_of_it
     assert "I know" not in text_of(signed_in("vera", Role.OPERATOR, team="Others").get("/breaches/silences/?show=all"))
     assert olga.post(f"/breaches/silences/{Silence.objects.get().pk}/end/", {"reason": "x"}).status_code == 303
     assert Silence.objects.get().ended_by == "olga"
+
+
+def test_a_silence_of_an_agent_that_came_back_in_time_is_seen_by_members_and_ended_by_operators():
+    agent = {"source": "agent", "key": "77", "pending": timedelta(minutes=2)}
+    breach = fired(now(), **agent)
+    silence_breach(breach, expires_at=now() + timedelta(hours=4), comment="I know", end_when_resolved=False, by=ROOT)
+    observe([condition("no", **agent)])
+    olga, vera = signed_in("olga", Role.OPERATOR), signed_in("vera", Role.VIEWER)
+
+    assert "pages of agents with the key 77 I know" in text_of(olga.get("/breaches/silences/"))
+    assert "I know" in text_of(vera.get("/breaches/silences/"))
+    address = f"/breaches/silences/{Silence.objects.get().pk}/end/"
+    assert vera.post(address, {"reason": "x"}).status_code == 403
+    assert olga.post(address, {"reason": "x"}).status_code == 303
+
+
+def test_the_page_says_that_nobody_is_told_where_only_others_have_a_policy():
+    policy("Others")
+    breach = orders_breach()
+
+    answer = signed_in().get(f"/breaches/{breach.reference}/")
+
+    assert "Nobody: no policy tells of its flows, and none of everything else." in text_of(answer)
+    assert "Say who is told" in text_of(answer)
+
+
+def test_the_page_lists_what_each_policy_told_of_a_breach():
+    policy("Order team", page_channels=(1,)), policy(page_channels=(2,))
+    others = flow("of nobody")
+    breach = orders_breach()
+    Breach.objects.filter(pk=breach.pk).update(flow_ids=[*breach.flow_ids, others.pk])
+    for number, one in enumerate(AlertPolicy.objects.order_by("pk")):
+        channel = memory_channel(f"channel of {number}")
+        thread = f"waybill/production/{breach.reference}"
+        Telling.objects.update_or_create(
+            breach=breach,
+            policy=one,
+            defaults={
+                "said": "firing",
+                "thread": thread,
+                "channels": [channel.pk],
+                "began_at": now(),
+                "told_at": now(),
+            },
+        )
+        tell(notice(thread=thread), [channel.pk])
+
+    text = text_of(signed_in("root", superuser=True).get(f"/breaches/{breach.reference}/"))
+
+    assert "channel of 0 firing" in text
+    assert "channel of 1 firing" in text

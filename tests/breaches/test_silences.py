@@ -122,3 +122,30 @@ def test_a_look_goes_on_although_what_never_fired_was_silenced():
 
     assert Breach.objects.get().key == "8"
     assert Silence.objects.get().about is None
+
+
+@pytest.mark.parametrize("to_end", [True, False])
+def test_a_silence_of_what_never_fired_ends_with_it_when_it_was_to(to_end: bool):
+    breach, until = fired(pending=timedelta(hours=1)), datetime.now(UTC) + timedelta(days=7)
+    silence_breach(breach, expires_at=until, comment="it restarts", end_when_resolved=to_end, by=ROOT)
+
+    now = datetime.now(UTC)
+    observe([condition("no")], now=now)
+
+    assert (Silence.objects.get().ended_at == now) is to_end
+    assert (fired(now + timedelta(days=1)).silenced_by_id is None) is to_end, "the next one is told"
+
+
+def test_a_silence_of_what_fires_in_the_place_of_an_earlier_breach_is_of_that_one():
+    began = datetime.now(UTC) - timedelta(minutes=8)
+    breach = fired(began)
+    for minutes in (1, 3):
+        observe([condition("no")], now=began + timedelta(minutes=minutes))
+    pending = fired(began + timedelta(minutes=7), pending=timedelta(minutes=2))
+    until = datetime.now(UTC) + timedelta(hours=1)
+    silence_breach(pending, expires_at=until, comment="it restarts", end_when_resolved=True, by=ROOT)
+
+    fired(began + timedelta(minutes=9), pending=timedelta(minutes=2))
+
+    breach.refresh_from_db()
+    assert (breach.state, breach.silenced_by, Silence.objects.get().about) == ("firing", Silence.objects.get(), breach)

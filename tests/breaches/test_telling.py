@@ -391,3 +391,14 @@ def test_what_a_silence_held_back_for_hours_is_escalated_step_by_step_after_it(o
     assert outbox.told(after(hours=4)) == [("escalated", breach.reference, (8,))]
     assert outbox.told(after(hours=4, seconds=5)) == []
     assert outbox.told(after(hours=4, minutes=30)) == [("escalated", breach.reference, (9,))]
+
+
+def test_what_was_told_over_no_channel_is_known_to_be_over_though_there_is_one_by_then(outbox: Outbox):
+    made = policy(page_channels=(), repeat_minutes=0)
+    breach = fired()
+    outbox.told(NOON)
+    over(1)
+    change_policy(made, NewPolicy(page_channels=(3,)), by=ROOT)
+
+    assert outbox.told(datetime.now(UTC)) == [("resolved", breach.reference, ())]
+    assert Telling.objects.get().said == "resolved"

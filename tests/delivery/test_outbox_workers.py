@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connections
+from django.db import connections, transaction
 
 from alerts.delivery import sending
 from alerts.delivery.claim import claim
@@ -17,7 +17,7 @@ from alerts.delivery.notifiers.base import Telling, Told
 from alerts.delivery.notifiers.memory import ANSWERS, MEMORY, TOLD
 from alerts.delivery.pace import MOST_TRIES
 from alerts.delivery.sending import at_once, deliver, look
-from alerts.delivery.services import NewChannel, create_channel
+from alerts.delivery.services import NewChannel, create_channel, remove_channel
 from alerts.models import Channel, NoticeDelivery
 from alerts.notices import Happening
 from tests.delivery.notices import memory_channel
@@ -25,6 +25,8 @@ from tests.delivery.outbox import REFUSED, go, place, say, states, told
 from tests.engines.mailbox import SlowMailbox
 from tests.factories import ROOT, environment
 from tests.product import wait_until
+from tests.services.test_groups_at_once import at_once as together
+from tests.services.test_groups_at_once import until, waits_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +92,29 @@ def test_a_channel_removed_while_it_is_told_hurts_nobody():
     Channel.objects.get(pk=channel.pk).delete()
 
     assert deliver(claimed).result == "taken"
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_who_removes_a_channel_waits_for_a_worker_that_claims_and_nobody_waits_in_a_circle():
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    begun = threading.Event()
+
+    def claim_step_by_step() -> int:
+        with transaction.atomic():
+            Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)
+            begun.set()
+            until(waits_for_a_lock)
+            return NoticeDelivery.objects.filter(channel=channel).update(state="sending")
+
+    def remove() -> str:
+        begun.wait(20)
+        remove_channel(channel, by=ROOT, reason="nobody reads it")
+        return "removed"
+
+    assert together(claim_step_by_step, remove) == [1, "removed"]
+    assert not Channel.objects.exists()
 
 
 @pytest.mark.usefixtures("committed")

@@ -359,6 +359,7 @@ BAD = [
     (get_notifier("alertmanager"), {"peers": ",".join(["https://a.example.com"] * 10)}),
     (MAIL, {"to": "nobody"}),
     (MAIL, {"to": "a@example.com\nBcc: b"}),
+    (MAIL, {"to": "a@bücher.example"}),
     (MAIL, {"to": ",".join(f"a{n}@example.com" for n in range(21))}),
     (APPRISE, {"url": "syslog://"}),
     (APPRISE, {"url": "file:///etc/passwd"}),

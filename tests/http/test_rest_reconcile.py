@@ -59,7 +59,8 @@ def test_a_list_is_begun_sent_compared_and_read_set_by_set():
     ]
     assert csv["Content-Type"] == "text/csv; charset=utf-8"
     assert (
-        csv.getvalue().decode() == "order_no,outcome,times_on_list,line,messages,message_id\r\n3,never seen,1,4,0,\r\n"
+        csv.getvalue().decode()
+        == "order_no,outcome,times_on_list,line,messages,message_id,dead_letter_id\r\n3,never seen,1,4,0,,\r\n"
     )
     assert ada("get", "reconciliations?environment=production").json()["results"] == [found]
     again = ada("post", f"{one}/compare")

@@ -13,11 +13,12 @@ from django.db import connection
 from alerts.models import Objective, ObjectiveMinutes, ObjectiveSum
 from alerts.objectives import counting
 from alerts.objectives.counters import COLUMNS, forget_old, hour_of, minute_of
-from alerts.objectives.counting import DAY_HOURS, WEEK_HOURS, hour_of_the_late, hours_again
+from alerts.objectives.counting import DAY_HOURS, EVERY, WEEK_HOURS, hour_of_the_late, hours_again
 from alerts.objectives.services import change_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from messages.models import DeadLetter, Message, MessageStatus, RetentionPolicy
 from messages.queries import Freshness, fresh_minutes
+from messages.retention import policies
 from messages.retention.rules import Policy
 from tests.factories import ROOT, environment, stored_letter
 from tests.objectives.searching import counters, on_search
@@ -190,6 +191,26 @@ def test_the_age_of_dead_letters_is_judged_minute_by_minute():
     assert good + lost == 24 * 60 + 31
 
 
+def test_the_age_of_letters_is_not_known_before_closed_ones_are_let_go():
+    """A quarter is longer than closed letters are kept: what waited then is not known."""
+    one = promised(kind="dead_letter_age", limit_minutes=120, unit="quarter")
+
+    looked()
+
+    assert totals(one) == (30 * 1440 + 31, 0, 0)
+
+
+def test_an_hour_of_history_is_counted_whole_though_old_minutes_are_forgotten_meanwhile():
+    rolled(NOW - 120 * DAY - 2 * HOUR, 1, minutes=240)
+    one = promised(days=180)
+    while one.is_filling:
+        counting._count_back(one, NOW)
+        forget_old(NOW)
+        one.refresh_from_db()
+
+    assert totals(one) == (240, 0, 0)
+
+
 def test_a_late_event_lands_in_its_minute():
     one = promised()
     looked()
@@ -205,10 +226,11 @@ def test_a_late_event_lands_in_its_minute():
     assert totals(one) == (7, 0, 0)
 
 
-def test_each_hour_of_the_week_has_its_turn():
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_each_hour_of_the_week_has_its_turn_also_when_looks_take_longer_than_they_are_apart(step: int):
     day, week = set(), set()
-    for number in range(4 * (WEEK_HOURS - DAY_HOURS)):
-        first, *more = hours_again(NOW + number * timedelta(seconds=15))
+    for number in range(EVERY * (WEEK_HOURS - DAY_HOURS)):
+        first, *more = hours_again(NOW + number * step * timedelta(seconds=15))
         day.add(first)
         week.update(more)
 
@@ -287,7 +309,7 @@ def test_a_message_that_is_processed_after_weeks_is_late_when_it_may_be():
     counting.count(at)
 
     assert totals(one) == totals(one, 24) == (0, 1, 0)
-    assert at - NOW < timedelta(hours=36)
+    assert at - NOW < timedelta(hours=48)
 
 
 def test_only_a_freshness_that_waits_longer_than_a_week_is_counted_further_back():
@@ -325,9 +347,10 @@ def test_a_promise_that_is_removed_during_a_look_costs_the_others_that_look_alon
 def test_what_retention_let_go_stays_as_it_was_counted(kind: str, monkeypatch: pytest.MonkeyPatch):
     """A promise of two days counts messages that were first seen two days before the hour; letters go by days of their own."""
     days = asdict(Policy(metadata_days=7, payload_days=7, letter_days=3))
-    RetentionPolicy.objects.create(environment=environment(), changed_at=NOW - DAY, **days)
     of_letters = kind == "dead_letter_age"
     one = promised(kind=kind, limit_minutes=60 if of_letters else 2880)
+    RetentionPolicy.objects.create(environment=environment(), changed_at=NOW - DAY, **days)
+    policies.forget()
     message(NOW - 7.5 * DAY, took=HOUR)
     message(NOW - 7.5 * DAY)
     begun = NOW - 5.5 * DAY

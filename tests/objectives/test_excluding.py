@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -13,7 +13,14 @@ from django.db import OperationalError, connection, transaction
 from alerts.models import Exclusion, ObjectiveSum, Standing
 from alerts.objectives import counters
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
-from alerts.objectives.queries import attained, budget_line, what_if_of, window_at
+from alerts.objectives.queries import (
+    attained,
+    budget_line,
+    exclusions_in_force,
+    find_exclusions,
+    what_if_of,
+    window_at,
+)
 from alerts.objectives.queries import minutes as minutes_of
 from alerts.objectives.windows import Span
 from console.core.errors import Conflict, Invalid
@@ -252,3 +259,19 @@ def test_what_is_excluded_before_a_window_that_begins_off_the_hour_is_out_in_eve
     found, row = attained(one, window_at(one, NOW), now=NOW), standing()
     assert row.adjusted == found.adjusted == pytest.approx(1 - 1 / slices, abs=1e-12)
     assert row.budget == found.budget.total
+
+
+def test_exclusions_stand_in_the_order_in_which_they_were_made_whatever_ids_forms_gave_them():
+    one = promised()
+    for number, key in enumerate((UUID(int=2**128 - 1), None, UUID(int=1))):
+        add_exclusion(NewExclusion(starts_at=NOW, minutes=5, reason=str(number), key=key), objective=one, by=ROOT)
+
+    seen, cursor = [], None
+    while True:
+        page = find_exclusions(ROOT, environments=[one.environment], objective=one, limit=1, cursor=cursor)
+        seen += [row.reason for row in page.rows]
+        if not (cursor := page.next):
+            break
+
+    assert seen == ["2", "1", "0"]
+    assert [row.reason for row in exclusions_in_force(one)] == ["0", "1", "2"]

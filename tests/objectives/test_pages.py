@@ -14,7 +14,7 @@ from alerts.objectives import assess
 from alerts.objectives.present import verdict
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
-from messages.models import SavedSearch
+from messages.models import Flow, SavedSearch
 from tests.factories import environment
 from tests.objectives.stored import HOUR, MINUTE, looked, promised, rolled
 from tests.pages.people import signed_in, text_of
@@ -81,6 +81,17 @@ def test_a_promise_is_made_listed_changed_and_removed():
     assert list(AuditEntry.objects.filter(object_kind="objective").order_by("id").values_list("action", flat=True)) == [
         "objective.added", "objective.changed", "objective.removed",
     ]  # fmt: skip
+
+
+def test_every_flow_can_be_chosen_however_many_there_are():
+    where = flow().environment
+    Flow.objects.bulk_create(Flow(environment=where, name=f"flow {number:04d}") for number in range(1_000))
+    client = signed_in("ada", Role.OPERATOR)
+
+    made = client.post("/objectives/new/", form(about="flow:flow 0999"))
+
+    assert made.status_code == 303, text_of(made)
+    assert '<option value="flow 0999" selected>' in client.get("/objectives/?flow=flow+0999").content.decode()
 
 
 @pytest.mark.parametrize(

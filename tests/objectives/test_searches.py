@@ -76,9 +76,8 @@ def test_events_of_last_week_are_counted_at_the_next_look_after_ingest():
         ({"group_id": 7}, "size:big -group:*"),
         ({"last_seen_at": WEEK_OLD + HOUR}, "size:big duration:<1min"),
         ({"correlation_id": "other"}, "size:big -correlation:other"),
-        ({"status": MessageStatus.COMPENSATED}, "size:big"),
     ],
-    ids=["keys", "class", "group", "duration", "correlation", "compensated"],
+    ids=["keys", "class", "group", "duration", "correlation"],
 )
 def test_whatever_changes_a_message_so_that_a_search_finds_it_no_more_is_seen(change: dict[str, object], q: str):
     uid = message(WEEK_OLD, took=timedelta(seconds=5), keys=BIG, failed=True)
@@ -152,6 +151,30 @@ def test_a_volume_is_judged_by_the_minutes_of_its_period():
     last = day + 18 * HOUR - MINUTE
     assert (before, counters(one)) == ({last: (0, 0, 1)}, {last: (1, 0, 0)})
     assert sum(sum(row.found) for row in FoundMinutes.objects.filter(objective=one)) == 6
+
+
+def test_messages_that_retention_let_go_are_no_missed_period():
+    """A quarter is longer than messages are kept."""
+    for number in range(1, 30):
+        message(NOW - number * DAY, took=MINUTE, keys=BIG)
+    one = on_search(kind="volume", at_least=1, limit_minutes=0, unit="quarter")
+
+    looked()
+
+    assert total(one) == (29, 0, 0)
+    assert Objective.objects.get().progress == 1.0
+
+
+def test_what_a_compensation_undid_did_not_succeed():
+    uid = message(WEEK_OLD, status=MessageStatus.DEAD, keys=BIG)
+    one = on_search()
+    looked()
+    dead = total(one)
+
+    set_status(uid, MessageStatus.COMPENSATED)
+    counting.count(NOW + NEXT)
+
+    assert dead == total(one) == (0, 0, 1)
 
 
 def test_a_period_of_working_time_is_judged_when_it_is_over():

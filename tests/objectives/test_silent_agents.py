@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from alerts.breaches.services import observe
 from alerts.models import Breach, FlowAgent
 from alerts.objectives import assess, counting
+from alerts.objectives.agents import learn_agents
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Agent
-from messages.models import DeadLetter
-from tests.factories import agent, environment, stored_letter
+from messages.models import DeadLetter, Flow
+from tests.factories import agent, agent_key, environment, event, push, stored_letter
 from tests.objectives.stored import (
     DAY,
     HOUR,
@@ -164,3 +165,34 @@ def test_letters_that_wait_are_known_though_the_flow_is_quiet():
     closed = looked(NOW + 7 * HOUR)
 
     assert (waits[f"{one.name}: page"], closed[f"{one.name}: page"]) == ("yes", "no")
+
+
+def test_an_age_of_dead_letters_is_not_known_while_who_harvests_them_is_silent():
+    """A harvester brings letters and no events. What events say is known without it."""
+    letter = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=letter.pk).update(failed_at=NOW - MINUTE, received_at=NOW)
+    promised("Letters", kind="dead_letter_age", limit_minutes=60, of=letter.flow)
+    promised(of=letter.flow)
+    rolled(NOW - HOUR, 10, of=letter.flow)
+    Agent.objects.update(last_seen_at=NOW, heartbeat_at=NOW)
+
+    heard, soon, later = looked(NOW), looked(NOW + 5 * MINUTE), looked(NOW + 11 * MINUTE)
+
+    assert [found["Letters: page"] for found in (heard, soon, later)] == ["no", "unknown", "unknown"]
+    assert (standing("Letters").state, standing().state) == ("no_data", "kept")
+    assert standing("Letters").problem == "the agent harvester has been silent since 2026-11-26 12:30 UTC"
+    assert later["Orders arrive: page"] == "no"
+
+
+@pytest.mark.parametrize("behind", [timedelta(), 4 * MINUTE, 3 * HOUR])
+def test_an_agent_is_known_by_its_events_however_late_they_are_or_its_clock_is_behind(behind: timedelta):
+    now = datetime.now(UTC)
+    key = agent_key("shop")
+    sent = event(occurred_at=(now - behind - timedelta(seconds=2)).isoformat())
+    assert push("/ingest/v1/events", [sent], key=key).json()["accepted"] == 1
+    of = Flow.objects.get()
+    promised(of=of, now=now)
+
+    learn_agents(now + timedelta(seconds=20))
+
+    assert [(row.flow_id, row.agent.name) for row in FlowAgent.objects.all()] == [(of.pk, "shop")]

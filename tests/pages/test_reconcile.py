@@ -94,7 +94,7 @@ def test_a_csv_is_uploaded_and_comes_back_as_a_csv():
     answer = client.get(f"{page}csv")
 
     assert 'attachment; filename="reconciliation-' in answer["Content-Disposition"]
-    assert answer.getvalue().decode().split("\r\n")[1:3] == ["'=A1,never seen,1,2,0,", "ö,never seen,1,3,0,"]
+    assert answer.getvalue().decode().split("\r\n")[1:3] == ["'=A1,never seen,1,2,0,,", "ö,never seen,1,3,0,,"]
     assert client.get(f"{page}csv?set=failed").getvalue().decode().count("\r\n") == 1
     assert client.get(f"{page}csv?set=nonsense").status_code == 404
 

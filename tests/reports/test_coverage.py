@@ -111,6 +111,13 @@ def test_the_time_between_two_silences_of_one_breach_is_covered():
     assert len(gathered().quality) == 2
 
 
+def test_a_silence_that_goes_on_counts_from_the_last_sign_of_life_though_the_console_was_away_meanwhile():
+    silent(brings(last_seen_at=NOON, heartbeat_at=NOON), NOON + 4 * HOUR, None)  # its breach opened when it was back
+
+    assert covered() == 13 * 60
+    assert gathered().quality == ("Nothing came from the agent erp since 25 November 13:00.",)
+
+
 def test_silences_of_two_agents_that_overlap_count_once():
     silent(brings("one"), NOON, NOON + 30 * MINUTE)
     silent(brings("two"), NOON + 20 * MINUTE, NOON + 50 * MINUTE)

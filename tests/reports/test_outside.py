@@ -25,6 +25,7 @@ from tests.reports.sending import (
     at,
     beat,
     kept_promise,
+    member,
     only_report,
     owner,
     receiver,
@@ -142,3 +143,23 @@ def test_the_owner_s_page_says_so_and_offers_no_button_that_is_refused(people):
     revise(first, by=people[0], reason=REASON, now=DUE)
     beat(LATER)
     assert "by an administrator" in text_of(client.get(reverse("report", args=[only_report(revision=2).pk])))
+
+
+def test_who_left_gets_nothing_though_somebody_changes_the_schedule_until_an_administrator_puts_the_address_in_anew():
+    kept_promise()
+    member("ada")
+    by, admin = owner(), owner("anna", Role.ADMINISTRATOR)
+    made = scheduled(by, receivers=["ada@example.com"])
+    User.objects.filter(username="ada").update(is_active=False)
+    said = SAID | {"receivers": ["ada@example.com"]}
+
+    for days, who in ((9, admin), (10, by)):
+        change_schedule(made, NewSchedule(**said, link_days=days), by=who, now=NOW)
+    beat(DUE)
+
+    assert states(only_report()) == {"ada@example.com": "withdrawn"}
+    change_schedule(made, NewSchedule(**said | {"receivers": []}), by=admin, now=DUE)
+    with pytest.raises(Forbidden):
+        change_schedule(made, NewSchedule(**said), by=by, now=DUE)
+    change_schedule(made, NewSchedule(**said), by=admin, now=DUE)
+    assert receiver("ada@example.com").outside

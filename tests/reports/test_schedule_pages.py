@@ -360,3 +360,14 @@ def test_who_was_added_later_may_be_sent_a_report_and_who_stopped_may_not(by: Ac
 
     assert 'aria-label="Send to bob@example.com"' in page
     assert "cyd@example.com" not in page
+
+
+def test_who_left_is_listed_as_one_who_gets_nothing(by: Actor):
+    page = f"/reports/{ReportSchedule.objects.get().pk}/"
+    assert "gets nothing" not in text_of(own_browser(by).get(page))
+
+    User.objects.filter(username="ada").update(is_active=False)
+
+    said = text_of(own_browser(by).get(page))
+    assert said.count("no member any more: gets nothing") == 1
+    assert re.search(r"ada@example.com added by \w+, .{1,20} no member any more", said)

@@ -42,9 +42,10 @@ def gone_in(flow: Flow, minutes: float, **changes: Any) -> Standing:
     return Standing.objects.get(objective=one)
 
 
-def test_the_first_promise_that_is_broken_counts_and_what_has_no_data_or_is_far_away_does_not():
+def test_the_first_promise_that_is_broken_counts_and_what_is_not_known_or_far_away_does_not():
     first, second, third, fourth = (fails(name).flow for name in ("a", "b", "c", "d"))
     gone_in(first, 90), gone_in(second, -5), gone_in(third, 30, state="no_data"), gone_in(fourth, 8 * 1440)
+    gone_in(second, 20, state="filling")
     soonest = gone_in(first, 42)
     now = datetime.now(UTC)
 

@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -16,7 +18,8 @@ from hypothesis.extra.django import TestCase
 
 from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Invalid, NotFound
-from messages.models import Message, MessageStatus, ReconciledKey, Reconciliation
+from console.core.ids import uuid7_floor
+from messages.models import DeadLetter, Message, MessageStatus, ReconciledKey, Reconciliation
 from messages.reconcile import evaluating, services
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.evaluating import claim, delete_rows, do_step, reconcile, sweep_leftovers, sweep_removed
@@ -30,6 +33,7 @@ from messages.reconcile.services import (
     remove_reconciliation,
 )
 from messages.reconcile.sets import SETS
+from tests.factories import stored_letter
 from tests.services.reconciling import begun, compared, flow, message, operator
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +117,55 @@ def test_a_message_whose_partition_is_another_day_than_its_first_event_is_seen()
     message("1", at=at, on=at - timedelta(days=1))
 
     assert compared("1\n").processed == 1
+
+
+def unnamed(key: str, **columns: Any) -> DeadLetter:
+    """Return a dead letter that names no message, as those of Kafka."""
+    letter = stored_letter(id=f"orders-{uuid4()}", origin="orders", keys={"order_no": key}, message_id="")
+    assert (letter.message_uid, letter.flow) == (None, flow())
+    DeadLetter.objects.filter(pk=letter.pk).update(**columns)
+    return letter
+
+
+def test_a_dead_letter_that_names_no_message_decides_as_a_message_would():
+    closed = {"state": "closed", "closed_at": datetime.now(UTC)}
+    failed, replayed = unnamed("1"), unnamed("2", resolution="processed", **closed)
+    message("3", MOVING)
+    died, _ = unnamed("3"), unnamed("4", resolution="discarded", **closed)
+    message("5"), unnamed("5")
+    unnamed("6"), unnamed("6")
+    DeadLetter.objects.filter(pk=unnamed("7").pk).update(keys={})
+    unnamed("8"), unnamed("9")
+    DeadLetter.objects.filter(keys={"order_no": "9"}).update(id=uuid7_floor(datetime.now(UTC) - timedelta(hours=25)))
+    later = unnamed("10")
+
+    one = compared("1\n2\n3\n4\n5\n6\n7\n9\n")
+
+    assert keys_in(one, "processed") == ["2", "5"]
+    assert keys_in(one, "failed") == ["1", "3", "4", "6"]
+    assert keys_in(one, "never-seen") == ["7", "9"]
+    assert keys_in(one, "not-on-the-list") == ["10", "8"]
+    assert keys_in(one, "twice") == []
+    assert (one.messages, one.without_key) == (2, 0)
+    decided = {row.key: (row.message_uid, row.letter_id, row.messages) for row in every_key(one)}
+    letters = {"1": failed, "2": replayed, "3": died, "10": later}
+    assert {key: decided[key] for key in letters} == {key: (None, one.pk, 1) for key, one in letters.items()}
+    assert decided["5"][1] is None
+
+
+def test_a_comparison_that_a_version_before_began_is_ended_by_this_one():
+    uid, one = message("1"), begun()
+    receive_list(one, [b"1\n"], by=operator())
+    claimed = claim()
+    assert claimed is not None
+    while claimed.steps_done < claimed.steps - 1:
+        do_step(claimed)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE messaging_reconciliation_seen SET best = left(best, 1) || right(best, 36)")
+
+    do_step(claimed)
+
+    assert [row.message_uid for row in every_key(one)] == [uid]
 
 
 class CountsAddUp(TestCase):

@@ -15,7 +15,7 @@ from console.identity.models import Role, Team
 from messages.models import Flow, ReconciledKey
 from messages.reconcile.access import visible_reconciliations
 from messages.reconcile.export import csv_of
-from messages.reconcile.queries import find_keys, letters_of_keys
+from messages.reconcile.queries import find_keys, has_letters, letters_of_keys
 from messages.reconcile.services import (
     NewReconciliation,
     begin_reconciliation,
@@ -104,7 +104,7 @@ def test_pages_of_a_set_walk_through_every_key_once_and_the_csv_has_them_all_wit
 
     assert walked == ['a,"b"', *listed]
     lines = text.split("\r\n")
-    assert lines[0] == "order_no,outcome,times_on_list,line,messages,message_id"
+    assert lines[0] == "order_no,outcome,times_on_list,line,messages,message_id,dead_letter_id"
     assert len(lines) == 1 + 64 + 1
     assert lines[1].startswith("'-5,processed,1,3,1,")
     assert lines[2].startswith("'=1+1,processed,1,1,1,")
@@ -140,6 +140,21 @@ def test_of_a_message_that_died_again_and_again_the_newest_letter_alone_is_read(
 
     assert list(found.values()) == [second]
     assert "DISTINCT ON" in captured[0]["sql"]
+
+
+def test_a_set_is_a_search_for_the_letters_that_decided_by_themselves():
+    own = stored_letter(id="a", message_id="", origin="orders", keys={"order_no": "1"})
+    of_message = stored_letter(id="b", message_id="m-1", origin="orders", keys={"order_no": "2"})
+    one = compared("1\n2\n", of=own.flow)
+    rows, query = find_keys(one, SETS["failed"]).rows, parse_query(query_of(one, SETS["failed"]))
+    text = b"".join(csv_of(one, None).streaming_content).decode()  # type: ignore[arg-type]
+
+    assert set(find_dead_letters(ROOT, environments=[environment()], query=query).rows) == {own, of_message}
+    assert letters_of_keys(ROOT, rows) == {own.pk: own, of_message.message_uid: of_message}
+    assert has_letters(ROOT, one, SETS["failed"])
+    assert f"1,failed,1,1,1,,{own.pk}\r\n2,failed,1,2,1,{of_message.message_uid},\r\n" in text
+    Flow.objects.update(team=Team.objects.create(name="Others"))
+    assert letters_of_keys(operator(), rows) == {}
 
 
 def test_a_set_is_a_search_for_the_messages_that_decided_and_for_their_letters():

@@ -74,6 +74,8 @@ class Mail:
                 validate_email(one)
             except ValidationError as error:
                 raise BadChannel(f"To: “{one[:80]}” is no mail address") from error
+            if not one.isascii():
+                raise BadChannel(f"To: “{one[:80]}” has letters that servers do not take: write its domain as xn--…")
 
     def addresses(self, said: Said) -> list[str]:
         return []
