@@ -290,6 +290,23 @@ def test_a_search_that_cannot_be_counted_is_not_waited_for(problem: str):
     assert not problem or why in from_json(only_report().content).quality[0]
 
 
+@pytest.mark.parametrize(
+    "problem", ["", "its search finds what an agent brings that is silent: nothing came since 6:00"]
+)
+def test_a_search_that_no_look_has_come_to_since_the_console_is_back_is_waited_for(problem: str):
+    one, by = kept_promise(), owner()
+    Objective.objects.filter(pk=one.pk).update(
+        flow=None, owner=by.user_id, q="order_no:*", counted_to=DUE - timedelta(hours=20)
+    )
+    Standing.objects.filter(objective=one).update(problem=problem)
+    scheduled(by)
+
+    with at(DUE):
+        assert making.look() == 0
+
+    assert only_report().step == "waits until its figures are counted, an hour at most"
+
+
 def test_what_somebody_asks_for_is_made_at_once():
     one, by = kept_promise(), owner()
     Objective.objects.filter(pk=one.pk).update(counted_to=NOW - timedelta(hours=20))
