@@ -72,7 +72,7 @@ class ReportOut(serializers.Serializer[Any]):
     revision = serializers.IntegerField()
     corrects = serializers.CharField(help_text="What a revision says that it corrects.")
     state = serializers.ChoiceField(choices=REPORT_STATES)
-    step = serializers.CharField(help_text="What a worker does at this moment.")
+    step = serializers.CharField(help_text="What a worker does at this moment, or what it waits for.")
     problem = serializers.CharField(help_text="Why it was not made.")
     stands = serializers.CharField(help_text="The worst of its promises: missed, at_risk, no_data, kept.")
     subject = serializers.CharField()

@@ -84,4 +84,5 @@ def _closed_by_a_person(breaches: Sequence[Breach]) -> str:
     ends = BreachEntry.objects.filter(breach__in=breaches, kind=BreachEntry.Kind.RESOLVED).order_by("breach_id", "-pk")
     names = {one.pk: f" ({one.reference})" if len(breaches) > 1 else "" for one in breaches}
     said = [f"{one.by}{names[one.breach_id]}: {one.text}" for one in ends.distinct("breach_id") if one.by]
-    return "; ".join(said[:MOST_ENDS])
+    more = [f"{len(said) - MOST_ENDS} more by people"] if len(said) > MOST_ENDS else []
+    return "; ".join([*said[:MOST_ENDS], *more])

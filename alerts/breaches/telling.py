@@ -85,14 +85,20 @@ def _hand_over(now: datetime) -> None:
     """Let the policies that tell by now of what fires do so: its flows may have changed hands, or come back to whom told before."""
     firing = Breach.objects.filter(state__in=FIRED).order_by().values_list("environment_id", flat=True).distinct()
     for environment_id in sorted(firing):
-        if not any(_left_out(environment_id, now)):
-            continue
-        with transaction.atomic():
-            lock_environment(environment_id)
-            lock_breaches(list(_fired_in(environment_id)))
-            never, idle = _left_out(environment_id, now)
-            route_breaches(environment_id, never, now=now)
-            Telling.objects.filter(pk__in=idle).update(due_at=now)
+        try:
+            if any(_left_out(environment_id, now)):
+                _hand_over_in(environment_id, now)
+        except Exception:  # as when a lock is not to be had: the next look; nobody else waits for it
+            log.exception("not_handed_over", environment=environment_id)
+
+
+@transaction.atomic
+def _hand_over_in(environment_id: int, now: datetime) -> None:
+    lock_environment(environment_id)
+    lock_breaches(list(_fired_in(environment_id)))
+    never, idle = _left_out(environment_id, now)
+    route_breaches(environment_id, never, now=now)
+    Telling.objects.filter(pk__in=idle).update(due_at=now)
 
 
 def _left_out(environment_id: int, now: datetime) -> tuple[list[int], list[int]]:

@@ -80,10 +80,12 @@ def _count_one(one: Objective, touched: Collection[datetime], silences: Silences
         _see_what_it_means(one, asked, now)
     except CannotAsk as error:
         problem, asked = str(error), None
-    end = end_of(one, now)
-    left = waiting = _waiting(one, touched, end, now)
+    whole = Span(since=max(one.filled_since, whole_since(one, now) + shift_of(one)), until=end_of(one, now))
+    left = changed = clipped(merge(_changed(one, touched, whole.until, now)), whole)
     if asked is not None:
-        left, problem = _count_waiting(one, asked, waiting, now, ends)
+        again = _minute_from(minute_again(one, now))
+        left, problem = _count_waiting(one, asked, merge([*changed, *clipped([again], whole)]), now, ends)
+        left = left if clipped(changed, again) else _without(left, again)
     _leave(one, left)
     one.counted_to = max(minute_of(now) + MINUTE, one.counted_to or one.begun_at)
     if problem:
@@ -105,17 +107,25 @@ def minute_again(one: Objective, now: datetime) -> datetime:
     return last - (int(last.timestamp()) // 60 - 61 * turn) % WEEK_MINUTES * MINUTE
 
 
-def _waiting(one: Objective, touched: Collection[datetime], end: datetime, now: datetime) -> list[Span]:
-    """Return what is to be counted, of whole minutes, apart and oldest first."""
+def _changed(one: Objective, touched: Collection[datetime], end: datetime, now: datetime) -> list[Span]:
+    """Return what may have changed since it was counted, of whole minutes: what cannot be counted now waits."""
     shift, ran = shift_of(one), minute_of(now) + MINUTE - end
-    spans = [Span(since=at + shift, until=at + shift + MINUTE) for at in touched]
+    spans = [_minute_from(at + shift) for at in touched]
     spans.append(Span(since=(one.counted_to or one.begun_at) - ran, until=end))
-    again = minute_again(one, now)
-    spans.append(Span(since=again, until=again + MINUTE))
     for row in Uncounted.objects.filter(objective=one):
         spans += [Span(since=since, until=until) for since, until in zip(row.since, row.until, strict=True)]
-    first = max(one.filled_since, whole_since(one, now) + shift)
-    return clipped(merge(spans), Span(since=first, until=end))
+    return spans
+
+
+def _minute_from(at: datetime) -> Span:
+    return Span(since=at, until=at + MINUTE)
+
+
+def _without(spans: Sequence[Span], minute: Span) -> list[Span]:
+    """Return these without a minute whose turn it was, and no more: it does not wait, it has its turn again."""
+    before = [Span(since=one.since, until=min(one.until, minute.since)) for one in spans]
+    after = [Span(since=max(one.since, minute.until), until=one.until) for one in spans]
+    return merge([*before, *after])
 
 
 def whole_since(one: Objective, now: datetime) -> datetime:

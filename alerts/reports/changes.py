@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import floor
 
+from msgspec.structs import replace
+
 from alerts.objectives.burn import cut_amount, percent
 from alerts.reports.content import Content, Excluded, Promise
 
@@ -27,9 +29,12 @@ class Change:
 def figures_that_differ(before: Content, now: Content) -> list[Change]:
     """Return what late events, exclusions or another target changed of the period's own figures.
 
-    What became of dead letters since is no change of them: it goes on after every report.
+    What became of dead letters since is no change of them: it goes on after every report. Of what is being counted at this moment nobody knows.
     """
-    return list(_figures(before, now))[:MOST]
+    counting = {one.objective for one in now.promises if one.counting}
+    kept = tuple(one for one in before.promises if one.objective not in counting)
+    known = tuple(one for one in now.promises if one.objective not in counting)
+    return list(_figures(replace(before, promises=kept), replace(now, promises=known)))[:MOST]
 
 
 def changes_between(before: Content, now: Content) -> list[Change]:

@@ -175,9 +175,9 @@ def _is_too_early(report: Report, content: Content) -> bool:
     if report.asked_by or report.revision != 1 or content.frozen_at >= report.asked_at + LONGEST_WAIT:
         return False
     counting = [one.objective for one in content.promises if one.counting]
-    behind = Q(flow__isnull=False, counted_to__lt=report.until) | Q(pk__in=counting)
-    rows = Objective.objects.filter(behind, pk__in=[one.objective for one in content.promises])
-    return rows.exclude(standing__problem__startswith=SEARCH_PROBLEM).exists()
+    cannot_be = Q(standing__problem__startswith=SEARCH_PROBLEM)
+    behind = Q(counted_to__lt=report.until) | Q(pk__in=counting) & ~cannot_be
+    return Objective.objects.filter(behind, pk__in=[one.objective for one in content.promises]).exists()
 
 
 def _wait(report: Report) -> None:

@@ -37,6 +37,8 @@ def verdict_chip(report: Report | None) -> tuple[str, str]:
     """Return (look, words) of what a report says, or of how far it is; nothing for none."""
     if report is None:
         return "", ""
+    if report.state == "asked" and report.step:
+        return REPORTS["asked"][0], "waits for its figures"
     if report.state != "frozen":
         return REPORTS[report.state]
     return STANDS.get(report.stands, ("", "nothing promised"))

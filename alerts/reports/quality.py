@@ -46,9 +46,16 @@ def _counting(measured: Iterable[Measured], says: Says) -> list[str]:
     for one in measured:
         if one.counting and not one.behind:
             found.setdefault(one.one.filled_since, []).append(one.one.name)
-    late = [one.one.name for one in measured if one.behind]
-    why = "much of the period came after its time, which takes up to three hours"
-    told = [f"{_named(late)} {_are(late)} still being counted: {why}; a revision will have it all."] if late else []
+    late = [one.one.name for one in measured if one.behind and one.one.flow_id]
+    searches = [one.one.name for one in measured if one.behind and not one.one.flow_id]
+    told = [
+        f"{_named(names)} {_are(names)} still being counted: {why}; a revision will have it all."
+        for names, why in (
+            (late, "much of the period came after its time, which takes up to three hours"),
+            (searches, "minutes of the period wait until its search has counted them"),
+        )
+        if names
+    ]
     return told + [
         f"{_named(names)} {_are(names)} still being counted, back to {says.at(since)} by now; a revision will have it all."
         for since, names in sorted(found.items())

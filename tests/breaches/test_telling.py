@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerts.breaches import acts
+from alerts.breaches.moves import write
 from alerts.breaches.notices import notice_of
 from alerts.breaches.policies import (
     NewPolicy,
@@ -338,6 +339,16 @@ def test_the_end_that_a_person_said_names_the_person_and_why(outbox: Outbox):
     assert "Closed by" not in facts[other.reference]
     told_together = notice_of(Happening.RESOLVED, [other, breach], now=NOON).facts["Closed by"]
     assert told_together == f"root ({breach.reference}): the agent was taken away"
+
+
+def test_the_end_of_many_that_people_closed_says_how_many_it_does_not_name():
+    many = [fired(key=str(key)) for key in range(5)]
+    write([one.pk for one in many], BreachEntry.Kind.RESOLVED, "it moved", now=NOON, by="root")
+
+    closed = notice_of(Happening.RESOLVED, many, now=NOON).facts["Closed by"]
+
+    assert closed.count("it moved") == 3
+    assert closed.endswith("; 2 more by people")
 
 
 def test_the_end_of_what_a_person_closed_and_what_came_again_names_nobody():

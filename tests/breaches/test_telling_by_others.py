@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
+from alerts.breaches import telling
 from alerts.breaches.access import get_visible_policy
 from alerts.breaches.policies import (
     NewPolicy,
@@ -169,6 +171,28 @@ def test_who_gets_a_flow_back_goes_on_telling(outbox: Outbox):
     assert outbox.told(after(hours=5, seconds=5)) == []
     assert outbox.told(after(hours=9)) == [("firing", breach.reference, (1,))]
     assert Telling.objects.filter(due_at=None).count() == 1
+
+
+def test_flows_that_cannot_be_handed_over_now_keep_nobody_from_being_told(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    policy()
+    policy("Order team", page_channels=(5,))
+    orders = flow()
+    breach = fired(flow_ids=(orders.pk,))
+    assert outbox.told(NOON) == [("firing", breach.reference, (1,))]
+    given(orders, "Order team")
+    other = fired(after(minutes=1), key="8")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(telling, "route_breaches", _locked)
+        assert outbox.told(after(minutes=1)) == [("firing", other.reference, (1,))]
+
+    assert outbox.told(after(minutes=1, seconds=5)) == [("firing", breach.reference, (5,))]
+
+
+def _locked(*_: object, **__: object) -> None:
+    raise OperationalError("canceling statement due to lock timeout")
 
 
 def test_the_end_of_what_a_removed_policy_told_together_has_the_name_of_its_beginning(outbox: Outbox):

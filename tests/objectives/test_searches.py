@@ -327,7 +327,7 @@ def test_what_was_touched_while_a_search_could_not_be_asked_is_counted_afterward
         counting.count(NOW + number * MINUTE)
     message(NOW + 3 * MINUTE, took=MINUTE, keys=BIG)
     words = Standing.objects.get().problem
-    assert minutes_waiting() == {"production": 9}  # four, that of last week, and those whose turn it was
+    assert minutes_waiting() == {"production": 5}  # four, and that of last week; not those whose turn it was
 
     Objective.objects.update(owner=maker)
     counting.count(NOW + 5 * MINUTE)

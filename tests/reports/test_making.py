@@ -11,6 +11,7 @@ from django.db import connections
 from alerts.models import Objective, Report, ReportFile, ReportMail, ReportSchedule, Standing, Uncounted
 from alerts.reports import making
 from alerts.reports.content import from_json
+from alerts.reports.present import verdict_chip
 from alerts.reports.services import (
     change_schedule,
     revise,
@@ -284,6 +285,26 @@ def test_a_search_that_cannot_be_counted_is_not_waited_for(problem: str):
 
     assert only_report().state == ("frozen" if problem else "asked")
     assert only_report().stands == ("no_data" if problem else "")
+    assert problem or verdict_chip(only_report()) == ("move still", "waits for its figures")
+    why = "minutes of the period wait until its search has counted them"
+    assert not problem or why in from_json(only_report().content).quality[0]
+
+
+@pytest.mark.parametrize(
+    "problem", ["", "its search finds what an agent brings that is silent: nothing came since 6:00"]
+)
+def test_a_search_that_no_look_has_come_to_since_the_console_is_back_is_waited_for(problem: str):
+    one, by = kept_promise(), owner()
+    Objective.objects.filter(pk=one.pk).update(
+        flow=None, owner=by.user_id, q="order_no:*", counted_to=DUE - timedelta(hours=20)
+    )
+    Standing.objects.filter(objective=one).update(problem=problem)
+    scheduled(by)
+
+    with at(DUE):
+        assert making.look() == 0
+
+    assert only_report().step == "waits until its figures are counted, an hour at most"
 
 
 def test_what_somebody_asks_for_is_made_at_once():
@@ -293,6 +314,22 @@ def test_what_somebody_asks_for_is_made_at_once():
 
     with at(NOW):
         assert making.look() == 1
+
+
+def test_what_waits_for_its_figures_is_made_at_once_when_somebody_asks_for_it():
+    one, by = kept_promise(), owner()
+    Objective.objects.filter(pk=one.pk).update(counted_to=DUE - timedelta(hours=20))
+    made = scheduled(by)
+    with at(DUE):
+        assert making.look() == 0
+
+    send_now(made, by=by, now=DUE + timedelta(seconds=10))
+    send_now(made, by=by, now=DUE + timedelta(seconds=11))
+
+    with at(DUE + timedelta(seconds=12)):
+        assert making.look() == 1
+    assert (only_report().state, only_report().asked_by) == ("frozen", by.name)
+    assert len(audited("report.asked")) == 1
 
 
 def test_what_is_due_stays_due_when_the_hour_is_changed_before_a_beat_comes():

@@ -231,6 +231,14 @@ def test_a_promise_that_is_gone_or_new_is_told():
     ]
 
 
+def test_what_is_being_counted_again_is_not_said_to_differ_before_it_is_counted():
+    before = with_promises(promise(stands="kept"))
+    now = with_promises(promise(stands="no_data", counting=True))
+
+    assert figures_that_differ(before, now) == []
+    assert told(changes_between(before, now)) == [("Orders arrive", "kept", "no data")]
+
+
 def test_what_became_of_letters_since_is_no_other_figure_but_stands_in_a_revision():
     later = msgspec.structs.replace(content().letters, waiting=0, replayed=4)
     now = msgspec.structs.replace(content(), letters=later, promises=(promise(replayed=4),))

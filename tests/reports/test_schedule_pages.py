@@ -176,6 +176,7 @@ def test_a_report_on_a_search_is_its_maker_s_also_when_the_promise_is_removed():
         by=actor(olga),
         now=DUE - timedelta(days=2),
     )
+    Objective.objects.update(counted_to=DUE)
     scheduled(actor(olga))
     beat(DUE)
     report, others = only_report(), browser("vera", Role.ADMINISTRATOR)
