@@ -113,26 +113,34 @@ def _to_message(request: PageRequest, environments: list[Environment], query: Qu
 
 
 def _to_letter(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
-    """Lead to a dead letter of no message, as a record of Kafka without an id is; to the list of several."""
-    found = find_dead_letters(request.actor, environments=environments, query=query, limit=2).rows
-    if not found:
+    """Lead to a dead letter of no message, as a record of Kafka without an id is; to the list of several, of one environment each."""
+    having = [
+        (one, found)
+        for one in environments
+        if (found := find_dead_letters(request.actor, environments=[one], query=query, limit=2).rows)
+    ]
+    if not having:
         return None
-    address = reverse("dead-letter", args=[found[0].pk]) if len(found) == 1 else reverse("dead-letters")
-    listed = {} if len(found) == 1 else {"state": "all", "q": query.text}
-    return HttpResponseRedirect(f"{address}?{urlencode({**listed, 'environment': found[0].environment.slug})}")
+    several = len(having) > 1 or len(having[0][1]) > 1
+    address = reverse("dead-letters") if several else reverse("dead-letter", args=[having[0][1][0].pk])
+    listed = f"&{urlencode({'state': 'all', 'q': query.text})}" if several else ""
+    if len(having) == 1:
+        return HttpResponseRedirect(f"{address}?{urlencode({'environment': having[0][0].slug})}{listed}")
+    context = {"asked": asked, "in_environments": [one for one, _ in having], "address": address, "listed": listed}
+    return render(request, "messaging/choice.html", context)
 
 
 def _to_journey(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
     """Lead to the journey into which an event about no message, such as that of a web request, brought the key, or to a choice."""
-    events = find_events(request.actor, environments=environments, query=query).rows
+    events = find_events(request.actor, environments=environments, query=query)
     newest = {
-        (one.environment_id, one.trace_id): one for one in reversed(events) if one.trace_id and not one.message_uid
+        (one.environment_id, one.trace_id): one for one in reversed(events.rows) if one.trace_id and not one.message_uid
     }
     found = sorted(newest.values(), key=lambda one: one.occurred_at, reverse=True)
     rows = [(one, _of_trace(one)) for one in found]
     if len(rows) < 2:
         return HttpResponseRedirect(rows[0][1]) if rows else None
-    return render(request, "messaging/choice.html", {"journeys": rows, "asked": asked})
+    return render(request, "messaging/choice.html", {"journeys": rows, "more": events.next, "asked": asked})
 
 
 def _of_trace(event: Event) -> str:
