@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 from uuid import UUID
 
-LONGEST = 512
+LONGEST, LONGEST_LINE = 512, 8_000
 NAMED = re.compile(
     r"^[\s\"'{\[(]*(?:trace[-_. ]?parent|(?:uber-)?trace[-_. ]?id|x-b3-traceid|b3|root)[\"']?\s*[:=]\s*", re.I
 )
@@ -31,7 +31,13 @@ def parse_trace(text: str) -> UUID | None:
     or without their names, quotes and spaces; and any text with one such id of 32 digits in it, as a whole line of a log. All zeros are no
     trace (W3C trace context).
     """
-    plain = NAMED.sub("", text[:LONGEST]).strip(" \t\r\n\"'{}[]().,;/").lower().removeprefix("0x").removeprefix("root=")
+    plain = (
+        NAMED.sub("", text[:LONGEST_LINE])
+        .strip(" \t\r\n\"'{}[]().,;/")
+        .lower()
+        .removeprefix("0x")
+        .removeprefix("root=")
+    )
     found = ""
     if match := TRACEPARENT.fullmatch(plain) or B3.fullmatch(plain) or JAEGER.fullmatch(plain):
         found = match[1]

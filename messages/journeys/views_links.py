@@ -17,7 +17,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.journeys.links import parse_trace, readings_of
 from messages.journeys.queries import environments_of_trace, messages_with_id
-from messages.models import Event, Message
+from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters, find_events, find_messages
@@ -114,19 +114,20 @@ def _to_message(request: PageRequest, environments: list[Environment], query: Qu
 
 def _to_letter(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
     """Lead to a dead letter of no message, as a record of Kafka without an id is; to the list of several, of one environment each."""
-    having = [
-        (one, found)
-        for one in environments
-        if (found := find_dead_letters(request.actor, environments=[one], query=query, limit=2).rows)
-    ]
-    if not having:
+
+    def found(*where: Environment) -> list[DeadLetter]:
+        return find_dead_letters(request.actor, environments=where, query=query, limit=2).rows
+
+    if not (letters := found(*environments)):
         return None
-    several = len(having) > 1 or len(having[0][1]) > 1
-    address = reverse("dead-letters") if several else reverse("dead-letter", args=[having[0][1][0].pk])
-    listed = f"&{urlencode({'state': 'all', 'q': query.text})}" if several else ""
+    if len(letters) == 1:
+        address = reverse("dead-letter", args=[letters[0].pk])
+        return HttpResponseRedirect(f"{address}?{urlencode({'environment': letters[0].environment.slug})}")
+    having, listed = [one for one in environments if found(one)], f"&{urlencode({'state': 'all', 'q': query.text})}"
+    address = reverse("dead-letters")
     if len(having) == 1:
-        return HttpResponseRedirect(f"{address}?{urlencode({'environment': having[0][0].slug})}{listed}")
-    context = {"asked": asked, "in_environments": [one for one, _ in having], "address": address, "listed": listed}
+        return HttpResponseRedirect(f"{address}?{urlencode({'environment': having[0].slug})}{listed}")
+    context = {"asked": asked, "in_environments": having, "address": address, "listed": listed}
     return render(request, "messaging/choice.html", context)
 
 
