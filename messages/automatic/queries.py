@@ -50,8 +50,8 @@ ORDER BY d.id
 """  # noqa: S608  constants of ours
 HEALTH = """
 SELECT flow_id, coalesce(sum(count) FILTER (WHERE outcome <> 2), 0), coalesce(sum(count) FILTER (WHERE outcome = 2), 0)
-FROM messaging_rollup_minute WHERE flow_id = ANY(%s) AND minute > %s AND operation IN (4, 5) GROUP BY flow_id
-"""
+FROM messaging_rollup_minute WHERE flow_id = ANY(%s) AND minute > %s AND (operation = 4 OR operation = 5 AND outcome <> 0) GROUP BY flow_id
+"""  # no settlement that gives its message back: it is unset, and says nothing of the receiver that its processing does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

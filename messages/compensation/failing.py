@@ -64,7 +64,7 @@ def _why_processed_since(letter: DeadLetter) -> str:
 def _fails_somewhere(message: Message) -> bool:
     """Whether the last that any system told of this message is a failure: the latest event of all decides its status."""
     rows = Event.objects.filter(
-        Q(outcome=ERROR) | Q(operation__in=(PROCESS, SETTLE)), environment_id=message.environment_id, message_uid=message.id,
+        Q(outcome=ERROR) | Q(operation=PROCESS) | Q(operation=SETTLE, outcome=Outcome.OK), environment_id=message.environment_id, message_uid=message.id,
         occurred_at__range=(message.began_at - AROUND, message.last_seen_at + A_DAY),
     )  # fmt: skip
     last = rows.order_by("system_id", "-occurred_at", "-id").distinct("system_id").values_list("outcome", flat=True)

@@ -138,6 +138,7 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
     links = _links(span) if linked else ()
     destination = semconv.destination_of(attributes)
     operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
+    given_back = operation == semconv.SETTLE and semconv.gives_back(attributes, destination, span.name)
     message_id = semconv.message_id_of(attributes)
     batch = _batch(span, attributes, operation, destination, environment_id) if linked and not message_id else ()
     # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
@@ -161,7 +162,7 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
         occurred_at,
         source.system,
         operation,
-        2 if error_type else 0 if operation == semconv.SETTLE and semconv.gives_back(attributes) else 1,  # outcome
+        2 if error_type else 0 if given_back else 1,  # outcome
         clamped_from,
         False,  # time_is_ours
         _took_us(span),

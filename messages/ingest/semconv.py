@@ -21,13 +21,13 @@ OPERATIONS = {
     "deliver": PROCESS,
     "settle": SETTLE,
     "ack": SETTLE,
-    "nack": SETTLE,
 }
 CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
 # How a receiver settles what it did not deal with: RabbitMQ's verbs, Azure Service Bus's dispositions, AMQP 1.0's outcomes.
 GIVEN_BACK = frozenset(
     {"nack", "reject", "requeue", "abandon", "defer", "dead_letter", "deadletter", "release", "modify"}
 )
+OPERATIONS |= dict.fromkeys(GIVEN_BACK, SETTLE)
 DISPOSITIONS = ("messaging.operation.name", "messaging.operation.type", "messaging.servicebus.disposition_status")
 OPERATION_OF_KIND = {4: SEND, 5: PROCESS}  # PRODUCER, CONSUMER: when no attribute says more
 OPERATION_ATTRIBUTES = ("messaging.operation.type", "messaging.operation.name")
@@ -142,9 +142,14 @@ def operation_of(
     return _verb_of(name, destination) or OPERATION_OF_KIND[kind]
 
 
-def gives_back(attributes: dict[str, Any]) -> bool:
-    """Whether a settlement says that its message was refused or given back: it is no failure by itself, and no success."""
-    return any(str(attributes.get(name, "")).lower() in GIVEN_BACK for name in DISPOSITIONS)
+def gives_back(attributes: dict[str, Any], destination: str | None, name: str) -> bool:
+    """Whether a settlement says that its message was refused or given back: it is no failure by itself, and no success.
+
+    name  of the span, "orders nack" or, as Azure's SDKs have it, "ServiceBusReceiver.Abandon".
+    """
+    verb = name.removeprefix(f"{destination} ").removesuffix(f" {destination}")
+    told = [*(attributes.get(one) for one in DISPOSITIONS), "" if " " in verb else verb.rpartition(".")[2]]
+    return any(str(one).lower() in GIVEN_BACK for one in told)
 
 
 def _verb_of(name: str, destination: str) -> int | None:

@@ -109,9 +109,7 @@ def _sent_before(
     uid = one.seen.message_uid
     if uid is not None and (uid, None) in sends:
         way = (uid, one.seen.destination)
-        if (
-            way not in sends or starts[way][0] > one.end_us
-        ):  # nobody had sent it there: to an exchange, or by a clock that is wrong
+        if way not in sends or starts[way][0] > one.end_us:  # nobody had, by then: to an exchange, or a clock is wrong
             way = (uid, None)
         return [(sends[way][max(0, bisect_right(starts[way], one.start_us) - 1)], False)]
     here = (one.seen.trace_id, one.seen.span_id)
@@ -127,7 +125,9 @@ def _handover(held: _Taken) -> Handover | None:
     sent_us = held.sent.end_us
     spans = [_from(one, sent_us) for one in works or takes]
     first, attempts, working, between = _union(spans)
-    deciding = [one for one in held.events if decides(one.seen.operation, one.seen.outcome)]
+    deciding = [
+        one for one in held.events if one.seen.outcome == ERROR or decides(one.seen.operation, one.seen.outcome)
+    ]
     last = (deciding or held.events)[-1]
     return Handover(
         sent=held.sent.seen,

@@ -7,30 +7,39 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 from uuid import UUID
 
-LONGEST = 512
-NAMED = re.compile(r"^[\s\"'{\[(]*(?:trace[-_. ]?parent|trace[-_. ]?id|x-b3-traceid|b3|root)[\"']?\s*[:=]\s*", re.I)
+LONGEST, LONGEST_LINE = 512, 8_000
+NAMED = re.compile(
+    r"^[\s\"'{\[(]*(?:trace[-_. ]?parent|(?:uber-)?trace[-_. ]?id|x-b3-traceid|b3|root)[\"']?\s*[:=]\s*", re.I
+)
 # W3C trace context: version-trace-parent-flags, and whatever a later version adds.   B3 single: trace-span-sampled-parent.
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}(?:-[0-9a-f]{2}(?:-.*)?)?")
 B3 = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-[0-9a-f]{16}(?:-[01d](?:-[0-9a-f]{16})?)?")
 XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})(?:;.*)?")
+JAEGER = re.compile(
+    r"([0-9a-f]{8,32})(?:(?::|%3a)[0-9a-f]{1,16}){3}"
+)  # trace:span:parent:flags; zeros before an id are left out
 HEX = re.compile(r"[0-9a-f]{32}")
 SHORT = re.compile(r"[0-9a-f]{16}")  # 64 bits, as B3 and Jaeger once had; stored with zeros before them
 UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-ANYWHERE = re.compile(
-    r"(?<![0-9a-z])[0-9a-f]{32}(?![0-9a-z])"
-)  # in a line of a log, a header of Jaeger or Google Cloud
+ANYWHERE = re.compile(r"(?<![0-9a-z])[0-9a-f]{32}(?![0-9a-z])")  # in a line of a log, a header of Google Cloud
 
 
 def parse_trace(text: str) -> UUID | None:
     """Return the trace id in what somebody pasted, None when there is none.
 
-    Takes 32 hexadecimal digits in any case, with the dashes of a UUID or without; 16; a W3C traceparent, B3 and X-Ray headers whole, with
+    Takes 32 hexadecimal digits in any case, with the dashes of a UUID or without; 16; a W3C traceparent, B3, Jaeger and X-Ray headers whole, with
     or without their names, quotes and spaces; and any text with one such id of 32 digits in it, as a whole line of a log. All zeros are no
     trace (W3C trace context).
     """
-    plain = NAMED.sub("", text[:LONGEST]).strip(" \t\r\n\"'{}[]().,;/").lower().removeprefix("0x").removeprefix("root=")
+    plain = (
+        NAMED.sub("", text[:LONGEST_LINE])
+        .strip(" \t\r\n\"'{}[]().,;/")
+        .lower()
+        .removeprefix("0x")
+        .removeprefix("root=")
+    )
     found = ""
-    if match := TRACEPARENT.fullmatch(plain) or B3.fullmatch(plain):
+    if match := TRACEPARENT.fullmatch(plain) or B3.fullmatch(plain) or JAEGER.fullmatch(plain):
         found = match[1]
     elif match := XRAY.fullmatch(plain):
         found = match[1] + match[2]

@@ -17,7 +17,7 @@ from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.journeys.links import parse_trace, readings_of
 from messages.journeys.queries import environments_of_trace, messages_with_id
-from messages.models import Event, Message
+from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters, find_events, find_messages
@@ -113,26 +113,35 @@ def _to_message(request: PageRequest, environments: list[Environment], query: Qu
 
 
 def _to_letter(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
-    """Lead to a dead letter of no message, as a record of Kafka without an id is; to the list of several."""
-    found = find_dead_letters(request.actor, environments=environments, query=query, limit=2).rows
-    if not found:
+    """Lead to a dead letter of no message, as a record of Kafka without an id is; to the list of several, of one environment each."""
+
+    def found(*where: Environment) -> list[DeadLetter]:
+        return find_dead_letters(request.actor, environments=where, query=query, limit=2).rows
+
+    if not (letters := found(*environments)):
         return None
-    address = reverse("dead-letter", args=[found[0].pk]) if len(found) == 1 else reverse("dead-letters")
-    listed = {} if len(found) == 1 else {"state": "all", "q": query.text}
-    return HttpResponseRedirect(f"{address}?{urlencode({**listed, 'environment': found[0].environment.slug})}")
+    if len(letters) == 1:
+        address = reverse("dead-letter", args=[letters[0].pk])
+        return HttpResponseRedirect(f"{address}?{urlencode({'environment': letters[0].environment.slug})}")
+    having, listed = [one for one in environments if found(one)], f"&{urlencode({'state': 'all', 'q': query.text})}"
+    address = reverse("dead-letters")
+    if len(having) == 1:
+        return HttpResponseRedirect(f"{address}?{urlencode({'environment': having[0].slug})}{listed}")
+    context = {"asked": asked, "in_environments": having, "address": address, "listed": listed}
+    return render(request, "messaging/choice.html", context)
 
 
 def _to_journey(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
     """Lead to the journey into which an event about no message, such as that of a web request, brought the key, or to a choice."""
-    events = find_events(request.actor, environments=environments, query=query).rows
+    events = find_events(request.actor, environments=environments, query=query)
     newest = {
-        (one.environment_id, one.trace_id): one for one in reversed(events) if one.trace_id and not one.message_uid
+        (one.environment_id, one.trace_id): one for one in reversed(events.rows) if one.trace_id and not one.message_uid
     }
     found = sorted(newest.values(), key=lambda one: one.occurred_at, reverse=True)
     rows = [(one, _of_trace(one)) for one in found]
     if len(rows) < 2:
         return HttpResponseRedirect(rows[0][1]) if rows else None
-    return render(request, "messaging/choice.html", {"journeys": rows, "asked": asked})
+    return render(request, "messaging/choice.html", {"journeys": rows, "more": events.next, "asked": asked})
 
 
 def _of_trace(event: Event) -> str:

@@ -28,14 +28,18 @@ from messages.search.query import (
     depth_of,
     leaves_of,
     none_of,
+    value_text,
 )
 from messages.search.scan import DEEPEST, LONGEST, RUN, check_text, clean, quoted_at
 
 MOST_TERMS = 100
 MOST_WORDS = 20  # without a field: each is looked for in every text of every row of the window
 OTHER_WORDS = {"&&": "AND", "||": "OR", "!": "NOT"}
-CLOCK = re.compile(r"(?:[01]\d|2[0-3])(?::[0-5]\d){1,2}(?![\w:])", re.ASCII)
-DAY = re.compile(r"\d{4}-\d\d-\d\d\s+$", re.ASCII)
+CLOCK = re.compile(r"((?:[01]\d|2[0-3])(?::[0-5]\d){1,2}(?:\.\d{1,6})?)(Z|[+-]\d\d:\d\d)?(?=[\s)]|$)", re.ASCII)
+DAY = re.compile(r"(\d{4}-\d\d-\d\d)\s+$", re.ASCII)
+ANYWHERE = re.compile(
+    r"\*+(?!(?:AND|OR|NOT|TO)\b)(\w[\w.\-]*)\*?"
+)  # error:*timeout*: words of a text are found anywhere in it
 
 
 def parse_query(text: str) -> Query:
@@ -150,9 +154,10 @@ class _Reader:
         if isinstance(inner, lucene.Prohibit | lucene.Plus | lucene.Not):
             words = "a value that begins with - or + needs quotes, and a - for “not” stands before the field"
             raise BadQuery(words, inner.pos + 1, quoted_at(self.text, inner.pos))
-        hour = CLOCK.match(self.text, item.pos)
-        if hour and DAY.search(self.text[: item.pos]):  # at:>2026-11-24 10:00 would ask for a business key called 10
-            suggestion = f"{self.text[: item.pos].rstrip()}T{hour[0]}Z{self.text[hour.end() :]}"
+        hour, day = CLOCK.match(self.text, item.pos), DAY.search(self.text[: item.pos])
+        if hour and day:  # at:>2026-11-24 10:00 would ask for a business key called 10
+            meant = value_text(f"{day[1]}T{hour[1]}{hour[2] or 'Z'}")
+            suggestion = f"{self.text[: day.start()]}{meant}{self.text[hour.end() :]}"
             raise BadQuery("a time is one word with its zone, such as 2026-11-24T10:00Z", item.pos + 1, suggestion)
         if item.name == "*" and isinstance(inner, lucene.Word) and inner.value == "*":
             return EVERYTHING
@@ -198,9 +203,7 @@ class _Reader:
     def check_no_wildcard(self, item: Any, raw: str) -> None:
         if wild := re.search(r"(?<!\\)(?:\\\\)*([*?])", raw):
             words = "a * stands only at the end of a word" if wild[1] == "*" else "there is no ? for any character"
-            inner = re.fullmatch(
-                r"\*+([\w.\-]+)\*?", item.value
-            )  # error:*timeout*: words of a text are found anywhere in it
+            inner = ANYWHERE.fullmatch(item.value)
             end = item.pos + len(item.value)
             raise BadQuery(
                 f"{words}; one that is meant as it is needs quotes",

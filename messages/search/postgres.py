@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +41,7 @@ from messages.search.reconciled import of_set
 from messages.search.said import days_saying
 from messages.search.words import NUMBERS, key_of
 
+MOST_OF_A_KEY = 1_000  # messages whose events are looked for by their ids
 MOST_LOOKS = 10  # leaves of a query for each of which days are looked for
 A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
@@ -106,10 +107,8 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
         return Q(keys__has_key=name)
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
-    found = _with_key(target, scope, {name: leaf.value})
-    for hashed in hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value):
-        found |= _with_key(target, scope, {name: hashed})
-    return found
+    hashed = hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value)
+    return _with_key(target, scope, [{name: value} for value in (leaf.value, *hashed)])
 
 
 def _check_is_key(leaf: Leaf, target: Target, scope: Scope) -> None:
@@ -125,11 +124,19 @@ def _check_is_key(leaf: Leaf, target: Target, scope: Scope) -> None:
     raise Refused(leaf, words + way_out, part="field", instead="" if elsewhere else near)
 
 
-def _with_key(target: Target, scope: Scope, keys: dict[str, str]) -> Q:
+def _with_key(target: Target, scope: Scope, wanted: Sequence[dict[str, str]]) -> Q:
+    """Return the condition that a row has one of these keys.
+
+    The messages of events are read first: beside a subquery no index serves the rest, and one number costs every event that is kept.
+    """
+    has = NOTHING
+    for keys in wanted:
+        has |= Q(keys__contains=keys)
     if target.name != "events":
-        return Q(keys__contains=keys)
-    of_messages = Message.objects.filter(environment__in=scope.environments, keys__contains=keys)
-    return Q(message_uid__in=of_messages.values("id")) | Q(message_uid__isnull=True, keys__contains=keys)
+        return has
+    of_messages = Message.objects.filter(has, environment__in=scope.environments).values_list("id", flat=True)
+    ids = list(of_messages[: MOST_OF_A_KEY + 1])
+    return Q(message_uid__in=ids if len(ids) <= MOST_OF_A_KEY else of_messages) | Q(has, message_uid__isnull=True)
 
 
 def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
@@ -145,9 +152,7 @@ def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
     condition |= Q(message_id=value)
     if (trace := trace_of(value)) is not None:
         condition |= Q(trace_id=trace)
-    for key in NUMBERS:
-        condition |= _with_key(target, scope, {key: value})
-    return condition
+    return condition | _with_key(target, scope, [{key: value} for key in NUMBERS])
 
 
 def _touched(condition: Condition) -> Condition:

@@ -15,6 +15,7 @@ MODIFIERS = {
     "^": "results are in order of time: there is no ^",
 }
 PAIRS = {")": "(", "]": "[", "}": "["}
+OPERATOR = re.compile(r"\b(?:AND|OR|NOT)\b|&&|\|\|")
 RUN = re.compile(r'[^\s()"]*')
 
 
@@ -69,16 +70,25 @@ def _step(scan: _Scan, text: str, one: str, at: int) -> None:
         if not scan.opened or scan.opened[-1][0] != PAIRS[one]:
             raise BadQuery(f"nothing opened this {one}", at + 1, (text[:at] + text[at + 1 :]).strip())
         scan.opened.pop()
-    elif one in "-+" and text[at + 1 : at + 2].isspace() and (not at or text[at - 1].isspace() or text[at - 1] == "("):
-        plain = not set(text) & set(':"()[]{}\\')
-        suggestion = quoted(text.strip()) if plain else f"{text[: at + 1]}{text[at + 1 :].lstrip()}"
-        raise BadQuery(
-            f"a {one} stands right before what it is about; one that is meant as it is needs quotes", at + 1, suggestion
-        )
+    elif one in "-+" and _stands_alone(text, at) and "[" not in {bracket for bracket, _ in scan.opened}:
+        words = f"a {one} stands right before what it is about; one that is meant as it is needs quotes"
+        raise BadQuery(words, at + 1, _joined_or_quoted(text, at))
     elif one in MODIFIERS:
         rest = re.match(r".[\d.]*", text[at:])
         suggestion = text[:at] + text[at + (rest.end() if rest else 1) :]
         raise BadQuery(MODIFIERS[one], at + 1, suggestion.strip())
+
+
+def _stands_alone(text: str, at: int) -> bool:
+    return text[at + 1 : at + 2].isspace() and (not at or text[at - 1].isspace() or text[at - 1] == "(")
+
+
+def _joined_or_quoted(text: str, at: int) -> str:
+    """Return the query with its dash at what follows, without it where nothing does; of plain words one phrase."""
+    if not set(text) & set(':"()[]{}\\') and not OPERATOR.search(text):
+        return quoted(text.strip())
+    rest = text[at + 1 :].lstrip()
+    return f"{text[: at + 1]}{rest}" if rest and rest[0] != ")" else f"{text[:at].rstrip()}{rest}"
 
 
 def _escapes_nothing(text: str) -> bool:

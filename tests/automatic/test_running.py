@@ -27,7 +27,7 @@ from messages.models import AutomaticRule, DeadLetter, FailureGroup, Flow, Plan,
 from messages.plans.services import approve_plan, end_plan, refuse_plan
 from messages.replay.sending import send_due
 from tests.automatic.failing import died, fails_again, processed, rule_on, run_plan
-from tests.factories import ROOT, actor, environment, memory_connection, person
+from tests.factories import ROOT, actor, agent_key, environment, event, memory_connection, person, push
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +106,16 @@ def test_it_waits_while_the_receiver_does_not_do_well_and_says_so(line, good, ba
     rule = look(rule_on())
 
     assert (rule.waits_because, rule.is_on, Plan.objects.count()) == (because, True, 0)
+
+
+def test_a_receiver_that_gives_back_what_it_failed_with_does_not_do_well_for_it(line):
+    died(1)
+    processed(19, 1)
+    at = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
+    back = {"system": "erp", "operation": "settle", "outcome": "unset", "destination": "erp.orders", "occurred_at": at}
+    assert push("/ingest/v1/events", [event(**back) for _ in range(20)], key=agent_key("erp")).json()["accepted"] == 20
+
+    assert look(rule_on()).waits_because.startswith("erp.orders: 95.0 % of 20 succeeded")
 
 
 def test_a_flow_that_does_not_do_well_does_not_hold_the_others_back(line):

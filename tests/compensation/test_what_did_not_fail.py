@@ -30,9 +30,11 @@ def line(db: None) -> Connection:
     return memory_connection()
 
 
-def says(system: str, message_id: str, *, trace: str, outcome: str = "ok", ago_s: int = 0) -> None:
+def says(
+    system: str, message_id: str, *, trace: str, outcome: str = "ok", ago_s: int = 0, operation: str = "process"
+) -> None:
     at = datetime.now(UTC) - timedelta(seconds=ago_s)
-    told = event(system=system, operation="process", outcome=outcome, message_id=message_id, trace_id=trace,
+    told = event(system=system, operation=operation, outcome=outcome, message_id=message_id, trace_id=trace,
                  occurred_at=at.isoformat(), destination="orders")  # fmt: skip
     assert push("/ingest/v1/events", {"events": [told]}, key=agent_key("estate")).json()["rejected"] == []
 
@@ -72,6 +74,15 @@ def test_a_message_with_which_one_system_failed_is_whatever_another_told_last():
     message = message_without_letter(billing="error", crm="ok")
     assert message.get_status_display() == "delivered"
     assert "compensations/new" in body_of(signed_in("ops", Role.OPERATOR).get(f"/messages/{message.id}/"))
+    assert propose(target_of_message(message), by=ROOT, reason="billing refused it").state == "proposed"
+
+
+def test_a_system_that_failed_and_gave_it_back_has_failed():
+    message = message_without_letter(billing="error")
+    says("billing", message.message_id, trace=message.trace_id.hex, outcome="unset", operation="settle", ago_s=50)
+    says("crm", message.message_id, trace=message.trace_id.hex)
+    message = Message.objects.select_related("flow__environment", "flow__team", "environment").get(id=message.id)
+    assert message.get_status_display() == "delivered"
     assert propose(target_of_message(message), by=ROOT, reason="billing refused it").state == "proposed"
 
 

@@ -423,7 +423,15 @@ def test_an_attempt_that_celery_tries_again_has_failed():
     [
         ({"messaging__operation__name": "nack"}, MessageStatus.FAILED, "failed"),
         ({"messaging__servicebus__disposition_status": "abandon"}, MessageStatus.FAILED, "failed"),
+        ({"name": "ServiceBusReceiver.DeadLetter"}, MessageStatus.FAILED, "failed"),  # as Azure's SDKs name it
+        ({"name": "orders nack", "kind": 5, "messaging__operation__type": ""}, MessageStatus.FAILED, "failed"),
+        (
+            {"messaging__operation__name": "reject", "kind": 5, "messaging__operation__type": ""},
+            MessageStatus.FAILED,
+            "failed",
+        ),
         ({"messaging__operation__name": "ack"}, MessageStatus.DELIVERED, "passed"),
+        ({"name": "orders ack"}, MessageStatus.DELIVERED, "passed"),
     ],
 )
 def test_a_settlement_that_gives_its_message_back_is_no_success(settled: dict[str, str], status: int, station: str):
@@ -443,9 +451,8 @@ def test_a_settlement_that_gives_its_message_back_is_no_success(settled: dict[st
         messaging__operation__type="process",
         error__type="ErpDown",
     )
-    back = span(
-        request, service="erp", kind=3, trace=sent.trace_id, **of, messaging__operation__type="settle", **settled
-    )
+    said = {"kind": 3, "messaging__operation__type": "settle"} | of | settled
+    back = span(request, service="erp", trace=sent.trace_id, **said)
     for number, one in enumerate((sent, done, back)):
         one.start_time_unix_nano, one.end_time_unix_nano = now + number * 10**7, now + number * 10**7 + 10**6
     assert export(request, agent_key()).status_code == 200

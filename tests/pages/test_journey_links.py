@@ -11,7 +11,7 @@ import pytest
 from console.identity.models import Role, Team, User
 from messages.journeys import gather
 from messages.models import ClockReading, Event, Flow, Message
-from tests.factories import agent_key, api_key, event, person, push, stored_letter
+from tests.factories import agent_key, api_key, event, letter, person, push, stored_letter
 from tests.http.test_access import ask
 from tests.pages.people import TRACE, journey_of_two, signed_in, text_of
 
@@ -350,3 +350,28 @@ def test_a_number_of_a_dead_letter_without_a_message_leads_to_it():
     assert text_of(several).count("Order 4711") == 2
     Flow.objects.update(team=Team.objects.create(name="Finance team"))
     assert client.get("/k/order_no/4711").status_code == 404
+
+
+def test_a_number_of_dead_letters_of_several_environments_leads_to_a_choice_of_them():
+    for slug in ("production", "staging", "test"):
+        agent_key("shop agent", slug)
+    for slug in ("production", "staging"):
+        dead = letter(message_id="", keys={"order_no": "4711"})
+        assert push("/ingest/v1/dead-letters", [dead], key=agent_key("harvester", slug)).json()["accepted"] == 1
+    client = signed_in(superuser=True)
+
+    choice = client.get("/k/order_no/4711")
+
+    assert "2 environments have order_no 4711" in text_of(choice)
+    for slug in ("production", "staging"):
+        address = f"/dead-letters/?environment={slug}&state=all&q=key.order_no%3A4711"
+        assert f'href="{address.replace("&", "&amp;")}"' in choice.content.decode()
+        assert text_of(client.get(address)).count("Order 4711") == 1
+
+
+def test_of_more_journeys_than_a_page_has_the_choice_says_that_there_may_be_more():
+    web = {"system": "web", "operation": "other", "destination": "", "message_id": "", "keys": {"order_no": "4711"}}
+    events = [event(**web, trace_id=f"{number:032x}") for number in range(1, 53)]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 52
+
+    assert "50 or more journeys have order_no 4711" in text_of(signed_in(superuser=True).get("/k/order_no/4711"))

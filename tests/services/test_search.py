@@ -288,6 +288,32 @@ def test_a_message_is_found_by_its_numbers_through_an_index(q: str, index: str):
     assert any(index in line for line in lines), "\n".join(lines)
 
 
+EVENTS_OF_NO_MESSAGE = """INSERT INTO messaging_event (occurred_at, id, received_at, environment_id, flow_id, system_id, operation, outcome,
+  duration_us, name, keys, attributes)
+SELECT occurred_at, gen_random_uuid(), received_at, environment_id, flow_id, system_id, operation, outcome, duration_us, name,
+  jsonb_build_object('order_no', n::text), attributes FROM messaging_event, generate_series(1, 4000) n"""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", ["4711", "777", "none"])
+def test_events_are_found_by_a_number_through_the_indexes_of_messages_and_keys(number: str):
+    """What /k/ asks of a number that no message has, and REST of any: one that nothing has must not cost every event that is kept."""
+    push("/ingest/v1/events", [event(keys={"order_no": "4711"})], key=agent_key())
+    with connection.cursor() as cursor:
+        cursor.execute(EVENTS_OF_NO_MESSAGE)
+        cursor.execute("ANALYZE messaging_event")
+
+    with CaptureQueriesContext(connection) as asked:
+        page = find_events(ROOT, environments=[environment()], query=parse_query(f"order_no:{number}"))
+
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + asked[-1]["sql"])
+        lines = [row[0] for row in cursor.fetchall()]
+    assert [one.keys["order_no"] for one in page.rows] == ([] if number == "none" else [number])
+    assert any("_keys_" in line for line in lines), "\n".join(lines)
+    assert not any("SubPlan" in line for line in lines), "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [

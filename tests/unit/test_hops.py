@@ -104,3 +104,13 @@ def test_a_message_that_goes_on_under_its_id_was_sent_by_who_sent_it_to_where_it
         ("erp", "crm", 1, 0, 8_000),
         ("erp", "shop", 1, 0, 118_000),
     }
+
+
+def test_a_hop_has_failed_when_the_last_that_was_told_of_it_is_a_failure_and_a_message_given_back_tells_nothing():
+    def failed(*further: Seen) -> list[int]:
+        placed, _, _ = timed([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 5), *further], {})
+        return [one.failed for one in hops_of(handovers_of(placed, []), SYSTEMS)]
+
+    assert failed(seen(ERP, RECEIVE, 20, 1, outcome=2)) == [1]
+    assert failed(seen(ERP, PROCESS, 20, 5, outcome=2), seen(ERP, SETTLE, 30, outcome=0)) == [1]
+    assert failed(seen(ERP, PROCESS, 20, 5, outcome=2), seen(ERP, SETTLE, 30, outcome=1)) == [0]

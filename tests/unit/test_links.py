@@ -22,7 +22,9 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
         f"{TRACE}-00f067aa0ba902b7-1", f"b3: {TRACE}-00f067aa0ba902b7-1-00f067aa0ba902b7", f"X-B3-TraceId: {TRACE}",
         f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent=53995c3f42cd8ad8;Sampled=1", f"1-{TRACE[:8]}-{TRACE[8:]}",
         f"projects/mine/traces/{TRACE}", f"{TRACE}/1234567890;o=1", f"uber-trace-id: {TRACE}:00f067aa0ba902b7:0:1",
-        f"2026-11-27 08:00 ERROR [orders,{TRACE},00f067aa0ba902b7] erp did not answer", f"dd.trace_id={TRACE} trace_id={TRACE}",
+        f"uber-trace-id: {TRACE}%3A00f067aa0ba902b7%3A0%3A1",
+        f"2026-11-27 08:00 ERROR [orders,{TRACE},00f067aa0ba902b7] erp did not answer", "x" * 900 + f" trace_id={TRACE}",
+        f"dd.trace_id={TRACE} trace_id={TRACE}",
     ],
 )  # fmt: skip
 def test_a_trace_is_read_in_every_form_that_logs_and_headers_write(text: str):
@@ -31,6 +33,10 @@ def test_a_trace_is_read_in_every_form_that_logs_and_headers_write(text: str):
 
 def test_sixty_four_bits_have_zeros_before_them():
     assert parse_trace("a3ce929d0e0e4736") == UUID(TRACE[16:].zfill(32))
+    assert parse_trace("uber-trace-id: a3ce929d0e0e4736:00f067aa0ba902b7:0:1") == UUID(TRACE[16:].zfill(32))
+    assert parse_trace("3ce929d0e0e4736%3Af067aa0ba902b7%3A0%3A1") == UUID(
+        "3ce929d0e0e4736".zfill(32)
+    )  # Jaeger writes no zeros
 
 
 @pytest.mark.parametrize(

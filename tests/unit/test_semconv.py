@@ -108,3 +108,15 @@ def test_a_span_without_destination_does_nothing_to_messages_by_its_kind_alone()
 def test_a_cloudevents_id_names_the_message_when_nothing_else_does():
     assert semconv.message_id_of({"cloudevents.event_id": "e-1"}) == "e-1"
     assert semconv.message_id_of({"cloudevents.event_id": "e-1", "messaging.message.id": "m-1"}) == "m-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "given_back"),
+    [
+        ("ServiceBusReceiver.Abandon", True), ("ServiceBus.dead_letter", True), ("nack erp.orders", True), ("erp.orders reject", True),
+        ("settle erp.orders", False), ("erp.reject ack", False), ("ServiceBusReceiver.Complete", False), ("", False),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_settlement_says_that_its_message_was_given_back(name: str, given_back: bool):
+    assert semconv.gives_back({}, "erp.orders", name) is given_back
+    assert semconv.gives_back({"messaging.operation.name": "ack"}, "dead_letter", "settle dead_letter") is False
