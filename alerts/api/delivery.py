@@ -203,7 +203,7 @@ class OneChannel(ChannelView):
         said = NewChannel(kind=channel.kind, **validated(ChannelChangeIn, asked, answers=ChannelOut))
         return Response(self.shown(services.change_channel(channel, said, by=self.actor)))
 
-    @extend_schema(operation_id="remove_channel", request=Reason, responses={204: None, **PROBLEMS})
+    @extend_schema(operation_id="remove_channel", request=Reason, responses={204: None, **CONFLICTS})
     def delete(self, request: Request, pk: str) -> Response:
         """Remove a channel, with a `reason`; what waits is not told any more."""
         channel = get_visible_channel(self.actor, number_or_404(pk))

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import CharField, Q
+from django.db.models.functions import Cast
 
 from alerts.breaches.holding import AGENT, Matcher, Standing, holders, silenced
 from alerts.breaches.moves import look_at_tellings
@@ -85,8 +86,8 @@ def silence_words(silence: Silence) -> str:
 def standing_of(rows: Iterable[Breach]) -> list[Standing]:
     """Return breaches as the rules see them; of silent agents with the flows of which they report."""
     rows = list(rows)
-    agents = [int(row.key) for row in rows if row.source == AGENT and row.key.isascii() and row.key.isdigit()]
-    scopes = _brought_by_them_alone(flows_of_agents(agents)) if agents else {}
+    missed = {int(row.key): row.fired_at or row.opened_at for row in rows if row.source == AGENT and row.key.isascii() and row.key.isdigit()}  # fmt: skip
+    scopes = _brought_by_them_alone(flows_of_agents(missed), missed) if missed else {}
     return [
         Standing(
             pk=row.pk, source=row.source, key=row.key, severity=row.severity, flow_ids=frozenset(row.flow_ids), labels=row.labels,
@@ -96,10 +97,13 @@ def standing_of(rows: Iterable[Breach]) -> list[Standing]:
     ]  # fmt: skip
 
 
-def _brought_by_them_alone(scopes: Mapping[int, Collection[int]]) -> dict[int, set[int]]:
+def _brought_by_them_alone(
+    scopes: Mapping[int, Collection[int]], missed: Mapping[int, datetime]
+) -> dict[int, set[int]]:
     """Return these flows, of one that sends no heartbeats without those that another agent brought since it was heard.
 
-    It may just have nothing to say: a script that was heard once would keep back every page of its flow, and for ever.
+    It may just have nothing to say: a script that was heard once would keep back every page of its flow, and for ever. One that is heard
+    again takes nothing back. missed: since when each is.
     """
     told = Agent.objects.filter(pk__in=scopes, heartbeat_at=None).values_list("pk", "last_seen_at")
     heard = {pk: at for pk, at in told if at is not None}
@@ -110,7 +114,8 @@ def _brought_by_them_alone(scopes: Mapping[int, Collection[int]]) -> dict[int, s
             heard[agent_id] = max(heard[agent_id], seen_at)
     found = {agent_id: set(flow_ids) for agent_id, flow_ids in scopes.items()}
     for agent_id, at in heard.items():
-        found[agent_id] -= {flow_id for flow_id, other, seen_at in rows if other != agent_id and seen_at > at}
+        since = min(at, missed[agent_id])
+        found[agent_id] -= {flow_id for flow_id, other, seen_at in rows if other != agent_id and seen_at > since}
     return found
 
 
@@ -136,10 +141,11 @@ def running_silences(environment_id: int, now: datetime) -> dict[int, Matcher]:
 def environments_to_look_at(now: datetime) -> list[int]:
     """Return the environments where a silence that holds may have begun, or one that held may have ended.
 
-    And where a silent agent holds something back: another one may bring its flows by now.
+    And where a silent agent without heartbeats holds something back: another one may bring its flows by now.
     """
     running = Q(ended_at=None, starts_at__lte=now, expires_at__gt=now)
     begun = Silence.objects.filter(running).order_by().values_list("environment_id", flat=True).distinct()
-    held = Q(silenced_by__isnull=False) | Q(inhibited_by__source=AGENT)
+    silent = Agent.objects.filter(heartbeat_at=None).values_list(Cast("pk", CharField()))
+    held = Q(silenced_by__isnull=False) | Q(inhibited_by__source=AGENT, inhibited_by__key__in=silent)
     holding = Breach.objects.filter(held, state__in=FIRED).order_by()
     return sorted({*begun, *holding.values_list("environment_id", flat=True).distinct()})

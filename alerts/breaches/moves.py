@@ -15,7 +15,6 @@ from alerts.breaches.states import TRANSITIONS, state_after, states_before
 from alerts.models import Breach, BreachEntry, Silence, Telling
 
 LOCK = 7_219_041  # with the environment's id as second half
-OVER_BY_ITSELF = "what it silenced is over"
 NOBODY = "acknowledged_at = NULL, acknowledged_by = '', owner_id = NULL"
 UNHELD = "inhibited_by_id = NULL, silenced_by_id = NULL, silence_over_id = NULL"
 OVER = f"resolved_at = %(now)s, clear_since = NULL, frozen_at = NULL, unwatched_since = NULL, {UNHELD}"
@@ -50,9 +49,7 @@ def move(pks: Collection[int], happening: str, *, now: datetime, by: str = "", u
     where = "id = ANY(%(pks)s) AND state = ANY(%(before)s) RETURNING id"
     if happening == "calm":
         gone = _ids(f"DELETE FROM alerts_breach WHERE {where}", values)  # noqa: S608  constants of ours
-        about = Silence.objects.filter(about__in=gone)
-        about.filter(end_when_resolved=True, ended_at=None).update(ended_at=now, ended_by=OVER_BY_ITSELF)
-        about.update(about=None)
+        Silence.objects.filter(about__in=gone).update(about=None)
         return gone
     values["after"] = state_after(happening)
     statement = f"UPDATE alerts_breach SET state = %(after)s, {WRITES[happening]} WHERE {where}"  # noqa: S608  constants of ours

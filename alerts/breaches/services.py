@@ -21,7 +21,7 @@ from alerts.breaches.moves import lock_breaches, lock_environment, look_at_telli
 from alerts.breaches.policies import route_breaches
 from alerts.breaches.routing import KNOWS
 from alerts.breaches.rules import FLAP_WINDOW, LONGEST_PENDING, WATCHED, Clocks, Judgement, judge
-from alerts.breaches.silences import end_silences_of
+from alerts.breaches.silences import end_silences_made_on, end_silences_of
 from alerts.breaches.states import OPEN
 from alerts.conditions import Condition, Holds
 from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
@@ -158,6 +158,7 @@ def _happen(environment_id: int, rows: Mapping[int, Breach], judged: Mapping[int
     by_happening: dict[str, list[int]] = defaultdict(list)
     for pk, one in judged.items():
         by_happening[one.happening].append(pk)
+    end_silences_made_on(by_happening["calm"], now=now)
     move(by_happening["calm"], "calm", now=now)
     fired, again = _fire(environment_id, [rows[pk] for pk in by_happening["fire"]], now)
     cleared = move(by_happening["clear"], "clear", now=now)
@@ -182,8 +183,10 @@ def _fire(environment_id: int, due: Sequence[Breach], now: datetime) -> tuple[li
     )  # fmt: skip
     before = {(one.source, one.key, one.severity): one for one in recent.order_by("resolved_at", "pk")}
     flapping = {one.pk: before[key] for one in due if (key := (one.source, one.key, one.severity)) in before}
-    for pk, earlier in flapping.items():  # it goes on in the row of the earlier one, and so does what was silenced
-        Silence.objects.filter(about=pk).update(about=earlier)
+    for silence in Silence.objects.filter(
+        about__in=flapping
+    ):  # what was silenced goes on in the row of the earlier one
+        Silence.objects.filter(pk=silence.pk).update(about=flapping[silence.about_id or 0])
     Breach.objects.filter(pk__in=flapping, state="pending").delete()
     again = move([one.pk for one in flapping.values()], "again", now=now)
     fresh = {flapping[one.pk].pk: one for one in due if one.pk in flapping}

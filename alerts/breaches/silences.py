@@ -17,7 +17,7 @@ from alerts.breaches.access import (
 )
 from alerts.breaches.held import environments_to_look_at, hold_back, matcher_of, standing_of
 from alerts.breaches.holding import fits
-from alerts.breaches.moves import OVER_BY_ITSELF, lock_environment, now_utc
+from alerts.breaches.moves import lock_environment, now_utc
 from alerts.breaches.states import FIRED, OPEN
 from alerts.models import Breach, Silence
 from console.audit.services import record_audit
@@ -30,6 +30,7 @@ LONGEST = timedelta(days=90)
 LONGEST_COMMENT = 1_000
 MOST_LABELS = 20
 A_PRESS = timedelta(seconds=30)
+OVER_BY_ITSELF = "what it silenced is over"
 
 
 class SilenceState(Conflict):
@@ -176,6 +177,12 @@ def end_silences_of(environment_id: int, cleared: Collection[int], *, now: datet
         if any(fits(matcher, one) for one in over) and not any(fits(matcher, one) for one in firing)
     ]
     Silence.objects.filter(pk__in=done).update(ended_at=now, ended_by=OVER_BY_ITSELF)
+
+
+def end_silences_made_on(calm: Collection[int], *, now: datetime) -> None:
+    """End those that were to end with these, which are well before they fired. Call it under the environment's lock, while their rows are there."""
+    ending = Silence.objects.filter(about__in=calm, end_when_resolved=True, ended_at=None)
+    ending.update(ended_at=now, ended_by=OVER_BY_ITSELF)
 
 
 def look_at_silences(*, now: datetime | None = None) -> None:

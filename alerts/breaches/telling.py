@@ -127,7 +127,7 @@ def _owed(telling: Telling, breach: Breach, route: Route, now: datetime) -> Owed
         step=telling.step,
         stepped_at=telling.stepped_at,
     )
-    unheard = telling.said == breach.state == "firing" and not telling.channels
+    unheard = breach.state == "firing" and not telling.channels
     if unheard and route.channels_for(breach.severity):
         told = Told()  # there was no channel to tell it over, and now there is
     return owed(case, told, route, now)

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
 from alerts import tasks
@@ -34,6 +34,7 @@ from console.identity.models import Environment
 log = structlog.get_logger(__name__)
 KEPT = timedelta(days=90)
 MOST_CHANNELS, MOST_HOSTS = 200, 500
+REMOVED_IN = 5  # tries; each knows of the notices that were written during the one before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +157,12 @@ def create_channel(environment: Environment, said: NewChannel, *, by: Actor) -> 
 
 @transaction.atomic
 def change_channel(channel: Channel, said: NewChannel, *, by: Actor) -> Channel:
-    """Replace what a channel was told; its kind stays. Raises Forbidden, NotFound, ChannelInvalid, HostNotApproved, ChannelExists.
+    """Replace what a channel was told; its kind stays. Raises Forbidden, ChannelInvalid, HostNotApproved, ChannelExists, NotFound.
 
     A stored secret does not follow to another host: whoever could lead it to an address of their own could read it.
     """
     check_can_administer(by, channel.environment)
-    now = _held(channel.pk)
+    now = _hold(channel.pk)
     if said.kind != now.kind:
         raise ChannelInvalid("its kind stays: make another channel and remove this one")
     kept = _opened_or_none(now)
@@ -212,24 +213,38 @@ def _hosts(kind: str, said: Mapping[str, str]) -> set[str]:
 
 @transaction.atomic
 def remove_channel(channel: Channel, *, by: Actor, reason: str) -> None:
-    """Remove a channel with everything that was told over it; what waits is not told any more. Raises Forbidden, NotFound, Invalid without a reason."""
+    """Remove a channel with everything that was told over it; what waits is not told any more.
+
+    Raises Forbidden, NotFound, Conflict, Invalid without a reason.
+    """
     check_can_administer(by, channel.environment)
     reason = reason.replace("\x00", "").strip()[:1000]
     if not reason:
         raise Invalid("say why: the reason is kept in the audit list")
-    _held(channel.pk)
+    _hold(channel.pk)
     waiting = NoticeDelivery.objects.filter(channel=channel, finished_at__isnull=True).count()
     _audit(by, "channel.removed", channel, {"kind": channel.kind, "not_told": waiting}, reason=reason)
-    channel.delete()
+    if not any(_is_removed(channel) for _ in range(REMOVED_IN)):
+        raise Conflict("it is told over this channel at this moment: switch the channel off, and remove it then")
 
 
-def _held(pk: int) -> Channel:
-    """Return a channel, locked before its rows as claims do; raises NotFound when somebody removed it meanwhile."""
+def _hold(pk: int) -> Channel:
+    """Return a channel as it is now, held before its rows, as claims do: one lock, one order. Raises NotFound when it was removed meanwhile."""
     rows = Channel.objects.select_for_update(of=("self",), no_key=True).select_related("environment")
-    channel = rows.filter(pk=pk).first()
-    if channel is None:
+    if (found := rows.filter(pk=pk).first()) is None:
         raise NotFound("this channel was removed meanwhile")
-    return channel
+    return found
+
+
+def _is_removed(channel: Channel) -> bool:
+    """Remove a channel with its rows; False when a notice was written for it meanwhile, which nobody waits for while it is written."""
+    try:
+        with transaction.atomic():
+            Channel.objects.filter(pk=channel.pk).delete()
+            connection.check_constraints()
+    except IntegrityError:
+        return False
+    return True
 
 
 def _audit(by: Actor, action: str, channel: Channel, details: dict[str, Any], *, reason: str = "") -> None:
@@ -278,7 +293,7 @@ def _test_notice(channel: Channel, by: Actor, now: datetime) -> Notice:
 def send_again(delivery: NoticeDelivery, *, by: Actor) -> NoticeDelivery:
     """Put what was given up into the outbox again; raises Forbidden, NotFound, DeliveryState."""
     check_can_administer(by, delivery.channel.environment)
-    _held(delivery.channel_id)
+    _hold(delivery.channel_id)
     now = datetime.now(UTC)
     later = NoticeDelivery.objects.filter(channel=delivery.channel_id, thread=delivery.thread, pk__gt=delivery.pk)
     told = later.filter(PARTLY_TOLD | Q(state="delivered"))

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from alerts.breaches import acts, watching
+from alerts.breaches.held import environments_to_look_at
 from alerts.breaches.policies import watch_groups
 from alerts.breaches.services import flag_unwatched, observe
 from alerts.breaches.silences import look_at_silences
@@ -310,6 +311,36 @@ def test_what_an_agent_without_heartbeats_holds_back_is_told_when_another_one_br
     look_at_silences(now=after(minutes=20))
 
     assert outbox.told(after(minutes=20)) == [("firing", page.reference, (1,))]
+
+
+def test_an_agent_that_is_heard_again_holds_nothing_back_that_another_one_brought_while_it_was_silent():
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("a script"))
+    script, orders = Agent.objects.get(), Flow.objects.get()
+    Agent.objects.update(last_seen_at=NOON, heartbeat_at=None)
+    FlowAgent.objects.create(flow=orders, agent=agent("shop"), seen_at=after(minutes=14))
+    for minutes in (11, 13):
+        watching.look(now=after(minutes=minutes))
+    page = fired(after(minutes=14), key="2", flow_ids=(orders.pk,), source="objective")
+
+    Agent.objects.filter(pk=script.pk).update(last_seen_at=after(minutes=20))
+    watching.look(now=after(minutes=20))
+    look_at_silences(now=after(minutes=20))
+    fired(after(minutes=20), key="3")
+
+    page.refresh_from_db()
+    assert (page.inhibited_by_id, kinds(page)) == (None, ["fired"])
+
+
+@pytest.mark.parametrize("heartbeats", [True, False])
+def test_what_an_agent_holds_back_is_looked_at_between_breaches_where_others_may_bring_its_flows(heartbeats: bool):
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("an agent"))
+    Agent.objects.update(last_seen_at=NOON, heartbeat_at=NOON if heartbeats else None)
+    for minutes in (11, 13):
+        watching.look(now=after(minutes=minutes))
+    page = fired(after(minutes=14), key="2", flow_ids=(Flow.objects.get().pk,))
+
+    assert page.inhibited_by is not None
+    assert environments_to_look_at(after(minutes=14)) == ([] if heartbeats else [page.environment_id])
 
 
 # watchers -----------------------------------------------------------------------------------------------------------------

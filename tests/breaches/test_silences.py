@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from alerts.breaches.services import observe
+from alerts.breaches.services import flag_unwatched, observe
 from alerts.breaches.silences import NewSilence, SilenceState, end_silence, look_at_silences, silence, silence_breach
 from alerts.models import Breach, Silence
 from console.core.errors import Invalid
@@ -149,3 +150,29 @@ def test_a_silence_of_what_fires_in_the_place_of_an_earlier_breach_is_of_that_on
 
     breach.refresh_from_db()
     assert (breach.state, breach.silenced_by, Silence.objects.get().about) == ("firing", Silence.objects.get(), breach)
+
+
+def test_a_silence_of_what_never_fired_stays_when_nobody_looked_at_it_any_more():
+    began = datetime.now(UTC)
+    breach = fired(began, pending=timedelta(hours=1))
+    silence_breach(breach, expires_at=began + timedelta(days=7), comment="it restarts", end_when_resolved=True, by=ROOT)
+
+    flag_unwatched(now=began + timedelta(minutes=6))
+
+    assert not Breach.objects.exists()
+    assert Silence.objects.get().ended_at is None, "nobody knows that it is over"
+    assert fired(began + timedelta(minutes=7)).silenced_by == Silence.objects.get()
+
+
+def test_any_number_that_fires_in_the_place_of_earlier_breaches_looks_for_their_silences_once():
+    began, many = datetime.now(UTC) - timedelta(minutes=8), range(10)
+    for minutes, holds in ((0, "yes"), (1, "no"), (3, "no")):
+        observe([condition(holds, key=str(one)) for one in many], now=began + timedelta(minutes=minutes))
+    again = [condition(key=str(one), pending=timedelta(minutes=2)) for one in many]
+    observe(again, now=began + timedelta(minutes=5))
+
+    with CaptureQueriesContext(connection) as queries:
+        observe(again, now=began + timedelta(minutes=7))
+
+    assert Breach.objects.filter(state="firing", flaps=1).count() == len(many)
+    assert sum("alerts_silence" in one["sql"] for one in queries) < len(many)

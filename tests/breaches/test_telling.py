@@ -402,3 +402,16 @@ def test_what_was_told_over_no_channel_is_known_to_be_over_though_there_is_one_b
 
     assert outbox.told(datetime.now(UTC)) == [("resolved", breach.reference, ())]
     assert Telling.objects.get().said == "resolved"
+
+
+def test_what_was_told_over_no_channel_and_fires_again_waits_for_no_quiet_once_there_is_one(outbox: Outbox):
+    made = policy(page_channels=(), quiet_minutes=30)
+    breach = fired()
+    outbox.told(NOON)
+    over(1)
+    outbox.told(after(minutes=3))
+    change_policy(made, NewPolicy(page_channels=(3,), quiet_minutes=30, wait_s=0), by=ROOT)
+
+    fired(after(minutes=8))
+
+    assert outbox.told(after(minutes=8)) == [("firing", breach.reference, (3,))]

@@ -133,6 +133,48 @@ def test_who_removes_a_channel_waits_for_a_worker_that_claims_and_nobody_waits_i
     assert not Channel.objects.exists()
 
 
+def test_what_is_done_with_a_channel_that_was_removed_meanwhile_finds_none():
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    delivery = NoticeDelivery.objects.select_related("channel__environment").get()
+    Channel.objects.filter(pk=channel.pk).delete()
+
+    for act in (
+        lambda: change_channel(channel, NewChannel(kind=MEMORY.kind, name="x"), by=ROOT),
+        lambda: send_again(delivery, by=ROOT),
+        lambda: remove_channel(channel, by=ROOT, reason="nobody reads it"),
+    ):
+        with pytest.raises(NotFound, match="removed meanwhile"):
+            act()
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+def test_a_channel_is_removed_with_a_notice_that_is_written_meanwhile():
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    now = datetime.now(UTC)
+    NoticeDelivery.objects.update(state="delivered", next_at=None, finished_at=now, repeat_at=now)
+    begun = threading.Event()
+
+    def write() -> str:
+        with transaction.atomic():
+            say(
+                Happening.FIRING, channels=[channel]
+            )  # of the same thread: it speaks for the one before, which waits for no repeat
+            begun.set()
+            until(waits_for_a_lock)
+        return "written"
+
+    def remove() -> str:
+        begun.wait(20)
+        remove_channel(channel, by=ROOT, reason="nobody reads it")
+        return "removed"
+
+    assert together(write, remove) == ["written", "removed"]
+    assert not Channel.objects.exists()
+
+
 @pytest.mark.usefixtures("committed")
 @pytest.mark.django_db(transaction=True)
 def test_four_workers_at_once_tell_everything_once_and_in_order():
