@@ -94,25 +94,25 @@ def _count_day(cursor: CursorWrapper, one: Reconciliation, day: date) -> dict[st
     begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
     if one.steps_done == 0:
         cursor.execute("DELETE FROM messaging_reconciliation_seen WHERE reconciliation_id = %s", [one.pk])
-    parameters: dict[str, Any] = {
-        "pk": one.pk,
-        "key": one.key_name,
+    parameters = _subject(one) | {
         "day": day,
-        "environment": one.environment_id,
-        "flow": one.flow_id,
         "since": one.since,
         "until": one.until,
-        "first": uuid7_floor(max(one.since, begins)),
-        "last": uuid7_floor(min(one.until, begins + timedelta(days=1))),
+        "letters_since": uuid7_floor(max(one.since, begins)),
+        "letters_until": uuid7_floor(min(one.until, begins + timedelta(days=1))),
     }
     cursor.execute(SEEN, parameters)
     return {}
 
 
+def _subject(one: Reconciliation) -> dict[str, Any]:
+    return {"pk": one.pk, "key": one.key_name, "environment": one.environment_id, "flow": one.flow_id}
+
+
 def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
     """Join list and messages into the outcome of each key, in the place of that of the last comparison; return the counts."""
     cursor.execute("DELETE FROM messaging_reconciled_key WHERE reconciliation_id = %s", [one.pk])
-    parameters = {"pk": one.pk, "list": one.list_attempt}
+    parameters = _subject(one) | {"list": one.list_attempt, "letters_since": uuid7_floor(one.until)}
     cursor.execute(JOINED, parameters)
     counts: dict[str, Any] = {}
     for question in (COUNTED, MESSAGES):

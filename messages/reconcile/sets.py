@@ -29,19 +29,19 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="arrived",
             label="Arrived",
-            meaning="keys of the list that at least one message of the flow carries, first seen in the period: processed, failed and on the way together",
+            meaning="keys that a message of the flow first seen in the period carries, or a dead letter that names none: processed, failed and on the way",
             kinds=(PROCESSED, MOVING),
         ),
         KeySet(
             slug="processed",
             label="Processed",
-            meaning="arrived, and at least one of their messages is delivered, whatever became of others",
+            meaning="arrived, and a message of theirs is delivered, or a dead letter that names none was processed by its replay, whatever became of others",
             kinds=(PROCESSED, PROCESSED),
         ),
         KeySet(
             slug="failed",
             label="Failed",
-            meaning="arrived, none of their messages is delivered, and at least one failed, is dead, or was undone by a compensation",
+            meaning="arrived, no message of theirs is delivered, and one failed, is dead, was undone by a compensation, or left a dead letter that names none",
             kinds=(FAILED, FAILED),
         ),
         KeySet(
@@ -53,7 +53,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="never-seen",
             label="Never seen",
-            meaning="keys of the list that no message of the flow carries in the period",
+            meaning="keys of the list that no message of the flow carries in the period, and no dead letter",
             kinds=(NEVER, NEVER),
         ),
         KeySet(
@@ -73,7 +73,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="not-on-the-list",
             label="Not on the list",
-            meaning="keys of the flow's messages of the period that the list does not have",
+            meaning="keys of the flow's messages and dead letters of the period that the list does not have",
             kinds=(UNLISTED, UNLISTED),
         ),
     )

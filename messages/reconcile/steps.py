@@ -12,26 +12,29 @@ A_DAY_OFF = timedelta(days=4)  # a message's partition may be some days from whe
 JOIN = "join"
 Step = date | str
 
-# best: the rank of what decides (3 delivered, 2 failed, dead or compensated, 1 on the way), m of a message or l of a letter, and its id. One row
-# a key; messages without the key are one row, with none. A letter that names no message (Kafka gives none an id) is of some message of its key.
-SEEN = """
+# best: the rank of what decides (3 delivered, 2 failed, dead or compensated, 1 on the way), what it is, and its id. What it is decides among equals:
+# m a message, before l a letter, before f a message that failed and has no letter of its own. One row a key; messages without the key are one row,
+# with none. A letter that names no message (Kafka gives none an id) is of some message of its key.
+LETTERS = """
+    SELECT d.keys ->> %(key)s AS key, 0 AS messages, (CASE d.resolution WHEN 'processed' THEN '3' ELSE '2' END) || 'l' || d.id::text AS best
+    FROM messaging_deadletter d
+    WHERE d.environment_id = %(environment)s AND d.flow_id = %(flow)s AND d.message_uid IS NULL AND d.keys ->> %(key)s <> ''
+      AND d.id >= %(letters_since)s"""
+SEEN = f"""
 INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
 SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C")
 FROM (
     SELECT nullif(m.keys ->> %(key)s, '') AS key, 1 AS messages,
-           (CASE m.status WHEN 1 THEN '3' WHEN 2 THEN '2' WHEN 3 THEN '2' WHEN 4 THEN '2' ELSE '1' END) || 'm' || m.id::text AS best
+           (CASE m.status WHEN 1 THEN '3m' WHEN 2 THEN '2f' WHEN 3 THEN '2m' WHEN 4 THEN '2m' ELSE '1m' END) || m.id::text AS best
     FROM messaging_message m
     WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s
       AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s
-    UNION ALL
-    SELECT d.keys ->> %(key)s, 0, (CASE d.resolution WHEN 'processed' THEN '3' ELSE '2' END) || 'l' || d.id::text
-    FROM messaging_deadletter d
-    WHERE d.environment_id = %(environment)s AND d.flow_id = %(flow)s AND d.id >= %(first)s AND d.id < %(last)s
-      AND d.message_uid IS NULL AND d.keys ->> %(key)s <> ''
+    UNION ALL {LETTERS} AND d.id < %(letters_until)s
 ) f GROUP BY 2
-"""
-# kind: 4 - rank is 1 processed, 2 failed, 3 on the way; 4 never seen, 5 not on the list
-JOINED = """
+"""  # noqa: S608  a constant of ours
+# kind: 4 - rank is 1 processed, 2 failed, 3 on the way; 4 never seen, 5 not on the list. Letters that came after the period tell how it ended
+# with a key that was seen in it, and nothing of others; counted in one pass, because no statistics know yet how much was seen.
+JOINED = f"""
 INSERT INTO messaging_reconciled_key (reconciliation_id, kind, key, listed, line, messages, message_uid, letter_id)
 SELECT %(pk)s, CASE WHEN l.key IS NULL THEN 5 WHEN s.key IS NULL THEN 4 ELSE 4 - left(s.best, 1)::int END,
        coalesce(l.key, s.key), coalesce(l.listed, 0), l.line, CASE WHEN s.key IS NULL THEN 0 ELSE greatest(s.messages, 1) END,
@@ -40,11 +43,13 @@ FROM (
     SELECT key, count(*)::int AS listed, min(line) AS line FROM messaging_reconciliation_line
     WHERE reconciliation_id = %(pk)s AND attempt = %(list)s GROUP BY key
 ) l FULL JOIN (
-    SELECT key, sum(messages)::int AS messages, max(best) AS best FROM messaging_reconciliation_seen
-    WHERE reconciliation_id = %(pk)s AND key IS NOT NULL GROUP BY key
+    SELECT key, sum(messages)::int AS messages, max(best COLLATE "C") AS best FROM (
+        SELECT key, messages, best, true AS in_period FROM messaging_reconciliation_seen WHERE reconciliation_id = %(pk)s AND key IS NOT NULL
+        UNION ALL SELECT key, messages, best, false FROM ({LETTERS}) later
+    ) f GROUP BY key HAVING bool_or(in_period)
 ) s ON s.key = l.key
 ORDER BY 2, 3
-"""
+"""  # noqa: S608  a constant of ours
 COUNTED = """
 SELECT count(*) FILTER (WHERE kind = 1) AS processed, count(*) FILTER (WHERE kind = 2) AS failed,
        count(*) FILTER (WHERE kind = 3) AS moving, count(*) FILTER (WHERE kind = 4) AS never,

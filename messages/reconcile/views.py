@@ -176,7 +176,8 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
     if elsewhere := in_its_environment(request, one.environment):
         return elsewhere
     found = find_keys(one, key_set, cursor=request.GET.get("cursor") or None)
-    letters = letters_of_keys(request.actor, found.rows) if slug in ("failed", "twice", "arrived") else {}
+    of_messages = slug in ("failed", "twice", "arrived")
+    letters = letters_of_keys(request.actor, [row for row in found.rows if of_messages or row.letter_id])
     rows = []
     for row in found.rows:
         letter = letters.get(row.decided_by) if row.decided_by else None

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from messages.models import DeadLetter
 from messages.reconcile.access import visible_reconciliations
 from messages.reconcile.queries import keys_of_set
 from messages.reconcile.sets import SETS
@@ -30,8 +31,11 @@ def of_set(column: str, *, letters: bool = False) -> Condition:
         if one is None:
             return NOTHING
         keys = keys_of_set(one, SETS[found[2]]).order_by()
-        of_messages = Q(**{f"{column}__in": keys.filter(message_uid__isnull=False).values("message_uid")})
-        own = keys.filter(letter_id__isnull=False)
-        return of_messages | Q(id__in=own.values("letter_id")) if letters and own.exists() else of_messages
+        messages = keys.filter(message_uid__isnull=False).values("message_uid")
+        own = keys.filter(letter_id__isnull=False).values("letter_id")
+        if not letters or not own.exists():
+            return Q(**{f"{column}__in": messages})
+        of_messages = DeadLetter.objects.filter(environment=one.environment_id, message_uid__in=messages)
+        return Q(id__in=own.union(of_messages.order_by().values("id"), all=True))  # joined; of an OR no index is used
 
     return condition

@@ -70,6 +70,21 @@ def test_a_pasted_list_is_compared_and_every_set_has_a_page_with_its_keys():
     assert "Yesterday" in text_of(client.get("/reconciliations/"))
 
 
+def test_a_key_that_a_dead_letter_decided_stands_beside_it_in_every_set():
+    replayed = stored_letter(id="a", message_id="", origin="orders", keys={"order_no": "1"})
+    waiting = stored_letter(id="b", message_id="", origin="orders", keys={"order_no": "2"})
+    closed = {"state": "closed", "resolution": "processed", "closed_at": datetime.now(UTC)}
+    DeadLetter.objects.filter(pk=replayed.pk).update(**closed)
+    client = signed_in("ada", Role.OPERATOR)
+    page = one_made(client, keys="1\n")
+
+    for slug, letter in (("processed", replayed), ("not-on-the-list", waiting)):
+        keys = client.get(f"{page}{slug}/")
+        assert keys.content.decode().count(f'href="/dead-letters/{letter.pk}/"') == 2
+        assert "Their dead letters" in text_of(keys)
+    assert f'name="id" value="{waiting.pk}"' in keys.content.decode()
+
+
 def test_the_form_for_another_list_comes_with_the_result_and_not_only_after_a_reload():
     flow()
     client = signed_in("ada", Role.OPERATOR)

@@ -26,7 +26,7 @@ from messages.reconcile.services import (
 )
 from messages.reconcile.sets import SETS, query_of
 from messages.search.parse import parse_query
-from messages.search.queries import find_dead_letters, find_messages
+from messages.search.queries import find_dead_letters, find_messages, matching_letters
 from messages.search.query import BadQuery
 from tests.factories import ROOT, actor, environment, person, stored_letter
 from tests.services.reconciling import begun, compared, flow, message, operator
@@ -155,6 +155,19 @@ def test_a_set_is_a_search_for_the_letters_that_decided_by_themselves():
     assert f"1,failed,1,1,1,,{own.pk}\r\n2,failed,1,2,1,{of_message.message_uid},\r\n" in text
     Flow.objects.update(team=Team.objects.create(name="Others"))
     assert letters_of_keys(operator(), rows) == {}
+
+
+def test_the_letters_of_a_set_are_joined_and_not_looked_for_letter_by_letter():
+    """Two conditions joined by OR enter no index: every letter of the environment would be read for a set of two."""
+    own = stored_letter(id="a", message_id="", origin="orders", keys={"order_no": "1"})
+    stored_letter(id="b", message_id="m-1", origin="orders", keys={"order_no": "2"})
+    one = compared("1\n2\n", of=own.flow)
+    query = parse_query(query_of(one, SETS["failed"]) + " status:waiting")
+
+    letters = matching_letters(ROOT, environments=[environment()], query=query, window=None, now=datetime.now(UTC))
+
+    assert letters.count() == 2
+    assert "SubPlan" not in letters.explain()
 
 
 def test_a_set_is_a_search_for_the_messages_that_decided_and_for_their_letters():
