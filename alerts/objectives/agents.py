@@ -35,9 +35,9 @@ def learn_agents(now: datetime) -> None:
 def _brought(environment_id: int, now: datetime) -> set[tuple[int, int]]:
     """Return (flow id, agent id) of who was heard lately: events are as old as who brings them is late, or a clock is behind."""
     found = set(agents_of_flows(environment_id, now - LATELY, now))
-    for agent_id, late in late_agents(environment_id, now - LATELY):
-        then = agents_of_flows(environment_id, now - late - LATELY, now - late)
-        found |= {pair for pair in then if pair[1] == agent_id}
+    for late in late_agents(environment_id, now - LATELY):
+        then = agents_of_flows(environment_id, now - late.most - LATELY, now - late.least)
+        found |= {pair for pair in then if pair[1] in late.agents}
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from alerts.breaches.services import observe
 from alerts.models import Breach, FlowAgent
@@ -196,3 +198,32 @@ def test_an_agent_is_known_by_its_events_however_late_they_are_or_its_clock_is_b
     learn_agents(now + timedelta(seconds=20))
 
     assert [(row.flow_id, row.agent.name) for row in FlowAgent.objects.all()] == [(of.pk, "shop")]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"])
+def test_a_sender_that_has_no_time_keeps_nothing_from_being_assessed(at: str):
+    """Its events were moved to as old as they may be, and there it is found."""
+    assert push("/ingest/v1/events", [event(occurred_at=at)], key=agent_key("shop")).json()["accepted"] == 1
+    now = datetime.now(UTC)
+    promised(of=Flow.objects.get(), now=now)
+
+    assess.run(now + timedelta(seconds=1))
+
+    assert [row.agent.name for row in FlowAgent.objects.all()] == ["shop"]
+
+
+def test_an_agent_with_many_late_systems_costs_one_statement_and_hides_no_other():
+    now = datetime.now(UTC)
+    for name, behind, count in (("polls", 4 * MINUTE, 30), ("shop", 3 * HOUR, 1)):
+        at = (now - behind).isoformat()
+        sent = [
+            event(occurred_at=at, system=f"{name} {number}", destination=f"{name} {number}") for number in range(count)
+        ]
+        assert push("/ingest/v1/events", sent, key=agent_key(name)).json()["accepted"] == count
+    promised(of=Flow.objects.first(), now=now)
+
+    with CaptureQueriesContext(connection) as queries:
+        learn_agents(now + timedelta(seconds=20))
+
+    assert FlowAgent.objects.count() == 31
+    assert sum("messaging_event" in one["sql"] for one in queries) == 3
