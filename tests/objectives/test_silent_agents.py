@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from alerts.breaches.services import observe
@@ -227,3 +228,23 @@ def test_an_agent_with_many_late_systems_costs_one_statement_and_hides_no_other(
 
     assert FlowAgent.objects.count() == 31
     assert sum("messaging_event" in one["sql"] for one in queries) == 3
+
+
+def test_a_harvester_that_is_heard_was_not_taken_over_from_by_who_brought_a_letter_later():
+    """Letters are rare: one of another broker, or of an import, says nothing of a harvester that brought none for days."""
+    first = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=first.pk).update(failed_at=NOW - 3 * DAY, received_at=NOW - 3 * DAY)
+    brought = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=brought.pk).update(failed_at=NOW - MINUTE, received_at=NOW, agent=agent("import"))
+    DeadLetter.objects.update(state="closed", resolution="processed", closed_at=F("received_at"))
+    promised(kind="dead_letter_age", limit_minutes=60, of=first.flow)
+    Agent.objects.filter(name="harvester").update(last_seen_at=NOW, heartbeat_at=NOW)
+
+    states = []
+    for at in (NOW, NOW + 11 * MINUTE):
+        looked(at)
+        states.append(standing().state)
+    DeadLetter.objects.filter(pk=brought.pk).update(received_at=NOW + 25 * HOUR)
+    looked(NOW + 25 * HOUR)
+
+    assert [*states, standing().state] == ["kept", "no_data", "kept"]
