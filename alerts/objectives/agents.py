@@ -49,6 +49,7 @@ class Heard:
     """
 
     flow_id: int
+    agent_id: int
     name: str
     at: datetime
     expected: bool
@@ -90,7 +91,8 @@ def _heard(brought: Sequence[tuple[int, int, datetime]], *, rare: bool = False) 
             continue
         last = max(filter(None, (at, one.last_seen_at, one.heartbeat_at)))
         if (last if rare else at) >= newest[flow_id] - TAKEN_OVER:
-            found.append(Heard(flow_id=flow_id, name=one.name, at=last, expected=one.heartbeat_at is not None))
+            beats = one.heartbeat_at is not None
+            found.append(Heard(flow_id=flow_id, agent_id=agent_id, name=one.name, at=last, expected=beats))
     return found
 
 
