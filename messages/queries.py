@@ -236,10 +236,11 @@ def late_agents(environment_id: int, since: datetime) -> list[Late]:
         return [Late(agents, *(timedelta(microseconds=late) for late in span)) for agents, *span in cursor.fetchall()]
 
 
+# Ordered by flow, which is one: by id alone the primary key is read back to the first letter for a flow that the statistics do not know.
 BROUGHT = """
 SELECT f.id, d.agent_id, max(d.received_at) FROM messaging_flow f CROSS JOIN LATERAL (
     SELECT agent_id, received_at FROM messaging_deadletter
-    WHERE environment_id = f.environment_id AND flow_id = f.id ORDER BY id DESC LIMIT %s
+    WHERE environment_id = f.environment_id AND flow_id BETWEEN f.id AND f.id ORDER BY flow_id, id DESC LIMIT %s
 ) d WHERE f.id = ANY(%s) AND d.agent_id IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -13,9 +15,11 @@ from alerts.breaches.services import observe
 from alerts.models import Breach, FlowAgent
 from alerts.objectives import assess, counting
 from alerts.objectives.agents import learn_agents
+from console.core.ids import uuid7
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Agent
 from messages.models import DeadLetter, Flow
+from messages.queries import letters_brought_by
 from tests.factories import agent, agent_key, environment, event, push, stored_letter
 from tests.objectives.stored import (
     DAY,
@@ -248,3 +252,26 @@ def test_a_harvester_that_is_heard_was_not_taken_over_from_by_who_brought_a_lett
     looked(NOW + 25 * HOUR)
 
     assert [*states, standing().state] == ["kept", "no_data", "kept"]
+
+
+def another_like(one: DeadLetter) -> DeadLetter:
+    found = copy(one)
+    found.id, found.identity = uuid7(), uuid4()
+    return found
+
+
+def test_who_harvests_a_flow_is_found_without_the_letters_of_others():
+    """The statistics know one flow alone, which has nearly all letters: every look would read all of them."""
+    one = stored_letter(origin="orders")
+    DeadLetter.objects.bulk_create(another_like(one) for _ in range(3_000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE messaging_deadletter")
+        few = stored_letter(origin="few").flow_id
+        with CaptureQueriesContext(connection) as queries:
+            found = letters_brought_by([few])
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert [flow_id for flow_id, *_ in found] == [few]
+    assert "deadletter_pkey" not in plan, plan
+    assert "(flow_id >= f.id) AND (flow_id <= f.id)" in plan, plan
