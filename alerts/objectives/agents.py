@@ -35,9 +35,9 @@ def learn_agents(now: datetime) -> None:
 def _brought(environment_id: int, now: datetime) -> set[tuple[int, int]]:
     """Return (flow id, agent id) of who was heard lately: events are as old as who brings them is late, or a clock is behind."""
     found = set(agents_of_flows(environment_id, now - LATELY, now))
-    for agent_id, late in late_agents(environment_id, now - LATELY):
-        then = agents_of_flows(environment_id, now - late - LATELY, now - late)
-        found |= {pair for pair in then if pair[1] == agent_id}
+    for late in late_agents(environment_id, now - LATELY):
+        then = agents_of_flows(environment_id, now - late.most - LATELY, now - late.least)
+        found |= {pair for pair in then if pair[1] in late.agents}
     return found
 
 
@@ -49,6 +49,7 @@ class Heard:
     """
 
     flow_id: int
+    agent_id: int
     name: str
     at: datetime
     expected: bool
@@ -68,11 +69,14 @@ def agents_heard(flow_ids: Collection[int]) -> list[Heard]:
 
 
 def harvesters_heard(flow_ids: Collection[int]) -> list[Heard]:
-    """Return the agents that brought the newest dead letters of these flows, as agents_heard: a harvester brings no event that would tell."""
-    return _heard(letters_brought_by(flow_ids)) if flow_ids else []
+    """Return the agents that brought the newest dead letters of these flows, as agents_heard: a harvester brings no event that would tell.
+
+    Letters are rare: one that is heard was not taken over from because another one brought a letter later.
+    """
+    return _heard(letters_brought_by(flow_ids), rare=True) if flow_ids else []
 
 
-def _heard(brought: Sequence[tuple[int, int, datetime]]) -> list[Heard]:
+def _heard(brought: Sequence[tuple[int, int, datetime]], *, rare: bool = False) -> list[Heard]:
     """brought: (flow id, agent id, when)."""
     keys = Key.objects.filter(agent=OuterRef("pk"))
     agents = Agent.objects.filter(pk__in={agent_id for _, agent_id, _ in brought})
@@ -83,9 +87,12 @@ def _heard(brought: Sequence[tuple[int, int, datetime]]) -> list[Heard]:
     found = []
     for flow_id, agent_id, at in brought:
         one = holding.get(agent_id)
-        if one is not None and at >= newest[flow_id] - TAKEN_OVER:
-            last = max(filter(None, (at, one.last_seen_at, one.heartbeat_at)))
-            found.append(Heard(flow_id=flow_id, name=one.name, at=last, expected=one.heartbeat_at is not None))
+        if one is None:
+            continue
+        last = max(filter(None, (at, one.last_seen_at, one.heartbeat_at)))
+        if (last if rare else at) >= newest[flow_id] - TAKEN_OVER:
+            beats = one.heartbeat_at is not None
+            found.append(Heard(flow_id=flow_id, agent_id=agent_id, name=one.name, at=last, expected=beats))
     return found
 
 

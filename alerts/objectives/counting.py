@@ -7,6 +7,8 @@ may be late for longer than a week each hour of that time within two days. Of se
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -89,9 +91,11 @@ def hour_of_the_late(objectives: Sequence[Objective], now: datetime) -> int | No
     """Return how many hours ago an hour began in which a message may still become late, one in turn of those before the last week."""
     number = int(now.timestamp() // TURN.total_seconds())
     longest = max(map(_late_for, objectives), default=0)
-    return (
-        WEEK_HOURS + number // EVERY % (longest - WEEK_HOURS) if longest > WEEK_HOURS and number % EVERY == 2 else None
-    )
+    if longest <= WEEK_HOURS or number % EVERY != 2:
+        return None
+    # of so many that each has its turn when only every second or third look is in time, too
+    hours = next(hours for hours in itertools.count(longest - WEEK_HOURS) if math.gcd(hours, 6) == 1)
+    return WEEK_HOURS + number // EVERY % hours
 
 
 def _late_for(one: Objective) -> int:

@@ -12,6 +12,7 @@ from django.db.models import Max, Q, QuerySet
 from alerts.breaches.rules import HOLD_DOWN
 from alerts.breaches.watching import COME_BACK, SILENT_AFTER
 from alerts.models import Breach, BreachEntry, FlowAgent
+from alerts.objectives.agents import harvesters_heard
 from alerts.objectives.windows import MINUTE, Span, clipped, merge
 from alerts.reports.content import Coverage, Period
 from alerts.reports.measuring import NAME, Measured, span_of
@@ -45,8 +46,11 @@ class Silence:
     until: datetime | None
 
 
-def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
-    """Return the agents that bring these flows, without those from which others had taken over before the period; three queries."""
+def agents_of(flow_ids: Collection[int], period: Period, *, letters_of: Collection[int] = ()) -> list[Brings]:
+    """Return the agents that bring these flows, without those from which others had taken over before the period; five queries.
+
+    letters_of  flows of which an age of dead letters is promised: what harvests them is among the agents, as where objectives freeze.
+    """
     rows = FlowAgent.objects.filter(flow__in=flow_ids, agent__created_at__lt=period.until).order_by()
     newest = dict(rows.values_list("flow_id").annotate(Max("seen_at")))
     found, alone = {}, set()
@@ -56,6 +60,10 @@ def agents_of(flow_ids: Collection[int], period: Period) -> list[Brings]:
         if seen_at >= period.since or seen_at == newest[flow_id]:
             heard = max(filter(None, (last_seen_at, heartbeat_at)), default=None)
             found[pk] = Brings(pk=pk, name=clean(name, NAME), heard_at=heard, beats=heartbeat_at is not None)
+    for one in harvesters_heard(letters_of):
+        if one.expected and one.agent_id not in found:
+            found[one.agent_id] = Brings(pk=one.agent_id, name=clean(one.name, NAME), heard_at=one.at, beats=True)
+            alone.add(one.agent_id)
     ended = _ends_of_keys(found.keys() - alone)
     return [replace(found[pk], last=pk in alone, retired_at=ended.get(pk)) for pk in sorted(found)]
 

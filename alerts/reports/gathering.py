@@ -96,7 +96,10 @@ def _gathered(
     promises = [promise_of(one, counted=one.one.pk in counted, period=period) for one in measured]
     targets = targets_before(objectives, period)
     promises = [_with_more(one, found.one, told, targets) for one, found in zip(promises, measured, strict=True)]
-    agents = agents_of(flows, period)
+    harvested = {
+        one.flow_id for one in objectives if one.flow_id in flows and one.kind == Objective.Kind.DEAD_LETTER_AGE
+    }
+    agents = agents_of(flows, period, letters_of=harvested)
     silences = silences_of(agents, period)
     quality = quality_of(measured, silences, period, Says(audience.language, period.zone))
     quality += [f"Only the first {MOST_PROMISES} promises are in this report."] if more else []

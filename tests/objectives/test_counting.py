@@ -312,6 +312,18 @@ def test_a_message_that_is_processed_after_weeks_is_late_when_it_may_be():
     assert at - NOW < timedelta(hours=48)
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_each_hour_in_which_a_message_may_become_late_has_its_turn_also_when_looks_take_longer(step: int):
+    one = promised(
+        kind="freshness", limit_minutes=60, recover_minutes=14 * 1440 - 60
+    )  # of 168 hours, which two and three divide
+    longest = counting._late_for(one)
+
+    looks = [NOW + number * step * timedelta(seconds=15) for number in range(EVERY * (longest - WEEK_HOURS + 6))]
+
+    assert {hour_of_the_late([one], at) for at in looks} >= set(range(WEEK_HOURS, longest))
+
+
 def test_only_a_freshness_that_waits_longer_than_a_week_is_counted_further_back():
     short, success = promised(kind="freshness", limit_minutes=60), promised("Another")
     looks = [NOW + number * timedelta(seconds=15) for number in range(40)]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from alerts.breaches.services import observe
 from alerts.models import Breach, FlowAgent
 from alerts.objectives import assess, counting
 from alerts.objectives.agents import learn_agents
+from console.core.ids import uuid7
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Agent
 from messages.models import DeadLetter, Flow
+from messages.queries import letters_brought_by
 from tests.factories import agent, agent_key, environment, event, push, stored_letter
 from tests.objectives.stored import (
     DAY,
@@ -196,3 +203,75 @@ def test_an_agent_is_known_by_its_events_however_late_they_are_or_its_clock_is_b
     learn_agents(now + timedelta(seconds=20))
 
     assert [(row.flow_id, row.agent.name) for row in FlowAgent.objects.all()] == [(of.pk, "shop")]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"])
+def test_a_sender_that_has_no_time_keeps_nothing_from_being_assessed(at: str):
+    """Its events were moved to as old as they may be, and there it is found."""
+    assert push("/ingest/v1/events", [event(occurred_at=at)], key=agent_key("shop")).json()["accepted"] == 1
+    now = datetime.now(UTC)
+    promised(of=Flow.objects.get(), now=now)
+
+    assess.run(now + timedelta(seconds=1))
+
+    assert [row.agent.name for row in FlowAgent.objects.all()] == ["shop"]
+
+
+def test_an_agent_with_many_late_systems_costs_one_statement_and_hides_no_other():
+    now = datetime.now(UTC)
+    for name, behind, count in (("polls", 4 * MINUTE, 30), ("shop", 3 * HOUR, 1)):
+        at = (now - behind).isoformat()
+        sent = [
+            event(occurred_at=at, system=f"{name} {number}", destination=f"{name} {number}") for number in range(count)
+        ]
+        assert push("/ingest/v1/events", sent, key=agent_key(name)).json()["accepted"] == count
+    promised(of=Flow.objects.first(), now=now)
+
+    with CaptureQueriesContext(connection) as queries:
+        learn_agents(now + timedelta(seconds=20))
+
+    assert FlowAgent.objects.count() == 31
+    assert sum("messaging_event" in one["sql"] for one in queries) == 3
+
+
+def test_a_harvester_that_is_heard_was_not_taken_over_from_by_who_brought_a_letter_later():
+    """Letters are rare: one of another broker, or of an import, says nothing of a harvester that brought none for days."""
+    first = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=first.pk).update(failed_at=NOW - 3 * DAY, received_at=NOW - 3 * DAY)
+    brought = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=brought.pk).update(failed_at=NOW - MINUTE, received_at=NOW, agent=agent("import"))
+    DeadLetter.objects.update(state="closed", resolution="processed", closed_at=F("received_at"))
+    promised(kind="dead_letter_age", limit_minutes=60, of=first.flow)
+    Agent.objects.filter(name="harvester").update(last_seen_at=NOW, heartbeat_at=NOW)
+
+    states = []
+    for at in (NOW, NOW + 11 * MINUTE):
+        looked(at)
+        states.append(standing().state)
+    DeadLetter.objects.filter(pk=brought.pk).update(received_at=NOW + 25 * HOUR)
+    looked(NOW + 25 * HOUR)
+
+    assert [*states, standing().state] == ["kept", "no_data", "kept"]
+
+
+def another_like(one: DeadLetter) -> DeadLetter:
+    found = copy(one)
+    found.id, found.identity = uuid7(), uuid4()
+    return found
+
+
+def test_who_harvests_a_flow_is_found_without_the_letters_of_others():
+    """The statistics know one flow alone, which has nearly all letters: every look would read all of them."""
+    one = stored_letter(origin="orders")
+    DeadLetter.objects.bulk_create(another_like(one) for _ in range(3_000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE messaging_deadletter")
+        few = stored_letter(origin="few").flow_id
+        with CaptureQueriesContext(connection) as queries:
+            found = letters_brought_by([few])
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert [flow_id for flow_id, *_ in found] == [few]
+    assert "deadletter_pkey" not in plan, plan
+    assert "(flow_id >= f.id) AND (flow_id <= f.id)" in plan, plan

@@ -17,7 +17,9 @@ from alerts.reports.face import coverage_words, face_of
 from alerts.reports.saying import Says
 from alerts.reports.tables import csv_of
 from console.identity.models import Agent, Key
-from tests.factories import agent, environment
+from messages.models import DeadLetter
+from tests.factories import agent, environment, stored_letter
+from tests.objectives.stored import DAY as DAY_LONG
 from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
 from tests.reports.samples import example
 from tests.reports.stored import DAY, NOON, gathered
@@ -116,6 +118,21 @@ def test_a_silence_that_goes_on_counts_from_the_last_sign_of_life_though_the_con
 
     assert covered() == 13 * 60
     assert gathered().quality == ("Nothing came from the agent erp since 25 November 13:00.",)
+
+
+def test_a_harvester_is_missed_where_an_age_of_dead_letters_is_promised():
+    """Its objective has no data: its report does not say that all of them are there."""
+    brings()
+    letter = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=letter.pk).update(flow=flow(), received_at=NOON - DAY_LONG)
+    Agent.objects.filter(name="harvester").update(last_seen_at=NOON, heartbeat_at=NOON)
+    events_alone = covered()
+
+    promised("Letters", kind="dead_letter_age", limit_minutes=60)
+    looked()
+
+    assert (events_alone, covered()) == (1440, 13 * 60)
+    assert "Nothing came from the agent harvester since 25 November 13:00." in gathered().quality
 
 
 def test_silences_of_two_agents_that_overlap_count_once():
