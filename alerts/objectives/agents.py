@@ -16,7 +16,7 @@ from messages.queries import HEARTBEAT_SILENT, OTHERS_SILENT, agents_of_flows, l
 
 UNHEARD = timedelta(minutes=3)  # less than it takes to empty the shortest window: nothing is called well by it
 LATELY = timedelta(minutes=2)
-READ = ("name", "last_seen_at", "heartbeat_at")
+READ = ("name", "created_at", "last_seen_at", "heartbeat_at")
 TAKEN_OVER = timedelta(days=1)  # an agent that another one took over from so long ago is no matter any more
 # known without an agent that only speaks when it has something: silence is what is asked for, and letters are here
 KNOWN_HERE = (Objective.Kind.VOLUME, Objective.Kind.DEAD_LETTER_AGE)
@@ -51,6 +51,7 @@ class Heard:
     flow_id: int
     agent_id: int
     name: str
+    made_at: datetime
     at: datetime
     expected: bool
     missed: bool = False
@@ -91,8 +92,10 @@ def _heard(brought: Sequence[tuple[int, int, datetime]], *, rare: bool = False) 
             continue
         last = max(filter(None, (at, one.last_seen_at, one.heartbeat_at)))
         if (last if rare else at) >= newest[flow_id] - TAKEN_OVER:
-            beats = one.heartbeat_at is not None
-            found.append(Heard(flow_id=flow_id, agent_id=agent_id, name=one.name, at=last, expected=beats))
+            beats, made_at = one.heartbeat_at is not None, one.created_at
+            found.append(
+                Heard(flow_id=flow_id, agent_id=agent_id, name=one.name, made_at=made_at, at=last, expected=beats)
+            )
     return found
 
 

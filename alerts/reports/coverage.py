@@ -61,7 +61,7 @@ def agents_of(flow_ids: Collection[int], period: Period, *, letters_of: Collecti
             heard = max(filter(None, (last_seen_at, heartbeat_at)), default=None)
             found[pk] = Brings(pk=pk, name=clean(name, NAME), heard_at=heard, beats=heartbeat_at is not None)
     for one in harvesters_heard(letters_of):
-        if one.expected and one.agent_id not in found:
+        if one.expected and one.made_at < period.until and one.agent_id not in found:
             found[one.agent_id] = Brings(pk=one.agent_id, name=clean(one.name, NAME), heard_at=one.at, beats=True)
             alone.add(one.agent_id)
     ended = _ends_of_keys(found.keys() - alone)

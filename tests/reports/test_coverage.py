@@ -125,7 +125,8 @@ def test_a_harvester_is_missed_where_an_age_of_dead_letters_is_promised():
     brings()
     letter = stored_letter(origin="orders")
     DeadLetter.objects.filter(pk=letter.pk).update(flow=flow(), received_at=NOON - DAY_LONG)
-    Agent.objects.filter(name="harvester").update(last_seen_at=NOON, heartbeat_at=NOON)
+    there = {"created_at": DAY.since - HOUR, "last_seen_at": NOON, "heartbeat_at": NOON}
+    Agent.objects.filter(name="harvester").update(**there)
     events_alone = covered()
 
     promised("Letters", kind="dead_letter_age", limit_minutes=60)
@@ -351,6 +352,18 @@ def test_where_no_agent_was_there_the_hours_with_events_say_how_much_there_is():
         words(content)
         == "Data cover 25.00\u00a0% of the period: something happened in 6 of 24 hours; no agent is known that was there then."
     )
+
+
+def test_a_harvester_that_was_made_after_the_period_says_nothing_of_it():
+    letter = stored_letter(origin="orders")
+    DeadLetter.objects.filter(pk=letter.pk).update(flow=flow())
+    made = {"created_at": DAY.until + HOUR, "last_seen_at": NOW, "heartbeat_at": NOW}
+    Agent.objects.filter(name="harvester").update(**made)
+    promised("Letters", kind="dead_letter_age", limit_minutes=60)
+    looked()
+    came(100)
+
+    assert gathered().coverage == Coverage(minutes=1440, covered=60, by_events=True)
 
 
 def retired(of: Agent, at: datetime, *, how: str = "revoked_at") -> None:
