@@ -63,7 +63,7 @@ HEARTBEAT_SILENT = timedelta(minutes=10)  # of an agent that sends heartbeats, a
 OTHERS_SILENT = timedelta(hours=1)  # of one that only speaks when it has something
 SAMPLED = 5_000  # of the newest events, for which agent brings which flow
 NEWEST_LETTERS = 50
-MOST_LATE = 20
+MOST_LATE = 60
 
 
 class FlowMinute(NamedTuple):
@@ -212,13 +212,13 @@ LATE = """
 SELECT array_agg(DISTINCT agent_id), min(late), max(late) FROM (
     SELECT r.agent_id, least(-max(r.ahead_us), %s) AS late FROM messaging_clockreading r JOIN identity_agent a ON a.id = r.agent_id
     WHERE a.environment_id = %s AND a.last_seen_at > %s AND r.system_id IS NOT NULL AND r.hour > %s
-    GROUP BY r.agent_id, r.system_id HAVING max(r.ahead_us) < -60000000
-) one GROUP BY late / 60000000 ORDER BY 2 LIMIT %s
+    GROUP BY r.agent_id, r.system_id HAVING max(r.ahead_us) < -10000000
+) one GROUP BY late / 10000000 ORDER BY 2 LIMIT %s
 """
 
 
 class Late(NamedTuple):
-    """How old the newest events of some of these agents' systems were when they came, alike to the minute."""
+    """How old the newest events of some of these agents' systems were when they came, alike to ten seconds."""
 
     agents: Collection[int]
     least: timedelta
@@ -226,9 +226,9 @@ class Late(NamedTuple):
 
 
 def late_agents(environment_id: int, since: datetime) -> list[Late]:
-    """Return the agents heard since then whose clock is behind or that are late, by more than a minute; the 20 minutes that are least so.
+    """Return the agents heard since then whose clock is behind or that are late, by more than ten seconds; the 60 that are least so.
 
-    What is older than events may be was moved to that age.
+    Of what many bring, the newest events before a time are of seconds.   What is older than events may be was moved to that age.
     """
     oldest_us = accepted_age(environment_id) // timedelta(microseconds=1)
     with connection.cursor() as cursor:

@@ -18,6 +18,7 @@ from alerts.objectives.agents import learn_agents
 from console.core.ids import uuid7
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Agent
+from messages import queries as queries_of_messages
 from messages.models import DeadLetter, Flow
 from messages.queries import letters_brought_by
 from tests.factories import agent, agent_key, environment, event, push, stored_letter
@@ -232,6 +233,24 @@ def test_an_agent_with_many_late_systems_costs_one_statement_and_hides_no_other(
 
     assert FlowAgent.objects.count() == 31
     assert sum("messaging_event" in one["sql"] for one in queries) == 3
+
+
+@pytest.mark.parametrize(("busy", "shop"), [(63, 105), (0, 40)])
+def test_an_agent_is_known_though_one_that_is_less_late_brings_much(
+    monkeypatch: pytest.MonkeyPatch, busy: int, shop: int
+):
+    """The newest events before a time are of seconds where many come: those of one that is later by more are not among them."""
+    monkeypatch.setattr(queries_of_messages, "SAMPLED", 20)
+    now = datetime.now(UTC)
+    for name, behind, count in (("busy", busy, 30), ("shop", shop, 1)):
+        at = (now - timedelta(seconds=behind)).isoformat()
+        sent = [event(occurred_at=at, destination=name) for _ in range(count)]
+        assert push("/ingest/v1/events", sent, key=agent_key(name)).json()["accepted"] == count
+    promised(of=Flow.objects.first(), now=now)
+
+    learn_agents(now + timedelta(seconds=20))
+
+    assert {row.agent.name for row in FlowAgent.objects.all()} == {"busy", "shop"}
 
 
 def test_a_harvester_that_is_heard_was_not_taken_over_from_by_who_brought_a_letter_later():
