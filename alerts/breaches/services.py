@@ -183,10 +183,9 @@ def _fire(environment_id: int, due: Sequence[Breach], now: datetime) -> tuple[li
     )  # fmt: skip
     before = {(one.source, one.key, one.severity): one for one in recent.order_by("resolved_at", "pk")}
     flapping = {one.pk: before[key] for one in due if (key := (one.source, one.key, one.severity)) in before}
-    for silence in Silence.objects.filter(
-        about__in=flapping
-    ):  # what was silenced goes on in the row of the earlier one
-        Silence.objects.filter(pk=silence.pk).update(about=flapping[silence.about_id or 0])
+    # what was silenced, too, goes on in the row of the earlier one
+    for pk, about in Silence.objects.filter(about__in=flapping).values_list("pk", "about"):
+        Silence.objects.filter(pk=pk).update(about=flapping[about])
     Breach.objects.filter(pk__in=flapping, state="pending").delete()
     again = move([one.pk for one in flapping.values()], "again", now=now)
     fresh = {flapping[one.pk].pk: one for one in due if one.pk in flapping}

@@ -102,14 +102,15 @@ def _hand_over_in(environment_id: int, now: datetime) -> None:
 
 
 def _left_out(environment_id: int, now: datetime) -> tuple[list[int], list[int]]:
-    """Return (what fires that a policy was never asked to tell of, tellings at rest of policies that owe something); four queries."""
+    """Return (what fires that a policy was never asked to tell of, tellings at rest of policies that owe something); a few queries."""
     fired = _fired_in(environment_id)
     by_now = policies_for(environment_id, fired, promised=promised_to(fired))
-    tellings = list(Telling.objects.filter(breach__in=list(fired)).select_related("breach", "policy").order_by("pk"))
-    asked = {(one.breach_id, one.policy_id) for one in tellings}
+    tellings = Telling.objects.filter(breach__in=list(fired)).order_by("pk")
+    asked = set(tellings.values_list("breach_id", "policy_id"))
     never = [pk for pk, policies in by_now.items() if not asked.issuperset((pk, one) for one in policies)]
-    resting = [one for one in tellings if one.due_at is None and one.policy_id in by_now.get(one.breach_id, [])]
-    return never, [one.pk for one in resting if _owed(one, one.breach, route_of(one.policy), now)]
+    resting = tellings.filter(due_at=None).select_related("breach", "policy")
+    mine = (one for one in resting if one.policy_id in by_now.get(one.breach_id, []))
+    return never, [one.pk for one in mine if _owed(one, one.breach, route_of(one.policy), now)]
 
 
 def _fired_in(environment_id: int) -> dict[int, list[int]]:

@@ -202,11 +202,8 @@ def _columns(sums: Sums) -> tuple[float, ...]:
 def exclusions_of(objectives: Collection[Objective]) -> dict[int, list[Exclusion]]:
     """Return the exclusions in force of these objectives, their own and their flow's; one query."""
     ids, flows = [one.pk for one in objectives], {one.flow_id for one in objectives if one.flow_id}
-    rows = list(
-        Exclusion.objects.filter(Q(objective__in=ids) | Q(flow__in=flows), withdrawn_at=None).order_by(
-            "created_at", "pk"
-        )
-    )
+    theirs = Exclusion.objects.filter(Q(objective__in=ids) | Q(flow__in=flows), withdrawn_at=None)
+    rows = list(theirs.order_by("created_at", "pk"))
     found: dict[int, list[Exclusion]] = {}
     for one in objectives if rows else ():
         mine = [row for row in rows if row.objective_id == one.pk or (row.flow_id and row.flow_id == one.flow_id)]

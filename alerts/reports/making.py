@@ -97,8 +97,7 @@ def make(report: Report) -> bool:
     """Gather, draw and freeze a claimed report; return whether it is frozen now. What goes wrong is tried again, then kept in words."""
     try:
         content = content_of(report, now=datetime.now(UTC))
-        if _is_too_early(report, content):
-            _wait(report)
+        if _is_too_early(report, content) and _waits(report):
             return False
         _step(report, "drawing it")
         drawn = render(content, open_url=open_url(), stop_url=stop_url())
@@ -180,10 +179,12 @@ def _is_too_early(report: Report, content: Content) -> bool:
     return Objective.objects.filter(behind, pk__in=[one.objective for one in content.promises]).exists()
 
 
-def _wait(report: Report) -> None:
-    mine = Report.objects.filter(pk=report.pk, attempt=report.attempt, state="making")
+def _waits(report: Report) -> bool:
+    """Put a report off; False when somebody asked for it while it was gathered."""
+    mine = Report.objects.filter(pk=report.pk, attempt=report.attempt, state="making", asked_by="")
     step = "waits until its figures are counted, an hour at most"
-    mine.update(state="asked", next_at=datetime.now(UTC) + WAITS, tries=report.tries - 1, step=step, problem="")
+    again = datetime.now(UTC) + WAITS
+    return bool(mine.update(state="asked", next_at=again, tries=report.tries - 1, step=step, problem=""))
 
 
 def worst_of(content: Content) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from messages.compensation.book import Book, BookStep, Match
-from messages.journeys.seen import ERROR, OPERATION_WORDS, SETTLE, UNSET
+from messages.journeys.seen import ERROR, OPERATION_WORDS, gives_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def may_match(match: Match, *, system: str, operation: int, outcome: int, destin
     """Whether an event of which no more is known may be all that the match says."""
     return (
         outcome != ERROR
-        and (operation != SETTLE or outcome != UNSET)  # a message that was given back
+        and not gives_back(operation, outcome)
         and (not match.operation or OPERATION_WORDS.get(operation) == match.operation)
         and _is_like(system, match.system)
         and _is_like(destination, match.destination)

@@ -19,6 +19,7 @@ from messages.ingest.identity import created_by_span, message_of_span, message_u
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.otlp_decode import check_some_are_readable, not_readable
 from messages.ingest.otlp_wire import Encoded, TraceRequest, attributes_of, plain
+from messages.ingest.status import ERROR, OK, UNSET
 from messages.payloads.seal import Content
 
 PAYLOAD_ATTRIBUTES = ("waybill.payload", "messaging.message.body")
@@ -138,7 +139,6 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
     links = _links(span) if linked else ()
     destination = semconv.destination_of(attributes)
     operation = semconv.operation_of(attributes, span.kind, destination, name=span.name, scope=scope)
-    given_back = operation == semconv.SETTLE and semconv.gives_back(attributes, destination, span.name)
     message_id = semconv.message_id_of(attributes)
     batch = _batch(span, attributes, operation, destination, environment_id) if linked and not message_id else ()
     # A batch whose messages nobody names (Kafka's receive spans) is about none: their own spans follow.
@@ -162,7 +162,11 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
         occurred_at,
         source.system,
         operation,
-        2 if error_type else 0 if given_back else 1,  # outcome
+        ERROR
+        if error_type
+        else UNSET
+        if _is_given_back(operation, attributes, destination, span.name)
+        else OK,  # outcome
         clamped_from,
         False,  # time_is_ours
         _took_us(span),
@@ -188,6 +192,10 @@ def _event(span: Any, trace_id: bytes, index: int, source: _Source, place: _Plac
         False,  # keys_in_body
         place.alone,
     )
+
+
+def _is_given_back(operation: int, attributes: dict[str, Any], destination: str | None, name: str) -> bool:
+    return operation == semconv.SETTLE and semconv.gives_back(attributes, destination, name)
 
 
 def _attributes(span: Any, scope: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from messages.ingest.model import NewEvent
 
 MOVING, DELIVERED, FAILED, DEAD, COMPENSATED = 0, 1, 2, 3, 4
 PROCESS, SETTLE = 4, 5
-OK, ERROR = 1, 2
+UNSET, OK, ERROR = 0, 1, 2
 
 
 @dataclass(slots=True)

@@ -15,9 +15,8 @@ NAMED = re.compile(
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}(?:-[0-9a-f]{2}(?:-.*)?)?")
 B3 = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-[0-9a-f]{16}(?:-[01d](?:-[0-9a-f]{16})?)?")
 XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})(?:;.*)?")
-JAEGER = re.compile(
-    r"([0-9a-f]{8,32})(?:(?::|%3a)[0-9a-f]{1,16}){3}"
-)  # trace:span:parent:flags; zeros before an id are left out
+# trace:span:parent:flags; zeros before an id are left out
+JAEGER = re.compile(r"([0-9a-f]{8,32})(?:(?::|%3a)[0-9a-f]{1,16}){3}")
 HEX = re.compile(r"[0-9a-f]{32}")
 SHORT = re.compile(r"[0-9a-f]{16}")  # 64 bits, as B3 and Jaeger once had; stored with zeros before them
 UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -31,13 +30,8 @@ def parse_trace(text: str) -> UUID | None:
     or without their names, quotes and spaces; and any text with one such id of 32 digits in it, as a whole line of a log. All zeros are no
     trace (W3C trace context).
     """
-    plain = (
-        NAMED.sub("", text[:LONGEST_LINE])
-        .strip(" \t\r\n\"'{}[]().,;/")
-        .lower()
-        .removeprefix("0x")
-        .removeprefix("root=")
-    )
+    bare = NAMED.sub("", text[:LONGEST_LINE]).strip(" \t\r\n\"'{}[]().,;/")
+    plain = bare.lower().removeprefix("0x").removeprefix("root=")
     found = ""
     if match := TRACEPARENT.fullmatch(plain) or B3.fullmatch(plain) or JAEGER.fullmatch(plain):
         found = match[1]

@@ -18,9 +18,14 @@ Span = tuple[UUID | None, str | None]  # trace id, span id
 Link = tuple[UUID, str, UUID, str]  # trace, span → linked trace, linked span
 
 
+def gives_back(operation: int, outcome: int) -> bool:
+    """Whether an event is a settlement that gives its message back."""
+    return operation == SETTLE and outcome == UNSET
+
+
 def decides(operation: int, outcome: int) -> bool:
-    """Whether an event says how its message fared at a system: a settlement that gives it back does not."""
-    return operation == PROCESS or (operation == SETTLE and outcome != UNSET)
+    """Whether an event says how its message fared at a system."""
+    return operation in (PROCESS, SETTLE) and not gives_back(operation, outcome)
 
 
 class Seen(NamedTuple):

@@ -37,9 +37,8 @@ MOST_WORDS = 20  # without a field: each is looked for in every text of every ro
 OTHER_WORDS = {"&&": "AND", "||": "OR", "!": "NOT"}
 CLOCK = re.compile(r"((?:[01]\d|2[0-3])(?::[0-5]\d){1,2}(?:\.\d{1,6})?)(Z|[+-]\d\d:\d\d)?(?=[\s)]|$)", re.ASCII)
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)\s+$", re.ASCII)
-ANYWHERE = re.compile(
-    r"\*+(?!(?:AND|OR|NOT|TO)\b)(\w[\w.\-]*)\*?"
-)  # error:*timeout*: words of a text are found anywhere in it
+# error:*timeout*: words of a text are found anywhere in it
+ANYWHERE = re.compile(r"\*+(?!(?:AND|OR|NOT|TO)\b)(\w[\w.\-]*)\*?")
 
 
 def parse_query(text: str) -> Query:

@@ -81,3 +81,11 @@ class Outbox:
         return [
             (notice.happening.value, notice.thread.rpartition("/")[2], channels) for notice, channels in self.sent[before:]
         ]  # fmt: skip
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def orders_breach(team: str = "Order team", **changes: object) -> Breach:
+    return fired(now() - timedelta(minutes=12), flow_ids=(flow(f"orders of {team}", team).pk,), **changes)

@@ -95,21 +95,6 @@ def test_a_channel_removed_while_it_is_told_hurts_nobody():
     assert deliver(claimed).result == "taken"
 
 
-def test_what_somebody_removed_meanwhile_is_neither_changed_nor_sent_again_nor_removed_again():
-    channel = memory_channel()
-    say(Happening.FIRING, channels=[channel])
-    row, same = NoticeDelivery.objects.select_related("channel__environment").get(), Channel.objects.get(pk=channel.pk)
-    remove_channel(channel, by=ROOT, reason="nobody reads it")
-
-    for act in (
-        lambda: change_channel(same, NewChannel(kind="memory", name="n", settings=same.settings), by=ROOT),
-        lambda: send_again(row, by=ROOT),
-        lambda: remove_channel(same, by=ROOT, reason="once more"),
-    ):
-        with pytest.raises(NotFound):
-            act()
-
-
 @pytest.mark.usefixtures("committed")
 @pytest.mark.django_db(transaction=True)
 def test_who_removes_a_channel_waits_for_a_worker_that_claims_and_nobody_waits_in_a_circle():
@@ -159,9 +144,8 @@ def test_a_channel_is_removed_with_a_notice_that_is_written_meanwhile():
 
     def write() -> str:
         with transaction.atomic():
-            say(
-                Happening.FIRING, channels=[channel]
-            )  # of the same thread: it speaks for the one before, which waits for no repeat
+            # of the same thread: it speaks for the one before, which waits for no repeat
+            say(Happening.FIRING, channels=[channel])
             begun.set()
             until(waits_for_a_lock)
         return "written"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -330,6 +331,23 @@ def test_what_waits_for_its_figures_is_made_at_once_when_somebody_asks_for_it():
         assert making.look() == 1
     assert (only_report().state, only_report().asked_by) == ("frozen", by.name)
     assert len(audited("report.asked")) == 1
+
+
+def test_what_somebody_asks_for_while_it_is_gathered_is_not_put_off(monkeypatch: pytest.MonkeyPatch):
+    one, by = kept_promise(), owner()
+    made = scheduled(by)
+    Objective.objects.filter(pk=one.pk).update(counted_to=DUE - timedelta(hours=20))
+    gathered = making.gather
+
+    def gather(*said: Any, **more: Any) -> Any:
+        send_now(made, by=by, now=DUE)
+        return gathered(*said, **more)
+
+    monkeypatch.setattr(making, "gather", gather)
+    with at(DUE):
+        assert making.look() == 1
+
+    assert (only_report().state, only_report().asked_by) == ("frozen", "olga")
 
 
 def test_what_is_due_stays_due_when_the_hour_is_changed_before_a_beat_comes():

@@ -11,7 +11,9 @@ from console.identity.models import Role
 from messages.catalog.services import ensure_environment
 from messages.models import Flow, Message, MessageStatus, Reconciliation
 from messages.reconcile.evaluating import reconcile
+from messages.reconcile.queries import every_key
 from messages.reconcile.services import NewReconciliation, begin_reconciliation, receive_list
+from messages.reconcile.sets import SETS
 from tests.factories import actor, environment, person
 
 HOURS = timedelta(hours=24)
@@ -72,3 +74,7 @@ def compared(text: str | bytes, *, column: str = "", **said: Any) -> Reconciliat
     reconcile()
     one.refresh_from_db()
     return one
+
+
+def keys_in(one: Reconciliation, slug: str) -> list[str]:
+    return [row.key for row in every_key(one, SETS[slug])]
