@@ -350,6 +350,16 @@ def test_what_there_is_no_time_for_is_counted_at_the_next_look():
     assert (before, total(one)) == ((0, 0, 0), (30, 0, 0))
 
 
+def test_a_minute_that_had_its_turn_when_there_was_no_time_does_not_wait():
+    on_search()
+    looked()
+
+    for number in range(1, 9):
+        searches.count_searches(NOW + number * NEXT, look_s=0)
+
+    assert min(Uncounted.objects.get().since) > NOW - HOUR
+
+
 def test_a_text_that_moves_with_the_clock_is_refused():
     for q in ("size:big age:<1h", "size:big at:[now-1h TO now]", "size:big OR -at:>now/d"):
         with pytest.raises(BadQuery, match="moves with the clock"):
