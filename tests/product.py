@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,18 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from console.engines import start_engines
+from tests.ports import free_port
 from tests.schema import restore_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 PREPARED = "WAYBILL_TESTS_PREPARED"  # names the folder that all workers share
 PASSWORD = "walk-the-Waybill-1"
 WELCOME = b"Waybill is ready"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Any, *, seconds: float, what: str, every: float = 0.2) -> Any:

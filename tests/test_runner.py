@@ -17,7 +17,8 @@ import pytest
 from console.engines.postgres import SHARED_ROOT, Cluster
 from console.runner.interrupts import Interrupts
 from console.runner.supervisor import Supervisor
-from tests.product import ROOT, Product, free_port, wait_until
+from tests.ports import free_port
+from tests.product import ROOT, Product, wait_until
 
 
 def run(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:

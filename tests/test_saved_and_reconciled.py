@@ -8,7 +8,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from tests.factories import letter
-from tests.product import Product, call, free_port, wait_until
+from tests.ports import free_port
+from tests.product import Product, call, wait_until
 from tests.services.test_outbox import Mailbox
 
 

@@ -18,7 +18,7 @@ from alerts.models import Report
 from alerts.reports import services
 from alerts.reports.access import can_send, can_send_outside, get_receiver, get_visible_report
 from alerts.reports.links import filled
-from alerts.reports.present import REPORTS, STANDS, mail_line, period_words, report_name
+from alerts.reports.present import mail_line, period_words, report_name, verdict_chip
 from alerts.reports.queries import attachments_of, changed_by, file_of, has_outside, mails_of, not_sent_to, same_period
 from alerts.reports.states import AGAIN, REPORT_OPEN
 from console.core.errors import ConsoleError, NotFound
@@ -45,7 +45,7 @@ def report(request: PageRequest, pk: int) -> HttpResponse:
 def _context(request: PageRequest, found: Report, refusal: str = "") -> dict[str, Any]:
     may_send = can_send(request.actor, found.schedule)
     frozen = found.state == "frozen"
-    look, words = STANDS.get(found.stands, ("", "made")) if frozen else REPORTS[found.state]
+    look, words = verdict_chip(found)
     revisions = [] if found.is_preview else same_period(found)
     newest = revisions[0] if revisions else None
     return {

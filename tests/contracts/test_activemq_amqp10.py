@@ -15,7 +15,8 @@ from messages.connectors.activemq import schemes
 from messages.connectors.activemq.management import Manager
 from messages.connectors.base import Address, BrokerUnavailable, Header, Outgoing, Published, Received
 from tests.conftest import need
-from tests.product import ROOT, free_port, wait_until
+from tests.ports import free_port
+from tests.product import ROOT, wait_until
 
 pytestmark = pytest.mark.engine
 

@@ -16,7 +16,8 @@ from messages.connectors.activemq.jolokia import Jolokia
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, CanHint, Found
 from tests.conftest import need
 from tests.contracts.test_activemq import fresh, outgoing, publish, reject
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 
 pytestmark = pytest.mark.engine
 

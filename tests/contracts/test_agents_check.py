@@ -20,7 +20,8 @@ from agents.harvest.config import load_config
 from messages.connectors import get_source
 from messages.connectors.base import Address
 from tests.contracts.test_harvester import STORED, FakeConsole, console
-from tests.product import ROOT, free_port
+from tests.ports import free_port
+from tests.product import ROOT
 
 __all__ = ["console"]  # a fixture
 RIGHTS = "+ping +type +xlen +xrange"

@@ -23,7 +23,8 @@ from messages.connectors import get_connector
 from messages.connectors.base import Address, BrokerUnavailable, CanHint, Header, Outgoing
 from messages.connectors.celery.connector import url_of, worker_hints
 from messages.connectors.celery.task import as_message
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 
 ARGS: list[Any] = ["4711", 1.5, None, {"deep": ["ä", date(2026, 11, 25)]}]
 KWARGS = {"amount": Decimal("12.50"), "at": datetime(2026, 11, 25, tzinfo=UTC), "ref": uuid.UUID(int=7)}

@@ -20,7 +20,7 @@ from messages.connectors.base import Address, Header, Outgoing
 from messages.connectors.http.targets import path_below
 from tests.conftest import MEMORY
 from tests.contracts.benches import BENCHES, ENGINES, Bench, http_bench
-from tests.product import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture(params=[*BENCHES, *ENGINES])

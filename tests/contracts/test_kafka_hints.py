@@ -13,7 +13,8 @@ from confluent_kafka import Consumer
 from messages.connectors import get_connector
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, CanHint, Outgoing
 from tests.engines.kafka import PASSWORD, USER, Kafka
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 
 pytestmark = pytest.mark.engine
 

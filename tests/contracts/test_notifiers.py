@@ -20,7 +20,7 @@ from alerts.notices import Happening
 from tests.delivery.notices import hostile, notice, telling
 from tests.engines.receiver import Answer, receiving
 from tests.engines.vendors import GENIE_KEY, ROUTING_KEY, SLACK_PATH, TEAMS_PATH, vendors
-from tests.product import free_port
+from tests.ports import free_port
 from tests.services.test_outbox import Mailbox
 
 DOUBLE = {"memory": "alerts.delivery.notifiers.memory.MEMORY"}

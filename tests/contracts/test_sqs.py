@@ -11,7 +11,8 @@ from messages.connectors.sqs.hand import Hand
 from messages.connectors.sqs.redrive import cancel_redrive, redrive, redrives
 from messages.connectors.sqs.source import SQSSource
 from tests.contracts.sqs_estate import Estate, arn, replay_of, text, tokens
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 
 pytestmark = pytest.mark.engine
 

@@ -12,7 +12,7 @@ import pytest
 from messages.connectors.base import Address, BrokerUnavailable, CanDiscover, CanHint
 from messages.connectors.sqs.connector import SQSConnector
 from tests.contracts.sqs_estate import Estate, arn, outgoing
-from tests.product import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.engine
 

@@ -18,7 +18,8 @@ from messages.connectors.base import Address, BrokerUnavailable, Outgoing, Publi
 from messages.connectors.sqs.connector import SQSConnector
 from messages.connectors.sqs.source import SQSSource
 from tests.engines.moto import Moto
-from tests.product import ROOT, free_port
+from tests.ports import free_port
+from tests.product import ROOT
 
 READS = ("GetQueueUrl", "GetQueueAttributes", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
 

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from messages.connectors.activemq.client import Line, LineBroke, LoginRefused
 from messages.connectors.base import Address
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_ports
 
 INSTALLED = Path("/usr/share/activemq/lib")
 USER, PASSWORD = "waybill", "pass:word"
@@ -61,7 +61,7 @@ class ActiveMQ:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-activemq-"))
-        stomp, tls, self.openwire = _ports(3)
+        stomp, tls, self.openwire = free_ports(3)
         self.address = Address(url=f"stomp://127.0.0.1:{stomp}", username=USER, secret=PASSWORD)
         self.certificate = self.folder / "certificate.pem"
         self.secure = Address(

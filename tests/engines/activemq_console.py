@@ -10,7 +10,7 @@ import urllib.request
 
 from tests.engines.activemq import OPENED, PASSWORD, USER, ActiveMQ, wait_for_stomp
 from tests.engines.kafka import CACHE
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_port
 
 INSTALLED = CACHE / "activemq-5.18.3"
 
@@ -20,7 +20,7 @@ class ActiveMQWithConsole(ActiveMQ):
 
     def __init__(self) -> None:
         super().__init__()
-        [port] = _ports(1)
+        port = free_port()
         self.management = f"http://127.0.0.1:{port}"
         conf = self.folder / "conf"
         conf.mkdir()

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 
 INSTALLED = Path("/usr/bin/prometheus-alertmanager")
 CONFIGURATION = """

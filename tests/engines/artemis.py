@@ -13,7 +13,7 @@ from types import TracebackType
 from messages.connectors.base import Address
 from tests.engines.activemq import make_certificate, wait_for_stomp
 from tests.engines.kafka import CACHE
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_ports
 
 INSTALLED = CACHE / "artemis-2.40.0"
 USER, PASSWORD = "waybill", "pass:word"
@@ -79,7 +79,7 @@ class Artemis:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-artemis-"))
-        self.port, tls, impatient = _ports(3)
+        self.port, tls, impatient = free_ports(3)
         make_certificate(self.folder)
         self.address = Address(url=f"stomp://127.0.0.1:{self.port}", username=USER, secret=PASSWORD)
         self.amqp = Address(url=f"amqp10://127.0.0.1:{self.port}", username=USER, secret=PASSWORD)

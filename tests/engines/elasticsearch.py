@@ -21,7 +21,7 @@ from typing import Any
 from elastic_transport import ApiError, TransportError
 from elasticsearch import Elasticsearch as Client
 
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_ports
 
 CACHE = Path(os.environ.get("WAYBILL_ENGINES", "~/.cache/waybill-engines")).expanduser()
 INSTALLED = CACHE / "elasticsearch-8.19.0"
@@ -52,7 +52,7 @@ class Elasticsearch:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-elastic-"))
-        self.port, self.transport = _ports(2)
+        self.port, self.transport = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 

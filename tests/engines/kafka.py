@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_port, free_ports
 from tests.product import wait_until
 
 CACHE = Path(os.environ.get("WAYBILL_ENGINES", "~/.cache/waybill-engines")).expanduser()
@@ -51,7 +51,7 @@ class Kafka:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-kafka-"))
-        port, controller, safe = _ports(3)
+        port, controller, safe = free_ports(3)
         self.address, self.safe = f"127.0.0.1:{port}", f"127.0.0.1:{safe}"
         self.authority = self.folder / "certificate.pem"
         self.properties = self.folder / "server.properties"
@@ -195,7 +195,7 @@ class Kafka:
     def sink(self, topic: str, dead: str) -> Iterator[Path]:
         """Run Kafka Connect: JSON of `topic` goes to the file that is given, what is no JSON to the topic `dead`."""
         home = Path(tempfile.mkdtemp(prefix="connect-", dir=self.folder))
-        [port] = _ports(1)
+        port = free_port()
         converter = "org.apache.kafka.connect.json.JsonConverter"
         (home / "worker.properties").write_text(
             f"bootstrap.servers={self.address}\nkey.converter=org.apache.kafka.connect.converters.ByteArrayConverter\n"

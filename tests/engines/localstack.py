@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_port
 
 CACHE = Path(os.environ.get("WAYBILL_ENGINES", "~/.cache/waybill-engines")).expanduser()
 PYTHON = CACHE / "localstack-4.9.2" / "bin" / "python"
@@ -24,7 +24,7 @@ class LocalStack:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-localstack-"))
-        self.port = _ports(1)[0]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (self.folder / "tmp").mkdir()
         self.environ = {

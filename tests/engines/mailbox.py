@@ -9,7 +9,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from tests.product import free_port
+from tests.ports import free_port
 from tests.services.test_outbox import Mailbox
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import boto3
 
-from tests.engines.rabbitmq import _ports
+from tests.ports import free_port
 
 
 class Moto:
     """`with Moto() as cloud:` gives cloud.url. Until guard() every login may do everything."""
 
     def __init__(self) -> None:
-        self.url = f"http://127.0.0.1:{_ports(1)[0]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def client(self, service: str) -> Any:

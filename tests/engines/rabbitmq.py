@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,17 +15,9 @@ from types import TracebackType
 import pika
 from pika import exceptions as amqp
 
+from tests.ports import free_port, free_ports
+
 INSTALLED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-
-
-def _ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class RabbitMQ:
@@ -37,7 +28,7 @@ class RabbitMQ:
 
     def __init__(self, *plugins: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="waybill-rabbit-"))
-        self.port, self.distribution, self.epmd, management = _ports(4)
+        self.port, self.distribution, self.epmd, management = free_ports(4)
         self.management = f"http://127.0.0.1:{management}"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
         home = self.folder / "home"
@@ -81,7 +72,7 @@ class RabbitMQ:
             if self._is_up(last=not left):
                 return
             time.sleep(2)
-            [self.distribution] = _ports(1)  # that of another engine does not come free
+            self.distribution = free_port()  # that of another engine does not come free
             self.environ["RABBITMQ_DIST_PORT"] = str(self.distribution)
 
     def _spawn(self) -> None:

@@ -16,7 +16,8 @@ from tests.faults.inject import children_of
 from tests.faults.planned import Run
 from tests.faults.undoing import CONNECT as CONNECT_UNDO
 from tests.faults.undoing import Estate, Receiver
-from tests.product import ROOT, Product, free_port, wait_until
+from tests.ports import free_port
+from tests.product import ROOT, Product, wait_until
 
 
 @pytest.fixture(scope="package")

@@ -23,7 +23,8 @@ from aiosmtpd.controller import Controller
 from tests.conftest import need
 from tests.engines.alertmanager import INSTALLED, Alertmanager
 from tests.engines.receiver import Answer, receiving
-from tests.product import Product, call, free_port, wait_until
+from tests.ports import free_port
+from tests.product import Product, call, wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 SLOW_S = 20.0  # longer than a look of a worker, than the time-out of every other step, than the beat

@@ -8,7 +8,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from tests.loops import ENVIRONMENTS, Corner, make_environments
-from tests.product import Product, free_port
+from tests.ports import free_port
+from tests.product import Product
 from tests.services.test_outbox import Mailbox
 
 

@@ -22,7 +22,8 @@ from django.test.testcases import LiveServerThread
 from agents.sdk import Full, Waybill
 from messages.models import DeadLetter, Event, IngestReject, Message
 from tests.factories import agent_key
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDERS = {"destination": "orders", "message_id": "order-4711-message"}

@@ -20,7 +20,8 @@ from console.audit.models import AuditEntry
 from console.identity.models import Membership, Role
 from messages.saved.outbox import NO_SERVER
 from tests.engines.mailbox import SlowMailbox
-from tests.product import free_port, wait_until
+from tests.ports import free_port
+from tests.product import wait_until
 from tests.reports.sending import (
     DUE,
     NOW,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from alerts.models import Report, ReportMail, ReportSchedule
+from alerts.models import Objective, Report, ReportMail, ReportSchedule
 from alerts.reports import mailing, making
 from alerts.reports.services import revise
-from console.identity.models import Role
+from console.identity.models import Role, User
 from tests.axe import faults_of
 from tests.pages.keys import press
 from tests.pages.test_in_a_browser import browser, sign_in, unsafe_async  # noqa: F401  fixtures
-from tests.reports.sending import DUE, at, kept_promise, owner, receiver, scheduled
+from tests.reports.sending import DUE, at, kept_promise, member, owner, receiver, scheduled
 
 pytestmark = [
     pytest.mark.browser,
@@ -57,24 +58,39 @@ def test_the_keyboard_makes_a_report_and_sees_what_would_be_sent(browser: Browse
 
 def test_its_pages_have_no_finding_and_overflow_nowhere(browser: Browser, live_server: Any):  # noqa: F811
     kept_promise(name="A promise with a name that is " + "x" * 80)
-    by = owner("anna", Role.ADMINISTRATOR)
-    made = scheduled(by, name="x" * 120, receivers=[f"{'y' * 60}@partner.example.org", "anna@example.com"])
+    by, left = owner("anna", Role.ADMINISTRATOR), member("u" * 60)
+    made = scheduled(by, name="x" * 120, receivers=[f"{'y' * 60}@partner.example.org", "anna@example.com", left.email])
+    User.objects.filter(pk=left.pk).update(is_active=False)
     with at(DUE):
         making.look()
         sent = Report.objects.get()
         revise(sent, by=by, reason="z" * 400)
         making.look()
+    Objective.objects.update(counted_to=DUE - timedelta(days=1))
+    waits = scheduled(by, name="waits for its figures")
+    with at(DUE):
+        making.look()
+    waiting = Report.objects.get(schedule=waits)
     ReportMail.objects.update(state="dead", next_at=None, finished_at=DUE, answer="550: " + "n" * 300)
     ReportSchedule.objects.update(problem="w" * 300, problem_at=DUE)
     Report.objects.filter(pk=sent.pk).update(differs=[{"what": "v" * 100, "before": "1", "now": "2"}], checked_at=DUE)
     opens, stops = mailing.links_of(sent, receiver("anna@example.com"), now=DUE)
     page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/reports/sent/{waiting.pk}/")
+    expect(page.locator("#report")).to_contain_text(
+        "waits for its figures It waits until its figures are counted, an hour at most"
+    )
+    expect(page.locator("#report")).to_contain_text("Send it now makes it at once")
+    page.goto(f"{live_server.url}/reports/{made.pk}/")
+    expect(page.locator("#receivers")).to_contain_text("no member any more: gets nothing")
     complaints = watched(page)
     paths = [
         "/reports/",
         "/reports/new/",
         f"/reports/{made.pk}/",
         f"/reports/{made.pk}/edit/",
+        f"/reports/{waits.pk}/",
+        f"/reports/sent/{waiting.pk}/",
         f"/reports/sent/{sent.pk}/",
         f"/reports/sent/{Report.objects.latest('pk').pk}/",
         *("/reports/" + link.partition("/reports/")[2] for link in (opens, stops)),

@@ -83,7 +83,7 @@ def test_behind_a_long_transaction_it_gives_up_soon_holds_nobody_up_and_goes_on_
         ("messaging_event", "a lock was not to be had in time")
     }
     assert "payload" not in rows_left()  # what could go went
-    assert slowest < 2
+    assert slowest < 15  # behind the reader it would be 30
     assert run_retention(now=in_days(31)).state == "finished"
     assert "event" not in rows_left()
 

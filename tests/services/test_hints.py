@@ -19,7 +19,7 @@ from messages.connectors.redis_streams.topology import Group, group_of, stream_h
 from messages.replay import hints
 from tests.factories import agent_key, memory_connection, push, stored_letter
 from tests.pages.people import signed_in, text_of
-from tests.product import free_port
+from tests.ports import free_port
 
 
 def asked(kind: str, url: str, destination: str, **more: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -15,6 +14,7 @@ from aiosmtpd.smtp import SMTP
 
 from messages.models import OutboxMail
 from messages.saved.outbox import BACKOFF, expire_mails, queue_mail, send_mails
+from tests.ports import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -42,12 +42,6 @@ class Mailbox:
 
     async def handle_QUIT(self, server: SMTP, session: Any, envelope: Any) -> str:
         return self.to_quit
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
