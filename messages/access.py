@@ -187,10 +187,6 @@ def get_visible_flow_named(actor: Actor, environment: Environment, name: str) ->
     return get_one(visible_flows(actor), "flow", environment=environment, name=name.replace("\x00", ""))
 
 
-def get_visible_message(actor: Actor, pk: UUID) -> Message:
-    return get_one(visible_messages(actor), "message", id=pk)
-
-
 def get_visible_event(actor: Actor, pk: UUID) -> Event:
     return get_one(visible_events(actor), "event", id=pk)
 

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from console.core.errors import Forbidden, Invalid, NotFound
 from console.core.paging import Page, parse_limit
-from messages.access import get_visible_dead_letter, get_visible_message
+from messages.access import get_visible_dead_letter
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Reason, View, validated
 from messages.api.compensation_serializers import (
     ActionOut,
@@ -51,6 +51,7 @@ from messages.compensation.proposing import NoBook, check_waits, flow_of, propos
 from messages.compensation.queries import CompensationFilter, find_compensations, find_tasks, steps_of
 from messages.compensation.states import STATES
 from messages.models import Compensation, CompensationStep
+from messages.told import get_message
 
 PAGED = [one for one in LIST_PARAMETERS if one.name in ("limit", "cursor", "environment")]
 SAID = OpenApiParameter("q", str, description="A reference, such as `C-12`: that one alone; else words of reason, ticket, message id or author.")  # fmt: skip
@@ -126,7 +127,7 @@ class Compensations(View):
             raise Invalid("say what failed: exactly one of `letter` and `message`")
         if "letter" in asked:
             return target_of_letter(get_visible_dead_letter(self.actor, asked["letter"]))
-        return target_of_message(get_visible_message(self.actor, asked["message"]))
+        return target_of_message(get_message(self.actor, asked["message"]))
 
     def _tried(self, target: Target) -> dict[str, Any]:
         flow = flow_of(target)

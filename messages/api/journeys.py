@@ -11,7 +11,6 @@ from rest_framework.response import Response
 
 from console.core.errors import Invalid, NotFound
 from console.core.paging import decode_time_cursor, encode_cursor, parse_limit
-from messages.access import get_visible_message
 from messages.api import journey_serializers as out
 from messages.api.base import PROBLEMS, View, uuid_or_404
 from messages.compare.queries import compare_bodies, get_visible_bearer
@@ -23,6 +22,7 @@ from messages.journeys.queries import (
     steps_of_fold,
 )
 from messages.journeys.stitch import Journey
+from messages.told import get_message
 
 ENVIRONMENT = OpenApiParameter(
     "environment", str, description="Slug; needed when several that the key may see have the trace."
@@ -56,7 +56,7 @@ def journey_asked_for(view: View, trace_id: str) -> Journey:
 
 def journey_of(view: View, pk: str) -> Journey:
     """Return the journey of a message; raises NotFound."""
-    message = get_visible_message(view.actor, uuid_or_404(pk))
+    message = get_message(view.actor, uuid_or_404(pk))
     correct = view.request.query_params.get("clock") != "reported"
     return journey_of_message(view.actor, message, correct_clocks=correct)
 

@@ -17,7 +17,6 @@ from console.core.paging import Page, decode_uuid_cursor, encode_cursor, parse_l
 from messages.access import (
     get_visible_dead_letter,
     get_visible_event,
-    get_visible_message,
     visible_replays,
 )
 from messages.api import journey_serializers as journeys
@@ -29,6 +28,7 @@ from messages.payloads.present import readable_payload
 from messages.payloads.queries import StoredPayload, read_payload
 from messages.replay.services import hindrance_of
 from messages.search.queries import find_dead_letters, find_events, find_messages
+from messages.told import get_message
 
 PAGE_PARAMETERS = [parameter for parameter in LIST_PARAMETERS if parameter.name in {"limit", "cursor", "environment"}]
 
@@ -63,7 +63,7 @@ class Messages(View):
 class OneMessage(View):
     @reading(out.MessageOut)
     def get(self, request: Request, pk: str) -> Response:
-        return Response(out.MessageOut(get_visible_message(self.actor, uuid_or_404(pk))).data)
+        return Response(out.MessageOut(get_message(self.actor, uuid_or_404(pk))).data)
 
 
 class Events(View):

@@ -192,7 +192,9 @@ def _of_message(environment_id: int, message: Message) -> Part:
     """Of a message without a dead letter: the first body that it was seen with."""
     bearer = _bearers(environment_id, {message.id: message.began_at}).get(message.id)
     content = stored_contents(environment_id, {bearer.id: bearer.payload_on}).get(bearer.id) if bearer and bearer.payload_on else None  # fmt: skip
-    return _part(content, message.keys, {}, bearer.flow_id if bearer else None, message.flow_id)
+    return _part(
+        content, message.keys, {}, bearer.flow_id if bearer else None, message.flow_id, *(message.told_by or ())
+    )
 
 
 def _part(

@@ -40,6 +40,7 @@ from messages.models import (
     Flow,
     Message,
 )
+from messages.told import words_for_all
 
 MOST_COMPLETED = 200  # each is a step of its own, with what it sends
 
@@ -272,13 +273,19 @@ def _drafted(target: Target, flow: Flow, version: CompensationBook, *, by: Actor
         message_on=message.first_seen_on if message else None,
         message_id=(message.message_id if message else letter.message_id if letter else "")[:512],
         trace_id=(message.trace_id if message else None) or (letter.trace_id if letter else None),
-        keys=(message.keys if message else letter.keys if letter else {}),
+        keys=_keys_of(message, flow) if message else letter.keys if letter else {},
         destination=(letter.origin or letter.queue) if letter else _last_destination(message),
         state_at=now,
         state_by=by.name,
         created_by=by.name,
         created_by_user_id=by.user_id,
     )
+
+
+def _keys_of(message: Message, flow: Flow) -> dict[str, str]:
+    """Return the business keys that everybody who sees a compensation of this flow may know."""
+    words = words_for_all([message], flow).get(message.id)
+    return message.keys if words is None else words.keys
 
 
 def _last_destination(message: Message | None) -> str:

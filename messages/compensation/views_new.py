@@ -17,7 +17,7 @@ from console.core.ids import derived_uuid
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from console.identity.pages import PageRequest, asked_uuid, page
-from messages.access import get_visible_dead_letter, get_visible_message
+from messages.access import get_visible_dead_letter
 from messages.catalog.views import seen
 from messages.compensation.access import can_change_book, check_can_compensate
 from messages.compensation.books import newest_book, read_book
@@ -38,6 +38,7 @@ from messages.compensation.states import ENDED
 from messages.journeys.views_links import in_its_environment
 from messages.models import Compensation, CompensationBook, Flow
 from messages.search.naming import name_of
+from messages.told import get_message
 
 PAGE = "messaging/compensation_new.html"
 
@@ -77,7 +78,7 @@ def wanted_of(request: PageRequest) -> Wanted:
     if letter is not None:
         return _wanted(target_of_letter(get_visible_dead_letter(request.actor, letter)), reverse("dead-letter", args=[letter]))  # fmt: skip
     if message is not None:
-        return _wanted(target_of_message(get_visible_message(request.actor, message)), reverse("message", args=[message]))  # fmt: skip
+        return _wanted(target_of_message(get_message(request.actor, message)), reverse("message", args=[message]))  # fmt: skip
     raise Invalid("say what to undo: open a dead letter or a message, and press Compensate there")
 
 

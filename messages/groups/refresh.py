@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from messages.groups.states import GROWN_TIMES, next_state, trend_of
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupHour
 from messages.models.groups import NO_BREACH
 from messages.models.stream import MessageStatus, Operation, Outcome
+from messages.told import words_for_all
 
 MOST_READ = 5_000  # newest letters, and as many messages, of a group whose keys are looked at
 SAMPLE = 50  # of them whose words make the title
@@ -224,8 +226,17 @@ def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:
         )
         rows = rows.exclude(Exists(DeadLetter.objects.filter(message_uid=OuterRef("id"))))
         # Ordered as the index is, backwards: the newest, without reading the others.
-        for pk, *row in rows.order_by("-first_seen_at", "-id").values_list("id", "keys", "error_message", "failed_at")[
-            :MOST_READ
-        ]:
+        newest = rows.order_by("-first_seen_at", "-id").values_list(
+            "id", "keys", "error_message", "failed_at", "told_by", "first_seen_on"
+        )
+        for pk, *row in newest[:MOST_READ]:
             found[pk] = tuple(row)
-    return list(found.values())[:MOST_READ]
+    return _for_all(dict(islice(found.items(), MOST_READ)))
+
+
+def _for_all(rows: dict[UUID, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return (keys, error, when) of each, without what flows of other teams told of it."""
+    days = {pk: row[4] for pk, row in rows.items() if row[3]}
+    mixed = Message.objects.filter(id__in=list(days), first_seen_on__in=set(days.values())) if days else []
+    words = words_for_all(list(mixed))
+    return [(words[pk].keys, words[pk].error_message, row[2]) if pk in words else row[:3] for pk, row in rows.items()]

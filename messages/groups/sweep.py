@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,8 @@ from messages.groups.assign import Home, Seen, count_in_hours, find_homes, names
 from messages.groups.fingerprint import Failure
 from messages.ingest.messages_sql import run
 from messages.ingest.status import FAILED
-from messages.models import DeadLetter, FailureGroup
+from messages.models import DeadLetter, FailureGroup, Message
+from messages.told import words_for_all
 
 LOCK = 7_219_021
 CHUNK = 500
@@ -119,10 +120,12 @@ class Row:
     first_seen_at: datetime
     status: int
     keys: dict[str, str]
+    is_mixed: bool  # other flows told of it too
 
 
 UNGROUPED = """
-SELECT id, first_seen_on, environment_id, flow_id, coalesce(error_type, ''), coalesce(error_message, ''), failed_at, first_seen_at, status, keys
+SELECT id, first_seen_on, environment_id, flow_id, coalesce(error_type, ''), coalesce(error_message, ''), failed_at, first_seen_at, status, keys,
+       told_by IS NOT NULL
 FROM messaging_message WHERE failed_at IS NOT NULL AND group_id IS NULL ORDER BY first_seen_at LIMIT %s
 """
 OF_LETTERS = """
@@ -135,6 +138,7 @@ SELECT DISTINCT ON (e.message_uid) e.message_uid, s.name, coalesce(e.destination
        coalesce(e.error_message, ''), left(coalesce(e.error_stack, ''), 20000), e.received_at
 FROM messaging_event e JOIN messaging_system s ON s.id = e.system_id
 WHERE e.message_uid = ANY(%b) AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b
+  AND NOT EXISTS (SELECT 1 FROM unnest(%b::uuid[], %b::int8[]) AS own (id, flow) WHERE own.id = e.message_uid AND own.flow <> e.flow_id)
 ORDER BY e.message_uid, e.occurred_at, e.id
 """
 GIVE_MESSAGES = """
@@ -188,8 +192,12 @@ def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:
     """Return what is known of each message's first failure; without those of which an event of a moment ago may soon say more."""
     if not rows:
         return {}
+    for_all = _words_for_all(rows)
+    rows = [replace(row, **for_all[row.id]) if row.id in for_all else row for row in rows]
     since, until = min(row.first_seen_at for row in rows) - A_DAY_OFF, max(row.failed_at for row in rows) + A_DAY_OFF
-    told = {row[0]: row[1:] for row in run(EVENTS, [[row.id for row in rows], since, until]).fetchall()}
+    own = {row.id: row.flow_id for row in rows if row.id in for_all}
+    events = run(EVENTS, [[row.id for row in rows], since, until, list(own), list(own.values())]).fetchall()
+    told = {row[0]: row[1:] for row in events}
     names, found = names_of_flows(row.flow_id for row in rows), {}
     for row in rows:
         step, destination, kind, message, stack, received_at = told.get(row.id, ("", "", "", "", "", None))
@@ -208,9 +216,19 @@ def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:
     return found
 
 
+def _words_for_all(rows: Sequence[Row]) -> dict[UUID, dict[str, Any]]:
+    """Return what a group of its flow may say of these, of those of which other teams' flows told."""
+    mixed = {row.id: row.day for row in rows if row.is_mixed}
+    messages = Message.objects.filter(id__in=list(mixed), first_seen_on__in=set(mixed.values())) if mixed else []
+    return {
+        pk: {"keys": words.keys, "error_type": words.error_type or "", "error_message": words.error_message or ""}
+        for pk, words in words_for_all(list(messages)).items()
+    }
+
+
 def _row(row: tuple[Any, ...]) -> Row:
     keys = json.loads(row[9]) if isinstance(row[9], str) else row[9]
-    return Row(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], keys)
+    return Row(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], keys, row[10])
 
 
 def oldest_ungrouped(now: datetime) -> tuple[int, bool]:

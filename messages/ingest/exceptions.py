@@ -44,11 +44,12 @@ WITH waiting AS (
         error_message = coalesce(e.error_message, n.error_message),
         error_stack = coalesce(e.error_stack, n.error_stack)
     FROM events n WHERE e.id = n.id AND e.occurred_at = n.occurred_at AND n.outcome = 2
-    RETURNING e.message_uid, e.error_type, e.error_message
+    RETURNING e.message_uid, e.flow_id, e.error_type, e.error_message
 ), told AS (
     UPDATE messaging_message m SET
         error_type = CASE WHEN coalesce(m.error_type, '_OTHER') = '_OTHER' THEN x.error_type ELSE m.error_type END,
-        error_message = coalesce(m.error_message, x.error_message)
+        error_message = coalesce(m.error_message, x.error_message),
+        told_by = CASE WHEN x.flow_id = m.flow_id OR x.flow_id = ANY(m.told_by) THEN m.told_by ELSE m.told_by || x.flow_id END
     FROM explained x WHERE m.id = x.message_uid AND m.failed_at IS NOT NULL
     RETURNING m.first_seen_on, m.environment_id, m.flow_id, m.error_type, m.error_message
 ), settled AS (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,7 @@ from messages.ingest.status import DEAD, Tally, add_to_tally, of_each_message
 LOCK = 7_219_002  # advisory: shared by writers of today's messages, exclusive for any other day
 NEAR_MIDNIGHT = timedelta(minutes=5)
 LOOK_BACK = timedelta(days=3)
+NO_OTHERS: frozenset[int] = frozenset()
 
 
 def _dumps(value: object) -> bytes:
@@ -57,12 +58,15 @@ def run(statement: str, parameters: Sequence[object]) -> psycopg.Cursor[tuple[An
         return psycopg.Cursor(connection.connection).execute(statement, parameters)
 
 
-UPSERT = """
-INSERT INTO messaging_message AS m (first_seen_on, id, environment_id, flow_id, message_id, correlation_id, trace_id, first_seen_at,
-                                    last_seen_at, status, decided_at, failed_at, event_count, keys, error_type, error_message, started_at)
-SELECT * FROM unnest(%b::date[], %b::uuid[], %b::int8[], %b::int8[], %b::text[], %b::text[], %b::uuid[], %b::timestamptz[],
-                     %b::timestamptz[], %b::int2[], %b::timestamptz[], %b::timestamptz[], %b::int4[], %b::jsonb[], %b::text[], %b::text[],
-                     %b::timestamptz[])
+COLUMNS = """first_seen_on, id, environment_id, flow_id, message_id, correlation_id, trace_id, first_seen_at, last_seen_at, status,
+    decided_at, failed_at, event_count, keys, error_type, error_message, started_at"""
+# What another flow tells is noted to be that flow's, so that whoever may not see it is not shown it; of two values of a key its own counts.
+UPSERT = f"""
+INSERT INTO messaging_message AS m ({COLUMNS}, told_by)
+SELECT {COLUMNS}, told_by::bigint[]
+FROM unnest(%b::date[], %b::uuid[], %b::int8[], %b::int8[], %b::text[], %b::text[], %b::uuid[], %b::timestamptz[],
+            %b::timestamptz[], %b::int2[], %b::timestamptz[], %b::timestamptz[], %b::int4[], %b::jsonb[], %b::text[], %b::text[],
+            %b::timestamptz[], %b::text[]) AS v ({COLUMNS}, told_by)
 ON CONFLICT (id, first_seen_on) DO UPDATE SET
     last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
     status = CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
@@ -71,39 +75,61 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
     decided_at = greatest(m.decided_at, excluded.decided_at),
     failed_at = least(m.failed_at, excluded.failed_at),
     event_count = m.event_count + excluded.event_count,
-    keys = m.keys || excluded.keys,
+    keys = CASE WHEN m.flow_id = excluded.flow_id THEN m.keys || excluded.keys ELSE excluded.keys || m.keys END,
     trace_id = coalesce(m.trace_id, excluded.trace_id),
     correlation_id = coalesce(m.correlation_id, excluded.correlation_id),
     error_type = coalesce(m.error_type, excluded.error_type),
     error_message = coalesce(m.error_message, excluded.error_message),
     -- least() passes over null; first_seen_at is indexed and stays, so that the update stays HOT
-    started_at = least(m.started_at, m.first_seen_at, excluded.started_at)
-"""
+    started_at = least(m.started_at, m.first_seen_at, excluded.started_at),
+    told_by = CASE WHEN m.flow_id = excluded.flow_id AND excluded.told_by IS NULL THEN m.told_by ELSE (
+        SELECT array_agg(DISTINCT flow) FROM unnest(m.told_by || excluded.told_by || CASE
+            WHEN excluded.keys <> '{{}}' OR excluded.error_type IS NOT NULL OR excluded.error_message IS NOT NULL
+            THEN excluded.flow_id END) AS flow WHERE flow <> m.flow_id) END
+"""  # noqa: S608  constants of ours
 ERROR_TYPE, ERROR_MESSAGE = 14, 15  # places in a row
 
 
 def rows_of(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: datetime) -> list[tuple[object, ...]]:
     """Return what UPSERT takes to fold these (event, flow id) into their messages' rows, each placed in its partition."""
-    tallies: dict[bytes, tuple[Tally, int]] = {}
+    tallies: dict[bytes, _Told] = {}
     for event, flow_id in events:
         for one in (event,) if not event.batch else of_each_message(event):
             if one.message_uid is not None:
-                known = tallies.get(one.message_uid)
-                tally = add_to_tally(known[0] if known else None, one)
-                tallies[one.message_uid] = (tally, known[1] if known else flow_id)
+                tallies[one.message_uid] = _add(tallies.get(one.message_uid), one, flow_id)
     if not tallies:
         return []
     by_uid = {uuid_of(uid): tallies[uid] for uid in sorted(tallies)}
-    days = place({uid: tally.first_at for uid, (tally, _) in by_uid.items()}, now)
-    return [_row(environment_id, uid, days[uid], *found) for uid, found in by_uid.items()]
+    days = place({uid: told.tally.first_at for uid, told in by_uid.items()}, now)
+    return [_row(environment_id, uid, days[uid], told) for uid, told in by_uid.items()]
 
 
-def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) -> tuple[object, ...]:
+class _Told(NamedTuple):
+    """What one batch tells of a message: `flow` is that of the first event in it, `others` those of what else it says."""
+
+    tally: Tally
+    flow: int
+    others: frozenset[int] = NO_OTHERS
+
+
+def _add(told: _Told | None, event: NewEvent, flow_id: int) -> _Told:
+    if told is None:
+        return _Told(add_to_tally(None, event), flow_id)
+    if told.flow == flow_id or not (event.keys or event.error_type or event.error_message):
+        add_to_tally(told.tally, event)
+        return told
+    own = dict(told.tally.keys)
+    add_to_tally(told.tally, event).keys.update(own)
+    return told._replace(others=told.others | {flow_id})
+
+
+def _row(environment_id: int, uid: UUID, day: date, told: _Told) -> tuple[object, ...]:
+    tally = told.tally
     return (
         day,
         uid,
         environment_id,
-        flow_id,
+        told.flow,
         tally.first.message_id or str(uid),
         tally.correlation_id,
         tally.trace_id or None,
@@ -117,6 +143,7 @@ def _row(environment_id: int, uid: UUID, day: date, tally: Tally, flow_id: int) 
         tally.error_type,
         tally.error_message,
         tally.first_at,
+        f"{{{','.join(map(str, sorted(told.others)))}}}" if told.others else None,
     )
 
 
@@ -173,6 +200,7 @@ def mark_dead(
                 json(keys),
                 error_type,
                 error_message,
+                None,
                 None,
             )
         )

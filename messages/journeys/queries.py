@@ -23,6 +23,7 @@ from messages.journeys.seen import Seen, timed
 from messages.journeys.stitch import Journey, Step, build_journey, counted_stations, with_hops
 from messages.journeys.usual import with_unreached
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, System
+from messages.told import as_seen
 
 MOST_LOGGED, MOST_LETTERS = 200, 50
 
@@ -258,4 +259,4 @@ def messages_with_id(actor: Actor, environments: Sequence[Environment], message_
     if "\x00" in message_id or len(message_id) > 512:
         return []
     rows = visible_messages(actor).filter(environment__in=environments, message_id=message_id)
-    return list(rows.select_related("flow", "environment").order_by("-first_seen_at", "-id")[:50])
+    return as_seen(actor, list(rows.select_related("flow", "environment").order_by("-first_seen_at", "-id")[:50]))

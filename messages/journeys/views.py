@@ -15,7 +15,7 @@ from console.core.paging import decode_time_cursor, encode_cursor
 from console.core.render import render_page
 from console.identity.access import visible_environments
 from console.identity.pages import PageRequest, page
-from messages.access import can_read_payload, get_visible_message
+from messages.access import can_read_payload
 from messages.compensation.saga import offered_for, saga_context
 from messages.dead_letters.queries import history_of_letters
 from messages.journeys.bodies import bodies_of
@@ -34,6 +34,7 @@ from messages.models import Message
 from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
 from messages.search.naming import name_of
+from messages.told import get_message
 
 OPENED = 50  # steps of a fold on a page
 MOST_STEPS = 200
@@ -43,7 +44,7 @@ MOST_STEPS = 200
 @page
 def message(request: PageRequest, pk: UUID) -> HttpResponse:
     """One message: where it is, why it stopped, its journey, its body."""
-    found = get_visible_message(request.actor, pk)
+    found = get_message(request.actor, pk)
     if elsewhere := in_its_environment(request, found.environment):
         return elsewhere
     journey = journey_of_message(request.actor, found, correct_clocks=not _as_reported(request))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
@@ -101,6 +102,9 @@ class Message(models.Model):
     keys = models.JSONField()
     error_type = models.TextField(null=True)
     error_message = models.TextField(null=True)
+    told_by = ArrayField(
+        models.BigIntegerField(), null=True
+    )  # flows, other than its own, that told of its keys or its error
     group = models.ForeignKey(
         "messaging.FailureGroup", models.DO_NOTHING, null=True, related_name="+", db_constraint=False
     )  # of its first failure; given by a sweep, or by its dead letter

@@ -31,6 +31,7 @@ from messages.search.postgres import DEAD_LETTERS, MESSAGES, Target, names_sever
 from messages.search.queries import bounds
 from messages.search.query import BadQuery, Query
 from messages.search.window import EARLIEST, Window, parse_window
+from messages.told import as_seen
 
 SHOWN = 10
 A_DAY_OFF = timedelta(days=4)  # a message's partition may be a little before its first event
@@ -99,6 +100,8 @@ def find_matches(actor: Actor, search: SavedSearch, *, since: datetime | None = 
             count, flows = counted.aggregate(count=Count("id"), flows=ArrayAgg("flow_id", distinct=True)).values()
         # of more than are counted these are any; those that are shown are among them surely
         told = {*(flows or ()), *(one.flow_id for one in first)}
+        if search.of == SavedSearch.Of.MESSAGES:
+            as_seen(actor, first)
         return Found(count=count, rows=[_row(one) for one in first], flows=tuple(sorted(told)))
 
 

@@ -21,9 +21,9 @@ def known_keys(actor: Actor, environments: Sequence[Environment]) -> set[str]:
     rules = KeyRule.objects.filter(environment__in=environments).values_list("attribute", "key_name")
     names = {name or attribute for attribute, name in rules if name or "*" not in attribute}
     latest = [row for environment in environments for row in _latest(environment)]
-    seen = visible_flows(actor).filter(pk__in={flow for flow, _ in latest}).order_by()
+    seen = visible_flows(actor).filter(pk__in={flow for flows, _ in latest for flow in flows}).order_by()
     visible = set(seen.values_list("pk", flat=True)) if latest else set()
-    return names | {name for flow, keys in latest if flow in visible for name in keys}
+    return names | {name for flows, keys in latest if visible >= flows for name in keys}
 
 
 def unseen_keys(actor: Actor, environment: Environment, query: Query, target: str) -> list[str]:
@@ -33,10 +33,14 @@ def unseen_keys(actor: Actor, environment: Environment, query: Query, target: st
     return [name for name in named if name.removeprefix("key.") not in known]
 
 
-def _latest(environment: Environment) -> list[tuple[int, dict[str, str]]]:
+def _latest(environment: Environment) -> list[tuple[set[int], dict[str, str]]]:
+    """Return (the flows that told of them, business keys) of the latest rows."""
     now = datetime.now(UTC)
     messages = Message.objects.filter(
         environment=environment, first_seen_on__gte=(now - WITHIN).date(), first_seen_at__gte=now - WITHIN
     ).order_by("-first_seen_at", "-id")
     letters = DeadLetter.objects.filter(environment=environment).order_by("-id")
-    return [row for rows in (messages, letters) for row in rows.values_list("flow_id", "keys")[:LATEST]]
+    told = messages.values_list("flow_id", "told_by", "keys")[:LATEST]
+    return [({flow, *(others or ())}, keys) for flow, others, keys in told] + [
+        ({flow}, keys) for flow, keys in letters.values_list("flow_id", "keys")[:LATEST]
+    ]

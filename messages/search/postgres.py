@@ -40,6 +40,7 @@ from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Quer
 from messages.search.reconciled import of_set
 from messages.search.said import days_saying
 from messages.search.words import NUMBERS, key_of
+from messages.told import told_to
 
 MOST_OF_A_KEY = 1_000  # messages whose events are looked for by their ids
 MOST_LOOKS = 10  # leaves of a query for each of which days are looked for
@@ -48,15 +49,12 @@ A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What one kind of row can be asked for: `fields` by the names of messages.search.fields."""
+    """What one kind of row can be asked for: `fields` by the names of messages.search.fields, `says` by the texts that people read."""
 
     name: str
     time_field: str
-    text_fields: tuple[str, ...]
+    says: Condition
     fields: dict[str, Condition]
-    with_text: Q | None = (
-        None  # what is true of every row that has one of the text fields, and leads to a partial index
-    )
 
 
 def to_q(query: Query, target: Target, scope: Scope) -> Q:
@@ -104,7 +102,7 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
     if name == leaf.field:
         _check_is_key(leaf, target, scope)
     if isinstance(leaf, Exists):
-        return Q(keys__has_key=name)
+        return _keyed(target, scope, Q(keys__has_key=name))
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
     hashed = hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value)
@@ -133,20 +131,22 @@ def _with_key(target: Target, scope: Scope, wanted: Sequence[dict[str, str]]) ->
     for keys in wanted:
         has |= Q(keys__contains=keys)
     if target.name != "events":
-        return has
-    of_messages = Message.objects.filter(has, environment__in=scope.environments).values_list("id", flat=True)
+        return _keyed(target, scope, has)
+    known = told_to(scope.actor, has, of_event=has, of_letter=has, of_seen_flows=False)
+    of_messages = Message.objects.filter(known, environment__in=scope.environments).values_list("id", flat=True)
     ids = list(of_messages[: MOST_OF_A_KEY + 1])
     return Q(message_uid__in=ids if len(ids) <= MOST_OF_A_KEY else of_messages) | Q(has, message_uid__isnull=True)
+
+
+def _keyed(target: Target, scope: Scope, has: Q) -> Q:
+    """Return the condition that a row has a key; a message's are its flow's, and those of what else told of it and may be seen."""
+    return told_to(scope.actor, has, of_event=has, of_letter=has) if target.name == "messages" else has
 
 
 def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
     """Return a condition over the texts that people read; ids and key values match whole."""
     value = value_of(leaf)
-    condition = NOTHING
-    for field in target.text_fields:
-        condition |= Q(**{f"{field}__holds": value})
-    if target.with_text is not None:
-        condition &= target.with_text & days_saying(value, scope)
+    condition = target.says(leaf, scope)
     if isinstance(leaf, Prefix):
         return condition | Q(message_id__startswith=value)
     condition |= Q(message_id=value)
@@ -177,11 +177,12 @@ def _died(condition: Condition) -> Condition:
     return of_message
 
 
-def _failing(condition: Condition) -> Condition:
+def _failing(condition: Condition, *, of_letter: Condition) -> Condition:
     """Only a message that ever failed has an error: said, so that the index of those is used; and only of days that have such errors."""
 
     def of_message(leaf: Leaf, scope: Scope) -> Q:
-        found = condition(leaf, scope) & EVER_FAILED
+        said = condition(leaf, scope)
+        found = told_to(scope.actor, said & EVER_FAILED, of_event=said, of_letter=of_letter(leaf, scope))
         return found if isinstance(leaf, Exists) else found & days_saying(value_of(leaf), scope)
 
     return of_message
@@ -233,7 +234,7 @@ def _common(time_field: str) -> dict[str, Condition]:
 EVENTS = Target(
     name="events",
     time_field="occurred_at",
-    text_fields=("error_message", "error_type", "name"),
+    says=words_in("error_message", "error_type", "name"),
     fields=_common("occurred_at")
     | {
         "system": named("system_id", System),
@@ -252,7 +253,7 @@ EVENTS = Target(
 DEAD_LETTERS = Target(
     name="dead-letters",
     time_field="failed_at",
-    text_fields=("error_message", "error_type", "error_root_type", "reason", "queue"),
+    says=words_in("error_message", "error_type", "error_root_type", "reason", "queue"),
     fields=_common("failed_at")
     | {
         "system": named("system_id", System),
@@ -269,16 +270,18 @@ DEAD_LETTERS = Target(
         "reconciled": of_set("message_uid", letters=True),
     },
 )
+SAID = _failing(
+    words_in("error_message", "error_type"), of_letter=words_in("error_message", "reason", "error_root_type")
+)
 MESSAGES = Target(
     name="messages",
     time_field="first_seen_at",
-    text_fields=("error_message", "error_type"),
-    with_text=EVER_FAILED,
+    says=SAID,
     fields=_common("first_seen_at")
     | {
         "status": one_of(STATUSES),
-        "error": _failing(words_in("error_message", "error_type")),
-        "class": _failing(words_in("error_type")),
+        "error": SAID,
+        "class": _failing(words_in("error_type"), of_letter=words_in("error_root_type")),
         "duration": lasting(TOOK, _span),
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
         "reason": _died(DEAD_LETTERS.fields["reason"]),

@@ -38,6 +38,7 @@ from messages.search.postgres import (
 )
 from messages.search.query import BadQuery, Query
 from messages.search.window import EARLIEST, Window, parse_window
+from messages.told import as_seen
 
 M = TypeVar("M", bound=Model)
 ALL_ROWS = Query()
@@ -55,7 +56,9 @@ def find_messages(
 ) -> Page[Message]:
     """Return messages, newest first by when they were first seen. Raises BadQuery, InvalidCursor."""
     rows = visible_messages(actor).select_related("flow", "environment")
-    return _timed(rows, MESSAGES, actor, environments, query, window, limit, cursor)
+    page = _timed(rows, MESSAGES, actor, environments, query, window, limit, cursor)
+    as_seen(actor, page.rows)
+    return page
 
 
 def find_events(

@@ -322,6 +322,41 @@ def test_a_message_is_not_found_by_an_event_or_a_letter_that_the_reader_may_not_
     assert [len(lists.names(q, owner)) for q in asked] == [1, 1, 1, 0, 1]
 
 
+def test_a_message_is_not_found_by_a_key_or_an_error_that_the_reader_may_not_see(lists: Lists):
+    failed = {"outcome": "error", "error": {"type": "hr.SalaryError", "message": "salary is negative", "stack": ""}}
+    of_payroll = {
+        "destination": "payroll",
+        "system": "hr",
+        "operation": "process",
+        "keys": {"payroll_no": "S-1", "order_no": "9"},
+    }
+    for one in (
+        {"keys": {"order_no": "1", "customer_no": "7"}},
+        of_payroll | failed,
+        {"destination": "stock", "keys": {"sku": "A"}},
+    ):
+        push("/ingest/v1/events", [event(message_id="a message of three flows", **one)], key=agent_key())
+    stored_letter(message_id="a message of three flows", origin="payroll", reason="", keys={"iban": "DE1"}, body="{}")
+    Flow.objects.filter(name="payroll").update(team=Team.objects.create(name="Payroll team"))
+    mate, owner = actor(person("mate", Role.OPERATOR)), actor(person("owner", Role.VIEWER, team="Payroll team"))
+    told = (
+        "payroll_no:S-1",
+        "payroll_no:*",
+        "iban:DE1",
+        "error:negative",
+        "class:SalaryError",
+        "salary",
+        "error:*",
+        "order_no:9",
+    )
+    own = ("order_no:1", "customer_no:*", "sku:A", "status:dead", "NOT error:salary sku:A", "-payroll_no:*", "1")
+
+    assert {q: len(lists.names(q, mate)) for q in told} == dict.fromkeys(told, 0)
+    assert {q: len(lists.names(q, mate)) for q in own} == dict.fromkeys(own, 1)
+    assert [len(lists.names(q, owner)) for q in told] == [1, 1, 1, 1, 1, 1, 1, 0]
+    assert [len(lists.names(q, owner)) for q in own] == [1, 1, 1, 1, 0, 0, 1]
+
+
 def test_another_environment_is_another_list(lists: Lists):
     fill()
     push("/ingest/v1/events", [event(message_id="s1", system="erp")], key=agent_key("staging agent", "staging"))

@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from messages.ingest.exceptions import attach_exceptions
 from messages.ingest.mending import NotMended, read_refused, resubmit
-from messages.models import Event, IngestReject, LedgerEntry, LoggedException, Message
-from tests.factories import ROOT, agent_key, push
+from messages.models import Event, Flow, IngestReject, LedgerEntry, LoggedException, Message
+from tests.factories import ROOT, agent_key, event, push
 from tests.http.test_otlp import PROTOBUF, export, span
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +66,22 @@ def test_a_logged_exception_explains_its_failed_event_whichever_comes_first(firs
     )
     assert (message.error_type, message.error_message) == ("ErpTimeout", "no answer in 30 s")
     assert LoggedException.objects.get().attached
+
+
+def test_an_exception_inside_a_span_of_another_flow_is_told_by_that_flow():
+    key, spans, logs = agent_key(), ExportTraceServiceRequest(), ExportLogsServiceRequest()
+    push("/ingest/v1/events", [event(message_id="a long message id 1")], key=key)
+    payroll = ORDERS | {"messaging__destination__name": "payroll"}
+    failed = span(spans, service="hr", kind=5, **payroll, messaging__message__id="a long message id 1")
+    failed.status.code = 2
+    record(logs, of=failed, **EXCEPTION)
+
+    assert (export(spans, key).status_code, log(logs, key).status_code) == (200, 200)
+    attach_exceptions(10)
+
+    message = Message.objects.get()
+    assert (message.flow.name, message.error_type) == ("orders", "ErpTimeout")
+    assert message.told_by == [Flow.objects.get(name="payroll").pk]
 
 
 def test_a_handled_exception_makes_no_failure_and_what_the_span_said_itself_stays():

@@ -16,6 +16,7 @@ from messages.search.elastic.words import MICROSECOND, chunks, key_term, microse
 
 MOST_TOUCHED = 1_000  # systems, destinations and agents of one message; a message of more is found by these
 MOST_DIED = 100
+MOST_TOLD = 1_000
 MOST_TEXT = 32 * 1024  # characters of a body
 
 _TERM: dict[str, Any] = {"type": "keyword"}
@@ -50,6 +51,10 @@ MAPPING: dict[str, Any] = {
         "touched": {
             "type": "nested",
             "properties": dict.fromkeys(("flow", "system", "agent", "destination"), _LOOKED_FOR),
+        },
+        "told": {  # what each flow told of a message that several told of
+            "type": "nested",
+            "properties": dict.fromkeys(("flow", "keys", "key_names", "error_message", "error_type"), _LOOKED_FOR),
         },
         "died": {"type": "nested", "properties": dict.fromkeys(("flow", "reason", "reason_code"), _LOOKED_FOR)},
         "payload": {
@@ -88,6 +93,16 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What one event or dead letter told of a message of which several flows tell."""
+
+    flow: int
+    keys: Mapping[str, str]
+    error_type: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """One readable body, masked, of a flow that allows its search; `on` is the day of its payload, with which it goes."""
 
@@ -114,6 +129,7 @@ class MessageRow:
     error_type: str | None
     error_message: str | None
     touched: list[Touch] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     died: list[Death] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
 
@@ -160,6 +176,7 @@ def document_of_message(row: MessageRow) -> dict[str, Any]:
             "error_type": chunks(row.error_type or ""),
             "error_message": chunks(row.error_message or ""),
             "touched": [_without_empty(_touch(one)) for one in row.touched[:MOST_TOUCHED]],
+            "told": [_without_empty(_told(one)) for one in row.told[:MOST_TOLD]],
             "died": [_without_empty(_death(one)) for one in row.died[:MOST_DIED]],
             "payload": _texts(row.texts),
             **_keys(row.keys),
@@ -196,6 +213,11 @@ def document_of_letter(row: LetterRow) -> dict[str, Any]:
 def _touch(one: Touch) -> dict[str, Any]:
     where = chunks(one.destination or "")
     return {"flow": one.flow, "system": one.system, "agent": one.agent, "destination": where}
+
+
+def _told(one: Told) -> dict[str, Any]:
+    error = {"error_type": chunks(one.error_type or ""), "error_message": chunks(one.error_message or "")}
+    return {"flow": one.flow, **error, **_keys(one.keys)}
 
 
 def _death(one: Death) -> dict[str, Any]:

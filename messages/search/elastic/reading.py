@@ -12,7 +12,16 @@ import msgspec
 
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter
-from messages.search.elastic.documents import MOST_DIED, MOST_TOUCHED, Death, LetterRow, MessageRow, Touch
+from messages.search.elastic.documents import (
+    MOST_DIED,
+    MOST_TOLD,
+    MOST_TOUCHED,
+    Death,
+    LetterRow,
+    MessageRow,
+    Told,
+    Touch,
+)
 from messages.search.elastic.texts import texts_of_letters, texts_of_messages
 
 AT_ONCE = 250  # rows read together
@@ -20,7 +29,7 @@ AROUND = timedelta(hours=1)
 
 MESSAGES = """
 SELECT id, environment_id, first_seen_on, flow_id, message_id, correlation_id, trace_id, first_seen_at,
-  coalesce(started_at, first_seen_at), last_seen_at, status, keys::text, error_type, error_message, group_id
+  coalesce(started_at, first_seen_at), last_seen_at, status, keys::text, error_type, error_message, group_id, told_by IS NOT NULL
 FROM messaging_message WHERE id = ANY(%b) AND first_seen_on BETWEEN %b AND %b AND environment_id = %b
 """
 TOUCHED = """
@@ -28,6 +37,17 @@ SELECT message_uid, flow_id, system_id, agent_id, destination FROM (
   SELECT message_uid, flow_id, system_id, agent_id, destination, row_number() OVER (PARTITION BY message_uid) AS number
   FROM (SELECT DISTINCT message_uid, flow_id, system_id, agent_id, destination FROM messaging_event
         WHERE message_uid = ANY(%b) AND environment_id = %b AND occurred_at BETWEEN %b AND %b) distinct_events
+) numbered WHERE number <= %b
+"""
+TOLD = """
+SELECT message_uid, flow_id, keys::text, error_type, error_message FROM (
+  SELECT *, row_number() OVER (PARTITION BY message_uid) AS number FROM (
+    SELECT DISTINCT message_uid, flow_id, keys, error_type, error_message FROM messaging_event
+    WHERE message_uid = ANY(%b) AND environment_id = %b AND occurred_at BETWEEN %b AND %b
+    UNION
+    SELECT message_uid, flow_id, keys, error_root_type, concat_ws(E'\n', error_message, reason) FROM messaging_deadletter
+    WHERE message_uid = ANY(%b) AND environment_id = %b
+  ) parts
 ) numbered WHERE number <= %b
 """
 DIED = """
@@ -53,6 +73,11 @@ def read_messages(
     died: dict[UUID, list[Death]] = defaultdict(list)
     for uid, *death in run(DIED, [known, environment_id, MOST_DIED]).fetchall():
         died[uid].append(Death(*death))
+    mixed = [row[0] for row in found if row[15]]
+    told: dict[UUID, list[Told]] = defaultdict(list)
+    of_mixed = [mixed, environment_id, begin, end, mixed, environment_id, MOST_TOLD]
+    for uid, flow, keys, *error in run(TOLD, of_mixed).fetchall() if mixed else ():
+        told[uid].append(Told(flow, msgspec.json.decode(keys), *error))
     texts = texts_of_messages(environment_id, known, begin, end, searchable)
     return [
         MessageRow(
@@ -72,6 +97,7 @@ def read_messages(
             error_message=row[13],
             group=row[14],
             touched=touched[row[0]],
+            told=told[row[0]],
             died=died[row[0]],
             texts=texts.get(row[0], []),
         )

@@ -6,7 +6,7 @@ the PostgreSQL back end first, which refuses what is no query, so nothing is ref
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from messages.models import DeadLetter
@@ -89,13 +89,23 @@ def _leaf(leaf: Leaf, question: Question) -> Clause:
 def _by_key(leaf: Leaf, question: Question) -> Clause:
     name = key_of(str(leaf.field))
     if isinstance(leaf, Exists):
-        return {"term": {"key_names": name}}
+        return _told_to(question, lambda within: {"term": {f"{within}key_names": name}})
     values = [_value(leaf), *question.hashed(name, _value(leaf))]
-    return {"terms": {"keys": [key_term(name, value) for value in values]}}
+    return _has_key(question, [key_term(name, value) for value in values])
 
 
-def _has_key(name: str, value: str) -> Clause:
-    return {"term": {"keys": key_term(name, value)}}
+def _has_key(question: Question, terms: list[str]) -> Clause:
+    return _told_to(question, lambda within: {"terms": {f"{within}keys": terms}})
+
+
+def _told_to(question: Question, clause: Callable[[str], Clause]) -> Clause:
+    """Return the clause of a document, where a message's reader may see all that told of it, or else something that told the same."""
+    if question.target != "messages" or question.flows is None:
+        return clause("")
+    seen: Clause = {"terms": {"told.flow": list(question.flows)}}
+    unseen = {"nested": {"path": "told", "query": {"bool": {"must_not": [seen]}}}}
+    told = {"nested": {"path": "told", "query": {"bool": {"filter": [seen, clause("told.")]}}}}
+    return _all([clause(""), _any([{"bool": {"must_not": [unseen]}}, told])])
 
 
 def _value(leaf: Leaf) -> str:
@@ -107,13 +117,13 @@ def _value(leaf: Leaf) -> str:
 
 def _free_text(leaf: Leaf, question: Question) -> Clause:
     value = _value(leaf)
-    found = [_contains(column, value) for column in TEXTS[question.target]]
+    found = [SAID[question.target](leaf, question)]
     if isinstance(leaf, Prefix):
         return _any([*found, {"prefix": {"message_id": value}}])
     found.append({"term": {"message_id": value}})
     if (trace := trace_of(value)) is not None:
         found.append({"term": {"trace": str(trace)}})
-    return _any([*found, *(_has_key(name, value) for name in NUMBERS)])
+    return _any([*found, _has_key(question, [key_term(name, value) for name in NUMBERS])])
 
 
 def _contains(column: str, value: str) -> Clause:
@@ -124,12 +134,18 @@ def _contains(column: str, value: str) -> Clause:
 
 # kinds of fields -------------------------------------------------------------------------------------------------------
 def words_in(*columns: str) -> Asking:
-    def asking(leaf: Leaf, question: Question) -> Clause:
-        if isinstance(leaf, Exists):
-            return _any([{"exists": {"field": column}} for column in columns])
-        return _any([_contains(column, _value(leaf)) for column in columns])
+    return lambda leaf, question: _words(leaf, columns)
 
-    return asking
+
+def told_in(*columns: str) -> Asking:
+    """As words_in, of what the reader may know of a message."""
+    return lambda leaf, question: _told_to(question, lambda within: _words(leaf, [within + one for one in columns]))
+
+
+def _words(leaf: Leaf, columns: Iterable[str]) -> Clause:
+    if isinstance(leaf, Exists):
+        return _any([{"exists": {"field": column}} for column in columns])
+    return _any([_contains(column, _value(leaf)) for column in columns])
 
 
 def whole(column: str) -> Asking:
@@ -225,8 +241,8 @@ FIELDS: dict[str, dict[str, Asking]] = {
     "messages": COMMON
     | {
         "status": one_of({str(label): {"term": {"status": value}} for value, label in MessageStatus.choices}),
-        "error": words_in("error_message", "error_type"),
-        "class": words_in("error_type"),
+        "error": told_in("error_message", "error_type"),
+        "class": told_in("error_type"),
         "duration": _lasting,
         "system": inside("touched", named("system", "touched.system")),
         "agent": inside("touched", named("agent", "touched.agent")),
@@ -247,7 +263,7 @@ FIELDS: dict[str, dict[str, Asking]] = {
         "class": words_in("error_root_type"),
     },
 }
-TEXTS = {
-    "messages": ("error_message", "error_type"),
-    "dead-letters": ("error_message", "error_type", "error_root_type", "reason", "queue"),
+SAID: dict[str, Asking] = {
+    "messages": told_in("error_message", "error_type"),
+    "dead-letters": words_in("error_message", "error_type", "error_root_type", "reason", "queue"),
 }

@@ -1,0 +1,130 @@
+"""What a reader may know of a message that several flows told of: its keys and its error.
+
+A message has one row, of the flow that told of it first; `told_by` names the others that brought a business key or an error. Who may see
+all of them is shown the row; who may not is shown, and finds, what the events and dead letters say that they may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from console.identity.actor import Actor
+from messages.access import get_one, visible_dead_letters, visible_events, visible_flows, visible_messages
+from messages.models import DeadLetter, Event, Flow, Message
+from messages.models.stream import Outcome
+
+AROUND = timedelta(hours=1)
+MOST_READ = 20_000  # events and letters of the messages of one page
+
+
+class Words(NamedTuple):
+    """What somebody may know of a message."""
+
+    keys: dict[str, str]
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+# search ----------------------------------------------------------------------------------------------------------------
+
+
+def told_to(actor: Actor, of_row: Q, *, of_event: Q, of_letter: Q, of_seen_flows: bool = True) -> Q:
+    """Return the condition, over messages, that the row says something and the actor may know that it does.
+
+    of_event, of_letter  the same of what one event, or one dead letter, says.   of_seen_flows  only such messages are asked.
+    """
+    if actor.is_superuser:
+        return of_row
+    flows = visible_flows(actor).order_by().values("pk")
+    events = visible_events(actor).filter(of_event, message_uid=OuterRef("id"))
+    letters = visible_dead_letters(actor).filter(of_letter, message_uid=OuterRef("id"))
+    whole = Q(told_by__isnull=True) | Q(told_by__contained_by=ArraySubquery(flows))
+    if not of_seen_flows:
+        whole &= Q(flow_id__in=flows)
+    return of_row & (whole | Exists(events.order_by()) | Exists(letters.order_by()))
+
+
+# rows that are shown -----------------------------------------------------------------------------------------------------
+
+
+def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
+    """Return these messages, which the actor may see, with the keys and the error that the actor may know."""
+    told = {flow for row in rows for flow in row.told_by or ()}
+    if not told or actor.is_superuser:
+        return rows
+    seen = set(visible_flows(actor).filter(pk__in=told).order_by().values_list("pk", flat=True))
+    partly = [row for row in rows if not seen.issuperset(row.told_by or ())]
+    if partly:
+        said = _said(partly, visible_events(actor), visible_dead_letters(actor), lambda row, flow: True)
+        for row in partly:
+            row.keys, row.error_type, row.error_message = said[row.id]
+    return rows
+
+
+def get_message(actor: Actor, pk: UUID) -> Message:
+    """Return a message with what the actor may know of it; raises NotFound."""
+    return as_seen(actor, [get_one(visible_messages(actor), "message", id=pk)])[0]
+
+
+# what is kept for everybody who sees a flow ------------------------------------------------------------------------------
+
+
+def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUID, Words]:
+    """Return {message: what this flow tells of it} of those whose row not everybody who may see the flow may know.
+
+    flow  None: each message's own. Others may be seen with it when they are of its team, or of none.
+    """
+    others = {row.id: {row.flow_id, *(row.told_by or ())} - {_of(row, flow)} for row in rows}
+    pks = set().union(*others.values())
+    if not pks:
+        return {}
+    teams = dict(Flow.objects.filter(pk__in=pks | {_of(row, flow) for row in rows}).values_list("pk", "team_id"))
+    kept = [row for row in rows if {teams.get(pk) for pk in others[row.id]} - {None, teams.get(_of(row, flow))}]
+    if not kept:
+        return {}
+    return _said(kept, Event.objects.all(), DeadLetter.objects.all(), lambda row, pk: pk == _of(row, flow))
+
+
+def _of(row: Message, flow: Flow | None) -> int:
+    return flow.pk if flow is not None else row.flow_id
+
+
+def _said(
+    rows: Sequence[Message],
+    events: QuerySet[Event],
+    letters: QuerySet[DeadLetter],
+    counts: Callable[[Message, int], bool],
+) -> dict[UUID, Words]:
+    """Return what these events and letters say of each row, as the row itself is told: the latest key, the first failure; its own flow's first."""
+    by_id: dict[UUID | None, Message] = {row.id: row for row in rows}
+    ids = [row.id for row in rows]
+    began, ended = min(row.began_at for row in rows) - AROUND, max(row.last_seen_at for row in rows) + AROUND
+    told = events.filter(message_uid__in=ids, occurred_at__range=(began, ended)).order_by("occurred_at", "id")
+    died = letters.filter(message_uid__in=ids).order_by("pk")
+    said = [
+        *told.exclude(Q(keys={}) & ~Q(outcome=Outcome.ERROR)).values_list(
+            "message_uid", "flow_id", "keys", "outcome", "error_type", "error_message"
+        )[:MOST_READ],
+        *(
+            (uid, flow, keys, Outcome.ERROR, root or None, message or reason or None)
+            for uid, flow, keys, root, message, reason in died.values_list(
+                "message_uid", "flow_id", "keys", "error_root_type", "error_message", "reason"
+            )[:MOST_READ]
+        ),
+    ]
+    found = {pk: Words({}) for pk in ids}
+    for uid, flow, keys, outcome, kind, message in said:
+        row = by_id[uid]
+        words = found[row.id]
+        if not counts(row, flow):
+            continue
+        known = words.keys | keys if flow == row.flow_id else keys | words.keys
+        error = (words.error_type or kind, words.error_message or message) if outcome == Outcome.ERROR else words[1:]
+        found[row.id] = Words(known, *error)
+    return found
