@@ -33,7 +33,7 @@ from messages.dead_letters.became import (
     letters_that_wait,
 )
 from messages.journeys.views_links import in_its_environment
-from messages.models import Flow, SavedSearch
+from messages.models import Flow, Message, RollupHour, SavedSearch
 from messages.models.stream import Operation, Outcome
 from messages.retention.policies import accepted_age, letters_age, read_terms, rollups_age
 from messages.retention.rules import GRACE, Terms
@@ -269,6 +269,25 @@ def kept_since(environment_id: int, now: datetime) -> Kept:
     )
 
 
+def known_since(environment_id: int, flow_id: int | None, *, since: datetime, now: datetime) -> datetime:
+    """Return since when the console hears of a flow, or without one of anything in an environment; `since` when it is earlier, `now` at the latest.
+
+    That is when it was made here, or the time of what was told of it that is older.
+    """
+    made = Environment.objects.filter(pk=environment_id) if flow_id is None else Flow.objects.filter(pk=flow_id)
+    created = min(now, made.values_list("created_at", flat=True).get())
+    if created <= since:
+        return since
+    if flow_id is None:
+        days = {"first_seen_on__gte": (since - DAYS_OFF).date(), "first_seen_on__lte": (created + DAYS_OFF).date()}
+        rows = Message.objects.filter(environment_id=environment_id, first_seen_at__gte=since, **days)
+        first = rows.order_by("first_seen_at").values_list("first_seen_at", flat=True).first()
+    else:
+        hours = RollupHour.objects.filter(flow_id=flow_id, hour__gte=since, hour__lt=created)
+        first = hours.order_by("hour").values_list("hour", flat=True).first()
+    return min(created, first or created)
+
+
 def counted_again_since(environment_id: int, now: datetime) -> datetime:
     """Return since when everything is still there: what is older may have been let go in part, and is not counted again."""
     return kept_since(environment_id, now).messages + timedelta(days=1)
@@ -355,6 +374,7 @@ __all__ = [
     "hours_with_events",
     "in_its_environment",
     "kept_since",
+    "known_since",
     "late_agents",
     "letters_became",
     "letters_brought_by",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,14 +13,13 @@ from alerts.models import Objective, Standing
 from alerts.objectives.access import check_can_change_objective, check_can_promise
 from alerts.objectives.assess import assess_again, gone
 from alerts.objectives.counters import MINUTES_KEPT, fold_again, forget_counted, hour_of, minute_of, one_writer
-from alerts.objectives.windows import Window
+from alerts.objectives.shapes import looks_back_to
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
 from console.audit.services import record_audit
-from console.core.calendars import zone_of
 from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.queries import Flow, SavedSearch, check_searchable, kept_since
+from messages.queries import Flow, SavedSearch, check_searchable, kept_since, known_since
 
 MOST_OBJECTIVES = 5_000  # of one environment
 COUNTED_ANEW = (
@@ -86,17 +85,18 @@ def add_objective(
 
 
 def history_from(one: Objective, begun: datetime) -> datetime:
-    """Return back to when a new objective is counted: the beginning of its window, or as far as its burn rates look back.
+    """Return back to when a new objective is counted.
 
-    No further than everything is there of what counts by being absent: messages that retention let go are no missed period.
+    No further than everything is there of what counts by being absent: messages that retention let go are no missed period, nor are
+    those from before the console knew of the flow.
     """
-    span = Window(unit=one.unit, days=one.days, zone=zone_of(one.time_zone)).span_at(begun)
-    begins = min(span.since, begun - timedelta(days=one.days))
+    begins = looks_back_to(one, begun)
     there = kept_since(one.environment_id, begun)
     if one.kind == Objective.Kind.DEAD_LETTER_AGE:
         begins = max(begins, there.letters)
     elif one.kind == Objective.Kind.VOLUME:
         begins = max(begins, there.messages if one.flow_id is None else there.rollups)
+        begins = known_since(one.environment_id, one.flow_id, since=begins, now=begun)
     return hour_of(begins)
 
 

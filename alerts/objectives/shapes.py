@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from alerts.models import Exclusion, Objective
@@ -34,6 +34,11 @@ def unit_of(one: Objective) -> str:
 
 def window_of(one: Objective) -> Window:
     return Window(unit=one.unit, days=one.days, zone=ZoneInfo(one.time_zone))
+
+
+def looks_back_to(one: Objective, now: datetime) -> datetime:
+    """Return how far back a promise that begins now looks: to the beginning of its window, or as far as its burn rates do."""
+    return min(window_of(one).span_at(now).since, now - timedelta(days=one.days))
 
 
 def calendar_of(one: Objective) -> Calendar:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from alerts.models import Objective
-from alerts.objectives.shapes import calendar_of
+from alerts.objectives.counters import hour_of
+from alerts.objectives.shapes import calendar_of, looks_back_to
 from alerts.objectives.windows import MINUTE, Span
 from messages.queries import (
     FlowMinute,
@@ -112,9 +113,17 @@ def _minutes(since: datetime, until: datetime) -> Iterator[datetime]:
 def _of_periods(
     one: Objective, since: datetime, until: datetime, minutes: dict[datetime, tuple[int, int, int]]
 ) -> None:
-    """Each period of working time that has ended is one good or lost, in its last minute: whether enough came."""
+    """Each period of working time that has ended is one good or lost, in its last minute: whether enough came.
+
+    Where the history is shorter than what the promise looks back to, none that had begun before it: a part of it is not there.
+    """
     within = Span(since=since - timedelta(microseconds=1), until=until)
+    whole_since = (
+        one.fill_from if one.fill_from > hour_of(looks_back_to(one, one.begun_at)) else datetime.min.replace(tzinfo=UTC)
+    )
     for period in calendar_of(one).periods(within, minutes=one.limit_minutes or 0):
+        if period.since < whole_since:
+            continue
         came = sum(row.processed for row in flow_minutes([one.flow_id or 0], period.since, period.until))
         kept = came >= (one.at_least or 0)
         last = (period.until - timedelta(microseconds=1)).replace(second=0, microsecond=0)

@@ -16,7 +16,7 @@ from alerts.objectives.wishes import NewObjective
 from console.identity.models import Role, Team, User
 from messages.models import Flow, SavedSearch
 from tests.factories import actor, environment, person
-from tests.objectives.stored import DAY, NOW
+from tests.objectives.stored import DAY, NOW, long_known
 from tests.services.reconciling import flow
 
 Counts = dict[datetime, tuple[int, int, int]]
@@ -29,6 +29,7 @@ def operator(name: str = "ada") -> User:
 def on_search(q: str = "size:big", *, by: User | None = None, now: datetime = NOW, **said: Any) -> Objective:
     """Promise something of what a search of an operator finds."""
     owner = by or operator()
+    long_known()
     search, _ = SavedSearch.objects.get_or_create(environment=environment(), owner=owner, of="messages", name=q, q=q)
     wish = {"name": f"{q} {said.get('kind', '')}", "kind": "success", "target": "0.99", "days": 10} | said
     return add_objective(NewObjective(**wish), search=search, by=actor(owner), now=now)

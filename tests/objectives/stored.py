@@ -16,6 +16,7 @@ from alerts.objectives import assess, counters, counting
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from console.identity.actor import Actor
+from console.identity.models import Environment
 from messages.models import Flow, Message, MessageStatus
 from tests.factories import ROOT
 from tests.services.reconciling import flow
@@ -71,7 +72,15 @@ def promised(
     name: str = "Orders arrive", *, of: Flow | None = None, by: Actor = ROOT, now: datetime = NOW, **said: Any
 ) -> Objective:
     wish = {"kind": "success", "target": "0.99"} | said
-    return add_objective(NewObjective(name=name, **wish), flow=of or flow(), by=by, now=now)
+    of = of or flow()
+    long_known()
+    return add_objective(NewObjective(name=name, **wish), flow=of, by=by, now=now)
+
+
+def long_known(since: datetime = NOW - 400 * DAY) -> None:
+    """Have every flow and environment been made here long ago: tests make them now, which is after NOW."""
+    Flow.objects.update(created_at=since)
+    Environment.objects.update(created_at=since)
 
 
 def looked(now: datetime = NOW) -> dict[str, Any]:

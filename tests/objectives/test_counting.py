@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
@@ -16,16 +17,17 @@ from alerts.objectives.counters import COLUMNS, forget_old, hour_of, minute_of
 from alerts.objectives.counting import DAY_HOURS, EVERY, WEEK_HOURS, hour_of_the_late, hours_again
 from alerts.objectives.services import change_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
-from messages.models import DeadLetter, Message, MessageStatus, RetentionPolicy
+from messages.models import DeadLetter, Message, MessageStatus, RetentionPolicy, RollupHour
 from messages.queries import Freshness, fresh_minutes
 from messages.retention import policies
 from messages.retention.rules import Policy
 from tests.factories import ROOT, environment, stored_letter
 from tests.objectives.searching import counters, on_search
-from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message, promised, rolled
+from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, long_known, looked, message, promised, rolled
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
+BIG = {"size": "big"}
 
 
 def totals(one: Objective, span: int = 1) -> tuple[int, int, int]:
@@ -135,6 +137,49 @@ def test_what_a_replay_proved_is_late_and_not_lost(about: str):
 
     at = minute_of(NOW - HOUR + 15 * MINUTE)
     assert counters(one)[at] == (1, 1, 0)
+
+
+@pytest.mark.parametrize("about", ["flow", "search"])
+def test_what_was_not_there_yet_was_not_missed(about: str):
+    """A flow, or an environment, that the console knows for three days; a period that had begun by then is not judged."""
+    said = {"kind": "volume", "at_least": 1, "limit_minutes": 0, "from_minute": 480, "until_minute": 1080}
+    one = promised(**said) if about == "flow" else on_search(**said)
+    before = one.fill_from
+    one.delete()
+    known = NOW.replace(hour=9, minute=30) - 3 * DAY
+
+    with patch(
+        "tests.objectives.%s.long_known" % ("stored" if about == "flow" else "searching"), lambda: long_known(known)
+    ):
+        new = promised(**said) if about == "flow" else on_search(**said)
+    looked()
+
+    assert (before < NOW - 9 * DAY, new.fill_from) == (True, known.replace(minute=0, second=0))
+    assert totals(new) == (0, 0, 2)  # of yesterday and the day before: today's is not over
+
+
+def test_what_is_older_than_its_flow_is_history_all_the_same():
+    """An agent that begins with what lies in its log tells of a time before the first of it came here."""
+    old = NOW - 5 * DAY
+    RollupHour.objects.create(
+        hour=hour_of(old),
+        environment=environment(),
+        flow=flow(),
+        system_id=1,
+        destination="",
+        operation=4,
+        outcome=1,
+        shard=0,
+        count=1,
+    )
+    message(old, took=MINUTE, keys=BIG)
+    said = {"kind": "volume", "at_least": 1, "limit_minutes": 0, "from_minute": 480, "until_minute": 1080}
+
+    with (
+        patch("tests.objectives.stored.long_known", lambda: long_known(NOW)),
+        patch("tests.objectives.searching.long_known", lambda: long_known(NOW)),
+    ):
+        assert {promised(**said).fill_from, on_search(**said).fill_from} == {hour_of(old)}
 
 
 def test_a_volume_counts_the_working_periods_of_its_calendar():
