@@ -89,7 +89,7 @@ def test_silence_is_told_in_working_time_alone_and_messages_count_by_when_they_w
     user = ada()
     search = saved(user, q="flow:orders", of="messages", name="Orders come")
     push("/ingest/v1/events", [event(destination="orders")], key=agent_key())
-    subscribe(search, Wish(when="silent", minutes=30), by=actor(user))
+    subscribe(search, Wish(when="silent", minutes=30, days=range(1, 8)), by=actor(user))
 
     assert (look(0), look(20)) == (0, 0)
     assert look(40) == 1

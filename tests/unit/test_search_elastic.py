@@ -22,6 +22,7 @@ from messages.search.elastic.documents import (
     LetterRow,
     MessageRow,
     Text,
+    Told,
     Touch,
     document_of_letter,
     document_of_message,
@@ -192,7 +193,8 @@ def test_whatever_a_sender_calls_its_keys_a_document_has_only_mapped_fields():
     keys = {f"{number}.{'x' * 50}": "v" for number in range(32)}
     row = message_row(
         keys=keys, error_type="T", error_message="e", correlation="c", trace=ID, last_seen_at=NOW + timedelta(seconds=2),
-        touched=[Touch(1, 2, 3, "d"), Touch(1, 2, None, None)], died=[Death(1, "r", "expired")], texts=[Text(1, date(2026, 1, 1), "x" * 99_999)],
+        touched=[Touch(1, 2, 3, "d"), Touch(1, 2, None, None)], told=[Told(1, keys, "T", "e")],
+        died=[Death(1, "r", "expired")], texts=[Text(1, date(2026, 1, 1), "x" * 99_999)],
     )  # fmt: skip
     letter = LetterRow(
         id=ID, environment=1, flow=2, system=3, agent=4, state="closed", resolution="gone", failed_at=NOW, broker="b", queue="q", origin="o",
@@ -294,3 +296,6 @@ def test_a_question_is_no_deeper_than_its_query():
 
     assert query.root != EVERYTHING
     assert depth(body_of(question(query))["query"]) <= depth_of(tree) + 2
+    assert (
+        depth(body_of(question(query, flows=[1]))["query"]) <= depth_of(tree) + 5
+    )  # of 30 that it takes, 20 are a reader's

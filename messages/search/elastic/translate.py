@@ -74,6 +74,12 @@ def _any(clauses: list[Clause]) -> Clause:
     return {"bool": {"should": clauses, "minimum_should_match": 1}} if clauses else NOTHING
 
 
+def _parts(clause: Clause) -> list[Clause]:
+    """Return the clauses of which one must hold: the fewer brackets, the deeper a query may be."""
+    only_should = clause.get("bool", {}).keys() == {"should", "minimum_should_match"}
+    return list(clause["bool"]["should"]) if only_should else [clause]
+
+
 def _leaf(leaf: Leaf, question: Question) -> Clause:
     if leaf.field is None:
         return _free_text(leaf, question)
@@ -105,7 +111,8 @@ def _told_to(question: Question, clause: Callable[[str], Clause]) -> Clause:
     seen: Clause = {"terms": {"told.flow": list(question.flows)}}
     unseen = {"nested": {"path": "told", "query": {"bool": {"must_not": [seen]}}}}
     told = {"nested": {"path": "told", "query": {"bool": {"filter": [seen, clause("told.")]}}}}
-    return _all([clause(""), _any([{"bool": {"must_not": [unseen]}}, told])])
+    told_to = [{"bool": {"must_not": [unseen]}}, told]
+    return {"bool": {"filter": [clause("")], "should": told_to, "minimum_should_match": 1}}
 
 
 def _value(leaf: Leaf) -> str:
@@ -117,7 +124,7 @@ def _value(leaf: Leaf) -> str:
 
 def _free_text(leaf: Leaf, question: Question) -> Clause:
     value = _value(leaf)
-    found = [SAID[question.target](leaf, question)]
+    found = _parts(SAID[question.target](leaf, question))
     if isinstance(leaf, Prefix):
         return _any([*found, {"prefix": {"message_id": value}}])
     found.append({"term": {"message_id": value}})
