@@ -32,6 +32,7 @@ MOST_READ = 5_000  # newest letters, and as many messages, of a group whose keys
 SAMPLE = 50  # of them whose words make the title
 AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
 STANDS = timedelta(hours=24)  # a failed message without a dead letter counts for a day: nobody can close it
+LATE = timedelta(days=4)  # between a message's first event and its failure
 LATELY = timedelta(hours=3)  # in which one message failing is told from all failing
 ESCALATED = "group.escalated"
 AGAIN = timedelta(seconds=30)  # a group with failed messages is read so often: they may have been delivered meanwhile
@@ -221,8 +222,9 @@ def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:
         rows = Message.objects.filter(
             group_id=part,
             status=MessageStatus.FAILED,
-            first_seen_at__gte=since,
-            first_seen_on__gte=since.date() - timedelta(days=4),
+            failed_at__gte=since,
+            first_seen_at__gte=since - LATE,
+            first_seen_on__gte=(since - LATE).date() - timedelta(days=4),
         )
         rows = rows.exclude(Exists(DeadLetter.objects.filter(message_uid=OuterRef("id"))))
         # Ordered as the index is, backwards: the newest, without reading the others.

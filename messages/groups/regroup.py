@@ -162,7 +162,7 @@ def _audit_placed(environment: Environment, by: Actor, reason: str, moved: int) 
 
 @transaction.atomic
 def _place(ids: Collection[UUID]) -> int:
-    letters = _told_by_themselves(_locked(Q(pk__in=ids), Q(closed_at=None)))
+    letters = told_by_themselves(_locked(Q(pk__in=ids), Q(closed_at=None)))
     homes = home_rows(letters, datetime.now(UTC))
     going = [one for one in letters if homes[one.pk].group_id != one.group_id]
     touched = {one.group_id or 0 for one in going} | {homes[one.pk].group_id for one in going}
@@ -171,7 +171,7 @@ def _place(ids: Collection[UUID]) -> int:
     return len(going)
 
 
-def _told_by_themselves(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+def told_by_themselves(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     """Leave out letters that say nothing of their error and are in the group of their message, of which an event told more."""
     silent = [one for one in letters if one.message_uid and not (one.error_root_type or one.error_message)]
     groups = FailureGroup.objects.in_bulk({one.group_id for one in silent if one.group_id})

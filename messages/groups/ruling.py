@@ -21,6 +21,7 @@ from messages.groups.access import check_can_group, visible_groups
 from messages.groups.assign import as_rule
 from messages.groups.classes import CLASSES
 from messages.groups.fingerprint import Failure, fingerprint_of
+from messages.groups.regroup import told_by_themselves
 from messages.groups.rules import MOST_PARTS, Placed, Rule, is_part, place
 from messages.groups.services import check_reason, check_url
 from messages.groups.sweep import failure_of_row
@@ -195,7 +196,7 @@ def preview_rule(
         one.pk: one
         for one in visible_groups(by).filter(pk__in={row.group_id for row in found[:LOOKED_AT] if row.group_id})
     }
-    for row in found[:LOOKED_AT]:
+    for row in told_by_themselves(found[:LOOKED_AT]):
         failure = failure_of_row(row)
         placed = place(failure, rules)
         before = groups.get(row.group_id or 0)

@@ -189,9 +189,14 @@ def stations_of(steps: Sequence[Step]) -> list[Station]:
     before: Step | None = None
     for system, own in by_system.items():
         last = [s for s in own if decides(s.event.operation, s.event.outcome)] or own
-        failed = last[-1].outcome == "error"
+        ends = list({s.event.message_uid: s for s in last}.values())  # of each message; of what is about none
+        lost = sum(s.outcome == "error" for s in ends)
+        failed = bool(lost)
         tries = sum(s.outcome == "error" for s in own)
-        note = f"failed, {tries} attempts" if failed and tries > 1 else "failed" if failed else _did(last[-1])
+        if len(ends) > 1 and failed:
+            note = f"{lost:,} of {len(ends):,} failed"
+        else:
+            note = f"failed, {tries} attempts" if failed and tries > 1 else "failed" if failed else _did(last[-1])
         hop = own[0].offset_us - (before.offset_us + before.duration_us) if before else None
         stations.append(
             Station(

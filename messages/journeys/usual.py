@@ -69,7 +69,8 @@ def _stop(journey: Journey) -> tuple[int, int] | None:
     last = journey.stations[-1]
     if last.state != "failed":
         return None
-    event = [step for step in journey.steps if step.system == last.system][-1].event
+    there = [step for step in journey.steps if step.system == last.system]
+    event = next((step for step in reversed(there) if step.outcome == "error"), there[-1]).event
     return event.environment_id, event.flow_id
 
 

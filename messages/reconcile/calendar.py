@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from console.core.calendars import next_at, zone_of
+
+LONGEST = timedelta(days=9)  # between two occurrences: a week, and a day of more hours
 
 
 def due_after(at: datetime, *, minute: int, days: Collection[int], time_zone: str) -> datetime:
@@ -16,3 +18,19 @@ def due_after(at: datetime, *, minute: int, days: Collection[int], time_zone: st
         if at.astimezone(zone).isoweekday() in days:
             break
     return at
+
+
+def due_before(at: datetime, *, minute: int, days: Collection[int], time_zone: str) -> datetime:
+    """Return the last such time before `at`."""
+    found = due_after(at - LONGEST, minute=minute, days=days, time_zone=time_zone)
+    while (later := due_after(found, minute=minute, days=days, time_zone=time_zone)) < at:
+        found = later
+    return found
+
+
+def period_begins(due_at: datetime, *, hours: int, time_zone: str) -> datetime:
+    """Return when the period of a list begins: whole days before by the clock, so that each ends where the next begins when clocks change."""
+    if hours % 24:
+        return due_at - timedelta(hours=hours)
+    local = due_at.astimezone(zone_of(time_zone))
+    return (local - timedelta(hours=hours)).astimezone(UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -15,12 +15,13 @@ from console.core.errors import Conflict, Invalid
 from console.identity.actor import Actor
 from messages.models import Flow, Reconciliation, ReconciliationCheck
 from messages.reconcile.access import check_can_own, check_can_reconcile
-from messages.reconcile.calendar import due_after
+from messages.reconcile.calendar import due_after, due_before, period_begins
 from messages.reconcile.services import RESTING, NewReconciliation, begin_reconciliation, check_names, receive_list
 from messages.retention.policies import hold_of_flow
 
 MOST_CHECKS = 100  # of one flow
 MOST_HOURS = 31 * 24
+State = ReconciliationCheck.State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +77,15 @@ def add_check(flow: Flow, said: NewCheck, *, by: Actor) -> ReconciliationCheck:
 
 @transaction.atomic
 def change_check(check: ReconciliationCheck, said: NewCheck, *, by: Actor) -> ReconciliationCheck:
-    """Change a check, audited: it begins anew, and whoever changes it is told from then on. Raises as add_check."""
+    """Change a check, audited: whoever changes it is told from then on. One that is raised stays so until it was compared. Raises as add_check."""
     check_can_reconcile(by, check)
     now, columns = datetime.now(UTC), _said(said)
     for name, value in columns.items():
         setattr(check, name, value)
     due_at = _due_after(check, now)
-    begun = {
-        "due_at": due_at,
-        "next_look_at": due_at,
-        "waiting_for": None,
-        "state": "new",
-        "state_since": now,
-        "problem": "",
-    }
+    begun: dict[str, object] = {"due_at": due_at, "next_look_at": due_at, "waiting_for": None}
+    if check.state != State.RAISED:
+        begun |= {"state": State.NEW, "state_since": now, "problem": ""}
     try:
         with transaction.atomic():
             ReconciliationCheck.objects.filter(pk=check.pk).update(
@@ -113,16 +109,24 @@ def remove_check(check: ReconciliationCheck, *, by: Actor, reason: str = "") -> 
 def receive_list_of_check(
     check: ReconciliationCheck, chunks: Iterable[bytes], *, column: str = "", by: Actor
 ) -> Reconciliation:
-    """Take the list of the occurrence that is next, in the place of an earlier one of it, and compare it at once. Raises as receive_list."""
+    """Take the list of the occurrence that is next, in the place of an earlier one of it, and compare it at once. Raises as receive_list.
+
+    One that comes late is of the occurrence before, which is decided anew: while that has none and is nearer than the next.
+    """
     check_can_reconcile(by, check)
-    return receive_list(_of_next(check, by), chunks, column=column, by=by)
+    one = receive_list(_of_next(check, by), chunks, column=column, by=by)
+    late = ReconciliationCheck.objects.filter(pk=check.pk, state=State.RAISED, waiting_for=None, due_at__gt=one.until)
+    late.update(waiting_for=one, due_at=one.until, next_look_at=datetime.now(UTC), attempt=F("attempt") + 1)
+    return one
 
 
 @transaction.atomic
 def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
-    """Return the reconciliation of the occurrence that is due next; two programs that send at once get the same one."""
+    """Return the reconciliation of the occurrence that a list is of; two programs that send at once get the same one."""
     row = ReconciliationCheck.objects.select_for_update().get(pk=check.pk)
-    due_at = row.due_at if row.waiting_for_id is None else _due_after(row, row.due_at)
+    due_at = _missed(row, datetime.now(UTC)) or (
+        row.due_at if row.waiting_for_id is None else _due_after(row, row.due_at)
+    )
     known = Reconciliation.objects.filter(of_check=row, until=due_at, removed_at=None, state__in=RESTING)
     one = known.select_related("flow__team", "environment").order_by("-pk").first()
     if one is not None and (one.list_attempt is None or hold_of_flow(check.flow) is None):
@@ -130,10 +134,20 @@ def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
     said = NewReconciliation(
         name=f"{row.name}, {due_at:%Y-%m-%d}"[:120],
         key_name=row.key_name,
-        since=due_at - timedelta(hours=row.hours),
+        since=period_begins(due_at, hours=row.hours, time_zone=row.time_zone),
         until=due_at,
     )
     return begin_reconciliation(check.flow, said, by=by, of_check=row)
+
+
+def _missed(check: ReconciliationCheck, now: datetime) -> datetime | None:
+    """Return when the last occurrence was due, if it was decided without a list and is nearer than the next; None otherwise."""
+    before = due_before(check.due_at, minute=check.minute, days=check.days, time_zone=check.time_zone)
+    decided = check.state == State.RAISED and check.checked_at is not None and check.checked_at >= before
+    if not decided or check.waiting_for_id is not None or now - before >= check.due_at - now:
+        return None
+    lists = Reconciliation.objects.filter(of_check=check, until=before, removed_at=None, list_attempt__isnull=False)
+    return None if lists.exists() else before
 
 
 def _due_after(check: ReconciliationCheck, at: datetime) -> datetime:

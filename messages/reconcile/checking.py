@@ -20,7 +20,7 @@ from console.core.errors import Conflict
 from console.identity.actor import SYSTEM, actor_of
 from messages.models import Reconciliation, ReconciliationCheck
 from messages.reconcile.access import visible_checks
-from messages.reconcile.calendar import due_after
+from messages.reconcile.calendar import due_after, period_begins
 from messages.reconcile.services import RESTING, ListBusy, State, queue_again
 from messages.saved.due import claim_due, look_at_due
 from messages.saved.outbox import queue_mail, withdraw_mails
@@ -70,14 +70,14 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
     if one.state in RESTING:
         words = one.problem or f"it was {one.state}"
         return Outcome(state=Check.RAISED, problem=f"the comparison did not end: {words}", decided=one)
-    if now - check.due_at > PATIENCE:
+    if now - max(check.due_at, one.received_at or check.due_at) > PATIENCE:
         return Outcome(state=Check.RAISED, problem="the comparison did not end in two hours", decided=one)
     return Outcome(state=None, waiting_for=one)
 
 
 def _begin(check: ReconciliationCheck) -> Outcome:
     """Have the list of this occurrence compared with what has come until now; without a list the verdict is there at once."""
-    since = check.due_at - timedelta(hours=check.hours)
+    since = period_begins(check.due_at, hours=check.hours, time_zone=check.time_zone)
     if check.checked_at is not None:  # what was due by then has decided, though periods of two days may overlap
         since = max(since, check.checked_at)
     lists = Reconciliation.objects.filter(of_check=check, removed_at=None, list_attempt__isnull=False)
@@ -154,7 +154,7 @@ def _tell(check: ReconciliationCheck, row: ReconciliationCheck, outcome: Outcome
         lines += ["", f"Change or end this check: {_link(reverse('reconciliation-check', args=[check.pk]), slug)}"]
     queue_mail(
         about_of(check.pk),
-        f"{about_of(check.pk)}:{row.due_at.isoformat()}",
+        f"{about_of(check.pk)}:{row.due_at.isoformat()}:{outcome.state}:{outcome.decided.pk if outcome.decided else ''}",
         to=check.owner.email if check.owner.is_active else "",
         subject=subject,
         body="\n".join(lines) + "\n",

@@ -173,6 +173,35 @@ def test_a_message_that_failed_after_its_group_was_resolved_regresses_it_and_an_
     assert FailureGroup.objects.get().state == "regressed"
 
 
+def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it():
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())  # told late: of a minute ago
+    sweep_groups()
+    assert FailureGroup.objects.get().state == "resolved"
+
+    push("/ingest/v1/events", [failed_event(1, occurred_at=datetime.now(UTC).isoformat())], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().state == "regressed"
+
+
+def test_a_message_that_was_sent_days_before_it_failed_counts_in_its_group_for_a_day():
+    sent = failed_event(1) | {"operation": "send", "outcome": "ok", "error": None}
+    sent["occurred_at"] = (datetime.now(UTC) - timedelta(hours=70)).isoformat()
+    sent.pop("error")
+    push("/ingest/v1/events", [sent], key=agent_key())
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+
+    refresh_groups()
+    now = FailureGroup.objects.get().failed
+    refresh_groups(now=datetime.now(UTC) + timedelta(hours=25))
+
+    assert (now, FailureGroup.objects.get().failed) == (1, 0)
+
+
 def test_the_figures_follow_what_waits_and_whom_it_touches():
     letters = push_letters(*(timeout(number) for number in range(4)))
     push("/ingest/v1/events", [failed_event(9)], key=agent_key())

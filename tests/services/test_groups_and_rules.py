@@ -26,11 +26,13 @@ def test_a_letter_that_says_nothing_stays_with_its_message_when_rules_are_applie
     (stored,) = push_letters(silent)
     alone = silent_letter("nobody-told-of-this-one")
     (lone,) = push_letters(alone)
-    add_rule(environment(), NewGroupRule(name="silent", destination="erp.*", words="="), by=ROOT)
+    said = NewGroupRule(name="silent", destination="erp.*", words="=")
+    seen = preview_rule(environment(), said, by=ROOT)
+    add_rule(environment(), said, by=ROOT)
 
     moved, _ = place_waiting(environment(), by=ROOT, reason="x")
 
-    assert moved == 1
+    assert (seen.letters, seen.moved, moved) == (1, 1, 1)
     assert DeadLetter.objects.get(pk=stored.pk).group_id == stored.group_id
     assert DeadLetter.objects.get(pk=lone.pk).group.name == "silent"
 

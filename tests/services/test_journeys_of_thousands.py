@@ -56,6 +56,29 @@ def journey() -> Any:
     return journey_of_trace(ROOT, [environment()], UUID(TRACE))
 
 
+@pytest.mark.parametrize(("fails", "state", "note"), [(3, "failed", "1 of 20 failed"), (None, "passed", "processed")])
+def test_a_station_of_a_small_fan_out_has_failed_where_one_message_did(fails: int | None, state: str, note: str):
+    at, wrong = datetime.now(UTC) - timedelta(minutes=5), {"outcome": "error", "error": {"type": "T", "message": "no"}}
+    sent = [
+        event(message_id=f"part {number} of the batch", trace_id=TRACE, occurred_at=at.isoformat())
+        for number in range(20)
+    ]
+    done = [
+        one
+        | {
+            "id": f"done {number}",
+            "system": "erp",
+            "operation": "process",
+            "occurred_at": (at + timedelta(seconds=number)).isoformat(),
+        }
+        | (wrong if number == fails else {})
+        for number, one in enumerate(sent)
+    ]
+    push("/ingest/v1/events", [*sent, *done], key=agent_key())
+
+    assert [(one.system, one.state, one.note) for one in journey().stations][1:] == [("erp", state, note)]
+
+
 def said(folds: Sequence[Any]) -> list[tuple[str, str, str, int]]:
     return [(one.system, one.operation, one.outcome, one.count) for one in folds]
 

@@ -17,7 +17,7 @@ from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid
 from console.identity.models import Membership, Role, User
 from messages.models import MessageStatus, OutboxMail, Reconciliation, ReconciliationCheck
-from messages.reconcile.calendar import due_after
+from messages.reconcile.calendar import due_after, due_before, period_begins
 from messages.reconcile.check_services import NewCheck, add_check, change_check, receive_list_of_check, remove_check
 from messages.reconcile.checking import claim, look_at, run_checks, settle
 from messages.reconcile.evaluating import delete_rows, reconcile
@@ -136,6 +136,72 @@ def test_a_list_that_came_is_compared_again_when_it_is_due_and_what_is_missing_i
     assert (one.state, one.problem, subjects()) == ("calm", "", [])
     received.refresh_from_db()
     assert (received.never, received.processed) == (0, 2)
+
+
+def test_a_list_that_comes_late_decides_the_day_that_was_decided_without_it():
+    one = check()
+    assert on_due(one) == 1
+    missed = one.due_at - timedelta(days=1)
+    assert one.problem.startswith("no list had come")
+    message("1", at=missed - timedelta(hours=3))
+
+    with time_machine.travel(missed + timedelta(minutes=5), tick=True):
+        received = receive_list_of_check(one, [b"1\n"], by=operator())
+        reconcile()
+        decided = run_checks()
+    one.refresh_from_db()
+
+    assert (received.until, decided, one.state, one.due_at) == (missed, 1, "calm", missed + timedelta(days=1))
+    assert subjects()[1].endswith("every key of the list was processed")
+    with time_machine.travel(missed + timedelta(minutes=10), tick=True):
+        assert receive_list_of_check(one, [b"1\n"], by=operator()).until == one.due_at  # that day has its list
+
+
+def test_a_list_that_comes_hours_late_is_waited_for_and_one_nearer_to_the_next_time_is_of_that():
+    one = check()
+    on_due(one)
+    missed = one.due_at - timedelta(days=1)
+
+    with time_machine.travel(missed + timedelta(hours=5), tick=True):
+        receive_list_of_check(one, [b"1\n"], by=operator())
+        assert run_checks() == 0  # not compared yet: no verdict
+        reconcile()
+    with time_machine.travel(missed + timedelta(hours=6), tick=True):
+        assert run_checks() == 1
+    one.refresh_from_db()
+    assert (one.state, one.problem) == ("raised", "1 of 1 keys never seen")
+
+    assert on_due(one) == 1  # without a list again
+    with time_machine.travel(one.due_at - timedelta(hours=11), tick=True):
+        assert receive_list_of_check(one, [b"1\n"], by=operator()).until == one.due_at
+
+
+def test_a_check_that_is_changed_while_it_is_raised_stays_so_until_it_was_compared():
+    one = check()
+    on_due(one)
+    watching.look()
+    said = NewCheck(name="every order of ours", key_name="order_no", minute=one.minute, hours=24)
+
+    with time_machine.travel(one.due_at - timedelta(hours=23), tick=True):
+        changed = change_check(one, said, by=operator())
+    watching.look()
+
+    assert (changed.state, changed.problem[:16]) == ("raised", "no list had come")
+    assert Breach.objects.get().state == "firing"
+    message("1", at=changed.due_at - timedelta(hours=3))
+    with time_machine.travel(changed.due_at - timedelta(hours=1), tick=True):
+        receive_list_of_check(changed, [b"1\n"], by=operator())
+    on_due(changed)
+    assert (changed.state, subjects()[-1].endswith("every key of the list was processed")) == ("calm", True)
+
+
+@pytest.mark.parametrize("day", ["2026-10-24", "2026-10-25", "2026-10-26", "2026-03-28", "2026-03-29", "2026-03-30"])
+def test_the_period_of_a_day_begins_where_the_one_before_ended_when_clocks_change(day: str):
+    said: dict[str, Any] = {"minute": 390, "days": range(1, 8), "time_zone": "Europe/Berlin"}
+    due = due_after(utc(f"{day}T00:00"), **said)
+
+    assert period_begins(due, hours=24, time_zone="Europe/Berlin") == due_before(due, **said)
+    assert period_begins(due, hours=6, time_zone="Europe/Berlin") == due - timedelta(hours=6)
 
 
 def test_keys_that_nobody_processed_yet_are_no_proof_and_raise_it():
