@@ -12,7 +12,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from console.identity.actor import Actor
 from messages.access import get_one, visible_dead_letters, visible_events, visible_flows, visible_messages
@@ -42,7 +43,10 @@ def told_to(actor: Actor, of_row: Q, *, of_event: Q, of_letter: Q, of_seen_flows
     if actor.is_superuser:
         return of_row
     flows = visible_flows(actor).order_by().values("pk")
-    events = visible_events(actor).filter(of_event, message_uid=OuterRef("id"))
+    # Of the message's days alone: without them every partition is asked, and where many are asked PostgreSQL reads all events at once.
+    began = Coalesce(OuterRef("started_at"), OuterRef("first_seen_at"), output_field=DateTimeField()) - AROUND
+    near = {"occurred_at__gte": began, "occurred_at__lte": OuterRef("last_seen_at")}
+    events = visible_events(actor).filter(of_event, message_uid=OuterRef("id"), **near)
     letters = visible_dead_letters(actor).filter(of_letter, message_uid=OuterRef("id"))
     whole = Q(told_by__isnull=True) | Q(told_by__contained_by=ArraySubquery(flows))
     if not of_seen_flows:
@@ -88,7 +92,9 @@ def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUI
     kept = [row for row in rows if {teams.get(pk) for pk in others[row.id]} - {None, teams.get(_of(row, flow))}]
     if not kept:
         return {}
-    return _said(kept, Event.objects.all(), DeadLetter.objects.all(), lambda row, pk: pk == _of(row, flow))
+    own = {_of(row, flow) for row in kept}
+    events, letters = Event.objects.filter(flow_id__in=own), DeadLetter.objects.filter(flow_id__in=own)
+    return _said(kept, events, letters, lambda row, pk: pk == _of(row, flow))
 
 
 def _of(row: Message, flow: Flow | None) -> int:

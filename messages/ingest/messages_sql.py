@@ -75,7 +75,7 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
     decided_at = greatest(m.decided_at, excluded.decided_at),
     failed_at = least(m.failed_at, excluded.failed_at),
     event_count = m.event_count + excluded.event_count,
-    keys = CASE WHEN m.flow_id = excluded.flow_id THEN m.keys || excluded.keys ELSE excluded.keys || m.keys END,
+    keys = CASE WHEN m.flow_id = excluded.flow_id AND excluded.told_by IS NULL THEN m.keys || excluded.keys ELSE excluded.keys || m.keys END,
     trace_id = coalesce(m.trace_id, excluded.trace_id),
     correlation_id = coalesce(m.correlation_id, excluded.correlation_id),
     error_type = coalesce(m.error_type, excluded.error_type),
