@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -47,6 +48,21 @@ def test_a_batch_of_two_flows_does_not_take_the_value_that_its_own_flow_told_bef
 
     assert Message.objects.get().keys == {"order_no": "1"}
     assert found("order_no:1", mate) == 1
+
+
+def test_the_failure_that_its_own_flow_told_first_is_shown_and_found_whatever_another_told_before():
+    failed = {"operation": "process", "outcome": "error"}
+    batch({"keys": {"order_no": "1"}})
+    batch(paid())
+    batch(failed | {"error": {"type": "ErpTimeout", "message": "erp is away", "stack": ""}})
+    batch(
+        failed | {"error": {"type": "E", "message": "later", "stack": ""}, "occurred_at": datetime.now(UTC).isoformat()}
+    )
+    mate, owner = owned()
+
+    assert get_message(mate, Message.objects.get().id).error_message == "erp is away"
+    for who in (mate, owner, ROOT):
+        assert [found(q, who) for q in ("error:away", "class:ErpTimeout", "error:later")] == [1, 1, 0]
 
 
 # reconciliations ----------------------------------------------------------------------------------------------------------
