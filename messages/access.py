@@ -49,11 +49,6 @@ def visible_flows(actor: Actor) -> QuerySet[Flow]:
     return flows.filter(own)
 
 
-def sees_every_flow(actor: Actor) -> bool:
-    """Return whether nothing is hidden from the actor: then no rights need to be asked of rows."""
-    return actor.is_superuser
-
-
 def seen_flow_ids(actor: Actor, environment: Environment) -> list[int] | None:
     """Return the ids of the flows that the actor may see there, in order; None for all: for whoever keeps an answer for others."""
     if actor.is_superuser:

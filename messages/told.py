@@ -12,17 +12,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from console.identity.actor import Actor
-from messages.access import (
-    get_one,
-    sees_every_flow,
-    visible_dead_letters,
-    visible_events,
-    visible_flows,
-    visible_messages,
-)
+from messages.access import flows_to_narrow_to, get_one, visible_dead_letters, visible_events, visible_messages
 from messages.models import DeadLetter, Event, Flow, Message
 from messages.models.stream import Outcome
 
@@ -46,10 +40,14 @@ def told_to(actor: Actor, of_row: Q, *, of_event: Q, of_letter: Q, of_seen_flows
 
     of_event, of_letter  the same of what one event, or one dead letter, says.   of_seen_flows  only such messages are asked.
     """
-    if sees_every_flow(actor):
+    narrowed = flows_to_narrow_to(actor)
+    if narrowed is None:
         return of_row
-    flows = visible_flows(actor).order_by().values("pk")
-    events = visible_events(actor).filter(of_event, message_uid=OuterRef("id"))
+    flows = narrowed.order_by().values("pk")
+    # Of the message's days alone: without them every partition is asked, 380 ms instead of 220 for 10,000 messages among 12 days.
+    began = Coalesce(OuterRef("started_at"), OuterRef("first_seen_at"), output_field=DateTimeField()) - AROUND
+    near = {"occurred_at__gte": began, "occurred_at__lte": OuterRef("last_seen_at")}
+    events = visible_events(actor).filter(of_event, message_uid=OuterRef("id"), **near)
     letters = visible_dead_letters(actor).filter(of_letter, message_uid=OuterRef("id"))
     whole = Q(told_by__isnull=True) | Q(told_by__contained_by=ArraySubquery(flows))
     if not of_seen_flows:
@@ -63,9 +61,10 @@ def told_to(actor: Actor, of_row: Q, *, of_event: Q, of_letter: Q, of_seen_flows
 def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
     """Return these messages, which the actor may see, with the keys and the error that the actor may know."""
     told = {flow for row in rows for flow in row.told_by or ()}
-    if not told or sees_every_flow(actor):
+    narrowed = flows_to_narrow_to(actor) if told else None
+    if narrowed is None:
         return rows
-    seen = set(visible_flows(actor).filter(pk__in=told).order_by().values_list("pk", flat=True))
+    seen = set(narrowed.filter(pk__in=told).order_by().values_list("pk", flat=True))
     partly = [row for row in rows if not seen.issuperset(row.told_by or ())]
     if partly:
         said = _said(partly, visible_events(actor), visible_dead_letters(actor), lambda row, flow: True)
@@ -95,7 +94,9 @@ def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUI
     kept = [row for row in rows if {teams.get(pk) for pk in others[row.id]} - {None, teams.get(_of(row, flow))}]
     if not kept:
         return {}
-    return _said(kept, Event.objects.all(), DeadLetter.objects.all(), lambda row, pk: pk == _of(row, flow))
+    own = {_of(row, flow) for row in kept}
+    events, letters = Event.objects.filter(flow_id__in=own), DeadLetter.objects.filter(flow_id__in=own)
+    return _said(kept, events, letters, lambda row, pk: pk == _of(row, flow))
 
 
 def _of(row: Message, flow: Flow | None) -> int:

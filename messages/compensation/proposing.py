@@ -392,7 +392,9 @@ def target_of_letter(letter: DeadLetter) -> Target:
 
 
 def target_of_message(message: Message) -> Target:
-    """Return a message with the dead letter of it that waits, the latest one, when one does."""
+    """Return a message, as it is stored whatever its reader may know of it, with the dead letter of it that waits, the latest one, when one does."""
+    rows = Message.objects.select_related("flow__environment", "flow__team", "environment")
+    message = rows.get(id=message.id, first_seen_on=message.first_seen_on)
     letters = DeadLetter.objects.select_related("flow__environment", "flow__team").filter(message_uid=message.id)
     waiting = letters.filter(state__in=DeadLetter.WAITING).order_by("-pk").first()
     return Target(message=message, letter=waiting)

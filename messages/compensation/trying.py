@@ -16,7 +16,6 @@ from messages.compensation.proposing import target_of_letter, target_of_message
 from messages.compensation.steps import plain_title
 from messages.journeys.queries import messages_with_id
 from messages.models import CompensationBook, DeadLetter, Flow
-from messages.told import as_seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,7 @@ def find_target(flow: Flow, on: str, *, by: Actor) -> Target:
         .filter(id=uid, flow=flow)
         .first()
     ):
-        return target_of_message(as_seen(by, [message])[0])
+        return target_of_message(message)
     named = [one for one in messages_with_id(by, [flow.environment], on) if one.flow_id == flow.pk]
     if named:
         return target_of_message(named[0])

@@ -36,7 +36,7 @@ from messages.compensation.proposing import (
 from messages.compensation.queries import compensations_of, find_proposed
 from messages.compensation.states import ENDED
 from messages.journeys.views_links import in_its_environment
-from messages.models import Compensation, CompensationBook, Flow
+from messages.models import Compensation, CompensationBook, DeadLetter, Flow, Message
 from messages.search.naming import name_of
 from messages.told import get_message
 
@@ -76,16 +76,17 @@ def wanted_of(request: PageRequest) -> Wanted:
     """Return what `?letter=` or `?message=` names. Raises Invalid, NotFound."""
     letter, message = asked_uuid(request, "letter"), asked_uuid(request, "message")
     if letter is not None:
-        return _wanted(target_of_letter(get_visible_dead_letter(request.actor, letter)), reverse("dead-letter", args=[letter]))  # fmt: skip
+        dead = get_visible_dead_letter(request.actor, letter)
+        return _wanted(target_of_letter(dead), dead, reverse("dead-letter", args=[letter]))
     if message is not None:
-        return _wanted(target_of_message(get_message(request.actor, message)), reverse("message", args=[message]))  # fmt: skip
+        seen = get_message(request.actor, message)
+        return _wanted(target_of_message(seen), seen, reverse("message", args=[message]))
     raise Invalid("say what to undo: open a dead letter or a message, and press Compensate there")
 
 
-def _wanted(target: Target, back: str) -> Wanted:
-    owner = target.letter or target.message
-    assert owner is not None
-    name = name_of(owner.keys, owner.message_id or "")
+def _wanted(target: Target, asked: DeadLetter | Message, back: str) -> Wanted:
+    """asked: with the keys that its reader may know."""
+    name = name_of(asked.keys, asked.message_id or "")
     return Wanted(target=target, back=back, title=f"{name.word[:1].lower()}{name.word[1:]} {name.number}")
 
 

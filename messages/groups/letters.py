@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from messages.dead_letters.items import NewDeadLetter
@@ -22,9 +21,13 @@ from messages.groups.fingerprint import Failure
 from messages.ingest import clean
 from messages.ingest.messages_sql import run
 
+# Of a flow that the same people see: a group shows what its letters say, and a report of a letter's flow how its group is called.
 OF_MESSAGES = """
-SELECT m.id, g.id, coalesce(g.merged_into_id, g.id) FROM messaging_failuregroup g
+SELECT v.id, g.id, coalesce(g.merged_into_id, g.id) FROM messaging_failuregroup g
 JOIN messaging_message m ON m.group_id = g.id AND m.flow_id = g.flow_id
+JOIN messaging_flow f ON f.id = g.flow_id
+JOIN unnest(%b::uuid[], %b::uuid[], %b::int8[]) AS v (id, uid, flow_id) ON v.uid = m.id
+JOIN messaging_flow o ON o.id = v.flow_id AND (o.id = f.id OR o.team_id IS NOT DISTINCT FROM f.team_id)
 WHERE m.id = ANY(%b) ORDER BY g.id FOR KEY SHARE OF g
 """
 # Their rows are locked by now, so that no sweep gives one a group, and counts it, at the same time.
@@ -79,18 +82,11 @@ def _is_silent(letter: NewDeadLetter) -> bool:
 
 
 def _of_their_messages(letters: Iterable[NewDeadLetter], flows: Mapping[UUID, int]) -> dict[UUID, Home]:
-    by_message: dict[Any, list[UUID]] = {}
-    for letter in letters:
-        by_message.setdefault(letter.message_uid, []).append(letter.id)
-    if not by_message:
+    uids = {letter.id: letter.message_uid for letter in letters}
+    if not uids:
         return {}
-    found = run(
-        OF_MESSAGES,
-        [
-            list(by_message),
-        ],
-    ).fetchall()
-    return {pk: Home(group, speaks_for) for uid, group, speaks_for in found for pk in by_message[uid]}
+    asked = [list(uids), list(uids.values()), [flows[pk] for pk in uids], list(uids.values())]
+    return {pk: Home(group, speaks_for) for pk, group, speaks_for in run(OF_MESSAGES, asked).fetchall()}
 
 
 def count_letters(

@@ -60,6 +60,10 @@ def run(statement: str, parameters: Sequence[object]) -> psycopg.Cursor[tuple[An
 
 COLUMNS = """first_seen_on, id, environment_id, flow_id, message_id, correlation_id, trace_id, first_seen_at, last_seen_at, status,
     decided_at, failed_at, event_count, keys, error_type, error_message, started_at"""
+# The first failure that a message's own flow tells, when others told of theirs before.
+OWN_FAILURE = """m.told_by IS NOT NULL AND m.flow_id = excluded.flow_id AND excluded.told_by IS NULL
+        AND (excluded.error_type IS NOT NULL OR excluded.error_message IS NOT NULL)
+        AND NOT messaging_failed_before(m.id, m.flow_id, least(m.started_at, m.first_seen_at), excluded.failed_at)"""
 # What another flow tells is noted to be that flow's, so that whoever may not see it is not shown it; of two values of a key its own counts.
 UPSERT = f"""
 INSERT INTO messaging_message AS m ({COLUMNS}, told_by)
@@ -75,11 +79,11 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
     decided_at = greatest(m.decided_at, excluded.decided_at),
     failed_at = least(m.failed_at, excluded.failed_at),
     event_count = m.event_count + excluded.event_count,
-    keys = CASE WHEN m.flow_id = excluded.flow_id THEN m.keys || excluded.keys ELSE excluded.keys || m.keys END,
+    keys = CASE WHEN m.flow_id = excluded.flow_id AND excluded.told_by IS NULL THEN m.keys || excluded.keys ELSE excluded.keys || m.keys END,
     trace_id = coalesce(m.trace_id, excluded.trace_id),
     correlation_id = coalesce(m.correlation_id, excluded.correlation_id),
-    error_type = coalesce(m.error_type, excluded.error_type),
-    error_message = coalesce(m.error_message, excluded.error_message),
+    error_type = CASE WHEN {OWN_FAILURE} THEN excluded.error_type ELSE coalesce(m.error_type, excluded.error_type) END,
+    error_message = CASE WHEN {OWN_FAILURE} THEN excluded.error_message ELSE coalesce(m.error_message, excluded.error_message) END,
     -- least() passes over null; first_seen_at is indexed and stays, so that the update stays HOT
     started_at = least(m.started_at, m.first_seen_at, excluded.started_at),
     told_by = CASE WHEN m.flow_id = excluded.flow_id AND excluded.told_by IS NULL THEN m.told_by ELSE (

@@ -20,11 +20,23 @@ LETTERS = """
     FROM messaging_deadletter d
     WHERE d.environment_id = %(environment)s AND d.flow_id = %(flow)s AND d.message_uid IS NULL AND d.keys ->> %(key)s <> ''
       AND d.id >= %(letters_since)s"""
+# Whoever sees the flow sees these keys: of a message of which flows of other teams told, only what its own flow told is its key.
+HIDDEN = """
+    m.told_by && ARRAY(SELECT id FROM messaging_flow WHERE environment_id = %(environment)s AND team_id IS NOT NULL
+                       AND team_id IS DISTINCT FROM (SELECT team_id FROM messaging_flow WHERE id = %(flow)s))"""
+OWN = """(
+    SELECT said.key FROM (
+        SELECT e.keys ->> %(key)s AS key, e.occurred_at AS at FROM messaging_event e
+        WHERE e.message_uid = m.id AND e.flow_id = m.flow_id AND e.keys ->> %(key)s <> ''
+          AND e.occurred_at BETWEEN coalesce(m.started_at, m.first_seen_at) - interval '1 hour' AND m.last_seen_at + interval '1 hour'
+        UNION ALL SELECT d.keys ->> %(key)s, d.failed_at FROM messaging_deadletter d
+        WHERE d.message_uid = m.id AND d.flow_id = m.flow_id AND d.keys ->> %(key)s <> ''
+    ) said ORDER BY said.at DESC LIMIT 1)"""
 SEEN = f"""
 INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
 SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C")
 FROM (
-    SELECT nullif(m.keys ->> %(key)s, '') AS key, 1 AS messages,
+    SELECT nullif(CASE WHEN {HIDDEN} THEN {OWN} ELSE m.keys ->> %(key)s END, '') AS key, 1 AS messages,
            (CASE m.status WHEN 1 THEN '3m' WHEN 2 THEN '2f' WHEN 3 THEN '2m' WHEN 4 THEN '2m' ELSE '1m' END) || m.id::text AS best
     FROM messaging_message m
     WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s

@@ -21,7 +21,7 @@ from console.core.ids import uuid7_floor
 from console.core.words import COUNT_CAP
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_dead_letters, visible_messages
+from messages.access import visible_dead_letters, visible_flows, visible_messages
 from messages.models import DeadLetter, Message, SavedSearch
 from messages.search.conditions import Scope
 from messages.search.elsewhere import asks_for_payload
@@ -101,7 +101,12 @@ def find_matches(actor: Actor, search: SavedSearch, *, since: datetime | None = 
         # of more than are counted these are any; those that are shown are among them surely
         told = {*(flows or ()), *(one.flow_id for one in first)}
         if search.of == SavedSearch.Of.MESSAGES:
-            as_seen(actor, first)
+            others = {flow for one in as_seen(actor, first) for flow in one.told_by or ()}
+            told |= (
+                set(visible_flows(actor).filter(pk__in=others).order_by().values_list("pk", flat=True))
+                if others
+                else set()
+            )
         return Found(count=count, rows=[_row(one) for one in first], flows=tuple(sorted(told)))
 
 

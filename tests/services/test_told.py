@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from console.identity.actor import Actor
@@ -210,8 +209,7 @@ def test_messages_from_before_are_told_apart_by_the_migration(of_two_flows: Mess
     batch({"message_id": "of one flow", "keys": {"order_no": "2"}}, {"message_id": "of one flow"})
     Message.objects.update(told_by=None)
 
-    with connection.cursor() as cursor:
-        cursor.execute(import_module("messages.migrations.0046_told_by_before").FILL)
+    import_module("messages.migrations.0046_told_by_before").fill()
 
     told = dict(Message.objects.values_list("message_id", "told_by"))
     assert told == {NAME: of_two_flows.told_by, "of one flow": None}

@@ -39,15 +39,20 @@ SELECT message_uid, flow_id, system_id, agent_id, destination FROM (
         WHERE message_uid = ANY(%b) AND environment_id = %b AND occurred_at BETWEEN %b AND %b) distinct_events
 ) numbered WHERE number <= %b
 """
+# Of each flow first: who may not see one of them must be told from the document alone, however much the others told.
 TOLD = """
 SELECT message_uid, flow_id, keys::text, error_type, error_message FROM (
-  SELECT *, row_number() OVER (PARTITION BY message_uid) AS number FROM (
-    SELECT DISTINCT message_uid, flow_id, keys, error_type, error_message FROM messaging_event
-    WHERE message_uid = ANY(%b) AND environment_id = %b AND occurred_at BETWEEN %b AND %b
-    UNION
-    SELECT message_uid, flow_id, keys, error_root_type, concat_ws(E'\n', error_message, reason) FROM messaging_deadletter
-    WHERE message_uid = ANY(%b) AND environment_id = %b
-  ) parts
+  SELECT *, row_number() OVER (PARTITION BY message_uid ORDER BY turn) AS number FROM (
+    SELECT *, row_number() OVER (PARTITION BY message_uid, flow_id) AS turn FROM (
+      SELECT DISTINCT message_uid, flow_id, keys, error_type, error_message FROM messaging_event
+      WHERE message_uid = ANY(%b) AND environment_id = %b AND occurred_at BETWEEN %b AND %b
+        AND (keys <> '{}' OR error_type IS NOT NULL OR error_message IS NOT NULL)
+      UNION
+      SELECT message_uid, flow_id, keys, error_root_type, concat_ws(E'\n', nullif(error_message, ''), nullif(reason, ''))
+      FROM messaging_deadletter WHERE message_uid = ANY(%b) AND environment_id = %b
+        AND (keys <> '{}' OR error_root_type <> '' OR error_message <> '' OR reason <> '')
+    ) parts
+  ) of_flows
 ) numbered WHERE number <= %b
 """
 DIED = """
