@@ -157,7 +157,7 @@ def meaning_of(asked: Searched, names_of: datetime) -> str:
     flows = visible_flows(asked.actor).filter(environment=asked.environment, created_at__lte=names_of)
     parts = [str(pk) for pk in flows.values_list("pk", flat=True)]
     try:
-        sql, params = _found(asked, [(MOMENTS[0], MOMENTS[1])], names_of).query.sql_with_params()
+        sql, params = _found(asked, [(MOMENTS[0], MOMENTS[1])], names_of).values("id").query.sql_with_params()
         parts += [sql, *(str(one) for one in params)]
     except EmptyResultSet:
         parts.append("nothing")

@@ -83,7 +83,7 @@ SETS: dict[str, KeySet] = {
 def set_named(slug: str) -> KeySet:
     """Return a set by its address; raises NotFound."""
     if slug not in SETS:
-        raise NotFound("there is no such set of keys")
+        raise NotFound(f"there is no such set of keys: one of {', '.join(SETS)}")
     return SETS[slug]
 
 
