@@ -203,7 +203,7 @@ class OneSubscription(View):
     def put(self, request: Request, pk: str) -> Response:
         """Be told of a saved search, or of something else than before; looked at within a minute."""
         search = get_visible_saved_search(self.actor, number_or_404(pk))
-        asked = validated(SubscriptionIn, request.data)
+        asked = validated(SubscriptionIn, request.data, answers=SubscriptionOut)
         begins, ends = parse_clock(asked.pop("begins")), parse_clock(asked.pop("ends"))
         made = subscribe(search, Wish(from_minute=begins, until_minute=ends, **asked), by=self.actor)
         return Response(SubscriptionOut(made).data)

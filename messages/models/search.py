@@ -66,6 +66,8 @@ class SearchGeneration(models.Model):
     compared_run = models.BigIntegerField(
         null=True
     )  # the run of retention after which held days were compared; 0: before any
+    indices = models.JSONField(default=dict, db_default={})  # {name: UUID} that Elasticsearch had when it was last seen
+    kept = models.BigIntegerField(null=True)  # the latest turn that its template said while this was there
     lease_until = models.DateTimeField(null=True)  # who fills it
     leased_by: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)
 

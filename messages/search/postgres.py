@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import DurationField, ExpressionWrapper, F, Q
@@ -21,7 +21,6 @@ from messages.search.conditions import (
     NOTHING,
     Condition,
     Scope,
-    bounds_of,
     lasting,
     later,
     named,
@@ -315,23 +314,3 @@ def names_several(query: Query, target: Target) -> bool:
     """
     several = sum(1 for leaf in leaves_of(query.root) if _names_one(leaf, target)) > 1
     return several and is_exact(query.root, target)
-
-
-def time_of_query(query: Query, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the time that the whole query keeps to, by its `at` and `age`: (since, until), None where it is open."""
-    since: datetime | None = None
-    until: datetime | None = None
-    parts = query.root.parts if isinstance(query.root, And) else (query.root,)
-    for part in parts:
-        leaf = part.of if isinstance(part, Not) else part
-        if isinstance(leaf, And | Or | Not) or (leaf.field or "").lower() not in ("at", "age"):
-            continue
-        try:
-            (_, low), (_, high) = bounds_of(leaf, now)
-        except Refused as refused:
-            raise query.refusal(refused) from refused
-        if part is not leaf:  # what is not younger than a day is older; outside of two times is everywhere
-            low, high = (high, low) if low is None or high is None else (None, None)
-        since = max(filter(None, (since, low)), default=None)
-        until = min(filter(None, (until, high)), default=None)
-    return since, until

@@ -31,12 +31,11 @@ from messages.search.postgres import (
     EVENTS,
     MESSAGES,
     Target,
-    is_exact,
     names_several,
-    time_of_query,
     to_q,
 )
 from messages.search.query import BadQuery, Query
+from messages.search.reach import reach_of
 from messages.search.window import EARLIEST, Window, parse_window
 from messages.told import as_seen
 
@@ -232,10 +231,7 @@ def bounds(window: Window | None, query: Query, target: Target, *, now: datetime
     """
     if window is not None:
         return window.since, window.until
-    usual = now - USUAL
-    since, until = time_of_query(query, now)
-    if since is not None:
-        usual = since
-    elif is_exact(query.root, target) or (until is not None and until <= usual):
-        usual = now - longest_age() - timedelta(days=1)
-    return usual, parse_window(None, now=now).until
+    since = reach_of(query, target, now=now, usual=now - USUAL)
+    if since == EARLIEST:
+        since = now - longest_age() - timedelta(days=1)
+    return since, parse_window(None, now=now).until

@@ -38,7 +38,9 @@ def check_text(text: str) -> None:
         raise BadQuery(f"a query has at most {LONGEST:,} characters", LONGEST + 1)
     scan = scanned(text)
     if scan.quote >= 0:
-        raise BadQuery("this quote is not closed", scan.quote + 1, text.rstrip().rstrip("\\") + '"')
+        words = text.rstrip().rstrip("\\")
+        suggestion = f'{words}"' if words[scan.quote + 1 :].strip() else ""
+        raise BadQuery("this quote is not closed", scan.quote + 1, suggestion)
     if scan.opened:
         bracket, at = scan.opened[-1]
         raise BadQuery(f"this {text[at]} is not closed", at + 1, f"{text.rstrip()})" if bracket == "(" else "")

@@ -41,6 +41,7 @@ class StubElastic:
                     metas = [json.loads(line) for line in body.splitlines() if '"version_type"' in line]
                     items = [{"index": {"status": status_of(next(iter(meta.values())))}} for meta in metas]
                     answer = {"errors": True, "took": 1, "items": items, "timed_out": False, "hits": {"hits": []}}
+                    answer["_shards"] = {"total": 1000}
                 data = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("X-Elastic-Product", "Elasticsearch")

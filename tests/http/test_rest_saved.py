@@ -56,6 +56,7 @@ def test_a_subscription_says_when_it_matched_was_told_and_looks_next():
     assert [(mail["state"], mail["answer"]) for mail in told["mails"]] == [
         ("given_up", "its receiver has no mail address")
     ]
+    assert ada("put", one, told).json()["digest_minutes"] == 60
     assert ada("delete", one).status_code == 204
 
 

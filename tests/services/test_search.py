@@ -237,6 +237,11 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
     [
         ("", 24), ("error:x", 24), ("age:>1h", 24), ("status:failed age:<3h", 3), ("age:>1h age:<3h", 3), ("at:>=now-90d", 90 * 24),
         ("age:>24h", None), ("order_no:1", None), ("order_no:(1 OR 2)", None), ("order_no:1 OR error:x", 24), ("NOT order_no:1", 24),
+        ("at:[now-50h TO now-30h] OR at:[now-110h TO now-90h]", 110), ("age:>30h OR age:<1h", None), ("age:<2h OR age:<30h", 30),
+        ("age:>1h OR at:[now-110h TO now-90h]", 110), ("error:x OR age:>30h", 24), ("error:x age:<2h OR order_no:1", None),
+        ("status:dead (error:x at:>=now-40h OR destination:y (age:<50h OR age:<60h))", 60), ("(age:>30h OR age:<1h) age:<3d", 72),
+        ("(age:>1h OR age:>2h) at:>=now-90d", 90 * 24), ("order_no:1 (error:x OR status:dead)", None), ("NOT (age:>30h OR age:<1h)", 30),
+        ("NOT (age:<30h error:x)", 24), ("NOT (age:<30h age:<40h)", None), ("error:x OR status:dead", 24),
         ("NOT age:<1d", None), ("-at:>=now-3h -age:>5h", 5), ("NOT age:[1h TO 3d]", 24), ("-age:>2d", 48),
         ("message_id:a*", 24), ("key.status:1", None), ("trace:x -flow:y", None), ("4711", 24), ("destination:x", 24), ("queue:x", None),
     ],

@@ -138,6 +138,8 @@ def test_the_normal_text(text: str, normal: str):
         ("(a", 1, "(a)"),
         ("a)", 2, "a"),
         ('x "abc', 3, 'x "abc"'),
+        ('error:"', 7, ""),
+        ('error:" \\', 7, ""),
         ("a AND", 6, ""),
         ("AND a", 1, ""),
         ("a OR OR b", 6, ""),

@@ -13,7 +13,7 @@ from messages.search.base import Away, Hit, Question, Unsuited
 from messages.search.elastic.breaker import Breaker
 from messages.search.elastic.client import FAULTS, SEARCH_S, client, words_of
 from messages.search.elastic.names import alias_of
-from messages.search.elastic.state import why_not_ready
+from messages.search.elastic.state import check_ready
 from messages.search.elastic.translate import body_of
 from messages.search.elastic.words import moment
 
@@ -30,21 +30,19 @@ class Elastic:
     def find(self, question: Question) -> list[Hit]:
         """Return a page of hits. Raises Unsuited for what the index cannot answer alike, Away when it cannot be asked."""
         body = body_of(question)
-        if why := why_not_ready(question.environments, question.now):
-            raise Away(why)
+        indices = check_ready(question.environments, question.now)
         if not self.breaker.lets_through(time.monotonic()):
             raise Away(self.breaker.why)
         try:
-            answer = self._ask(
-                [alias_of(settings.ELASTICSEARCH_PREFIX, one.pk, one.slug) for one in question.environments], body
-            )
+            aliases = [alias_of(settings.ELASTICSEARCH_PREFIX, one.pk, one.slug) for one in question.environments]
+            answer = self._ask(aliases, body, indices)
         except Away as away:
             self.breaker.failed(str(away), time.monotonic())
             raise
         self.breaker.worked()
         return answer
 
-    def _ask(self, aliases: list[str], body: dict[str, object]) -> list[Hit]:
+    def _ask(self, aliases: list[str], body: dict[str, object], indices: int) -> list[Hit]:
         try:
             answer = (
                 client()
@@ -59,6 +57,8 @@ class Elastic:
             raise Away(words_of(error)) from error
         if answer["timed_out"]:
             raise Away("it did not answer in time")
+        if answer["_shards"]["total"] < indices:
+            raise Away("it lost a part of its index")
         return [_hit(one["sort"]) for one in answer["hits"]["hits"]]
 
 

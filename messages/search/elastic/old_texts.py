@@ -94,4 +94,6 @@ def _days(alias: str, generation: SearchGeneration) -> list[date]:
             }
         },
     )
+    if "aggregations" not in counted:  # it has no index yet
+        return []
     return [date.fromisoformat(one["key"]) for one in counted["aggregations"]["texts"]["days"]["buckets"]]

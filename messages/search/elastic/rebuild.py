@@ -30,6 +30,14 @@ from messages.search.elastic.indexing import LETTER, MESSAGE, letter_items, mess
 from messages.search.elastic.names import alias_of, days_per_index, index_of_letter, indices_of
 from messages.search.elastic.outbox import next_version
 from messages.search.elastic.texts import searchable_flows
+from messages.search.elastic.whole import (
+    check_not_set_back,
+    check_whole,
+    days_with_messages,
+    remember,
+    remember_kept,
+    this_turn,
+)
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=2)
@@ -47,19 +55,22 @@ def put_template() -> None:
 
     Raises Away when these names are another console's: each would take the other's indices for its own left-overs.
     """
-    prefix, mine = settings.ELASTICSEARCH_PREFIX, _console()
+    prefix, mine, turn, said = settings.ELASTICSEARCH_PREFIX, _console(), this_turn(), 0
     found = client().options(ignore_status=404).indices.get_index_template(name=prefix)
     for one in found.get("index_templates", []):
         if (owner := one["index_template"].get("_meta", {}).get("console")) not in (None, mine):
             log.error("search_names_taken", prefix=prefix, owner=owner)
             raise Away(f"another console uses its names {prefix}-…: set ELASTICSEARCH_PREFIX")
+        said = int(one["index_template"].get("_meta", {}).get("kept", 0))
+    check_not_set_back(said)
     client().indices.put_index_template(
         name=prefix,
         index_patterns=[f"{prefix}-e*-g*"],
         priority=500 + len(prefix),  # of two consoles whose names begin alike the longer one's counts
         template={"settings": SETTINGS, "mappings": MAPPING},
-        meta={"console": mine},
+        meta={"console": mine, "kept": turn},
     )
+    remember_kept(turn)
 
 
 def _console() -> str:
@@ -83,7 +94,7 @@ def begin_generation(environment: Environment, *, anew: bool = False) -> SearchG
 
 
 class Filling:
-    """Fills one generation under a lease, renewed with each chunk; raises RebuildElsewhere, Away."""
+    """Fills one generation under a lease, renewed with each chunk; raises RebuildElsewhere, Away, and Lost, which is for good."""
 
     def __init__(self, generation: SearchGeneration, told: Progress | None = None) -> None:
         self.generation, self.told, self.me = generation, told, uuid4()
@@ -98,6 +109,7 @@ class Filling:
         self._move()
         try:
             put_template()
+            remember(self.generation, check_whole(self.generation))
             while not self.generation.filled:
                 if until is not None and time.monotonic() > until:
                     return False
@@ -105,6 +117,7 @@ class Filling:
                     self._next_messages()
                 else:
                     self._next_letters()
+                remember(self.generation, check_whole(self.generation))
                 if self.told:
                     self.told(self.generation)
         finally:
@@ -163,17 +176,6 @@ class Filling:
         set_aside(self.environment.pk, kind, outcome.refused)
 
 
-def days_with_messages() -> list[date]:
-    """Return the days that may have messages, oldest first: those of the partitions, and those of rows that found none."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT to_date(right(c.relname, 8), 'YYYYMMDD') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent = 'messaging_message'::regclass AND c.relname ~ '_[0-9]{8}$' "
-            "UNION SELECT DISTINCT first_seen_on FROM messaging_message_default ORDER BY 1"
-        )
-        return [row[0] for row in cursor.fetchall()]
-
-
 def _message_ids(environment_id: int, day: date, after: UUID) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -184,7 +186,8 @@ def _message_ids(environment_id: int, day: date, after: UUID) -> list[UUID]:
 
 
 def go_live(generation: SearchGeneration) -> None:
-    """Swap the alias over to a filled generation, at one go, and then say so. Killed between the two, it is done again."""
+    """Swap the alias over to a filled generation, at one go, and then say so. Killed between the two, it is done again. Raises Lost."""
+    check_whole(generation)
     environment = generation.environment
     alias = alias_of(settings.ELASTICSEARCH_PREFIX, environment.pk, environment.slug)
     today = index_of_letter(alias, generation.pk, uuid7())
@@ -198,7 +201,9 @@ def go_live(generation: SearchGeneration) -> None:
         SearchGeneration.objects.filter(pk=generation.pk, state=State.BUILDING, filled=True).update(
             state=State.LIVE, went_live_at=datetime.now(UTC)
         )
+    there = check_whole(generation)
     point_alias(alias, generation)  # an index that a worker made meanwhile
+    remember(generation, there)
     log.info("search_index_live", environment=environment.slug, generation=generation.pk)
 
 

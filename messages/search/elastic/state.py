@@ -11,27 +11,29 @@ from django.db import connection
 
 from console.identity.models import Environment
 from messages.models import SearchChange, SearchGeneration, Unindexed
+from messages.search.base import Away
 from messages.search.elastic.outbox import oldest_change
 
 TOO_FAR_BEHIND = timedelta(minutes=1)
 COUNTED_TO = 10_000
 
 READY = """
-SELECT (SELECT count(DISTINCT environment_id) FROM messaging_searchgeneration WHERE state = 'live' AND environment_id = ANY(%s)),
+SELECT count(DISTINCT environment_id), coalesce(sum((SELECT count(*) FROM jsonb_object_keys(indices))), 0)::int,
        (SELECT changed_at FROM messaging_searchchange ORDER BY id LIMIT 1)
+FROM messaging_searchgeneration WHERE state = 'live' AND environment_id = ANY(%s)
 """
 
 
-def why_not_ready(environments: Sequence[Environment], now: datetime) -> str:
-    """Return why the index cannot be asked of these environments now, "" when it can; one query."""
+def check_ready(environments: Sequence[Environment], now: datetime) -> int:
+    """Return how many indices must answer for these environments. Raises Away when they cannot be asked now; one query."""
     with connection.cursor() as cursor:
         cursor.execute(READY, [[environment.pk for environment in environments]])
-        live, oldest = cursor.fetchone()
+        live, indices, oldest = cursor.fetchone()
     if live < len({environment.pk for environment in environments}):
-        return "its index is being built"
+        raise Away("its index is being built")
     if oldest is not None and now - oldest > TOO_FAR_BEHIND:
-        return f"its index is {_words(now - oldest)} behind"
-    return ""
+        raise Away(f"its index is {_words(now - oldest)} behind")
+    return int(indices)
 
 
 def _words(span: timedelta) -> str:

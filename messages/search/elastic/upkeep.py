@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +13,7 @@ from django.db import connection
 
 from console.identity.models import Environment
 from messages.models import SearchGeneration
-from messages.retention.policies import last_finished, policy_of
-from messages.retention.rules import last_due
+from messages.retention.policies import last_finished
 from messages.search.elastic.bulk import Item, send
 from messages.search.elastic.client import client
 from messages.search.elastic.names import alias_of, indices_of, parts_of
@@ -24,11 +23,11 @@ from messages.search.elastic.rebuild import (
     Filling,
     RebuildElsewhere,
     begin_generation,
-    days_with_messages,
     go_live,
     point_alias,
     put_template,
 )
+from messages.search.elastic.whole import Lost, check_whole, days_with_messages, is_let_go, is_past_its_time, remember
 
 log = structlog.get_logger(__name__)
 State = SearchGeneration.State
@@ -48,7 +47,7 @@ def build_what_is_missing(*, budget_s: float) -> None:
         try:
             if Filling(building).fill(budget_s=budget_s):
                 go_live(building)
-        except RebuildElsewhere:
+        except (RebuildElsewhere, Lost):
             continue
 
 
@@ -63,7 +62,12 @@ def keep_up(now: datetime | None = None) -> None:
             _delete(alias, generation)
             continue
         if generation.state == State.LIVE:
+            try:
+                there = check_whole(generation, now)
+            except Lost:
+                continue
             point_alias(alias, generation)
+            remember(generation, there)
         let_go(alias, generation, now)
         read_again_what_lost_its_text(alias, generation, now)
     delete_strangers()
@@ -98,19 +102,14 @@ def let_go(alias: str, generation: SearchGeneration, now: datetime) -> None:
         parts = parts_of(name)
         if parts is None or parts[2] != "messages":
             continue
-        covered = [parts[3] + timedelta(days=number) for number in range(generation.days_per_index)]
-        if is_past_its_time(generation.environment, covered[-1], now) and not days & set(covered):
+        if is_let_go(name, generation, days, now):
+            remember(generation, {one: uuid for one, uuid in generation.indices.items() if one != name})
             client().indices.delete(index=name, ignore_unavailable=True)
             log.info("search_index_let_go", index=name)
-        elif generation.compared_run != last and is_past_its_time(generation.environment, covered[0], now):
+        elif generation.compared_run != last and is_past_its_time(generation.environment, parts[3], now):
             for gone in _gone(name):
                 send(Item(index=name, id=pk, version=next_version(), document=None) for pk in gone)
     SearchGeneration.objects.filter(pk=generation.pk).update(compared_run=last)
-
-
-def is_past_its_time(environment: Environment, day: date, now: datetime) -> bool:
-    """Whether retention may have let rows of this day go: then ingest makes no new ones of it either."""
-    return day <= last_due(now, policy_of(environment).metadata_days)
 
 
 def _gone(index: str) -> Iterator[list[UUID]]:

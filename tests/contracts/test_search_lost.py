@@ -1,0 +1,220 @@
+"""An Elasticsearch that lost something: PostgreSQL answers and says so until the index is whole again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings as configured
+from django.db import connection
+
+from messages.ingest.partitions import create_partitions, partition_name
+from messages.models import Message, SearchGeneration
+from messages.search.backends import _made
+from messages.search.elastic import rebuild, work
+from messages.search.elastic.client import client
+from messages.search.elastic.indexing import generations_of
+from messages.search.elastic.names import index_of_message
+from messages.search.elastic.outbox import attach, detach
+from messages.search.elastic.rebuild import Filling, begin_generation, go_live
+from messages.search.elastic.upkeep import build_what_is_missing, keep_up
+from messages.search.elastic.whole import Lost
+from messages.search.parse import parse_query
+from messages.search.queries import find_messages
+from tests.contracts.test_search_outbox import send_events
+from tests.factories import ROOT, environment
+
+pytestmark = pytest.mark.engine
+ERROR = {"type": "T", "message": "timed out", "stack": ""}
+
+
+@pytest.fixture
+def noted(committed: None, elasticsearch: Any) -> Iterator[None]:
+    environment()
+    attach()
+    yield
+    detach()
+    SearchGeneration.objects.all().delete()
+
+
+def failing(count: int, prefix: str) -> None:
+    send_events(count, prefix, outcome="error", error=ERROR)
+
+
+def asked() -> tuple[int, str, str]:
+    """Return (rows found, by which back end, what the reader is told), of a process that has not waited in vain before."""
+    _made.cache_clear()
+    if names := indices():
+        client().indices.refresh(index=names)
+    found = find_messages(ROOT, environments=[environment()], query=parse_query("error:timed"))
+    return len(found.rows), found.by, found.note
+
+
+def indices() -> list[str]:
+    return sorted(client().indices.get(index=f"{configured.ELASTICSEARCH_PREFIX}-*", allow_no_indices=True))
+
+
+def live() -> SearchGeneration:
+    return SearchGeneration.objects.get(state="live")
+
+
+def today() -> str:
+    [(alias, generation)] = generations_of({environment().pk})[environment().pk]
+    return index_of_message(alias, generation.pk, datetime.now(UTC).date().toordinal(), generation.days_per_index)
+
+
+def built(count: int = 12) -> int:
+    failing(count, "e")
+    work.keep()
+    work.index()
+    assert asked() == (count, "elasticsearch", "")
+    return live().pk
+
+
+def test_one_that_lost_everything_is_not_asked_before_it_is_built_anew(noted: None):
+    first = built()
+    client().indices.delete(index=indices())
+    client().indices.delete_index_template(name=configured.ELASTICSEARCH_PREFIX)
+
+    failing(1, "f")
+    work.index()
+    assert asked()[:2] == (13, "postgresql")
+    keep_up()
+    rows, by, note = asked()
+
+    assert (rows, by) == (13, "postgresql")
+    assert "its index is being built" in note
+    work.keep()
+    work.index()
+    assert asked() == (13, "elasticsearch", "")
+    assert live().pk != first
+    assert all(f"-g{live().pk}-" in name for name in indices())
+
+
+def test_one_index_of_several_that_is_lost_is_missed_by_the_next_search_even_when_a_write_makes_it_again(noted: None):
+    first = built()
+    client().indices.delete(index=today())
+
+    rows, by, note = asked()
+    assert (rows, by) == (12, "postgresql")
+    assert "it lost a part of its index" in note
+    failing(1, "f")
+    work.index()
+    assert today() in indices()
+    assert asked()[:2] == (13, "postgresql")
+
+    work.keep()
+    assert asked()[:2] == (13, "postgresql")
+    work.keep()
+    assert asked() == (13, "elasticsearch", "")
+    assert live().pk != first
+
+
+def test_a_disk_that_was_set_back_is_seen_by_what_the_template_says(noted: None):
+    first = built()
+    name = configured.ELASTICSEARCH_PREFIX
+    [found] = client().indices.get_index_template(name=name)["index_templates"]
+    old = found["index_template"]
+    assert old["_meta"]["kept"] == live().kept
+    for turns, whole in ((1, True), (2, False)):
+        SearchGeneration.objects.update(kept=old["_meta"]["kept"] + turns)
+        client().indices.put_index_template(
+            name=name, **{key: one for key, one in old.items() if key != "_meta"}, meta=old["_meta"]
+        )
+        keep_up()
+        assert SearchGeneration.objects.filter(pk=first, state="live").exists() is whole
+
+    work.keep()
+
+    assert asked() == (12, "elasticsearch", "")
+
+
+def test_nothing_is_built_anew_after_a_restart(noted: None, elasticsearch: Any):
+    first = built()
+
+    elasticsearch.kill()
+    work.keep()
+    elasticsearch.start()
+    client().cluster.health(wait_for_status="yellow", timeout="30s")
+    work.keep()
+    failing(1, "f")
+    work.index()
+    work.keep()
+
+    assert asked() == (13, "elasticsearch", "")
+    assert live().pk == first
+
+
+def test_a_day_that_retention_lets_go_is_no_loss_nor_is_one_that_a_late_request_makes_again(noted: None):
+    first = built()
+    day, index, later = Message.objects.first().first_seen_on, today(), datetime.now(UTC) + timedelta(days=60)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {partition_name('messaging_message', day)}")
+    try:
+        keep_up(later)
+        assert index not in indices()
+        assert index not in live().indices
+        assert asked() == (0, "elasticsearch", "")
+
+        known = live().indices
+        SearchGeneration.objects.update(indices=known | {index: "as another worker that keeps at once remembers it"})
+        client().indices.create(index=index)
+        keep_up(later)
+        keep_up(later)
+        assert index not in indices()
+        assert live().pk == first
+    finally:
+        create_partitions()
+
+
+def test_what_is_lost_while_it_is_built_does_not_go_live(noted: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rebuild, "CHUNK", 5)
+    failing(12, "e")
+    begun = begin_generation(environment())
+
+    def lose(now: SearchGeneration) -> None:
+        if now.documents == 10:
+            client().indices.delete(index=indices())
+
+    with pytest.raises(Lost):
+        Filling(begun, lose).fill()
+    assert SearchGeneration.objects.get(pk=begun.pk).state == "retiring"
+    work.keep()
+    work.index()
+
+    assert asked() == (12, "elasticsearch", "")
+
+
+def test_one_filled_and_then_lost_does_not_go_live(noted: None):
+    failing(12, "e")
+    begun = begin_generation(environment())
+    assert Filling(begun).fill()
+    client().indices.delete(index=indices())
+
+    with pytest.raises(Lost):
+        go_live(begun)
+
+
+def test_one_that_an_older_version_built_is_taken_as_whole_once_and_not_when_its_alias_is_gone(noted: None):
+    first = built()
+    SearchGeneration.objects.update(indices={}, kept=None)
+
+    keep_up()
+    assert sorted(live().indices) == indices()
+    assert live().pk == first
+
+    SearchGeneration.objects.update(indices={}, kept=None)
+    client().indices.delete(index=indices())
+    keep_up()
+    assert not SearchGeneration.objects.filter(state="live").exists()
+
+
+def test_an_index_being_built_that_has_nothing_yet_is_kept_up(noted: None):
+    begin_generation(environment())
+
+    keep_up()
+
+    build_what_is_missing(budget_s=20)
+    assert live().indices
