@@ -116,27 +116,48 @@ class Spread:
 SEVERAL = 3
 
 
-def spread_of(documents: Mapping[str, int], *, failed: int, passed: int | None) -> Spread:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What came of a flow in the last hours. failed, otherwise: messages and letters of the group, of other groups. passed: processed.
+
+    station  the system at which it is counted, "" for all systems of the flow.
+    """
+
+    failed: int
+    otherwise: int
+    passed: int
+    station: str = ""
+
+    @property
+    def all(self) -> int:
+        return self.failed + self.otherwise + self.passed
+
+
+def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
     """Return whether one message is the trouble or everything.
 
-    documents  {document: how often it failed} among those that wait.   failed  failures of the group in the last hours.
-    passed     messages of the same flow that were processed in the same hours, from the rollups; None when no event told of the flow.
+    documents  {document: how often it failed} among those that wait.   tried  None when no event told of the flow.
     """
     if len(documents) == 1 and (times := next(iter(documents.values()))) >= SEVERAL:
         name, _, value = next(iter(documents)).partition("=")
+        passed = tried.passed if tried else 0
         others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
         what = name.rpartition("_")[0].replace("_", " ") or "document"
         return Spread(kind="poison", words=f"One {what}, {value}, failed {times:,} times{others}: look at it alone.")
-    if failed < SEVERAL or passed is None:
+    if tried is None or tried.failed < SEVERAL:
         return Spread()
-    share = failed / (failed + passed)
+    where, share = tried.station or "the flow", tried.failed / tried.all
     if share >= 0.9:
-        whole = "Nothing of the flow passed" if not passed else f"Only {passed:,} of {failed + passed:,} passed"
+        whole = f"{tried.passed:,} of {tried.all:,}" if tried.passed else "Nothing"
+        only = "Only " if tried.passed else ""
         return Spread(
-            kind="outage", words=f"{whole} in the last hours: the destination or what leads to it is the trouble."
+            kind="outage",
+            words=f"{only}{whole} passed {where} in the last hours: the destination or what leads to it is the trouble.",
         )
     percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+    otherwise = f"{tried.otherwise:,} failed otherwise, " if tried.otherwise else ""
     return Spread(
         kind="some",
-        words=f"{percent} of the flow failed this way in the last hours, {passed:,} passed: neither one message alone nor everything.",
+        words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of {tried.all:,}, "
+        f"{otherwise}{tried.passed:,} passed. It is neither one message alone nor everything.",
     )

@@ -233,7 +233,39 @@ def test_what_passed_is_what_passed_the_station_that_fails():
     refresh_groups()
 
     group = FailureGroup.objects.get()
-    assert (group.spread, group.spread_words.split(" in the last")[0]) == ("outage", "Nothing of the flow passed")
+    assert (group.spread, group.spread_words.split(" in the last")[0]) == ("outage", "Nothing passed erp")
+
+
+def test_the_share_of_a_cause_is_of_all_that_came_with_what_failed_of_other_causes():
+    """40 messages fail of one cause, each tried three times, 10 of another, as letters; 10 pass. 60 came, not 20."""
+    timeouts = [failed_event(number, id=f"{number} {times}") for number in range(40) for times in range(3)]
+    push("/ingest/v1/events", timeouts, key=agent_key())
+    sweep_groups()
+    refused = {"error": {"type": "ValueError", "message": "vat"}}
+    push_letters(*(timeout(number, system="erp", **refused) for number in range(100, 110)))
+    through(10, fails=False)
+
+    refresh_groups()
+
+    told = dict(FailureGroup.objects.values_list("error_type", "spread_words"))
+    assert [told[one].partition("passed.")[0] for one in ("ErpTimeout", "ValueError")] == [
+        "67% of what came to erp in the last hours failed this way: 40 of 60, 10 failed otherwise, 10 ",
+        "17% of what came to erp in the last hours failed this way: 10 of 60, 40 failed otherwise, 10 ",
+    ]
+
+
+def test_a_merged_cause_is_not_counted_as_another_one():
+    through(6, fails=False)
+    one, _, other, _ = push_letters(
+        *(timeout(number, system="erp") for number in (1, 2)),
+        *(timeout(number, system="erp", error={"type": "ValueError", "message": "vat"}) for number in (3, 4)),
+    )
+    merge_groups(FailureGroup.objects.get(pk=one.group_id), [other.group], by=ROOT, reason="one cause")
+
+    refresh_groups()
+
+    words = FailureGroup.objects.get(pk=one.group_id).spread_words
+    assert words.startswith("40% of what came to erp in the last hours failed this way: 4 of 10, 6 passed.")
 
 
 def test_what_is_said_of_the_last_hours_is_not_said_hours_later():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.groups.classes import CLASSES, class_of, http_status_of
-from messages.groups.figures import amount_words, blast_of, reach_of, reach_words, spread_of
+from messages.groups.figures import Tried, amount_words, blast_of, reach_of, reach_words, spread_of
 from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
@@ -283,15 +283,21 @@ def test_groups_are_ordered_by_customers_then_documents_then_failures():
 
 
 def test_poison_is_told_from_an_outage():
-    assert spread_of({"order_no=4711": 12}, failed=12, passed=340).words == (
+    def tried(failed: int, passed: int, otherwise: int = 0, station: str = "") -> Tried:
+        return Tried(failed=failed, otherwise=otherwise, passed=passed, station=station)
+
+    assert spread_of({"order_no=4711": 12}, tried(12, 340)).words == (
         "One order, 4711, failed 12 times, while 340 others passed: look at it alone."
     )
     many = {f"order_no={n}": 1 for n in range(50)}
-    assert spread_of(many, failed=50, passed=0).kind == "outage"
-    assert spread_of(many, failed=50, passed=3).words.startswith("Only 3 of 53 passed in the last hours")
-    assert spread_of(many, failed=50, passed=950).words.startswith("5% of the flow failed this way")
-    assert spread_of({"order_no=1": 1}, failed=1, passed=0).words == ""
-    assert (
-        spread_of(many, failed=50, passed=None).words == ""
-    )  # a harvester alone tells of it: what passes is not known
-    assert spread_of({"order_no=4711": 12}, failed=12, passed=None).kind == "poison"
+    assert spread_of(many, tried(50, 0)).kind == "outage"
+    assert spread_of(many, tried(50, 0)).words.startswith("Nothing passed the flow in the last hours")
+    assert spread_of(many, tried(50, 3, station="erp")).words.startswith("Only 3 of 53 passed erp in the last hours")
+    assert spread_of(many, tried(50, 950)).words.startswith("5% of what came to the flow in the last hours failed this")
+    assert spread_of(many, tried(10, 10, 400, "erp")).words == (
+        "2% of what came to erp in the last hours failed this way: 10 of 420, 400 failed otherwise, 10 passed. "
+        "It is neither one message alone nor everything."
+    )
+    assert spread_of({"order_no=1": 1}, tried(1, 0)).words == ""
+    assert spread_of(many, None).words == ""  # a harvester alone tells of it: what passes is not known
+    assert spread_of({"order_no=4711": 12}, None).kind == "poison"
