@@ -136,7 +136,8 @@ class Tried:
 def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
     """Return whether one message is the trouble or everything.
 
-    documents  {document: how often it failed} among those that wait.   tried  None when no event told of the flow.
+    documents  {document: how often it failed} of all that waits; empty when not each names one, or was looked at.
+    tried  None when no event told of the flow.
     """
     if len(documents) == 1 and (times := next(iter(documents.values()))) >= SEVERAL:
         name, _, value = next(iter(documents)).partition("=")

@@ -187,7 +187,9 @@ def _refresh(
     customers, documents = len(reach.customers), len(reach.documents)
     oldest = min((at for at in (letters.oldest_at, *(row[2] for row in messages)) if at), default=None)
     latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
-    spread = spread_of(reach.documents, tried)
+    capped = len(rows) < letters.count or failed >= MOST_READ
+    is_whole = not capped and reach.documents.total() == len(rows) + failed
+    spread = spread_of(reach.documents if is_whole else {}, tried)
     said = [row[1] or row[2] for row in rows[:SAMPLE]] + [row[1] or "" for row in messages[:SAMPLE]]
     figures = {
         "letters": letters.count,
@@ -197,7 +199,7 @@ def _refresh(
         "documents": documents,
         "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
         "word": reach.word[:64],
-        "capped": len(rows) < letters.count or failed >= MOST_READ,
+        "capped": capped,
         "oldest_at": oldest,
         "first_seen_at": min(group.first_seen_at, oldest or group.first_seen_at),
         "last_seen_at": latest,

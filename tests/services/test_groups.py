@@ -12,6 +12,7 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
+from messages.groups import refresh
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -252,6 +253,31 @@ def test_the_share_of_a_cause_is_of_all_that_came_with_what_failed_of_other_caus
         "67% of what came to erp in the last hours failed this way: 40 of 60, 10 failed otherwise, 10 ",
         "17% of what came to erp in the last hours failed this way: 10 of 60, 40 failed otherwise, 10 ",
     ]
+
+
+def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_name_none():
+    push_letters(*(timeout(1, id=f"died {times}") for times in range(3)))
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert (group.spread, group.spread_words) == ("poison", "One order, 47-1, failed 3 times: look at it alone.")
+
+    push_letters(*(timeout(1, id=f"of nobody {number}", keys={}, body="{}") for number in range(5)))
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.letters, group.spread, group.spread_words) == (8, "", "")
+
+
+def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_were_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    push_letters(*(timeout(1, id=f"died {times}") for times in range(4)))
+    monkeypatch.setattr(refresh, "MOST_READ", 3)
+
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.capped, group.spread) == (True, "")
 
 
 def test_a_merged_cause_is_not_counted_as_another_one():
