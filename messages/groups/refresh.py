@@ -198,6 +198,7 @@ def _refresh(
         "customers": customers,
         "documents": documents,
         "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
+        "amounts_partial": reach.is_partial,
         "word": reach.word[:64],
         "capped": capped,
         "oldest_at": oldest,

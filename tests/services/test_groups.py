@@ -13,6 +13,7 @@ from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
 from messages.groups import refresh
+from messages.groups.present import reach_said
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -178,12 +179,13 @@ def test_the_figures_follow_what_waits_and_whom_it_touches():
     letters = push_letters(*(timeout(number) for number in range(4)))
     push("/ingest/v1/events", [failed_event(9)], key=agent_key())
     sweep_groups()
-    DeadLetter.objects.filter(pk=letters[0].pk).update(state="replaying")
+    DeadLetter.objects.filter(pk=letters[0].pk).update(state="replaying", keys={**letters[0].keys, "amount": "12,500"})
 
     refresh_groups()
     group = FailureGroup.objects.get()
+    assert (group.amounts_partial, reach_said(group)) == (True, "5 orders of 2 customers, at least 30")
     assert (group.letters, group.replaying, group.failed, group.customers, group.documents, group.word, group.amounts) == (
-        4, 1, 1, 2, 5, "order", {"": "40"},
+        4, 1, 1, 2, 5, "order", {"": "30"},
     )  # fmt: skip
     assert group.oldest_at == min(one.failed_at for one in [*letters, *Message.objects.exclude(failed_at=None)])
     assert refresh_groups(now=datetime.now(UTC) + timedelta(seconds=1)) == 0

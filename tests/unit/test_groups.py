@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.groups.classes import CLASSES, class_of, http_status_of
-from messages.groups.figures import Tried, amount_words, blast_of, reach_of, reach_words, spread_of
+from messages.groups.figures import Tried, amount_words, blast_of, figure_of, reach_of, reach_words, spread_of
 from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
@@ -252,6 +253,35 @@ def test_the_reach_counts_distinct_customers_and_documents_and_each_amount_once(
         "order",
     )
     assert {currency: str(figure) for currency, figure in reach.amounts.items()} == {"EUR": "16.00"}
+    assert reach.is_partial
+
+
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [
+        ("12500", "12500"), ("12.5", "12.5"), ("12,50", "12.50"), ("-1234.567", "-1234.567"), ("0.125", "0.125"), ("-0,125", "-0.125"),
+        ("1,234.56", "1234.56"), ("12.500,00", "12500.00"), ("1'234.50", "1234.50"), ("1’234’567", "1234567"), ("1 234,50", "1234.50"),
+        ("1\u00a0234,50", "1234.50"), ("1\u202f234", "1234"), ("1,234,567", "1234567"), ("-1.234.567,8", "-1234567.8"), (" 7 ", "7"),
+        ("12,500", None), ("12.500", None), ("-1,234", None), ("1,23,456.0", None), ("1,234.567,8", None), ("1,234,56", None), ("12.50 EUR", None),
+        ("1,234 567", None), ("", None), ("1" * 400, None), ("1,234.", None), ("١٢", None), ("1.5\n", "1.5"), ("1e5", None), ("NaN", None),
+    ],
+)  # fmt: skip
+def test_an_amount_is_read_as_it_is_written_and_not_at_all_when_it_may_be_two(text: str, figure: str | None):
+    assert figure_of(text) == (None if figure is None else Decimal(figure))
+
+
+def test_the_amount_of_a_document_is_that_of_the_failure_that_names_one():
+    newest_first = [
+        {"order_no": "1"}, {"order_no": "1", "amount": "12,500"}, {"order_no": "1", "amount": "", "total": "12.50"},
+        {"order_no": "1", "amount": "99"}, {"amount": "1"}, {"amount": "1"},
+    ]  # fmt: skip
+
+    reach = reach_of(newest_first)
+    partial = reach_of([*newest_first, {"order_no": "2", "amount": "12,500"}])
+
+    assert (reach.amounts, reach.is_partial) == ({"": Decimal("14.50")}, False)
+    assert (partial.amounts, partial.is_partial) == ({"": Decimal("14.50")}, True)
+    assert reach_of([{"amount": "lots"}]).is_partial
 
 
 def test_figures_are_said_as_one_phrase():
@@ -267,6 +297,9 @@ def test_figures_are_said_as_one_phrase():
     assert reach_words(**said) == "181 orders of 63 customers, €74,912"
     assert reach_words(**said | {"documents": 0, "customers": 1, "amounts": {}}) == "181 failures of 1 customer"
     assert reach_words(**said | {"capped": True, "customers": 0, "amounts": {}}) == "at least 181 orders"
+    assert reach_words(**said, partial=True) == "181 orders of 63 customers, at least €74,912"
+    assert reach_words(**said | {"capped": True}, partial=True) == "at least 181 orders of 63 customers, €74,912"
+    assert (amount_words({"EUR": "1"}, at_least=True), amount_words({}, at_least=True)) == ("at least €1", "")
     assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,000"
 
 
