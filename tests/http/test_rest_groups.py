@@ -107,6 +107,19 @@ def test_every_note_can_be_read_page_by_page_with_those_of_what_was_merged():
     assert api("get", f"groups/{large.reference}/notes?cursor=x").json()["code"] == "invalid_cursor"
 
 
+def test_a_split_with_letters_of_other_groups_is_refused_and_takes_none():
+    large, small = three_letters()
+    ids = [str(pk) for pk in DeadLetter.objects.values_list("pk", flat=True)]
+
+    refused = Api()("post", f"groups/{large.reference}/split", {"letters": ids, "name": "All", "reason": "odd"})
+
+    other = DeadLetter.objects.get(group=small).pk
+    assert (refused.status_code, refused.json()["detail"]) == (
+        400, f"nothing was taken out: 1 of 3 letters is not in {large.reference}, such as {other}",
+    )  # fmt: skip
+    assert DeadLetter.objects.filter(group=large).count() == 2
+
+
 def test_a_runbook_acknowledges_assigns_resolves_and_reopens():
     large, _ = three_letters()
     api = Api("member")
