@@ -43,6 +43,9 @@ class GroupOut(serializers.Serializer[Any]):
     customers = serializers.IntegerField()
     documents = serializers.IntegerField()
     amounts = serializers.DictField(child=serializers.CharField(), help_text="By currency; empty name: not told.")
+    amounts_partial = serializers.BooleanField(
+        help_text="An amount was named that cannot be read: it is not in `amounts`."
+    )
     at_least = serializers.BooleanField(source="capped", help_text="More waits than was looked at.")
     reach = serializers.SerializerMethodField(help_text="In words.")
     next_breach_at = serializers.SerializerMethodField(

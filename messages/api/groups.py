@@ -111,7 +111,7 @@ class OneGroup(_One):
         more: dict[str, Any] = {
             "runbook": runbook_of(group),
             "hours": trends_of([group], timezone.now())[group.pk],
-            "notes": NoteOut(notes_of(group, parts), many=True).data,
+            "notes": NoteOut(notes_of(group, parts).rows, many=True).data,
             "speaks_for": [one.reference for one in parts],
             "owners": owners_of(group) if can_operate(self.actor, group.flow) else [],
         }
@@ -160,12 +160,19 @@ class GroupRunbook(_One):
 class GroupNotes(_One):
     @extend_schema(
         operation_id="list_group_notes",
-        responses={200: inline_serializer("GroupNoteList", {"results": NoteOut(many=True)}), **PROBLEMS},
+        parameters=[one for one in PAGE_PARAMETERS if one.name != "environment"],
+        responses={
+            200: inline_serializer(
+                "GroupNoteList", {"results": NoteOut(many=True), "next": serializers.URLField(allow_null=True)}
+            ),
+            **PROBLEMS,
+        },
     )
     def get(self, request: Request, reference: str) -> Response:
         """Its notes, and those of the groups that it speaks for, the newest first."""
-        group = self.group(reference)
-        return Response({"results": NoteOut(notes_of(group, whole_of(group)), many=True).data})
+        group, asked = self.group(reference), request.query_params
+        limit, cursor = parse_limit(asked.get("limit")), asked.get("cursor") or None
+        return self.page(notes_of(group, whole_of(group), limit=limit, cursor=cursor), NoteOut)
 
     @extend_schema(operation_id="add_group_note", request=NoteIn, responses={201: NoteOut, **PROBLEMS})
     def post(self, request: Request, reference: str) -> Response:

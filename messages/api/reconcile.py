@@ -28,6 +28,7 @@ from messages.reconcile.services import (
     begin_reconciliation,
     cancel_reconciliation,
     compare_again,
+    receive_keys,
     receive_list,
     remove_reconciliation,
 )
@@ -159,16 +160,11 @@ class Reconciliations(View):
         made = begin_reconciliation(flow, said, by=self.actor)
         if "keys" in asked:
             try:
-                receive_list(made, (f"{_quoted(key)}\n".encode() for key in asked["keys"]), by=self.actor)
+                receive_keys(made, asked["keys"], by=self.actor)
             except ConsoleError:
                 remove_reconciliation(made, by=self.actor, reason="its list was refused")
                 raise
         return Response(ReconciliationOut(get_visible_reconciliation(self.actor, made.pk)).data, status=201)
-
-
-def _quoted(key: str) -> str:
-    """Return a key as a line of a list: a delimiter in it is its own."""
-    return '"' + key.replace('"', '""') + '"'
 
 
 class OneReconciliation(View):

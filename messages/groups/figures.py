@@ -12,7 +12,14 @@ CUSTOMERS = ("customer_no", "customer_id", "customer", "account_no", "client_no"
 DOCUMENT = re.compile(r"(?:.*_)?(?:no|nr|number|id)", re.ASCII)
 FIRST_DOCUMENTS = ("order_no", "invoice_no", "shipment_no")
 AMOUNT = re.compile(r"(?:.*[._])?(?:amount|total|net|gross)(?:_(?:eur|usd|gbp|chf))?", re.ASCII)
-FIGURE = re.compile(r"-?\d{1,15}(?:[.,]\d{1,6})?", re.ASCII)
+FIGURE = re.compile(r"(?P<whole>-?\d{1,15})(?:[.,](?P<part>\d{1,6}))?", re.ASCII)
+GROUPED = re.compile(
+    r"(?P<whole>-?\d{1,3}(?P<by>[.,'’ \u00a0\u202f])\d{3}(?:(?P=by)\d{3}){0,3})(?:(?!(?P=by))[.,](?P<part>\d{1,6}))?",
+    re.ASCII,
+)
+EITHER = re.compile(
+    r"-?[1-9]\d{0,2}[.,]\d{3}", re.ASCII
+)  # 12,500 is twelve and a half to one, twelve thousand to another
 CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 MOST = 999_999
@@ -20,30 +27,43 @@ MOST = 999_999
 
 @dataclass(slots=True)
 class Reach:
-    """documents  {value of the first document key: how often it failed}.   amounts  by currency, each document once."""
+    """documents  {value of the first document key: how often it failed}.   amounts  by currency, each document once.
+
+    is_partial  whether an amount was named that could not be read: the sum is without it.
+    """
 
     customers: set[str] = field(default_factory=set)
     documents: Counter[str] = field(default_factory=Counter)
     amounts: dict[str, Decimal] = field(default_factory=dict)
+    is_partial: bool = False
     word: str = ""  # what a document is called: order, invoice
 
 
 def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
     """Return what failures with these business keys touch: distinct values, an amount once a document."""
     reach, named = Reach(), Counter[str]()
+    counted, unread = set[str](), set[str]()  # documents
     for one in keys:
         customer = next((one[name] for name in CUSTOMERS if one.get(name)), "")
         if customer:
             reach.customers.add(str(customer))
         name = document_key(one)
         document = f"{name}={one[name]}" if name else ""
-        first = not document or document not in reach.documents
         if document:
             reach.documents[document] += 1
             named[name] += 1
-        if first and (amount := _amount(one)):
-            currency, figure = amount
-            reach.amounts[currency] = reach.amounts.get(currency, Decimal(0)) + figure
+        said = [each for each in sorted(one) if AMOUNT.fullmatch(each[:64]) and str(one[each]).strip()]
+        if not said or document in counted:
+            continue
+        amount = next(((each, figure) for each in said if (figure := figure_of(str(one[each]))) is not None), None)
+        if amount is None:
+            unread.add(document)
+            continue
+        currency = _currency(one, amount[0])
+        reach.amounts[currency] = reach.amounts.get(currency, Decimal(0)) + amount[1]
+        if document:
+            counted.add(document)
+    reach.is_partial = bool(unread - counted)
     if named:
         reach.word = named.most_common(1)[0][0].rpartition("_")[0].replace("_", " ").replace(".", " ")
     return reach
@@ -58,14 +78,20 @@ def document_key(keys: Mapping[str, str]) -> str:
     return others[0] if others else ""
 
 
-def _amount(keys: Mapping[str, str]) -> tuple[str, Decimal] | None:
-    name = next((one for one in sorted(keys) if AMOUNT.fullmatch(one[:64])), None)
-    if name is None or not FIGURE.fullmatch(str(keys[name])):
+def figure_of(text: str) -> Decimal | None:
+    """Return the amount that is written as 1234.5, 1,234.50, 1.234,50, 1'234.50 or 1 234,50; None for what it may not be, as 12,500."""
+    text = text.strip()
+    found = None if EITHER.fullmatch(text) else FIGURE.fullmatch(text) or GROUPED.fullmatch(text)
+    if found is None:
         return None
+    whole = re.sub(r"[^0-9-]", "", found["whole"])
+    return Decimal(f"{whole}.{found['part']}" if found["part"] else whole)
+
+
+def _currency(keys: Mapping[str, str], name: str) -> str:
     said = str(keys.get("currency", "")).upper()
     tail = name.rpartition("_")[2].upper()
-    currency = said if CURRENCY.fullmatch(said) else tail if CURRENCY.fullmatch(tail) and tail not in ("NET",) else ""
-    return currency, Decimal(str(keys[name]).replace(",", "."))
+    return said if CURRENCY.fullmatch(said) else tail if CURRENCY.fullmatch(tail) and tail not in ("NET",) else ""
 
 
 def blast_of(*, customers: int, documents: int, waiting: int) -> int:
@@ -80,18 +106,25 @@ def blast_of(*, customers: int, documents: int, waiting: int) -> int:
     return min(first, MOST) * 10**12 + min(documents, MOST) * 10**6 + min(waiting, MOST)
 
 
-def amount_words(amounts: Mapping[str, str]) -> str:
-    """Return "€74,912", "€12.50 and CHF 300"; nothing without amounts."""
+def amount_words(amounts: Mapping[str, str], *, at_least: bool = False) -> str:
+    """Return "€74,912", "at least €12.50 and CHF 300"; nothing without amounts."""
     told = []
     for currency, text in sorted(amounts.items()):
         figure = Decimal(text)
         said = f"{figure:,.0f}" if abs(figure) >= 1000 or figure == int(figure) else f"{figure:,.2f}"
         told.append(f"{SIGNS[currency]}{said}" if currency in SIGNS else f"{currency} {said}".strip())
-    return " and ".join(told)
+    return f"{'at least ' if at_least and told else ''}{' and '.join(told)}"
 
 
 def reach_words(
-    *, waiting: int, customers: int, documents: int, amounts: Mapping[str, str], word: str, capped: bool
+    *,
+    waiting: int,
+    customers: int,
+    documents: int,
+    amounts: Mapping[str, str],
+    word: str,
+    capped: bool,
+    partial: bool = False,
 ) -> str:
     """Return "181 orders of 63 customers, €74,912": what is touched, as one phrase."""
     least = "at least " if capped else ""
@@ -100,7 +133,7 @@ def reach_words(
     said = f"{least}{count:,} {noun}"
     if customers:
         said += f" of {customers:,} customer{'' if customers == 1 else 's'}"
-    if money := amount_words(amounts):
+    if money := amount_words(amounts, at_least=partial and not capped):
         said += f", {money}"
     return said
 
@@ -116,27 +149,49 @@ class Spread:
 SEVERAL = 3
 
 
-def spread_of(documents: Mapping[str, int], *, failed: int, passed: int | None) -> Spread:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What came of a flow in the last hours. failed, otherwise: messages and letters of the group, of other groups. passed: processed.
+
+    station  the system at which it is counted, "" for all systems of the flow.
+    """
+
+    failed: int
+    otherwise: int
+    passed: int
+    station: str = ""
+
+    @property
+    def all(self) -> int:
+        return self.failed + self.otherwise + self.passed
+
+
+def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
     """Return whether one message is the trouble or everything.
 
-    documents  {document: how often it failed} among those that wait.   failed  failures of the group in the last hours.
-    passed     messages of the same flow that were processed in the same hours, from the rollups; None when no event told of the flow.
+    documents  {document: how often it failed} of all that waits; empty when not each names one, or was looked at.
+    tried  None when no event told of the flow.
     """
     if len(documents) == 1 and (times := next(iter(documents.values()))) >= SEVERAL:
         name, _, value = next(iter(documents)).partition("=")
+        passed = tried.passed if tried else 0
         others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
         what = name.rpartition("_")[0].replace("_", " ") or "document"
         return Spread(kind="poison", words=f"One {what}, {value}, failed {times:,} times{others}: look at it alone.")
-    if failed < SEVERAL or passed is None:
+    if tried is None or tried.failed < SEVERAL:
         return Spread()
-    share = failed / (failed + passed)
+    where, share = tried.station or "the flow", tried.failed / tried.all
     if share >= 0.9:
-        whole = "Nothing of the flow passed" if not passed else f"Only {passed:,} of {failed + passed:,} passed"
+        whole = f"{tried.passed:,} of {tried.all:,}" if tried.passed else "Nothing"
+        only = "Only " if tried.passed else ""
         return Spread(
-            kind="outage", words=f"{whole} in the last hours: the destination or what leads to it is the trouble."
+            kind="outage",
+            words=f"{only}{whole} passed {where} in the last hours: the destination or what leads to it is the trouble.",
         )
     percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+    otherwise = f"{tried.otherwise:,} failed otherwise, " if tried.otherwise else ""
     return Spread(
         kind="some",
-        words=f"{percent} of the flow failed this way in the last hours, {passed:,} passed: neither one message alone nor everything.",
+        words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of {tried.all:,}, "
+        f"{otherwise}{tried.passed:,} passed. It is neither one message alone nor everything.",
     )

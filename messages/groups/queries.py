@@ -12,7 +12,7 @@ from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
-from console.core.paging import Page, decode_numbers_cursor, encode_cursor
+from console.core.paging import Page, decode_number_cursor, decode_numbers_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_systems
@@ -170,9 +170,15 @@ def history_of_group(group: FailureGroup) -> list[AuditEntry]:
     )
 
 
-def notes_of(group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> list[GroupNote]:
-    """Return the notes of a group and of what was merged into it, newest first."""
-    return list(GroupNote.objects.filter(group__in=[group.pk, *(one.pk for one in parts)])[:MOST_SHOWN])
+def notes_of(
+    group: FailureGroup, parts: Sequence[FailureGroup] = (), *, limit: int = MOST_SHOWN, cursor: str | None = None
+) -> Page[GroupNote]:
+    """Return the notes of a group and of what was merged into it, newest first. Raises InvalidCursor."""
+    notes = GroupNote.objects.filter(group__in=[group.pk, *(one.pk for one in parts)])
+    if cursor:
+        notes = notes.filter(pk__lt=decode_number_cursor(cursor))
+    found = list(notes.order_by("-pk")[: limit + 1])
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
 
 
 def longest_waiting(actor: Actor, group: FailureGroup, *, most: int) -> list[UUID]:

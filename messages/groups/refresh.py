@@ -6,7 +6,7 @@ So nobody who closes or opens a letter has to think of groups, and whatever was 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,12 +15,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db.models import Exists, F, OuterRef, Q, Sum
+from django.db.models.functions import Coalesce
 
 from console.audit.models import AuditEntry
 from messages.groups.assign import move
 from messages.groups.breaching import order_by_breach
-from messages.groups.figures import blast_of, reach_of, spread_of
+from messages.groups.figures import Tried, blast_of, reach_of, spread_of
 from messages.groups.fingerprint import in_common
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupHour
@@ -113,33 +114,45 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
     parts: dict[int, list[int]] = {group.pk: [group.pk] for group in groups}
     for pk, target in FailureGroup.objects.filter(merged_into__in=list(parts)).values_list("pk", "merged_into_id"):
         parts[target].append(pk)
-    passed = _passed(groups, now)
+    tried = _tried(groups, now)
     hours = hours_of(parts, now)
     for group in groups:
-        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), passed.get(group.pk), hours[group.pk], now)
+        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), tried.get(group.pk), hours[group.pk], now)
 
 
-def _passed(groups: Sequence[FailureGroup], now: datetime) -> dict[int, int]:
-    """Return {group: messages processed without an error in the last hours}, of flows that events tell of at all.
+def _tried(groups: Sequence[FailureGroup], now: datetime) -> dict[int, Tried]:
+    """Return {group: what came of its flow in the last hours}, of flows that events tell of at all.
 
-    Each station of a flow processes: where the one that fails is known to, what passed is what passed it, else what any of them did.
+    Each station of a flow processes: where the one that fails is known to, it is what failed there and what passed it, else what failed
+    and passed anywhere. Failures are those of groups: events of errors would count a message once for each time that it was tried.
     """
     since = now.replace(minute=0, second=0, microsecond=0) - LATELY + timedelta(hours=1)
-    rows = RollupHour.objects.filter(hour__gte=since, flow_id__in={group.flow_id for group in groups})
+    flow_ids = {group.flow_id for group in groups}
     tried = Q(operation=Operation.PROCESS)
-    counted = rows.values_list("flow_id", "system__name").annotate(
+    counted = RollupHour.objects.filter(hour__gte=since, flow_id__in=flow_ids).values_list("flow_id", "system__name")
+    passed: Counter[tuple[int, str | None]] = Counter()
+    for flow, system, count, good in counted.annotate(
         tried=Sum("count", filter=tried), good=Sum("count", filter=tried & ~Q(outcome=Outcome.ERROR))
-    )
-    flows, stations = defaultdict[int, int](int), dict[tuple[int, str], int]()
-    for flow, system, count, good in counted:
-        flows[flow] += good or 0
+    ):
+        passed[flow, None] += good or 0
         if count:
-            stations[flow, system] = good or 0
-    return {
-        group.pk: stations.get((group.flow_id, group.step), flows[group.flow_id])
-        for group in groups
-        if group.flow_id in flows
-    }
+            passed[flow, system] = good or 0
+    failed: Counter[tuple[int, str | None]] = Counter()  # of a flow
+    own: Counter[tuple[int, str | None]] = Counter()  # of a group with what is merged into it
+    rows = GroupHour.objects.filter(hour__gte=since, group__flow_id__in=flow_ids)
+    of_groups = rows.values_list("group__flow_id", Coalesce("group__merged_into_id", "group_id"), "group__step")
+    for flow, whole, step, count in of_groups.annotate(count=Sum(F("letters") + F("messages"))):
+        for station in (step, None):
+            failed[flow, station] += count
+            own[whole, station] += count
+    found = {}
+    for group in groups:
+        station = group.step if (group.flow_id, group.step) in passed else None
+        here, mine = (group.flow_id, station), max(0, own[group.pk, station])
+        if (group.flow_id, None) in passed:
+            otherwise = max(0, failed[here] - mine)
+            found[group.pk] = Tried(failed=mine, otherwise=otherwise, passed=passed[here], station=station or "")
+    return found
 
 
 def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
@@ -156,7 +169,12 @@ def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> d
 
 
 def _refresh(
-    group: FailureGroup, parts: Sequence[int], letters: Waiting, passed: int | None, hours: Sequence[int], now: datetime
+    group: FailureGroup,
+    parts: Sequence[int],
+    letters: Waiting,
+    tried: Tried | None,
+    hours: Sequence[int],
+    now: datetime,
 ) -> None:
     # One group at a time, each by its index in order: newest first.
     rows: list[tuple[Any, ...]] = []
@@ -170,7 +188,9 @@ def _refresh(
     customers, documents = len(reach.customers), len(reach.documents)
     oldest = min((at for at in (letters.oldest_at, *(row[2] for row in messages)) if at), default=None)
     latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
-    spread = spread_of(reach.documents, failed=sum(hours[-int(LATELY / timedelta(hours=1)) :]), passed=passed)
+    capped = len(rows) < letters.count or failed >= MOST_READ
+    is_whole = not capped and reach.documents.total() == len(rows) + failed
+    spread = spread_of(reach.documents if is_whole else {}, tried)
     said = [row[1] or row[2] for row in rows[:SAMPLE]] + [row[1] or "" for row in messages[:SAMPLE]]
     figures = {
         "letters": letters.count,
@@ -179,8 +199,9 @@ def _refresh(
         "customers": customers,
         "documents": documents,
         "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
+        "amounts_partial": reach.is_partial,
         "word": reach.word[:64],
-        "capped": len(rows) < letters.count or failed >= MOST_READ,
+        "capped": capped,
         "oldest_at": oldest,
         "first_seen_at": min(group.first_seen_at, oldest or group.first_seen_at),
         "last_seen_at": latest,

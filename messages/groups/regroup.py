@@ -38,9 +38,14 @@ def take_out(group: FailureGroup, ids: Collection[UUID], name: str, *, by: Actor
     check_can_operate(by, group.flow)
     reason, name = check_reason(reason), check_name(name)
     whole = lock_whole(group)
-    letters = _locked(Q(pk__in=list(ids)[: MOST_TAKEN + 1]), Q(group=whole) | Q(group__merged_into=whole))
-    if not letters or len(ids) > MOST_TAKEN:
+    wanted = set(ids)
+    if not 1 <= len(wanted) <= MOST_TAKEN:
         raise Invalid(f"tick 1 to {MOST_TAKEN} letters of {whole.reference} to take out")
+    letters = _locked(Q(pk__in=wanted), Q(group=whole) | Q(group__merged_into=whole))
+    if others := wanted - {one.pk for one in letters}:
+        are = "is" if len(others) == 1 else "are"
+        which = f"{len(others)} of {len(wanted)} letters {are} not in {whole.reference}, such as {min(others)}"
+        raise Invalid(f"nothing was taken out: {which}")
     now = datetime.now(UTC)
     made = FailureGroup.objects.create(
         environment=whole.environment,

@@ -94,6 +94,7 @@ class FailureGroup(models.Model):
     customers = models.IntegerField(default=0)
     documents = models.IntegerField(default=0)
     amounts = models.JSONField(default=dict)  # {"EUR": "74912.00"}; "" for a currency that nobody said
+    amounts_partial = models.BooleanField(default=False, db_default=False)  # one was named that could not be read
     word = models.CharField(max_length=64, blank=True)  # what a document is called: order, invoice
     capped = models.BooleanField(default=False)  # more waits than was looked at: the three above are "at least"
     oldest_at = models.DateTimeField(null=True)

@@ -1,4 +1,4 @@
-"""Reading a list of business keys: one a line, or a column of a CSV. Pure, in bounded memory, and nothing is dropped in silence.
+"""Reading a list of business keys: one a line, a column of a CSV, or values as they are. Pure, in bounded memory, and nothing is dropped in silence.
 
 A line is a record: what spans lines is no key. Every line is a key, blank, or bad with its number and the reason.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from console.core.errors import ConsoleError, Invalid
 
@@ -18,6 +20,11 @@ KEY_BYTES = 256  # a message's key is no longer, see messages.ingest.clean
 LINE_BYTES = 64 * 1024
 BAD_KEPT = 100
 DELIMITERS = "\t;,"
+SEP = re.compile(r'sep=([^\w\s"]|\t)', re.IGNORECASE)  # Excel's own first line: what stands between two values
+QUOTE = '"'
+AS_TEXT = re.compile(r'="([^"]*)"')  # how Excel is kept from making a number of it
+
+T = TypeVar("T")
 
 
 class ListTooLarge(ConsoleError):
@@ -47,12 +54,21 @@ class ListReader:
     _keys: int = 0
     _place: int | None = None  # of the column; None before the first line, -1 without a header
     _delimiter: str = ""  # that of the header; without one, or with one column, every delimiter makes a second value
+    _width: int = 0  # cells of the header
+    _is_torn: bool = False  # a value began that goes on in the next line
 
     def read(self, chunks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         """Yield (line number from 1, key); raises Invalid and ListTooLarge."""
-        for raw in self._split(chunks):
+        return self._numbered(self._split(chunks), self._key)
+
+    def read_values(self, values: Iterable[str]) -> Iterator[tuple[int, str]]:
+        """Yield (number from 1, key) of values that are keys as they are: none is a header, and no sign in them means anything."""
+        return self._numbered(values, lambda value: self._checked(value.strip()))
+
+    def _numbered(self, lines: Iterable[T], key_of: Callable[[T], str | None]) -> Iterator[tuple[int, str]]:
+        for line in lines:
             self._number += 1
-            key = self._key(raw)
+            key = key_of(line)
             if key is None:
                 continue
             self._keys += 1
@@ -93,23 +109,44 @@ class ListReader:
             self.blank += 1
             return None
         if self._place is None:
+            if not self._delimiter and (sep := SEP.fullmatch(text)):
+                self._delimiter = sep[1]
+                self.blank += 1
+                return None
             header = self._cells(text) or []
             if self._is_header(header):
-                self._delimiter = _delimiter_of(text) if len(header) > 1 else ""
+                self._width = len(header)
+                if self._width > 1:
+                    self._delimiter = self._delimiter or _delimiter_of(text)
                 return None
             self._place = -1
-        cells = self._cells(text if self._delimiter else text.strip())
+        cells = self._cells(text if self._width > 1 else text.strip())
         if cells is None:
+            self._is_torn = True
             return self._is_bad("a quotation mark is not closed")
-        return self._of_cells(cells)
+        return self._of_cells(text, cells)
 
-    def _of_cells(self, cells: list[str]) -> str | None:
-        if len(cells) > 1 and not self._delimiter:
+    def _of_cells(self, text: str, cells: list[str]) -> str | None:
+        if not self._width and self.key_name.casefold() in (cell.strip().casefold() for cell in cells):
+            raise Invalid(f"line {self._number} is a header, and other lines stand above it: take them out")
+        if len(cells) > 1 and self._width <= 1:
             return self._is_bad(
                 f"it has {len(cells)} values: a list of several columns needs a header that names the key"
             )
+        is_rest = self._is_torn and len(cells) < self._width
+        self._is_torn = is_rest and text.count('"') % 2 == 0
+        if is_rest:
+            return self._is_bad("it is the rest of a value that began in a line above")
         place = max(0, self._place or 0)
-        key = cells[place].strip() if place < len(cells) else ""
+        cell = cells[place] if place < len(cells) else ""
+        key = cell.strip()
+        if as_text := AS_TEXT.fullmatch(key):
+            key = as_text[1].strip()
+        elif '"' in key and f'"{cell.replace(QUOTE, QUOTE * 2)}"' not in text:
+            return self._is_bad("a quotation mark stands in the key")
+        return self._checked(key)
+
+    def _checked(self, key: str) -> str | None:
         if not key:
             return self._is_bad("there is no value in the column")
         if len(key.encode()) > KEY_BYTES:
@@ -137,7 +174,7 @@ class ListReader:
         if '"' not in text:
             return text.split(delimiter)
         try:
-            return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+            return next(csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=True), [])
         except csv.Error:
             return None
 

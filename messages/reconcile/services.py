@@ -100,12 +100,22 @@ def receive_list(one: Reconciliation, chunks: Iterable[bytes], *, column: str = 
     chunks  bytes as they come: one key a line, or a CSV whose header names the column.
     Raises Forbidden, ListBusy, ListOnHold, Invalid, ListTooLarge.
     """
+    reader = ListReader(key_name=one.key_name, column=column)
+    return _receive(one, reader, reader.read(chunks), by)
+
+
+def receive_keys(one: Reconciliation, keys: Iterable[str], *, by: Actor) -> Reconciliation:
+    """Store these keys as the list, otherwise as `receive_list` does."""
+    reader = ListReader(key_name=one.key_name)
+    return _receive(one, reader, reader.read_values(keys), by)
+
+
+def _receive(one: Reconciliation, reader: ListReader, lines: Iterator[tuple[int, str]], by: Actor) -> Reconciliation:
     check_can_reconcile(by, one)
     _check_no_hold(one)
     attempt = _open_upload(one)
-    reader = ListReader(key_name=one.key_name, column=column)
     try:
-        for batch in _batches(reader.read(chunks)):
+        for batch in _batches(lines):
             _copy(one.pk, attempt, batch)
         if not reader.lines - reader.bad_count:
             raise Invalid(_nothing(reader))

@@ -10,7 +10,7 @@ from django.test import Client
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.groups.refresh import refresh_groups
-from messages.models import DeadLetter, FailureGroup, Flow, Message
+from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, Message
 from tests.factories import api_key, environment, person, stored_letter
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +86,38 @@ def test_one_group_says_its_hours_notes_runbook_and_owners():
     assert (told["runbook"], told["owners"], told["speaks_for"]) == ("https://wiki.example/flow", ["member"], [])
     assert told["action"].startswith("Wait until")
     assert api("get", f"groups/{large.reference}/notes").json()["results"][0]["author"] == "member"
+
+
+def test_every_note_can_be_read_page_by_page_with_those_of_what_was_merged():
+    large, small = three_letters()
+    api = Api("member")
+    api("post", f"groups/{large.reference}/merge", {"groups": [small.reference], "reason": "one trouble"})
+    GroupNote.objects.bulk_create(
+        GroupNote(group=(large, small)[number % 2], author="member", text=f"note {number}") for number in range(130)
+    )
+    texts, address = [], f"groups/{large.reference}/notes?limit=60"
+
+    while address:
+        page = api("get", address).json()
+        texts += [note["text"] for note in page["results"]]
+        address = (page["next"] or "").partition("/api/v1/")[2]
+
+    assert texts == [f"note {number}" for number in reversed(range(130))]
+    assert len(api("get", f"groups/{large.reference}").json()["notes"]) == 100
+    assert api("get", f"groups/{large.reference}/notes?cursor=x").json()["code"] == "invalid_cursor"
+
+
+def test_a_split_with_letters_of_other_groups_is_refused_and_takes_none():
+    large, small = three_letters()
+    ids = [str(pk) for pk in DeadLetter.objects.values_list("pk", flat=True)]
+
+    refused = Api()("post", f"groups/{large.reference}/split", {"letters": ids, "name": "All", "reason": "odd"})
+
+    other = DeadLetter.objects.get(group=small).pk
+    assert (refused.status_code, refused.json()["detail"]) == (
+        400, f"nothing was taken out: 1 of 3 letters is not in {large.reference}, such as {other}",
+    )  # fmt: skip
+    assert DeadLetter.objects.filter(group=large).count() == 2
 
 
 def test_a_runbook_acknowledges_assigns_resolves_and_reopens():

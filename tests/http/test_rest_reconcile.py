@@ -75,13 +75,16 @@ def test_a_short_list_may_come_at_once_and_its_delimiters_are_its_own():
     flow()
     ada = Caller("ada", Role.OPERATOR)
 
-    made = ada("post", "reconciliations", WANTED | {"keys": ["1", "a,b", 'say "x"', "order_no;2"]}).json()
+    made = ada(
+        "post", "reconciliations", WANTED | {"keys": ["order_no", "a,b", 'say "x"', "order_no;2", "47\n11"]}
+    ).json()
     reconcile()
 
     found = ada("get", f"reconciliations/{made['id']}/keys?set=never-seen&limit=2").json()
     rest = ada("get", found["next"].partition("/api/v1/")[2]).json()
-    assert [row["key"] for row in found["results"] + rest["results"]] == ["1", "a,b", "order_no;2", 'say "x"']
+    assert [row["key"] for row in found["results"] + rest["results"]] == ["a,b", "order_no", "order_no;2", 'say "x"']
     assert rest["next"] is None
+    assert (made["bad_lines"], made["bad"]) == (1, [{"line": 5, "why": "the key has control characters"}])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -210,6 +212,18 @@ def test_a_resolved_group_that_failed_while_another_spoke_for_it_is_regressed_wh
     client.post(f"/groups/{small.reference}/apart/", {"reason": "it was not"})
 
     assert FailureGroup.objects.get(pk=small.pk).state == "regressed"
+
+
+def test_older_notes_are_a_link_away():
+    large, _ = two_groups()
+    GroupNote.objects.bulk_create(GroupNote(group=large, author="ada", text=f"note {number}.") for number in range(101))
+    client = signed_in()
+    newest = client.get(f"/groups/{large.reference}/").content.decode()
+
+    older = client.get(unescape(re.findall(r'href="([^"#]*notes=[^"#]*)#notes"', newest)[0])).content.decode()
+
+    assert ("note 100." in newest, "note 1." in newest, "note 0." in newest) == (True, True, False)
+    assert ("note 0." in older, "note 1." in older, "Older notes" in older) == (True, False, False)
 
 
 def test_ticked_letters_are_taken_out_under_a_name_of_their_own():

@@ -12,6 +12,8 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
+from messages.groups import refresh
+from messages.groups.present import reach_said
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -206,12 +208,13 @@ def test_the_figures_follow_what_waits_and_whom_it_touches():
     letters = push_letters(*(timeout(number) for number in range(4)))
     push("/ingest/v1/events", [failed_event(9)], key=agent_key())
     sweep_groups()
-    DeadLetter.objects.filter(pk=letters[0].pk).update(state="replaying")
+    DeadLetter.objects.filter(pk=letters[0].pk).update(state="replaying", keys={**letters[0].keys, "amount": "12,500"})
 
     refresh_groups()
     group = FailureGroup.objects.get()
+    assert (group.amounts_partial, reach_said(group)) == (True, "5 orders of 2 customers, at least 30")
     assert (group.letters, group.replaying, group.failed, group.customers, group.documents, group.word, group.amounts) == (
-        4, 1, 1, 2, 5, "order", {"": "40"},
+        4, 1, 1, 2, 5, "order", {"": "30"},
     )  # fmt: skip
     assert group.oldest_at == min(one.failed_at for one in [*letters, *Message.objects.exclude(failed_at=None)])
     assert refresh_groups(now=datetime.now(UTC) + timedelta(seconds=1)) == 0
@@ -262,7 +265,64 @@ def test_what_passed_is_what_passed_the_station_that_fails():
     refresh_groups()
 
     group = FailureGroup.objects.get()
-    assert (group.spread, group.spread_words.split(" in the last")[0]) == ("outage", "Nothing of the flow passed")
+    assert (group.spread, group.spread_words.split(" in the last")[0]) == ("outage", "Nothing passed erp")
+
+
+def test_the_share_of_a_cause_is_of_all_that_came_with_what_failed_of_other_causes():
+    """40 messages fail of one cause, each tried three times, 10 of another, as letters; 10 pass. 60 came, not 20."""
+    timeouts = [failed_event(number, id=f"{number} {times}") for number in range(40) for times in range(3)]
+    push("/ingest/v1/events", timeouts, key=agent_key())
+    sweep_groups()
+    refused = {"error": {"type": "ValueError", "message": "vat"}}
+    push_letters(*(timeout(number, system="erp", **refused) for number in range(100, 110)))
+    through(10, fails=False)
+
+    refresh_groups()
+
+    told = dict(FailureGroup.objects.values_list("error_type", "spread_words"))
+    assert [told[one].partition("passed.")[0] for one in ("ErpTimeout", "ValueError")] == [
+        "67% of what came to erp in the last hours failed this way: 40 of 60, 10 failed otherwise, 10 ",
+        "17% of what came to erp in the last hours failed this way: 10 of 60, 40 failed otherwise, 10 ",
+    ]
+
+
+def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_name_none():
+    push_letters(*(timeout(1, id=f"died {times}") for times in range(3)))
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert (group.spread, group.spread_words) == ("poison", "One order, 47-1, failed 3 times: look at it alone.")
+
+    push_letters(*(timeout(1, id=f"of nobody {number}", keys={}, body="{}") for number in range(5)))
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.letters, group.spread, group.spread_words) == (8, "", "")
+
+
+def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_were_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    push_letters(*(timeout(1, id=f"died {times}") for times in range(4)))
+    monkeypatch.setattr(refresh, "MOST_READ", 3)
+
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.capped, group.spread) == (True, "")
+
+
+def test_a_merged_cause_is_not_counted_as_another_one():
+    through(6, fails=False)
+    one, _, other, _ = push_letters(
+        *(timeout(number, system="erp") for number in (1, 2)),
+        *(timeout(number, system="erp", error={"type": "ValueError", "message": "vat"}) for number in (3, 4)),
+    )
+    merge_groups(FailureGroup.objects.get(pk=one.group_id), [other.group], by=ROOT, reason="one cause")
+
+    refresh_groups()
+
+    words = FailureGroup.objects.get(pk=one.group_id).spread_words
+    assert words.startswith("40% of what came to erp in the last hours failed this way: 4 of 10, 6 passed.")
 
 
 def test_what_is_said_of_the_last_hours_is_not_said_hours_later():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.groups.classes import CLASSES, class_of, http_status_of
-from messages.groups.figures import amount_words, blast_of, reach_of, reach_words, spread_of
+from messages.groups.figures import Tried, amount_words, blast_of, figure_of, reach_of, reach_words, spread_of
 from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
@@ -252,6 +253,35 @@ def test_the_reach_counts_distinct_customers_and_documents_and_each_amount_once(
         "order",
     )
     assert {currency: str(figure) for currency, figure in reach.amounts.items()} == {"EUR": "16.00"}
+    assert reach.is_partial
+
+
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [
+        ("12500", "12500"), ("12.5", "12.5"), ("12,50", "12.50"), ("-1234.567", "-1234.567"), ("0.125", "0.125"), ("-0,125", "-0.125"),
+        ("1,234.56", "1234.56"), ("12.500,00", "12500.00"), ("1'234.50", "1234.50"), ("1’234’567", "1234567"), ("1 234,50", "1234.50"),
+        ("1\u00a0234,50", "1234.50"), ("1\u202f234", "1234"), ("1,234,567", "1234567"), ("-1.234.567,8", "-1234567.8"), (" 7 ", "7"),
+        ("12,500", None), ("12.500", None), ("-1,234", None), ("1,23,456.0", None), ("1,234.567,8", None), ("1,234,56", None), ("12.50 EUR", None),
+        ("1,234 567", None), ("", None), ("1" * 400, None), ("1,234.", None), ("١٢", None), ("1.5\n", "1.5"), ("1e5", None), ("NaN", None),
+    ],
+)  # fmt: skip
+def test_an_amount_is_read_as_it_is_written_and_not_at_all_when_it_may_be_two(text: str, figure: str | None):
+    assert figure_of(text) == (None if figure is None else Decimal(figure))
+
+
+def test_the_amount_of_a_document_is_that_of_the_failure_that_names_one():
+    newest_first = [
+        {"order_no": "1"}, {"order_no": "1", "amount": "12,500"}, {"order_no": "1", "amount": "", "total": "12.50"},
+        {"order_no": "1", "amount": "99"}, {"amount": "1"}, {"amount": "1"},
+    ]  # fmt: skip
+
+    reach = reach_of(newest_first)
+    partial = reach_of([*newest_first, {"order_no": "2", "amount": "12,500"}])
+
+    assert (reach.amounts, reach.is_partial) == ({"": Decimal("14.50")}, False)
+    assert (partial.amounts, partial.is_partial) == ({"": Decimal("14.50")}, True)
+    assert reach_of([{"amount": "lots"}]).is_partial
 
 
 def test_figures_are_said_as_one_phrase():
@@ -267,6 +297,9 @@ def test_figures_are_said_as_one_phrase():
     assert reach_words(**said) == "181 orders of 63 customers, €74,912"
     assert reach_words(**said | {"documents": 0, "customers": 1, "amounts": {}}) == "181 failures of 1 customer"
     assert reach_words(**said | {"capped": True, "customers": 0, "amounts": {}}) == "at least 181 orders"
+    assert reach_words(**said, partial=True) == "181 orders of 63 customers, at least €74,912"
+    assert reach_words(**said | {"capped": True}, partial=True) == "at least 181 orders of 63 customers, €74,912"
+    assert (amount_words({"EUR": "1"}, at_least=True), amount_words({}, at_least=True)) == ("at least €1", "")
     assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,000"
 
 
@@ -283,15 +316,21 @@ def test_groups_are_ordered_by_customers_then_documents_then_failures():
 
 
 def test_poison_is_told_from_an_outage():
-    assert spread_of({"order_no=4711": 12}, failed=12, passed=340).words == (
+    def tried(failed: int, passed: int, otherwise: int = 0, station: str = "") -> Tried:
+        return Tried(failed=failed, otherwise=otherwise, passed=passed, station=station)
+
+    assert spread_of({"order_no=4711": 12}, tried(12, 340)).words == (
         "One order, 4711, failed 12 times, while 340 others passed: look at it alone."
     )
     many = {f"order_no={n}": 1 for n in range(50)}
-    assert spread_of(many, failed=50, passed=0).kind == "outage"
-    assert spread_of(many, failed=50, passed=3).words.startswith("Only 3 of 53 passed in the last hours")
-    assert spread_of(many, failed=50, passed=950).words.startswith("5% of the flow failed this way")
-    assert spread_of({"order_no=1": 1}, failed=1, passed=0).words == ""
-    assert (
-        spread_of(many, failed=50, passed=None).words == ""
-    )  # a harvester alone tells of it: what passes is not known
-    assert spread_of({"order_no=4711": 12}, failed=12, passed=None).kind == "poison"
+    assert spread_of(many, tried(50, 0)).kind == "outage"
+    assert spread_of(many, tried(50, 0)).words.startswith("Nothing passed the flow in the last hours")
+    assert spread_of(many, tried(50, 3, station="erp")).words.startswith("Only 3 of 53 passed erp in the last hours")
+    assert spread_of(many, tried(50, 950)).words.startswith("5% of what came to the flow in the last hours failed this")
+    assert spread_of(many, tried(10, 10, 400, "erp")).words == (
+        "2% of what came to erp in the last hours failed this way: 10 of 420, 400 failed otherwise, 10 passed. "
+        "It is neither one message alone nor everything."
+    )
+    assert spread_of({"order_no=1": 1}, tried(1, 0)).words == ""
+    assert spread_of(many, None).words == ""  # a harvester alone tells of it: what passes is not known
+    assert spread_of({"order_no=4711": 12}, None).kind == "poison"

@@ -41,6 +41,14 @@ def read(data: bytes | str, *, column: str = "", size: int = 7) -> tuple[list[tu
         ("\torder_no\tland\n0\t4711\tDE\n1\t4712\t\n", "", ["4711", "4712"]),  # and an unnamed first column a column
         ("\t4711\t\n4712\t\n\u00a0\t\n", "", ["4711", "4712"]),
         ("größe\n→\n=1+1\n-5\n", "", ["größe", "→", "=1+1", "-5"]),
+        ('x; order_no\n1; "4711"\n2;\t4712 \n', "", ["4711", "4712"]),
+        ('="0047"\n"=""0048"""\n', "", ["0047", "0048"]),
+        ('id;order_no\n1;="0047"\n', "", ["0047"]),
+        (
+            'id;order_no;x\n1;4711\n2;4712;"5"" pipe"\n3;4713;5" pipe\n',
+            "",
+            ["4711", "4712", "4713"],
+        ),  # short, and inches
         ("order_no\norder_no\n", "", ["order_no"]),  # the second is a key that is called so
     ],
 )
@@ -61,6 +69,8 @@ def test_keys_are_read_from_lines_and_columns(text: str, column: str, keys: list
         (b"4711\n\n\n4712,4713\n", 4, "it has 2 values: a list of several columns needs a header that names the key"),
         (b"order_no,x\n4711,1\n,2\n", 3, "there is no value in the column"),
         (b"x,order_no\n4711\n", 2, "there is no value in the column"),
+        (b'4711\n47"12\n4713\n', 2, "a quotation mark stands in the key"),
+        (b'4711\nb"\n4713\n', 2, "a quotation mark stands in the key"),
         (b'4711\n"4712\n4713\n', 2, "a quotation mark is not closed"),
     ],
 )
@@ -69,6 +79,44 @@ def test_a_bad_line_is_told_with_its_number_and_reason_and_the_others_are_read(d
 
     assert reader.bad == [{"line": line, "why": why}]
     assert (reader.bad_count, reader.lines) == (1, len(found) + 1)
+
+
+def test_a_value_over_several_lines_makes_no_keys_of_its_rest():
+    rows = 'id;order_no;note\n1;4711;"a\nb;4\nb;c"\n2;4712;x\n3;"47\n13";x\n4;4714;x\n"5\n6";4715;x\n7;4716;"a\n8;4717;y\n9;4718\n'
+
+    found, reader = read(rows)
+
+    assert found == [(5, "4712"), (8, "4714"), (10, "4715"), (12, "4717"), (13, "4718")]
+    assert [(one["line"], str(one["why"])[:8]) for one in reader.bad] == [
+        (2, "a quotat"), (3, "it is th"), (4, "it is th"), (6, "a quotat"), (7, "it is th"), (9, "a quotat"), (11, "a quotat"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", "sep=|", "sep=\t"])
+def test_the_line_in_which_excel_says_its_separator_is_taken_at_its_word(first: str):
+    by = first[-1]
+
+    found, reader = read(f"{first}\norder_no{by}a,b,c\n47,11{by}x\n")
+
+    assert (found, reader.bad, reader.blank) == ([(3, "47,11")], [], 1)
+    assert read("sep=;\n4711\n47;12\n")[1].bad_count == 1
+
+
+@pytest.mark.parametrize("text", ["Open orders\norder_no\n4711\n", "Open orders\n\norder_no;amount\n4711;1\n"])
+def test_a_title_above_the_header_is_no_key(text: str):
+    with pytest.raises(Invalid, match="is a header, and other lines stand above it"):
+        read(text)
+
+
+def test_values_are_keys_as_they_are():
+    reader = ListReader(key_name="order_no")
+
+    found = list(reader.read_values(["order_no", " 4711 ", "47\n11", '"1"', "a;b", "sep=;", ""]))
+
+    assert [key for _, key in found] == ["order_no", "4711", '"1"', "a;b", "sep=;"]
+    assert reader.bad == [
+        {"line": 3, "why": "the key has control characters"}, {"line": 7, "why": "there is no value in the column"},
+    ]  # fmt: skip
 
 
 def test_only_the_first_bad_lines_are_kept_and_all_are_counted():

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("messaging", "0046_told_by_before"),
+        ("messaging", "0047_own_failure"),
     ]
 
     operations = [
