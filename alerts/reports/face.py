@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from alerts.objectives.burn import cut_amount
-from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
+from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Removed, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
 from alerts.reports.verdicts import before_words, change, cost, period_words, says_of, subject, sums_of, verdict
 from console.core.words import age_words
@@ -18,7 +18,7 @@ LOOKS = {Stands.MISSED: "bad", Stands.AT_RISK: "warn", Stands.NO_DATA: "idle", S
 STANDS_WORDS = {Stands.MISSED: "missed", Stands.AT_RISK: "at risk", Stands.NO_DATA: "no data", Stands.KEPT: "kept"}
 COLOURS = ("red", "amber", "green", "blue", "violet", "teal")
 MOST_PROMISES = 40  # told in the mail, the riskiest; the CSV has all. Gmail cuts a mail at 102 KB
-MOST_EXCLUDED = 6  # told in the mail
+MOST_EXCLUDED = MOST_REMOVED = 6  # told in the mail
 HOW = {
     "freshness": "in time is processed within the promised time of a message’s beginning, proved by the receiver’s own event; what a replay delivered is late",
     "success": "success counts attempts, as senders and receivers report them",
@@ -68,6 +68,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     corrects: str
     promises: tuple[PromiseLine, ...]
     more: str
+    removed: str
     causes: tuple[CauseLine, ...]
     letters: str
     chart: ChartLine | None
@@ -88,6 +89,7 @@ def face_of(content: Content) -> Face:
         corrects=_corrects(content),
         promises=tuple(promise_line(one, content, says) for one in content.promises[:MOST_PROMISES]),
         more=more_words(content.promises[MOST_PROMISES:], says),
+        removed=removed_words(content.removed, says),
         causes=tuple(cause_line(one, says) for one in content.causes),
         letters=letters_words(content.letters, content.breaches, says),
         chart=chart_line(content, says),
@@ -140,7 +142,16 @@ def more_words(rest: Sequence[Promise], says: Says) -> str:
         return ""
     counts = {stands: sum(one.stands is stands for one in rest) for stands in Stands}
     told = [f"{says.number(count)} {STANDS_WORDS[stands]}" for stands, count in counts.items() if count]
+    changed = sum(bool(one.changed) for one in rest)
+    told += [f"{says.number(changed)} of these changed since the period began"] if changed else []
     return f"{says.number(len(rest))} more: {', '.join(told)}. The CSV has them all."
+
+
+def removed_words(removed: Sequence[Removed], says: Says) -> str:
+    """Return which promises were removed since the period began; the CSV has them all."""
+    more = len(removed) - MOST_REMOVED
+    told = [one.words for one in removed[:MOST_REMOVED]]
+    return " ".join([*told, f"{says.number(more)} more were removed. The CSV has them all."] if more > 0 else told)
 
 
 def _details(one: Promise, says: Says) -> Iterator[str]:
@@ -164,6 +175,7 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
     raw = says.ratio(one.attained, target=one.target)
     if one.attained is not None and raw != says.ratio(one.adjusted, target=one.target):
         yield f"{raw} with what is excluded."
+    yield from one.changed
 
 
 def _amount(amount: float, one: Promise, says: Says) -> str:

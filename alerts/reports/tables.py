@@ -59,9 +59,11 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
             | {
                 "row": "promise",
                 "stands": promise.stands.value,
-                "note": "; ".join(filter(None, [*said, promise.words])),
+                "note": "; ".join(filter(None, [*said, promise.words, *promise.changed])),
             }
         )
+    for gone in content.removed:
+        yield whole | {"row": "removed", "name": gone.name, "note": gone.words}
     for cause in content.causes:
         yield (
             {name: getattr(cause, name) for name in CAUSE}
