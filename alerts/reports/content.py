@@ -142,13 +142,14 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):
-    """Time of the period that did not count. events: of those promises that it was about; flows once. about: a flow or a promise."""
+    """Time of the period that did not count. events: of those promises that it was about, flows once; None where that
+    is not known any more, long after. about: a flow or a promise."""
 
     since: datetime
     until: datetime
     reason: str
     by: str
-    events: int
+    events: int | None
     about: str = ""
 
 

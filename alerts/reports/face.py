@@ -328,12 +328,14 @@ def exclusion_notes(exclusions: tuple[Excluded, ...], says: Says) -> Iterator[st
 
 def _excluded(times: list[Excluded], says: Says) -> str:
     first = times[0]
-    events = sum(one.events for one in times)
+    known = [one.events for one in times if one.events is not None]
     when = says.between(first.since, first.until)
     often = f"{says.count(len(times))} times, first {when}" if len(times) > 1 else when
     about = f" ({clean(first.about, 80)})" if first.about else ""
-    word = "event" if events == 1 else "events"
-    return f"{clean(first.reason, 300)}{about}, {often}, {says.number(events)} {word}, by {clean(first.by, 80) or 'the console'}"
+    events = f"{says.number(sum(known))} event{'s' if sum(known) != 1 else ''}"
+    if len(known) < len(times):
+        events = "how many events is not known any more"
+    return f"{clean(first.reason, 300)}{about}, {often}, {events}, by {clean(first.by, 80) or 'the console'}"
 
 
 def method_words(content: Content) -> str:

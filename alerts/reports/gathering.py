@@ -91,7 +91,7 @@ def _gathered(
     objectives, more = _objectives(actor, audience, period, promised)
     measured = measure(objectives, period, now=now)
     counted = counted_of(measured)
-    excluded, more_excluded = excluded_in(measured, span_of(period))
+    excluded, more_excluded = excluded_in(measured, span_of(period), now=now)
     flows = _flows(actor, audience, objectives)
     told = _letters(environment, flows, period)
     promises = [promise_of(one, counted=one.one.pk in counted, period=period) for one in measured]

@@ -111,5 +111,5 @@ def _exclusions(content: Content) -> Iterator[Mapping[str, object]]:
             "since": one.since.isoformat(),
             "until": one.until.isoformat(),
             "count": one.events,
-            "note": f"by {one.by}",
+            "note": f"by {one.by}{'' if one.events is not None else '; how many events is not known any more'}",
         }
