@@ -23,7 +23,8 @@ HOW = {
     "freshness": "in time is processed within the promised time of a message’s beginning, proved by the receiver’s own event; what a replay delivered is late",
     "success": "success counts attempts, as senders and receivers report them",
     "latency": "latency counts processed messages, those that took longer than promised are late",
-    "volume": "volume counts periods of working time with enough messages",
+    "volume": "volume counts periods of working time in which enough was processed, on a flow by every station and each time, "
+    "on a saved search each message once",
     "dead_letter_age": "dead-letter age counts minutes, bad is one in which a letter had waited too long",
 }
 
