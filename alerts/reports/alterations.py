@@ -13,6 +13,7 @@ from typing import Any
 
 from alerts.models import Objective
 from alerts.objectives.terms import TERMS
+from alerts.reports.access import removed_that_may_be_told
 from alerts.reports.content import Audience, Content, Period, Removed
 from alerts.reports.measuring import NAME
 from alerts.reports.saying import Says, clean
@@ -21,7 +22,6 @@ from console.core.calendars import clock_text, day_words
 from console.core.ids import uuid7_floor
 from console.core.words import age_words
 from console.identity.actor import Actor
-from messages.access import visible_flows
 
 MOST_CHANGES = 2_000  # of all promises of a report
 MOST_TOLD = 5  # of a promise, the newest
@@ -192,29 +192,13 @@ def removed_since(
     gone = list(rows.order_by("-id")[: 10 * MOST_REMOVED])
     if not gone:
         return []
-    flows = visible_flows(actor).filter(
-        environment=audience.environment, pk__in={one.details.get("flow") or 0 for one in gone}
-    )
-    seen = set(flows.order_by().values_list("pk", flat=True))
-    gone = [one for one in gone if _is_seen(one, actor, seen, names)]
+    gone = removed_that_may_be_told(actor, gone, names)
     gone = [one for one in gone if promised is not None or _is_meant(one, audience, names)]
     late = AuditEntry.objects.filter(object_kind="objective", object_id__in=[one.object_id for one in gone])
     late = late.filter(action="objective.added", id__gte=uuid7_floor(period.until))
     new = set(late.order_by().values_list("object_id", flat=True))
     found = [_removed(one, names, says) for one in gone if one.object_id not in new]
     return found[:MOST_REMOVED][::-1]
-
-
-def _is_seen(one: AuditEntry, actor: Actor, flows: Collection[int], names: Mapping[int, str]) -> bool:
-    """Whether the actor may know of it: one on a flow that they see, or on a search of theirs or of their teams."""
-    if actor.is_superuser:
-        return True
-    if (flow := one.details.get("flow")) is not None:
-        return flow in flows
-    if one.team_id is not None:
-        return one.team_id in actor.grants.get(one.environment_id or 0, {})
-    owner = one.details.get("owner")  # an entry of before 2026-11-28 has none
-    return owner == actor.user_id if owner is not None else int(one.object_id) in names
 
 
 def _is_meant(one: AuditEntry, audience: Audience, names: Mapping[int, str]) -> bool:
