@@ -137,7 +137,11 @@ class ObjectiveChangeIn(serializers.Serializer[Any]):
     recover_minutes = serializers.IntegerField(
         default=None, allow_null=True, help_text="Freshness: later than this is lost, not late."
     )
-    at_least = serializers.IntegerField(default=None, allow_null=True, help_text="Volume: messages a period.")
+    at_least = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        help_text="Volume, a period: processings on a flow, by every station; messages on a saved search.",
+    )
     method = serializers.ChoiceField(choices=Objective.Method.choices, default="occurrences")
     slice_minutes = serializers.IntegerField(default=1)
     slice_target = serializers.FloatField(default=0.95)

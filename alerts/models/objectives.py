@@ -58,7 +58,7 @@ class Objective(models.Model):
         null=True
     )  # freshness and dead-letter age; volume: a period, 0 is a whole day
     recover_minutes = models.PositiveIntegerField(null=True)  # freshness: processed after that is lost, not late
-    at_least = models.PositiveIntegerField(null=True)  # volume: messages a period
+    at_least = models.PositiveIntegerField(null=True)  # volume, a period: processings of a flow, messages of a search
     method = models.CharField(max_length=16, choices=Method.choices, default=Method.OCCURRENCES)
     slice_minutes = models.PositiveSmallIntegerField(default=1)
     slice_target = models.FloatField(default=0.95)

@@ -27,7 +27,7 @@ KINDS = (
     ("success", "Success: processed, not failed"),
     ("latency", "Latency: processed in less than …"),
     ("freshness", "Freshness: every message processed within …"),
-    ("volume", "Volume: at least so many messages a period"),
+    ("volume", "Volume: at least so much processed a period"),
     ("dead_letter_age", "Dead letters: none waits longer than …"),
 )
 METHODS = (
@@ -80,7 +80,11 @@ class ObjectiveForm(forms.Form):
         label="Lost after, minutes",
         help_text="Freshness: processed later than this is lost, not late. Empty: a day.",
     )
-    at_least = forms.IntegerField(required=False, label="At least, messages", help_text="Volume: in each period.")
+    at_least = forms.IntegerField(
+        required=False,
+        label="At least",
+        help_text="Volume, in each period. On a flow processings: of a message that two stations process, or one twice, two. Of a saved search messages.",
+    )
     days_of_week = forms.MultipleChoiceField(
         required=False, label="Working days", choices=[(str(at + 1), name) for at, name in enumerate(DAY_NAMES)],
         widget=forms.CheckboxSelectMultiple,

@@ -39,12 +39,16 @@ def promise_words(one: Objective) -> str:
         percent(float(one.target)),
         f"of {one.flow.name}" if one.flow else f"that “{one.search or one.q}” finds",
     )
+    least = f"at least {one.at_least or 0:,}"
+    enough = (
+        f"the messages {about} are processed {least} times" if one.flow else f"{least} messages {about} are processed"
+    )
     of = f"in {one.flow.name}" if one.flow else f"at messages {about}"
     what = {
         "success": f"{target} of the attempts {of} succeed",
         "latency": f"{target} of the messages {about} are processed in less than {latency_words(one.limit_ms or 0)}",
         "freshness": f"{target} of the messages {about} are processed within {minutes_words(one.limit_minutes)}",
-        "volume": f"in {target} of the periods at least {one.at_least or 0:,} messages {about} are processed",
+        "volume": f"in {target} of the periods {enough}",
         "dead_letter_age": f"in {target} of the minutes no dead letter {about} is older than {minutes_words(one.limit_minutes)}",
     }[one.kind]
     if one.kind == "volume":

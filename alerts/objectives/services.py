@@ -14,6 +14,7 @@ from alerts.objectives.access import check_can_change_objective, check_can_promi
 from alerts.objectives.assess import assess_again, gone
 from alerts.objectives.counters import MINUTES_KEPT, fold_again, forget_counted, hour_of, minute_of, one_writer
 from alerts.objectives.shapes import looks_back_to
+from alerts.objectives.terms import terms_of, terms_that_differ
 from alerts.objectives.wishes import FOLDED_ANEW, NewObjective, ObjectiveInvalid, checked
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid
@@ -124,7 +125,7 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
     holding = _touches_counters(one, _changed(one, columns))
     with one_writer() if holding else transaction.atomic():
         row = Objective.objects.select_for_update(of=("self",)).get(pk=one.pk)
-        differ = _changed(row, columns)
+        differ, before = _changed(row, columns), terms_of(row)
         if not holding and _touches_counters(row, differ):
             raise Conflict(f"“{row.name}” was changed meanwhile: look at it again")
         for name, value in columns.items():
@@ -138,7 +139,7 @@ def change_objective(one: Objective, said: NewObjective, *, by: Actor, now: date
         except IntegrityError as error:
             raise name_taken(one.environment, columns["name"]) from error
         one.refresh_from_db()
-        audit(by, "objective.changed", one, details={"changed": differ})
+        audit(by, "objective.changed", one, details={"changed": differ, **terms_that_differ(before, terms_of(one))})
         if anew:
             forget_counted(one)
         elif folded:
@@ -179,8 +180,10 @@ def remove_objective(one: Objective, *, by: Actor, reason: str = "") -> None:
     """Remove a promise with its counters, audited; breaches are told that nothing of it holds any more. Raises Forbidden."""
     check_can_change_objective(by, one)
     conditions = gone(one)
+    standing = Standing.objects.filter(objective=one).first()
+    last = {"flow": one.flow_id, "owner": one.owner_id, "attained": standing.adjusted if standing else None}
     with transaction.atomic():
-        audit(by, "objective.removed", one, reason=_line(reason))
+        audit(by, "objective.removed", one, reason=_line(reason), details=last)
         Objective.objects.filter(pk=one.pk).delete()
     observe(conditions)
 

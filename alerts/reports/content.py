@@ -53,7 +53,8 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """An objective in the period. Ratios 0 to 1, None where nothing was measured; counts are raw, without exclusions taken out.
 
-    target_before  where the target was changed in the period.   left  of the budget, in `unit` ("events", "minutes" or "periods"), may be negative.
+    target_before  where the target was changed since the period began.   changed  a sentence for each change of the promise since then.
+    left  of the budget, in `unit` ("events", "minutes" or "periods"), may be negative.
     previous  adjusted ratio of the period before.   waiting  dead letters of its flow that came until the period ended, and wait.
     replayed  of the dead letters that came in the period: those that a replay delivered.
     kind  of the objective: success, latency, freshness, volume, dead_letter_age.
@@ -93,6 +94,17 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     missed_before: datetime | None = None
     missed_in_a_row: int = 0
     known: int = 0
+    changed: tuple[str, ...] = ()
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise that was removed since the period began: of which flow, where that is known, when, and what is still known of it, as a sentence."""
+
+    objective: int
+    flow: int | None
+    name: str
+    at: datetime
+    words: str
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,13 +142,14 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):
-    """Time of the period that did not count. events: of those promises that it was about; flows once. about: a flow or a promise."""
+    """Time of the period that did not count. events: of those promises that it was about, flows once; None where that
+    is not known any more, long after. about: a flow or a promise."""
 
     since: datetime
     until: datetime
     reason: str
     by: str
-    events: int
+    events: int | None
     about: str = ""
 
 
@@ -195,6 +208,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     previous: float | None = None
     trend: tuple[Day, ...] = ()
     coverage: Coverage | None = None
+    removed: tuple[Removed, ...] = ()
 
 
 def as_json(content: Content) -> dict[str, Any]:

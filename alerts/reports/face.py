@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from alerts.objectives.burn import cut_amount
-from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Stands
+from alerts.reports.content import Cadence, Cause, Content, Day, Excluded, Letters, Promise, Removed, Stands
 from alerts.reports.saying import Says, clean, is_known, listed, sentence
 from alerts.reports.verdicts import before_words, change, cost, period_words, says_of, subject, sums_of, verdict
 from console.core.words import age_words
@@ -18,12 +18,13 @@ LOOKS = {Stands.MISSED: "bad", Stands.AT_RISK: "warn", Stands.NO_DATA: "idle", S
 STANDS_WORDS = {Stands.MISSED: "missed", Stands.AT_RISK: "at risk", Stands.NO_DATA: "no data", Stands.KEPT: "kept"}
 COLOURS = ("red", "amber", "green", "blue", "violet", "teal")
 MOST_PROMISES = 40  # told in the mail, the riskiest; the CSV has all. Gmail cuts a mail at 102 KB
-MOST_EXCLUDED = 6  # told in the mail
+MOST_EXCLUDED = MOST_REMOVED = 6  # told in the mail
 HOW = {
     "freshness": "in time is processed within the promised time of a message’s beginning, proved by the receiver’s own event; what a replay delivered is late",
     "success": "success counts attempts, as senders and receivers report them",
     "latency": "latency counts processed messages, those that took longer than promised are late",
-    "volume": "volume counts periods of working time with enough messages",
+    "volume": "volume counts periods of working time in which enough was processed, on a flow by every station and each time, "
+    "on a saved search each message once",
     "dead_letter_age": "dead-letter age counts minutes, bad is one in which a letter had waited too long",
 }
 
@@ -68,6 +69,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     corrects: str
     promises: tuple[PromiseLine, ...]
     more: str
+    removed: str
     causes: tuple[CauseLine, ...]
     letters: str
     chart: ChartLine | None
@@ -88,6 +90,7 @@ def face_of(content: Content) -> Face:
         corrects=_corrects(content),
         promises=tuple(promise_line(one, content, says) for one in content.promises[:MOST_PROMISES]),
         more=more_words(content.promises[MOST_PROMISES:], says),
+        removed=removed_words(content.removed, says),
         causes=tuple(cause_line(one, says) for one in content.causes),
         letters=letters_words(content.letters, content.breaches, says),
         chart=chart_line(content, says),
@@ -140,7 +143,16 @@ def more_words(rest: Sequence[Promise], says: Says) -> str:
         return ""
     counts = {stands: sum(one.stands is stands for one in rest) for stands in Stands}
     told = [f"{says.number(count)} {STANDS_WORDS[stands]}" for stands, count in counts.items() if count]
+    changed = sum(bool(one.changed) for one in rest)
+    told += [f"{says.number(changed)} of these changed since the period began"] if changed else []
     return f"{says.number(len(rest))} more: {', '.join(told)}. The CSV has them all."
+
+
+def removed_words(removed: Sequence[Removed], says: Says) -> str:
+    """Return which promises were removed since the period began; the CSV has them all."""
+    more = len(removed) - MOST_REMOVED
+    told = [one.words for one in removed[:MOST_REMOVED]]
+    return " ".join([*told, f"{says.number(more)} more were removed. The CSV has them all."] if more > 0 else told)
 
 
 def _details(one: Promise, says: Says) -> Iterator[str]:
@@ -164,6 +176,7 @@ def _details(one: Promise, says: Says) -> Iterator[str]:
     raw = says.ratio(one.attained, target=one.target)
     if one.attained is not None and raw != says.ratio(one.adjusted, target=one.target):
         yield f"{raw} with what is excluded."
+    yield from one.changed
 
 
 def _amount(amount: float, one: Promise, says: Says) -> str:
@@ -316,12 +329,14 @@ def exclusion_notes(exclusions: tuple[Excluded, ...], says: Says) -> Iterator[st
 
 def _excluded(times: list[Excluded], says: Says) -> str:
     first = times[0]
-    events = sum(one.events for one in times)
+    known = [one.events for one in times if one.events is not None]
     when = says.between(first.since, first.until)
     often = f"{says.count(len(times))} times, first {when}" if len(times) > 1 else when
     about = f" ({clean(first.about, 80)})" if first.about else ""
-    word = "event" if events == 1 else "events"
-    return f"{clean(first.reason, 300)}{about}, {often}, {says.number(events)} {word}, by {clean(first.by, 80) or 'the console'}"
+    events = f"{says.number(sum(known))} event{'s' if sum(known) != 1 else ''}"
+    if len(known) < len(times):
+        events = "how many events is not known any more"
+    return f"{clean(first.reason, 300)}{about}, {often}, {events}, by {clean(first.by, 80) or 'the console'}"
 
 
 def method_words(content: Content) -> str:

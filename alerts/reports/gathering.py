@@ -18,11 +18,12 @@ from alerts.models import BreachEntry, Objective
 from alerts.objectives.access import visible_objectives
 from alerts.objectives.counters import excluded_spans
 from alerts.objectives.windows import Span
+from alerts.reports.alterations import Altered, altered_since, removed_since
 from alerts.reports.causes import causes_of, largest, letters_of, replayed_by_flow
 from alerts.reports.content import Audience, Cadence, Content, Period, Promise
 from alerts.reports.coverage import agents_of, coverage_of, silences_of
 from alerts.reports.excluded import excluded_in
-from alerts.reports.history import remembered, targets_before
+from alerts.reports.history import remembered
 from alerts.reports.measuring import (
     NAME,
     Measured,
@@ -60,7 +61,7 @@ def gather(
 
     All of one moment, unless the caller is in a transaction already.
     earlier  frozen reports of the same audience, any order: what “for the first time since” is known from.
-    promised  of a revision: the objectives that the report told of which it revises; it tells of no other.
+    promised  of a revision: the objectives that the report told of which it revises; it tells of no other, nor that another was removed.
     """
     with one_moment():
         return _gathered(audience, period, actor, now, earlier, promised)
@@ -90,18 +91,23 @@ def _gathered(
     objectives, more = _objectives(actor, audience, period, promised)
     measured = measure(objectives, period, now=now)
     counted = counted_of(measured)
-    excluded, more_excluded = excluded_in(measured, span_of(period))
+    excluded, more_excluded = excluded_in(measured, span_of(period), now=now)
     flows = _flows(actor, audience, objectives)
     told = _letters(environment, flows, period)
     promises = [promise_of(one, counted=one.one.pk in counted, period=period) for one in measured]
-    targets = targets_before(objectives, period)
-    promises = [_with_more(one, found.one, told, targets) for one, found in zip(promises, measured, strict=True)]
+    says = Says(audience.language, period.zone)
+    altered = altered_since(objectives, period, says)
+    removed = removed_since(actor, audience, period, earlier=earlier, promised=promised, says=says)
+    promises = [
+        _with_more(one, found.one, told, altered.get(found.one.pk))
+        for one, found in zip(promises, measured, strict=True)
+    ]
     harvested = {
         one.flow_id for one in objectives if one.flow_id in flows and one.kind == Objective.Kind.DEAD_LETTER_AGE
     }
     agents = agents_of(flows, period, letters_of=harvested)
     silences = silences_of(agents, period)
-    quality = quality_of(measured, silences, period, Says(audience.language, period.zone))
+    quality = quality_of(measured, silences, period, says)
     quality += [f"Only the first {MOST_PROMISES} promises are in this report."] if more else []
     quality += ["Not all of the excluded times are listed."] if more_excluded else []
     quality += ["There were so many dead letters that only a part of them is counted here."] if told["capped"] else []
@@ -123,6 +129,7 @@ def _gathered(
         quality=tuple(quality),
         coverage=coverage_of(measured, agents, silences, period),
         frozen_at=now,
+        removed=tuple(removed),
     )
 
 
@@ -170,12 +177,13 @@ def _letters(environment: Environment, flows: dict[int, str], period: Period) ->
     }
 
 
-def _with_more(promise: Promise, one: Objective, told: dict[str, Any], targets: dict[int, float]) -> Promise:
+def _with_more(promise: Promise, one: Objective, told: dict[str, Any], altered: Altered | None) -> Promise:
     return msgspec.structs.replace(
         promise,
         waiting=told["waiting"].get(one.flow_id, 0),
         replayed=told["replayed"].get(one.flow_id, 0),
-        target_before=targets.get(one.pk),
+        target_before=altered.target_before if altered else None,
+        changed=altered.changed if altered else (),
     )
 
 

@@ -147,7 +147,7 @@ def content_of(report: Report, *, now: datetime) -> Content:
     audience = first.audience if first else audience_of(report)
     content = gather(
         audience, period_in(report), actor=owner_of(report.schedule, audience), now=now, earlier=earlier_of(report),
-        promised={one.objective for one in first.promises} if first else None,
+        promised={one.objective for many in (first.promises, first.removed) for one in many} if first else None,
     )  # fmt: skip
     return msgspec.structs.replace(content, revision=max(1, report.revision), corrects=_told_reason(report))
 
@@ -223,7 +223,11 @@ def told_of(content: Content) -> tuple[list[int], list[int]]:
     ids = [promise.objective for promise in content.promises]
     rows = list(Objective.objects.filter(pk__in=ids).order_by("pk").values_list("pk", "flow_id"))
     flows = {flow for _, flow in rows if flow is not None} | set(content.audience.flow_ids)
-    return sorted(flows), [pk for pk, flow in rows if flow is None]
+    flows |= {one.flow for one in content.removed if one.flow is not None}
+    searches = {pk for pk, flow in rows if flow is None} | {
+        one.objective for one in content.removed if one.flow is None
+    }
+    return sorted(flows), sorted(searches)
 
 
 def files_of(report: Report, drawn: Rendered) -> list[ReportFile]:

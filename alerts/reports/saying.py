@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -55,19 +55,32 @@ class Says:
     nouns: str = "messages"
 
     def number(self, count: int) -> str:
-        return str(format_decimal(count, locale=locale_of(self.language)))
+        return self._decimal(count)
 
     def amount(self, amount: float) -> str:
         """Return an amount of a budget, cut: whole from ten on, one decimal below where there is one."""
         places = "#,##0" if abs(amount) >= 10 else "#,##0.#"
-        return str(format_decimal(cut_amount(amount), format=places, locale=locale_of(self.language)))
+        return self._decimal(cut_amount(amount), places)
+
+    def _decimal(self, number: float, pattern: str | None = None) -> str:
+        locale = locale_of(self.language)
+        symbols = locale.number_symbols.get("latn", {})
+        if symbols.get("group") != "'":
+            return str(format_decimal(number, format=pattern, locale=locale))
+        # of a Swiss million Babel takes the two apostrophes for quotes, and leaves them out
+        said = str(format_decimal(number, format=pattern, locale="en"))
+        return said.translate(str.maketrans({",": "'", ".": symbols["decimal"], "-": symbols["minusSign"]}))
 
     def count(self, count: int) -> str:
         """Return a small count as a word, a larger one in digits."""
         return SMALL[count] if 0 <= count < len(SMALL) else self.number(count)
 
     def ordinal(self, count: int) -> str:
-        return ORDINALS[count] if 0 < count < len(ORDINALS) else f"{self.number(count)}th"
+        """Return "third", "eleventh" as "11th", "21st"."""
+        if 0 < count < len(ORDINALS):
+            return ORDINALS[count]
+        ending = "th" if count % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+        return f"{self.number(count)}{ending}"
 
     def ratio(self, ratio: float | None, *, target: float = 0.99) -> str:
         """Return an attained ratio, cut and never rounded up: below its target it also reads so, and is not 100 % when it is less."""
@@ -128,13 +141,22 @@ class Says:
         return at.astimezone(ZoneInfo(self.zone))
 
     def _time(self, at: datetime) -> str:
-        return str(
-            format_time(at.astimezone(UTC), "short", tzinfo=ZoneInfo(self.zone), locale=locale_of(self.language))
-        )
+        zone = ZoneInfo(self.zone)
+        said = str(format_time(at.astimezone(UTC), "short", tzinfo=zone, locale=locale_of(self.language)))
+        return said + _offset(at.astimezone(zone))
 
     def name(self) -> str:
         """Return the language in English: "German (Germany)"."""
         return locale_of(self.language).get_display_name("en") or self.language
+
+
+def _offset(local: datetime) -> str:
+    """Return the offset of a local time that the clocks show twice, " (UTC+2)"; "" of any other."""
+    offset, other = local.utcoffset(), local.replace(fold=1 - local.fold).utcoffset()
+    if offset is None or offset == other:
+        return ""
+    hours, minutes = divmod(abs(offset) // timedelta(minutes=1), 60)
+    return f" (UTC{'-' if offset < timedelta() else '+'}{hours}{f':{minutes:02d}' if minutes else ''})"
 
 
 def clean(text: str, most: int) -> str:

@@ -59,9 +59,11 @@ def _rows(content: Content) -> Iterator[Mapping[str, object]]:
             | {
                 "row": "promise",
                 "stands": promise.stands.value,
-                "note": "; ".join(filter(None, [*said, promise.words])),
+                "note": "; ".join(filter(None, [*said, promise.words, *promise.changed])),
             }
         )
+    for gone in content.removed:
+        yield whole | {"row": "removed", "name": gone.name, "note": gone.words}
     for cause in content.causes:
         yield (
             {name: getattr(cause, name) for name in CAUSE}
@@ -109,5 +111,5 @@ def _exclusions(content: Content) -> Iterator[Mapping[str, object]]:
             "since": one.since.isoformat(),
             "until": one.until.isoformat(),
             "count": one.events,
-            "note": f"by {one.by}",
+            "note": f"by {one.by}{'' if one.events is not None else '; how many events is not known any more'}",
         }

@@ -19,6 +19,7 @@ def text_of(face: Face, *, attached: str, open_url: str, stop_url: str) -> str:
         face.lead,
         "\n".join(_filled(line) for one in face.promises for line in _promise(one)),
         face.more,
+        face.removed,
         _heading("Why, and what was done"),
         "\n".join(_filled(_cause(one)) for one in face.causes),
         face.letters,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from alerts.reports.content import Cadence, Content, Period, Promise, Stands
+from alerts.reports.content import Cadence, Content, Period, Promise, Removed, Stands
 from alerts.reports.periods import before, first_day, last_day
 from alerts.reports.saying import Says, clean, listed
 
@@ -54,20 +54,37 @@ def of_stands(content: Content, *stands: Stands) -> list[Promise]:
 def verdict(content: Content, says: Says) -> str:
     """Return what was kept and what was not: "Two of three promises were kept. “Invoices” was missed for the first time since May."."""
     if not content.promises:
-        return "Nothing was promised in this period."
+        return _removed(content.removed, says) if content.removed else "Nothing was promised in this period."
     sentences = [kept_words(content, says)]
     missed, risky = of_stands(content, Stands.MISSED), of_stands(content, Stands.AT_RISK)
     if missed:
         once = _how_often(missed[0], content.period, says) if len(missed) == 1 else ""
         if len(content.promises) == 1:
-            return f"The promise was missed{once}."
+            return " ".join([f"The promise was missed{once}.", *_altered(content, says)])
         sentences.append(f"{_names(missed, says)} {'was' if len(missed) == 1 else 'were'} missed{once}.")
     if silent := of_stands(content, Stands.NO_DATA):
         if len(silent) < len(content.promises):
             sentences += _without_data(silent, says)
     elif risky and not missed:
         sentences.append(_at_risk(risky, says))
-    return " ".join(sentences)
+    return " ".join([*sentences, *_altered(content, says)])
+
+
+def _altered(content: Content, says: Says) -> Iterator[str]:
+    """Yield which promises are not those that they were when the period began: what is kept now may have been missed by then."""
+    if changed := [one for one in content.promises if one.changed]:
+        which = "It" if len(content.promises) == 1 else _names(changed, says)
+        yield f"{which} {_was(changed)} changed since the period began."
+    if content.removed:
+        yield _removed(content.removed, says)
+
+
+def _removed(removed: Sequence[Removed], says: Says) -> str:
+    return f"{_names(removed, says)} {_was(removed)} removed{f' on {says.at(removed[0].at)}' if len(removed) == 1 else ''}."
+
+
+def _was(many: Sequence[object]) -> str:
+    return "was" if len(many) == 1 else "were"
 
 
 def kept_words(content: Content, says: Says) -> str:
@@ -96,10 +113,12 @@ def short_verdict(content: Content, says: Says) -> str:
     words = kept_words(content, says).rstrip(".").replace(" were kept", " kept").replace(" was kept", " kept")
     words = words.replace(" was missed", " missed") if content.promises else "nothing promised"
     words = words.removeprefix("The ")
-    return words[:1].lower() + words[1:]
+    counts = {"changed": sum(bool(one.changed) for one in content.promises), "removed": len(content.removed)}
+    altered = ", ".join(f"{says.count(count)} {what}" for what, count in counts.items() if count)
+    return f"{words[:1].lower()}{words[1:]}{f' ({altered})' if altered else ''}"
 
 
-def _names(promises: Sequence[Promise], says: Says) -> str:
+def _names(promises: Sequence[Promise | Removed], says: Says) -> str:
     names = [f"“{clean(one.name, SHORT_NAME)}”" for one in promises]
     if len(names) > MOST_NAMED + 1:
         names = [*names[:MOST_NAMED], f"{says.count(len(names) - MOST_NAMED)} more"]

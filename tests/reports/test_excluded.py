@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.objectives.counters import forget_old
 from alerts.objectives.excluding import NewExclusion, add_exclusion
 from alerts.reports.content import Cadence, Stands
+from alerts.reports.face import notes_of
 from alerts.reports.periods import last_period
 from alerts.reports.tables import csv_of
+from alerts.reports.verdicts import says_of
 from tests.factories import ROOT
-from tests.objectives.stored import HOUR, MINUTE, looked, promised, rolled
+from tests.objectives.stored import HOUR, MINUTE, NOW, looked, promised, rolled
 from tests.reports.samples import HOSTILE
 from tests.reports.stored import DAY, NOON, gathered
 from tests.services.reconciling import flow
@@ -90,6 +93,42 @@ def test_what_is_excluded_is_told_with_reason_by_whom_and_how_many_events():
     one = next(one for one in content.promises if one.name == "Orders arrive")
     assert (one.lost, one.attained) == (60, pytest.approx(1_000 / 1_060))
     assert one.adjusted == pytest.approx(1_000 / 1_020)
+
+
+def test_of_a_time_whose_minutes_are_gone_the_sums_say_how_many_events_it_was():
+    """Minutes are kept for 100 days."""
+    long_ago = NOW.replace(minute=0, second=0) - timedelta(days=110)
+    one = promised(target="0.999", days=120)
+    rolled(long_ago, 5, 5, minutes=60)
+    rolled(long_ago + HOUR, 3, minutes=60)
+    rolled(NOON, 100, minutes=2)
+    looked()
+    for since, minutes, reason in ((long_ago, 60, "partner"), (long_ago + HOUR, 20, "move"), (NOON, 1, "now")):
+        add_exclusion(NewExclusion(starts_at=since, minutes=minutes, reason=reason), objective=one, by=ROOT)
+    forget_old(NOW)
+
+    content = gathered()
+
+    assert [(out.reason, out.events) for out in content.exclusions] == [("partner", 600), ("move", 60), ("now", 100)]
+
+
+def test_whose_events_were_left_out_of_an_old_hour_that_two_times_share_is_not_known():
+    long_ago = NOW.replace(minute=0, second=0) - timedelta(days=110)
+    one = promised(target="0.999", days=120)
+    rolled(long_ago, 5, 5, minutes=60)
+    rolled(NOON, 100)
+    looked()
+    for since, reason in ((long_ago, "first"), (long_ago + HOUR / 2, "second")):
+        add_exclusion(NewExclusion(starts_at=since, minutes=20, reason=reason), objective=one, by=ROOT)
+    assert [out.events for out in gathered().exclusions] == [200, 200]
+    forget_old(NOW)
+
+    content = gathered()
+
+    assert [out.events for out in content.exclusions] == [None, None]
+    assert " 14:20, how many events is not known any more, by root" in " ".join(notes_of(content, says_of(content)))
+    rows = [row for row in csv.DictReader(io.StringIO(csv_of(content).decode())) if row["row"] == "exclusion"]
+    assert [(row["count"], row["note"]) for row in rows] == [("", "by root; how many events is not known any more")] * 2
 
 
 def test_a_longer_window_ends_with_the_period_too():

@@ -86,7 +86,8 @@ def test_every_language_that_babel_knows_can_write_every_date():
     [
         ("2026-10-12 00:00", "2026-10-12 02:00", "12 October 02:00 to 04:00"),
         ("2026-10-12 20:00", "2026-10-13 00:00", "12 October 22:00 to 13 October 02:00"),
-        ("2026-10-25 00:30", "2026-10-25 01:30", "25 October 02:30 to 02:30"),  # the hour that is twice
+        ("2026-10-25 00:30", "2026-10-25 01:30", "25 October 02:30 (UTC+2) to 02:30 (UTC+1)"),  # the hour that is twice
+        ("2026-10-24 23:30", "2026-10-25 02:00", "25 October 01:30 to 03:00"),
     ],
 )
 def test_times_are_those_of_the_zone(since, until, said):
@@ -105,6 +106,52 @@ def test_times_are_those_of_the_zone(since, until, said):
 )
 def test_what_others_wrote_is_one_line(text, cleaned):
     assert clean(text, 20) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "said"),
+    [
+        ("Australia/Lord_Howe", "2026-04-04 14:45", "5 April 01:45 (UTC+11)"),
+        ("Australia/Lord_Howe", "2026-04-04 15:15", "5 April 01:45 (UTC+10:30)"),
+        ("Europe/London", "2026-10-25 01:30", "25 October 01:30 (UTC+0)"),
+        ("America/New_York", "2026-11-01 05:30", "1 November 01:30 (UTC-4)"),
+        ("America/New_York", "2026-03-08 07:00", "8 March 03:00"),  # what the clocks leave out is never an instant
+    ],
+)
+def test_a_time_that_the_clocks_show_twice_has_its_offset(zone, at, said):
+    assert Says("en-GB", zone).at(datetime.fromisoformat(at).replace(tzinfo=UTC)) == said
+
+
+def test_ordinals_are_those_of_english():
+    counts = (1, 10, 11, 12, 13, 20, 21, 22, 23, 24, 31, 41, 101, 111, 112, 1_021)
+
+    said = [SAYS.ordinal(count) for count in counts]
+
+    assert said[:2] == ["first", "tenth"]
+    assert said[2:9] == ["11th", "12th", "13th", "20th", "21st", "22nd", "23rd"]
+    assert said[9:] == ["24th", "31st", "41st", "101st", "111th", "112th", "1,021st"]
+
+
+@pytest.mark.parametrize(
+    ("language", "amount"), [("de-CH", "-1'234'567"), ("fr-CH", "-1'234'567"), ("gsw", "\u22121'234'567")]
+)
+def test_a_swiss_million_has_its_apostrophes(language, amount):
+    says = Says(language, "Europe/Zurich")
+
+    assert [says.number(count) for count in (999, 999_999, 1_000_000, 12_345_678_901)] == [
+        "999",
+        "999'999",
+        "1'000'000",
+        "12'345'678'901",
+    ]
+    assert says.amount(-1_234_567) == amount
+    assert says.amount(1.5) == ("1,5" if language == "fr-CH" else "1.5")
+
+
+def test_every_language_that_babel_knows_parts_a_million():
+    said = {language: Says(language.replace("_", "-"), "UTC").number(1_234_567) for language in locale_identifiers()}
+
+    assert {language for language, number in said.items() if len(number) < 9} <= {"en_US_POSIX"}
 
 
 def test_names_are_listed_as_people_do():
