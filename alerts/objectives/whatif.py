@@ -84,7 +84,7 @@ def what_if(
     sustained  whether failures that go on for hours are a ticket. A spent budget is none here: that takes the history of two windows.
     The guard reckons with the events of all these minutes as those of a period.
     """
-    sums = _Sums(bad, total)
+    sums = _Sums(bad, total, slice_minutes or 1)
     volume = sum(total) * (period / (len(total) * MINUTE)) if total else 0.0
     found = []
     for target in targets:
@@ -122,13 +122,15 @@ def _missing(bad: Sequence[float], total: Sequence[float]) -> list[bool]:
 
 
 class _Sums:
-    """Running sums, and the windows that were summed already: three targets ask for the same."""
+    """Running sums, and the windows that were summed already, of whole slices: three targets ask for the same."""
 
-    def __init__(self, bad: Sequence[float], total: Sequence[float]):
+    def __init__(self, bad: Sequence[float], total: Sequence[float], slice_minutes: int = 1):
+        self.slice_minutes = slice_minutes
         self.bad, self.total = list(accumulate(bad, initial=0.0)), list(accumulate(total, initial=0.0))
         self.windows: dict[int, tuple[list[float], list[float]]] = {}
 
     def window(self, minutes: int) -> tuple[list[float], list[float]]:
+        minutes += -minutes % self.slice_minutes
         if minutes not in self.windows:
             self.windows[minutes] = _windowed(self.bad, minutes), _windowed(self.total, minutes)
         return self.windows[minutes]
