@@ -13,6 +13,7 @@ from alerts.objectives.burn import (
     SUSTAINED_HOURS,
     SUSTAINED_IN,
     Pair,
+    allowed,
     factor,
     is_reached,
     least_bad,
@@ -21,6 +22,7 @@ from alerts.objectives.burn import (
 from alerts.objectives.windows import MINUTE
 
 LADDER = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
+ROUNDING = 1e-6  # sums of floats: what is exactly allowed is not more
 TOGETHER = 15  # minutes: what fires again so soon is one alert
 
 
@@ -97,7 +99,7 @@ def what_if(
             pairs = pairs_that_can_fire(target=target, period=period, slice_minutes=slice_minutes)
         for pair in pairs:
             needs = least_bad(pair, target=target, period_total=volume) if guarded else 1
-            mine = sums.firing(pair, factor(pair, period) * (1 - target), needs)
+            mine = sums.firing(pair, factor(pair, period) * allowed(target), needs)
             firing[pair.severity] = [one or other for one, other in zip(firing[pair.severity], mine, strict=True)]
         pages = _episodes(firing["page"])
         found.append(
@@ -139,7 +141,7 @@ class _Sums:
         long_bad, long_total = self.window(pair.long // MINUTE)
         short_bad, short_total = self.window(pair.short // MINUTE)
         return [
-            bad >= needs and bad > ratio * total and near > ratio * near_total
+            bad >= needs and bad > ratio * total + ROUNDING and near > ratio * near_total + ROUNDING
             for bad, total, near, near_total in zip(long_bad, long_total, short_bad, short_total, strict=True)
         ]
 
@@ -149,7 +151,7 @@ class _Sums:
         in_an_hour, _ = self.window(60)
         return [
             bad >= SUSTAINED_BAD
-            and bad > (1 - target) * total
+            and bad > allowed(target) * total + ROUNDING
             and sum(in_an_hour[at] > 0 for at in range(minute, max(-1, minute - SUSTAINED_HOURS * 60), -60))
             >= SUSTAINED_IN
             for minute, (bad, total) in enumerate(zip(bad_of, total_of, strict=True))
