@@ -323,6 +323,7 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
         slice_minutes=slice_minutes_of(one),
         missed=one.kind == Objective.Kind.VOLUME,
         sustained=one.sustained and one.kind != Objective.Kind.VOLUME,
+        out=out,
     )
 
 

@@ -97,6 +97,10 @@ class Near:
         kept = part.stop - part.start - (sum(self.out[part]) if self.out else 0)
         return counted(self.sums(minutes, until=until), self.method, slices_in_time=kept / self.method.slice_minutes)
 
+    def is_out(self, minutes: int) -> bool:
+        """Whether all of the last so many minutes is excluded: nothing can be measured there."""
+        return self.out is not None and all(self.out[self._part(minutes, 0)])
+
     def _part(self, minutes: int, until: int) -> slice:
         end = self.over - until
         first = max(0, end - minutes)
@@ -129,7 +133,7 @@ def read_figures(objectives: Sequence[Objective], now: datetime, spans: Mapping[
     found = {one.pk: Read(near=near[one.pk], excluded=out.get(one.pk, [])) for one in objectives}
     running = running_hours(objectives, now, out)
     in_time = {one.pk for one in objectives if method_of(one).counts_time}
-    _read_far({pk: read for pk, read in found.items() if pk not in in_time}, until, until)
+    _read_far({pk: read for pk, read in found.items() if pk not in in_time}, until, until, running)
     _read_far({pk: found[pk] for pk in in_time}, until, hour_of(now), running)
     for pk, both in sums_of_spans(objectives, spans, now, running).items():
         found[pk].period = both
@@ -230,9 +234,7 @@ def marked(spans: Sequence[Span] | None, first: datetime, length: int) -> list[b
     return found[:length] if any(found[:length]) else None
 
 
-def _read_far(
-    found: Mapping[int, Read], until: datetime, read_to: datetime, running: Mapping[int, Both] | None = None
-) -> None:
+def _read_far(found: Mapping[int, Read], until: datetime, read_to: datetime, running: Mapping[int, Both]) -> None:
     """Read the windows that end with `until`, by whole hours before `read_to`, and add the hour that runs."""
     if not found:
         return
@@ -247,7 +249,7 @@ def _read_far(
                 found[pk].far[span] = _sums(row[number * 5 : number * 5 + 5])
             found[pk].last_event_at = row[-1]
     for pk, read in found.items():
-        for span in FAR if running and pk in running else ():
+        for span in FAR if pk in running else ():
             read.far[span] = read.far.get(span, Sums()) + running[pk].kept
         read.last_event_at = read.near.newest(until) or read.last_event_at
 

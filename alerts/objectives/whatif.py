@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import accumulate
+from itertools import accumulate, islice, repeat
 
 from alerts.objectives.budgeting import Method, Minutes, counted, fold
 from alerts.objectives.burn import (
@@ -77,6 +77,7 @@ def what_if(
     slice_minutes: int = 0,
     missed: bool = False,
     sustained: bool = False,
+    out: Sequence[bool] | None = None,
 ) -> list[WhatIf]:
     """Return what each target would have meant over these minutes, oldest first.
 
@@ -84,6 +85,7 @@ def what_if(
             is told by none; None: all that can fire.
     missed  of a volume: it pages from a missed period to the next that is kept, whatever the target.
     sustained  whether failures that go on for hours are a ticket. A spent budget is none here: that takes the history of two windows.
+    out  which minutes are excluded: what fires when the short window of a rule is excluded whole is not over, as in an assessment.
     The guard reckons with the events of all these minutes as those of a period.
     """
     sums = _Sums(bad, total, slice_minutes or 1)
@@ -101,14 +103,17 @@ def what_if(
             needs = least_bad(pair, target=target, period_total=volume) if guarded else 1
             mine = sums.firing(pair, factor(pair, period) * allowed(target), needs)
             firing[pair.severity] = [one or other for one, other in zip(firing[pair.severity], mine, strict=True)]
-        pages = _episodes(firing["page"])
+        short = {severity: [pair.short // MINUTE for pair in pairs if pair.severity == severity] for severity in firing}
+        if sustained:
+            short["ticket"].append(60)
+        alerts = {severity: _episodes(one, _unmeasured(out, short[severity])) for severity, one in firing.items()}
         found.append(
             WhatIf(
                 target=target,
                 now=target == current,
-                pages=len(pages),
-                tickets=len(_episodes(firing["ticket"])),
-                found_after=_found_after(pages, bad),
+                pages=len(alerts["page"]),
+                tickets=len(alerts["ticket"]),
+                found_after=_found_after(alerts["page"], bad),
             )
         )
     return found
@@ -164,13 +169,21 @@ def _windowed(sums: Sequence[float], minutes: int) -> list[float]:
     return [now - then for now, then in zip(sums[1:], before, strict=True)]
 
 
-def _episodes(firing: Sequence[bool]) -> list[int]:
-    """Return the minutes at which an alert began."""
+def _unmeasured(out: Sequence[bool] | None, windows: Sequence[int]) -> Iterable[bool]:
+    """Return for each minute whether one of these windows, in minutes, that end with it is excluded whole."""
+    if not out or not windows:
+        return repeat(False)
+    length = accumulate(out, lambda before, gone: before + 1 if gone else 0, initial=0)
+    return (one >= min(windows) for one in islice(length, 1, None))
+
+
+def _episodes(firing: Sequence[bool], unmeasured: Iterable[bool]) -> list[int]:
+    """Return the minutes at which an alert began; none is over while it is not measured."""
     found, last = [], -TOGETHER - 1
-    for minute, one in enumerate(firing):
-        if one:
-            if minute - last > TOGETHER:
-                found.append(minute)
+    for minute, (one, unknown) in enumerate(zip(firing, unmeasured, strict=False)):
+        if one and minute - last > TOGETHER:
+            found.append(minute)
+        if one or (unknown and minute - last <= TOGETHER):
             last = minute
     return found
 
