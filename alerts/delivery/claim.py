@@ -19,11 +19,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 
+from alerts.breaches.states import FIRED
 from alerts.delivery.notifiers import UnknownNotifier, get_notifier
 from alerts.delivery.notifiers.base import Notifier, Told
 from alerts.delivery.pace import MOST_AGE, MOST_TRIES, OPENS_AT, next_try_s, rest_s
 from alerts.delivery.states import OPEN, WAITING
-from alerts.models import Channel, DeliveryAttempt, NoticeDelivery
+from alerts.models import Channel, DeliveryAttempt, NoticeDelivery, Telling
 from alerts.notices import Happening
 
 SPARE_S = 15.0  # a lease outlasts the longest try by so much
@@ -31,7 +32,7 @@ MOST_CHANNELS = 200
 OVER = "it was over before it could be told"
 PARTLY_TOLD = Q(notice__has_key="only")  # some of its receivers have it
 REPEATS = (Happening.FIRING, Happening.ACKNOWLEDGED, Happening.ESCALATED)
-MOST_REPEATED = timedelta(days=30)
+MOST_REPEATED = timedelta(days=30)  # without a breach that is open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +190,13 @@ def _repeat_at(claimed: Claimed, now: datetime) -> datetime | None:
     return now + timedelta(seconds=notifier.repeat_s)
 
 
+def _is_left(delivery: NoticeDelivery, now: datetime) -> bool:
+    """Whether nobody will tell its end: it is old, and no breach of its thread is open of which a policy tells."""
+    if now - delivery.created_at <= MOST_REPEATED:
+        return False
+    return not Telling.objects.filter(thread=delivery.thread, breach__state__in=FIRED).exists()
+
+
 def _is_followed(delivery: NoticeDelivery) -> bool:
     """Whether a newer one speaks for its thread."""
     return _of_thread(delivery).filter(pk__gt=delivery.pk).exists()
@@ -224,7 +232,7 @@ def claim_repeat(*, now: datetime | None = None) -> Claimed | None:
         if delivery is None:
             return None
         notifier = notifier_of(delivery.channel) if delivery.channel.enabled else None
-        over = notifier is None or notifier.repeat_s is None or now - delivery.created_at > MOST_REPEATED
+        over = notifier is None or notifier.repeat_s is None or _is_left(delivery, now)
         # the newer one may have been written while this one was marked: neither transaction saw the other
         over = over or _is_followed(delivery)
         delivery.repeat_at = None if over else now + timedelta(seconds=notifier.repeat_s or 0)  # type: ignore[union-attr]

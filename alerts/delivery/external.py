@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 MOST_ALERTS, MOST_PAIRS, MOST_NAME, MOST_VALUE = 1_000, 50, 200, 2_000
+KNOWN = ("flow", "alertname", "severity", "summary", "description")  # of labels and annotations: what is read
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FURTHEST = timedelta(days=1)
 FRACTION = re.compile(r"(\.\d{6})\d+")  # Go writes nanoseconds
@@ -96,10 +97,11 @@ def _alert(alert: Any, now: datetime) -> Heard:
 
 
 def _pairs(value: Any) -> dict[str, str]:
-    """Return labels or annotations as texts that PostgreSQL takes, the first 50 of them."""
+    """Return labels or annotations as texts that PostgreSQL takes: at most 50, those that are known here and the first of the others."""
     if not isinstance(value, Mapping):
         return {}
-    return {_text(name, MOST_NAME): _text(text, MOST_VALUE) for name, text in list(value.items())[:MOST_PAIRS]}
+    kept = [*(name for name in KNOWN if name in value), *(name for name in value if name not in KNOWN)][:MOST_PAIRS]
+    return {_text(name, MOST_NAME): _text(value[name], MOST_VALUE) for name in kept}
 
 
 def _text(value: Any, most: int) -> str:

@@ -193,12 +193,16 @@ def _write(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def conditions_of(one: Objective, verdict: Verdict, problem: str, *, unheard: bool = False) -> list[Condition]:
-    """Return one condition a severity: it holds when any rule of that severity does. Unknown without data: nothing is resolved by silence.
+    """Return one condition a severity: it holds when any rule of that severity does.
 
+    Unknown without data, and where the short window of a rule is excluded whole: nothing is resolved by what was not measured.
     unheard  too short a silence for no data, and long enough to empty a short window: what does not hold any more is not known to be well.
     """
     calm = Holds.UNKNOWN if unheard and one.kind != Objective.Kind.VOLUME else Holds.NO
-    return [_condition(one, verdict, problem, severity, calm) for severity in Severity]
+    return [
+        _condition(one, verdict, problem, severity, Holds.UNKNOWN if severity in verdict.unmeasured else calm)
+        for severity in Severity
+    ]
 
 
 @cache

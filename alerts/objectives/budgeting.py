@@ -80,15 +80,16 @@ class Counted:
         return (self.total - self.bad) / self.total if self.total else None
 
 
-def fold(minutes: Minutes, method: Method, *, excluded: Sequence[bool] | None = None) -> Sums:
-    """Return the sums of up to an hour that begins with a slice.
+def fold(minutes: Minutes, method: Method, *, excluded: Sequence[bool] | None = None, over: int | None = None) -> Sums:
+    """Return the sums of minutes that begin with a slice.
 
+    over      the slices of the first so many minutes count, the events of all; None: all of them.
     excluded  a flag for each minute: these are as if they had not been. A slice is judged by what is left of it.
     """
     good, late, lost = (_kept(one, excluded) for one in (minutes.good, minutes.late, minutes.lost))
     slices, slices_good = 0, 0.0
     if method.counts_time:
-        for first in range(0, len(good), method.slice_minutes):
+        for first in range(0, len(good) if over is None else over, method.slice_minutes):
             part = slice(first, first + method.slice_minutes)
             well = sum(good[part])
             total = well + sum(late[part]) + sum(lost[part])

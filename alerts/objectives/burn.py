@@ -14,6 +14,7 @@ from math import ceil, floor
 
 LEAST_BAD = 3  # a page needs at least so many bad events, a ticket one fewer: one alone is no trend
 FLOORS = {"page": LEAST_BAD, "ticket": LEAST_BAD - 1}
+ROUNDED = 12  # digits of a burn rate
 MOST_DIGITS = 6  # of a ratio in per cent, as of a target
 SUSTAINED_HOURS = 6
 SUSTAINED_IN = 4  # of those hours so many had something bad
@@ -54,11 +55,16 @@ PAIR_NAMED = {pair.name: pair for pair in PAIRS}
 
 def factor(pair: Pair, period: timedelta) -> float:
     """Return the burn rate above which this pair fires: share × period ÷ long window, e.g. 14.4 for 2 % in 1 h of 30 days."""
-    return pair.share * (period / pair.long)
+    return round(pair.share * (period / pair.long), ROUNDED)
+
+
+def allowed(target: float) -> float:
+    """Return the share that may be bad, rounded: 1 - 0.99 is a little more than 0.01, and 1 - 0.9 a little less than 0.1."""
+    return round(1 - target, 8)
 
 
 def burn_rate(bad: float, total: float, *, target: float) -> float:
-    """Return how many times faster than allowed the budget is spent; 0 without traffic.
+    """Return how many times faster than allowed the budget is spent; 0 without traffic. Rounded, so that what is exactly allowed is not more.
 
     bad, total  counts in one window, 0 <= bad <= total.   target  ratio, 0 < target < 1.
     Raises      ValueError when they are out of range.
@@ -66,7 +72,7 @@ def burn_rate(bad: float, total: float, *, target: float) -> float:
     check_target(target)
     if not 0 <= bad <= total:
         raise ValueError("bad events are some of all events")
-    return bad / total / (1 - target) if total else 0.0
+    return round(bad / total / allowed(target), ROUNDED) if total else 0.0
 
 
 def check_target(target: float) -> None:
@@ -76,7 +82,7 @@ def check_target(target: float) -> None:
 
 def is_reached(pair: Pair, *, target: float, period: timedelta) -> bool:
     """Whether the pair can fire at all: no burn rate is above 1 ÷ b, that of nothing but failures."""
-    return factor(pair, period) * (1 - target) < 1
+    return round(factor(pair, period) * allowed(target), ROUNDED) < 1
 
 
 def hindrance(pair: Pair, *, target: float, period: timedelta, slice_minutes: int = 0) -> str:
@@ -89,7 +95,7 @@ def hindrance(pair: Pair, *, target: float, period: timedelta, slice_minutes: in
     if not is_reached(pair, target=target, period=period):
         return (
             f"{words} can never fire: it fires above {at:g} times the allowed rate, and with a target of {percent(target)} "
-            f"even an outage burns only {1 / (1 - target):.3g} times as fast; leave it out, or promise more than {percent(1 - 1 / at)}"
+            f"even an outage burns only {1 / allowed(target):.3g} times as fast; leave it out, or promise more than {percent(1 - 1 / at)}"
         )
     if at < 1:
         return (
@@ -119,12 +125,12 @@ def least_bad(pair: Pair, *, target: float, period_total: float, floor: int | No
     failure of the ten requests of a quiet night wakes nobody.
     """
     least = FLOORS[pair.severity] if floor is None else floor
-    return max(least, ceil(round(pair.share * (1 - target) * period_total, 6)))
+    return max(least, ceil(round(pair.share * allowed(target) * period_total, 6)))
 
 
 def one_failure_fires_below(pair: Pair, *, target: float, period: timedelta) -> float:
     """Return the number of events in the long window below which one failure alone would fire the pair, were it not guarded."""
-    return 1 / (factor(pair, period) * (1 - target))
+    return 1 / (factor(pair, period) * allowed(target))
 
 
 def fires(pair: Pair, *, long_burn: float, short_burn: float, period: timedelta) -> bool:
@@ -140,7 +146,7 @@ def expected_detection(pair: Pair, *, error_ratio: float, target: float, period:
     is share · b · period / error_ratio. The short window, a twelfth, passes earlier. Source: SRE Workbook, "Burn Rate Alerts".
     """
     check_target(target)
-    at = factor(pair, period) * (1 - target)
+    at = factor(pair, period) * allowed(target)
     return pair.long * (at / error_ratio) if error_ratio > at else None
 
 
@@ -174,13 +180,9 @@ class Budget:
 
 
 def budget_of(bad: float, total: float, *, target: float) -> Budget:
-    """Return the budget of a period with `total` events, of which `bad` spent some of it.
-
-    Rounded: 1 - 0.99 is a little more than 0.01, and 1 - 0.9 a little less than 0.1, so that what is spent to the last event would be spent
-    of one promise and not of another.
-    """
+    """Return the budget of a period with `total` events, of which `bad` spent some of it; rounded, so that it is spent by its last event."""
     check_target(target)
-    return Budget(total=round(total * round(1 - target, 8), 6), spent=bad)
+    return Budget(total=round(total * allowed(target), 6), spent=bad)
 
 
 def time_to_exhaustion(left_ratio: float, burn: float, *, period: timedelta) -> timedelta | None:

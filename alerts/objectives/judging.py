@@ -58,7 +58,10 @@ RULE_FIELDS = [one.name for one in fields(Rule)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one look says of an objective; the columns of Standing, see there."""
+    """What one look says of an objective; the columns of Standing, see there.
+
+    unmeasured  severities of which a rule could not be measured, because what it looks at first is excluded whole.
+    """
 
     span: Span
     good: int
@@ -73,6 +76,7 @@ class Verdict:
     burn: float
     gone_at: datetime | None
     rules: list[Rule] = field(default_factory=list)
+    unmeasured: frozenset[str] = frozenset()
 
     @property
     def severity(self) -> str:
@@ -114,7 +118,16 @@ def judge(one: Objective, read: Read, span: Span, *, now: datetime) -> Verdict:
         burn=burn,
         gone_at=now + gone if gone is not None and _matters(now + gone, one, span, now) else None,
         rules=rules,
+        unmeasured=_unmeasured(one, read),
     )
+
+
+def _unmeasured(one: Objective, read: Read) -> frozenset[str]:
+    """Return the severities of the rules whose short window is excluded whole; that of failures that go on is an hour."""
+    short = [(pair.severity, pair.short // MINUTE) for pair in pairs_of(one)]
+    if one.sustained and one.kind != Objective.Kind.VOLUME:
+        short.append((TICKET, 60))
+    return frozenset(severity for severity, minutes in short if read.near.is_out(minutes))
 
 
 def _matters(at: datetime, one: Objective, span: Span, now: datetime) -> bool:

@@ -175,7 +175,7 @@ def _method(
         if method == "timeslices":
             warnings.append("its timeSliceTarget is missing or cannot be read: a slice is good from 95 %")
     else:
-        found["slice_target"] = target if target <= 1 else target / 100
+        found["slice_target"] = target if target <= 1 else round(target / 100, 10)
         if target > 1:
             warnings.append(f"its timeSliceTarget {target:g} is read as per cent: OpenSLO writes the range two ways")
     if not says_empty:

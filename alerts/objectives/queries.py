@@ -18,7 +18,14 @@ from alerts.objectives.access import visible_exclusions, visible_objectives
 from alerts.objectives.budgeting import Sums
 from alerts.objectives.burn import Budget, budget_of
 from alerts.objectives.counters import excluded_spans, exclusions_of, hour_of, minute_of, read_hours
-from alerts.objectives.reading import budgeted, count_kept, marked, sums_of_spans
+from alerts.objectives.reading import (
+    budgeted,
+    count_kept,
+    judged_until,
+    marked,
+    running_hours,
+    sums_of_spans,
+)
 from alerts.objectives.shapes import method_of, pairs_of, slice_minutes_of, unit_of, window_of
 from alerts.objectives.whatif import WhatIf, series_of, targets_around, what_if
 from alerts.objectives.windows import DAY, HOUR, MINUTE, Span, clipped
@@ -191,7 +198,7 @@ def attained(one: Objective, span: Span, *, now: datetime | None = None) -> Atta
 def attained_of(
     objectives: Sequence[Objective], spans: dict[int, Span], *, now: datetime | None = None
 ) -> dict[int, Attained]:
-    """Return {objective id: what it attained in its span}; three queries for all of them."""
+    """Return {objective id: what it attained in its span}; three queries for all of them, a fourth for time slices. One that runs is left out."""
     now = now or datetime.now(UTC)
     if not objectives:
         return {}
@@ -199,7 +206,7 @@ def attained_of(
     first = hour_of(min(one.since for one in spans.values()))
     whole = Span(since=first, until=max(one.until for one in spans.values()))
     out = excluded_spans(objectives, whole)
-    found = sums_of_spans({one.pk: (one.pk, spans[one.pk]) for one in objectives})
+    found = sums_of_spans(objectives, spans, now, running_hours(objectives, now, out))
     result = {}
     for one in objectives:
         both, span, gone = found.get(one.pk), spans[one.pk], out.get(one.pk, [])
@@ -269,10 +276,16 @@ def budget_line(one: Objective, standing: Standing, *, now: datetime, most: int 
     steps = _steps(span, window_of(one).zone, most)
     spent = [0.0] * len(steps)
     rows = ObjectiveSum.objects.filter(objective=one, span=1, at__gte=span.since, at__lt=span.until)
+    out = excluded_spans([one], span)
+    if method_of(one).counts_time:
+        rows = rows.filter(at__lt=hour_of(now))
+        if span.holds(hour_of(now)):
+            kept = [both.kept for both in running_hours([one], now, out).values()]
+            spent[-1] += sum(sums.slices - sums.slices_good for sums in kept)
     for at, bad in rows.annotate(bad=_bad_of(one)).exclude(bad=0).values_list("at", "bad"):
         spent[bisect_right(steps, at) - 1] += bad
     left = [Budget(total=standing.budget, spent=gone).left_ratio for gone in accumulate(spent)]
-    return BudgetLine(steps=steps, left=left, excluded=excluded_spans([one], span).get(one.pk, []))
+    return BudgetLine(steps=steps, left=left, excluded=out.get(one.pk, []))
 
 
 def _steps(span: Span, zone: ZoneInfo, most: int) -> list[datetime]:
@@ -295,7 +308,7 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
     """Return what other targets would have meant over the window so far, at most the last 90 days."""
     window = window_of(one)
     span = window.span_at(now)
-    span = Span(since=max(span.since, now - MOST_REPLAYED), until=min(span.until, minute_of(now) + MINUTE))
+    span = Span(since=max(span.since, now - MOST_REPLAYED), until=min(span.until, judged_until(one, now)))
     out = _minutes_out(one, span)
     bad, total = series_of(*_counts(one, span, out), method_of(one), out)
     current = float(one.target)
@@ -310,6 +323,7 @@ def what_if_of(one: Objective, *, now: datetime, targets: Sequence[float] = ()) 
         slice_minutes=slice_minutes_of(one),
         missed=one.kind == Objective.Kind.VOLUME,
         sustained=one.sustained and one.kind != Objective.Kind.VOLUME,
+        out=out,
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import accumulate
+from itertools import accumulate, islice, repeat
 
 from alerts.objectives.budgeting import Method, Minutes, counted, fold
 from alerts.objectives.burn import (
@@ -13,6 +13,7 @@ from alerts.objectives.burn import (
     SUSTAINED_HOURS,
     SUSTAINED_IN,
     Pair,
+    allowed,
     factor,
     is_reached,
     least_bad,
@@ -21,6 +22,7 @@ from alerts.objectives.burn import (
 from alerts.objectives.windows import MINUTE
 
 LADDER = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
+ROUNDING = 1e-6  # sums of floats: what is exactly allowed is not more
 TOGETHER = 15  # minutes: what fires again so soon is one alert
 
 
@@ -75,6 +77,7 @@ def what_if(
     slice_minutes: int = 0,
     missed: bool = False,
     sustained: bool = False,
+    out: Sequence[bool] | None = None,
 ) -> list[WhatIf]:
     """Return what each target would have meant over these minutes, oldest first.
 
@@ -82,9 +85,10 @@ def what_if(
             is told by none; None: all that can fire.
     missed  of a volume: it pages from a missed period to the next that is kept, whatever the target.
     sustained  whether failures that go on for hours are a ticket. A spent budget is none here: that takes the history of two windows.
+    out  which minutes are excluded: what fires when the short window of a rule is excluded whole is not over, as in an assessment.
     The guard reckons with the events of all these minutes as those of a period.
     """
-    sums = _Sums(bad, total)
+    sums = _Sums(bad, total, slice_minutes or 1)
     volume = sum(total) * (period / (len(total) * MINUTE)) if total else 0.0
     found = []
     for target in targets:
@@ -97,16 +101,19 @@ def what_if(
             pairs = pairs_that_can_fire(target=target, period=period, slice_minutes=slice_minutes)
         for pair in pairs:
             needs = least_bad(pair, target=target, period_total=volume) if guarded else 1
-            mine = sums.firing(pair, factor(pair, period) * (1 - target), needs)
+            mine = sums.firing(pair, factor(pair, period) * allowed(target), needs)
             firing[pair.severity] = [one or other for one, other in zip(firing[pair.severity], mine, strict=True)]
-        pages = _episodes(firing["page"])
+        short = {severity: [pair.short // MINUTE for pair in pairs if pair.severity == severity] for severity in firing}
+        if sustained:
+            short["ticket"].append(60)
+        alerts = {severity: _episodes(one, _unmeasured(out, short[severity])) for severity, one in firing.items()}
         found.append(
             WhatIf(
                 target=target,
                 now=target == current,
-                pages=len(pages),
-                tickets=len(_episodes(firing["ticket"])),
-                found_after=_found_after(pages, bad),
+                pages=len(alerts["page"]),
+                tickets=len(alerts["ticket"]),
+                found_after=_found_after(alerts["page"], bad),
             )
         )
     return found
@@ -122,13 +129,15 @@ def _missing(bad: Sequence[float], total: Sequence[float]) -> list[bool]:
 
 
 class _Sums:
-    """Running sums, and the windows that were summed already: three targets ask for the same."""
+    """Running sums, and the windows that were summed already, of whole slices: three targets ask for the same."""
 
-    def __init__(self, bad: Sequence[float], total: Sequence[float]):
+    def __init__(self, bad: Sequence[float], total: Sequence[float], slice_minutes: int = 1):
+        self.slice_minutes = slice_minutes
         self.bad, self.total = list(accumulate(bad, initial=0.0)), list(accumulate(total, initial=0.0))
         self.windows: dict[int, tuple[list[float], list[float]]] = {}
 
     def window(self, minutes: int) -> tuple[list[float], list[float]]:
+        minutes += -minutes % self.slice_minutes
         if minutes not in self.windows:
             self.windows[minutes] = _windowed(self.bad, minutes), _windowed(self.total, minutes)
         return self.windows[minutes]
@@ -137,7 +146,7 @@ class _Sums:
         long_bad, long_total = self.window(pair.long // MINUTE)
         short_bad, short_total = self.window(pair.short // MINUTE)
         return [
-            bad >= needs and bad > ratio * total and near > ratio * near_total
+            bad >= needs and bad > ratio * total + ROUNDING and near > ratio * near_total + ROUNDING
             for bad, total, near, near_total in zip(long_bad, long_total, short_bad, short_total, strict=True)
         ]
 
@@ -147,7 +156,7 @@ class _Sums:
         in_an_hour, _ = self.window(60)
         return [
             bad >= SUSTAINED_BAD
-            and bad > (1 - target) * total
+            and bad > allowed(target) * total + ROUNDING
             and sum(in_an_hour[at] > 0 for at in range(minute, max(-1, minute - SUSTAINED_HOURS * 60), -60))
             >= SUSTAINED_IN
             for minute, (bad, total) in enumerate(zip(bad_of, total_of, strict=True))
@@ -160,13 +169,21 @@ def _windowed(sums: Sequence[float], minutes: int) -> list[float]:
     return [now - then for now, then in zip(sums[1:], before, strict=True)]
 
 
-def _episodes(firing: Sequence[bool]) -> list[int]:
-    """Return the minutes at which an alert began."""
+def _unmeasured(out: Sequence[bool] | None, windows: Sequence[int]) -> Iterable[bool]:
+    """Return for each minute whether one of these windows, in minutes, that end with it is excluded whole."""
+    if not out or not windows:
+        return repeat(False)
+    length = accumulate(out, lambda before, gone: before + 1 if gone else 0, initial=0)
+    return (one >= min(windows) for one in islice(length, 1, None))
+
+
+def _episodes(firing: Sequence[bool], unmeasured: Iterable[bool]) -> list[int]:
+    """Return the minutes at which an alert began; none is over while it is not measured."""
     found, last = [], -TOGETHER - 1
-    for minute, one in enumerate(firing):
-        if one:
-            if minute - last > TOGETHER:
-                found.append(minute)
+    for minute, (one, unknown) in enumerate(zip(firing, unmeasured, strict=False)):
+        if one and minute - last > TOGETHER:
+            found.append(minute)
+        if one or (unknown and minute - last <= TOGETHER):
             last = minute
     return found
 

@@ -102,6 +102,16 @@ def test_a_bad_alert_is_told_by_its_place_and_the_good_one_is_read(bad: Any, wor
     assert words in refused.detail
 
 
+def test_of_many_labels_those_that_are_known_are_kept():
+    """A flow that was cut off would show the alert to every member of the environment."""
+    many = {f"l{n}": "v" for n in range(200)}
+    [one], _ = read(
+        alert(labels=many | {"alertname": "DiskFull", "flow": "orders"}, annotations=many | {"summary": "Full"})
+    )
+
+    assert (one.name, one.labels["flow"], one.summary, len(one.labels)) == ("DiskFull", "orders", "Full", 50)
+
+
 def test_everything_is_cut_and_cleaned():
     labels = {f"l{n}\x00": "v" * 9_000 for n in range(200)} | {"n": 5}
     odd = {"fingerprint": "f/" * 90, "generatorURL": "javascript:alert(1)"}

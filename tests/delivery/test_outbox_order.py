@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from alerts.delivery.claim import claim
@@ -9,8 +11,9 @@ from alerts.delivery.errors import DeliveryState
 from alerts.delivery.notifiers.memory import ANSWERS, MEMORY
 from alerts.delivery.sending import deliver
 from alerts.delivery.services import NewChannel, change_channel, send_again
-from alerts.models import DeliveryAttempt, NoticeDelivery
+from alerts.models import DeliveryAttempt, NoticeDelivery, Telling
 from alerts.notices import Happening
+from tests.breaches.breaching import fired, policy
 from tests.delivery.notices import memory_channel
 from tests.delivery.outbox import LATER, REFUSED, go, place, say, states, told
 from tests.factories import ROOT
@@ -153,6 +156,23 @@ def test_what_was_acknowledged_is_repeated_in_place_of_what_fired(monkeypatch: p
     assert go(61) == 1
 
     assert [one for one, _ in told(channel)] == ["firing", "acknowledged", "acknowledged"]
+
+
+def test_what_is_open_for_months_is_repeated_and_what_nobody_will_end_is_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(MEMORY, "repeat_s", 60.0, raising=False)
+    channel = memory_channel()
+    say(Happening.FIRING, channels=[channel])
+    go()
+    sent = NoticeDelivery.objects.get()
+    NoticeDelivery.objects.update(created_at=sent.created_at - timedelta(days=31))
+    policy(page_channels=(channel.pk,), ticket_channels=(channel.pk,))
+    known = {"thread": sent.thread, "said": "firing", "began_at": sent.created_at, "told_at": sent.created_at}
+    tellings = Telling.objects.filter(breach=fired())
+    tellings.update(**known)
+
+    assert [go(61), go(122)] == [1, 1]
+    tellings.delete()
+    assert (go(183), NoticeDelivery.objects.get().repeat_at) == (0, None)
 
 
 def test_a_channel_that_is_switched_off_repeats_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -223,6 +223,9 @@ def test_the_lines_of_the_docs_believe_a_webhook_and_no_other(time_machine: Any)
     assert not verify(call.headers, call.body.replace(b"firing", b"resolved"), secret)  # altered
     assert not verify(call.headers | {"Waybill-Timestamp": later}, call.body, secret)  # made young again
     assert not verify(call.headers, call.body, "t" * 20)
+    for odd in ({"Waybill-Signature": "v1=é"}, {"Waybill-Timestamp": "abc"}, {"Waybill-Timestamp": "9" * 5_000}):
+        assert not verify(call.headers | odd, call.body, secret)
+    assert not verify({}, call.body, secret)
     time_machine.move_to(sent + timedelta(minutes=6))
     assert not verify(call.headers, call.body, secret)  # replayed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +11,7 @@ from django.db import connection, transaction
 
 from alerts.models import Standing
 from alerts.objectives import assess, counting
-from alerts.objectives.queries import (
-    what_if_of,
-)
+from alerts.objectives.queries import attained, budget_line, what_if_of, window_at
 from alerts.objectives.services import change_objective, remove_objective
 from alerts.objectives.wishes import NewObjective, ObjectiveInvalid
 from console.core.errors import Conflict, Invalid
@@ -135,6 +133,47 @@ def test_failures_that_leave_every_slice_good_are_no_ticket():
 
     assert (standing().adjusted, standing().state) == (1, "kept")
     assert not sustained()["holds"]
+
+
+@pytest.mark.parametrize("unit", ["rolling", "month"])
+@pytest.mark.parametrize("slice_minutes", [1, 5, 60])
+def test_a_slice_is_judged_when_it_is_over(slice_minutes: int, unit: str):
+    begins = NOW.replace(hour=12, minute=0, second=0)
+    rolled(begins - 6 * HOUR, 20, minutes=6 * 60)
+    rolled(begins, 10, 10)
+    said: dict[str, Any] = {"method": "timeslices", "slice_minutes": slice_minutes, "slice_target": 0.95, "unit": unit}
+    one = promised(target="0.9", **said)
+    last = begins + (slice_minutes - 1) * MINUTE + timedelta(seconds=59)
+
+    def bad_at(now: datetime) -> set[float]:
+        looked(now)
+        row, window = standing(), window_at(one, now)
+        assert (row.lost, row.attained) == (10, attained(one, window, now=now).attained)
+        spent = {row.spent, attained(one, window, now=now).budget.spent}
+        left = budget_line(one, row, now=now).left[-1]
+        return spent | {round((1 - left) * row.budget, 6)} | {rule["bad"] for rule in row.rules}
+
+    assert bad_at(last) == {0}
+    assert bad_at(last + MINUTE) == {1}
+    assert attained(one, window_at(one, last), now=last).attained == 1
+
+
+def test_a_slice_that_ends_well_pages_nobody_while_it_runs():
+    begins = NOW.replace(hour=6, minute=0, second=0)
+    rolled(begins, 20, minutes=6 * 60)
+    rolled(begins + 5 * HOUR, 0, 200, minutes=25)  # five bad slices in the long window
+    rolled(begins + 6 * HOUR, 16, 4)
+    rolled(begins + 6 * HOUR + MINUTE, 20, minutes=4)
+    one = promised(target="0.99", method="timeslices", slice_minutes=5, slice_target=0.95, guarded=False, now=begins)
+    paged = []
+
+    for minute in range(5 * 60, 6 * 60 + 10):
+        now = begins + minute * MINUTE + timedelta(seconds=50)
+        if looked(now)["Orders arrive: page"] == "yes":
+            paged.append(minute)
+
+    assert (paged[0], paged[-1]) == (310, 354)  # from the end of the second to half an hour after the last
+    assert [found.pages for found in what_if_of(one, now=now) if found.now] == [1]
 
 
 @pytest.mark.parametrize("slice_minutes", [1, 60])

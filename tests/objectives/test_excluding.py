@@ -81,9 +81,42 @@ def test_an_exclusion_of_a_flow_is_for_all_its_objectives_and_stops_alerts():
     )
     held = looked()
 
-    assert set(held.values()) == {"no"}
+    # the last hour is excluded whole: nothing fires, and what was open is not called over
+    assert held == {f"{name}: {severity}": holds for name, holds in (
+        ("Orders arrive", "unknown"), ("In time", "unknown"), ("Another flow", "no")) for severity in ("page", "ticket")}  # fmt: skip
     assert (standing().attained or 1) < (standing().adjusted or 0)
     assert other.pk
+
+
+@pytest.mark.parametrize("said", [{}, {"method": "timeslices", "slice_minutes": 5, "slice_target": 0.9}])
+def test_what_is_open_is_not_over_because_it_is_not_measured(said: dict[str, Any]):
+    """Nothing but failures from 12:00 to 14:30, and 12:30 to 14:00 is excluded."""
+    begins = NOW.replace(minute=0, second=50)
+    a_month_of_traffic()
+    rolled(begins, 0, 20, minutes=150)
+    rolled(begins + 150 * MINUTE, 20, minutes=40)
+    one = promised(now=begins, **said)
+    add_exclusion(
+        NewExclusion(starts_at=begins.replace(second=0) + HOUR / 2, minutes=90, reason="m"), objective=one, by=ROOT
+    )
+
+    held = {minute: looked(begins + minute * MINUTE)["Orders arrive: page"] for minute in (29, 45, 65, 119, 125, 189)}
+
+    assert held == {29: "yes", 45: "yes", 65: "unknown", 119: "unknown", 125: "yes", 189: "no"}
+    assert [found.pages for found in what_if_of(one, now=begins + 189 * MINUTE) if found.now] == [1]
+
+
+def test_nothing_new_fires_of_what_is_excluded_and_it_is_over_when_it_was_measured():
+    begins = NOW.replace(minute=0, second=50)
+    a_month_of_traffic()
+    rolled(begins, 0, 20, minutes=60)
+    rolled(begins + HOUR, 20, minutes=10)
+    one = promised(now=begins)
+    add_exclusion(NewExclusion(starts_at=begins.replace(second=0), minutes=60, reason="m"), objective=one, by=ROOT)
+
+    held = [looked(begins + minute * MINUTE)["Orders arrive: page"] for minute in (2, 10, 59, 60)]
+
+    assert held == ["no", "unknown", "unknown", "no"]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +288,7 @@ def test_what_is_excluded_before_a_window_that_begins_off_the_hour_is_out_in_eve
 
     looked()
 
-    slices = (NOW.replace(second=0) + MINUTE - begins) / (15 * MINUTE) - 1
+    slices = (NOW.replace(second=0) - begins) / (15 * MINUTE) - 1  # up to 12:30: the next one runs
     found, row = attained(one, window_at(one, NOW), now=NOW), standing()
     assert row.adjusted == found.adjusted == pytest.approx(1 - 1 / slices, abs=1e-12)
     assert row.budget == found.budget.total

@@ -69,6 +69,8 @@ def test_a_plain_slo_becomes_success_of_the_flow_that_its_service_names():
          {"method": "timeslices", "slice_minutes": 5, "slice_target": 0.95}, "does not say what a slice without events is"),
         ({"method": "RatioTimeslices", "objective": "{target: 0.99, timeSliceTarget: 95, timeSliceWindow: 1h}"},
          {"method": "ratio_timeslices", "slice_minutes": 60, "slice_target": 0.95}, "read as per cent"),
+        ({"method": "Timeslices", "objective": "{target: 0.99, timeSliceTarget: 99.9, timeSliceWindow: 1m}"},
+         {"slice_target": 0.999}, "read as per cent"),
         ({"method": "Sometimes"}, {}, "none of OpenSLO's"),
         ({"objective": "{target: 0.99, op: lte, value: 2, indicator: {spec: {thresholdMetric: {}}}}"},
          {"kind": "latency", "limit_ms": 2048}, "check the direction"),

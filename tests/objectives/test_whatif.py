@@ -36,6 +36,14 @@ def test_a_stricter_target_would_have_paged_more_and_sooner():
     assert what_if(bad[:10_000], total[:10_000], targets=[0.999], current=0.995, period=MONTH)[0].found_after == MINUTE
 
 
+def test_what_burns_exactly_as_fast_as_a_pair_allows_would_have_told_nobody():
+    bad, total = month((5_000, 6_000, 0.3))
+
+    found = what_if(bad, total, targets=[0.9], current=0.9, period=MONTH, chosen=PAIRS[2:3])[0]
+
+    assert (found.pages, found.tickets) == (0, 0)
+
+
 def test_one_failure_of_a_trickle_pages_nobody_and_would_unguarded():
     bad, total = [0.0] * 43_200, [0.0] * 43_200
     for minute in range(0, 43_200, 60):
