@@ -183,14 +183,14 @@ def stations_of(steps: Sequence[Step]) -> list[Station]:
     """Return the systems in the order the journey reached them; the console's own replay is no station."""
     by_system: dict[str, list[Step]] = {}
     for step in steps:
-        if step.system != "waybill":
-            by_system.setdefault(step.system, []).append(step)
+        by_system.setdefault(step.system, []).append(step)
+    replayed = {step.event.message_uid: step.offset_us for step in by_system.pop("waybill", [])}
     stations: list[Station] = []
     before: Step | None = None
     for system, own in by_system.items():
         last = [s for s in own if decides(s.event.operation, s.event.outcome)] or own
         ends = list({s.event.message_uid: s for s in last}.values())  # of each message; of what is about none
-        lost = sum(s.outcome == "error" for s in ends)
+        lost = sum(s.outcome == "error" and not _came_back(s, ends, replayed) for s in ends)
         failed = bool(lost)
         tries = sum(s.outcome == "error" for s in own)
         if len(ends) > 1 and failed:
@@ -208,6 +208,12 @@ def stations_of(steps: Sequence[Step]) -> list[Station]:
         )
         before = own[-1]
     return stations
+
+
+def _came_back(failed: Step, ends: Sequence[Step], replayed: Mapping[UUID | None, int]) -> bool:
+    """Return whether a message that failed was replayed after that, and something passed after it: its copy may have an id of its own."""
+    at = replayed.get(failed.event.message_uid)
+    return at is not None and at > failed.offset_us and any(s.offset_us > at and s.outcome != "error" for s in ends)
 
 
 def counted_stations(stations: Sequence[Station], standings: Mapping[str, Standing]) -> list[Station]:

@@ -79,6 +79,22 @@ def test_a_station_of_a_small_fan_out_has_failed_where_one_message_did(fails: in
     assert [(one.system, one.state, one.note) for one in journey().stations][1:] == [("erp", state, note)]
 
 
+@pytest.mark.parametrize(("after", "state"), [(30, "passed"), (5, "failed"), (None, "failed")])
+def test_a_replay_whose_copy_has_an_id_of_its_own_and_passed_takes_the_failure_back(after: int | None, state: str):
+    at, wrong = datetime.now(UTC) - timedelta(minutes=5), {"outcome": "error", "error": {"type": "T", "message": "no"}}
+
+    def one(message_id: str, system: str, seconds: int, **more: Any) -> dict[str, Any]:
+        when = (at + timedelta(seconds=seconds)).isoformat()
+        return event(message_id=message_id, system=system, trace_id=TRACE, occurred_at=when, **more)
+
+    events = [one("the order of 4711", "shop", 0), one("the order of 4711", "erp", 1, operation="process", **wrong)]
+    events += [one("the order of 4711", "waybill", 10)]
+    events += [] if after is None else [one("its copy in SQS", "erp", after, operation="process")]
+    push("/ingest/v1/events", events, key=agent_key())
+
+    assert [(station.system, station.state) for station in journey().stations] == [("shop", "passed"), ("erp", state)]
+
+
 def said(folds: Sequence[Any]) -> list[tuple[str, str, str, int]]:
     return [(one.system, one.operation, one.outcome, one.count) for one in folds]
 
