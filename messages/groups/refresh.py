@@ -6,7 +6,8 @@ So nobody who closes or opens a letter has to think of groups, and whatever was 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, Q, Sum
+from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
 
 from console.audit.models import AuditEntry
@@ -30,6 +31,7 @@ from messages.models.stream import MessageStatus, Operation, Outcome
 from messages.told import words_for_all
 
 MOST_READ = 5_000  # newest letters, and as many messages, of a group whose keys are looked at
+MOST_WALKED = 20_000  # newest messages of a group that are looked through for them
 SAMPLE = 50  # of them whose words make the title
 AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
 STANDS = timedelta(hours=24)  # a failed message without a dead letter counts for a day: nobody can close it
@@ -191,7 +193,11 @@ def _refresh(
     capped = len(rows) < letters.count or failed >= MOST_READ
     is_whole = not capped and reach.documents.total() == len(rows) + failed
     spread = spread_of(reach.documents if is_whole else {}, tried)
-    said = [row[1] or row[2] for row in rows[:SAMPLE]] + [row[1] or "" for row in messages[:SAMPLE]]
+    said = [
+        words
+        for words in (*(row[1] or row[2] for row in rows[:SAMPLE]), *(row[1] for row in messages[:SAMPLE]))
+        if words
+    ]
     figures = {
         "letters": letters.count,
         "replaying": letters.replaying,
@@ -235,25 +241,33 @@ def _is_known(group: FailureGroup, failures: int, now: datetime) -> bool:
     return last is not None and failures <= GROWN_TIMES * int(last.details.get("failures") or 0)
 
 
+# Of the newest in the index, so that a cause of millions costs what one of thousands does.
+STANDING = """
+SELECT id, keys::text, error_message, failed_at, told_by, first_seen_on FROM (
+    SELECT id, keys, error_message, failed_at, told_by, first_seen_on, status, decided_at FROM messaging_message
+    WHERE group_id = %s AND first_seen_at >= %s AND first_seen_on >= %s ORDER BY first_seen_at DESC, id DESC LIMIT %s
+) m
+WHERE status = %s AND decided_at >= %s AND NOT EXISTS (SELECT 1 FROM messaging_deadletter d WHERE d.message_uid = m.id) LIMIT %s
+"""
+
+
 def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:
-    """Return (keys, error, when) of messages that failed within a day, stand so and have no dead letter; the newest 5,000."""
-    since = now - STANDS
-    found: dict[UUID, tuple[Any, ...]] = defaultdict(tuple)
-    for part in parts:
-        rows = Message.objects.filter(
-            group_id=part,
-            status=MessageStatus.FAILED,
-            failed_at__gte=since,
-            first_seen_at__gte=since - LATE,
-            first_seen_on__gte=(since - LATE).date() - timedelta(days=4),
-        )
-        rows = rows.exclude(Exists(DeadLetter.objects.filter(message_uid=OuterRef("id"))))
-        # Ordered as the index is, backwards: the newest, without reading the others.
-        newest = rows.order_by("-first_seen_at", "-id").values_list(
-            "id", "keys", "error_message", "failed_at", "told_by", "first_seen_on"
-        )
-        for pk, *row in newest[:MOST_READ]:
-            found[pk] = tuple(row)
+    """Return (keys, error, when) of messages that failed within a day, stand so and have no dead letter; at most 5,000 of the newest."""
+    since, found = now - STANDS, dict[UUID, tuple[Any, ...]]()
+    sent = since - LATE
+    with connection.cursor() as cursor:
+        for part in parts:
+            asked: list[Any] = [
+                part,
+                sent,
+                sent.date() - timedelta(days=4),
+                MOST_WALKED,
+                MessageStatus.FAILED,
+                since,
+                MOST_READ,
+            ]
+            for pk, keys, *row in cursor.execute(STANDING, asked).fetchall():
+                found[pk] = (json.loads(keys), *row)
     return _for_all(dict(islice(found.items(), MOST_READ)))
 
 

@@ -30,10 +30,9 @@ LOCK = 7_219_021
 CHUNK = 500
 MOST_CHUNKS = 20  # in one run: the next one goes on
 PATIENCE = timedelta(seconds=60)  # an exception that was logged apart from its span may still come
-LATELY = timedelta(
-    minutes=10
-)  # events of so long are looked through for messages that fail once more, the newest of them
-MOST_AGAIN = 2_000
+ELSEWHERE = "it failed in a flow of another team"  # what a group says of what only that told
+LATELY = timedelta(minutes=10)  # in which a message fails once more
+MOST_AGAIN = 2_000  # failed events that are looked through for those, the newest
 REMEMBERED = timedelta(days=30)
 A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
@@ -210,6 +209,8 @@ def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:
     for row in rows:
         step, destination, kind, message, stack, received_at = told.get(row.id, ("", "", "", "", "", None))
         kind, message = kind or row.error_type, message or row.error_message
+        if row.id in own and row.id not in told:
+            message = message or ELSEWHERE
         if not (kind or message) and received_at is not None and received_at > now - PATIENCE:
             continue
         found[row.id] = Failure(
@@ -243,22 +244,23 @@ def _row(row: tuple[Any, ...]) -> Row:
 
 AGAIN = """
 SELECT whole.id, max(e.occurred_at) FROM (
-    SELECT message_uid, occurred_at, received_at FROM messaging_event
+    SELECT message_uid, flow_id, system_id, occurred_at, received_at FROM messaging_event
     WHERE environment_id = %b AND outcome = 2 AND occurred_at > %b AND message_uid IS NOT NULL ORDER BY occurred_at DESC LIMIT %b
 ) e
-JOIN messaging_message m ON m.id = e.message_uid AND m.status = 2 AND m.first_seen_on >= %b
-JOIN messaging_failuregroup g ON g.id = m.group_id
+JOIN messaging_message m ON m.id = e.message_uid AND m.status = 2 AND m.first_seen_on >= %b AND m.flow_id = e.flow_id
+JOIN messaging_system s ON s.id = e.system_id
+JOIN messaging_failuregroup g ON g.id = m.group_id AND g.step IN ('', s.name)
 JOIN messaging_failuregroup whole ON whole.id = coalesce(g.merged_into_id, g.id) AND whole.state = ANY(%b)
 WHERE least(e.occurred_at, e.received_at) > whole.state_at GROUP BY whole.id
 """
 
 
 def _tell_failed_again(now: datetime) -> None:
-    """Say of resolved groups that a message of theirs failed once more: it has its group, and no chunk meets it."""
+    """Say of resolved groups that a message of theirs failed once more at the same step: it has its group, and no chunk meets it."""
     states = sorted(states_before("fail"))
     resolved = FailureGroup.objects.filter(state__in=states, state_at__gt=now - REMEMBERED)
     for environment_id in resolved.order_by().values_list("environment_id", flat=True).distinct():
-        asked = [environment_id, now - LATELY, MOST_AGAIN, (now - REMEMBERED).date(), states]
+        asked = [environment_id, now - LATELY, MOST_AGAIN, (now - A_DAY_OFF).date(), states]
         tell_failed(run(AGAIN, asked).fetchall(), now)
 
 

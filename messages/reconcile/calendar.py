@@ -28,9 +28,10 @@ def due_before(at: datetime, *, minute: int, days: Collection[int], time_zone: s
     return found
 
 
-def period_begins(due_at: datetime, *, hours: int, time_zone: str) -> datetime:
+def period_begins(due_at: datetime, *, hours: int, minute: int, time_zone: str) -> datetime:
     """Return when the period of a list begins: whole days before by the clock, so that each ends where the next begins when clocks change."""
     if hours % 24:
         return due_at - timedelta(hours=hours)
-    local = due_at.astimezone(zone_of(time_zone))
-    return (local - timedelta(hours=hours)).astimezone(UTC)
+    zone = zone_of(time_zone)
+    day = due_at.astimezone(zone).date() - timedelta(hours=hours)
+    return datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone).astimezone(UTC)

@@ -134,19 +134,19 @@ def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
     said = NewReconciliation(
         name=f"{row.name}, {due_at:%Y-%m-%d}"[:120],
         key_name=row.key_name,
-        since=period_begins(due_at, hours=row.hours, time_zone=row.time_zone),
+        since=period_begins(due_at, hours=row.hours, minute=row.minute, time_zone=row.time_zone),
         until=due_at,
     )
     return begin_reconciliation(check.flow, said, by=by, of_check=row)
 
 
 def _missed(check: ReconciliationCheck, now: datetime) -> datetime | None:
-    """Return when the last occurrence was due, if it was decided without a list and is nearer than the next; None otherwise."""
+    """Return when the last occurrence was due, if no list had come for it by then and it is nearer than the next; None otherwise."""
     before = due_before(check.due_at, minute=check.minute, days=check.days, time_zone=check.time_zone)
     decided = check.state == State.RAISED and check.checked_at is not None and check.checked_at >= before
     if not decided or check.waiting_for_id is not None or now - before >= check.due_at - now:
         return None
-    lists = Reconciliation.objects.filter(of_check=check, until=before, removed_at=None, list_attempt__isnull=False)
+    lists = Reconciliation.objects.filter(of_check=check, until=before, removed_at=None, received_at__lte=before)
     return None if lists.exists() else before
 
 

@@ -77,7 +77,7 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
 
 def _begin(check: ReconciliationCheck) -> Outcome:
     """Have the list of this occurrence compared with what has come until now; without a list the verdict is there at once."""
-    since = period_begins(check.due_at, hours=check.hours, time_zone=check.time_zone)
+    since = period_begins(check.due_at, hours=check.hours, minute=check.minute, time_zone=check.time_zone)
     if check.checked_at is not None:  # what was due by then has decided, though periods of two days may overlap
         since = max(since, check.checked_at)
     lists = Reconciliation.objects.filter(of_check=check, removed_at=None, list_attempt__isnull=False)

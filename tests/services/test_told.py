@@ -192,6 +192,7 @@ def test_a_group_of_a_flow_does_not_say_what_another_team_s_flow_told(closed: bo
     said = f"{group.title} {group.error_type} {group.message} {group.step}"
     assert [word in said for word in ("salary", "SalaryError", "hr")] == [not closed] * 3
     assert (group.failed, group.customers, group.flow.name) == (1, 0 if closed else 1, "orders")
+    assert group.title == ("it failed in a flow of another team" if closed else WORDS)
 
 
 def test_a_compensation_has_the_keys_that_its_flow_may_know(of_two_flows: Message):

@@ -8,6 +8,7 @@ an older state from a newer one, so that filling and changes may overtake each o
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -36,6 +37,7 @@ from messages.search.elastic.whole import (
     days_with_messages,
     remember,
     remember_kept,
+    retire_all,
     this_turn,
 )
 
@@ -44,6 +46,7 @@ LEASE = timedelta(minutes=2)
 CHUNK = 1_000
 State = SearchGeneration.State
 Progress = Callable[[SearchGeneration], None]
+MAPPED = hashlib.sha256(json.dumps(MAPPING, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class RebuildElsewhere(Exception):
@@ -55,20 +58,26 @@ def put_template() -> None:
 
     Raises Away when these names are another console's: each would take the other's indices for its own left-overs.
     """
-    prefix, mine, turn, said = settings.ELASTICSEARCH_PREFIX, _console(), this_turn(), 0
+    prefix, mine, turn = settings.ELASTICSEARCH_PREFIX, _console(), this_turn()
+    said: int | None = 0
     found = client().options(ignore_status=404).indices.get_index_template(name=prefix)
     for one in found.get("index_templates", []):
         if (owner := one["index_template"].get("_meta", {}).get("console")) not in (None, mine):
             log.error("search_names_taken", prefix=prefix, owner=owner)
             raise Away(f"another console uses its names {prefix}-…: set ELASTICSEARCH_PREFIX")
-        said = int(one["index_template"].get("_meta", {}).get("kept", 0))
-    check_not_set_back(said)
+        about = one["index_template"].get("_meta", {})
+        said = about.get("kept")  # a worker of an older version says none
+        if about.get("mapping") != MAPPED:
+            retire_all(reason="its mapping is another version's")
+    if said is not None:
+        check_not_set_back(int(said))
+        turn = max(turn, int(said))  # another worker's clock may be ahead
     client().indices.put_index_template(
         name=prefix,
         index_patterns=[f"{prefix}-e*-g*"],
         priority=500 + len(prefix),  # of two consoles whose names begin alike the longer one's counts
         template={"settings": SETTINGS, "mappings": MAPPING},
-        meta={"console": mine, "kept": turn},
+        meta={"console": mine, "kept": turn, "mapping": MAPPED},
     )
     remember_kept(turn)
 

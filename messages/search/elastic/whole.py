@@ -63,6 +63,10 @@ def check_not_set_back(kept: int) -> None:
     _retire(SearchGeneration.objects.filter(kept__gt=kept + 1), kept=kept)
 
 
+def retire_all(*, reason: str) -> None:
+    _retire(SearchGeneration.objects.all(), reason=reason)
+
+
 def remember_kept(kept: int) -> None:
     SearchGeneration.objects.filter(Q(kept=None) | Q(kept__lt=kept)).exclude(state=State.RETIRING).update(kept=kept)
 
