@@ -31,6 +31,7 @@ class Condition:
     pending     how long it must hold before it fires; zero: at once.
     flow_ids    the flows it is about, for rights, silences and inhibition; empty for all of the environment.
     url         path of the page that shows it.
+    is_excluded it is UNKNOWN because its time is excluded: nobody is told more of what is open, and a person may close it.
     """
 
     environment_id: int
@@ -44,3 +45,4 @@ class Condition:
     pending: timedelta = timedelta()
     flow_ids: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    is_excluded: bool = False

@@ -21,7 +21,10 @@ from console.identity.actor import Actor
 LONGEST_NOTE = 4_000
 LONGEST_REASON = 1_000
 A_PRESS = timedelta(seconds=30)
-STILL_LOOKED_AT = "is looked at: it ends by itself when what is wrong is over; close it when it could not be measured for more than an hour"
+STILL_LOOKED_AT = (
+    "is looked at: it ends by itself when what is wrong is over; close it when its time is excluded, "
+    "or when it could not be measured for more than an hour"
+)
 
 
 class BreachState(Conflict):
@@ -78,8 +81,8 @@ def add_note(breach: Breach, text: str, *, by: Actor) -> BreachEntry:
 
 
 def needs_a_person(breach: Breach, now: datetime) -> bool:
-    """Whether a breach that fires may never end by itself: nobody looks at it any more, or it could not be measured for more than an hour."""
-    frozen = breach.frozen_at is not None and now - breach.frozen_at > FROZEN_LONG
+    """Whether a breach that fires may never end by itself: nobody looks at it any more, its time is excluded, or it could not be measured for an hour."""
+    frozen = breach.frozen_at is not None and (breach.is_excluded or now - breach.frozen_at > FROZEN_LONG)
     return breach.state in FIRED and (frozen or breach.unwatched_since is not None)
 
 

@@ -16,7 +16,7 @@ from alerts.models import Breach, BreachEntry, Silence, Telling
 
 LOCK = 7_219_041  # with the environment's id as second half
 NOBODY = "acknowledged_at = NULL, acknowledged_by = '', owner_id = NULL"
-UNHELD = "inhibited_by_id = NULL, silenced_by_id = NULL, silence_over_id = NULL"
+UNHELD = "inhibited_by_id = NULL, silenced_by_id = NULL, silence_over_id = NULL, is_excluded = false"
 OVER = f"resolved_at = %(now)s, clear_since = NULL, frozen_at = NULL, unwatched_since = NULL, {UNHELD}"
 # happening → what it writes beside the state
 WRITES = {

@@ -74,6 +74,8 @@ def held_words(breach: Breach) -> str:
     if breach.silenced_by is not None:
         silence = breach.silenced_by
         return f" Silenced by {silence.author} until {silence.expires_at:%d %b, %H:%M} UTC: {sentence(silence.comment)}"
+    if breach.is_excluded:
+        return " Its time is excluded: it is not measured, stays open until it is, and nobody is told."
     return ""
 
 

@@ -122,7 +122,7 @@ def verdict_of(actor: Actor, environment: Environment) -> Verdict:
     if not count_up_to(1, _open, actor, environment):
         return Verdict()
     rows = _open(actor, environment).order_by()
-    held = Q(inhibited_by__isnull=False) | Q(silenced_by__isnull=False)
+    held = Q(inhibited_by__isnull=False) | Q(silenced_by__isnull=False) | Q(is_excluded=True)
     free = Q(state="firing") & ~held
     found = rows.aggregate(
         pages=Count("pk", filter=free & Q(severity="page")),

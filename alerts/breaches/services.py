@@ -22,7 +22,7 @@ from alerts.breaches.policies import route_breaches
 from alerts.breaches.routing import KNOWS
 from alerts.breaches.rules import FLAP_WINDOW, LONGEST_PENDING, WATCHED, Clocks, Judgement, judge
 from alerts.breaches.silences import end_silences_made_on, end_silences_of
-from alerts.breaches.states import OPEN
+from alerts.breaches.states import FIRED, OPEN
 from alerts.conditions import Condition, Holds
 from alerts.models import AlertPolicy, Breach, BreachEntry, Silence, Telling
 
@@ -79,6 +79,7 @@ def _observe(environment_id: int, conditions: Mapping[Identity, Condition], now:
             clocks = Clocks(fires_at=row.fires_at, clear_since=row.clear_since, frozen_at=row.frozen_at)
             judged[pk], told[pk] = judge(row.state, clocks, conditions[identity].holds, now), conditions[identity]
     _refresh(rows, judged, told, now)
+    _tell_of_excluded(rows, told, now)
     _happen(environment_id, rows, judged, now)
 
 
@@ -123,9 +124,10 @@ def _words(said: Condition) -> dict[str, Any]:
 
 REFRESH = """
 UPDATE alerts_breach b SET title = v.title, summary = v.summary, url = v.url, flow_ids = v.flow_ids, labels = v.labels,
-    fires_at = v.fires_at, clear_since = v.clear_since, frozen_at = v.frozen_at, last_seen_at = %s, unwatched_since = NULL
+    fires_at = v.fires_at, clear_since = v.clear_since, frozen_at = v.frozen_at, is_excluded = v.is_excluded, last_seen_at = %s,
+    unwatched_since = NULL
 FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, title text, summary text, url text, flow_ids bigint[], labels jsonb,
-    fires_at timestamptz, clear_since timestamptz, frozen_at timestamptz)
+    fires_at timestamptz, clear_since timestamptz, frozen_at timestamptz, is_excluded boolean)
 WHERE b.id = v.id
 """
 
@@ -146,12 +148,29 @@ def _refresh(
     said = [
         {"id": pk, **_words_now(rows[pk], told[pk]), "fires_at": one.clocks.fires_at.isoformat(),
          "clear_since": one.clocks.clear_since.isoformat() if one.clocks.clear_since else None,
-         "frozen_at": one.clocks.frozen_at.isoformat() if one.clocks.frozen_at else None}
+         "frozen_at": one.clocks.frozen_at.isoformat() if one.clocks.frozen_at else None,
+         "is_excluded": _is_excluded(told[pk])}
         for pk, one in judged.items()
     ]  # fmt: skip
     if said:
         with connection.cursor() as cursor:
             cursor.execute(REFRESH, [now, json.dumps(said)])
+
+
+def _is_excluded(said: Condition) -> bool:
+    return said.holds is Holds.UNKNOWN and said.is_excluded
+
+
+def _tell_of_excluded(rows: Mapping[int, Breach], told: Mapping[int, Condition], now: datetime) -> None:
+    """Say in the timelines of what fires that its time is excluded, or is no more, and have its tellings looked at."""
+    changed = [
+        pk for pk, said in told.items() if rows[pk].state in FIRED and rows[pk].is_excluded != _is_excluded(said)
+    ]
+    begun = [pk for pk in changed if _is_excluded(told[pk])]
+    write(begun, BreachEntry.Kind.HELD, now=now, text="its time is excluded: it is not measured, and nobody is told")
+    over = [pk for pk in changed if pk not in begun]
+    write(over, BreachEntry.Kind.HEARD, now=now, text="its time is no longer excluded")
+    look_at_tellings(changed, now)
 
 
 def _happen(environment_id: int, rows: Mapping[int, Breach], judged: Mapping[int, Judgement], now: datetime) -> None:

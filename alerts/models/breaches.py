@@ -50,6 +50,7 @@ class Breach(models.Model):
     source, key, severity  of the condition; at most one is open of each.
     opened_at  first seen; fires_at: a pending one fires then; fired_at: the last time that it began to fire.
     clear_since, frozen_at  see alerts.breaches.rules.Clocks.
+    is_excluded  it cannot be measured because its time is excluded.
     unwatched_since  nobody looks any more since then: it stays as it is.
     flaps  how often it fired again shortly after it was over.
     inhibited_by, silenced_by  hold it back now.   silence_over  ended while it fired: the next notice says so.
@@ -75,6 +76,7 @@ class Breach(models.Model):
     last_seen_at = models.DateTimeField()
     clear_since = models.DateTimeField(null=True)
     frozen_at = models.DateTimeField(null=True)
+    is_excluded = models.BooleanField(default=False, db_default=False)
     unwatched_since = models.DateTimeField(null=True)
     flaps = models.PositiveIntegerField(default=0)
     inhibited_by = models.ForeignKey("self", models.SET_NULL, null=True, related_name="+")
@@ -123,8 +125,8 @@ class Breach(models.Model):
 
     @property
     def held(self) -> bool:
-        """Whether it fires and nobody is told, because something holds it back."""
-        return self.inhibited_by_id is not None or self.silenced_by_id is not None
+        """Whether it fires and nobody is told, because something holds it back, or its time is excluded."""
+        return self.inhibited_by_id is not None or self.silenced_by_id is not None or self.is_excluded
 
 
 class BreachEntry(models.Model):

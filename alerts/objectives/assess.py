@@ -221,6 +221,7 @@ def _condition(one: Objective, verdict: Verdict, problem: str, severity: Severit
     said = f"{rule_words(held[0], target)}; " if held and held[0].rule != "exhausted" else ""
     team = one.flow.team if one.flow else one.team
     return Condition(
+        is_excluded=not problem and severity in verdict.unmeasured,
         environment_id=one.environment_id,
         source=SOURCE,
         key=str(one.pk),

@@ -8,7 +8,7 @@ is from then on theirs alone to change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -61,25 +61,14 @@ def get_visible_report(actor: Actor, pk: int) -> Report:
     return get_one(visible_reports(actor), "report", pk=pk)
 
 
-def removed_that_may_be_told(actor: Actor, removals: Sequence[AuditEntry], named: Collection[int]) -> list[AuditEntry]:
-    """Return those audited removals of objectives that the actor may know of: on flows that they see, on searches of theirs or of their teams.
+def removed_that_may_be_told(actor: Actor, removals: Sequence[AuditEntry]) -> list[AuditEntry]:
+    """Return those audited removals of objectives whose flow the actor sees.
 
-    named  objectives that earlier reports of the actor's told of: an entry of before 2026-11-28 does not say whose it was.
+    Nobody is told of one on a search: whom it had been shown to is not known any more; nor of what an entry of before 2026-11-28 tells.
     """
-    if actor.is_superuser:
-        return list(removals)
     flows = {one.details["flow"] for one in removals if one.details.get("flow") is not None}
     seen = set(visible_flows(actor).filter(pk__in=flows).order_by().values_list("pk", flat=True))
-    return [one for one in removals if _may_be_told(actor, one, seen, named)]
-
-
-def _may_be_told(actor: Actor, one: AuditEntry, seen: Collection[int], named: Collection[int]) -> bool:
-    if (flow := one.details.get("flow")) is not None:
-        return flow in seen
-    if one.team_id is not None:
-        return one.team_id in actor.grants.get(one.environment_id or 0, {})
-    owner = one.details.get("owner")
-    return owner == actor.user_id if owner is not None else int(one.object_id) in named
+    return [one for one in removals if one.details.get("flow") in seen]
 
 
 def get_receiver(actor: Actor, one: ReportSchedule, pk: int) -> ReportReceiver:

@@ -192,7 +192,7 @@ def removed_since(
     gone = list(rows.order_by("-id")[: 10 * MOST_REMOVED])
     if not gone:
         return []
-    gone = removed_that_may_be_told(actor, gone, names)
+    gone = removed_that_may_be_told(actor, gone)
     gone = [one for one in gone if promised is not None or _is_meant(one, audience, names)]
     late = AuditEntry.objects.filter(object_kind="objective", object_id__in=[one.object_id for one in gone])
     late = late.filter(action="objective.added", id__gte=uuid7_floor(period.until))
@@ -217,4 +217,4 @@ def _removed(one: AuditEntry, names: Mapping[int, str], says: Says) -> Removed:
     target = _ratio(told.get("target")) or 0.99
     if (attained := told.get("attained")) is not None:
         words += f"; in its window it had attained {says.ratio(float(attained), target=target)} by then"
-    return Removed(objective=pk, flow=told.get("flow"), name=name, at=one.at, words=f"{words}.")
+    return Removed(objective=pk, flow=told["flow"], name=name, at=one.at, words=f"{words}.")

@@ -98,10 +98,10 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
-    """A promise that was removed since the period began: of which flow, where that is known, when, and what is still known of it, as a sentence."""
+    """A promise that was removed since the period began: of which flow, when, and what is still known of it, as a sentence."""
 
     objective: int
-    flow: int | None
+    flow: int
     name: str
     at: datetime
     words: str

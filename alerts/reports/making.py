@@ -223,10 +223,8 @@ def told_of(content: Content) -> tuple[list[int], list[int]]:
     ids = [promise.objective for promise in content.promises]
     rows = list(Objective.objects.filter(pk__in=ids).order_by("pk").values_list("pk", "flow_id"))
     flows = {flow for _, flow in rows if flow is not None} | set(content.audience.flow_ids)
-    flows |= {one.flow for one in content.removed if one.flow is not None}
-    searches = {pk for pk, flow in rows if flow is None} | {
-        one.objective for one in content.removed if one.flow is None
-    }
+    flows |= {one.flow for one in content.removed}
+    searches = {pk for pk, flow in rows if flow is None}
     return sorted(flows), sorted(searches)
 
 

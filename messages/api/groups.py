@@ -171,7 +171,7 @@ class GroupNotes(_One):
     def get(self, request: Request, reference: str) -> Response:
         """Its notes, and those of the groups that it speaks for, the newest first."""
         group, asked = self.group(reference), request.query_params
-        limit, cursor = parse_limit(asked.get("limit")), asked.get("cursor") or None
+        limit, cursor = parse_limit(asked.get("limit") or "100"), asked.get("cursor") or None
         return self.page(notes_of(group, whole_of(group), limit=limit, cursor=cursor), NoteOut)
 
     @extend_schema(operation_id="add_group_note", request=NoteIn, responses={201: NoteOut, **PROBLEMS})

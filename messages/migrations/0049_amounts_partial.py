@@ -2,6 +2,10 @@
 
 from django.db import migrations, models
 
+ANEW = (
+    "UPDATE messaging_failuregroup SET figures_at = NULL WHERE merged_into_id IS NULL AND (letters > 0 OR failed > 0)"
+)
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -14,4 +18,5 @@ class Migration(migrations.Migration):
             name="amounts_partial",
             field=models.BooleanField(db_default=False, default=False),
         ),
+        migrations.RunSQL(ANEW, migrations.RunSQL.noop),
     ]

@@ -55,6 +55,7 @@ class ListReader:
     _place: int | None = None  # of the column; None before the first line, -1 without a header
     _delimiter: str = ""  # that of the header; without one, or with one column, every delimiter makes a second value
     _width: int = 0  # cells of the header
+    _least: int = 0  # the fewest cells of a row that could be read: programs cut empty ones at the end
     _is_torn: bool = False  # a value began that goes on in the next line
 
     def read(self, chunks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
@@ -133,7 +134,7 @@ class ListReader:
             return self._is_bad(
                 f"it has {len(cells)} values: a list of several columns needs a header that names the key"
             )
-        is_rest = self._is_torn and len(cells) < self._width
+        is_rest = self._is_torn and len(cells) < (self._least or self._width)
         self._is_torn = is_rest and text.count('"') % 2 == 0
         if is_rest:
             return self._is_bad("it is the rest of a value that began in a line above")
@@ -144,6 +145,7 @@ class ListReader:
             key = as_text[1].strip()
         elif '"' in key and f'"{cell.replace(QUOTE, QUOTE * 2)}"' not in text:
             return self._is_bad("a quotation mark stands in the key")
+        self._least = min(self._least or len(cells), len(cells))
         return self._checked(key)
 
     def _checked(self, key: str) -> str | None:

@@ -16,6 +16,7 @@ from alerts.breaches.policies import (
     change_policy,
     check_policy,
 )
+from alerts.breaches.present import held_words
 from alerts.breaches.queries import why_untold
 from alerts.breaches.services import observe
 from alerts.breaches.silences import silence_breach
@@ -49,6 +50,47 @@ def test_a_page_is_told_escalated_step_by_step_repeated_and_its_end_told_to_all_
     assert outbox.told(after(days=3)) == []
     assert Telling.objects.get().due_at is None
     assert outbox.sent[-1][0].ends_at == after(minutes=502)
+
+
+def test_nobody_is_told_more_while_its_time_is_excluded_and_what_is_due_comes_when_it_is_measured_again(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired()
+    outbox.told(NOON)
+
+    observe([condition("unknown", is_excluded=True)], now=after(minutes=10))
+    assert [outbox.told(after(minutes=at)) for at in (15, 46, 300)] == [[], [], []]
+    breach.refresh_from_db()
+    assert (breach.state, breach.held, "excluded" in held_words(breach)) == ("firing", True, True)
+    observe([condition()], now=after(minutes=301))
+
+    assert outbox.told(after(minutes=301)) == [("escalated", breach.reference, (8,))]
+    assert [one.text for one in BreachEntry.objects.filter(breach=breach, kind__in=["held", "heard"]).order_by("pk")] == [
+        "its time is excluded: it is not measured, and nobody is told", "its time is no longer excluded",
+    ]  # fmt: skip
+    breach.refresh_from_db()
+    assert (breach.held, held_words(breach)) == (False, "")
+
+
+def test_what_could_not_be_measured_for_another_reason_is_told_further(outbox: Outbox):
+    policy(steps=STEPS)
+    breach = fired()
+    outbox.told(NOON)
+
+    observe([condition("unknown")], now=after(minutes=10))
+
+    assert outbox.told(after(minutes=15)) == [("escalated", breach.reference, (8,))]
+
+
+def test_a_breach_whose_time_is_excluded_is_closed_by_a_person_at_once(outbox: Outbox):
+    policy()
+    breach = fired(datetime.now(UTC))
+    with pytest.raises(acts.BreachState):
+        acts.close(breach, by=ROOT, reason="the partner's window")
+    observe([condition("unknown", is_excluded=True)], now=datetime.now(UTC))
+
+    closed = acts.close(breach, by=ROOT, reason="the partner's window")
+
+    assert (closed.state, closed.is_excluded) == ("resolved", False)
 
 
 def test_who_acknowledges_ends_steps_and_repeats_and_those_who_know_hear_of_it(outbox: Outbox):

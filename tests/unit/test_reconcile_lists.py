@@ -22,6 +22,13 @@ def read(data: bytes | str, *, column: str = "", size: int = 7) -> tuple[list[tu
     return list(reader.read(data[at : at + size] for at in range(0, len(data), size))), reader
 
 
+def test_one_mark_costs_its_line_alone_where_programs_cut_empty_cells_at_the_end():
+    found, reader = read('order_no;name;city\n47-1;Ann\n47-2;"Bob\n47-3;Cid\n47-4;Dan\n')
+
+    assert [key for _, key in found] == ["47-1", "47-3", "47-4"]
+    assert reader.bad == [{"line": 3, "why": "a quotation mark is not closed"}]
+
+
 @pytest.mark.parametrize(
     ("text", "column", "keys"),
     [
