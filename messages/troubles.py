@@ -36,10 +36,10 @@ def names_of_flows(flow_ids: Collection[int]) -> dict[int, str]:
     return dict(Flow.objects.filter(pk__in=flow_ids).values_list("pk", "name")) if flow_ids else {}
 
 
-# Which systems an agent reports is known from the readings of their clocks, of which each pair makes one an hour.
+# Which systems an agent reports is known from the readings of their clocks, of which each pair makes one an hour, that of their coming.
 FLOWS_OF_AGENTS = """
 SELECT DISTINCT c.agent_id, r.flow_id FROM messaging_clockreading c JOIN identity_agent a ON a.id = c.agent_id
-JOIN messaging_rollup_hour r ON r.system_id = c.system_id AND r.hour = c.hour
+JOIN messaging_rollup_hour r ON r.system_id = c.system_id AND r.hour BETWEEN c.hour - interval '1 hour' AND c.hour
 WHERE c.agent_id = ANY(%s) AND c.hour > greatest(a.last_seen_at, a.heartbeat_at) - interval '25 hours'
 """
 

@@ -189,11 +189,11 @@ def stations_of(steps: Sequence[Step]) -> list[Station]:
     before: Step | None = None
     for system, own in by_system.items():
         last = [s for s in own if decides(s.event.operation, s.event.outcome)] or own
-        ends = list({s.event.message_uid: s for s in last}.values())  # of each message; of what is about none
+        ends = list({s.event.message_uid: s for s in last if s.event.message_uid}.values())  # of each message
         lost = sum(s.outcome == "error" and not _came_back(s, ends, replayed) for s in ends)
-        failed = bool(lost)
+        failed = bool(lost) or (last[-1].event.message_uid is None and last[-1].outcome == "error")
         tries = sum(s.outcome == "error" for s in own)
-        if len(ends) > 1 and failed:
+        if len(ends) > 1 and lost:
             note = f"{lost:,} of {len(ends):,} failed"
         else:
             note = f"failed, {tries} attempts" if failed and tries > 1 else "failed" if failed else _did(last[-1])

@@ -18,7 +18,8 @@ from alerts.models import Breach, BreachEntry, FlowAgent
 from console.identity.models import Agent, Role
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state
-from messages.models import FailureGroup, Flow
+from messages.models import ClockReading, FailureGroup, Flow, RollupHour
+from messages.queries import flows_of_agents
 from tests.breaches.breaching import NOON, Outbox, after, condition, fired, flow, over, policy
 from tests.factories import ROOT, actor, agent, agent_key, environment, event, letter, person, push
 
@@ -239,6 +240,17 @@ def test_a_page_holds_back_the_ticket_of_the_same_thing_until_it_is_over(outbox:
     assert ticket.inhibited_by_id is None
     assert kinds(ticket) == ["fired", "held", "heard"]
     assert outbox.told(after(minutes=3)) == [("resolved", page.reference, (1,)), ("firing", ticket.reference, (2,))]
+
+
+@pytest.mark.parametrize(("hours", "known"), [(0, True), (1, True), (2, False)])
+def test_what_came_in_the_hour_after_it_happened_is_of_its_agent_too(hours: int, known: bool):
+    """An agent that brings a batch at 59 minutes past is heard in the hour after."""
+    push("/ingest/v1/events", [event(destination="orders")], key=agent_key("shop agent"))
+    hour = RollupHour.objects.values_list("hour", flat=True).first()
+    assert hour is not None
+    ClockReading.objects.update(hour=hour + timedelta(hours=hours))
+
+    assert bool(flows_of_agents([Agent.objects.get().pk])) == known
 
 
 def test_a_silent_agent_holds_back_the_breaches_of_its_flows():

@@ -80,4 +80,4 @@ def test_nobody_else_writes_errors_of_messages():
         if writes.search(file.read_text())
     }
 
-    assert found == {"messages_sql.py", "exceptions.py", "0046_told_by_before.py"}  # the last writes who told of them
+    assert found == {"messages_sql.py", "exceptions.py"}
