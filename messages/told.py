@@ -12,7 +12,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet
+from django.db.models import DateTimeField, Func, JSONField, Q, QuerySet, TextField
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
 from console.identity.actor import Actor
@@ -35,24 +36,26 @@ class Words(NamedTuple):
 # search ----------------------------------------------------------------------------------------------------------------
 
 
-def told_to(actor: Actor, of_row: Q, *, of_event: Q, of_letter: Q, of_seen_flows: bool = True) -> Q:
+def told_to(actor: Actor, of_row: Q, told: str, of_told: Callable[[Combinable], Q], *, of_seen_flows: bool = True) -> Q:
     """Return the condition, over messages, that the row says something and the actor may know that it does.
 
-    of_event, of_letter  the same of what one event, or one dead letter, says.   of_seen_flows  only such messages are asked.
+    told     "keys", "errors" or "classes": what `of_told` is asked of, as it is told by what the actor may see: {name: [values]}, or a text.
+    of_seen_flows  only messages of such flows are asked.
     """
     narrowed = flows_to_narrow_to(actor)
     if narrowed is None:
         return of_row
     flows = narrowed.order_by().values("pk")
-    # Of the message's days alone: without them every partition is asked, 380 ms instead of 220 for 10,000 messages among 12 days.
-    began = Coalesce(OuterRef("started_at"), OuterRef("first_seen_at"), output_field=DateTimeField()) - AROUND
-    near = {"occurred_at__gte": began, "occurred_at__lte": OuterRef("last_seen_at")}
-    events = visible_events(actor).filter(of_event, message_uid=OuterRef("id"), **near)
-    letters = visible_dead_letters(actor).filter(of_letter, message_uid=OuterRef("id"))
+    began = Coalesce("started_at", "first_seen_at", output_field=DateTimeField()) - AROUND
+    field = JSONField() if told == "keys" else TextField()
+    # A function: as a subquery it would have the events of every day planned for each search.
+    known = Func(
+        "id", began, "last_seen_at", ArraySubquery(flows), function=f"messaging_{told}_told", output_field=field
+    )
     whole = Q(told_by__isnull=True) | Q(told_by__contained_by=ArraySubquery(flows))
     if not of_seen_flows:
         whole &= Q(flow_id__in=flows)
-    return of_row & (whole | Exists(events.order_by()) | Exists(letters.order_by()))
+    return of_row & (whole | of_told(known))
 
 
 # rows that are shown -----------------------------------------------------------------------------------------------------

@@ -60,9 +60,9 @@ def words_in(*columns: str) -> Condition:
 
     def condition(leaf: Leaf, scope: Scope) -> Q:
         if isinstance(leaf, Exists):
-            return _any(Q(**{f"{column}__gt": ""}) for column in columns)
+            return any_true(Q(**{f"{column}__gt": ""}) for column in columns)
         value = value_of(leaf)
-        return _any(Q(**{f"{column}__holds": value}) for column in columns)
+        return any_true(Q(**{f"{column}__holds": value}) for column in columns)
 
     return condition
 
@@ -237,7 +237,7 @@ def later(words: str) -> Condition:
     return condition
 
 
-def _any(conditions: Any) -> Q:
+def any_true(conditions: Any) -> Q:
     found = NOTHING
     for condition in conditions:
         found |= condition

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import DurationField, ExpressionWrapper, F, Q
+from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
+from django.db.models.expressions import Combinable
+from django.db.models.fields.json import DataContains, HasKey
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import GreaterThan
 
 from console.core.ids import uuid7_floor
 from console.identity.models import Agent
@@ -21,6 +24,7 @@ from messages.search.conditions import (
     NOTHING,
     Condition,
     Scope,
+    any_true,
     lasting,
     later,
     named,
@@ -35,6 +39,7 @@ from messages.search.conditions import (
 from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest, others_with
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
+from messages.search.lookups import Holds
 from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
 from messages.search.reconciled import of_set
 from messages.search.said import days_saying
@@ -101,7 +106,12 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
     if name == leaf.field:
         _check_is_key(leaf, target, scope)
     if isinstance(leaf, Exists):
-        return _keyed(target, scope, Q(keys__has_key=name))
+        named = Q(keys__has_key=name)
+        return (
+            told_to(scope.actor, named, "keys", lambda keys: Q(HasKey(keys, name)))
+            if target.name == "messages"
+            else named
+        )
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
     hashed = hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value)
@@ -126,20 +136,20 @@ def _with_key(target: Target, scope: Scope, wanted: Sequence[dict[str, str]]) ->
 
     The messages of events are read first: beside a subquery no index serves the rest, and one number costs every event that is kept.
     """
-    has = NOTHING
-    for keys in wanted:
-        has |= Q(keys__contains=keys)
-    if target.name != "events":
-        return _keyed(target, scope, has)
-    known = told_to(scope.actor, has, of_event=has, of_letter=has, of_seen_flows=False)
+    has = any_true(Q(keys__contains=keys) for keys in wanted)
+    if target.name == "dead-letters":
+        return has
+
+    def of_told(known: Combinable) -> Q:
+        told = ({name: [value] for name, value in keys.items()} for keys in wanted)
+        return any_true(Q(DataContains(known, keys)) for keys in told)
+
+    known = told_to(scope.actor, has, "keys", of_told, of_seen_flows=target.name == "messages")
+    if target.name == "messages":
+        return known
     of_messages = Message.objects.filter(known, environment__in=scope.environments).values_list("id", flat=True)
     ids = list(of_messages[: MOST_OF_A_KEY + 1])
     return Q(message_uid__in=ids if len(ids) <= MOST_OF_A_KEY else of_messages) | Q(has, message_uid__isnull=True)
-
-
-def _keyed(target: Target, scope: Scope, has: Q) -> Q:
-    """Return the condition that a row has a key; a message's are its flow's, and those of what else told of it and may be seen."""
-    return told_to(scope.actor, has, of_event=has, of_letter=has) if target.name == "messages" else has
 
 
 def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
@@ -176,13 +186,17 @@ def _died(condition: Condition) -> Condition:
     return of_message
 
 
-def _failing(condition: Condition, *, of_letter: Condition) -> Condition:
+def _failing(told: str, *columns: str) -> Condition:
     """Only a message that ever failed has an error: said, so that the index of those is used; and only of days that have such errors."""
 
     def of_message(leaf: Leaf, scope: Scope) -> Q:
-        said = condition(leaf, scope)
-        found = told_to(scope.actor, said & EVER_FAILED, of_event=said, of_letter=of_letter(leaf, scope))
-        return found if isinstance(leaf, Exists) else found & days_saying(value_of(leaf), scope)
+        value = None if isinstance(leaf, Exists) else value_of(leaf)
+
+        def of_told(known: Combinable) -> Q:
+            return Q(GreaterThan(known, Value("")) if value is None else Holds(known, value))
+
+        found = told_to(scope.actor, words_in(*columns)(leaf, scope) & EVER_FAILED, told, of_told)
+        return found if value is None else found & days_saying(value, scope)
 
     return of_message
 
@@ -269,9 +283,7 @@ DEAD_LETTERS = Target(
         "reconciled": of_set("message_uid", letters=True),
     },
 )
-SAID = _failing(
-    words_in("error_message", "error_type"), of_letter=words_in("error_message", "reason", "error_root_type")
-)
+SAID = _failing("errors", "error_message", "error_type")
 MESSAGES = Target(
     name="messages",
     time_field="first_seen_at",
@@ -280,7 +292,7 @@ MESSAGES = Target(
     | {
         "status": one_of(STATUSES),
         "error": SAID,
-        "class": _failing(words_in("error_type"), of_letter=words_in("error_root_type")),
+        "class": _failing("classes", "error_type"),
         "duration": lasting(TOOK, _span),
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
         "reason": _died(DEAD_LETTERS.fields["reason"]),
