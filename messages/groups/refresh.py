@@ -170,6 +170,15 @@ def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> d
     return {pk: [max(0, count) for count in hours] for pk, hours in found.items()}
 
 
+def _open_letters(parts: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Return (keys, error, reason) of letters that wait: one group at a time, each by its index in order, newest first."""
+    rows: list[tuple[Any, ...]] = []
+    for part in parts:
+        found = DeadLetter.objects.filter(group_id=part, closed_at=None).order_by("-id")
+        rows += found.values_list("keys", "error_message", "reason")[:MOST_READ]
+    return rows
+
+
 def _refresh(
     group: FailureGroup,
     parts: Sequence[int],
@@ -178,11 +187,7 @@ def _refresh(
     hours: Sequence[int],
     now: datetime,
 ) -> None:
-    # One group at a time, each by its index in order: newest first.
-    rows: list[tuple[Any, ...]] = []
-    for part in parts:
-        found = DeadLetter.objects.filter(group_id=part, closed_at=None).order_by("-id")
-        rows += found.values_list("keys", "error_message", "reason")[:MOST_READ] if letters.count else []
+    rows = _open_letters(parts) if letters.count else []
     messages = _standing(parts, now)
     reach = reach_of([*(row[0] for row in rows), *(row[0] for row in messages)])
     failed = len(messages)
@@ -220,15 +225,17 @@ def _refresh(
     if said and not group.name:
         figures["title"] = in_common(said)
     FailureGroup.objects.filter(pk=group.pk).update(**figures)
-    age = (now - group.first_seen_at) / timedelta(hours=1)
-    happening = trend_of(hours, age_hours=age)
-    if (
-        happening
-        and next_state(group.state, happening)
-        and not (happening == "grow" and _is_known(group, hours[-1], now))
-    ):
-        action = ESCALATED if happening == "grow" else "group.calmed"
-        move(group.pk, group.state, happening, action, now, failures=hours[-1])
+    _move_by_trend(group, hours, now)
+
+
+def _move_by_trend(group: FailureGroup, hours: Sequence[int], now: datetime) -> None:
+    happening = trend_of(hours, age_hours=(now - group.first_seen_at) / timedelta(hours=1))
+    if not happening or not next_state(group.state, happening):
+        return
+    if happening == "grow" and _is_known(group, hours[-1], now):
+        return
+    action = ESCALATED if happening == "grow" else "group.calmed"
+    move(group.pk, group.state, happening, action, now, failures=hours[-1])
 
 
 def _is_known(group: FailureGroup, failures: int, now: datetime) -> bool:

@@ -89,3 +89,7 @@ def now() -> datetime:
 
 def orders_breach(team: str = "Order team", **changes: object) -> Breach:
     return fired(now() - timedelta(minutes=12), flow_ids=(flow(f"orders of {team}", team).pk,), **changes)
+
+
+def kinds(breach: Breach) -> list[str]:
+    return list(breach.entries.order_by("pk").values_list("kind", flat=True))

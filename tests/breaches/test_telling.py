@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerts.breaches import acts
-from alerts.breaches.moves import write
-from alerts.breaches.notices import notice_of
 from alerts.breaches.policies import (
     NewPolicy,
     NewStep,
@@ -16,20 +14,17 @@ from alerts.breaches.policies import (
     change_policy,
     check_policy,
 )
-from alerts.breaches.present import held_words
 from alerts.breaches.queries import why_untold
-from alerts.breaches.services import observe
 from alerts.breaches.silences import silence_breach
 from alerts.conditions import Severity
 from alerts.models import Breach, BreachEntry, Telling
-from alerts.notices import Happening
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
 from console.audit.access import visible_audit
 from console.core.errors import Invalid
 from console.identity.models import Role, Team
 from messages.models import SavedSearch
-from tests.breaches.breaching import NOON, STEPS, Outbox, after, condition, fired, flow, over, policy
+from tests.breaches.breaching import NOON, STEPS, Outbox, after, fired, flow, over, policy
 from tests.factories import ROOT, actor, environment, person
 
 pytestmark = pytest.mark.django_db
@@ -50,47 +45,6 @@ def test_a_page_is_told_escalated_step_by_step_repeated_and_its_end_told_to_all_
     assert outbox.told(after(days=3)) == []
     assert Telling.objects.get().due_at is None
     assert outbox.sent[-1][0].ends_at == after(minutes=502)
-
-
-def test_nobody_is_told_more_while_its_time_is_excluded_and_what_is_due_comes_when_it_is_measured_again(outbox: Outbox):
-    policy(steps=STEPS)
-    breach = fired()
-    outbox.told(NOON)
-
-    observe([condition("unknown", is_excluded=True)], now=after(minutes=10))
-    assert [outbox.told(after(minutes=at)) for at in (15, 46, 300)] == [[], [], []]
-    breach.refresh_from_db()
-    assert (breach.state, breach.held, "excluded" in held_words(breach)) == ("firing", True, True)
-    observe([condition()], now=after(minutes=301))
-
-    assert outbox.told(after(minutes=301)) == [("escalated", breach.reference, (8,))]
-    assert [one.text for one in BreachEntry.objects.filter(breach=breach, kind__in=["held", "heard"]).order_by("pk")] == [
-        "its time is excluded: it is not measured, and nobody is told", "its time is no longer excluded",
-    ]  # fmt: skip
-    breach.refresh_from_db()
-    assert (breach.held, held_words(breach)) == (False, "")
-
-
-def test_what_could_not_be_measured_for_another_reason_is_told_further(outbox: Outbox):
-    policy(steps=STEPS)
-    breach = fired()
-    outbox.told(NOON)
-
-    observe([condition("unknown")], now=after(minutes=10))
-
-    assert outbox.told(after(minutes=15)) == [("escalated", breach.reference, (8,))]
-
-
-def test_a_breach_whose_time_is_excluded_is_closed_by_a_person_at_once(outbox: Outbox):
-    policy()
-    breach = fired(datetime.now(UTC))
-    with pytest.raises(acts.BreachState):
-        acts.close(breach, by=ROOT, reason="the partner's window")
-    observe([condition("unknown", is_excluded=True)], now=datetime.now(UTC))
-
-    closed = acts.close(breach, by=ROOT, reason="the partner's window")
-
-    assert (closed.state, closed.is_excluded) == ("resolved", False)
 
 
 def test_who_acknowledges_ends_steps_and_repeats_and_those_who_know_hear_of_it(outbox: Outbox):
@@ -364,49 +318,6 @@ def test_the_audit_list_tells_of_promises_on_searches_to_their_team_and_does_not
     assert labels["objective.added"] == "an objective of one’s own"
     assert "deal" not in str(list(told.values_list("object_label", "details", "reason")))
     assert visible_audit(ROOT).filter(action="breach.acknowledged").count() == 2
-
-
-def test_the_end_that_a_person_said_names_the_person_and_why(outbox: Outbox):
-    policy(repeat_minutes=0)
-    breach, other = fired(), fired(key="8")
-    outbox.told(NOON)
-    Breach.objects.filter(pk=breach.pk).update(unwatched_since=NOON)
-    acts.close(breach, by=ROOT, reason="the agent was taken away")
-    over(10, key="8")
-
-    outbox.told(datetime.now(UTC))
-
-    facts = {notice.thread.rpartition("/")[2]: notice.facts for notice, _ in outbox.sent[-2:]}
-    assert facts[breach.reference]["Closed by"] == "root: the agent was taken away"
-    assert "Closed by" not in facts[other.reference]
-    told_together = notice_of(Happening.RESOLVED, [other, breach], now=NOON).facts["Closed by"]
-    assert told_together == f"root ({breach.reference}): the agent was taken away"
-
-
-def test_the_end_of_many_that_people_closed_says_how_many_it_does_not_name():
-    many = [fired(key=str(key)) for key in range(5)]
-    write([one.pk for one in many], BreachEntry.Kind.RESOLVED, "it moved", now=NOON, by="root")
-
-    closed = notice_of(Happening.RESOLVED, many, now=NOON).facts["Closed by"]
-
-    assert closed.count("it moved") == 3
-    assert closed.endswith("; 2 more by people")
-
-
-def test_the_end_of_what_a_person_closed_and_what_came_again_names_nobody():
-    breach = fired()
-    Breach.objects.filter(pk=breach.pk).update(unwatched_since=NOON)
-    acts.close(breach, by=ROOT, reason="the agent was taken away")
-    closed_at = datetime.now(UTC)
-    assert "Closed by" in notice_of(Happening.RESOLVED, [breach], now=closed_at).facts
-
-    assert fired(closed_at + timedelta(minutes=1)).pk == breach.pk
-    for minutes in (2, 4):
-        observe([condition("no")], now=closed_at + timedelta(minutes=minutes))
-
-    breach.refresh_from_db()
-    assert breach.state == "resolved"
-    assert "Closed by" not in notice_of(Happening.RESOLVED, [breach], now=closed_at).facts
 
 
 def test_a_step_that_was_late_keeps_its_distance_to_the_next(outbox: Outbox):

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from alerts.models import Objective, Standing
+from alerts.models import Objective, ObjectiveSum, Standing
 from alerts.objectives import assess, counters, counting
 from alerts.objectives.services import add_objective
 from alerts.objectives.wishes import NewObjective
@@ -123,3 +123,8 @@ def counters_held_elsewhere() -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def totals(one: Objective, span: int = 1) -> tuple[int, int, int]:
+    rows = ObjectiveSum.objects.filter(objective=one, span=span).values_list("good", "late", "lost")
+    return tuple(sum(column) for column in zip(*rows, strict=True)) if rows else (0, 0, 0)  # type: ignore[return-value]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from messages.models import DeadLetter
-from tests.factories import agent_key, event, letter, push
+from messages.groups.services import merge_groups
+from messages.models import DeadLetter, FailureGroup
+from tests.factories import ROOT, agent_key, event, letter, push
 
 
 def timeout(number: int, **changes: Any) -> dict[str, Any]:
@@ -33,3 +34,9 @@ def failed_event(number: int, **changes: Any) -> dict[str, Any]:
 def silent_letter(message_id: str = "failed-message-1-long-enough") -> dict[str, Any]:
     """Return a letter that says nothing of why; by default of the message of `failed_event(1)`."""
     return letter(message_id=message_id, origin="erp.orders", reason="", error={"type": "", "message": ""})
+
+
+def merged(target: FailureGroup, others: list[FailureGroup]) -> FailureGroup:
+    for at in range(0, len(others), 50):
+        target = merge_groups(target, others[at : at + 50], by=ROOT, reason="one trouble")
+    return target

@@ -1,0 +1,195 @@
+"""What a group says of its failures: whom they touch, their share, its title, whether it grows. On the real PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from console.audit.models import AuditEntry
+from messages.groups import refresh
+from messages.groups.present import reach_said
+from messages.groups.refresh import refresh_groups
+from messages.groups.services import change_state, merge_groups
+from messages.groups.sweep import sweep_groups
+from messages.models import DeadLetter, FailureGroup, GroupHour, Message
+from tests.factories import ROOT, agent_key, event, push
+from tests.services.grouping import failed_event, push_letters, timeout
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_figures_follow_what_waits_and_whom_it_touches():
+    letters = push_letters(*(timeout(number) for number in range(4)))
+    push("/ingest/v1/events", [failed_event(9)], key=agent_key())
+    sweep_groups()
+    DeadLetter.objects.filter(pk=letters[0].pk).update(state="replaying", keys={**letters[0].keys, "amount": "12,500"})
+
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert (group.amounts_partial, reach_said(group)) == (True, "5 orders of 2 customers, at least 30")
+    assert (group.letters, group.replaying, group.failed, group.customers, group.documents, group.word, group.amounts) == (
+        4, 1, 1, 2, 5, "order", {"": "30"},
+    )  # fmt: skip
+    assert group.oldest_at == min(one.failed_at for one in [*letters, *Message.objects.exclude(failed_at=None)])
+    assert refresh_groups(now=datetime.now(UTC) + timedelta(seconds=1)) == 0
+
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=datetime.now(UTC))
+    Message.objects.update(status=1)
+    refresh_groups(now=datetime.now(UTC) + timedelta(minutes=1))
+
+    group = FailureGroup.objects.get()
+    assert (group.waiting, group.blast, group.oldest_at, group.spread_words, group.title) == (
+        0, 0, None, "", "erp did not answer order … in 30 s",
+    )  # fmt: skip
+
+
+def test_what_failed_earlier_and_comes_later_makes_its_group_older():
+    now = datetime.now(UTC)
+    push_letters(timeout(1, failed_at=now.isoformat()))
+    push_letters(timeout(2, failed_at=(now - timedelta(hours=3)).isoformat()))
+
+    refresh_groups()
+    assert FailureGroup.objects.get().first_seen_at == now - timedelta(hours=3)
+    push("/ingest/v1/events", [failed_event(3, occurred_at=(now - timedelta(hours=5)).isoformat())], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().first_seen_at == now - timedelta(hours=5)
+
+
+def through(count: int, *, fails: bool) -> None:
+    """Orders that a broker's bridge processes and hands on, in the same flow, to the ERP, which fails or not."""
+    events = []
+    for number in range(count):
+        hop = {
+            "message_id": f"through {fails} {number} long enough",
+            "destination": "erp.orders",
+            "operation": "process",
+        }
+        failed = (
+            {"outcome": "error", "error": {"type": "ErpTimeout", "message": "no answer", "stack": ""}} if fails else {}
+        )
+        keys = {"keys": {"order_no": f"48-{number}"}}
+        events += [event(**hop, **keys, system="bridge"), event(**hop, **keys, system="erp", **failed)]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 2 * count
+
+
+def test_what_passed_is_what_passed_the_station_that_fails():
+    through(5, fails=True)
+    sweep_groups()
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.spread, group.spread_words.split(" in the last")[0]) == ("outage", "Nothing passed erp")
+
+
+def test_the_share_of_a_cause_is_of_all_that_came_with_what_failed_of_other_causes():
+    """40 messages fail of one cause, each tried three times, 10 of another, as letters; 10 pass. 60 came, not 20."""
+    timeouts = [failed_event(number, id=f"{number} {times}") for number in range(40) for times in range(3)]
+    push("/ingest/v1/events", timeouts, key=agent_key())
+    sweep_groups()
+    refused = {"error": {"type": "ValueError", "message": "vat"}}
+    push_letters(*(timeout(number, system="erp", **refused) for number in range(100, 110)))
+    through(10, fails=False)
+
+    refresh_groups()
+
+    told = dict(FailureGroup.objects.values_list("error_type", "spread_words"))
+    assert [told[one].partition("passed.")[0] for one in ("ErpTimeout", "ValueError")] == [
+        "67% of what came to erp in the last hours failed this way: 40 of 60, 10 failed otherwise, 10 ",
+        "17% of what came to erp in the last hours failed this way: 10 of 60, 40 failed otherwise, 10 ",
+    ]
+
+
+def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_name_none():
+    push_letters(*(timeout(1, id=f"died {times}") for times in range(3)))
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert (group.spread, group.spread_words) == ("poison", "One order, 47-1, failed 3 times: look at it alone.")
+
+    push_letters(*(timeout(1, id=f"of nobody {number}", keys={}, body="{}") for number in range(5)))
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.letters, group.spread, group.spread_words) == (8, "", "")
+
+
+def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_were_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    push_letters(*(timeout(1, id=f"died {times}") for times in range(4)))
+    monkeypatch.setattr(refresh, "MOST_READ", 3)
+
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.capped, group.spread) == (True, "")
+
+
+def test_a_merged_cause_is_not_counted_as_another_one():
+    through(6, fails=False)
+    one, _, other, _ = push_letters(
+        *(timeout(number, system="erp") for number in (1, 2)),
+        *(timeout(number, system="erp", error={"type": "ValueError", "message": "vat"}) for number in (3, 4)),
+    )
+    merge_groups(FailureGroup.objects.get(pk=one.group_id), [other.group], by=ROOT, reason="one cause")
+
+    refresh_groups()
+
+    words = FailureGroup.objects.get(pk=one.group_id).spread_words
+    assert words.startswith("40% of what came to erp in the last hours failed this way: 4 of 10, 6 passed.")
+
+
+def test_what_is_said_of_the_last_hours_is_not_said_hours_later():
+    push_letters(*(timeout(number) for number in range(5)))
+    through(1, fails=False)
+    refresh_groups()
+    assert FailureGroup.objects.get().spread == "some"
+
+    refresh_groups(now=datetime.now(UTC) + timedelta(hours=5))
+
+    group = FailureGroup.objects.get()
+    assert (group.letters, group.spread, group.spread_words) == (5, "", "")
+
+
+def test_a_title_keeps_the_values_that_all_of_them_share():
+    push_letters(timeout(1, error={"type": "E", "message": "erp:8443 did not answer in 30 s"}))
+    push_letters(timeout(2, error={"type": "E", "message": "erp:8443 did not answer in 30 s"}))
+    refresh_groups()
+    assert FailureGroup.objects.get().title == "erp:8443 did not answer in 30 s"
+
+    push_letters(timeout(3, error={"type": "E", "message": "erp:8444 did not answer in 30 s"}))
+    refresh_groups()
+
+    assert FailureGroup.objects.get().title == "… did not answer in 30 s"
+
+
+def test_a_group_that_grows_escalates_even_when_somebody_took_it_and_calms_when_nothing_comes():
+    now = datetime.now(UTC)
+    push_letters(*(timeout(number) for number in range(12)))
+    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9), state="acknowledged")
+    GroupHour.objects.update(hour=now.replace(minute=0, second=0, microsecond=0))
+
+    refresh_groups()
+    assert FailureGroup.objects.get().state == "escalating"
+    refresh_groups(now=now + timedelta(hours=4))
+
+    assert FailureGroup.objects.get().state == "open"
+    assert list(AuditEntry.objects.filter(object_kind="failuregroup").order_by("id").values_list("action", flat=True)) == [
+        "group.escalated", "group.calmed",
+    ]  # fmt: skip
+
+
+def test_who_takes_a_group_that_escalated_keeps_it_until_its_failures_have_doubled():
+    now = datetime.now(UTC)
+    push_letters(*(timeout(number) for number in range(12)))
+    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9))
+    GroupHour.objects.update(hour=now.replace(minute=0, second=0, microsecond=0))
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    assert change_state(group, "acknowledge", by=ROOT).state == "acknowledged"
+
+    for more, state in ((1, "acknowledged"), (12, "escalating")):
+        push_letters(*(timeout(100 * more + number) for number in range(more)))
+        refresh_groups()
+        assert FailureGroup.objects.get().state == state
