@@ -251,7 +251,7 @@ JOIN messaging_message m ON m.id = e.message_uid AND m.status = 2 AND m.first_se
 JOIN messaging_system s ON s.id = e.system_id
 JOIN messaging_failuregroup g ON g.id = m.group_id AND g.step IN ('', s.name)
 JOIN messaging_failuregroup whole ON whole.id = coalesce(g.merged_into_id, g.id) AND whole.state = ANY(%b)
-WHERE least(e.occurred_at, e.received_at) > whole.state_at GROUP BY whole.id
+WHERE e.received_at > whole.state_at GROUP BY whole.id
 """
 
 

@@ -174,6 +174,7 @@ def group_context(request: PageRequest, found: FailureGroup) -> dict[str, Any]:
         "changes": [(change, did(change), label_of(change)) for change in changes[-SHOWN_CHANGES:]],
         "more_changes": max(0, len(changes) - SHOWN_CHANGES),
         "notes": notes_of(found, parts, cursor=request.GET.get("notes") or None),
+        "older_notes": bool(request.GET.get("notes")),
         "history": history_of_group(found),
         "may_operate": may_operate,
         "offered": offered(found.state) if may_operate and found.merged_into_id is None else [],

@@ -131,6 +131,53 @@ def test_a_disk_that_was_set_back_is_seen_by_what_the_template_says(noted: None)
     assert asked() == (12, "elasticsearch", "")
 
 
+def template() -> dict[str, Any]:
+    [found] = client().indices.get_index_template(name=configured.ELASTICSEARCH_PREFIX)["index_templates"]
+    return dict(found["index_template"])
+
+
+def said(**meta: Any) -> None:
+    """Have another worker say something else of the template; None: it says nothing of it."""
+    old = template()
+    about = {name: value for name, value in (old["_meta"] | meta).items() if value is not None}
+    rest = {name: value for name, value in old.items() if name != "_meta"}
+    client().indices.put_index_template(name=configured.ELASTICSEARCH_PREFIX, **rest, meta=about)
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+def test_a_worker_whose_clock_is_behind_has_nothing_built_anew(noted: None, ahead: int):
+    first = built()
+    later = template()["_meta"]["kept"] + ahead
+    said(kept=later)
+    SearchGeneration.objects.update(kept=later)
+
+    keep_up()
+    keep_up()
+
+    assert (live().pk, template()["_meta"]["kept"]) == (first, later)
+
+
+def test_a_worker_of_before_which_says_no_turn_has_nothing_built_anew(noted: None):
+    first = built()
+    said(kept=None)
+
+    keep_up()
+
+    assert live().pk == first
+
+
+@pytest.mark.parametrize("mapping", ["another", None])
+def test_what_another_version_may_have_begun_is_built_anew(noted: None, mapping: str | None):
+    first = built()
+    said(mapping=mapping)
+
+    work.keep()
+
+    assert not SearchGeneration.objects.filter(pk=first, state="live").exists()
+    work.keep()
+    assert asked() == (12, "elasticsearch", "")
+
+
 def test_nothing_is_built_anew_after_a_restart(noted: None, elasticsearch: Any):
     first = built()
 

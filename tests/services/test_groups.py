@@ -12,6 +12,7 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
+from messages.groups import refresh
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -185,6 +186,52 @@ def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it():
     sweep_groups()
 
     assert FailureGroup.objects.get().state == "regressed"
+
+
+def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_sender_s_clock_is_ahead():
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    ahead = (datetime.now(UTC) + timedelta(seconds=40)).isoformat()
+    push("/ingest/v1/events", [failed_event(1, occurred_at=ahead)], key=agent_key())
+    FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+
+    sweep_groups()
+
+    assert FailureGroup.objects.get().state == "resolved"
+
+
+@pytest.mark.parametrize("elsewhere", [{"system": "crm"}, {"destination": "crm.contacts"}])
+def test_a_message_of_a_resolved_group_that_fails_at_another_step_or_flow_later_regresses_nothing(
+    elsewhere: dict[str, str],
+):
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+
+    push("/ingest/v1/events", [failed_event(1, occurred_at=datetime.now(UTC).isoformat()) | elsewhere], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().state == "resolved"
+
+
+def test_a_message_that_failed_days_ago_and_again_now_counts_and_the_newest_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    days_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    push(
+        "/ingest/v1/events", [failed_event(1, occurred_at=days_ago), failed_event(2), failed_event(3)], key=agent_key()
+    )
+    sweep_groups()
+    refresh_groups()
+    before = FailureGroup.objects.get().failed
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+
+    refresh_groups(now=datetime.now(UTC) + timedelta(minutes=1))
+    after = FailureGroup.objects.get().failed
+    monkeypatch.setattr(refresh, "MOST_WALKED", 2)
+    refresh_groups(now=datetime.now(UTC) + timedelta(minutes=2))
+
+    assert (before, after, FailureGroup.objects.get().failed) == (2, 3, 2)
 
 
 def test_a_message_that_was_sent_days_before_it_failed_counts_in_its_group_for_a_day():

@@ -20,6 +20,7 @@ from messages.saved.matching import find_matches
 from messages.search.keys import known_keys
 from messages.search.parse import parse_query
 from messages.search.queries import find_events, find_messages
+from messages.told import words_for_all
 from tests.factories import ROOT, actor, agent_key, api_key, environment, event, person, push, stored_letter
 from tests.http.test_access import ask
 from tests.pages.people import text_of
@@ -214,3 +215,32 @@ def test_messages_from_before_are_told_apart_by_the_migration(of_two_flows: Mess
 
     told = dict(Message.objects.values_list("message_id", "told_by"))
     assert told == {NAME: of_two_flows.told_by, "of one flow": None}
+
+
+def test_of_several_messages_each_is_told_by_its_own_flow_alone():
+    batch({"keys": {"order_no": "1"}})
+    batch(paid())
+    back = {"message_id": "the way back of a message"}
+    batch(paid(**back))
+    batch({**back, "keys": {"order_no": "2"}})
+    owned_by_others()
+    Flow.objects.filter(name="orders").update(team=Team.objects.create(name="Order desk"))
+
+    words = {pk: one.keys for pk, one in words_for_all(list(Message.objects.all())).items()}
+
+    there, again = (
+        Message.objects.get(message_id=NAME).id,
+        Message.objects.get(message_id="the way back of a message").id,
+    )
+    assert words == {there: {"order_no": "1"}, again: SECRET}
+
+
+def test_of_two_values_that_a_reader_may_know_the_own_flow_s_is_shown_whatever_came_last():
+    batch({"keys": {"order_no": "1"}})
+    batch(paid())
+    batch({"destination": "stock", "keys": {"order_no": "9", "sku": "A"}})
+    mate, _ = owned()
+
+    (seen,) = found("order_no:1", mate)
+
+    assert seen.keys == {"order_no": "1", "sku": "A"}
