@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from alerts.conditions import Severity
 from alerts.models import Exclusion, ObjectiveSum, Standing
-from alerts.objectives import counters
+from alerts.objectives import assess, counters
 from alerts.objectives.excluding import NewExclusion, add_exclusion, withdraw_exclusion
 from alerts.objectives.queries import (
     attained,
@@ -117,6 +118,23 @@ def test_nothing_new_fires_of_what_is_excluded_and_it_is_over_when_it_was_measur
     held = [looked(begins + minute * MINUTE)["Orders arrive: page"] for minute in (2, 10, 59, 60)]
 
     assert held == ["no", "unknown", "unknown", "no"]
+
+
+def test_a_condition_says_that_it_is_unknown_because_its_time_is_excluded():
+    begins = NOW.replace(minute=0, second=50)
+    a_month_of_traffic()
+    rolled(begins, 0, 20, minutes=60)
+    one = promised(now=begins)
+    add_exclusion(NewExclusion(starts_at=begins.replace(second=0), minutes=60, reason="m"), objective=one, by=ROOT)
+
+    said = {}
+    for minute in (2, 59):
+        looked(begins + minute * MINUTE)
+        [said[minute]] = [
+            each.is_excluded for each in assess.assess(begins + minute * MINUTE) if each.severity is Severity.PAGE
+        ]
+
+    assert said == {2: False, 59: True}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from console.identity.models import Role, Team
 from messages.journeys import gather
 from messages.journeys.queries import journey_of_trace, steps_of_fold
+from messages.journeys.usual import _stop
 from messages.models import Event, Flow, Message
 from tests.factories import ROOT, agent_key, api_key, environment, event, person, push
 from tests.pages.people import signed_in, text_of
@@ -93,6 +94,22 @@ def test_a_replay_whose_copy_has_an_id_of_its_own_and_passed_takes_the_failure_b
     push("/ingest/v1/events", events, key=agent_key())
 
     assert [(station.system, station.state) for station in journey().stations] == [("shop", "passed"), ("erp", state)]
+
+
+def test_a_journey_stopped_where_a_message_failed_though_another_passed_there_after():
+    at = datetime.now(UTC) - timedelta(minutes=5)
+
+    def one(message_id: str, destination: str, seconds: int, **more: Any) -> dict[str, Any]:
+        when = (at + timedelta(seconds=seconds)).isoformat()
+        return event(message_id=message_id, destination=destination, trace_id=TRACE, occurred_at=when, **more)
+
+    wrong = {"outcome": "error", "error": {"type": "T", "message": "no"}}
+    events = [one("the order of 4711", "orders", 0), one("the reservation of 4711", "stock", 1)]
+    events += [one("the order of 4711", "orders", 2, system="erp", operation="process", **wrong)]
+    events += [one("the reservation of 4711", "stock", 3, system="erp", operation="process")]
+    push("/ingest/v1/events", events, key=agent_key())
+
+    assert _stop(journey()) == (environment().pk, Flow.objects.get(name="orders").pk)
 
 
 def said(folds: Sequence[Any]) -> list[tuple[str, str, str, int]]:

@@ -170,6 +170,7 @@ def test_a_list_that_comes_hours_late_is_waited_for_and_one_nearer_to_the_next_t
         assert run_checks() == 1
     one.refresh_from_db()
     assert (one.state, one.problem) == ("raised", "1 of 1 keys never seen")
+    assert [subject.rpartition(": ")[2] for subject in subjects()][1:] == ["1 of 1 keys never seen"]
     with time_machine.travel(missed + timedelta(hours=7), tick=True):
         assert receive_list_of_check(one, [b"2\n"], by=operator()).until == missed  # corrected
         reconcile()
