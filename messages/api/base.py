@@ -142,6 +142,12 @@ class Reason(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000)
 
 
+class PerhapsReason(serializers.Serializer[Any]):
+    """Why, where a reader may leave it out; kept in the audit list."""
+
+    reason = serializers.CharField(max_length=1000, required=False, allow_blank=True, default="")
+
+
 Body = type[serializers.Serializer[Any]]
 
 

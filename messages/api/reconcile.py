@@ -18,7 +18,17 @@ from console.core.errors import ConsoleError
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_flow_named
-from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, Moment, View, problems, uuid_or_404, validated
+from messages.api.base import (
+    CONFLICTS,
+    LIST_PARAMETERS,
+    PROBLEMS,
+    Moment,
+    PerhapsReason,
+    View,
+    problems,
+    uuid_or_404,
+    validated,
+)
 from messages.models import ReconciledKey, Reconciliation
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
@@ -173,10 +183,11 @@ class OneReconciliation(View):
         """One reconciliation with its counts and how far it is."""
         return Response(ReconciliationOut(get_visible_reconciliation(self.actor, uuid_or_404(pk))).data)
 
-    @extend_schema(operation_id="remove_reconciliation", responses={204: None, **PROBLEMS})
+    @extend_schema(operation_id="remove_reconciliation", request=PerhapsReason, responses={204: None, **PROBLEMS})
     def delete(self, request: Request, pk: str) -> Response:
-        """Remove a reconciliation and its list."""
-        remove_reconciliation(get_visible_reconciliation(self.actor, uuid_or_404(pk)), by=self.actor)
+        """Remove a reconciliation and its list, perhaps with a `reason`."""
+        one = get_visible_reconciliation(self.actor, uuid_or_404(pk))
+        remove_reconciliation(one, by=self.actor, reason=validated(PerhapsReason, request.data or {})["reason"])
         return Response(status=204)
 
 

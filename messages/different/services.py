@@ -33,6 +33,7 @@ from messages.different.sample import (
     of_messages,
 )
 from messages.different.traits import MOST_TESTED, differences_of
+from messages.ingest.catalog import rules_of
 from messages.models import DeadLetter, Event, Flow, Message, Payload, Schema
 from messages.payloads.master import open_text, seal_text
 from messages.payloads.queries import AUDITED_EVERY, stored_contents
@@ -215,11 +216,12 @@ def _audit(actor: Actor, flow: Flow, found: Differences) -> None:
 
 
 def _name(actor: Actor, flow: Flow, failed: Sequence[UUID], window: Window, *, with_bodies: bool) -> str:
-    """Return the name under which an answer is kept: who has the same rights and asks the same has the same answer."""
+    """Return the name under which an answer is kept: who has the same rights and asks the same, while the same masking rules hold, has the same answer."""
     asked = [
         flow.pk,
         with_bodies,
         rights_in(actor, flow.environment_id),  # events of its messages may be of other flows, which others do not see
+        [rule.id for rule in rules_of(flow.environment_id).masking.rules],
         _minutes(window.since),
         _minutes(window.until),
         [pk.hex for pk in failed],

@@ -25,6 +25,7 @@ from messages.models import Event, TraceLink
 MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
 MOST_TRACES = MOST_LINKS = 25_000
 MOST_CORRELATIONS, MOST_OF_A_KEY = 20, 200
+MOST_OWN_TRACES, MOST_OF_AN_OWN_TRACE = 20, 200
 MOST_FOLLOWED = 1_000  # events that a correlation id brings; more have it in common by mistake as likely as not, and are not followed
 ROUNDS = 4
 NO_TRACE = UUID(int=0)
@@ -212,6 +213,20 @@ class _Walk:
                 one.message_uid: one for one in fresh if one.message_uid and one.message_uid not in self.found.uids
             }
             self._take_messages({uid: brought(MESSAGE, "", self._as_bringer(one)) for uid, one in named.items()})
+            self._take_own_traces(fresh, name, value)
+
+    def _take_own_traces(self, fresh: Sequence[Seen], name: str, value: str) -> None:
+        """Take the rest of the traces of events that a number brought, where a trace has no other number: that of a batch has many."""
+        bringers: dict[UUID, Seen] = {}
+        for one in fresh:
+            if one.trace_id and one.trace_id not in self.found.traces:
+                bringers.setdefault(one.trace_id, one)
+        for trace, bringer in islice(bringers.items(), MOST_OWN_TRACES):
+            events = self.near.filter(trace_id=trace)
+            if events[: MOST_OF_AN_OWN_TRACE + 1].count() > MOST_OF_AN_OWN_TRACE:
+                continue
+            if not events.filter(keys__has_key=name).exclude(keys__contains={name: value}).exists():
+                self._take_traces({trace: brought(TRACE, trace.hex, self._as_bringer(bringer))})
 
 
 def stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:

@@ -153,7 +153,7 @@ def _timed(leaf: Leaf, op: str, text: str, now: datetime) -> Bound:
     try:
         moments = moment_of(text, now=now)
     except NotATime as error:
-        raise Refused(leaf, str(error)) from error
+        raise _unreadable(leaf, error) from error
     if moments[0] == moments[1]:
         return op, moments[0]
     end, op = ENDS[op]
@@ -169,7 +169,12 @@ def _span(leaf: Leaf, text: str) -> timedelta:
     try:
         return span_of(text)
     except NotATime as error:
-        raise Refused(leaf, str(error)) from error
+        raise _unreadable(leaf, error) from error
+
+
+def _unreadable(leaf: Leaf, error: NotATime) -> Refused:
+    """Of a range nobody knows which end to write instead: its place is that of both."""
+    return Refused(leaf, str(error), instead="" if isinstance(leaf, Range) else error.instead)
 
 
 def lasting(length: str | Combinable, unit: Callable[[timedelta], Any]) -> Condition:

@@ -18,20 +18,28 @@ UNITS = {
     "w": timedelta(weeks=1),
 }
 SPAN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(us|ms|s|min|m|h|d|w)", re.ASCII)
+# 24H, 90sec, 2hours; M and months are none.
+LOOSE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(us|ms|s|min|h|d|w)[a-z]*", re.ASCII | re.IGNORECASE)
 NOW = re.compile(r"now(?:([+-])(\d{1,6})(s|min|m|h|d|w))?(?:/(s|min|m|h|d))?", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 LONGEST = timedelta(days=3650)
 
 
 class NotATime(ValueError):
-    """The text is no time or no span; the sentence says how one is written."""
+    """The text is no time or no span; the sentence says how one is written, `instead` what may have been meant."""
+
+    def __init__(self, words: str, instead: str = "") -> None:
+        super().__init__(words)
+        self.instead = instead
 
 
 def span_of(text: str) -> timedelta:
     """Return the span of `250ms`, `90s`, `1.5h`, `7d`, at most ten years; raises NotATime."""
     match = SPAN.fullmatch(text.strip())
     if not match:
-        raise NotATime(f"a span is a number with ms, s, min, h, d or w, such as 90s or 24h, not “{text[:30]}”")
+        near = LOOSE.fullmatch(text.strip())
+        words = f"a span is a number with ms, s, min, h, d or w, such as 90s or 24h, not “{text[:30]}”"
+        raise NotATime(words, instead=near[1] + near[2].lower() if near else "")
     return min(LONGEST, float(match[1]) * UNITS[match[2]])
 
 
@@ -50,7 +58,10 @@ def moment_of(text: str, *, now: datetime) -> tuple[datetime, datetime]:
             return _held(day), _held(day + UNITS["d"])
         at = datetime.fromisoformat(written)
     except (ValueError, OverflowError) as error:
-        raise NotATime(f"“{text[:40]}” is not a time such as now-1d, 2026-11-24 or 2026-11-24T10:00:00Z") from error
+        near = written.lower() if NOW.fullmatch(written.lower()) else ""
+        raise NotATime(
+            f"“{text[:40]}” is not a time such as now-1d, 2026-11-24 or 2026-11-24T10:00:00Z", near
+        ) from error
     if at.tzinfo is None:
         raise NotATime("a time needs a zone, such as …Z")
     return _held(at), _held(at)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.models import Flow, Reconciliation
 from messages.reconcile.evaluating import reconcile
@@ -67,7 +68,8 @@ def test_a_list_is_begun_sent_compared_and_read_set_by_set():
     assert (again.status_code, again.json()["state"]) == (200, "queued")
     assert ada("post", f"{one}/compare").json()["code"] == "reconciliation_busy"
     assert ada("post", f"{one}/cancel").json()["state"] == "cancelled"
-    assert ada("delete", one).status_code == 204
+    assert ada("delete", one, {"reason": "the list of another day"}).status_code == 204
+    assert AuditEntry.objects.get(action="reconciliation.removed").reason == "the list of another day"
     assert ada("get", one).status_code == 404
 
 

@@ -211,6 +211,27 @@ def test_a_batch_of_several_orders_is_not_tied_by_any_of_their_numbers():
     assert {step["system"] for step in found["steps"]} == {"shop"}
 
 
+def test_a_number_brings_the_rest_of_a_trace_that_has_no_other_number_and_nothing_more_of_a_batch():
+    alone, batch = "a1" * 16, "b2" * 16
+    events = [
+        event(trace_id=TRACE, keys={"order_no": "4711"}),
+        event(trace_id=alone, system="crm", destination="contacts", keys={"order_no": "4711"}),
+        event(trace_id=alone, system="mailer", destination="letters"),
+        event(trace_id=batch, system="nightly", destination="files", keys={"order_no": "4711"}),
+        event(trace_id=batch, system="nightly", destination="files", keys={"order_no": "4712"}),
+        event(trace_id=batch, system="printer", destination="paper"),
+    ]
+    push("/ingest/v1/events", events, key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    told = {step["system"]: (step["tie"], step["evidence"]["strength"]) for step in found["steps"]}
+    assert told == {
+        "shop": ("trace", "strong"), "crm": ("order_no=4711", "weak"), "mailer": ("trace", "weak"), "nightly": ("order_no=4711", "weak"),
+    }  # fmt: skip
+    assert [step["system"] for step in found["steps"]].count("nightly") == 1
+
+
 def test_hops_say_what_was_queue_and_what_was_processing_on_stations_and_in_rest():
     at = datetime.now(UTC) - timedelta(minutes=2)
     common = {"trace_id": TRACE, "message_id": "the order of 4711"}
