@@ -61,7 +61,8 @@ class Part:
 class Comparison:
     """How two bodies differ. rows: None when one is missing; changes: of JSON, place by place; headers: name by name.
 
-    same: "" when they differ, else "the same bytes" or "the same content, written differently".
+    same: "" when they differ, else "the same bytes", "the same content, written differently", or, where something is masked in either,
+    "the same content but for what is masked": nobody can say whether that differs.
     clumsy: a stretch was too much work and is shown as wholly replaced.   cut: not all of the bodies was compared.
     """
 
@@ -125,6 +126,8 @@ def _compared(
     same = ""
     if not (rows.added or rows.removed or rows.changed) and one.kind == other.kind and not (one.cut or other.cut):
         same = "the same bytes" if same_bytes else "the same content, written differently"
+        if left.masked or right.masked:
+            same = "the same content but for what is masked"
     return Comparison(
         left=left, right=right, rows=rows, changes=changes, more_changes=more, headers=headers, same=same,
         clumsy=work.spent, cut=one.cut or other.cut,

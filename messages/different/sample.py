@@ -11,6 +11,8 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.db.models import Window as Nth
+from django.db.models.functions import RowNumber
 
 from console.identity.actor import Actor
 from messages.access import visible_events
@@ -19,9 +21,9 @@ from messages.models import DeadLetter, Event, Flow, Message, MessageStatus
 from messages.search.window import Window
 
 MOST_FAILED, MOST_DELIVERED = 200, 400
-MOST_LOOKED = 10_000  # failed letters whose ids are read to choose among them
+MOST_LOOKED = 10_000  # failures whose ids are read to choose among them; of more the first and the last half of it
 MOST_HOURS, MOST_MINUTES, WALKED = 40, 120, 5_000
-MOST_EVENTS_READ = 6_000
+MOST_OF_A_MESSAGE = 20  # events; so each message has the same chance to be known
 AROUND = timedelta(days=3)
 READ = (
     "id",
@@ -107,11 +109,19 @@ def failed_sample(
 ) -> list[DeadLetter]:
     """Return at most 200 of these letters that are of this flow and may be seen, from all over them in order of harvest."""
     if isinstance(letters, QuerySet):
-        ids = letters.filter(flow=flow).order_by("id").values_list("id", flat=True)[:MOST_LOOKED]
-        chosen = spread(list(ids), MOST_FAILED)
+        chosen = spread(_ends(letters.filter(flow=flow).values_list("id", flat=True), "id"), MOST_FAILED)
     else:
         chosen = spread(sorted(letters), MOST_FAILED)
     return list(visible.filter(any_of(DeadLetter, "id", chosen), flow=flow).order_by("id"))
+
+
+def _ends(rows: QuerySet[Any, Any], *order: str) -> list[Any]:
+    """Return the rows in this order, of more than are looked at the first and the last of them."""
+    found = list(rows.order_by(*order)[:MOST_LOOKED])
+    if len(found) < MOST_LOOKED:
+        return found
+    half = MOST_LOOKED // 2
+    return found[:half] + list(rows.order_by(*(f"-{name}" for name in order))[:half])[::-1]
 
 
 def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter]) -> list[OneMessage]:
@@ -120,7 +130,7 @@ def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter
     if rows is None or room <= 0:
         return []
     known = {letter.message_uid for letter in letters}
-    found = rows.order_by("first_seen_at", "id").values_list("id", "first_seen_at")[:MOST_LOOKED]
+    found = _ends(rows.values_list("id", "first_seen_at"), "first_seen_at", "id")
     return spread([OneMessage(*one) for one in found if one[0] not in known], room)
 
 
@@ -145,7 +155,7 @@ def delivered_sample(flow: Flow, window: Window) -> list[OneMessage]:
 
 
 def events_of(actor: Actor, uids: Collection[UUID], window: Window) -> dict[UUID, list[Event]]:
-    """Return the events of these messages, in order of time, in the columns that are compared."""
+    """Return the first 20 events of each of these messages, in order of time, in the columns that are compared."""
     if not uids:
         return {}
     rows = visible_events(actor).filter(
@@ -153,8 +163,10 @@ def events_of(actor: Actor, uids: Collection[UUID], window: Window) -> dict[UUID
         occurred_at__gte=window.since - AROUND,
         occurred_at__lte=window.until + AROUND,
     )
+    nth = Nth(RowNumber(), partition_by="message_uid", order_by=["occurred_at", "id"])
     found: dict[UUID, list[Event]] = {}
-    for event in rows.select_related("system", "agent").only(*READ).order_by("occurred_at", "id")[:MOST_EVENTS_READ]:
+    first = rows.annotate(nth=nth).filter(nth__lte=MOST_OF_A_MESSAGE).select_related("system", "agent").only(*READ)
+    for event in first.order_by("occurred_at", "id"):
         if event.message_uid is not None:
             found.setdefault(event.message_uid, []).append(event)
     return found

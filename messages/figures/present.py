@@ -65,9 +65,11 @@ def drawn(figures: Figures, changes: Sequence[Change], *, flow: Flow | None, now
 def _charts(figures: Figures, marks: Sequence[Mark]) -> list[tuple[str, str, Chart]]:
     """Return the plain pictures, of at most a hundred points each: several steps are drawn as one."""
     together = ceil(len(figures.steps) / MOST_POINTS)
-    points = [joined(figures.steps[at : at + together]) for at in range(0, len(figures.steps), together)]
-    minutes = together * figures.range.step / timedelta(minutes=1)
-    delivered = Series(name="delivered a minute", look="move", values=[point.delivered / minutes for point in points])
+    parts = [figures.steps[at : at + together] for at in range(0, len(figures.steps), together)]
+    points = [joined(part) for part in parts]
+    minutes = figures.range.step / timedelta(minutes=1)
+    rates = [point.delivered / (len(part) * minutes) for point, part in zip(points, parts, strict=True)]
+    delivered = Series(name="delivered a minute", look="move", values=rates)
     failed = Series(name="failed", look="bad", values=[point.failed for point in points], area=True)
     took = [
         Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) or 0 for point in points])

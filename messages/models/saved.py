@@ -45,8 +45,8 @@ class SavedSearch(models.Model):
 class Subscription(models.Model):
     """A wish to be told of a saved search. The row is the queue: who moves `next_look_at` on may look, under that `attempt`.
 
-    state  new: never looked. calm, raised: as the last look found it. broken: the query cannot be read. stopped: its owner may
-    not see the search any more.   told  the state that the owner knows of; empty before the first telling.
+    state  new: never looked. calm, raised: as the last look found it. broken: the query cannot be read, or takes too long
+    again and again. stopped: its owner may not see the search any more.   told  the state that the owner knows of; empty before the first telling.
     """
 
     class When(models.TextChoices):
@@ -82,6 +82,7 @@ class Subscription(models.Model):
     last_looked_at = models.DateTimeField(null=True)
     last_matched_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=500, blank=True)
+    in_vain = models.PositiveSmallIntegerField(default=0, db_default=0)  # looks one after the other that took too long
     next_look_at = models.DateTimeField(null=True)
     attempt = models.PositiveIntegerField(default=0)
 

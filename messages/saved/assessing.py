@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -24,14 +24,16 @@ from messages.search.window import BadWindow
 log = structlog.get_logger(__name__)
 EVERY = timedelta(minutes=1)
 SLOW_EVERY = timedelta(minutes=10)  # a search that was given up, or cannot be read
+MOST_IN_VAIN = 6  # looks: an hour without an answer is told
 BUDGET_S = 40.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look found. state: None when it cannot say, and the last one stands."""
+    """What one look found. state: None when it cannot say, and the last one stands.   in_vain: because it took too long."""
 
     state: str | None
+    in_vain: bool = False
     found: Found | None = None
     problem: str = ""
     again_in: timedelta = EVERY
@@ -60,7 +62,7 @@ def look_at(subscription: Subscription, now: datetime) -> Look:
     except (BadQuery, BadWindow) as error:
         return Look(state=BROKEN, problem=f"the query cannot be read: {error}", again_in=SLOW_EVERY)
     except TooSlow as error:
-        return Look(state=None, problem=str(error), again_in=SLOW_EVERY)
+        return Look(state=None, problem=str(error), again_in=SLOW_EVERY, in_vain=True)
 
 
 def _matches(subscription: Subscription, actor: Actor) -> Look:
@@ -88,6 +90,11 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
     )
     if row is None:
         return False
+    row.in_vain = min(row.in_vain + 1, MOST_IN_VAIN) if look.in_vain else 0
+    if row.in_vain == MOST_IN_VAIN:
+        look = replace(
+            look, state=BROKEN, problem=f"{MOST_IN_VAIN} looks one after the other found no answer: {look.problem}"
+        )
     state = look.state or row.state
     fingerprint = look.found.fingerprint if look.found else row.fingerprint
     known = Known(
@@ -123,7 +130,7 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
     row.save(
         update_fields=[
             "problem", "state_since", "state", "last_looked_at", "next_look_at", "count", "last_matched_at", "told", "told_at",
-            "told_count", "fingerprint",
+            "told_count", "fingerprint", "in_vain",
         ]
     )  # fmt: skip
     return bool(telling)

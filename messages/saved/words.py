@@ -77,7 +77,7 @@ def _said(subscription: Subscription, telling: str, found: Found | None) -> str:
     if telling == STOPPED:
         return "this subscription has stopped"
     if telling == BROKEN:
-        return "it cannot be searched any more"
+        return "it cannot be searched"
     if silent:
         return f"nothing for {subscription.minutes} min" if telling == RAISED else "it matches again"
     if telling == CALM:

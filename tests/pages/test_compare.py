@@ -114,6 +114,13 @@ def test_masked_values_stay_masked():
     assert "•••" in html
 
 
+def test_bodies_that_differ_in_a_masked_value_alone_are_not_said_to_be_the_same():
+    add_masking_rule(environment(), NewRule(kind="json_path", expression="$.vat"), by=ROOT)
+    ids = bodies('{"order": 1, "vat": "DE1"}', '{"order": 1, "vat": "FR2"}')
+
+    assert "Both have the same content but for what is masked" in text_of(page_of(ids))
+
+
 def test_both_looks_are_in_the_audit_list_once_an_hour():
     ids = bodies(SENT, GOT)
     client = signed_in("olga", Role.OPERATOR)

@@ -256,6 +256,35 @@ def test_headers_and_attributes_that_came_before_their_rule_compare_as_masked_al
     assert "4711" not in repr(found_by("otto"))
 
 
+def test_messages_with_many_events_are_known_as_well_as_those_with_few(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sample, "MOST_OF_A_MESSAGE", 3)
+    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=5)
+    events, letters = [], []
+    for number in range(90):
+        ok, uid = number < 60, f"order {number} of many events"
+        common = {"message_id": uid, "destination": FLOW}
+        sent = {"occurred_at": (at + timedelta(seconds=10 * number)).isoformat(), "keys": {"order_no": str(number)}}
+        done = {"system": "erp", "operation": "process", "outcome": "ok" if ok else "error"}
+        tries = [(at + timedelta(seconds=10 * number + one)).isoformat() for one in range(1, 2 if ok else 7)]
+        events += [event(**common, **sent), *(event(**common, **done, occurred_at=one) for one in tries)]
+        if not ok:
+            letters.append(letter(message_id=uid, origin=FLOW, failed_at=tries[-1]))
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+    assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == 30
+
+    assert said(found_by()) == {}
+
+
+def test_of_more_failures_than_are_looked_at_the_first_and_the_last_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sample, "MOST_LOOKED", 20)
+    fill()
+    ids = list(DeadLetter.objects.order_by("id").values_list("id", flat=True))
+
+    chosen = sample.failed_sample(DeadLetter.objects.all(), Flow.objects.get(), DeadLetter.objects.all())
+
+    assert [one.id for one in chosen] == ids[:10] + ids[-10:]
+
+
 def test_packed_bodies_are_read():
     fill(0, 60)
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()

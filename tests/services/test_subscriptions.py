@@ -158,7 +158,7 @@ def test_a_query_that_no_longer_parses_is_told_once_as_broken_and_once_when_it_w
 
     assert look(16) == 1
     assert subjects() == [
-        "[production] Stuck: it cannot be searched any more", "[production] Stuck: it matches nothing any more",
+        "[production] Stuck: it cannot be searched", "[production] Stuck: it matches nothing any more",
     ]  # fmt: skip
 
 
@@ -425,6 +425,23 @@ def test_a_look_that_cannot_say_tells_nothing(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr("messages.saved.assessing.find_matches", too_slow)
     assert look(20) == 0  # it told "it matches nothing any more", with nothing seen
+
+
+def test_a_search_that_takes_too_long_for_an_hour_is_told_once_and_so_is_its_answer(monkeypatch: pytest.MonkeyPatch):
+    user = ada()
+    subscribe(saved(user), Wish(when="matches"), by=actor(user))
+
+    def too_slow(*_: object, **__: object) -> None:
+        raise TooSlow("the search took longer than 5 s and was given up: narrow it down")
+
+    with monkeypatch.context() as busy:
+        busy.setattr("messages.saved.assessing.find_matches", too_slow)
+        assert [look(minutes) for minutes in range(1, 101, 11)] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    stored_letter()
+
+    assert look(120) == 1
+    assert subjects() == ["[production] Stuck: it cannot be searched", "[production] Stuck: 1 dead letter"]
+    assert Subscription.objects.get().in_vain == 0
 
 
 def test_one_look_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch):

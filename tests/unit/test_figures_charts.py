@@ -1,0 +1,25 @@
+"""The plain pictures of figures: several steps are drawn as one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from messages.figures import present
+from messages.figures.queries import Figures, Step
+from messages.figures.ranges import range_of
+from messages.search.window import Window
+
+
+def test_the_last_point_is_of_as_many_minutes_as_it_has(monkeypatch: pytest.MonkeyPatch):
+    now = datetime(2026, 11, 28, 12, 0, 30, tzinfo=UTC)
+    span = range_of(Window(since=now - timedelta(minutes=101), until=now), now=now)
+    steps = [Step(at=at, delivered=60) for at in span.steps]
+    drawn: list[list[float]] = []
+    monkeypatch.setattr(present, "line_chart", lambda at, series, **_: drawn.append(list(series[0].values)))
+
+    present._charts(Figures(range=span, steps=steps, total=steps[0]), [])
+
+    assert len(drawn[0]) < len(steps)
+    assert set(drawn[0]) == {60.0}
