@@ -284,6 +284,35 @@ def test_the_amount_of_a_document_is_that_of_the_failure_that_names_one():
     assert reach_of([{"amount": "lots"}]).is_partial
 
 
+@pytest.mark.parametrize(
+    ("other", "text", "figure"),
+    [
+        ("12.50", "1.234", "1.234"), ("12.50", "1,234", "1234"), ("12,50", "1.234", "1234"), ("12,50", "1,234", "1.234"),
+        ("1.234,50", "1.234", "1234"), ("1,234.50", "1.234", "1.234"), ("1,234,567", "1,234", "1234"), ("1'234.5", "1,234", "1234"),
+        ("1234.567", "-1.234", "-1.234"), ("12", "1.234", None), ("1'234", "1.234", None), ("lots", "1.234", None), ("1.234", "1.235", None),
+    ],
+)  # fmt: skip
+def test_an_amount_that_may_be_two_is_read_as_the_other_values_of_its_key_say(
+    other: str, text: str, figure: str | None
+):
+    asked = {"order_no": "1", "amount": text}
+
+    reach = reach_of([asked, asked, {"order_no": "2", "amount": other}])
+    alone = reach_of([asked, {"order_no": "2", "total": other}])
+
+    assert (reach.is_partial, alone.is_partial) == (figure is None or other == "lots", True)
+    if figure is not None:
+        assert reach.amounts == {"": Decimal(figure) + (figure_of(other) or 0)}
+
+
+def test_values_of_a_key_that_are_written_in_two_ways_decide_nothing():
+    written = ({"order_no": str(number), "amount": text} for number, text in enumerate(("1.50", "1,50", "1.234")))
+
+    reach = reach_of(written)
+
+    assert (reach.amounts, reach.is_partial) == ({"": Decimal(3)}, True)
+
+
 def test_figures_are_said_as_one_phrase():
     said = {
         "waiting": 181,
