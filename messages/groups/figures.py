@@ -188,6 +188,8 @@ class Spread:
 
 
 SEVERAL = 3
+FEW = 3  # keys that fail again and again while all others pass
+MANY = 10  # times as many have to pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,18 +209,48 @@ class Tried:
         return self.failed + self.otherwise + self.passed
 
 
-def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """How often each of the few keys of all that waits was tried in vain.
+
+    times  {document, or "message=…" where none is named: letters, and attempts of messages without one in the last hours}
+    standing  the letters and messages that wait.   is_least  there were more attempts than were looked at.
+    """
+
+    times: Mapping[str, int]
+    standing: int
+    is_least: bool = False
+
+    @property
+    def times_in_all(self) -> int:
+        return sum(self.times.values())
+
+
+def may_be_few(keys: int, standing: int, tried: Tried | None) -> bool:
+    """Whether so few keys fail, and so much passes the station where they do, that attempts can tell them from an outage.
+
+    What failed this way in the last hours and does not stand any more counts as a key: of an outage that is over a few may still wait.
+    """
+    if tried is None or not tried.station or not 0 < keys <= FEW:
+        return False
+    gone = max(0, tried.failed - standing)
+    return tried.passed >= MANY * (keys + gone) and tried.passed > tried.otherwise
+
+
+def spread_of(documents: Mapping[str, int], tried: Tried | None, again: Again | None = None) -> Spread:
     """Return whether one message is the trouble or everything.
 
     documents  {document: how often it failed} of all that waits; empty when not each names one, or was looked at.
-    tried  None when no event told of the flow.
+    tried  None when no event told of the flow.   again  None when it was not asked for.
     """
-    if len(documents) == 1 and (times := next(iter(documents.values()))) >= SEVERAL:
-        name, _, value = next(iter(documents)).partition("=")
-        passed = tried.passed if tried else 0
-        others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
-        what = name.rpartition("_")[0].replace("_", " ") or "document"
-        return Spread(kind="poison", words=f"One {what}, {value}, failed {times:,} times{others}: look at it alone.")
+    is_alone = len(documents) == 1 and max(documents.values()) >= SEVERAL
+    are_few = (
+        again is not None
+        and may_be_few(len(again.times), again.standing, tried)
+        and min(again.times.values()) >= SEVERAL
+    )
+    if is_alone or are_few:
+        return Spread(kind="poison", words=_words_of_few(again or Again(times=documents, standing=0), tried))
     if tried is None or tried.failed < SEVERAL:
         return Spread()
     where, share = tried.station or "the flow", tried.failed / tried.all
@@ -236,3 +268,21 @@ def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
         words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of {tried.all:,}, "
         f"{otherwise}{tried.passed:,} passed. It is neither one message alone nor everything.",
     )
+
+
+def _words_of_few(again: Again, tried: Tried | None) -> str:
+    """Return "One order, 4711, failed 20 times, while 400 others passed: look at it alone."."""
+    names = [key.partition("=") for key in again.times]
+    nouns = {
+        "message" if name == "message" else name.rpartition("_")[0].replace("_", " ") or "document"
+        for name, *_ in names
+    }
+    noun = nouns.pop() if len(nouns) == 1 else "document"
+    if len(names) == 1:
+        what, them = f"One {noun}" if noun == "message" else f"One {noun}, {names[0][2]},", "it"
+    else:
+        what, them = f"{len(names)} {noun}s", "them"
+    least = "at least " if again.is_least else ""
+    passed = tried.passed if tried else 0
+    others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
+    return f"{what} failed {least}{again.times_in_all:,} times{others}: look at {them} alone."
