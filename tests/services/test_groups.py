@@ -12,7 +12,7 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
-from messages.groups import refresh
+from messages.groups import again, refresh
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -188,6 +188,26 @@ def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it():
     assert FailureGroup.objects.get().state == "regressed"
 
 
+@pytest.mark.parametrize(
+    ("minutes_ago", "state"), [(50, "resolved"), (30, "regressed"), (0, "regressed"), (60 * 24 * 9, "resolved")]
+)
+def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it_however_late_or_far_behind_others_it_comes(
+    minutes_ago: int, state: str, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+):
+    now = datetime.now(UTC)
+    push("/ingest/v1/events", [failed_event(1), failed_event(2)], key=agent_key())
+    sweep_groups()
+    FailureGroup.objects.update(state="resolved", state_at=now - timedelta(minutes=40))
+    monkeypatch.setattr(again, "MOST_AGAIN", 0)
+    at = (now - timedelta(minutes=minutes_ago)).isoformat()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        push("/ingest/v1/events", [event(), failed_event(1, occurred_at=at)], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().state == state
+
+
 def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_sender_s_clock_is_ahead():
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
@@ -202,13 +222,15 @@ def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_
 
 @pytest.mark.parametrize("elsewhere", [{"system": "crm"}, {"destination": "crm.contacts"}])
 def test_a_message_of_a_resolved_group_that_fails_at_another_step_or_flow_later_regresses_nothing(
-    elsewhere: dict[str, str],
+    elsewhere: dict[str, str], django_capture_on_commit_callbacks: Any
 ):
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
     FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+    later = failed_event(1, occurred_at=datetime.now(UTC).isoformat()) | elsewhere
 
-    push("/ingest/v1/events", [failed_event(1, occurred_at=datetime.now(UTC).isoformat()) | elsewhere], key=agent_key())
+    with django_capture_on_commit_callbacks(execute=True):
+        push("/ingest/v1/events", [later], key=agent_key())
     sweep_groups()
 
     assert FailureGroup.objects.get().state == "resolved"
