@@ -117,8 +117,12 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
     if not groups:
         return
     parts: dict[int, list[int]] = {group.pk: [group.pk] for group in groups}
-    for pk, target in FailureGroup.objects.filter(merged_into__in=list(parts)).values_list("pk", "merged_into_id"):
+    by_pk = {group.pk: group for group in groups}
+    merged = FailureGroup.objects.filter(merged_into__in=list(parts))
+    for pk, target, first, last in merged.values_list("pk", "merged_into_id", "first_seen_at", "last_seen_at"):
         parts[target].append(pk)
+        whole = by_pk[target]
+        whole.first_seen_at, whole.last_seen_at = min(whole.first_seen_at, first), max(whole.last_seen_at, last)
     tried = _tried(groups, now)
     hours = hours_of(parts, now)
     for group in groups:
@@ -232,7 +236,8 @@ def _refresh(
     }
     if said and not group.name:
         figures["title"] = in_common(said)
-    FailureGroup.objects.filter(pk=group.pk).update(**figures)
+    # not over what a merge or taking apart says meanwhile: these are of what the group was
+    FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at).update(**figures)
     _move_by_trend(group, hours, now)
 
 

@@ -11,7 +11,7 @@ from console.audit.models import AuditEntry
 from messages.groups import refresh
 from messages.groups.present import reach_said
 from messages.groups.refresh import refresh_groups
-from messages.groups.services import change_state, merge_groups
+from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from tests.factories import ROOT, agent_key, event, push
@@ -214,6 +214,57 @@ def test_a_merged_cause_is_not_counted_as_another_one():
 
     words = FailureGroup.objects.get(pk=one.group_id).spread_words
     assert words.startswith("40% of what came to erp in the last hours failed this way: 4 of 10, 6 passed.")
+
+
+def test_a_whole_was_seen_first_and_last_when_its_parts_were_and_what_is_left_when_its_own_failures_were():
+    now = datetime.now(UTC)
+
+    def ago(hours: int) -> datetime:
+        return now - timedelta(hours=hours)
+
+    def failed(number: int, kind: str, hours: int) -> FailureGroup:
+        error = {"type": kind, "message": kind}
+        (one,) = push_letters(timeout(number, error=error, failed_at=ago(hours).isoformat()))
+        return FailureGroup.objects.get(pk=one.group_id)
+
+    def seen(group: FailureGroup) -> tuple[datetime, datetime]:
+        refresh_groups()
+        group.refresh_from_db()
+        return group.first_seen_at, group.last_seen_at
+
+    whole, old, new = failed(1, "Whole", 5), failed(2, "Old", 50), failed(3, "New", 2)
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
+    merge_groups(whole, [old, new], by=ROOT, reason="one cause")
+    assert (seen(whole), seen(old), seen(new)) == ((ago(50), ago(2)), (ago(50), ago(50)), (ago(2), ago(2)))
+
+    take_apart(old, by=ROOT, reason="another cause")
+    of_whole = ago(5).replace(minute=0, second=0, microsecond=0)
+    assert (seen(whole), seen(old)) == ((of_whole, ago(2)), (ago(50), ago(50)))
+    take_apart(new, by=ROOT, reason="another cause")
+
+    assert (seen(whole), seen(new)) == ((of_whole, of_whole), (ago(2), ago(2)))
+
+
+def test_a_part_that_failed_while_another_spoke_for_it_was_last_seen_then():
+    now = datetime.now(UTC)
+    [one], [other] = push_letters(timeout(1)), push_letters(timeout(2, error={"type": "ValueError", "message": "vat"}))
+    whole, part = FailureGroup.objects.get(pk=one.group_id), FailureGroup.objects.get(pk=other.group_id)
+    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9), last_seen_at=now - timedelta(hours=9))
+    GroupHour.objects.update(hour=(now - timedelta(hours=9)).replace(minute=0, second=0, microsecond=0))
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
+    merge_groups(whole, [part], by=ROOT, reason="one cause")
+    again = failed_event(3, occurred_at=now.isoformat()) | {"error": {"type": "ValueError", "message": "vat"}}
+    push("/ingest/v1/events", [again], key=agent_key())
+    sweep_groups()
+    part.refresh_from_db()
+
+    take_apart(part, by=ROOT, reason="two causes")
+
+    part.refresh_from_db()
+    whole.refresh_from_db()
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    assert part.last_seen_at == this_hour
+    assert whole.last_seen_at < this_hour - timedelta(hours=8)
 
 
 def test_what_is_said_of_the_last_hours_is_not_said_hours_later():

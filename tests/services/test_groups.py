@@ -317,6 +317,7 @@ def test_masked_values_are_masked_in_title_and_fingerprint():
         ("SELECT id FROM messaging_message_default WHERE group_id = 1 ORDER BY first_seen_at DESC, id DESC LIMIT 51", "group_id_first_seen_at"),
         ("SELECT id FROM messaging_message_default WHERE failed_at IS NOT NULL AND group_id IS NULL ORDER BY first_seen_at LIMIT 5", "first_seen_at_idx"),
         ("SELECT FROM messaging_event_default WHERE message_uid = gen_random_uuid() AND outcome = 2 AND occurred_at > now() LIMIT 500", "message_uid"),
+        ("SELECT hour FROM messaging_grouphour WHERE group_id = 1 AND letters + messages > 0 ORDER BY hour DESC LIMIT 1", "messaging_grouphour_pk"),
         ("SELECT id FROM messaging_failuregroup WHERE environment_id = 1 AND merged_into_id IS NULL "
          "ORDER BY blast DESC, next_breach_s, id DESC LIMIT 51", "group_by_reach"),
     ],
