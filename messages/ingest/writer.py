@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -202,8 +201,9 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
         if one.message_uid is not None
     ]
     if failed:
-        # after the commit: within it, who resolves a group and who stores a letter could wait for one another over the message
-        transaction.on_commit(partial(tell_again, failed, now), robust=True)
+        # after the commit: within it, who resolves a group and who stores a letter could wait for one another over the message;
+        # no partial, of which Django cannot say that it failed
+        transaction.on_commit(lambda: tell_again(failed, now), robust=True)
     with messages_sql.one_round_trip():
         if messages:
             messages_sql.run_set_based(messages_sql.UPSERT, messages)
