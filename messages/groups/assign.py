@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -125,8 +124,12 @@ def _follow_rules(failures: Iterable[tuple[Home, Placed]], rules: Sequence[Rule]
         as_called = called.casefold() == name.casefold()  # as fingerprints are compared
         wanted: Ruled = rule.id, called if as_called else name, rule.failure_class or kind
         if wanted != home.ruled:
-            # robust: the rule may be removed meanwhile
-            transaction.on_commit(partial(_follow, home.group_id, wanted), robust=True)
+            _follow_after_commit(home.group_id, wanted)
+
+
+def _follow_after_commit(group_id: int, ruled: Ruled) -> None:
+    # robust: the rule may be removed meanwhile; no partial, of which Django cannot say that it failed
+    transaction.on_commit(lambda: _follow(group_id, ruled), robust=True)
 
 
 def _follow(group_id: int, ruled: Ruled) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -42,31 +42,54 @@ class Reach:
 def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
     """Return what failures with these business keys touch: distinct values, an amount once a document."""
     reach, named = Reach(), Counter[str]()
-    counted, unread = set[str](), set[str]()  # documents
+    counted = set[str]()  # documents
+    unread: list[tuple[str, Mapping[str, str], list[str]]] = []  # their documents, keys, and names of amounts
+    marks: dict[str, set[str]] = {}  # by which values of a key that can be read but in one way part whole and fraction
     for one in keys:
         customer = next((one[name] for name in CUSTOMERS if one.get(name)), "")
         if customer:
             reach.customers.add(str(customer))
-        name = document_key(one)
-        document = f"{name}={one[name]}" if name else ""
+        document = document_of(one)
         if document:
             reach.documents[document] += 1
-            named[name] += 1
+            named[document.partition("=")[0]] += 1
         said = [each for each in sorted(one) if AMOUNT.fullmatch(each[:64]) and str(one[each]).strip()]
         if not said or document in counted:
             continue
-        amount = next(((each, figure) for each in said if (figure := figure_of(str(one[each]))) is not None), None)
-        if amount is None:
-            unread.add(document)
-            continue
-        currency = _currency(one, amount[0])
-        reach.amounts[currency] = reach.amounts.get(currency, Decimal(0)) + amount[1]
-        if document:
+        for each in said:
+            marks.setdefault(each, set()).update(mark_of(str(one[each])))
+        if not _add_amount(reach, one, said, {}):
+            unread.append((document, one, said))
+        elif document:
             counted.add(document)
-    reach.is_partial = bool(unread - counted)
+    for document, one, said in unread:
+        if document not in counted and not _add_amount(reach, one, said, marks):
+            reach.is_partial = True
+        elif document:
+            counted.add(document)
     if named:
         reach.word = named.most_common(1)[0][0].rpartition("_")[0].replace("_", " ").replace(".", " ")
     return reach
+
+
+def _add_amount(
+    reach: Reach, keys: Mapping[str, str], names: Sequence[str], marks: Mapping[str, Collection[str]]
+) -> bool:
+    """Add the first of these amounts that can be read; whether one could. marks: {key: of other values}; several decide nothing."""
+    for name in names:
+        only = marks.get(name, ())
+        figure = figure_of(str(keys[name]), mark=next(iter(only)) if len(only) == 1 else "")
+        if figure is not None:
+            currency = _currency(keys, name)
+            reach.amounts[currency] = reach.amounts.get(currency, Decimal(0)) + figure
+            return True
+    return False
+
+
+def document_of(keys: Mapping[str, str]) -> str:
+    """Return "order_no=4711", "" where no key names a document."""
+    name = document_key(keys)
+    return f"{name}={keys[name]}" if name else ""
 
 
 def document_key(keys: Mapping[str, str]) -> str:
@@ -78,14 +101,32 @@ def document_key(keys: Mapping[str, str]) -> str:
     return others[0] if others else ""
 
 
-def figure_of(text: str) -> Decimal | None:
-    """Return the amount that is written as 1234.5, 1,234.50, 1.234,50, 1'234.50 or 1 234,50; None for what it may not be, as 12,500."""
+def figure_of(text: str, *, mark: str = "") -> Decimal | None:
+    """Return the amount that is written as 1234.5, 1,234.50, 1.234,50, 1'234.50 or 1 234,50; None for what it may not be.
+
+    mark  "." or ",", what parts whole and fraction here: it decides what 12,500 is, which else is None.
+    """
     text = text.strip()
-    found = None if EITHER.fullmatch(text) else FIGURE.fullmatch(text) or GROUPED.fullmatch(text)
+    if not EITHER.fullmatch(text):
+        found = FIGURE.fullmatch(text) or GROUPED.fullmatch(text)
+    else:
+        found = (FIGURE if mark in text else GROUPED).fullmatch(text) if mark else None
     if found is None:
         return None
     whole = re.sub(r"[^0-9-]", "", found["whole"])
     return Decimal(f"{whole}.{found['part']}" if found["part"] else whole)
+
+
+def mark_of(text: str) -> str:
+    """Return what parts whole and fraction in an amount that can be read but in one way, "" where it does not say: 12.50, 1,234,567 → "."."""
+    text = text.strip()
+    if EITHER.fullmatch(text):
+        return ""
+    if found := FIGURE.fullmatch(text) or GROUPED.fullmatch(text):
+        if found["part"]:
+            return text[found.start("part") - 1]
+        return {",": ".", ".": ","}.get(found.groupdict().get("by") or "", "")
+    return ""
 
 
 def _currency(keys: Mapping[str, str], name: str) -> str:
@@ -147,6 +188,8 @@ class Spread:
 
 
 SEVERAL = 3
+FEW = 3  # keys that fail again and again while all others pass
+MANY = 10  # times as many have to pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,18 +209,48 @@ class Tried:
         return self.failed + self.otherwise + self.passed
 
 
-def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """How often each of the few keys of all that waits was tried in vain.
+
+    times  {document, or "message=…" where none is named: letters, and attempts of messages without one in the last hours}
+    standing  the letters and messages that wait.   is_least  there were more attempts than were looked at.
+    """
+
+    times: Mapping[str, int]
+    standing: int
+    is_least: bool = False
+
+    @property
+    def times_in_all(self) -> int:
+        return sum(self.times.values())
+
+
+def may_be_few(keys: int, standing: int, tried: Tried | None) -> bool:
+    """Whether so few keys fail, and so much passes the station where they do, that attempts can tell them from an outage.
+
+    What failed this way in the last hours and does not stand any more counts as a key: of an outage that is over a few may still wait.
+    """
+    if tried is None or not tried.station or not 0 < keys <= FEW:
+        return False
+    gone = max(0, tried.failed - standing)
+    return tried.passed >= MANY * (keys + gone) and tried.passed > tried.otherwise
+
+
+def spread_of(documents: Mapping[str, int], tried: Tried | None, again: Again | None = None) -> Spread:
     """Return whether one message is the trouble or everything.
 
     documents  {document: how often it failed} of all that waits; empty when not each names one, or was looked at.
-    tried  None when no event told of the flow.
+    tried  None when no event told of the flow.   again  None when it was not asked for.
     """
-    if len(documents) == 1 and (times := next(iter(documents.values()))) >= SEVERAL:
-        name, _, value = next(iter(documents)).partition("=")
-        passed = tried.passed if tried else 0
-        others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
-        what = name.rpartition("_")[0].replace("_", " ") or "document"
-        return Spread(kind="poison", words=f"One {what}, {value}, failed {times:,} times{others}: look at it alone.")
+    is_alone = len(documents) == 1 and max(documents.values()) >= SEVERAL
+    are_few = (
+        again is not None
+        and may_be_few(len(again.times), again.standing, tried)
+        and min(again.times.values()) >= SEVERAL
+    )
+    if is_alone or are_few:
+        return Spread(kind="poison", words=_words_of_few(again or Again(times=documents, standing=0), tried))
     if tried is None or tried.failed < SEVERAL:
         return Spread()
     where, share = tried.station or "the flow", tried.failed / tried.all
@@ -195,3 +268,21 @@ def spread_of(documents: Mapping[str, int], tried: Tried | None) -> Spread:
         words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of {tried.all:,}, "
         f"{otherwise}{tried.passed:,} passed. It is neither one message alone nor everything.",
     )
+
+
+def _words_of_few(again: Again, tried: Tried | None) -> str:
+    """Return "One order, 4711, failed 20 times, while 400 others passed: look at it alone."."""
+    names = [key.partition("=") for key in again.times]
+    nouns = {
+        "message" if name == "message" else name.rpartition("_")[0].replace("_", " ") or "document"
+        for name, *_ in names
+    }
+    noun = nouns.pop() if len(nouns) == 1 else "document"
+    if len(names) == 1:
+        what, them = f"One {noun}" if noun == "message" else f"One {noun}, {names[0][2]},", "it"
+    else:
+        what, them = f"{len(names)} {noun}s", "them"
+    least = "at least " if again.is_least else ""
+    passed = tried.passed if tried else 0
+    others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
+    return f"{what} failed {least}{again.times_in_all:,} times{others}: look at {them} alone."

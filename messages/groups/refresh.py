@@ -22,9 +22,10 @@ from django.db.models.functions import Coalesce
 from console.audit.models import AuditEntry
 from messages.groups.assign import move
 from messages.groups.breaching import order_by_breach
-from messages.groups.figures import Tried, blast_of, reach_of, spread_of
+from messages.groups.figures import Again, Tried, blast_of, document_of, may_be_few, reach_of, spread_of
 from messages.groups.fingerprint import in_common
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
+from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupHour
 from messages.models.groups import NO_BREACH
 from messages.models.stream import MessageStatus, Operation, Outcome
@@ -37,6 +38,8 @@ AT_ONCE = 100  # groups read anew in one run; those that wait longest for it fir
 STANDS = timedelta(hours=24)  # a failed message without a dead letter counts for a day: nobody can close it
 LATE = timedelta(days=4)  # between a message's first event and its failure
 LATELY = timedelta(hours=3)  # in which one message failing is told from all failing
+MOST_ASKED = 20  # messages of few keys whose attempts are counted
+MOST_TIMES = 500  # attempts of one that are
 ESCALATED = "group.escalated"
 AGAIN = timedelta(seconds=30)  # a group with failed messages is read so often: they may have been delivered meanwhile
 TOLD_ANEW = timedelta(minutes=10)  # what is said of the last hours is read so often while it stands
@@ -114,8 +117,12 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
     if not groups:
         return
     parts: dict[int, list[int]] = {group.pk: [group.pk] for group in groups}
-    for pk, target in FailureGroup.objects.filter(merged_into__in=list(parts)).values_list("pk", "merged_into_id"):
+    by_pk = {group.pk: group for group in groups}
+    merged = FailureGroup.objects.filter(merged_into__in=list(parts))
+    for pk, target, first, last in merged.values_list("pk", "merged_into_id", "first_seen_at", "last_seen_at"):
         parts[target].append(pk)
+        whole = by_pk[target]
+        whole.first_seen_at, whole.last_seen_at = min(whole.first_seen_at, first), max(whole.last_seen_at, last)
     tried = _tried(groups, now)
     hours = hours_of(parts, now)
     for group in groups:
@@ -128,7 +135,7 @@ def _tried(groups: Sequence[FailureGroup], now: datetime) -> dict[int, Tried]:
     Each station of a flow processes: where the one that fails is known to, it is what failed there and what passed it, else what failed
     and passed anywhere. Failures are those of groups: events of errors would count a message once for each time that it was tried.
     """
-    since = now.replace(minute=0, second=0, microsecond=0) - LATELY + timedelta(hours=1)
+    since = _lately(now)
     flow_ids = {group.flow_id for group in groups}
     tried = Q(operation=Operation.PROCESS)
     counted = RollupHour.objects.filter(hour__gte=since, flow_id__in=flow_ids).values_list("flow_id", "system__name")
@@ -155,6 +162,10 @@ def _tried(groups: Sequence[FailureGroup], now: datetime) -> dict[int, Tried]:
             otherwise = max(0, failed[here] - mine)
             found[group.pk] = Tried(failed=mine, otherwise=otherwise, passed=passed[here], station=station or "")
     return found
+
+
+def _lately(now: datetime) -> datetime:
+    return now.replace(minute=0, second=0, microsecond=0) - LATELY + timedelta(hours=1)
 
 
 def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
@@ -197,7 +208,8 @@ def _refresh(
     latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
     capped = len(rows) < letters.count or failed >= MOST_READ
     is_whole = not capped and reach.documents.total() == len(rows) + failed
-    spread = spread_of(reach.documents if is_whole else {}, tried)
+    again = None if capped else _again([row[0] for row in rows], messages, tried, now)
+    spread = spread_of(reach.documents if is_whole else {}, tried, again)
     said = [
         words
         for words in (*(row[1] or row[2] for row in rows[:SAMPLE]), *(row[1] for row in messages[:SAMPLE]))
@@ -224,7 +236,8 @@ def _refresh(
     }
     if said and not group.name:
         figures["title"] = in_common(said)
-    FailureGroup.objects.filter(pk=group.pk).update(**figures)
+    # not over what a merge or taking apart says meanwhile: these are of what the group was
+    FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at).update(**figures)
     _move_by_trend(group, hours, now)
 
 
@@ -250,8 +263,8 @@ def _is_known(group: FailureGroup, failures: int, now: datetime) -> bool:
 
 # Of the newest in the index, so that a cause of millions costs what one of thousands does.
 STANDING = """
-SELECT id, keys::text, error_message, failed_at, told_by, first_seen_on FROM (
-    SELECT id, keys, error_message, failed_at, told_by, first_seen_on, status, decided_at FROM messaging_message
+SELECT id, keys::text, error_message, failed_at, group_id, told_by, first_seen_on FROM (
+    SELECT id, keys, error_message, failed_at, group_id, told_by, first_seen_on, status, decided_at FROM messaging_message
     WHERE group_id = %s AND first_seen_at >= %s AND first_seen_on >= %s ORDER BY first_seen_at DESC, id DESC LIMIT %s
 ) m
 WHERE status = %s AND decided_at >= %s AND NOT EXISTS (SELECT 1 FROM messaging_deadletter d WHERE d.message_uid = m.id) LIMIT %s
@@ -259,7 +272,7 @@ WHERE status = %s AND decided_at >= %s AND NOT EXISTS (SELECT 1 FROM messaging_d
 
 
 def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:
-    """Return (keys, error, when) of messages that failed within a day, stand so and have no dead letter; at most 5,000 of the newest."""
+    """Return (keys, error, when, group, id) of messages that failed within a day, stand so and have no dead letter; at most 5,000 of the newest."""
     since, found = now - STANDS, dict[UUID, tuple[Any, ...]]()
     sent = since - LATE
     with connection.cursor() as cursor:
@@ -279,8 +292,43 @@ def _standing(parts: Sequence[int], now: datetime) -> list[tuple[Any, ...]]:
 
 
 def _for_all(rows: dict[UUID, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return (keys, error, when) of each, without what flows of other teams told of it."""
-    days = {pk: row[4] for pk, row in rows.items() if row[3]}
+    """Return (keys, error, when, group, id) of each, without what flows of other teams told of it."""
+    days = {pk: row[5] for pk, row in rows.items() if row[4]}
     mixed = Message.objects.filter(id__in=list(days), first_seen_on__in=set(days.values())) if days else []
     words = words_for_all(list(mixed))
-    return [(words[pk].keys, words[pk].error_message, row[2]) if pk in words else row[:3] for pk, row in rows.items()]
+    return [
+        (*((words[pk].keys, words[pk].error_message) if pk in words else row[:2]), *row[2:4], pk)
+        for pk, row in rows.items()
+    ]
+
+
+# From the index of a message's events, at the step and in the flow of its group.
+TIMES = """
+SELECT v.id, n.times FROM unnest(%b::uuid[], %b::int8[]) AS v (id, group_id) JOIN messaging_failuregroup g ON g.id = v.group_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS times FROM (
+        SELECT FROM messaging_event e WHERE e.message_uid = v.id AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b
+          AND e.flow_id = g.flow_id AND (g.step = '' OR e.system_id IN (
+            SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step)) LIMIT %b
+    ) e
+) n
+"""
+
+
+def _again(
+    letters: Sequence[dict[str, str]], messages: Sequence[tuple[Any, ...]], tried: Tried | None, now: datetime
+) -> Again | None:
+    """Return how often the few keys of these failed, None where they are not few, or too little passes to tell."""
+    times = Counter(document_of(keys) for keys in letters)
+    named = {pk: document_of(keys) or f"message={pk}" for keys, _, _, _, pk in messages}
+    standing = len(letters) + len(messages)
+    if not named or times[""] or not may_be_few(len({*+times, *named.values()}), standing, tried):
+        return None
+    asked = messages[:MOST_ASKED]
+    span = [_lately(now), now + timedelta(days=1)]
+    found = run(TIMES, [[row[4] for row in asked], [row[3] for row in asked], *span, MOST_TIMES]).fetchall()
+    counted = dict(found)
+    for pk, name in named.items():
+        times[name] += max(1, counted.get(pk, 1))  # it stands so: it failed once, if not in the last hours
+    is_least = len(asked) < len(messages) or any(count >= MOST_TIMES for count in counted.values())
+    return Again(times=+times, standing=standing, is_least=is_least)

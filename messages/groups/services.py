@@ -23,11 +23,13 @@ from messages.access import check_can_operate
 from messages.groups.access import possible_owners
 from messages.groups.assign import move
 from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_before
+from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, Message
 
 LONGEST_NOTE = 4_000
 MOST_MERGED = 50  # at once
 MOST_PARTS = 100  # that one group speaks for: its figures are read from each of them
+HOUR = timedelta(hours=1)
 LATE = timedelta(days=4)  # between a message's first event and its failure
 DONE = {"acknowledge": "group.acknowledged", "resolve": "group.resolved", "reopen": "group.reopened"}
 
@@ -155,13 +157,35 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         target = locked.get(now.merged_into_id)
         if target is None:
             raise GroupState(f"{now.reference} was merged into another group meanwhile: look at it again")
-        FailureGroup.objects.filter(pk=now.pk).update(merged_into=None, figures_at=None)
-        FailureGroup.objects.filter(pk=target.pk).update(figures_at=None)
+        rest = [pk for pk, one in locked.items() if target.pk in (pk, one.merged_into_id) and pk != now.pk]
+        (_, last), (rest_first, rest_last) = _hours_of_failures([now.pk]), _hours_of_failures(rest)
+        FailureGroup.objects.filter(pk=now.pk).update(
+            merged_into=None, figures_at=None, last_seen_at=max(now.last_seen_at, last or now.last_seen_at)
+        )
+        without: dict[str, Any] = {}
+        if rest_first and now.first_seen_at <= target.first_seen_at < rest_first:
+            without["first_seen_at"] = rest_first
+        if rest_last and last and rest_last + HOUR <= target.last_seen_at < last + HOUR:
+            without["last_seen_at"] = rest_last
+        FailureGroup.objects.filter(pk=target.pk).update(figures_at=None, **without)
         audit(by, "group.taken_apart", now, reason=reason, details={"was in": target.reference})
         audit(by, "group.taken_apart", target, reason=reason, details={"without": now.reference})
         if now.state in states_before("fail") and _failed_since(now):
             move(now.pk, now.state, "fail", "group.regressed", datetime.now(UTC))
     return fresh(group)
+
+
+FIRST_AND_LAST = """
+SELECT min(first.hour), max(last.hour) FROM unnest(%b::int8[]) AS g (id)
+CROSS JOIN LATERAL (SELECT hour FROM messaging_grouphour WHERE group_id = g.id AND letters + messages > 0 ORDER BY hour LIMIT 1) first
+CROSS JOIN LATERAL (SELECT hour FROM messaging_grouphour WHERE group_id = g.id AND letters + messages > 0 ORDER BY hour DESC LIMIT 1) last
+"""
+
+
+def _hours_of_failures(pks: Sequence[int]) -> tuple[datetime | None, datetime | None]:
+    """Return the first and the last hour in which these groups' own failures were: what a whole says is of all that it speaks for."""
+    (found,) = run(FIRST_AND_LAST, [list(pks)]).fetchall()
+    return found
 
 
 def _failed_since(group: FailureGroup) -> bool:

@@ -18,9 +18,9 @@ from django.db import connection, transaction
 
 from console.core.ids import uuid7_floor
 from messages.connectors.roots import root_type
+from messages.groups.again import A_DAY_OFF, tell_newest_again
 from messages.groups.assign import Home, Seen, count_in_hours, find_homes, names_of_flows, rules_of, tell_failed
 from messages.groups.fingerprint import Failure
-from messages.groups.states import states_before
 from messages.ingest.messages_sql import run
 from messages.ingest.status import FAILED
 from messages.models import DeadLetter, FailureGroup, Message
@@ -31,16 +31,12 @@ CHUNK = 500
 MOST_CHUNKS = 20  # in one run: the next one goes on
 PATIENCE = timedelta(seconds=60)  # an exception that was logged apart from its span may still come
 ELSEWHERE = "it failed in a flow of another team"  # what a group says of what only that told
-LATELY = timedelta(minutes=10)  # in which a message fails once more
-MOST_AGAIN = 2_000  # failed events that are looked through for those, the newest
-REMEMBERED = timedelta(days=30)
-A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
 
 def sweep_groups(*, most_chunks: int = MOST_CHUNKS) -> int:
     """Give a group to what has none, in chunks of 500 and a transaction each; return how many were given one. May run twice at once."""
     given = sum(_until_done(one, most_chunks) for one in (_letters, _messages))
-    _tell_failed_again(datetime.now(UTC))
+    tell_newest_again(datetime.now(UTC))
     return given
 
 
@@ -238,30 +234,6 @@ def _words_for_all(rows: Sequence[Row]) -> dict[UUID, dict[str, Any]]:
 def _row(row: tuple[Any, ...]) -> Row:
     keys = json.loads(row[9]) if isinstance(row[9], str) else row[9]
     return Row(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], keys, row[10])
-
-
-# messages of a group that fail once more --------------------------------------------------------------------------------
-
-AGAIN = """
-SELECT whole.id, max(e.occurred_at) FROM (
-    SELECT message_uid, flow_id, system_id, occurred_at, received_at FROM messaging_event
-    WHERE environment_id = %b AND outcome = 2 AND occurred_at > %b AND message_uid IS NOT NULL ORDER BY occurred_at DESC LIMIT %b
-) e
-JOIN messaging_message m ON m.id = e.message_uid AND m.status = 2 AND m.first_seen_on >= %b AND m.flow_id = e.flow_id
-JOIN messaging_system s ON s.id = e.system_id
-JOIN messaging_failuregroup g ON g.id = m.group_id AND g.step IN ('', s.name)
-JOIN messaging_failuregroup whole ON whole.id = coalesce(g.merged_into_id, g.id) AND whole.state = ANY(%b)
-WHERE e.received_at > whole.state_at GROUP BY whole.id
-"""
-
-
-def _tell_failed_again(now: datetime) -> None:
-    """Say of resolved groups that a message of theirs failed once more at the same step: it has its group, and no chunk meets it."""
-    states = sorted(states_before("fail"))
-    resolved = FailureGroup.objects.filter(state__in=states, state_at__gt=now - REMEMBERED)
-    for environment_id in resolved.order_by().values_list("environment_id", flat=True).distinct():
-        asked = [environment_id, now - LATELY, MOST_AGAIN, (now - A_DAY_OFF).date(), states]
-        tell_failed(run(AGAIN, asked).fetchall(), now)
 
 
 def oldest_ungrouped(now: datetime) -> tuple[int, bool]:

@@ -22,6 +22,7 @@ from psycopg.types.string import BytesBinaryDumper
 from console.core.errors import Conflict
 from console.core.ids import uuid_of
 from console.identity.models import Agent
+from messages.groups.again import tell_again
 from messages.ingest import messages_sql, rollups
 from messages.ingest.clocks import moved_spans, note_events
 from messages.ingest.error_texts import note_texts
@@ -30,6 +31,7 @@ from messages.ingest.partitions import ensure_partitions, existing_days
 from messages.ingest.patience import not_storable, write_patiently
 from messages.ingest.refusals import prepare_refused, store_refused
 from messages.ingest.rows import EVENT_NAMES, EVENT_TYPES, PAYLOAD_NAMES, PAYLOAD_TYPES, Row, columns_of, rows_of
+from messages.ingest.status import ERROR, of_each_message
 from messages.masking.hits import add_hits, tell_metrics
 
 log = structlog.get_logger(__name__)
@@ -191,6 +193,17 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
         for trace_id, span_id in row.event.links
         if trace_id != row.event.trace_id or row.event.message_uid is None
     ]
+    failed = [
+        (uuid_of(one.message_uid), row.flow_id, row.system_id, one.occurred_at, now)
+        for row in fresh
+        if row.event.outcome == ERROR
+        for one in ((row.event,) if not row.event.batch else of_each_message(row.event))
+        if one.message_uid is not None
+    ]
+    if failed:
+        # after the commit: within it, who resolves a group and who stores a letter could wait for one another over the message;
+        # no partial, of which Django cannot say that it failed
+        transaction.on_commit(lambda: tell_again(failed, now), robust=True)
     with messages_sql.one_round_trip():
         if messages:
             messages_sql.run_set_based(messages_sql.UPSERT, messages)

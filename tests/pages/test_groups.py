@@ -51,6 +51,17 @@ def test_the_list_says_one_sentence_and_shows_what_reaches_furthest_first():
 
 
 @pytest.mark.parametrize(
+    ("documents", "letters", "said"),
+    [(1, 3, "one order alone"), (2, 3, "few alone"), (0, 1, "one message alone"), (0, 2, "few alone")],
+)
+def test_the_list_says_whether_one_or_few_are_the_trouble(documents: int, letters: int, said: str):
+    fails(1)
+    FailureGroup.objects.update(spread="poison", documents=documents, letters=letters, word="order")
+
+    assert f"· {said}" in text_of(signed_in().get("/groups/"))
+
+
+@pytest.mark.parametrize(
     ("query", "expected"),
     [
         ("", 2), ("?class=transient", 2), ("?class=data", 0), ("?state=open", 2), ("?state=acknowledged", 0), ("?owner=none", 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from console.audit.models import AuditEntry
 from messages.groups import refresh
 from messages.groups.present import reach_said
 from messages.groups.refresh import refresh_groups
-from messages.groups.services import change_state, merge_groups
+from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from tests.factories import ROOT, agent_key, event, push
@@ -126,6 +127,81 @@ def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_were_not_l
     assert (group.capped, group.spread) == (True, "")
 
 
+def tries(number: int, times: int, **changes: Any) -> list[dict[str, Any]]:
+    return [failed_event(number, id=f"try {number} {one} {changes}") | changes for one in range(times)]
+
+
+def spread_after(*events: dict[str, Any]) -> tuple[str, str]:
+    push("/ingest/v1/events", list(events), key=agent_key())
+    sweep_groups()
+    FailureGroup.objects.update(figures_at=None)
+    refresh_groups()
+    group = FailureGroup.objects.get()
+    return group.spread, group.spread_words
+
+
+def test_one_message_that_fails_again_and_again_while_others_pass_is_to_be_looked_at_alone():
+    """Attempts count as far as they failed at the group's step, in its flow, in the last hours."""
+    through(40, fails=False)
+    told = (
+        tries(1, 20)
+        + tries(1, 4, system="bridge")
+        + tries(1, 2, destination="crm")
+        + tries(1, 2, occurred_at=(datetime.now(UTC) - timedelta(hours=9)).isoformat())
+    )
+
+    spread = spread_after(*told)
+
+    assert spread == ("poison", "One order, 47-1, failed 20 times, while 40 others passed: look at it alone.")
+
+
+def test_few_messages_that_fail_again_and_again_are_poison_also_when_they_name_no_document():
+    through(40, fails=False)
+
+    one = spread_after(*(event | {"keys": {}} for event in tries(1, 5)))
+    three = spread_after(*(event | {"keys": {}} for number in (2, 3) for event in tries(number, 3)))
+
+    assert one == ("poison", "One message failed 5 times, while 40 others passed: look at it alone.")
+    assert three == ("poison", "3 messages failed 11 times, while 40 others passed: look at them alone.")
+
+
+def test_attempts_that_are_too_many_to_count_are_at_least(monkeypatch: pytest.MonkeyPatch):
+    through(10, fails=False)
+    monkeypatch.setattr(refresh, "MOST_TIMES", 4)
+
+    assert spread_after(*tries(1, 5))[1].startswith("One order, 47-1, failed at least 4 times, while 10 others")
+
+
+@pytest.mark.parametrize(
+    ("messages", "passes", "kind"),
+    [(1, 0, ""), (1, 9, ""), (2, 19, ""), (3, 30, "poison"), (4, 40, "some"), (30, 2, "outage"), (30, 0, "outage")],
+)
+def test_many_keys_that_fail_or_others_that_do_not_pass_are_no_poison_however_often_they_are_tried(
+    messages: int, passes: int, kind: str
+):
+    through(passes, fails=False) if passes else None
+
+    spread, words = spread_after(*(event for number in range(messages) for event in tries(number, 5)))
+
+    assert spread == kind, words
+
+
+def test_few_that_still_wait_after_an_outage_are_no_poison():
+    through(60, fails=False)
+    spread_after(*(event for number in range(20) for event in tries(number, 4)))
+    passed = [
+        failed_event(number) | {"outcome": "ok", "occurred_at": datetime.now(UTC).isoformat()}
+        for number in range(1, 20)
+    ]
+    for one in passed:
+        one.pop("error")
+
+    spread, words = spread_after(*passed)
+
+    assert FailureGroup.objects.get().failed == 1
+    assert (spread, words.partition(" of")[0]) == ("some", "20%")
+
+
 def test_a_merged_cause_is_not_counted_as_another_one():
     through(6, fails=False)
     one, _, other, _ = push_letters(
@@ -138,6 +214,57 @@ def test_a_merged_cause_is_not_counted_as_another_one():
 
     words = FailureGroup.objects.get(pk=one.group_id).spread_words
     assert words.startswith("40% of what came to erp in the last hours failed this way: 4 of 10, 6 passed.")
+
+
+def test_a_whole_was_seen_first_and_last_when_its_parts_were_and_what_is_left_when_its_own_failures_were():
+    now = datetime.now(UTC)
+
+    def ago(hours: int) -> datetime:
+        return now - timedelta(hours=hours)
+
+    def failed(number: int, kind: str, hours: int) -> FailureGroup:
+        error = {"type": kind, "message": kind}
+        (one,) = push_letters(timeout(number, error=error, failed_at=ago(hours).isoformat()))
+        return FailureGroup.objects.get(pk=one.group_id)
+
+    def seen(group: FailureGroup) -> tuple[datetime, datetime]:
+        refresh_groups()
+        group.refresh_from_db()
+        return group.first_seen_at, group.last_seen_at
+
+    whole, old, new = failed(1, "Whole", 5), failed(2, "Old", 50), failed(3, "New", 2)
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
+    merge_groups(whole, [old, new], by=ROOT, reason="one cause")
+    assert (seen(whole), seen(old), seen(new)) == ((ago(50), ago(2)), (ago(50), ago(50)), (ago(2), ago(2)))
+
+    take_apart(old, by=ROOT, reason="another cause")
+    of_whole = ago(5).replace(minute=0, second=0, microsecond=0)
+    assert (seen(whole), seen(old)) == ((of_whole, ago(2)), (ago(50), ago(50)))
+    take_apart(new, by=ROOT, reason="another cause")
+
+    assert (seen(whole), seen(new)) == ((of_whole, of_whole), (ago(2), ago(2)))
+
+
+def test_a_part_that_failed_while_another_spoke_for_it_was_last_seen_then():
+    now = datetime.now(UTC)
+    [one], [other] = push_letters(timeout(1)), push_letters(timeout(2, error={"type": "ValueError", "message": "vat"}))
+    whole, part = FailureGroup.objects.get(pk=one.group_id), FailureGroup.objects.get(pk=other.group_id)
+    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9), last_seen_at=now - timedelta(hours=9))
+    GroupHour.objects.update(hour=(now - timedelta(hours=9)).replace(minute=0, second=0, microsecond=0))
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
+    merge_groups(whole, [part], by=ROOT, reason="one cause")
+    again = failed_event(3, occurred_at=now.isoformat()) | {"error": {"type": "ValueError", "message": "vat"}}
+    push("/ingest/v1/events", [again], key=agent_key())
+    sweep_groups()
+    part.refresh_from_db()
+
+    take_apart(part, by=ROOT, reason="two causes")
+
+    part.refresh_from_db()
+    whole.refresh_from_db()
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    assert part.last_seen_at == this_hour
+    assert whole.last_seen_at < this_hour - timedelta(hours=8)
 
 
 def test_what_is_said_of_the_last_hours_is_not_said_hours_later():

@@ -12,7 +12,7 @@ from django.db import connection
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from messages.different.queries import letters_of_group, window_of_group
-from messages.groups import refresh
+from messages.groups import again, refresh
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -188,6 +188,26 @@ def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it():
     assert FailureGroup.objects.get().state == "regressed"
 
 
+@pytest.mark.parametrize(
+    ("minutes_ago", "state"), [(50, "resolved"), (30, "regressed"), (0, "regressed"), (60 * 24 * 9, "resolved")]
+)
+def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it_however_late_or_far_behind_others_it_comes(
+    minutes_ago: int, state: str, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+):
+    now = datetime.now(UTC)
+    push("/ingest/v1/events", [failed_event(1), failed_event(2)], key=agent_key())
+    sweep_groups()
+    FailureGroup.objects.update(state="resolved", state_at=now - timedelta(minutes=40))
+    monkeypatch.setattr(again, "MOST_AGAIN", 0)
+    at = (now - timedelta(minutes=minutes_ago)).isoformat()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        push("/ingest/v1/events", [event(), failed_event(1, occurred_at=at)], key=agent_key())
+    sweep_groups()
+
+    assert FailureGroup.objects.get().state == state
+
+
 def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_sender_s_clock_is_ahead():
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
@@ -202,13 +222,15 @@ def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_
 
 @pytest.mark.parametrize("elsewhere", [{"system": "crm"}, {"destination": "crm.contacts"}])
 def test_a_message_of_a_resolved_group_that_fails_at_another_step_or_flow_later_regresses_nothing(
-    elsewhere: dict[str, str],
+    elsewhere: dict[str, str], django_capture_on_commit_callbacks: Any
 ):
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
     FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+    later = failed_event(1, occurred_at=datetime.now(UTC).isoformat()) | elsewhere
 
-    push("/ingest/v1/events", [failed_event(1, occurred_at=datetime.now(UTC).isoformat()) | elsewhere], key=agent_key())
+    with django_capture_on_commit_callbacks(execute=True):
+        push("/ingest/v1/events", [later], key=agent_key())
     sweep_groups()
 
     assert FailureGroup.objects.get().state == "resolved"
@@ -294,6 +316,8 @@ def test_masked_values_are_masked_in_title_and_fingerprint():
         ("SELECT id FROM messaging_deadletter WHERE group_id IS NULL ORDER BY id LIMIT 500", "dead_letter_ungrouped"),
         ("SELECT id FROM messaging_message_default WHERE group_id = 1 ORDER BY first_seen_at DESC, id DESC LIMIT 51", "group_id_first_seen_at"),
         ("SELECT id FROM messaging_message_default WHERE failed_at IS NOT NULL AND group_id IS NULL ORDER BY first_seen_at LIMIT 5", "first_seen_at_idx"),
+        ("SELECT FROM messaging_event_default WHERE message_uid = gen_random_uuid() AND outcome = 2 AND occurred_at > now() LIMIT 500", "message_uid"),
+        ("SELECT hour FROM messaging_grouphour WHERE group_id = 1 AND letters + messages > 0 ORDER BY hour DESC LIMIT 1", "messaging_grouphour_pk"),
         ("SELECT id FROM messaging_failuregroup WHERE environment_id = 1 AND merged_into_id IS NULL "
          "ORDER BY blast DESC, next_breach_s, id DESC LIMIT 51", "group_by_reach"),
     ],

@@ -12,15 +12,17 @@ from django.db import connection, connections, transaction
 
 from console.audit.models import AuditEntry
 from console.core.errors import ConsoleError
-from messages.groups import services, sweep
+from messages.groups import assign, services, sweep
 from messages.groups.queries import find_groups
 from messages.groups.rules import USUAL
 from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.sweep import sweep_groups
-from messages.models import DeadLetter, FailureGroup, GroupHour, Message
+from messages.ingest import writer
+from messages.models import DeadLetter, FailureGroup, GroupHour, GroupRule, Message
 from messages.search.parse import parse_query
 from messages.search.queries import find_dead_letters
 from tests.factories import ROOT, agent_key, environment, event, letter, push, stored_letter
+from tests.services.grouping import failed_event
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -265,3 +267,44 @@ def test_two_merges_at_once_do_not_make_a_whole_that_is_too_large(monkeypatch: p
 
     assert sorted(type(result).__name__ for result in results) == ["FailureGroup", "Invalid"]
     assert FailureGroup.objects.filter(merged_into=target.pk).count() == 2
+
+
+def test_a_letter_is_stored_also_when_the_rule_that_its_group_is_to_follow_is_removed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    first = stored_letter()
+    add_rule(environment(), NewGroupRule(name="timeouts", words="did not answer", parts=USUAL), by=ROOT)
+    follow = assign._follow
+
+    def follow_what_is_gone(pk: int, ruled: tuple[int | None, str, str]) -> None:
+        GroupRule.objects.all().delete()
+        follow(pk, ruled)
+
+    monkeypatch.setattr(assign, "_follow", follow_what_is_gone)
+
+    later = stored_letter()
+
+    assert not GroupRule.objects.exists()
+    assert (later.group_id, later.group.rule_id) == (first.group_id, None)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_message_that_fails_once_more_regresses_its_group_when_its_event_is_stored_else_in_the_next_sweep(
+    dies: bool, monkeypatch: pytest.MonkeyPatch
+):
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+
+    def death(*_: object) -> None:
+        raise ConnectionError
+
+    if dies:
+        monkeypatch.setattr(writer, "tell_again", death)
+    answer = push("/ingest/v1/events", [failed_event(1, occurred_at=datetime.now(UTC).isoformat())], key=agent_key())
+
+    assert answer.json()["accepted"] == 1
+    assert FailureGroup.objects.get().state == ("resolved" if dies else "regressed")
+    sweep_groups()
+    assert FailureGroup.objects.get().state == "regressed"
+    assert AuditEntry.objects.filter(action="group.regressed").count() == 1

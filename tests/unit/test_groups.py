@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.groups.classes import CLASSES, class_of, http_status_of
-from messages.groups.figures import Tried, amount_words, blast_of, figure_of, reach_of, reach_words, spread_of
+from messages.groups.figures import (
+    Again,
+    Tried,
+    amount_words,
+    blast_of,
+    figure_of,
+    may_be_few,
+    reach_of,
+    reach_words,
+    spread_of,
+)
 from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
@@ -284,6 +294,35 @@ def test_the_amount_of_a_document_is_that_of_the_failure_that_names_one():
     assert reach_of([{"amount": "lots"}]).is_partial
 
 
+@pytest.mark.parametrize(
+    ("other", "text", "figure"),
+    [
+        ("12.50", "1.234", "1.234"), ("12.50", "1,234", "1234"), ("12,50", "1.234", "1234"), ("12,50", "1,234", "1.234"),
+        ("1.234,50", "1.234", "1234"), ("1,234.50", "1.234", "1.234"), ("1,234,567", "1,234", "1234"), ("1'234.5", "1,234", "1234"),
+        ("1234.567", "-1.234", "-1.234"), ("12", "1.234", None), ("1'234", "1.234", None), ("lots", "1.234", None), ("1.234", "1.235", None),
+    ],
+)  # fmt: skip
+def test_an_amount_that_may_be_two_is_read_as_the_other_values_of_its_key_say(
+    other: str, text: str, figure: str | None
+):
+    asked = {"order_no": "1", "amount": text}
+
+    reach = reach_of([asked, asked, {"order_no": "2", "amount": other}])
+    alone = reach_of([asked, {"order_no": "2", "total": other}])
+
+    assert (reach.is_partial, alone.is_partial) == (figure is None or other == "lots", True)
+    if figure is not None:
+        assert reach.amounts == {"": Decimal(figure) + (figure_of(other) or 0)}
+
+
+def test_values_of_a_key_that_are_written_in_two_ways_decide_nothing():
+    written = ({"order_no": str(number), "amount": text} for number, text in enumerate(("1.50", "1,50", "1.234")))
+
+    reach = reach_of(written)
+
+    assert (reach.amounts, reach.is_partial) == ({"": Decimal(3)}, True)
+
+
 def test_figures_are_said_as_one_phrase():
     said = {
         "waiting": 181,
@@ -334,3 +373,44 @@ def test_poison_is_told_from_an_outage():
     assert spread_of({"order_no=1": 1}, tried(1, 0)).words == ""
     assert spread_of(many, None).words == ""  # a harvester alone tells of it: what passes is not known
     assert spread_of({"order_no=4711": 12}, None).kind == "poison"
+
+
+@pytest.mark.parametrize(
+    ("keys", "standing", "figures", "expected"),
+    [
+        (1, 1, (1, 0, 10, "erp"), True), (1, 1, (1, 0, 9, "erp"), False), (3, 3, (3, 0, 30, "erp"), True), (4, 4, (4, 0, 400, "erp"), False),
+        (1, 1, (1, 0, 400, ""), False), (1, 1, (1, 400, 400, "erp"), False), (2, 2, (40, 0, 399, "erp"), False), (2, 2, (40, 0, 400, "erp"), True),
+        (1, 1, (0, 0, 10, "erp"), True), (0, 0, (0, 0, 10, "erp"), False),
+    ],
+)  # fmt: skip
+def test_few_keys_are_poison_only_where_ten_times_as_many_pass_the_same_station(
+    keys: int, standing: int, figures: tuple[int, int, int, str], expected: bool
+):
+    failed, otherwise, passed, station = figures
+
+    few = may_be_few(keys, standing, Tried(failed=failed, otherwise=otherwise, passed=passed, station=station))
+
+    assert few is expected
+    assert not may_be_few(keys, standing, None)
+
+
+def test_few_that_are_tried_often_are_said_with_their_numbers():
+    tried = Tried(failed=2, otherwise=0, passed=1, station="erp")
+    many = Tried(failed=2, otherwise=0, passed=400, station="erp")
+    both = {"order_no=1": 30, "order_no=2": 1_000}
+
+    said = {
+        spread_of(documents, figures, Again(times=times, standing=len(times), is_least=least)).words
+        for documents, times, figures, least in (
+            ({}, both, many, True),
+            ({}, {"order_no=1": 3, "invoice_no=1": 3}, many, False),
+            ({"order_no=1": 3}, {"order_no=1": 9}, tried, False),
+        )
+    }
+
+    assert said == {
+        "2 orders failed at least 1,030 times, while 400 others passed: look at them alone.",
+        "2 documents failed 6 times, while 400 others passed: look at them alone.",
+        "One order, 1, failed 9 times, while 1 other passed: look at it alone.",
+    }
+    assert spread_of({}, many, Again(times=both | {"order_no=2": 2}, standing=2)).kind == ""
