@@ -366,9 +366,12 @@ def test_poison_is_told_from_an_outage():
     assert spread_of(many, tried(50, 0)).words.startswith("Nothing passed the flow in the last hours")
     assert spread_of(many, tried(50, 3, station="erp")).words.startswith("Only 3 of 53 passed erp in the last hours")
     assert spread_of(many, tried(50, 950)).words.startswith("5% of what came to the flow in the last hours failed this")
-    assert spread_of(many, tried(10, 10, 400, "erp")).words == (
-        "2% of what came to erp in the last hours failed this way: 10 of 420, 400 failed otherwise, 10 passed. "
+    assert spread_of(many, tried(10, 90, 400, "erp")).words == (
+        "2% of what came to erp in the last hours failed this way: 10 of 500, 400 failed otherwise, 90 passed. "
         "It is neither one message alone nor everything."
+    )
+    assert spread_of(many, tried(10, 10, 400, "erp")).words == (
+        "Only 10 of 420 passed erp in the last hours; 10 failed this way, 400 otherwise: the destination or what leads to it is the trouble."
     )
     assert spread_of({"order_no=1": 1}, tried(1, 0)).words == ""
     assert spread_of(many, None).words == ""  # a harvester alone tells of it: what passes is not known
