@@ -53,7 +53,10 @@ from messages.groups.states import STATES, TRANSITIONS, joined_state, next_state
         ("first line 1\nsecond line", "first line …"),
         ("\n\n  spaced   out \t 7", "spaced out …"),
         ("token eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9eyJhbGciOiJIUzI1NiIs refused", "token … refused"),
-        ("card •••1111 refused", "card •••… refused"),
+        ("card •••1111 refused", "card … refused"),
+        ("vat ••• refused", "vat … refused"),
+        ("card •••1111 of 'customer.name' is unknown", "card … of 'customer.name' is unknown"),
+        ("••• ••• is not known", "… is not known"),
     ],
 )  # fmt: skip
 def test_the_normal_form_of_a_message_is_without_its_values(message: str, expected: str):
