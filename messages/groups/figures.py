@@ -198,6 +198,8 @@ class Tried:
 
     recovered  of the failed, of those that failed otherwise: passed after all, and counted in `passed` too.   is_most  there may be more.
     station    the system at which it is counted, "" for all systems of the flow.   flows  ids of the flows in which.
+    anywhere   passed at any system of these.   meanwhile  passed since the first of few keys failed, None where nobody asked; perhaps fewer
+               where it is not exact.
     """
 
     failed: int
@@ -208,6 +210,13 @@ class Tried:
     is_most: bool = False
     station: str = ""
     flows: tuple[int, ...] = ()
+    anywhere: int = 0
+    meanwhile: int | None = None
+    is_exact: bool = True
+
+    @property
+    def passed_meanwhile(self) -> int:
+        return self.passed if self.meanwhile is None else self.meanwhile
 
     @property
     def at_once(self) -> int:
@@ -256,7 +265,7 @@ def may_be_few(keys: int, standing: int, tried: Tried | None) -> bool:
     if tried is None or not tried.station or not 0 < keys <= FEW:
         return False
     gone = max(0, tried.failed - standing)
-    return tried.passed >= MANY * (keys + gone) and tried.passed > tried.otherwise
+    return tried.passed_meanwhile >= MANY * (keys + gone) and tried.passed_meanwhile > tried.otherwise
 
 
 def spread_of(
@@ -267,7 +276,7 @@ def spread_of(
     documents  {document: how often it failed} of all that waits; empty when not each names one, or was looked at.
     tried  None when no event told of the flow.   again  None when it was not asked for.   passed  of the few documents of either.
     """
-    is_alone = len(documents) == 1 and max(documents.values()) >= SEVERAL
+    is_alone = len(documents) == 1 and max(documents.values()) >= SEVERAL and (tried is None or tried.meanwhile != 0)
     are_few = (
         again is not None
         and may_be_few(len(again.times), again.standing, tried)
@@ -318,6 +327,7 @@ def _words_of_few(again: Again, tried: Tried | None, passed_too: Passed) -> str:
     if passed_too.is_since:
         have = "has" if len(names) == 1 else "have"
         return f"{what} failed {least}{again.times_in_all:,} times and {have} passed since, as another message: what waits may be superseded."
-    passed = max(0, tried.passed - passed_too.times) if tried else 0
-    others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
+    passed = max(0, tried.passed_meanwhile - passed_too.times) if tried else 0
+    count = f"{passed:,} other{'' if passed == 1 else 's'}" if tried and tried.is_exact else "others"
+    others = f", while {count} passed" if passed else ""
     return f"{what} failed {least}{again.times_in_all:,} times{others}: look at {them} alone."

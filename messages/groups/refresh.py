@@ -24,7 +24,7 @@ from messages.groups.breaching import order_by_breach
 from messages.groups.figures import FEW, Again, Passed, Tried, blast_of, document_of, may_be_few, reach_of, spread_of
 from messages.groups.fingerprint import in_common
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
-from messages.groups.tried import LATE, lately, passed_as_others, tried_of
+from messages.groups.tried import LATE, lately, passed_as_others, tried_of, with_meanwhile
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from messages.models.groups import NO_BREACH
@@ -73,7 +73,8 @@ def refresh_groups(*, now: datetime | None = None) -> int:
     waiting, failing = _waiting(), _failing(now)
     candidates = _candidates(waiting, failing)
     order_by_breach(candidates, waiting={*waiting, *failing})
-    due = [group for group in candidates if _is_due(group, waiting, failing, now)]
+    watched = failing | _lately_dead(now)
+    due = [group for group in candidates if _is_due(group, waiting, watched, now)]
     due.sort(key=lambda group: group.figures_at or group.first_seen_at)
     _read_anew(due[:AT_ONCE], waiting, now)
     return len(due)
@@ -90,6 +91,12 @@ def _failing(now: datetime) -> set[int]:
     rows = GroupHour.objects.filter(hour__gt=now - STANDS - timedelta(hours=1), messages__gt=0)
     found = set(rows.values_list("group_id", "group__merged_into_id").distinct())
     return {merged or pk for pk, merged in found}
+
+
+def _lately_dead(now: datetime) -> set[int]:
+    """Return the groups, as they are merged, of letters of the last hours: what passed meanwhile is told beside them."""
+    rows = GroupHour.objects.filter(hour__gte=lately(now), letters__gt=0)
+    return {merged or pk for pk, merged in rows.values_list("group_id", "group__merged_into_id").distinct()}
 
 
 def _candidates(waiting: Collection[int], failing: Collection[int]) -> list[FailureGroup]:
@@ -120,7 +127,7 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
         parts[target].append(pk)
         whole = by_pk[target]
         whole.first_seen_at, whole.last_seen_at = min(whole.first_seen_at, first), max(whole.last_seen_at, last)
-    tried = tried_of(groups, now)
+    tried = tried_of(groups, parts, now)
     hours = hours_of(parts, now)
     for group in groups:
         _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), tried.get(group.pk), hours[group.pk], now)
@@ -166,6 +173,8 @@ def _refresh(
     latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
     capped = len(rows) < letters.count or failed >= MOST_READ
     is_whole = not capped and reach.documents.total() == len(rows) + failed
+    if tried and oldest and (len(reach.documents) == 1 or may_be_few(1, waiting, tried)):
+        tried = with_meanwhile(tried, oldest, now)
     again = None if capped else _again([row[0] for row in rows], messages, tried, now)
     few = (again.times if again else reach.documents) if is_whole else {}
     passed = _passed_as_others(group, few, tried, latest, now)

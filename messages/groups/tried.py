@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
 
 from messages.groups.figures import Passed, Tried
 from messages.ingest.messages_sql import run
-from messages.models import FailureGroup, GroupHour, RollupHour
+from messages.models import FailureGroup, GroupHour, RollupHour, RollupMinute
 from messages.models.stream import MessageStatus, Operation, Outcome
 
 LATELY = timedelta(hours=3)
 LATE = timedelta(days=4)  # between a message's first event and its failure
 MOST_ASKED = 20  # newest messages of a group whose failed events say in which flows it fails
 MOST_EVENTS = 100  # of one of them
-MOST_WALKED = 5_000  # newest messages of a group among which those are counted that passed after all
+MOST_GROUPS = 500  # that failed lately at the same systems
+MOST_WALKED = 1_000  # newest messages of a group among which those are counted that passed after all
 
-# A message may be of the flow of an exchange, and fail in that of a queue. Only flows that whoever sees the group's sees.
+# A message may be of the flow of an exchange, and fail in that of a queue. Hidden: one that not everybody who sees the group's sees.
 FLOWS = """
-SELECT g.id, array_agg(DISTINCT o.id) FILTER (WHERE o.team_id IS NULL OR o.team_id = f.team_id)
+SELECT g.id, array_agg(DISTINCT o.id), bool_or(o.team_id IS NOT NULL AND o.team_id IS DISTINCT FROM f.team_id)
 FROM messaging_failuregroup g JOIN messaging_flow f ON f.id = g.flow_id
 CROSS JOIN LATERAL (
     SELECT id FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
@@ -38,12 +40,16 @@ CROSS JOIN LATERAL (
 JOIN messaging_flow o ON o.id = e.flow_id
 WHERE g.id = ANY(%b::int8[]) GROUP BY g.id
 """
+# Passed after all: at the system where they had failed, whatever became of them elsewhere.
 RECOVERED = """
-SELECT v.id, count(*) FILTER (WHERE m.status = %b AND m.failed_at >= %b), count(*) = %b
-FROM unnest(%b::int8[]) AS v (id) CROSS JOIN LATERAL (
-    SELECT status, failed_at FROM messaging_message WHERE group_id = v.id AND first_seen_on >= %b AND first_seen_at >= %b
+SELECT g.id, count(*) FILTER (WHERE m.status = %b AND m.failed_at >= %b AND EXISTS (
+    SELECT 1 FROM messaging_event e WHERE e.message_uid = m.id AND e.occurred_at >= %b AND e.occurred_at >= m.failed_at
+      AND e.operation = %b AND e.outcome <> 2
+      AND e.system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))), count(*) = %b
+FROM messaging_failuregroup g CROSS JOIN LATERAL (
+    SELECT id, status, failed_at FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
     ORDER BY first_seen_at DESC, id DESC LIMIT %b
-) m GROUP BY v.id
+) m WHERE g.id = ANY(%b::int8[]) AND g.step <> '' GROUP BY g.id
 """
 # Of messages that other teams' flows told nothing of: whoever sees the group may know these keys.
 PASSED = """
@@ -61,91 +67,113 @@ def lately(now: datetime) -> datetime:
     return now.replace(minute=0, second=0, microsecond=0) - LATELY + timedelta(hours=1)
 
 
-def tried_of(groups: Sequence[FailureGroup], now: datetime) -> dict[int, Tried]:
+class Part(NamedTuple):
+    """A group that failed in the last hours, by itself: what speaks for it, its flow and system, and how often."""
+
+    id: int
+    whole: int
+    flow: int
+    step: str
+    count: int
+
+
+def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]], now: datetime) -> dict[int, Tried]:
     """Return {group: what came to its station in the last hours}, of those that events tell of and that the group's readers may know of.
 
     Where the system that fails is known to process, it is what failed there and what passed it, else what failed and passed anywhere in
-    the flow. Failures are those of groups: events of errors would count a message once for each time that it was tried; and what
-    failed and passed after all is counted once.
+    the flow. Failures are those of groups, of every flow that fails where this one does: events of errors would count a message once for
+    each time that it was tried; and what failed and passed there after all is counted once.
+
+    parts  {group: ids of it and of what is merged into it}
     """
     since = lately(now)
-    flows = _flows_of(groups, since)
-    failed = _Failures(since, {flow for known in flows.values() for flow in known})
-    passed = _passed(since, failed.flows)
+    failed = _failed(groups, since)
+    flows, hidden = _flows_of(
+        {*(part for one in groups for part in parts[one.pk]), *(part.id for part in failed)}, since
+    )
+    passed = _passed(
+        since, {*(one.flow_id for one in groups), *(flow for several in flows.values() for flow in several)}
+    )
+    recovered = _recovered([part.id for part in failed], since)
     found = {}
     for group in groups:
-        known = flows.get(group.pk)
-        if known is None or not any((flow, None) in passed for flow in known):
+        known = {group.flow_id}.union(*(flows.get(part, ()) for part in parts[group.pk]))
+        if hidden.intersection(parts[group.pk]) or not any((flow, None) in passed for flow in known):
             continue
         station = group.step if any((flow, group.step) in passed for flow in known) else None
-        here: list[Station] = [(flow, station) for flow in known]
-        mine = failed.own[group.pk, station]
+        here = [
+            one
+            for one in failed
+            if station in (None, one.step) and not known.isdisjoint({one.flow, *flows.get(one.id, ())})
+        ]
+        mine, others = ([one for one in here if (one.whole == group.pk) is own] for own in (True, False))
         found[group.pk] = Tried(
-            failed=max(0, mine),
-            otherwise=max(0, sum(failed.all[one] for one in here) - mine),
-            passed=sum(passed[one] for one in here),
-            recovered=failed.recovered[group.pk, station],
-            recovered_otherwise=sum(failed.recovered_all[one] for one in here) - failed.recovered[group.pk, station],
-            is_most=failed.is_most,
+            failed=max(0, sum(one.count for one in mine)),
+            otherwise=max(0, sum(one.count for one in others)),
+            passed=sum(passed[flow, station] for flow in known),
+            recovered=sum(recovered.get(one.id, NONE)[0] for one in mine) if station else 0,
+            recovered_otherwise=sum(recovered.get(one.id, NONE)[0] for one in others) if station else 0,
+            is_most=any(recovered.get(one.id, NONE)[1] for one in here),
             station=station or "",
+            anywhere=sum(passed[flow, None] for flow in known),
             flows=tuple(known),
         )
     return found
 
 
-def _flows_of(groups: Sequence[FailureGroup], since: datetime) -> dict[int, set[int]]:
-    """Return {group: the flows in which it fails}, without groups that fail where their readers may not look."""
+NONE = (0, False)
+
+
+def _failed(groups: Sequence[FailureGroup], since: datetime) -> list[Part]:
+    """Return what failed in the last hours in the environments of these groups, where they fail; the most of each hour before the rest."""
+    steps, flows = {group.step for group in groups}, {group.flow_id for group in groups}
+    rows = GroupHour.objects.filter(
+        Q(group__step__in=steps) | Q(group__flow_id__in=flows),
+        hour__gte=since,
+        group__environment_id__in={group.environment_id for group in groups},
+    )
+    named = rows.values_list("group_id", Coalesce("group__merged_into_id", "group_id"), "group__flow_id", "group__step")
+    counted = named.annotate(count=Sum(F("letters") + F("messages"))).order_by("-count", "group_id")
+    return [Part(*row) for row in counted[:MOST_GROUPS]]
+
+
+def _flows_of(parts: Collection[int], since: datetime) -> tuple[dict[int, list[int]], set[int]]:
+    """Return ({group: flows in which its newest messages failed}, groups that fail where not all of their readers may look)."""
     sent = since - LATE
-    ids = [group.pk for group in groups]
-    asked: list[Any] = [(sent - timedelta(days=1)).date(), sent, MOST_ASKED, sent, MOST_EVENTS, ids]
-    known = dict(run(FLOWS, asked).fetchall())
-    return {
-        group.pk: {group.flow_id, *(known.get(group.pk) or ())}
-        for group in groups
-        if known.get(group.pk, ()) is not None
-    }
+    asked: list[Any] = [(sent - timedelta(days=1)).date(), sent, MOST_ASKED, sent, MOST_EVENTS, list(parts)]
+    rows = run(FLOWS, asked).fetchall()
+    return {part: flows for part, flows, _ in rows}, {part for part, _, is_hidden in rows if is_hidden}
 
 
-class _Failures:
-    """Failures of the last hours in these flows, of every group: by flow and station, and of each group with what is merged into it."""
-
-    def __init__(self, since: datetime, flows: Collection[int]) -> None:
-        self.flows = flows
-        self.all: Counter[Station] = Counter()
-        self.own: Counter[tuple[int, str | None]] = Counter()
-        self.recovered: Counter[tuple[int, str | None]] = Counter()
-        self.recovered_all: Counter[Station] = Counter()
-        rows = GroupHour.objects.filter(hour__gte=since, group__flow_id__in=flows)
-        of_groups = rows.values_list(
-            "group_id", Coalesce("group__merged_into_id", "group_id"), "group__flow_id", "group__step"
-        )
-        counted = list(of_groups.annotate(count=Sum(F("letters") + F("messages"))))
-        sent = since - LATE
-        day, ids = (sent - timedelta(days=1)).date(), [part for part, *_ in counted]
-        asked: list[Any] = [MessageStatus.DELIVERED, since, MOST_WALKED, ids, day, sent, MOST_WALKED]
-        rows_of = {part: (count, is_most) for part, count, is_most in run(RECOVERED, asked).fetchall()} if ids else {}
-        self.is_most = any(is_most for _, is_most in rows_of.values())
-        for part, whole, flow, step, count in counted:
-            recovered = min(max(0, count), rows_of.get(part, (0, False))[0])
-            for station in (step, None):
-                self.all[flow, station] += count
-                self.own[whole, station] += count
-                self.recovered_all[flow, station] += recovered
-                self.recovered[whole, station] += recovered
+def _recovered(parts: Sequence[int], since: datetime) -> dict[int, tuple[int, bool]]:
+    """Return {group: (messages that failed in the last hours and passed the same system after all, whether there may be more)}."""
+    sent = since - LATE
+    where: list[Any] = [(sent - timedelta(days=1)).date(), sent, MOST_WALKED, list(parts)]
+    asked = [MessageStatus.DELIVERED, since, since, Operation.PROCESS, MOST_WALKED, *where]
+    return {part: (count, is_most) for part, count, is_most in run(RECOVERED, asked).fetchall()}
 
 
 def _passed(since: datetime, flows: Collection[int]) -> Counter[Station]:
-    """Return what processed well in these flows, at each system that processes and at all of them."""
+    """Return what processed well in these flows, at each system that processes and at all of them; none of a flow in which nothing does."""
     tried = Q(operation=Operation.PROCESS)
     rows = RollupHour.objects.filter(hour__gte=since, flow_id__in=flows).values_list("flow_id", "system__name")
     passed: Counter[Station] = Counter()
     for flow, system, count, good in rows.annotate(
         tried=Sum("count", filter=tried), good=Sum("count", filter=tried & ~Q(outcome=Outcome.ERROR))
     ):
-        passed[flow, None] += good or 0
         if count:
+            passed[flow, None] += good or 0
             passed[flow, system] = good or 0
     return passed
+
+
+def with_meanwhile(tried: Tried, first_failed: datetime, now: datetime) -> Tried:
+    """Add how many processed well from the minute of this failure on. Minutes know no systems: of several it is at most what passed this one."""
+    begun = max(first_failed.replace(second=0, microsecond=0), lately(now))
+    rows = RollupMinute.objects.filter(minute__gte=begun, flow_id__in=tried.flows, operation=Operation.PROCESS)
+    count = rows.exclude(outcome=Outcome.ERROR).aggregate(count=Sum("count"))["count"] or 0
+    is_exact = tried.anywhere == tried.passed or count >= tried.anywhere
+    return replace(tried, meanwhile=min(tried.passed, count), is_exact=is_exact)
 
 
 def passed_as_others(

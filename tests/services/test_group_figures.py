@@ -259,6 +259,100 @@ def test_a_message_that_failed_and_passed_when_it_was_tried_again_came_once():
     )
 
 
+def fan_out(count: int, fails: int) -> None:
+    """Orders that go to two subscribers of one flow: the first of them fail at the CRM, and pass the ERP a moment later, some before."""
+    now, events = datetime.now(UTC) - timedelta(minutes=1), []
+    for number in range(count):
+        common = {"message_id": f"fan-out {number} of long enough", "operation": "process", "destination": "orders"}
+        failed = {"outcome": "error", "error": {"type": "CrmTimeout", "message": "no answer", "stack": ""}}
+        events.append(event(**common, system="crm", occurred_at=now.isoformat(), **(failed if number < fails else {})))
+        events.append(
+            event(**common, system="erp", occurred_at=(now + timedelta(seconds=1 if number > 9 else -1)).isoformat())
+        )
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (40, "Nothing passed crm in the last hours:"),
+        (100, "40% of what came to crm in the last hours failed this way: 40 of 100, 60 passed."),
+    ],
+)
+def test_what_passed_elsewhere_did_not_pass_where_it_failed(count: int, words: str):
+    fan_out(count, 40)
+
+    assert read_anew().spread_words.startswith(words)
+
+
+def test_few_that_fail_after_the_others_passed_are_the_beginning_of_an_outage_and_no_poison():
+    events = [failed_event(number) | {"outcome": "ok"} for number in range(10, 70)]
+    for one in events:
+        one.pop("error")
+    earlier = (datetime.now(UTC) - timedelta(minutes=9)).isoformat()
+    push("/ingest/v1/events", [one | {"occurred_at": earlier} for one in events], key=agent_key())
+
+    spread, words = spread_after(*(event for number in range(2) for event in tries(number, 5)))
+
+    assert (spread, words) == ("", "")
+
+
+def test_a_whole_knows_the_flows_in_which_its_parts_fail():
+    estate(100, 10)
+    sweep_groups()
+    (old,) = push_letters(timeout(1, origin="ex.orders", failed_at=(datetime.now(UTC) - timedelta(days=6)).isoformat()))
+    part = FailureGroup.objects.exclude(pk=old.group_id).get()
+
+    merge_groups(FailureGroup.objects.get(pk=old.group_id), [part], by=ROOT, reason="one cause")
+    refresh_groups()
+
+    words = FailureGroup.objects.get(pk=old.group_id).spread_words
+    assert words.startswith("10% of what came to erp in the last hours failed this way: 10 of 100, 90 passed.")
+
+
+def test_nothing_is_said_of_a_flow_in_which_things_are_sent_and_none_are_processed():
+    estate(20, 0)
+    push_letters(*(timeout(number, origin="ex.orders", system="") for number in range(5)))
+
+    refresh_groups()
+
+    assert set(FailureGroup.objects.values_list("spread", "spread_words")) == {("", "")}
+
+
+def test_failures_of_other_exchanges_that_reach_the_same_queue_came_there_too():
+    for exchange, count, fails in (("ex.a", 13, 3), ("ex.b", 410, 400)):
+        events = []
+        for number in range(count):
+            common = {"message_id": f"{exchange} {number} of long enough"}
+            error = {"outcome": "error", "error": {"type": "E", "message": "no answer", "stack": ""}}
+            taken = {"system": "erp", "operation": "process", "destination": "q.erp"}
+            events += [
+                event(**common, destination=exchange),
+                event(**common, **taken, **(error if number < fails else {})),
+            ]
+        assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+    sweep_groups()
+
+    refresh_groups()
+
+    said = {words.partition(":")[0] for words in FailureGroup.objects.values_list("spread_words", flat=True)}
+    assert said == {
+        "Only 20 of 423 passed erp in the last hours; 3 failed this way, 400 otherwise",
+        "Only 20 of 423 passed erp in the last hours; 400 failed this way, 3 otherwise",
+    }
+
+
+def test_a_sentence_that_began_empty_is_read_anew_while_letters_of_the_last_hours_wait():
+    push_letters(*(timeout(number, system="erp") for number in range(10)))
+    refresh_groups()
+    assert FailureGroup.objects.get().spread_words == ""
+    through(100, fails=False)
+
+    refresh_groups(now=datetime.now(UTC) + timedelta(seconds=31))
+
+    assert FailureGroup.objects.get().spread_words.startswith("9% of what came to erp")
+
+
 def test_an_outage_with_several_words_for_it_is_one_for_each_of_them():
     failed = [failed_event(number) | {"error": {"type": f"Error{number % 4}", "message": "no"}} for number in range(40)]
     push("/ingest/v1/events", failed, key=agent_key())
