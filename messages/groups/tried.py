@@ -74,7 +74,7 @@ class Part(NamedTuple):
     whole: int
     flow: int
     step: str
-    count: int
+    failures: int
 
 
 def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]], now: datetime) -> dict[int, Tried]:
@@ -108,8 +108,8 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
         ]
         mine, others = ([one for one in here if (one.whole == group.pk) is own] for own in (True, False))
         found[group.pk] = Tried(
-            failed=max(0, sum(one.count for one in mine)),
-            otherwise=max(0, sum(one.count for one in others)),
+            failed=max(0, sum(one.failures for one in mine)),
+            otherwise=max(0, sum(one.failures for one in others)),
             passed=sum(passed[flow, station] for flow in known),
             recovered=sum(recovered.get(one.id, NONE)[0] for one in mine) if station else 0,
             recovered_otherwise=sum(recovered.get(one.id, NONE)[0] for one in others) if station else 0,
