@@ -24,6 +24,7 @@ from messages.groups.assign import move
 from messages.groups.breaching import order_by_breach
 from messages.groups.figures import Again, Tried, blast_of, document_of, may_be_few, reach_of, spread_of
 from messages.groups.fingerprint import in_common
+from messages.groups.nameless import Failed, with_a_letter
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupHour
@@ -200,6 +201,7 @@ def _refresh(
 ) -> None:
     rows = _open_letters(parts) if letters.count else []
     messages, is_all = _standing(parts, now)
+    messages = _without_letters(messages, group.flow_id, parts, now)
     reach = reach_of([*(row[0] for row in rows), *(row[0] for row in messages)])
     failed = len(messages)
     waiting = letters.count + failed
@@ -267,7 +269,7 @@ def _is_known(group: FailureGroup, failures: int, now: datetime) -> bool:
 # stands or not: the next page begins after it. LIMIT 1: one look into the index for each, whatever the planner thinks of letters.
 STANDING = """
 SELECT m.id, m.first_seen_at, m.status = %(failed)s AND m.decided_at >= %(since)s AND d.has IS NULL, m.place,
-       m.keys::text, m.error_message, m.failed_at, m.group_id, m.told_by, m.first_seen_on
+       m.keys::text, m.error_message, m.failed_at, m.group_id, m.decided_at, m.told_by, m.first_seen_on
 FROM (
     SELECT id, keys, error_message, failed_at, group_id, told_by, first_seen_at, first_seen_on, status, decided_at,
            row_number() OVER (ORDER BY first_seen_at DESC, id DESC) AS place
@@ -285,7 +287,7 @@ FAR = datetime(9999, 1, 1, tzinfo=UTC), UUID(int=0)  # before it is everything
 
 
 def _standing(parts: Sequence[int], now: datetime) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return (keys, error, when, group, id) of messages that failed within a day, stand so and have no dead letter, at most 5,000 of the
+    """Return (keys, error, when, group, when last, id) of messages that failed within a day, stand so and have no dead letter, at most 5,000 of the
     newest, and whether that is all that were to be looked through.
     """
     found, pages, is_all = dict[UUID, tuple[Any, ...]](), MOST_PAGES, True
@@ -321,6 +323,19 @@ def _page(
     return {row[0]: (json.loads(row[4]), *row[5:]) for row in rows if row[2]}, rows[-1][1::-1] if more else None
 
 
+def _without_letters(
+    rows: list[tuple[Any, ...]], flow_id: int, parts: Sequence[int], now: datetime
+) -> list[tuple[Any, ...]]:
+    """Leave out those for which a letter stands that names no message."""
+    documents = {pk: document_of(keys) for keys, *_, pk in rows}
+    failed = [
+        Failed(id=pk, group_id=group_id, failed_at=failed_at, decided_at=decided_at)
+        for _, _, failed_at, group_id, decided_at, pk in rows
+    ]
+    told = with_a_letter(flow_id, parts, documents, failed, now)
+    return [row for row in rows if row[-1] not in told]
+
+
 def _failed_lately(parts: Sequence[int], now: datetime) -> bool:
     """Whether messages are counted here that failed within a day and no letter came for."""
     rows = GroupHour.objects.filter(group_id__in=parts, hour__gt=now - STANDS - timedelta(hours=1))
@@ -328,12 +343,12 @@ def _failed_lately(parts: Sequence[int], now: datetime) -> bool:
 
 
 def _for_all(rows: dict[UUID, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return (keys, error, when, group, id) of each, without what flows of other teams told of it."""
-    days = {pk: row[5] for pk, row in rows.items() if row[4]}
+    """Return (keys, error, when, group, when last, id) of each, without what flows of other teams told of it."""
+    days = {pk: row[6] for pk, row in rows.items() if row[5]}
     mixed = Message.objects.filter(id__in=list(days), first_seen_on__in=set(days.values())) if days else []
     words = words_for_all(list(mixed))
     return [
-        (*((words[pk].keys, words[pk].error_message) if pk in words else row[:2]), *row[2:4], pk)
+        (*((words[pk].keys, words[pk].error_message) if pk in words else row[:2]), *row[2:5], pk)
         for pk, row in rows.items()
     ]
 
@@ -356,13 +371,13 @@ def _again(
 ) -> Again | None:
     """Return how often the few keys of these failed, None where they are not few, or too little passes to tell."""
     times = Counter(document_of(keys) for keys in letters)
-    named = {pk: document_of(keys) or f"message={pk}" for keys, _, _, _, pk in messages}
+    named = {pk: document_of(keys) or f"message={pk}" for keys, *_, pk in messages}
     standing = len(letters) + len(messages)
     if not named or times[""] or not may_be_few(len({*+times, *named.values()}), standing, tried):
         return None
     asked = messages[:MOST_ASKED]
     span = [_lately(now), now + timedelta(days=1)]
-    found = run(TIMES, [[row[4] for row in asked], [row[3] for row in asked], *span, MOST_TIMES]).fetchall()
+    found = run(TIMES, [[row[-1] for row in asked], [row[3] for row in asked], *span, MOST_TIMES]).fetchall()
     counted = dict(found)
     for pk, name in named.items():
         times[name] += max(1, counted.get(pk, 1))  # it stands so: it failed once, if not in the last hours
