@@ -80,13 +80,13 @@ def troubled_groups(watched: Mapping[int, Mapping[str, tuple[str, datetime]]]) -
                 state__in=["regressed", "escalating"], state_at__gte=since
             )
             wanted |= Q(environment=environment_id, failure_class=failure_class) & new
-    rows = FailureGroup.objects.filter(wanted, merged_into=None).filter(Q(letters__gt=0) | Q(failed__gt=0))
+    rows = FailureGroup.objects.filter(wanted, merged_into=None).filter(blast__gt=0)
     return [_of_group(row, watched) for row in rows.select_related("flow").order_by(*FURTHEST_FIRST)[:MOST_TROUBLED]]
 
 
 def _of_group(row: FailureGroup, watched: Mapping[int, Mapping[str, tuple[str, datetime]]]) -> Troubled:
     how = {"open": "is new", "regressed": "came back after it was resolved", "escalating": "grows fast"}[row.state]
-    waits = f"{row.waiting:,} wait" if row.waiting != 1 else "1 waits"
+    waits = "1 waits" if row.waiting == 1 else f"{row.waiting:,} wait" if row.waiting else "how many wait is not known"
     return Troubled(
         environment_id=row.environment_id,
         key=str(row.pk),

@@ -159,7 +159,8 @@ def _put(
         )
     )
     new = sorted((one for one in letters if one.identity not in known), key=lambda one: one.identity)
-    homes = home_letters(environment_id, new, {letter.id: rows[letter.id][3] for letter in new}, now)
+    flows = {letter.id: rows[letter.id][3] for letter in new}
+    homes = home_letters(environment_id, new, flows, now)
     stored = _insert([(*rows[letter.id], homes[letter.id].group_id) for letter in new])
     fresh = [letter for letter in letters if letter.id in stored]
     copy_payloads([payloads[letter.id] for letter in fresh if letter.id in payloads])
@@ -168,7 +169,7 @@ def _put(
     first_seen = _mark_messages(environment_id, fresh, {letter.id: rows[letter.id][3] for letter in fresh}, now)
     for letter, replay in _out_of_replays(environment_id, fresh):
         _link_to_replay(letter, replay, now)
-    count_letters(fresh, homes, first_seen, now)
+    count_letters(fresh, flows, homes, first_seen, now)
     return fresh
 
 

@@ -18,6 +18,7 @@ from messages.groups.assign import (
     tell_failed,
 )
 from messages.groups.fingerprint import Failure
+from messages.groups.nameless import counted_twice
 from messages.ingest import clean
 from messages.ingest.messages_sql import run
 
@@ -90,15 +91,26 @@ def _of_their_messages(letters: Iterable[NewDeadLetter], flows: Mapping[UUID, in
 
 
 def count_letters(
-    letters: Sequence[NewDeadLetter], homes: Mapping[UUID, Home], first_seen: Mapping[UUID, datetime], now: datetime
+    letters: Sequence[NewDeadLetter],
+    flows: Mapping[UUID, int],
+    homes: Mapping[UUID, Home],
+    first_seen: Mapping[UUID, datetime],
+    now: datetime,
 ) -> None:
     """Count letters that were written, tell resolved groups that they failed again, and give their messages the same group."""
     told = _counted_without_one(letters, first_seen)
     group_messages(
         {letter.message_uid: homes[letter.id].group_id for letter in letters if letter.message_uid}, first_seen
     )
+    nameless = [letter for letter in letters if letter.message_uid is None]
+    failures = ((flows[letter.id], letter.keys, letter.failed_at) for letter in nameless)
+    no_more, again = counted_twice(failures, {letter.id for letter in nameless}, are_letters=True)
     tell_failed(((homes[letter.id].speaks_for, letter.failed_at) for letter in letters), now)
-    count_in_hours(letters=((homes[letter.id].group_id, letter.failed_at) for letter in letters), told=told)
+    count_in_hours(
+        letters=((homes[letter.id].group_id, letter.failed_at) for letter in letters),
+        messages=again,
+        told=[*told, *no_more],
+    )
 
 
 def _counted_without_one(

@@ -27,9 +27,9 @@ class Line:
 
 
 def reach_said(group: FailureGroup) -> str:
-    """Return "181 orders of 63 customers, €74,912", "nothing waits" when that is so."""
+    """Return "181 orders of 63 customers, €74,912", "nothing waits" when that is so, and that it is not known when that is so."""
     if not group.waiting:
-        return "nothing waits"
+        return "more failed than was looked through, and some of it may wait" if group.blast else "nothing waits"
     return reach_words(
         waiting=group.waiting,
         customers=group.customers,

@@ -29,7 +29,7 @@ from messages.search import lookups  # noqa: F401  registers `holds`
 
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
-WAITS = Q(letters__gt=0) | Q(failed__gt=0)
+WAITS = Q(blast__gt=0)  # or may: see messages.groups.refresh
 UNRESOLVED = ~Q(state="resolved")
 FAILING = WAITS & UNRESOLVED
 

@@ -21,6 +21,7 @@ from messages.connectors.roots import root_type
 from messages.groups.again import A_DAY_OFF, tell_newest_again
 from messages.groups.assign import Home, Seen, count_in_hours, find_homes, names_of_flows, rules_of, tell_failed
 from messages.groups.fingerprint import Failure
+from messages.groups.nameless import counted_twice
 from messages.ingest.messages_sql import run
 from messages.ingest.status import FAILED
 from messages.models import DeadLetter, FailureGroup, Message
@@ -67,7 +68,11 @@ def _letters(now: datetime) -> int:
     rows = list(DeadLetter.objects.filter(group=None).select_related("flow", "system").order_by("id")[:CHUNK])
     homes = home_rows(rows, now)
     given = _give(GIVE_LETTERS, {pk: home.group_id for pk, home in homes.items()})
-    count_in_hours(letters=((homes[row.pk].group_id, row.failed_at) for row in rows if row.pk in given))
+    nameless = [row for row in rows if row.pk in given and row.message_uid is None]
+    failures = ((row.flow_id, row.keys, row.failed_at) for row in nameless)
+    no_more, again = counted_twice(failures, {row.pk for row in nameless}, are_letters=True)
+    letters = ((homes[row.pk].group_id, row.failed_at) for row in rows if row.pk in given)
+    count_in_hours(letters=letters, messages=again, told=no_more)
     return len(rows)
 
 
@@ -178,6 +183,8 @@ def _messages(now: datetime) -> int:
 
 def _tell(rows: Sequence[Row], homes: Mapping[UUID, Home], now: datetime) -> None:
     """Count messages that were given a group, and say so to groups that had been resolved before they failed."""
+    failures = ((row.flow_id, row.keys, row.failed_at) for row in rows)
+    no_more, again = counted_twice(failures, {row.id for row in rows}, are_letters=False)
     latest: dict[int, datetime] = {}
     first: dict[int, datetime] = {}
     for row in rows:
@@ -188,7 +195,8 @@ def _tell(rows: Sequence[Row], homes: Mapping[UUID, Home], now: datetime) -> Non
     for pk, at in sorted(latest.items()):
         FailureGroup.objects.filter(pk=pk, last_seen_at__lt=at).update(last_seen_at=at)
         FailureGroup.objects.filter(pk=pk, first_seen_at__gt=first[pk]).update(first_seen_at=first[pk])
-    count_in_hours(messages=((homes[row.id].group_id, row.failed_at) for row in rows))
+    failed = [(homes[row.id].group_id, row.failed_at) for row in rows]
+    count_in_hours(messages=[*failed, *again], told=no_more)
 
 
 def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:

@@ -11,11 +11,12 @@ from console.audit.models import AuditEntry
 from console.identity.models import Team
 from messages.groups import refresh
 from messages.groups.present import reach_said
+from messages.groups.queries import count_failing
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, Message
-from tests.factories import ROOT, agent_key, event, push
+from tests.factories import ROOT, agent_key, environment, event, push
 from tests.services.grouping import failed_event, push_letters, timeout
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,61 @@ def test_what_failed_earlier_and_comes_later_makes_its_group_older():
     sweep_groups()
 
     assert FailureGroup.objects.get().first_seen_at == now - timedelta(hours=5)
+
+
+def fail_and_pass_again(count: int, *, passed: int, sent: datetime) -> None:
+    """Messages that fail for one reason; the newest pass when they are tried again."""
+    events = [
+        failed_event(number, occurred_at=(sent + timedelta(seconds=number)).isoformat()) for number in range(count)
+    ]
+    push("/ingest/v1/events", events, key=agent_key())
+    sweep_groups()
+    refresh_groups()
+    later = [one | {"outcome": "ok", "occurred_at": datetime.now(UTC).isoformat()} for one in events[count - passed :]]
+    for one in later:
+        one.pop("error")
+        one["id"] = f"again {one['message_id']}"
+    assert push("/ingest/v1/events", later, key=agent_key()).json()["accepted"] == passed
+
+
+@pytest.mark.parametrize("page", [2, 3, 6, 10])
+def test_messages_that_failed_count_though_many_newer_ones_of_their_cause_were_delivered_after_all(
+    monkeypatch: pytest.MonkeyPatch, page: int
+):
+    now = datetime.now(UTC)
+    fail_and_pass_again(10, passed=6, sent=now - timedelta(hours=2))
+    monkeypatch.setattr(refresh, "MOST_WALKED", page)
+
+    refresh_groups(now=now + timedelta(minutes=1))
+
+    group = FailureGroup.objects.get()
+    assert (group.failed, group.documents, group.capped) == (4, 4, False)
+
+
+def test_a_cause_that_is_too_large_to_look_through_does_not_leave_the_list_as_though_nothing_waited(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Until nothing is counted of the last day: then nothing of it can stand any more that failed once."""
+    now = datetime.now(UTC)
+    fail_and_pass_again(10, passed=8, sent=now - timedelta(hours=2))
+    monkeypatch.setattr(refresh, "MOST_WALKED", 3)
+    monkeypatch.setattr(refresh, "MOST_PAGES", 1)
+
+    def said(after: timedelta) -> tuple[int, bool, int, str, int]:
+        refresh_groups(now=now + after)
+        group = FailureGroup.objects.get()
+        return group.failed, group.capped, group.blast, reach_said(group), count_failing(ROOT, environment())
+
+    few = said(timedelta(minutes=1))
+    monkeypatch.setattr(refresh, "MOST_PAGES", 2)
+    enough = said(timedelta(minutes=2))
+    monkeypatch.setattr(refresh, "MOST_PAGES", 1)
+    later = said(timedelta(hours=26))
+
+    unknown = "more failed than was looked through, and some of it may wait"
+    assert few == (0, True, 1, unknown, 1)
+    assert enough == (1, True, 1_000_001_000_001, "at least 1 order", 1)
+    assert later == (0, True, 0, "nothing waits", 0)
 
 
 def through(count: int, *, fails: bool) -> None:

@@ -251,6 +251,7 @@ def test_a_message_that_failed_days_ago_and_again_now_counts_and_the_newest_are_
     refresh_groups(now=datetime.now(UTC) + timedelta(minutes=1))
     after = FailureGroup.objects.get().failed
     monkeypatch.setattr(refresh, "MOST_WALKED", 2)
+    monkeypatch.setattr(refresh, "MOST_PAGES", 0)
     refresh_groups(now=datetime.now(UTC) + timedelta(minutes=2))
 
     assert (before, after, FailureGroup.objects.get().failed) == (2, 3, 2)

@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 
 from console.audit.models import AuditEntry
 from console.core.errors import ConsoleError
-from messages.groups import assign, services, sweep
+from messages.groups import assign, nameless, services, sweep
 from messages.groups.queries import find_groups
 from messages.groups.rules import USUAL
 from messages.groups.ruling import NewGroupRule, add_rule
@@ -117,6 +117,20 @@ def held(work: Callable[[], object], meanwhile: Callable[[], object]) -> tuple[b
         waited = thread.is_alive()
     thread.join(30)
     return waited, results
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_letter_without_a_message_id_and_its_message_that_is_swept_meanwhile_are_counted_once(
+    monkeypatch: pytest.MonkeyPatch, guarded: bool
+):
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    nameless_letter, key = one(1, message_id="", origin="erp.orders", keys={"order_no": "47-1"}), agent_key("harvester")
+    if not guarded:
+        monkeypatch.setattr(nameless, "_hold", list)
+
+    waited, _ = held(lambda: push("/ingest/v1/dead-letters", [nameless_letter], key=key), sweep_groups)
+
+    assert (waited, total("letters") + total("messages")) == ((True, 1) if guarded else (False, 2))
 
 
 def test_who_resolves_waits_for_a_letter_that_is_being_stored_and_resolves_it_too():
