@@ -1,6 +1,9 @@
-"""Messages that another flow told of first count for each flow that told of them: what is being compared begins anew."""
+"""Messages that another flow told of first count for each flow that told of them: what is being compared begins anew.
 
-from django.db import migrations
+And since when a check waits for a comparison.
+"""
+
+from django.db import migrations, models
 
 ANEW = """
 UPDATE messaging_reconciliation SET state = 'queued', steps_done = 0, attempt = attempt + 1, lease_until = now()
@@ -15,4 +18,5 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(ANEW, migrations.RunSQL.noop),
+        migrations.AddField("reconciliationcheck", "waiting_since", models.DateTimeField(null=True)),
     ]

@@ -43,6 +43,7 @@ class ReconciliationCheck(models.Model):
     due_at = models.DateTimeField()  # the occurrence that is next, or decided about now
     next_look_at = models.DateTimeField(null=True)
     waiting_for = models.ForeignKey("messaging.Reconciliation", models.SET_NULL, null=True, related_name="+")
+    waiting_since = models.DateTimeField(null=True)  # it has waited for that
     attempt = models.PositiveIntegerField(default=0)
     checked_at = models.DateTimeField(null=True)
     told_at = models.DateTimeField(null=True)

@@ -116,7 +116,8 @@ def receive_list_of_check(
     check_can_reconcile(by, check)
     one = receive_list(_of_next(check, by), chunks, column=column, by=by)
     late = ReconciliationCheck.objects.filter(pk=check.pk, state=State.RAISED, waiting_for=None, due_at__gt=one.until)
-    late.update(waiting_for=one, due_at=one.until, next_look_at=datetime.now(UTC), attempt=F("attempt") + 1)
+    now = datetime.now(UTC)
+    late.update(waiting_for=one, waiting_since=now, due_at=one.until, next_look_at=now, attempt=F("attempt") + 1)
     return one
 
 

@@ -27,7 +27,9 @@ from messages.saved.outbox import queue_mail, withdraw_mails
 
 log = structlog.get_logger(__name__)
 SOON = timedelta(seconds=15)  # a comparison that is under way is looked at again so often
-PATIENCE = timedelta(hours=2)  # for a comparison to end; then its check says that it did not
+PATIENCE = timedelta(
+    hours=2
+)  # for a comparison to end since the check waits for it; then the check says that it did not
 BUDGET_S = 30.0
 Check = ReconciliationCheck.State
 
@@ -70,7 +72,7 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
     if one.state in RESTING:
         words = one.problem or f"it was {one.state}"
         return Outcome(state=Check.RAISED, problem=f"the comparison did not end: {words}", decided=one)
-    if now - max(check.due_at, one.received_at or check.due_at) > PATIENCE:
+    if now - max(check.waiting_since or now, one.received_at or check.due_at) > PATIENCE:
         return Outcome(state=Check.RAISED, problem="the comparison did not end in two hours", decided=one)
     return Outcome(state=None, waiting_for=one)
 
@@ -116,8 +118,10 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
     if row is None:
         return False
     if outcome.state is None:
+        if row.waiting_since is None or row.waiting_for != outcome.waiting_for:
+            row.waiting_since = now
         row.waiting_for, row.next_look_at = outcome.waiting_for, now + SOON
-        row.save(update_fields=["waiting_for", "next_look_at"])
+        row.save(update_fields=["waiting_for", "waiting_since", "next_look_at"])
         return False
     changed = outcome.state != row.state
     if outcome.state == Check.STOPPED:

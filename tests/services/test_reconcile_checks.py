@@ -253,6 +253,27 @@ def test_a_list_that_decided_one_day_does_not_stand_for_that_of_the_next():
     assert (one.state, one.problem[:20]) == ("raised", "no list had come by ")
 
 
+def test_a_comparison_has_two_hours_from_when_the_check_waits_for_it_also_after_a_worker_was_away():
+    one = check()
+    message("1")
+    receive_list_of_check(one, [b"1\n"], by=operator())
+    reconcile()
+    back = one.due_at + timedelta(hours=3)
+
+    with time_machine.travel(back, tick=True):
+        run_checks()
+    for minutes in (0.3, 119):
+        with time_machine.travel(back + timedelta(minutes=minutes), tick=True):
+            assert run_checks() == 0
+    one.refresh_from_db()
+    assert (one.state, subjects()) == ("new", [])
+
+    with time_machine.travel(back + timedelta(minutes=121), tick=True):
+        assert run_checks() == 1
+    one.refresh_from_db()
+    assert (one.state, one.problem) == ("raised", "the comparison did not end in two hours")
+
+
 def test_a_list_sent_again_takes_the_place_of_the_first_of_that_day():
     one = check()
     first = receive_list_of_check(one, [b"1\n"], by=operator())
