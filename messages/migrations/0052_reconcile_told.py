@@ -1,6 +1,6 @@
 """Messages that another flow told of first count for each flow that told of them: what is being compared begins anew.
 
-And since when a check waits for a comparison.
+And since when a check waits for a comparison, and which occurrence it decided last.
 """
 
 from django.db import migrations, models
@@ -19,4 +19,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(ANEW, migrations.RunSQL.noop),
         migrations.AddField("reconciliationcheck", "waiting_since", models.DateTimeField(null=True)),
+        migrations.AddField("reconciliationcheck", "decided_due_at", models.DateTimeField(null=True)),
     ]
