@@ -232,10 +232,10 @@ class ReconciledKeys(View):
     @extend_schema(
         operation_id="list_reconciled_key",
         parameters=[SET, *(one for one in PAGED if one.name != "environment")],
-        responses={200: KEYS, **PROBLEMS},
+        responses={200: KEYS, **CONFLICTS},
     )
     def get(self, request: Request, pk: str) -> Response:
-        """The keys of one set, by outcome and key."""
+        """The keys of one set, by outcome and key. A cursor is of one comparison: when the list was compared again, begin without one."""
         one = get_visible_reconciliation(self.actor, uuid_or_404(pk))
         found = find_keys(
             one,
@@ -255,7 +255,10 @@ class ReconciliationCsv(View):
         responses={(200, "text/csv"): OpenApiTypes.BINARY, **PROBLEMS},
     )
     def get(self, request: Request, pk: str) -> StreamingHttpResponse:
-        """Every key with its outcome, or one set, as a CSV. A cell that a spreadsheet would take for a formula begins with an apostrophe."""
+        """Every key with its outcome, or one set, as a CSV. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+
+        An answer that is not whole, because the list was compared again meanwhile, says so in its last line and breaks off.
+        """
         one = get_visible_reconciliation(self.actor, uuid_or_404(pk))
         slug = request.query_params.get("set", "")
         return csv_of(one, set_named(slug) if slug else None)

@@ -42,7 +42,9 @@ class ReconciliationCheck(models.Model):
     problem = models.CharField(max_length=500, blank=True)  # why it is raised or stopped, in words
     due_at = models.DateTimeField()  # the occurrence that is next, or decided about now
     next_look_at = models.DateTimeField(null=True)
+    decided_due_at = models.DateTimeField(null=True)  # when the occurrence was due that was decided last
     waiting_for = models.ForeignKey("messaging.Reconciliation", models.SET_NULL, null=True, related_name="+")
+    waiting_since = models.DateTimeField(null=True)  # it has waited for that
     attempt = models.PositiveIntegerField(default=0)
     checked_at = models.DateTimeField(null=True)
     told_at = models.DateTimeField(null=True)

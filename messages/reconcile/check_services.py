@@ -116,7 +116,8 @@ def receive_list_of_check(
     check_can_reconcile(by, check)
     one = receive_list(_of_next(check, by), chunks, column=column, by=by)
     late = ReconciliationCheck.objects.filter(pk=check.pk, state=State.RAISED, waiting_for=None, due_at__gt=one.until)
-    late.update(waiting_for=one, due_at=one.until, next_look_at=datetime.now(UTC), attempt=F("attempt") + 1)
+    now = datetime.now(UTC)
+    late.update(waiting_for=one, waiting_since=now, due_at=one.until, next_look_at=now, attempt=F("attempt") + 1)
     return one
 
 
@@ -124,9 +125,8 @@ def receive_list_of_check(
 def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
     """Return the reconciliation of the occurrence that a list is of; two programs that send at once get the same one."""
     row = ReconciliationCheck.objects.select_for_update().get(pk=check.pk)
-    due_at = _missed(row, datetime.now(UTC)) or (
-        row.due_at if row.waiting_for_id is None else _due_after(row, row.due_at)
-    )
+    now = datetime.now(UTC)
+    due_at = _missed(row, now) or max(row.due_at, _due_after(row, now))
     known = Reconciliation.objects.filter(of_check=row, until=due_at, removed_at=None, state__in=RESTING)
     one = known.select_related("flow__team", "environment").order_by("-pk").first()
     if one is not None and (one.list_attempt is None or hold_of_flow(check.flow) is None):
@@ -142,9 +142,10 @@ def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
 
 def _missed(check: ReconciliationCheck, now: datetime) -> datetime | None:
     """Return when the last occurrence was due, if no list had come for it by then and it is nearer than the next; None otherwise."""
-    before = due_before(check.due_at, minute=check.minute, days=check.days, time_zone=check.time_zone)
+    before = due_before(now, minute=check.minute, days=check.days, time_zone=check.time_zone)
     decided = check.state == State.RAISED and check.checked_at is not None and check.checked_at >= before
-    if not decided or check.waiting_for_id is not None or now - before >= check.due_at - now:
+    undecided = check.due_at <= before
+    if not (decided or undecided) or check.waiting_for_id is not None or now - before >= _due_after(check, now) - now:
         return None
     lists = Reconciliation.objects.filter(of_check=check, until=before, removed_at=None, received_at__lte=before)
     return None if lists.exists() else before

@@ -1,6 +1,6 @@
 """Scheduled checks: due at a time of day on working days. Did the list come, and did every key of it reach its receiver?
 
-An occurrence is decided once: the row is claimed like a subscription, its list is compared again at the time that it is due, and the end
+Occurrences are decided in turn, each once: the row is claimed like a subscription, its list is compared again at the time that it is due, and the end
 of that comparison, or the want of a list, is the verdict. A verdict that is bad is told each time, a good one when it was bad before.
 """
 
@@ -27,7 +27,9 @@ from messages.saved.outbox import queue_mail, withdraw_mails
 
 log = structlog.get_logger(__name__)
 SOON = timedelta(seconds=15)  # a comparison that is under way is looked at again so often
-PATIENCE = timedelta(hours=2)  # for a comparison to end; then its check says that it did not
+PATIENCE = timedelta(
+    hours=2
+)  # for a comparison to end since the check waits for it; then the check says that it did not
 BUDGET_S = 30.0
 Check = ReconciliationCheck.State
 
@@ -70,7 +72,7 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
     if one.state in RESTING:
         words = one.problem or f"it was {one.state}"
         return Outcome(state=Check.RAISED, problem=f"the comparison did not end: {words}", decided=one)
-    if now - max(check.due_at, one.received_at or check.due_at) > PATIENCE:
+    if now - max(check.waiting_since or now, one.received_at or check.due_at) > PATIENCE:
         return Outcome(state=Check.RAISED, problem="the comparison did not end in two hours", decided=one)
     return Outcome(state=None, waiting_for=one)
 
@@ -78,8 +80,9 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
 def _begin(check: ReconciliationCheck) -> Outcome:
     """Have the list of this occurrence compared with what has come until now; without a list the verdict is there at once."""
     since = period_begins(check.due_at, hours=check.hours, minute=check.minute, time_zone=check.time_zone)
-    if check.checked_at is not None:  # what was due by then has decided, though periods of two days may overlap
-        since = max(since, check.checked_at)
+    decided = check.decided_due_at or check.checked_at
+    if decided is not None:  # what was due by then has decided, though periods of two days may overlap
+        since = max(since, decided)
     lists = Reconciliation.objects.filter(of_check=check, removed_at=None, list_attempt__isnull=False)
     one = lists.filter(until__gt=since, until__lte=check.due_at).order_by("-received_at").first()
     if one is None:
@@ -116,8 +119,10 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
     if row is None:
         return False
     if outcome.state is None:
+        if row.waiting_since is None or row.waiting_for != outcome.waiting_for:
+            row.waiting_since = now
         row.waiting_for, row.next_look_at = outcome.waiting_for, now + SOON
-        row.save(update_fields=["waiting_for", "next_look_at"])
+        row.save(update_fields=["waiting_for", "waiting_since", "next_look_at"])
         return False
     changed = outcome.state != row.state
     if outcome.state == Check.STOPPED:
@@ -129,12 +134,13 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
         _audit_stop(check, outcome.problem)
     row.state_since = now if changed else row.state_since
     row.state, row.problem, row.checked_at, row.waiting_for = outcome.state, outcome.problem[:500], now, None
-    due_at = due_after(max(now, row.due_at), minute=row.minute, days=row.days, time_zone=row.time_zone)
+    # The next one, also when it is over: what was due while no worker looked is decided in turn.
+    due_at = due_after(row.due_at, minute=row.minute, days=row.days, time_zone=row.time_zone)
     row.next_look_at = None if outcome.state == Check.STOPPED else due_at
-    row.due_at = due_at
+    row.decided_due_at, row.due_at = row.due_at, due_at
     row.save(
         update_fields=[
-            "state", "state_since", "problem", "checked_at", "waiting_for", "due_at", "next_look_at", "told_at",
+            "state", "state_since", "problem", "checked_at", "waiting_for", "decided_due_at", "due_at", "next_look_at", "told_at",
         ]
     )  # fmt: skip
     return True

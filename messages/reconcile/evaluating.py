@@ -91,15 +91,18 @@ def do_step(one: Reconciliation) -> None:
 
 
 def _count_day(cursor: CursorWrapper, one: Reconciliation, day: date) -> dict[str, Any]:
-    begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    begins, ends = max(one.since, midnight), min(one.until, midnight + timedelta(days=1))
     if one.steps_done == 0:
         cursor.execute("DELETE FROM messaging_reconciliation_seen WHERE reconciliation_id = %s", [one.pk])
     parameters = _subject(one) | {
         "day": day,
         "since": one.since,
         "until": one.until,
-        "letters_since": uuid7_floor(max(one.since, begins)),
-        "letters_until": uuid7_floor(min(one.until, begins + timedelta(days=1))),
+        "begins": begins,
+        "ends": ends,
+        "letters_since": uuid7_floor(begins),
+        "letters_until": uuid7_floor(ends),
     }
     cursor.execute(SEEN, parameters)
     return {}

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from django.http import StreamingHttpResponse
 
 from messages.models import ReconciledKey, Reconciliation
-from messages.reconcile.queries import every_key
+from messages.reconcile.queries import ComparedAgain, every_key
 from messages.reconcile.sets import KeySet, csv_line
 
 COLUMNS = ("key", "outcome", "times_on_list", "line", "messages", "message_id", "dead_letter_id")
 KINDS = dict(ReconciledKey.Kind.choices)
 LINES = 1_000  # a part of the answer
+NOT_WHOLE = "This file is not whole: the list was compared again, or removed, during the download. Download it again."
 
 
 def csv_of(one: Reconciliation, key_set: KeySet | None) -> StreamingHttpResponse:
@@ -25,22 +26,20 @@ def csv_of(one: Reconciliation, key_set: KeySet | None) -> StreamingHttpResponse
 
 
 def _parts(one: Reconciliation, key_set: KeySet | None) -> Iterator[bytes]:
+    """Yield the lines of one comparison. When it is not the last one any more, a line says that the file is not whole, and the answer breaks off."""
     lines = [csv_line([one.key_name if name == "key" else name for name in COLUMNS])]
-    for row in every_key(one, key_set):
-        lines.append(
-            csv_line(
-                [
-                    row.key,
-                    KINDS[row.kind],
-                    row.listed,
-                    row.line or "",
-                    row.messages,
-                    row.message_uid or "",
-                    row.letter_id or "",
-                ]
-            )
-        )
-        if len(lines) >= LINES:
-            yield "".join(lines).encode()
-            lines = []
+    try:
+        for row in every_key(one, key_set):
+            lines.append(_line(row))
+            if len(lines) >= LINES:
+                yield "".join(lines).encode()
+                lines = []
+    except ComparedAgain:
+        yield "".join([*lines, csv_line([NOT_WHOLE])]).encode()
+        raise
     yield "".join(lines).encode()
+
+
+def _line(row: ReconciledKey) -> str:
+    decided = [row.message_uid or "", row.letter_id or ""]
+    return csv_line([row.key, KINDS[row.kind], row.listed, row.line or "", row.messages, *decided])

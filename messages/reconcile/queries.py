@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from django.db.models import Q, QuerySet
 
+from console.core.errors import Conflict
 from console.core.paging import InvalidCursor, Page, decode_number_cursor, decode_uuid_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
@@ -19,6 +21,13 @@ from messages.reconcile.access import visible_checks, visible_reconciliations
 from messages.reconcile.sets import KeySet
 
 EXPORTED = 5_000  # keys a query of the CSV
+
+
+class ComparedAgain(Conflict):
+    """The list was compared again, or removed, since the first page, so that a key could be missed or come twice: begin with the first page again."""
+
+    code = "compared_again"
+    again = "From the first page on, without a cursor."
 
 
 def find_reconciliations(
@@ -64,13 +73,16 @@ def keys_of_set(one: Reconciliation, key_set: KeySet) -> QuerySet[ReconciledKey]
 def find_keys(
     one: Reconciliation, key_set: KeySet, *, limit: int = 50, cursor: str | None = None
 ) -> Page[ReconciledKey]:
-    """Return a page of the keys of a set. Raises InvalidCursor."""
-    rows = keys_of_set(one, key_set)
+    """Return a page of the keys of a set. Raises InvalidCursor, ComparedAgain."""
+    rows, evaluated_at = keys_of_set(one, key_set), one.evaluated_at
     if cursor:
-        rows = _after(rows, *_position(cursor))
+        evaluated_at, kind, key = _position(cursor)
+        rows = _after(rows, kind, key)
     found = list(rows[: limit + 1])
+    if cursor:
+        _check_comparison(one, evaluated_at)
     last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], encode_cursor(last.kind, last.key) if last is not None else None)
+    return Page(found[:limit], encode_cursor(evaluated_at, last.kind, last.key) if last is not None else None)
 
 
 def _after(rows: QuerySet[ReconciledKey], kind: int, key: str) -> QuerySet[ReconciledKey]:
@@ -78,27 +90,38 @@ def _after(rows: QuerySet[ReconciledKey], kind: int, key: str) -> QuerySet[Recon
     return rows.filter(kind__gte=kind).filter(Q(kind__gt=kind) | Q(kind=kind, key__gt=key))
 
 
-def _position(cursor: str) -> tuple[int, str]:
+def _position(cursor: str) -> tuple[datetime, int, str]:
     try:
         data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        kind, key = msgspec.json.decode(data, type=tuple[str, str])
+        evaluated_at, kind, key = msgspec.json.decode(data, type=tuple[str, str, str])
         if "\x00" in key:
             raise ValueError("no key has that")
-        return min(9, max(0, int(kind[:2]))), key
+        at = datetime.fromisoformat(evaluated_at)
+        if at.tzinfo is None:
+            raise ValueError("no time of ours is without a zone")
+        return at, min(9, max(0, int(kind[:2]))), key
     except (UnicodeError, binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise InvalidCursor("this cursor was not made here: start again without one") from error
 
 
+def _check_comparison(one: Reconciliation, evaluated_at: datetime | None) -> None:
+    """Raise ComparedAgain unless this comparison is still the last one; asked after a page was read, for the page is then of it."""
+    if not Reconciliation.objects.filter(pk=one.pk, removed_at=None, evaluated_at=evaluated_at).exists():
+        raise ComparedAgain("the list was compared again, or removed, meanwhile: begin with the first page again")
+
+
 def every_key(one: Reconciliation, key_set: KeySet | None = None) -> Iterator[ReconciledKey]:
-    """Yield the keys of a set, or of all, in bounded memory: one query for each 5,000."""
+    """Yield the keys of a set, or of all, of one comparison in bounded memory: one query for each 5,000. Raises ComparedAgain on the way."""
     whole = key_set or KeySet(slug="", label="", meaning="", kinds=(1, 5))
     rows = keys_of_set(one, whole)
     page = list(rows[:EXPORTED])
     while page:
+        _check_comparison(one, one.evaluated_at)
         yield from page
         if len(page) < EXPORTED:
             return
         page = list(_after(rows, page[-1].kind, page[-1].key)[:EXPORTED])
+    _check_comparison(one, one.evaluated_at)
 
 
 def has_letters(actor: Actor, one: Reconciliation, key_set: KeySet) -> bool:

@@ -21,9 +21,9 @@ LETTERS = """
     WHERE d.environment_id = %(environment)s AND d.flow_id = %(flow)s AND d.message_uid IS NULL AND d.keys ->> %(key)s <> ''
       AND d.id >= %(letters_since)s"""
 # Whoever sees the flow sees these keys: of a message of which flows of other teams told, only what its own flow told is its key.
-HIDDEN = """
-    m.told_by && ARRAY(SELECT id FROM messaging_flow WHERE environment_id = %(environment)s AND team_id IS NOT NULL
-                       AND team_id IS DISTINCT FROM (SELECT team_id FROM messaging_flow WHERE id = %(flow)s))"""
+OTHER_TEAMS = """SELECT id FROM messaging_flow WHERE environment_id = %(environment)s AND team_id IS NOT NULL
+                       AND team_id IS DISTINCT FROM (SELECT team_id FROM messaging_flow WHERE id = %(flow)s)"""
+HIDDEN = f"m.told_by && ARRAY({OTHER_TEAMS})"
 OWN = """(
     SELECT said.key FROM (
         SELECT e.keys ->> %(key)s AS key, e.occurred_at AS at FROM messaging_event e
@@ -32,18 +32,69 @@ OWN = """(
         UNION ALL SELECT d.keys ->> %(key)s, d.failed_at FROM messaging_deadletter d
         WHERE d.message_uid = m.id AND d.flow_id = m.flow_id AND d.keys ->> %(key)s <> ''
     ) said ORDER BY said.at DESC LIMIT 1)"""
+OF_ROW = "CASE m.status WHEN 1 THEN '3m' WHEN 2 THEN '2f' WHEN 3 THEN '2m' WHEN 4 THEN '2m' ELSE '1m' END"
+# A message has one row, of the flow that told of it first. Of one that another flow told first, what this flow tells itself counts, once, when it first
+# does: `told` are its events of the day, and letters of messages that it has no event of, `later` its events since, `died` its letters. What it says
+# nothing of, the key or what became of it, is what the row says, unless flows of other teams told of it.
+FAILS, DELIVERS = "e.outcome = 2", "e.outcome <> 2 AND (e.operation = 4 OR e.operation = 5 AND e.outcome = 1)"
+TELLS = f"""
+    max(e.occurred_at) FILTER (WHERE {FAILS}) AS failed_at, max(e.occurred_at) FILTER (WHERE {DELIVERS}) AS delivered_at,
+    (array_agg(e.keys ->> %(key)s ORDER BY e.occurred_at DESC) FILTER (WHERE e.keys ->> %(key)s <> ''))[1] AS key"""
+SHARED = f"""
+    SELECT coalesce(later.key, told.key, died.key, CASE WHEN NOT m.hidden THEN m.key END) AS key, 1 AS messages,
+           (CASE WHEN died.waits THEN '2m'
+                 WHEN greatest(told.delivered_at, later.delivered_at, died.processed_at)
+                      > coalesce(greatest(told.failed_at, later.failed_at, died.failed_at), '-infinity') THEN CASE m.status WHEN 4 THEN '2m' ELSE '3m' END
+                 WHEN coalesce(told.failed_at, later.failed_at, died.failed_at) IS NOT NULL THEN '2f'
+                 WHEN NOT m.hidden THEN {OF_ROW} ELSE '1m' END) || m.id::text AS best
+    FROM (
+        SELECT e.message_uid, %(begins)s::timestamptz AS before, {TELLS}
+        FROM messaging_event e
+        WHERE e.environment_id = %(environment)s AND e.flow_id = %(flow)s AND e.message_uid IS NOT NULL
+          AND e.occurred_at >= %(begins)s AND e.occurred_at < %(ends)s
+          AND NOT EXISTS (SELECT FROM messaging_message own
+                          WHERE own.id = e.message_uid AND own.first_seen_on = %(day)s AND own.flow_id = %(flow)s)
+        GROUP BY 1
+        UNION ALL
+        SELECT DISTINCT d.message_uid, NULL::timestamptz, NULL::timestamptz, NULL::timestamptz, NULL::text FROM messaging_deadletter d
+        WHERE d.environment_id = %(environment)s AND d.flow_id = %(flow)s AND d.message_uid IS NOT NULL
+          AND d.id >= %(letters_since)s AND d.id < %(letters_until)s
+    ) told CROSS JOIN LATERAL (
+        SELECT m.id, m.flow_id, m.status, m.failed_at, m.last_seen_at, coalesce(m.started_at, m.first_seen_at) - interval '1 hour' AS began,
+               m.keys ->> %(key)s AS key,
+               (m.told_by || m.flow_id) && ARRAY({OTHER_TEAMS}) AS hidden
+        FROM messaging_message m
+        WHERE m.id = told.message_uid AND m.first_seen_on BETWEEN %(day)s::date - 4 AND %(day)s::date + 4
+        ORDER BY m.flow_id = %(flow)s DESC LIMIT 1
+    ) m CROSS JOIN LATERAL (
+        SELECT {TELLS} FROM messaging_event e
+        WHERE m.last_seen_at >= %(ends)s AND e.message_uid = m.id AND e.flow_id = %(flow)s
+          AND e.occurred_at >= %(ends)s AND e.occurred_at <= m.last_seen_at
+    ) later CROSS JOIN LATERAL (
+        SELECT bool_or(d.closed_at IS NULL) AS waits, bool_or(d.id < %(letters_since)s) AS before,
+               max(d.closed_at) FILTER (WHERE d.resolution = 'processed') AS processed_at,
+               max(greatest(d.failed_at, CASE WHEN d.resolution <> 'processed' THEN d.closed_at END)) AS failed_at,
+               max(nullif(d.keys ->> %(key)s, '')) AS key
+        FROM messaging_deadletter d WHERE m.failed_at IS NOT NULL AND d.message_uid = m.id AND d.flow_id = %(flow)s
+    ) died
+    WHERE m.flow_id <> %(flow)s AND (told.before IS NOT NULL OR died.before IS NOT TRUE)
+      AND CASE WHEN m.began < coalesce(told.before, 'infinity') THEN (
+          SELECT true FROM messaging_event e
+          WHERE e.message_uid = m.id AND e.flow_id = %(flow)s AND e.occurred_at >= m.began
+            AND e.occurred_at < coalesce(told.before, m.last_seen_at + interval '1 hour') LIMIT 1) END IS NULL"""  # noqa: S608  constants of ours
 SEEN = f"""
 INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
 SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C")
 FROM (
     SELECT nullif(CASE WHEN {HIDDEN} THEN {OWN} ELSE m.keys ->> %(key)s END, '') AS key, 1 AS messages,
-           (CASE m.status WHEN 1 THEN '3m' WHEN 2 THEN '2f' WHEN 3 THEN '2m' WHEN 4 THEN '2m' ELSE '1m' END) || m.id::text AS best
+           ({OF_ROW}) || m.id::text AS best
     FROM messaging_message m
     WHERE m.first_seen_on = %(day)s AND m.environment_id = %(environment)s AND m.flow_id = %(flow)s
       AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s
     UNION ALL {LETTERS} AND d.id < %(letters_until)s
+    UNION ALL SELECT nullif(key, ''), messages, best FROM ({SHARED}) shared
 ) f GROUP BY 2
-"""  # noqa: S608  a constant of ours
+"""  # noqa: S608  constants of ours
 # kind: 4 - rank is 1 processed, 2 failed, 3 on the way; 4 never seen, 5 not on the list. Letters that came after the period tell how it ended
 # with a key that was seen in it, and nothing of others; counted in one pass, because no statistics know yet how much was seen.
 JOINED = f"""

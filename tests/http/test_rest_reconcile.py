@@ -89,6 +89,20 @@ def test_a_short_list_may_come_at_once_and_its_delimiters_are_its_own():
     assert (made["bad_lines"], made["bad"]) == (1, [{"line": 5, "why": "the key has control characters"}])
 
 
+def test_a_cursor_of_a_comparison_before_the_last_is_refused_in_words():
+    flow()
+    ada = Caller("ada", Role.OPERATOR)
+    made = ada("post", "reconciliations", WANTED | {"keys": ["1", "2", "3"]}).json()
+    reconcile()
+    found = ada("get", f"reconciliations/{made['id']}/keys?set=never-seen&limit=2").json()
+    ada("post", f"reconciliations/{made['id']}/compare")
+    reconcile()
+
+    refused = ada("get", found["next"].partition("/api/v1/")[2])
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "compared_again")
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["text/csv", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded", "application/json"],

@@ -253,6 +253,82 @@ def test_a_list_that_decided_one_day_does_not_stand_for_that_of_the_next():
     assert (one.state, one.problem[:20]) == ("raised", "no list had come by ")
 
 
+def test_a_comparison_has_two_hours_from_when_the_check_waits_for_it_also_after_a_worker_was_away():
+    one = check()
+    message("1")
+    receive_list_of_check(one, [b"1\n"], by=operator())
+    reconcile()
+    back = one.due_at + timedelta(hours=3)
+
+    with time_machine.travel(back, tick=True):
+        run_checks()
+    for minutes in (0.3, 119):
+        with time_machine.travel(back + timedelta(minutes=minutes), tick=True):
+            assert run_checks() == 0
+    one.refresh_from_db()
+    assert (one.state, subjects()) == ("new", [])
+
+    with time_machine.travel(back + timedelta(minutes=121), tick=True):
+        assert run_checks() == 1
+    one.refresh_from_db()
+    assert (one.state, one.problem) == ("raised", "the comparison did not end in two hours")
+
+
+def come_back(one: ReconciliationCheck, **later: float) -> None:
+    """The worker is there again, so long after the check was due first, and looks and compares until nothing is due."""
+    with time_machine.travel(one.due_at + timedelta(**later), tick=True):
+        for _ in range(6):
+            run_checks()
+            reconcile()
+            ReconciliationCheck.objects.filter(waiting_for__isnull=False).update(next_look_at=datetime.now(UTC))
+    one.refresh_from_db()
+
+
+def test_after_days_without_a_worker_each_occurrence_is_decided_in_turn_by_its_own_list():
+    one = check()
+    first, day = one.due_at, timedelta(days=1)
+    message("1", at=first - timedelta(hours=3)), message("2", at=first + day - timedelta(hours=3))
+    receive_list_of_check(one, [b"1\n"], by=operator())
+    reconcile()
+    with time_machine.travel(first + timedelta(hours=2), tick=True):
+        assert receive_list_of_check(one, [b"2\n9\n"], by=operator()).until == first + day
+
+    come_back(one, hours=51)
+
+    said = [subject.rpartition("every order: ")[2] for subject in subjects()]
+    assert said == ["1 of 2 keys never seen", f"no list had come by {first:%H:%M} UTC"]
+    assert [(row.until, row.listed, row.never) for row in Reconciliation.objects.order_by("until")] == [
+        (first, 1, 0),
+        (first + day, 2, 1),
+    ]
+    assert (one.state, one.due_at) == ("raised", first + 3 * day)
+    assert run_checks() == 0
+
+
+@pytest.mark.parametrize(("hours", "days"), [(1, 0), (11, 0), (13, 1), (25, 1)])
+def test_a_list_that_comes_while_nobody_has_looked_is_late_for_a_time_without_one_or_of_the_next(hours: int, days: int):
+    one = check()
+    first = one.due_at
+
+    with time_machine.travel(first + timedelta(hours=hours), tick=True):
+        received = receive_list_of_check(one, [b"1\n"], by=operator())
+    assert received.until == first + timedelta(days=days)
+    with time_machine.travel(first + timedelta(hours=hours, minutes=5), tick=True):  # corrected
+        assert receive_list_of_check(one, [b"2\n"], by=operator()).until == received.until
+
+
+def test_a_check_of_before_that_was_told_nothing_of_what_it_decided_last_goes_on():
+    one = check(hours=48)
+    message("1")
+    receive_list_of_check(one, [b"1\n"], by=operator())
+    on_due(one)
+    ReconciliationCheck.objects.update(decided_due_at=None)
+
+    assert on_due(one) == 1
+
+    assert one.problem.startswith("no list had come by ")
+
+
 def test_a_list_sent_again_takes_the_place_of_the_first_of_that_day():
     one = check()
     first = receive_list_of_check(one, [b"1\n"], by=operator())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,12 +11,15 @@ import pytest
 from django.db import connection
 
 from console.core.errors import Forbidden, Invalid
+from console.core.paging import encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Role, Team
-from messages.models import Flow, ReconciledKey
+from messages.models import Flow, Message, MessageStatus, ReconciledKey, Reconciliation
+from messages.reconcile import export, queries
 from messages.reconcile.access import visible_reconciliations
+from messages.reconcile.evaluating import reconcile
 from messages.reconcile.export import csv_of
-from messages.reconcile.queries import find_keys, has_letters, letters_of_keys
+from messages.reconcile.queries import ComparedAgain, every_key, find_keys, has_letters, letters_of_keys
 from messages.reconcile.services import (
     NewReconciliation,
     begin_reconciliation,
@@ -192,3 +196,78 @@ def test_a_set_is_a_search_for_the_messages_that_decided_and_for_their_letters()
     for wrong in ("reconciled:7", f"reconciled:{one.pk}", f"reconciled:{one.pk}.nothing", f"reconciled:{one.pk}.fail*"):
         with pytest.raises(BadQuery, match="called as its page says"):
             find_messages(ROOT, environments=[environment()], query=parse_query(wrong))
+
+
+def compared_of_ten() -> Reconciliation:
+    """Return a reconciliation of ten keys, of which two are processed, two failed and six never seen."""
+    for number in range(2):
+        message(f"processed {number}"), message(f"failed {number}", MessageStatus.FAILED)
+    listed = [
+        f"{name} {number}" for name, most in (("processed", 2), ("failed", 2), ("never", 6)) for number in range(most)
+    ]
+    return compared("\n".join(listed) + "\n")
+
+
+def compare_later(one: Reconciliation) -> None:
+    """Compare it again after a failed key was processed, a processed one failed, and one that was never seen arrived."""
+    Message.objects.filter(keys__order_no="failed 0").update(status=MessageStatus.DELIVERED)
+    Message.objects.filter(keys__order_no="processed 0").update(status=MessageStatus.FAILED)
+    message("never 5")
+    compare_again(one, by=operator())
+    reconcile()
+
+
+@pytest.mark.parametrize("do", [compare_later, lambda one: remove_reconciliation(one, by=operator())])
+def test_a_csv_of_a_list_that_is_compared_again_or_removed_meanwhile_says_that_it_is_not_whole_and_breaks_off(
+    do: Callable[[Reconciliation], None], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(queries, "EXPORTED", 3)
+    monkeypatch.setattr(export, "LINES", 2)
+    one = compared_of_ten()
+    parts = iter(csv_of(one, None).streaming_content)  # type: ignore[arg-type]
+    got = [next(parts)]
+
+    do(one)
+    with pytest.raises(ComparedAgain):
+        got.extend(parts)
+
+    lines = b"".join(got).decode().splitlines()
+    assert [line.split(",")[0] for line in lines[1:4]] == ["processed 0", "processed 1", "failed 0"]
+    assert "This file is not whole" in lines[4]
+    assert len(lines) == 5
+
+
+def test_a_csv_whose_list_is_compared_again_while_its_last_part_is_read_is_not_taken_for_whole(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(queries, "EXPORTED", 5)
+    one = compared_of_ten()
+    rows = every_key(one, SETS["never-seen"])
+    got = [next(rows).key for _ in range(5)]
+
+    compare_later(one)  # what was to be the last part is empty now
+
+    with pytest.raises(ComparedAgain):
+        next(rows)
+    assert got == [f"never {number}" for number in range(5)]
+
+
+def test_a_cursor_is_of_one_comparison():
+    one = compared_of_ten()
+    page = find_keys(one, SETS["never-seen"], limit=2)
+    compare_again(one, by=operator())  # under way: what there is is still of the last one
+    assert [row.key for row in find_keys(one, SETS["never-seen"], limit=2, cursor=page.next).rows] == [
+        "never 2",
+        "never 3",
+    ]
+
+    reconcile()
+
+    with pytest.raises(ComparedAgain):
+        find_keys(one, SETS["never-seen"], limit=2, cursor=page.next)
+    one.refresh_from_db()
+    page = find_keys(one, SETS["never-seen"], limit=2)
+    assert page.next is not None
+    assert find_keys(one, SETS["never-seen"], limit=2, cursor=page.next).rows
+    with pytest.raises(Invalid):
+        find_keys(one, SETS["never-seen"], cursor=encode_cursor(4, "never 1"))  # of a version before

@@ -108,6 +108,7 @@ def test_a_comparison_that_a_version_before_began_is_ended_by_this_one():
 
     do_step(claimed)
 
+    one.refresh_from_db()
     assert [row.message_uid for row in every_key(one)] == [uid]
 
 
