@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,6 +39,7 @@ class Rule:
     reason: str = ""
     parts: tuple[str, ...] = ()
     failure_class: str = ""
+    teams: Collection[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,11 @@ class Placed:
     failure_class: str
     rule: Rule | None = None
     name: str = ""
+
+
+def of_team(rules: Sequence[Rule], team_id: int | None) -> list[Rule]:
+    """Return the rules that act on flows of this team, None for those of no team."""
+    return [one for one in rules if one.teams is None or team_id is None or team_id in one.teams]
 
 
 def place(failure: Failure, rules: Sequence[Rule]) -> Placed:
