@@ -25,7 +25,7 @@ from messages.groups.regroup import told_by_themselves
 from messages.groups.rules import MOST_PARTS, Placed, Rule, is_part, of_team, place
 from messages.groups.services import check_reason, check_url
 from messages.groups.sweep import failure_of_row
-from messages.models import DeadLetter, FailureGroup, GroupHour, GroupRule
+from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, GroupRule
 
 MOST_RULES = 100  # in one environment: each costs time on every failure
 LOOKED_BACK = timedelta(days=7)
@@ -279,5 +279,19 @@ def _as_failure(group: FailureGroup) -> Failure:
 def _audit(by: Actor, action: str, rule: GroupRule, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     said = {name: getattr(rule, name) for name in MATCHERS if getattr(rule, name)} | {"parts": ", ".join(rule.parts)}
     record_audit(
-        by, action, rule, environment=rule.environment, label=rule.name, reason=reason, details=details or said
+        by,
+        action,
+        rule,
+        environment=rule.environment,
+        team_id=_owner_of(rule),
+        label=rule.name,
+        reason=reason,
+        details=details or said,
     )
+
+
+def _owner_of(rule: GroupRule) -> int | None:
+    """Return the team whose members read of the rule in the audit list, None for all: that of the flow that it names, else one that it is for."""
+    named = Flow.objects.filter(environment=rule.environment_id, name__iexact=rule.flow, team__isnull=False)
+    of_flow = named.order_by("team_id").values_list("team_id", flat=True).first() if rule.flow else None
+    return of_flow if rule.teams is None or of_flow in rule.teams else min(rule.teams, default=None)
