@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from messages.groups.classes import class_of
-from messages.groups.fingerprint import Failure, Parts, normal, usual_parts
+from messages.groups.fingerprint import MASKED, Failure, Parts, normal, usual_parts
 
 PARTS = {
     "step": "the system that failed",
@@ -81,7 +81,8 @@ def fits(rule: Rule, failure: Failure) -> bool:
 
 def _says(words: str, message: str) -> bool:
     if words.startswith(EXACT):
-        return normal(message).casefold() == words.removeprefix(EXACT).strip().casefold()
+        whole = words.removeprefix(EXACT).strip()
+        return normal(message).casefold() == (normal(whole) if MASKED in whole else whole).casefold()
     return not words or words.casefold() in message.casefold()
 
 
