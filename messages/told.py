@@ -1,4 +1,4 @@
-"""What a reader may know of a message that several flows told of: its keys and its error.
+"""What a reader may know of a message that several flows told of: its keys, its error and its group.
 
 A message has one row, of the flow that told of it first; `told_by` names the others that brought a business key or an error. Who may see
 all of them is shown the row; who may not is shown, and finds, what the events and dead letters say that they may see.
@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 
 from console.identity.actor import Actor
 from messages.access import flows_to_narrow_to, get_one, visible_dead_letters, visible_events, visible_messages
-from messages.models import DeadLetter, Event, Flow, Message
+from messages.models import DeadLetter, Event, FailureGroup, Flow, Message
 from messages.models.stream import Outcome
 
 AROUND = timedelta(hours=1)
@@ -62,11 +62,17 @@ def told_to(actor: Actor, of_row: Q, told: str, of_told: Callable[[Combinable], 
 
 
 def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
-    """Return these messages, which the actor may see, with the keys and the error that the actor may know."""
+    """Return these messages, which the actor may see, with the keys, error and group that the actor may know."""
     told = {flow for row in rows for flow in row.told_by or ()}
-    narrowed = flows_to_narrow_to(actor) if told else None
+    groups = {row.group_id for row in rows if row.group_id is not None}
+    narrowed = flows_to_narrow_to(actor) if told or groups else None
     if narrowed is None:
         return rows
+    if groups:
+        of_seen = FailureGroup.objects.filter(pk__in=groups, flow_id__in=narrowed.order_by().values("pk"))
+        groups -= set(of_seen.values_list("pk", flat=True))
+        for row in rows:
+            row.group_id = None if row.group_id in groups else row.group_id
     seen = set(narrowed.filter(pk__in=told).order_by().values_list("pk", flat=True))
     partly = [row for row in rows if not seen.issuperset(row.told_by or ())]
     if partly:
