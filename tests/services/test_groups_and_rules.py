@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from console.core.errors import Forbidden
+from console.core.errors import Forbidden, Invalid
 from console.identity.models import Role, Team
 from messages.groups.access import visible_group_rules
 from messages.groups.queries import runbook_of
-from messages.groups.regroup import place_waiting
+from messages.groups.regroup import place_waiting, split_by
 from messages.groups.rules import USUAL
 from messages.groups.ruling import NewGroupRule, add_rule, change_rule, move_rule, preview_rule, remove_rule
+from messages.groups.services import take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow
 from tests.factories import ROOT, actor, agent_key, environment, person, push
-from tests.services.grouping import failed_event, push_letters, silent_letter, timeout
+from tests.services.grouping import failed_event, merged, push_letters, silent_letter, timeout
 
 pytestmark = pytest.mark.django_db
 
@@ -222,3 +223,22 @@ def test_a_rule_for_every_flow_is_changed_by_who_operates_all_or_the_one_that_it
     changed = change_rule(own, NewGroupRule(name="own", flow="*"), by=sam)
     assert changed.teams == [Team.objects.get(name="Sales").pk]
     move_rule(changed, to=1, by=sam, reason="first")
+
+
+def test_a_group_that_speaks_for_others_is_not_split_by_a_part_but_each_of_them_is():
+    for kind in ("E1", "E2"):
+        push_letters(
+            *(timeout(0, error={"type": kind, "message": "boom"}, keys={"country": one}) for one in ("DE", "AT"))
+        )
+    first, second = FailureGroup.objects.order_by("pk")
+    whole = merged(first, [second])
+
+    with pytest.raises(Invalid, match=f"{first.reference} speaks for {second.reference}"):
+        split_by(whole, "key.country", by=ROOT, reason="two countries")
+
+    assert {one.group_id for one in DeadLetter.objects.all()} == {first.pk, second.pk}
+    second.refresh_from_db()
+    take_apart(second, by=ROOT, reason="two causes")
+    for one in FailureGroup.objects.order_by("pk"):
+        split_by(one, "key.country", by=ROOT, reason="two countries")
+    assert len({one.group_id for one in DeadLetter.objects.all()} - {first.pk, second.pk}) == 4
