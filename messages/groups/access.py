@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from console.core.errors import Forbidden
 from console.identity.actor import Actor
-from console.identity.models import Environment, Role, User
+from console.identity.models import Environment, Role, Team, User
 from messages.access import get_one, of_visible_flows, operated_flows, visible_flows
 from messages.groups.reference import number_of
 from messages.models import FailureGroup, Flow, GroupRule
@@ -58,6 +58,15 @@ def teams_to_group(actor: Actor, environment: Environment) -> list[int] | None:
         return None
     held = actor.grants.get(environment.pk, {})
     return sorted(team for team, role in held.items() if role >= Role.OPERATOR)
+
+
+def teams_of_rule(actor: Actor, environment: Environment, rule: GroupRule | None) -> list[str] | None:
+    """Return the names of the actor's teams on whose flows the rule acts, None: a new one; None for every flow."""
+    pks = rule.teams if rule else teams_to_group(actor, environment)
+    if pks is None:
+        return None
+    own = pks if actor.is_superuser else [pk for pk in pks if pk in actor.grants.get(environment.pk, {})]
+    return list(Team.objects.filter(pk__in=own).order_by("name").values_list("name", flat=True))
 
 
 def can_change_group_rule(actor: Actor, rule: GroupRule) -> bool:

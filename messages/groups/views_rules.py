@@ -12,7 +12,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
-from console.identity.models import Team
 from console.identity.pages import PageRequest, page
 from messages.catalog.views import seen
 from messages.groups.access import (
@@ -20,7 +19,7 @@ from messages.groups.access import (
     can_group,
     check_can_group,
     get_visible_group_rule,
-    teams_to_group,
+    teams_of_rule,
 )
 from messages.groups.forms import GroupRuleForm
 from messages.groups.queries import rules_in_order
@@ -103,19 +102,9 @@ def _context(request: PageRequest, form: GroupRuleForm, rule: GroupRule | None) 
         "form": form,
         "rule": rule,
         "may_change": can_change_group_rule(request.actor, rule) if rule else can_group(request.actor, environment),
-        "teams": _teams(request, rule),
+        "teams": teams_of_rule(request.actor, environment, rule),
         "action": reverse("group-rule", args=[rule.pk]) if rule else reverse("group-rule-new"),
     }
-
-
-def _teams(request: PageRequest, rule: GroupRule | None) -> list[str] | None:
-    """Return the names of the teams on whose flows the rule acts, of those that the actor is in; None for every flow."""
-    pks = rule.teams if rule else teams_to_group(request.actor, request.environment)
-    if pks is None:
-        return None
-    own = request.actor.grants.get(rule.environment_id if rule else request.environment.pk, {})
-    shown = pks if request.actor.is_superuser else [pk for pk in pks if pk in own]
-    return list(Team.objects.filter(pk__in=shown).order_by("name").values_list("name", flat=True))
 
 
 @require_POST
