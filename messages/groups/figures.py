@@ -196,17 +196,48 @@ MANY = 10  # times as many have to pass
 class Tried:
     """What came of a flow in the last hours. failed, otherwise: messages and letters of the group, of other groups. passed: processed.
 
-    station  the system at which it is counted, "" for all systems of the flow.
+    recovered  of the failed, of those that failed otherwise: passed after all, and counted in `passed` too.   is_most  there may be more.
+    station    the system at which it is counted, "" for all systems of the flow.   flows  ids of the flows in which.
+    anywhere   passed at any system of these.   meanwhile  passed since the first of few keys failed, None where nobody asked; perhaps fewer
+               where it is not exact.
     """
 
     failed: int
     otherwise: int
     passed: int
+    recovered: int = 0
+    recovered_otherwise: int = 0
+    is_most: bool = False
     station: str = ""
+    flows: tuple[int, ...] = ()
+    anywhere: int = 0
+    meanwhile: int | None = None
+    is_exact: bool = True
+
+    @property
+    def passed_meanwhile(self) -> int:
+        return self.passed if self.meanwhile is None else self.meanwhile
+
+    @property
+    def at_once(self) -> int:
+        """Return how many passed that had not failed before."""
+        return max(0, self.passed - self.recovered - self.recovered_otherwise)
 
     @property
     def all(self) -> int:
-        return self.failed + self.otherwise + self.passed
+        return self.failed + self.otherwise + self.at_once
+
+    @property
+    def through(self) -> int:
+        return self.at_once + self.recovered + self.recovered_otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """How often few documents passed in the last hours, as other messages. is_since: each of them, after the last of them had failed."""
+
+    times: int = 0
+    is_since: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,43 +265,53 @@ def may_be_few(keys: int, standing: int, tried: Tried | None) -> bool:
     if tried is None or not tried.station or not 0 < keys <= FEW:
         return False
     gone = max(0, tried.failed - standing)
-    return tried.passed >= MANY * (keys + gone) and tried.passed > tried.otherwise
+    return tried.passed_meanwhile >= MANY * (keys + gone) and tried.passed_meanwhile > tried.otherwise
 
 
-def spread_of(documents: Mapping[str, int], tried: Tried | None, again: Again | None = None) -> Spread:
+def spread_of(
+    documents: Mapping[str, int], tried: Tried | None, again: Again | None = None, passed: Passed = Passed()
+) -> Spread:
     """Return whether one message is the trouble or everything.
 
     documents  {document: how often it failed} of all that waits; empty when not each names one, or was looked at.
-    tried  None when no event told of the flow.   again  None when it was not asked for.
+    tried  None when no event told of the flow.   again  None when it was not asked for.   passed  of the few documents of either.
     """
-    is_alone = len(documents) == 1 and max(documents.values()) >= SEVERAL
+    is_alone = len(documents) == 1 and max(documents.values()) >= SEVERAL and (tried is None or tried.meanwhile != 0)
     are_few = (
         again is not None
         and may_be_few(len(again.times), again.standing, tried)
         and min(again.times.values()) >= SEVERAL
     )
     if is_alone or are_few:
-        return Spread(kind="poison", words=_words_of_few(again or Again(times=documents, standing=0), tried))
-    if tried is None or tried.failed < SEVERAL:
+        words = _words_of_few(again or Again(times=documents, standing=0), tried, passed)
+        return Spread(kind="" if passed.is_since else "poison", words=words)
+    if tried is None or not tried.failed or tried.failed + tried.otherwise < SEVERAL:
         return Spread()
-    where, share = tried.station or "the flow", tried.failed / tried.all
-    if share >= 0.9:
-        whole = f"{tried.passed:,} of {tried.all:,}" if tried.passed else "Nothing"
-        only = "Only " if tried.passed else ""
-        return Spread(
-            kind="outage",
-            words=f"{only}{whole} passed {where} in the last hours: the destination or what leads to it is the trouble.",
-        )
+    where = tried.station or "the flow"
+    if tried.through <= 0.1 * tried.all:
+        return Spread(kind="outage", words=_words_of_outage(tried, where))
+    if tried.failed < SEVERAL:
+        return Spread()
+    share = tried.failed / tried.all
     percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+    since = f"{tried.recovered:,} of them passed since, " if tried.recovered else ""
     otherwise = f"{tried.otherwise:,} failed otherwise, " if tried.otherwise else ""
+    at_once = " at once" if tried.recovered or tried.recovered_otherwise else ""
     return Spread(
         kind="some",
-        words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of {tried.all:,}, "
-        f"{otherwise}{tried.passed:,} passed. It is neither one message alone nor everything.",
+        words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of "
+        f"{'at most ' if tried.is_most else ''}{tried.all:,}, {since}{otherwise}{tried.at_once:,} passed{at_once}. "
+        "It is neither one message alone nor everything.",
     )
 
 
-def _words_of_few(again: Again, tried: Tried | None) -> str:
+def _words_of_outage(tried: Tried, where: str) -> str:
+    whole = f"Only {tried.through:,} of {tried.all:,}" if tried.through else "Nothing"
+    ways = f"; {tried.failed:,} failed this way, {tried.otherwise:,} otherwise" if tried.otherwise else ""
+    return f"{whole} passed {where} in the last hours{ways}: the destination or what leads to it is the trouble."
+
+
+def _words_of_few(again: Again, tried: Tried | None, passed_too: Passed) -> str:
     """Return "One order, 4711, failed 20 times, while 400 others passed: look at it alone."."""
     names = [key.partition("=") for key in again.times]
     nouns = {
@@ -283,6 +324,10 @@ def _words_of_few(again: Again, tried: Tried | None) -> str:
     else:
         what, them = f"{len(names)} {noun}s", "them"
     least = "at least " if again.is_least else ""
-    passed = tried.passed if tried else 0
-    others = f", while {passed:,} other{'' if passed == 1 else 's'} passed" if passed else ""
+    if passed_too.is_since:
+        have = "has" if len(names) == 1 else "have"
+        return f"{what} failed {least}{again.times_in_all:,} times and {have} passed since, as another message: what waits may be superseded."
+    passed = max(0, tried.passed_meanwhile - passed_too.times) if tried else 0
+    count = f"{passed:,} other{'' if passed == 1 else 's'}" if tried and tried.is_exact else "others"
+    others = f", while {count} passed" if passed else ""
     return f"{what} failed {least}{again.times_in_all:,} times{others}: look at {them} alone."

@@ -16,13 +16,12 @@ VERSION = 1
 READ = 2_000  # characters of a message that are looked at
 LONGEST = 300  # of a normal form
 VALUE = "…"
-MASKED = "•••"  # what masking rules put in the place of values, messages.masking.rules.MARK
 
-# Quoted text, a web address, or a run of words joined by the marks that join parts of one value (2026-11-24T10:00, a-b@c.d, 10.0.0.1:80).
+# What was masked, quoted text, a web address, or a run of words joined by the marks that join parts of one value (2026-11-24T10:00, a-b@c.d, 10.0.0.1:80).
 PIECE = re.compile(
-    r"""(?<!\w)(?P<quote>['"`])(?P<quoted>[^'"`\n]{0,200})(?P=quote)(?!\w)"""
+    r"""(?P<masked>•••)|(?<!\w)(?P<quote>['"`])(?P<quoted>[^'"`\n]{0,200})(?P=quote)(?!\w)"""
     r"""|(?P<address>[A-Za-z][A-Za-z0-9+.]{1,15}://[^\s'"<>)\]]{1,400})"""
-    r"""|(?P<word>(?:\w|•••)+(?:[-.:,/@#+](?:\w|•••)+)*)"""
+    r"""|(?P<word>\w+(?:[-.:,/@#+]\w+)*)"""
 )
 VALUES = re.compile(rf"{VALUE}(?:[\s,;|]*{VALUE})+")
 LONG_WORD = 40  # nobody writes such words; machines do
@@ -57,7 +56,7 @@ class Failure:
 
 
 def normal(message: str) -> str:
-    """Return a message without its values: numbers, ids, dates, addresses and quoted values are "…"; at most 300 characters.
+    """Return a message without its values: numbers, ids, dates, addresses, quoted and masked values are "…"; at most 300 characters.
 
     Kept are names of fields in quotes (with _ or .), HTTP statuses after a word that says so, and codes of well-known systems.
     """
@@ -96,12 +95,12 @@ def _pieces(message: str) -> list[tuple[str, bool]]:
 
 
 def _is_value(match: re.Match[str], before: str) -> bool:
-    if match["address"] is not None:
+    if match["masked"] is not None or match["address"] is not None:
         return True
     if match["quote"] is not None:
         return not FIELD_NAME.fullmatch(match["quoted"])
     word = match["word"]
-    if len(word) > LONG_WORD or "@" in word or MASKED in word:
+    if len(word) > LONG_WORD or "@" in word:
         return True
     if not DIGIT.search(word):
         return False

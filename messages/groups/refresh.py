@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -16,19 +16,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Q, Sum
 
 from console.audit.models import AuditEntry
 from messages.groups.assign import move
 from messages.groups.breaching import order_by_breach
-from messages.groups.figures import Again, Tried, blast_of, document_of, may_be_few, reach_of, spread_of
+from messages.groups.figures import FEW, Again, Passed, Tried, blast_of, document_of, may_be_few, reach_of, spread_of
 from messages.groups.fingerprint import in_common
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
+from messages.groups.tried import LATE, lately, passed_as_others, tried_of, with_meanwhile
 from messages.ingest.messages_sql import run
-from messages.models import DeadLetter, FailureGroup, GroupHour, Message, RollupHour
+from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from messages.models.groups import NO_BREACH
-from messages.models.stream import MessageStatus, Operation, Outcome
+from messages.models.stream import MessageStatus
 from messages.told import words_for_all
 
 MOST_READ = 5_000  # newest letters, and as many messages, of a group whose keys are looked at
@@ -36,13 +36,12 @@ MOST_WALKED = 20_000  # newest messages of a group that are looked through for t
 SAMPLE = 50  # of them whose words make the title
 AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
 STANDS = timedelta(hours=24)  # a failed message without a dead letter counts for a day: nobody can close it
-LATE = timedelta(days=4)  # between a message's first event and its failure
-LATELY = timedelta(hours=3)  # in which one message failing is told from all failing
 MOST_ASKED = 20  # messages of few keys whose attempts are counted
 MOST_TIMES = 500  # attempts of one that are
 ESCALATED = "group.escalated"
-AGAIN = timedelta(seconds=30)  # a group with failed messages is read so often: they may have been delivered meanwhile
-TOLD_ANEW = timedelta(minutes=10)  # what is said of the last hours is read so often while it stands
+AGAIN = timedelta(
+    seconds=30
+)  # what is said of the last hours, and of failed messages, is read so often: others may have passed meanwhile
 
 WAITING = """
 SELECT coalesce(g.merged_into_id, g.id), sum(w.count), sum(w.replaying), min(w.oldest), max(w.latest), max(w.newest)
@@ -74,7 +73,8 @@ def refresh_groups(*, now: datetime | None = None) -> int:
     waiting, failing = _waiting(), _failing(now)
     candidates = _candidates(waiting, failing)
     order_by_breach(candidates, waiting={*waiting, *failing})
-    due = [group for group in candidates if _is_due(group, waiting, failing, now)]
+    watched = failing | _lately_dead(now)
+    due = [group for group in candidates if _is_due(group, waiting, watched, now)]
     due.sort(key=lambda group: group.figures_at or group.first_seen_at)
     _read_anew(due[:AT_ONCE], waiting, now)
     return len(due)
@@ -93,6 +93,12 @@ def _failing(now: datetime) -> set[int]:
     return {merged or pk for pk, merged in found}
 
 
+def _lately_dead(now: datetime) -> set[int]:
+    """Return the groups, as they are merged, of letters of the last hours: what passed meanwhile is told beside them."""
+    rows = GroupHour.objects.filter(hour__gte=lately(now), letters__gt=0)
+    return {merged or pk for pk, merged in rows.values_list("group_id", "group__merged_into_id").distinct()}
+
+
 def _candidates(waiting: Collection[int], failing: Collection[int]) -> list[FailureGroup]:
     said = (
         Q(letters__gt=0) | Q(failed__gt=0) | Q(state="escalating") | Q(figures_at=None) | Q(next_breach_s__lt=NO_BREACH)
@@ -107,9 +113,7 @@ def _is_due(group: FailureGroup, waiting: dict[int, Waiting], failing: Collectio
         return True
     if (group.letters, group.replaying, group.newest) != (is_now.count, is_now.replaying, is_now.newest):
         return True
-    if group.spread and group.figures_at < now - TOLD_ANEW:
-        return True
-    watched = group.pk in failing or group.failed or group.state == "escalating"
+    watched = group.pk in failing or group.failed or group.spread_words or group.state == "escalating"
     return bool(watched) and group.figures_at < now - AGAIN
 
 
@@ -123,49 +127,10 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
         parts[target].append(pk)
         whole = by_pk[target]
         whole.first_seen_at, whole.last_seen_at = min(whole.first_seen_at, first), max(whole.last_seen_at, last)
-    tried = _tried(groups, now)
+    tried = tried_of(groups, parts, now)
     hours = hours_of(parts, now)
     for group in groups:
         _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), tried.get(group.pk), hours[group.pk], now)
-
-
-def _tried(groups: Sequence[FailureGroup], now: datetime) -> dict[int, Tried]:
-    """Return {group: what came of its flow in the last hours}, of flows that events tell of at all.
-
-    Each station of a flow processes: where the one that fails is known to, it is what failed there and what passed it, else what failed
-    and passed anywhere. Failures are those of groups: events of errors would count a message once for each time that it was tried.
-    """
-    since = _lately(now)
-    flow_ids = {group.flow_id for group in groups}
-    tried = Q(operation=Operation.PROCESS)
-    counted = RollupHour.objects.filter(hour__gte=since, flow_id__in=flow_ids).values_list("flow_id", "system__name")
-    passed: Counter[tuple[int, str | None]] = Counter()
-    for flow, system, count, good in counted.annotate(
-        tried=Sum("count", filter=tried), good=Sum("count", filter=tried & ~Q(outcome=Outcome.ERROR))
-    ):
-        passed[flow, None] += good or 0
-        if count:
-            passed[flow, system] = good or 0
-    failed: Counter[tuple[int, str | None]] = Counter()  # of a flow
-    own: Counter[tuple[int, str | None]] = Counter()  # of a group with what is merged into it
-    rows = GroupHour.objects.filter(hour__gte=since, group__flow_id__in=flow_ids)
-    of_groups = rows.values_list("group__flow_id", Coalesce("group__merged_into_id", "group_id"), "group__step")
-    for flow, whole, step, count in of_groups.annotate(count=Sum(F("letters") + F("messages"))):
-        for station in (step, None):
-            failed[flow, station] += count
-            own[whole, station] += count
-    found = {}
-    for group in groups:
-        station = group.step if (group.flow_id, group.step) in passed else None
-        here, mine = (group.flow_id, station), max(0, own[group.pk, station])
-        if (group.flow_id, None) in passed:
-            otherwise = max(0, failed[here] - mine)
-            found[group.pk] = Tried(failed=mine, otherwise=otherwise, passed=passed[here], station=station or "")
-    return found
-
-
-def _lately(now: datetime) -> datetime:
-    return now.replace(minute=0, second=0, microsecond=0) - LATELY + timedelta(hours=1)
 
 
 def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
@@ -208,8 +173,12 @@ def _refresh(
     latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
     capped = len(rows) < letters.count or failed >= MOST_READ
     is_whole = not capped and reach.documents.total() == len(rows) + failed
+    if tried and oldest and (len(reach.documents) == 1 or may_be_few(1, waiting, tried)):
+        tried = with_meanwhile(tried, oldest, now)
     again = None if capped else _again([row[0] for row in rows], messages, tried, now)
-    spread = spread_of(reach.documents if is_whole else {}, tried, again)
+    few = (again.times if again else reach.documents) if is_whole else {}
+    passed = _passed_as_others(group, few, tried, latest, now)
+    spread = spread_of(reach.documents if is_whole else {}, tried, again, passed)
     said = [
         words
         for words in (*(row[1] or row[2] for row in rows[:SAMPLE]), *(row[1] for row in messages[:SAMPLE]))
@@ -302,13 +271,22 @@ def _for_all(rows: dict[UUID, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     ]
 
 
-# From the index of a message's events, at the step and in the flow of its group.
+def _passed_as_others(
+    group: FailureGroup, few: Mapping[str, int], tried: Tried | None, latest: datetime, now: datetime
+) -> Passed:
+    named = {name: times for name, times in few.items() if not name.startswith("message=")}
+    if not named or len(named) != len(few) or len(few) > FEW:
+        return Passed()
+    return passed_as_others(group, named, tried.flows if tried else (), latest, now)
+
+
+# From the index of a message's events, at the step of its group and in the flows where that fails.
 TIMES = """
 SELECT v.id, n.times FROM unnest(%b::uuid[], %b::int8[]) AS v (id, group_id) JOIN messaging_failuregroup g ON g.id = v.group_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS times FROM (
         SELECT FROM messaging_event e WHERE e.message_uid = v.id AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b
-          AND e.flow_id = g.flow_id AND (g.step = '' OR e.system_id IN (
+          AND e.flow_id = ANY(%b::int8[]) AND (g.step = '' OR e.system_id IN (
             SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step)) LIMIT %b
     ) e
 ) n
@@ -325,8 +303,9 @@ def _again(
     if not named or times[""] or not may_be_few(len({*+times, *named.values()}), standing, tried):
         return None
     asked = messages[:MOST_ASKED]
-    span = [_lately(now), now + timedelta(days=1)]
-    found = run(TIMES, [[row[4] for row in asked], [row[3] for row in asked], *span, MOST_TIMES]).fetchall()
+    span = [lately(now), now + timedelta(days=1)]
+    flows = list(tried.flows) if tried else []
+    found = run(TIMES, [[row[4] for row in asked], [row[3] for row in asked], *span, flows, MOST_TIMES]).fetchall()
     counted = dict(found)
     for pk, name in named.items():
         times[name] += max(1, counted.get(pk, 1))  # it stands so: it failed once, if not in the last hours

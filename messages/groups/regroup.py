@@ -91,9 +91,11 @@ def split_by(group: FailureGroup, part: str, *, by: Actor, reason: str) -> Group
     if not _is_usual(group):
         # its row does not say which failures it is for: a rule made from it would take other causes of the flow, too
         raise Invalid(f"{group.reference} comes of a grouping rule: add {part} to what that rule groups by instead")
-    parts = FailureGroup.objects.filter(merged_into=group).order_by("pk")[:5]
-    if named := ", ".join(part.reference for part in parts):
-        raise Invalid(f"{group.reference} speaks for {named}: take apart what was merged into it, then split each")
+    if merged := list(FailureGroup.objects.filter(merged_into=group).order_by("pk")[:3]):
+        names = ", ".join(one.reference for one in merged)
+        raise Invalid(
+            f"{names} {'is' if len(merged) == 1 else 'are'} merged into {group.reference}: take apart first, then split each"
+        )
     said = NewGroupRule(
         name=f"{group.reference} by {part}"[:120],
         flow=_exactly(group.flow.name),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from messages.groups.classes import class_of
-from messages.groups.fingerprint import MASKED, Failure, Parts, normal, usual_parts
+from messages.groups.fingerprint import Failure, Parts, normal, usual_parts
+from messages.masking.rules import MARK
 
 PARTS = {
     "step": "the system that failed",
@@ -82,7 +83,7 @@ def fits(rule: Rule, failure: Failure) -> bool:
 def _says(words: str, message: str) -> bool:
     if words.startswith(EXACT):
         whole = words.removeprefix(EXACT).strip()
-        return normal(message).casefold() == (normal(whole) if MASKED in whole else whole).casefold()
+        return normal(message).casefold() == (normal(whole) if MARK in whole else whole).casefold()
     return not words or words.casefold() in message.casefold()
 
 

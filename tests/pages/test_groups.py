@@ -14,6 +14,7 @@ from console.identity.models import Role, Team
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import split_by, take_out
 from messages.groups.ruling import NewGroupRule, add_rule
+from messages.groups.services import merge_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
@@ -298,6 +299,17 @@ def test_a_group_that_a_rule_or_a_hand_made_is_not_split_by_a_rule_that_would_ta
         assert answer.status_code == 422
         assert words in text_of(answer)
     assert GroupRule.objects.count() == 1
+
+
+def test_a_merged_group_is_taken_apart_before_each_part_is_split():
+    large, small = two_groups()
+    merge_groups(large, [small], by=ROOT, reason="one trouble")
+
+    answer = signed_in().post(f"/groups/{large.reference}/split/", {"part": "queue", "reason": "x"})
+
+    assert answer.status_code == 422
+    assert f"{small.reference} is merged into {large.reference}: take apart first" in text_of(answer)
+    assert not GroupRule.objects.exists()
 
 
 def test_a_rule_is_previewed_saved_ordered_applied_and_removed():

@@ -233,7 +233,7 @@ def test_a_group_that_speaks_for_others_is_not_split_by_a_part_but_each_of_them_
     first, second = FailureGroup.objects.order_by("pk")
     whole = merged(first, [second])
 
-    with pytest.raises(Invalid, match=f"{first.reference} speaks for {second.reference}"):
+    with pytest.raises(Invalid, match=f"{second.reference} is merged into {first.reference}"):
         split_by(whole, "key.country", by=ROOT, reason="two countries")
 
     assert {one.group_id for one in DeadLetter.objects.all()} == {first.pk, second.pk}

@@ -21,7 +21,7 @@ from messages.groups.figures import (
     reach_words,
     spread_of,
 )
-from messages.groups.fingerprint import LONGEST, MASKED, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
+from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
 from messages.groups.states import STATES, TRANSITIONS, joined_state, next_state, offered, trend_of
@@ -55,6 +55,9 @@ from messages.masking.rules import MARK
         ("\n\n  spaced   out \t 7", "spaced out …"),
         ("token eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9eyJhbGciOiJIUzI1NiIs refused", "token … refused"),
         ("card •••1111 refused", "card … refused"),
+        ("vat ••• refused", "vat … refused"),
+        ("card •••1111 of 'customer.name' is unknown", "card … of 'customer.name' is unknown"),
+        ("••• ••• is not known", "… is not known"),
     ],
 )  # fmt: skip
 def test_the_normal_form_of_a_message_is_without_its_values(message: str, expected: str):
@@ -367,9 +370,12 @@ def test_poison_is_told_from_an_outage():
     assert spread_of(many, tried(50, 0)).words.startswith("Nothing passed the flow in the last hours")
     assert spread_of(many, tried(50, 3, station="erp")).words.startswith("Only 3 of 53 passed erp in the last hours")
     assert spread_of(many, tried(50, 950)).words.startswith("5% of what came to the flow in the last hours failed this")
-    assert spread_of(many, tried(10, 10, 400, "erp")).words == (
-        "2% of what came to erp in the last hours failed this way: 10 of 420, 400 failed otherwise, 10 passed. "
+    assert spread_of(many, tried(10, 90, 400, "erp")).words == (
+        "2% of what came to erp in the last hours failed this way: 10 of 500, 400 failed otherwise, 90 passed. "
         "It is neither one message alone nor everything."
+    )
+    assert spread_of(many, tried(10, 10, 400, "erp")).words == (
+        "Only 10 of 420 passed erp in the last hours; 10 failed this way, 400 otherwise: the destination or what leads to it is the trouble."
     )
     assert spread_of({"order_no=1": 1}, tried(1, 0)).words == ""
     assert spread_of(many, None).words == ""  # a harvester alone tells of it: what passes is not known
@@ -417,11 +423,9 @@ def test_few_that_are_tried_often_are_said_with_their_numbers():
     assert spread_of({}, many, Again(times=both | {"order_no=2": 2}, standing=2)).kind == ""
 
 
-@pytest.mark.parametrize(
-    "masked", ["vat ••• refused", "vat •••6789 refused", "vat DE-••• refused", "vat ••• ••• refused"]
-)
+@pytest.mark.parametrize("masked", ["vat ••• refused", "vat •••6789 refused", "vat ••• ••• refused"])
 def test_what_a_masking_rule_replaced_is_a_value_like_any_other(masked: str):
-    assert MASKED == MARK
+    assert MARK in masked
     assert normal(masked) == normal("vat DE811128135 refused") == "vat … refused"
     assert in_common([masked, masked]) == masked
     assert in_common([masked, "vat DE811128135 refused"]) == "vat … refused"
