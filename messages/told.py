@@ -1,4 +1,4 @@
-"""What a reader may know of a message that several flows told of: its keys and its error.
+"""What a reader may know of a message that several flows told of: its keys, its error, its group, its events and their times.
 
 A message has one row, of the flow that told of it first; `told_by` names the others that brought a business key or an error. Who may see
 all of them is shown the row; who may not is shown, and finds, what the events and dead letters say that they may see.
@@ -7,18 +7,18 @@ all of them is shown the row; who may not is shown, and finds, what the events a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import DateTimeField, Func, JSONField, Q, QuerySet, TextField
+from django.db.models import Count, DateTimeField, Func, JSONField, Max, Min, Q, QuerySet, TextField
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
 from console.identity.actor import Actor
 from messages.access import flows_to_narrow_to, get_one, visible_dead_letters, visible_events, visible_messages
-from messages.models import DeadLetter, Event, Flow, Message
+from messages.models import DeadLetter, Event, FailureGroup, Flow, Message
 from messages.models.stream import Outcome
 
 AROUND = timedelta(hours=1)
@@ -62,18 +62,34 @@ def told_to(actor: Actor, of_row: Q, told: str, of_told: Callable[[Combinable], 
 
 
 def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
-    """Return these messages, which the actor may see, with the keys and the error that the actor may know."""
+    """Return these messages, which the actor may see, with what the actor may know of their keys, error, group, events and times."""
     told = {flow for row in rows for flow in row.told_by or ()}
-    narrowed = flows_to_narrow_to(actor) if told else None
+    groups = {row.group_id for row in rows if row.group_id is not None}
+    narrowed = flows_to_narrow_to(actor) if told or groups else None
     if narrowed is None:
         return rows
+    if groups:
+        of_seen = FailureGroup.objects.filter(pk__in=groups, flow_id__in=narrowed.order_by().values("pk"))
+        groups -= set(of_seen.values_list("pk", flat=True))
+        for row in rows:
+            row.group_id = None if row.group_id in groups else row.group_id
     seen = set(narrowed.filter(pk__in=told).order_by().values_list("pk", flat=True))
     partly = [row for row in rows if not seen.issuperset(row.told_by or ())]
     if partly:
         said = _said(partly, visible_events(actor), visible_dead_letters(actor), lambda row, flow: True)
+        seen_of = _seen_of(partly, visible_events(actor))
         for row in partly:
             row.keys, row.error_type, row.error_message = said[row.id]
+            row.event_count, row.started_at, row.last_seen_at = seen_of.get(row.id, (0, row.began_at, row.began_at))
     return rows
+
+
+def _seen_of(rows: Sequence[Message], events: QuerySet[Event]) -> dict[UUID, tuple[int, datetime, datetime]]:
+    """Return {message: how many of these events are its, when the first was and when the last}, of those that have any."""
+    began, ended = min(row.began_at for row in rows) - AROUND, max(row.last_seen_at for row in rows) + AROUND
+    told = events.filter(message_uid__in=[row.id for row in rows], occurred_at__range=(began, ended)).order_by()
+    counted = told.values_list("message_uid").annotate(Count("id"), Min("occurred_at"), Max("occurred_at"))
+    return {uid: (count, first, last) for uid, count, first, last in counted}
 
 
 def get_message(actor: Actor, pk: UUID) -> Message:

@@ -93,7 +93,8 @@ def add_flow_rule(environment: Environment, *, pattern: str, flow_name: str, by:
             rule = FlowRule.objects.create(environment=environment, position=position, pattern=pattern, flow=flow)
     except IntegrityError as error:
         raise Conflict(f"there is a rule for {pattern} already; remove it first") from error
-    record_audit(by, "flow_rule.added", rule, environment=environment, label=f"{pattern} → {flow_name}")
+    label = f"{pattern} → {flow_name}"
+    record_audit(by, "flow_rule.added", rule, environment=environment, team_id=flow.team_id, label=label)
     return rule
 
 
@@ -139,8 +140,13 @@ def remove_rule(rule: FlowRule | KeyRule, *, by: Actor) -> None:
         else f"{rule.attribute} → {rule.key_name or rule.attribute}"
     )
     action = "flow_rule.removed" if isinstance(rule, FlowRule) else "key_rule.removed"
-    record_audit(by, action, rule, environment=rule.environment, label=label)
+    record_audit(by, action, rule, environment=rule.environment, team_id=_team_of(rule), label=label)
     rule.delete()
+
+
+def _team_of(rule: FlowRule | KeyRule) -> int | None:
+    """Return the team that reads of the rule in the audit list: that of the flow that it names."""
+    return rule.flow.team_id if isinstance(rule, FlowRule) else None
 
 
 @transaction.atomic
@@ -161,4 +167,5 @@ def move_rule(rule: FlowRule | KeyRule, *, up: bool, by: Actor) -> None:
             type(rule)._default_manager.filter(pk=other.pk).update(position=position)
     action = "flow_rule.moved" if isinstance(rule, FlowRule) else "key_rule.moved"
     label = rule.pattern if isinstance(rule, FlowRule) else rule.attribute
-    record_audit(by, action, rule, environment=rule.environment, label=label, details={"up": up})
+    details = {"up": up}
+    record_audit(by, action, rule, environment=rule.environment, team_id=_team_of(rule), label=label, details=details)

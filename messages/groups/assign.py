@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from console.audit.services import record_audit
 from console.identity.actor import SYSTEM
 from messages.groups.figures import blast_of, reach_of
 from messages.groups.fingerprint import VERSION, Failure, fingerprint_of, in_common
-from messages.groups.rules import Placed, Rule, place
+from messages.groups.rules import Placed, Rule, of_team, place
 from messages.groups.states import next_state, states_before
 from messages.ingest.messages_sql import run, run_set_based
 from messages.models import FailureGroup, Flow, GroupRule
@@ -73,6 +73,7 @@ def as_rule(row: GroupRule) -> Rule:
         reason=row.reason,
         parts=tuple(row.parts),
         failure_class=row.failure_class,
+        teams=row.teams,
     )
 
 
@@ -87,7 +88,8 @@ def find_homes(
 
     The failures' `flow` must be there when there are rules.   column  what they count as: letters or failed.
     """
-    placed = [place(one.failure, rules) for one in seen]
+    acting = _acting_on({one.failure.flow_id for one in seen}, rules)
+    placed = [place(one.failure, acting.get(one.failure.flow_id, rules)) for one in seen]
     prints = [
         fingerprint_of(environment_id, one.failure.flow_id, where.parts)
         for one, where in zip(seen, placed, strict=True)
@@ -104,6 +106,13 @@ def find_homes(
     here = [homes[one] for one in prints]
     _follow_rules(zip(here, placed, strict=True), rules)
     return here
+
+
+def _acting_on(flow_ids: Collection[int], rules: Sequence[Rule]) -> dict[int, list[Rule]]:
+    """Return {flow: the rules that act on it}; nothing, and without a query, where all act on every flow."""
+    if all(rule.teams is None for rule in rules):
+        return {}
+    return {pk: of_team(rules, team) for pk, team in Flow.objects.filter(pk__in=flow_ids).values_list("pk", "team_id")}
 
 
 def _follow_rules(failures: Iterable[tuple[Home, Placed]], rules: Sequence[Rule]) -> None:

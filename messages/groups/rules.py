@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from messages.groups.classes import class_of
 from messages.groups.fingerprint import Failure, Parts, normal, usual_parts
+from messages.masking.rules import MARK
 
 PARTS = {
     "step": "the system that failed",
@@ -39,6 +40,7 @@ class Rule:
     reason: str = ""
     parts: tuple[str, ...] = ()
     failure_class: str = ""
+    teams: Collection[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ class Placed:
     failure_class: str
     rule: Rule | None = None
     name: str = ""
+
+
+def of_team(rules: Sequence[Rule], team_id: int | None) -> list[Rule]:
+    """Return the rules that act on flows of this team, None for those of no team."""
+    return [one for one in rules if one.teams is None or team_id is None or team_id in one.teams]
 
 
 def place(failure: Failure, rules: Sequence[Rule]) -> Placed:
@@ -75,7 +82,8 @@ def fits(rule: Rule, failure: Failure) -> bool:
 
 def _says(words: str, message: str) -> bool:
     if words.startswith(EXACT):
-        return normal(message).casefold() == words.removeprefix(EXACT).strip().casefold()
+        whole = words.removeprefix(EXACT).strip()
+        return normal(message).casefold() == (normal(whole) if MARK in whole else whole).casefold()
     return not words or words.casefold() in message.casefold()
 
 

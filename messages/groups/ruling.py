@@ -17,15 +17,15 @@ from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters
-from messages.groups.access import check_can_group, visible_groups
+from messages.groups.access import check_can_change_group_rule, check_can_group, teams_to_group, visible_groups
 from messages.groups.assign import as_rule
 from messages.groups.classes import CLASSES
 from messages.groups.fingerprint import Failure, fingerprint_of
 from messages.groups.regroup import told_by_themselves
-from messages.groups.rules import MOST_PARTS, Placed, Rule, is_part, place
+from messages.groups.rules import MOST_PARTS, Placed, Rule, is_part, of_team, place
 from messages.groups.services import check_reason, check_url
 from messages.groups.sweep import failure_of_row
-from messages.models import DeadLetter, FailureGroup, GroupHour, GroupRule
+from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, GroupRule
 
 MOST_RULES = 100  # in one environment: each costs time on every failure
 LOOKED_BACK = timedelta(days=7)
@@ -104,7 +104,10 @@ def _columns(said: NewGroupRule) -> dict[str, Any]:
 
 @transaction.atomic
 def add_rule(environment: Environment, said: NewGroupRule, *, by: Actor) -> GroupRule:
-    """Append a rule: what fails from then on is grouped by it. Raises Forbidden, Invalid, Conflict."""
+    """Append a rule: what fails from then on, in flows of teams that the actor operates or of no team, is grouped by it.
+
+    Raises Forbidden, Invalid, Conflict.
+    """
     check_can_group(by, environment)
     said = check_said(said)
     rules = GroupRule.objects.filter(environment=environment)
@@ -114,7 +117,11 @@ def add_rule(environment: Environment, said: NewGroupRule, *, by: Actor) -> Grou
     try:
         with transaction.atomic():
             made = GroupRule.objects.create(
-                environment=environment, position=last + 1, created_by=by.name, **_columns(said)
+                environment=environment,
+                position=last + 1,
+                created_by=by.name,
+                teams=teams_to_group(by, environment),
+                **_columns(said),
             )
     except IntegrityError as error:
         raise Conflict(f"there is a grouping rule “{said.name}” already") from error
@@ -124,9 +131,11 @@ def add_rule(environment: Environment, said: NewGroupRule, *, by: Actor) -> Grou
 
 @transaction.atomic
 def change_rule(rule: GroupRule, said: NewGroupRule, *, by: Actor) -> GroupRule:
-    """Replace what a rule says. Raises Forbidden, Invalid, Conflict."""
-    check_can_group(by, rule.environment)
+    """Replace what a rule says: one for every flow is then for those of the actor. Raises Forbidden, Invalid, Conflict."""
+    check_can_change_group_rule(by, rule)
     columns = _columns(check_said(said))
+    if rule.teams is None:
+        columns["teams"] = teams_to_group(by, rule.environment)
     changed = sorted(name for name, value in columns.items() if getattr(rule, name) != value)
     try:
         with transaction.atomic():
@@ -141,7 +150,7 @@ def change_rule(rule: GroupRule, said: NewGroupRule, *, by: Actor) -> GroupRule:
 @transaction.atomic
 def remove_rule(rule: GroupRule, *, by: Actor, reason: str) -> None:
     """Remove a rule; its groups stay, and what comes goes by the next rule that fits. Raises Forbidden, Invalid."""
-    check_can_group(by, rule.environment)
+    check_can_change_group_rule(by, rule)
     _audit(by, "group_rule.removed", rule, reason=check_reason(reason))
     rule.delete()
 
@@ -149,7 +158,7 @@ def remove_rule(rule: GroupRule, *, by: Actor, reason: str) -> None:
 @transaction.atomic
 def move_rule(rule: GroupRule, *, to: int, by: Actor, reason: str) -> None:
     """Put a rule in a place of the order, counted from 1; beyond the ends is at them. Raises Forbidden, Invalid."""
-    check_can_group(by, rule.environment)
+    check_can_change_group_rule(by, rule)
     reason = check_reason(reason)
     # Locked in one order, so that two operators who move at the same time wait instead of losing one move.
     rules = list(
@@ -184,7 +193,10 @@ def preview_rule(
     A new rule is tried after all others, a changed one in its place. Raises Forbidden, Invalid.
     """
     check_can_group(by, environment)
-    draft = _draft(check_said(said), instead_of)
+    if instead_of is not None:
+        check_can_change_group_rule(by, instead_of)
+    teams = instead_of.teams if instead_of is not None else None
+    draft = _draft(check_said(said), instead_of, teams_to_group(by, environment) if teams is None else teams)
     rows = list(GroupRule.objects.filter(environment=environment).order_by("position", "id"))
     rules = [draft if instead_of is not None and row.pk == instead_of.pk else as_rule(row) for row in rows]
     rules += [] if instead_of is not None else [draft]
@@ -198,7 +210,7 @@ def preview_rule(
     }
     for row in told_by_themselves(found[:LOOKED_AT]):
         failure = failure_of_row(row)
-        placed = place(failure, rules)
+        placed = place(failure, of_team(rules, row.flow.team_id))
         before = groups.get(row.group_id or 0)
         leaves = before is not None and before.rule_id is not None and before.rule_id == draft.id  # as the rule is now
         if not (placed.rule is draft or leaves) or (before is not None and before.by_hand):
@@ -219,9 +231,10 @@ def preview_rule(
     )
 
 
-def _draft(said: NewGroupRule, instead_of: GroupRule | None) -> Rule:
+def _draft(said: NewGroupRule, instead_of: GroupRule | None, teams: list[int] | None) -> Rule:
     texts = {name: getattr(said, name) for name in TEXTS}
-    return Rule(id=instead_of.pk if instead_of else 0, parts=said.parts, failure_class=said.failure_class, **texts)
+    pk = instead_of.pk if instead_of else 0
+    return Rule(id=pk, parts=said.parts, failure_class=said.failure_class, teams=teams, **texts)
 
 
 def _is_there(group: FailureGroup, placed: Placed, environment_id: int) -> bool:
@@ -245,7 +258,11 @@ def _messages(by: Actor, environment: Environment, rules: Sequence[Rule], draft:
     counted = GroupHour.objects.filter(hour__gte=since).values_list("group_id").annotate(count=Sum("messages"))
     counts = dict(counted.filter(count__gt=0))
     groups = visible_groups(by).filter(environment=environment, pk__in=list(counts), by_hand=False)
-    return sum(counts[group.pk] for group in groups if place(_as_failure(group), rules).rule is draft)
+    return sum(
+        counts[group.pk]
+        for group in groups
+        if place(_as_failure(group), of_team(rules, group.flow.team_id)).rule is draft
+    )
 
 
 def _as_failure(group: FailureGroup) -> Failure:
@@ -262,5 +279,19 @@ def _as_failure(group: FailureGroup) -> Failure:
 def _audit(by: Actor, action: str, rule: GroupRule, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
     said = {name: getattr(rule, name) for name in MATCHERS if getattr(rule, name)} | {"parts": ", ".join(rule.parts)}
     record_audit(
-        by, action, rule, environment=rule.environment, label=rule.name, reason=reason, details=details or said
+        by,
+        action,
+        rule,
+        environment=rule.environment,
+        team_id=_owner_of(rule),
+        label=rule.name,
+        reason=reason,
+        details=details or said,
     )
+
+
+def _owner_of(rule: GroupRule) -> int | None:
+    """Return the team whose members read of the rule in the audit list, None for all: that of the flow that it names, else one that it is for."""
+    named = Flow.objects.filter(environment=rule.environment_id, name__iexact=rule.flow, team__isnull=False)
+    of_flow = named.order_by("team_id").values_list("team_id", flat=True).first() if rule.flow else None
+    return of_flow if rule.teams is None or of_flow in rule.teams else min(rule.teams, default=None)

@@ -14,7 +14,13 @@ from console.core.errors import ConsoleError, Forbidden, NotFound
 from console.core.render import render_page
 from console.identity.pages import PageRequest, page
 from messages.catalog.views import seen
-from messages.groups.access import can_group, check_can_group, get_visible_group_rule
+from messages.groups.access import (
+    can_change_group_rule,
+    can_group,
+    check_can_group,
+    get_visible_group_rule,
+    teams_of_rule,
+)
 from messages.groups.forms import GroupRuleForm
 from messages.groups.queries import rules_in_order
 from messages.groups.regroup import place_waiting
@@ -95,7 +101,8 @@ def _context(request: PageRequest, form: GroupRuleForm, rule: GroupRule | None) 
     return {
         "form": form,
         "rule": rule,
-        "may_change": can_group(request.actor, environment),
+        "may_change": can_change_group_rule(request.actor, rule) if rule else can_group(request.actor, environment),
+        "teams": teams_of_rule(request.actor, environment, rule),
         "action": reverse("group-rule", args=[rule.pk]) if rule else reverse("group-rule-new"),
     }
 

@@ -27,6 +27,7 @@ class GroupRule(models.Model):
     Patterns have `*` and `?` and do not mind the case; "" fits everything; `words` stand anywhere in the
     error, or, after "=", are the whole of it without its values.
     parts  of messages.groups.rules.PARTS; none at all makes one group of everything in a flow that fits.
+    teams  ids of those that its author operated: it acts on their flows and on flows of no team. None: on every flow.
     """
 
     environment = models.ForeignKey("identity.Environment", models.CASCADE, related_name="group_rules")
@@ -39,6 +40,7 @@ class GroupRule(models.Model):
     destination = models.CharField(max_length=300, blank=True)
     reason = models.CharField(max_length=20, blank=True)
     parts: models.Field[list[str], list[str]] = ArrayField(models.CharField(max_length=80), default=list)
+    teams: models.Field[list[int] | None, list[int] | None] = ArrayField(models.IntegerField(), null=True)
     failure_class = models.CharField(max_length=14, blank=True)
     runbook_url = models.URLField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

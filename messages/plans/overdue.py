@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.template.loader import render_to_string
 
-from console.audit.services import record_audit
 from console.identity.actor import SYSTEM
 from messages.models import Plan
+from messages.plans.services import audit
 from messages.plans.telling import about_of, address_of, author_address
 from messages.saved.outbox import queue_mail
 
@@ -104,7 +104,5 @@ def _tell(plan: Plan, now: datetime) -> int:
             subject=f"[{plan.environment.name}] {plan.reference}: {words}",
             body=render_to_string("emails/plan_overdue.txt", context),
         )
-        record_audit(
-            SYSTEM, "plan.overdue", plan, environment=plan.environment, reason=words, details={"items": overdue.count}
-        )
+        audit(SYSTEM, "plan.overdue", plan, reason=words, details={"items": overdue.count})
     return 1

@@ -9,7 +9,7 @@ from django.db.models.functions import Cast
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_messages
+from messages.access import flows_to_narrow_to, visible_messages
 from messages.groups.access import visible_groups
 from messages.groups.reference import number_of
 from messages.models import FailureGroup
@@ -21,7 +21,9 @@ from messages.search.query import Exists, Leaf, Prefix, Refused
 def of_group(leaf: Leaf, scope: Scope) -> Q:
     """Return the condition over messages and dead letters, which know their group: one group is one place in an index."""
     if isinstance(leaf, Exists):
-        return Q(group__isnull=False)
+        narrowed = flows_to_narrow_to(scope.actor)
+        seen = {} if narrowed is None else {"group_id__in": visible_groups(scope.actor).order_by().values("pk")}
+        return Q(group__isnull=False, **seen)
     pks = groups_called(leaf, scope.actor, scope.environments)
     if not pks:
         return NOTHING

@@ -10,8 +10,9 @@ from django.test import Client
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.groups.refresh import refresh_groups
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, Message
-from tests.factories import api_key, environment, person, stored_letter
+from tests.factories import ROOT, api_key, environment, person, stored_letter
 
 pytestmark = pytest.mark.django_db
 
@@ -260,10 +261,14 @@ def test_a_rule_of_one_flow_is_seen_by_those_who_see_the_flow():
     Flow.objects.update(team=Team.objects.get_or_create(name="Order team")[0])
     group = FailureGroup.objects.get()
     owner, stranger = Api("olga"), Api("stan", team="Stock team")
+    old = add_rule(environment(), NewGroupRule(name="Salary table missing", flow="orders", words="salary"), by=ROOT)
     made = owner("post", f"groups/{group.reference}/split", {"by": "queue", "reason": "two brokers"}).json()["rule"]
     wide = owner("post", "rules/groups", {"environment": "production", "name": "all", "words": "gone"}).json()["id"]
 
-    assert {one["id"] for one in owner("get", "rules/groups").json()["results"]} == {made, wide}
-    assert {one["id"] for one in stranger("get", "rules/groups").json()["results"]} == {wide}
+    assert {one["id"] for one in owner("get", "rules/groups").json()["results"]} == {made, wide, old.pk}
+    everybodys = add_rule(environment(), NewGroupRule(name="every flow", words="gone"), by=ROOT).pk
+    assert {one["id"] for one in stranger("get", "rules/groups").json()["results"]} == {everybodys}
+    told = stranger("get", "audit").json()["results"]
+    assert [one["object_label"] for one in told if one["action"].startswith("group_rule.")] == ["every flow"]
     assert stranger("get", f"rules/groups/{made}").status_code == 404
     assert stranger("delete", f"rules/groups/{made}", {"reason": "not mine"}).status_code == 404

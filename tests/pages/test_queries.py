@@ -39,7 +39,7 @@ pytestmark = pytest.mark.django_db
 # Of an administrator of one team; eight of each are the frame's: session, user, grants, environments, what waits, what runs, what needs a person, what fires.
 BASELINE = {
     "/": 22,
-    "/messages/": 11,
+    "/messages/": 12,
     "/dead-letters/": 12,
     "/dead-letters/?state=all": 12,
     "/topology/": 13,

@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from console.core.errors import Forbidden, Invalid
+from console.identity.models import Role, Team
+from messages.groups.access import visible_group_rules
 from messages.groups.queries import runbook_of
-from messages.groups.regroup import place_waiting
+from messages.groups.regroup import place_waiting, split_by
 from messages.groups.rules import USUAL
-from messages.groups.ruling import NewGroupRule, add_rule, change_rule, preview_rule
+from messages.groups.ruling import NewGroupRule, add_rule, change_rule, move_rule, preview_rule, remove_rule
+from messages.groups.services import take_apart
 from messages.groups.sweep import sweep_groups
-from messages.models import DeadLetter, FailureGroup
-from tests.factories import ROOT, agent_key, environment, push
-from tests.services.grouping import failed_event, push_letters, silent_letter, timeout
+from messages.models import DeadLetter, FailureGroup, Flow
+from tests.factories import ROOT, actor, agent_key, environment, person, push
+from tests.services.grouping import failed_event, merged, push_letters, silent_letter, timeout
 
 pytestmark = pytest.mark.django_db
 
@@ -155,3 +159,86 @@ def test_the_preview_of_a_rule_is_what_saving_and_applying_it_does(said: NewGrou
 
     after = dict(DeadLetter.objects.values_list("pk", "group_id"))
     assert preview.moved == sum(before[pk] != after[pk] for pk in before)
+
+
+def two_teams() -> Any:
+    """Return the operator of the team whose flow is `erp.orders`, while `payroll.secret` is another team's."""
+    push_letters(timeout(0), timeout(0, origin="payroll.secret"))
+    sam = actor(person("sam", Role.OPERATOR, team="Sales"))
+    for flow, team in (("erp.orders", "Sales"), ("payroll.secret", "Payroll")):
+        Flow.objects.update_or_create(
+            environment=environment(), name=flow, defaults={"team": Team.objects.get_or_create(name=team)[0]}
+        )
+    DeadLetter.objects.filter(origin="payroll.secret").update(flow=Flow.objects.get(name="payroll.secret"))
+    return sam
+
+
+@pytest.mark.parametrize("pattern", ["payroll.secret", "*"])
+def test_a_rule_acts_on_flows_of_the_teams_that_its_author_operates_alone(pattern: str):
+    sam = two_teams()
+    said = NewGroupRule(name="n", flow=pattern)
+
+    add_rule(environment(), said, by=sam)
+    before = set(FailureGroup.objects.values_list("pk", flat=True))
+    theirs = push_letters(*(letter_of("payroll.secret", number) for number in range(3)))
+    push_letters(*(letter_of("erp.orders", number) for number in range(3)))
+
+    assert {one.flow.name for one in theirs} == {"payroll.secret"}
+    assert len({one.group_id for one in theirs}) == 3
+    made = FailureGroup.objects.exclude(pk__in=before).filter(name="n")
+    assert {one.flow.name for one in made} == ({"erp.orders"} if pattern == "*" else set())
+
+
+def letter_of(flow: str, number: int) -> dict[str, Any]:
+    words = ("too large", "too small", "not there")[number]
+    return timeout(number, origin=flow, error={"type": f"Error{words[-1]}", "message": words})
+
+
+@pytest.mark.parametrize("name", ["payroll.secret", "nosuch.flow"])
+def test_a_rule_that_names_a_hidden_flow_is_answered_like_one_that_names_none(name: str):
+    sam = two_teams()
+
+    rule = add_rule(environment(), NewGroupRule(name="n", flow=name), by=sam)
+
+    assert list(visible_group_rules(sam)) == [rule]
+    seen = preview_rule(environment(), NewGroupRule(name="m", flow=name), by=sam)
+    assert (seen.letters, seen.messages, seen.moved) == (0, 0, 0)
+    remove_rule(rule, by=sam, reason="wrong")
+    assert not visible_group_rules(actor(person("eve", Role.OPERATOR, team="Payroll"))).exists()
+
+
+def test_a_rule_for_every_flow_is_changed_by_who_operates_all_or_the_one_that_it_names():
+    sam = two_teams()
+    of_all = add_rule(environment(), NewGroupRule(name="all", flow="*"), by=ROOT)
+    own = add_rule(environment(), NewGroupRule(name="own", flow="erp.orders"), by=ROOT)
+
+    for refused in (
+        lambda: change_rule(of_all, NewGroupRule(name="x", flow="*"), by=sam),
+        lambda: remove_rule(of_all, by=sam, reason="x"),
+        lambda: move_rule(of_all, to=2, by=sam, reason="x"),
+        lambda: preview_rule(environment(), NewGroupRule(name="x", flow="*"), by=sam, instead_of=of_all),
+    ):
+        with pytest.raises(Forbidden):
+            refused()
+    changed = change_rule(own, NewGroupRule(name="own", flow="*"), by=sam)
+    assert changed.teams == [Team.objects.get(name="Sales").pk]
+    move_rule(changed, to=1, by=sam, reason="first")
+
+
+def test_a_group_that_speaks_for_others_is_not_split_by_a_part_but_each_of_them_is():
+    for kind in ("E1", "E2"):
+        push_letters(
+            *(timeout(0, error={"type": kind, "message": "boom"}, keys={"country": one}) for one in ("DE", "AT"))
+        )
+    first, second = FailureGroup.objects.order_by("pk")
+    whole = merged(first, [second])
+
+    with pytest.raises(Invalid, match=f"{second.reference} is merged into {first.reference}"):
+        split_by(whole, "key.country", by=ROOT, reason="two countries")
+
+    assert {one.group_id for one in DeadLetter.objects.all()} == {first.pk, second.pk}
+    second.refresh_from_db()
+    take_apart(second, by=ROOT, reason="two causes")
+    for one in FailureGroup.objects.order_by("pk"):
+        split_by(one, "key.country", by=ROOT, reason="two countries")
+    assert len({one.group_id for one in DeadLetter.objects.all()} - {first.pk, second.pk}) == 4

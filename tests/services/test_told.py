@@ -244,3 +244,37 @@ def test_of_two_values_that_a_reader_may_know_the_own_flow_s_is_shown_whatever_c
     (seen,) = found("order_no:1", mate)
 
     assert seen.keys == {"order_no": "1", "sku": "A"}
+
+
+def test_the_group_of_another_team_is_neither_told_nor_found():
+    batch({"keys": {"order_no": "1"}})
+    stored_letter(message_id=NAME, origin="payroll", queue="payroll.dlq", reason=WORDS, error=None)
+    mate, owner = owned()
+    Flow.objects.filter(name="orders").update(team=None)
+    group = Message.objects.get().group
+    assert group is not None
+    assert group.flow.name == "payroll"
+
+    assert [len(found("group:*", who)) for who in (ROOT, owner, mate)] == [1, 1, 0]
+    assert [len(found("NOT group:*", who)) for who in (ROOT, owner, mate)] == [0, 0, 1]
+    (seen,), (whole,) = found("order_no:1", mate), found("order_no:1", owner)
+    assert (seen.group_id, whole.group_id) == (None, group.pk)
+    key = api_key(person("asks", Role.OPERATOR))
+    told = Client().get("/api/v1/messages", HTTP_AUTHORIZATION=f"Bearer {key}").json()["results"]
+    assert [one["group"] for one in told] == [None]
+
+
+def test_events_and_times_are_those_of_the_events_that_one_may_see():
+    batch({"keys": {"order_no": "1"}})
+    at = Message.objects.get().last_seen_at
+    for minute in range(1, 4):
+        batch(paid(occurred_at=(at + timedelta(minutes=minute)).isoformat()))
+    mate, owner = owned()
+
+    (seen,), (whole,) = found("order_no:1", mate), found("order_no:1", owner)
+
+    assert (seen.event_count, whole.event_count) == (1, 4)
+    assert (seen.last_seen_at, whole.last_seen_at) == (at, at + timedelta(minutes=3))
+    key = api_key(person("asks", Role.OPERATOR))
+    (told,) = Client().get("/api/v1/messages", HTTP_AUTHORIZATION=f"Bearer {key}").json()["results"]
+    assert (told["event_count"], told["started_at"]) == (1, told["last_seen_at"])

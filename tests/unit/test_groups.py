@@ -25,6 +25,7 @@ from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of,
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
 from messages.groups.states import STATES, TRANSITIONS, joined_state, next_state, offered, trend_of
+from messages.masking.rules import MARK
 
 
 @pytest.mark.parametrize(
@@ -420,3 +421,21 @@ def test_few_that_are_tried_often_are_said_with_their_numbers():
         "One order, 1, failed 9 times, while 1 other passed: look at it alone.",
     }
     assert spread_of({}, many, Again(times=both | {"order_no=2": 2}, standing=2)).kind == ""
+
+
+@pytest.mark.parametrize("masked", ["vat ••• refused", "vat •••6789 refused", "vat ••• ••• refused"])
+def test_what_a_masking_rule_replaced_is_a_value_like_any_other(masked: str):
+    assert MARK in masked
+    assert normal(masked) == normal("vat DE811128135 refused") == "vat … refused"
+    assert in_common([masked, masked]) == masked
+    assert in_common([masked, "vat DE811128135 refused"]) == "vat … refused"
+    for words in ("= vat ••• refused", "= vat … refused"):
+        assert fits(Rule(id=1, name="x", words=words), Failure(flow_id=1, message=masked))
+
+
+def test_marks_that_are_no_mask_stay_as_they_were():
+    assert [normal(one) for one in ("• order x1 refused", "•x1 is •• wrong", "a•b")] == [
+        "• order … refused",
+        "•… is •• wrong",
+        "a•b",
+    ]

@@ -183,6 +183,12 @@ def named(field: str, column: str) -> Asking:
     return asking
 
 
+def _group(leaf: Leaf, question: Question) -> Clause:
+    if isinstance(leaf, Exists) and question.target == "messages" and question.flows is not None:
+        raise Unsuited("whose group a message is in is not in the index")
+    return named("group", "group")(leaf, question)
+
+
 def one_of(meanings: dict[str, Clause]) -> Asking:
     def asking(leaf: Leaf, question: Question) -> Clause:
         return ALL if isinstance(leaf, Exists) else meanings[_value(leaf).lower()]
@@ -233,7 +239,7 @@ COMMON: dict[str, Asking] = {
     "trace": uuid_in("trace"),
     "correlation": whole("correlation"),
     "flow": named("flow", "flow"),
-    "group": named("group", "group"),
+    "group": _group,
     "at": _at,
     "age": _at,
     "payload": _payload,
