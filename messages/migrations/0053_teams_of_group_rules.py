@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("messaging", "0051_subscription_in_vain"),
+        ("messaging", "0052_reconcile_told"),
     ]
 
     operations = [
