@@ -19,7 +19,7 @@ from messages.compensation.queries import count_needing
 
 
 class FailingOut(serializers.Serializer[Any]):
-    """Dead letters that wait, of one failure group; `hours` counts them by hour of failure, the oldest of 24 first."""
+    """What waits of one failure group: dead letters, and failed messages without one; `hours` counts failures by hour, the oldest of 24 first."""
 
     flow = serializers.CharField()
     flow_id = serializers.IntegerField()
@@ -28,11 +28,12 @@ class FailingOut(serializers.Serializer[Any]):
     )
     title = serializers.CharField(source="group.heading", allow_null=True, default=None)
     error_type = serializers.CharField()
-    waiting = serializers.IntegerField()
+    waiting = serializers.IntegerField(help_text="Letters and failed messages.")
+    failed_messages = serializers.IntegerField(source="failed", help_text="Without a dead letter; as of seconds ago.")
     replaying = serializers.IntegerField()
     oldest_at = serializers.DateTimeField()
     hours = serializers.ListField(child=serializers.IntegerField())
-    sample = out.DeadLetterOut(allow_null=True, help_text="The newest of them, of the eight largest groups.")
+    sample = out.DeadLetterOut(allow_null=True, help_text="The newest letter, of the eight largest groups.")
 
 
 class RateOut(serializers.Serializer[Any]):
@@ -66,7 +67,7 @@ class OverviewOut(serializers.Serializer[Any]):
 
     environment = serializers.SlugField()
     has_data = serializers.BooleanField(help_text="Whether anything ever arrived that the key may see.")
-    flows_failing = serializers.IntegerField(help_text="With letters that wait of a cause that nobody resolved.")
+    flows_failing = serializers.IntegerField(help_text="With something that waits of a cause that nobody resolved.")
     waiting = serializers.IntegerField()
     replaying = serializers.IntegerField()
     oldest = out.DeadLetterOut(allow_null=True)
@@ -91,6 +92,7 @@ class Overview(View):
         actor, now = self.actor, timezone.now()
         groups = queries.find_failing(actor, environment, now=now)
         queries.add_samples(actor, environment, groups)
+        queries.add_hours(groups[queries.SHOWN_GROUPS :], now=now)
         verdict = queries.verdict_of(actor, environment, groups)
         return {
             "environment": environment.slug,

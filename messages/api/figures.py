@@ -33,7 +33,8 @@ class FiguresOut(serializers.Serializer[Any]):
 
     delivered = serializers.IntegerField()
     failed = serializers.IntegerField()
-    waiting = serializers.IntegerField()
+    waiting = serializers.IntegerField(help_text="Dead letters, and failed messages without one.")
+    failed_messages = serializers.IntegerField(help_text="Those without a dead letter.")
     oldest_at = serializers.DateTimeField(allow_null=True)
 
 

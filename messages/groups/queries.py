@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Sum
 
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
@@ -32,6 +33,7 @@ MOST_SHOWN = 100
 WAITS = Q(letters__gt=0) | Q(failed__gt=0)
 UNRESOLVED = ~Q(state="resolved")
 FAILING = WAITS & UNRESOLVED
+STANDING = Q(failed__gt=0, blast__gt=0, merged_into=None) & UNRESOLVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,21 @@ def verdict_of(actor: Actor, environment: Environment) -> Verdict:
 def count_failing(actor: Actor, environment: Environment) -> int:
     """Return how many causes fail now."""
     return visible_groups(actor).filter(FAILING, environment=environment, merged_into=None).order_by().count()
+
+
+def groups_with_failed_messages(actor: Actor, environment: Environment) -> list[tuple[FailureGroup, list[int]]]:
+    """Return the causes that fail now and have messages without a dead letter that stand so, each with itself and what it speaks for; one query."""
+    merged = FailureGroup.objects.filter(merged_into=OuterRef("pk")).order_by().values("pk")
+    found = list(visible_groups(actor).filter(STANDING, environment=environment).annotate(parts=ArraySubquery(merged)))
+    return [(group, [group.pk, *group.parts]) for group in found]
+
+
+def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, datetime | None]]:
+    """Return {flow: failed messages without a letter of causes that nobody resolved, since when something of those waits}; rights are the caller's."""
+    rows = FailureGroup.objects.filter(STANDING, flow_id__in=flow_ids).order_by().values_list("flow_id")
+    return {
+        flow_id: (failed, oldest_at) for flow_id, failed, oldest_at in rows.annotate(Sum("failed"), Min("oldest_at"))
+    }
 
 
 def trends_of(groups: Sequence[FailureGroup], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
