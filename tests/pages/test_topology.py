@@ -125,6 +125,26 @@ def test_figures_and_lines_of_a_queue_lead_to_the_messages_of_the_exchange_that_
     assert "Nothing failed in this time, as far as events name this flow." in own
 
 
+def test_a_line_counts_tries_and_says_so():
+    estate(minutes=9)
+    tries = [
+        event(
+            destination="orders", message_id="message of orders 9", system="erp", operation="process", outcome="error",
+            error={"type": "E", "message": "no", "stack": ""}, span_id=f"{number:016x}",
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    push("/ingest/v1/events", tries, key=agent_key())
+
+    page = signed_in(superuser=True).get("/topology/")
+
+    html = page.content.decode().partition('id="connections"')[2]
+    assert '<th class="num">Tries</th>' in html
+    assert '<th class="num">Messages</th>' not in html
+    assert 'data-label="tries">3</td>' in html
+    assert "tries a minute in 1 flow, 3 failed" in page.content.decode()
+
+
 def test_a_flow_whose_letters_wait_has_a_station_also_without_traffic():
     """One letter says at which system it died, the other does not."""
     stored_letter(origin="stock", system="wms")
