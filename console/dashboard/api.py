@@ -16,6 +16,9 @@ from messages.api import serializers as out
 from messages.api.base import PROBLEMS, View
 from messages.api.figures import ENVIRONMENT
 from messages.compensation.queries import count_needing
+from messages.search.window import BadWindow
+
+WINDOWS = ["1h", "24h"]
 
 
 class FailingOut(serializers.Serializer[Any]):
@@ -80,12 +83,16 @@ class OverviewOut(serializers.Serializer[Any]):
 class Overview(View):
     @extend_schema(
         operation_id="read_overview",
-        parameters=[*ENVIRONMENT, OpenApiParameter("window", str, enum=["1h", "24h"], description="Of the rates.")],
+        parameters=[*ENVIRONMENT, OpenApiParameter("window", str, enum=WINDOWS, description="Of the rates.")],
         responses={200: OverviewOut(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """What fails, what waits, what passes a minute, and which agents are alive; changes are at `changes`."""
-        window = "1h" if request.query_params.get("window") == "1h" else "24h"
+        window = request.query_params.get("window") or "24h"
+        if window not in WINDOWS:
+            raise BadWindow(
+                f"the window of the overview is {' or '.join(WINDOWS)}, not “{window[:30]}”; `figures` takes any"
+            )
         return Response(OverviewOut([self._of(one, window) for one in self.environments()], many=True).data)
 
     def _of(self, environment: Environment, window: str) -> dict[str, Any]:
