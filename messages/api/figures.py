@@ -64,7 +64,7 @@ def _list(name: str, shape: type[serializers.BaseSerializer[Any]], *parameters: 
 
 
 class Environments(View):
-    @_list("environments", EnvironmentOut)
+    @_list("environments", EnvironmentOut, *ENVIRONMENT)
     def get(self, request: Request) -> Response:
         """The environments that the key may see, and which of them it may administer."""
         found = self.environments()
