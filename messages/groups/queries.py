@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,7 @@ from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 from messages.models.groups import FURTHEST_FIRST
 from messages.search import lookups  # noqa: F401  registers `holds`
+from messages.search.fields import TARGETS, fields_of
 
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
@@ -76,6 +78,29 @@ def check_filter(only: Filter) -> None:
     ):
         if value not in words:
             raise Invalid(f"{name} is one of {', '.join(one for one in words if one)}, not “{value[:40]}”")
+    check_words(only.q)
+
+
+PARAMETERS = ("flow", "state", "class", "owner", "show")
+QUERIES = {name for target in TARGETS for name in fields_of(target)} | set(PARAMETERS)
+ASKED = re.compile(r"(?:^|[\s(+-])([a-z_]+):\S", re.ASCII)
+
+
+def check_words(q: str) -> None:
+    """Raise Invalid for a query: of groups `q` are words, and a query would find nothing, as if nothing failed. group:G-204 is a reference."""
+    if number_of(q.removeprefix("group:")) is not None:
+        return
+    asked = [found for found in ASKED.findall(q) if found in QUERIES]
+    if asked:
+        name = asked[0]
+        instead = (
+            f"narrow the list by its parameter {name}"
+            if name in PARAMETERS
+            else f"it is narrowed by {', '.join(PARAMETERS)}"
+        )
+        raise Invalid(f"q of groups is a reference or words of a heading, no query with {name}: {instead}")
+    if q and not q.strip("()[]{} "):
+        raise Invalid("q of groups is a reference or words of a heading, and these are brackets alone")
 
 
 def find_groups(
