@@ -16,10 +16,13 @@ from messages.api import serializers as out
 from messages.api.base import PROBLEMS, View
 from messages.api.figures import ENVIRONMENT
 from messages.compensation.queries import count_needing
+from messages.search.window import BadWindow
+
+WINDOWS = ["1h", "24h"]
 
 
 class FailingOut(serializers.Serializer[Any]):
-    """Dead letters that wait, of one failure group; `hours` counts them by hour of failure, the oldest of 24 first."""
+    """What waits of one failure group: dead letters, and failed messages without one; `hours` counts failures by hour, the oldest of 24 first."""
 
     flow = serializers.CharField()
     flow_id = serializers.IntegerField()
@@ -28,11 +31,12 @@ class FailingOut(serializers.Serializer[Any]):
     )
     title = serializers.CharField(source="group.heading", allow_null=True, default=None)
     error_type = serializers.CharField()
-    waiting = serializers.IntegerField()
+    waiting = serializers.IntegerField(help_text="Letters and failed messages.")
+    failed_messages = serializers.IntegerField(source="failed", help_text="Without a dead letter; as of seconds ago.")
     replaying = serializers.IntegerField()
     oldest_at = serializers.DateTimeField()
     hours = serializers.ListField(child=serializers.IntegerField())
-    sample = out.DeadLetterOut(allow_null=True, help_text="The newest of them, of the eight largest groups.")
+    sample = out.DeadLetterOut(allow_null=True, help_text="The newest letter, of the eight largest groups.")
 
 
 class RateOut(serializers.Serializer[Any]):
@@ -66,7 +70,7 @@ class OverviewOut(serializers.Serializer[Any]):
 
     environment = serializers.SlugField()
     has_data = serializers.BooleanField(help_text="Whether anything ever arrived that the key may see.")
-    flows_failing = serializers.IntegerField(help_text="With letters that wait of a cause that nobody resolved.")
+    flows_failing = serializers.IntegerField(help_text="With something that waits of a cause that nobody resolved.")
     waiting = serializers.IntegerField()
     replaying = serializers.IntegerField()
     oldest = out.DeadLetterOut(allow_null=True)
@@ -79,18 +83,23 @@ class OverviewOut(serializers.Serializer[Any]):
 class Overview(View):
     @extend_schema(
         operation_id="read_overview",
-        parameters=[*ENVIRONMENT, OpenApiParameter("window", str, enum=["1h", "24h"], description="Of the rates.")],
+        parameters=[*ENVIRONMENT, OpenApiParameter("window", str, enum=WINDOWS, description="Of the rates.")],
         responses={200: OverviewOut(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """What fails, what waits, what passes a minute, and which agents are alive; changes are at `changes`."""
-        window = "1h" if request.query_params.get("window") == "1h" else "24h"
+        window = request.query_params.get("window") or "24h"
+        if window not in WINDOWS:
+            raise BadWindow(
+                f"the window of the overview is {' or '.join(WINDOWS)}, not “{window[:30]}”; `figures` takes any"
+            )
         return Response(OverviewOut([self._of(one, window) for one in self.environments()], many=True).data)
 
     def _of(self, environment: Environment, window: str) -> dict[str, Any]:
         actor, now = self.actor, timezone.now()
         groups = queries.find_failing(actor, environment, now=now)
         queries.add_samples(actor, environment, groups)
+        queries.add_hours(groups[queries.SHOWN_GROUPS :], now=now)
         verdict = queries.verdict_of(actor, environment, groups)
         return {
             "environment": environment.slug,

@@ -1,4 +1,4 @@
-"""What the overview says, read from dead letters that wait (a partial index) and from rollups, never from events."""
+"""What the overview says, read from dead letters that wait (a partial index), figures of failure groups and rollups, never from events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from messages.access import visible_dead_letters, visible_events
 from messages.figures.queries import Figures, joined, read_figures
 from messages.figures.ranges import range_of
 from messages.groups.assign import names_of_flows
-from messages.groups.queries import Newest, newest_waiting, speaking_groups
+from messages.groups.queries import Newest, groups_with_failed_messages, newest_waiting, speaking_groups
+from messages.groups.refresh import hours_of
 from messages.ingest.clocks import latest_readings
 from messages.models import ClockReading, DeadLetter, Event, FailureGroup
 from messages.search.window import parse_window
@@ -35,22 +36,30 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Failing:
-    """Dead letters that wait, of one failure group; `hours` counts them by hour of failure, oldest of 24 first.
+    """What waits of one failure group; `hours` counts it by hour of failure, oldest of 24 first.
 
-    group  None for letters that were stored before there were groups, and that the sweep has not reached yet.
+    group    None for letters that were stored before there were groups, and that the sweep has not reached yet.
+    letters  that are open or being replayed.   failed  messages without a letter that stand so, as the group's figures have them; where
+             there are some, `hours` are all failures of the group, of the first eight.
     """
 
     flow_id: int
     flow: str
     group: FailureGroup | None = None
-    waiting: int = 0
+    letters: int = 0
+    failed: int = 0
     replaying: int = 0
     oldest_at: datetime
+    oldest_failed_at: datetime | None = None
     oldest_open_at: datetime | None = None
     hours: list[int] = field(default_factory=lambda: [0] * SPARK_HOURS)
     parts: set[int | None] = field(default_factory=set)  # its own and what was merged into it
     newest: Newest | None = None  # of the first eight
     sample: DeadLetter | None = None
+
+    @property
+    def waiting(self) -> int:
+        return self.letters + self.failed
 
     @property
     def error_type(self) -> str:
@@ -59,7 +68,8 @@ class Failing:
     @property
     def systems(self) -> list[str]:
         """Return the name of the system that failed last, as far as it is known."""
-        return [self.newest.system] if self.newest and self.newest.system else []
+        named = (self.newest and self.newest.system) or (self.group and self.group.step)
+        return [named] if named else []
 
     @property
     def is_resolved(self) -> bool:
@@ -69,8 +79,9 @@ class Failing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The first sentence: how many flows fail, how many letters wait for a person and how many are being replayed, the oldest, the largest group.
+    """The first sentence: how many flows fail, how much waits for a person and how much is being replayed, since when, the largest group.
 
+    oldest  the open letter that failed first; a failed message without one may have waited since before it: `oldest_at`.
     What is resolved fails no more: its letters wait, and its flow is not among `flows`, nor it the largest.
     """
 
@@ -78,6 +89,7 @@ class Verdict:
     waiting: int
     replaying: int
     oldest: DeadLetter | None
+    oldest_at: datetime | None
     largest: Failing | None
 
 
@@ -126,9 +138,9 @@ def count_waiting(actor: Actor, environment: Environment) -> int:
 
 
 def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> list[Failing]:
-    """Return every failure group that has letters waiting, the largest first, resolved ones last; the first eight with their newest letter.
+    """Return every failure group of which something waits, the largest first, resolved ones last; the first eight with their newest letter.
 
-    Counted as it is now, not from the groups' figures, which a worker brings up to date.
+    Letters are counted as it is now, failed messages without one are those of the groups' figures, which a worker brings up to date.
     """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     since = this_hour - timedelta(hours=SPARK_HOURS - 1)
@@ -156,15 +168,39 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
             key, Failing(flow_id=key[0], flow=names[key[0]], group=group, oldest_at=row["oldest_at"])
         )
         found.parts.add(row["group_id"])
-        found.waiting += row["count"]
+        found.letters += row["count"]
         found.replaying += row["replaying"]
         found.oldest_at = min(found.oldest_at, row["oldest_at"])
         found.oldest_open_at = min(filter(None, (found.oldest_open_at, row["oldest_open_at"])), default=None)
         if row["hour"] is not None:
             found.hours[max(0, spark_position(row["hour"], now))] += row["count"]
+    _add_failed_messages(actor, environment, groups)
     ordered = sorted(groups.values(), key=lambda group: (group.is_resolved, -group.waiting, group.oldest_at))
     _add_newest(ordered[:SHOWN_GROUPS])
+    add_hours(ordered[:SHOWN_GROUPS], now=now)
     return ordered
+
+
+def _add_failed_messages(actor: Actor, environment: Environment, groups: dict[tuple[int, int | None], Failing]) -> None:
+    """Add what failed and has no dead letter, as the list of groups counts it."""
+    for group, parts in groups_with_failed_messages(actor, environment):
+        at = group.oldest_at or group.last_seen_at
+        found = groups.setdefault(
+            (group.flow_id, group.pk),
+            Failing(flow_id=group.flow_id, flow=group.flow.name, group=group, oldest_at=at),
+        )
+        found.parts.update(parts)
+        found.failed = group.failed
+        if not found.letters or at < found.oldest_at:
+            found.oldest_at = found.oldest_failed_at = at
+
+
+def add_hours(groups: Sequence[Failing], *, now: datetime) -> None:
+    """Give groups with failed messages their failures by hour: letters that wait are but a part of them."""
+    wanted = {at: group for at, group in enumerate(groups) if group.failed}
+    parts = {at: [part for part in group.parts if part] for at, group in wanted.items()}
+    for at, hours in (hours_of(parts, now) if parts else {}).items():
+        wanted[at].hours = hours
 
 
 def spark_position(at: datetime, now: datetime) -> int:
@@ -194,11 +230,13 @@ def _step_of(field: str, step: timedelta) -> Func:
 def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]) -> Verdict:
     """Return the numbers of the first sentence, from the groups already read and one look for the oldest letter."""
     failing = [group for group in groups if not group.is_resolved]
+    since = (at for group in groups for at in (group.oldest_open_at, group.oldest_failed_at) if at)
     return Verdict(
         flows=len({group.flow_id for group in failing}),
         waiting=sum(group.waiting - group.replaying for group in groups),
         replaying=sum(group.replaying for group in groups),
         oldest=_oldest(actor, environment, groups),
+        oldest_at=min(since, default=None),
         largest=failing[0] if failing else None,
     )
 

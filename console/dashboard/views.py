@@ -62,7 +62,7 @@ def _overview(request: PageRequest, groups: Sequence[queries.Failing], *, now: d
     oldest, first_gone = verdict.oldest, next_breach(actor, environment, now=now)
     firing, needing = breaches_now(actor, environment), count_needing(actor, environment, now=now)
     request.counted = {
-        "dead-letters": sum(group.waiting for group in groups),
+        "dead-letters": sum(group.letters for group in groups),
         "compensations": needing.count,
         "breaches": firing.fired,
     }

@@ -24,6 +24,7 @@ from console.identity.access import get_visible_environment, visible_environment
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from console.identity.rest import actor_for
+from messages.search.fields import TARGETS, fields_of
 from messages.search.parse import parse_query
 from messages.search.window import Window, parse_window
 
@@ -68,6 +69,17 @@ class View(APIView):
 
     permission_classes = (IsAuthenticated,)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Let the reader in, and refuse parameters that this address does not have: misspelt, they would be passed over silently."""
+        super().initial(request, *args, **kwargs)
+        handler = getattr(self, str(request.method).lower(), None)
+        if not request.query_params or handler is None or request.method == "POST":  # a plan of a list says its own
+            return
+        known = parameters_of(self, handler)
+        for name in request.query_params:
+            if name not in (*known, "format"):  # the last is REST framework's own
+                raise Invalid(f"there is no parameter “{name[:80]}” here: {_instead(name, known)}")
+
     @property
     def actor(self) -> Actor:
         return actor_for(self.request)
@@ -111,6 +123,16 @@ class View(APIView):
         parameters = self.request.query_params.copy()
         parameters["cursor"] = cursor
         return self.request.build_absolute_uri(f"{self.request.path}?{parameters.urlencode()}")
+
+
+def parameters_of(view: APIView, handler: Any) -> list[str]:
+    """Return the names of the query parameters that OpenAPI says of a method of a view."""
+    schema = getattr(handler, "kwargs", {}).get("schema")
+    if schema is None:
+        return []
+    told = schema()
+    told.view = view
+    return [one.name for one in told.get_override_parameters() if one.location == OpenApiParameter.QUERY]
 
 
 def numbered(rows: QuerySet[Any], request: Request) -> Page[Any]:
@@ -178,9 +200,14 @@ def check_names(form: object, said: Any, within: str = "") -> None:
             check_names(form.fields[name], value, path)
 
 
+def _instead(name: str, known: Sequence[str]) -> str:
+    asks = {"q", "since"} <= set(known) and any(name in fields_of(target) for target in TARGETS)
+    return f"the query asks for it, as q={name}:…" if asks else _meant(name, known)
+
+
 def _meant(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name[:80], known, n=1)
-    return f"{near[0]} was probably meant" if near else f"there are {', '.join(known)}"
+    return f"{near[0]} was probably meant" if near else f"there are {', '.join(known)}" if known else "it takes none"
 
 
 class Moment(serializers.DateTimeField):

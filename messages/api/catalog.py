@@ -20,7 +20,7 @@ from messages.access import (
 )
 from messages.api import serializers as out
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, numbered, validated
-from messages.api.views import listing, reading
+from messages.api.views import PAGE_PARAMETERS, listing, reading
 from messages.catalog.queries import find_rule, flow_rules, key_rules
 from messages.catalog.replaying import NAMES, ReplaySettings
 from messages.catalog.services import FlowChange, add_flow_rule, add_key_rule, change_flow, move_rule, remove_rule
@@ -170,6 +170,7 @@ KIND = OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=["flows", "keys
 def _rules(name: str, shape: type[serializers.BaseSerializer[Any]]) -> Any:
     return extend_schema(
         operation_id=f"list_{name}",
+        parameters=[one for one in PAGE_PARAMETERS if one.name == "environment"],
         responses={200: inline_serializer(f"{shape.__name__}List", {"results": shape(many=True)}), **PROBLEMS},
     )
 

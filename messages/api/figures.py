@@ -33,7 +33,8 @@ class FiguresOut(serializers.Serializer[Any]):
 
     delivered = serializers.IntegerField()
     failed = serializers.IntegerField()
-    waiting = serializers.IntegerField()
+    waiting = serializers.IntegerField(help_text="Dead letters, and failed messages without one.")
+    failed_messages = serializers.IntegerField(help_text="Those without a dead letter.")
     oldest_at = serializers.DateTimeField(allow_null=True)
 
 
@@ -63,7 +64,7 @@ def _list(name: str, shape: type[serializers.BaseSerializer[Any]], *parameters: 
 
 
 class Environments(View):
-    @_list("environments", EnvironmentOut)
+    @_list("environments", EnvironmentOut, *ENVIRONMENT)
     def get(self, request: Request) -> Response:
         """The environments that the key may see, and which of them it may administer."""
         found = self.environments()

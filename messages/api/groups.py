@@ -60,7 +60,9 @@ FILTERS = [
     OpenApiParameter("class", str),
     OpenApiParameter("owner", str, description="A user's name, or `none`."),
     OpenApiParameter(
-        "q", str, description="A reference, such as `G-204`: that group alone; else words of a heading or an exception."
+        "q",
+        str,
+        description="A reference, such as `G-204`: that group alone; else words of a heading or an exception, no query.",
     ),
 ]
 

@@ -51,8 +51,8 @@ class EdgeOut(serializers.Serializer[Any]):
     flow_id = serializers.IntegerField()
     flow = serializers.CharField()
     destination = serializers.CharField()
-    count = serializers.IntegerField()
-    failed = serializers.IntegerField()
+    count = serializers.IntegerField(help_text="Tries: a message that was processed three times is three.")
+    failed = serializers.IntegerField(help_text="Of them.")
     health = serializers.CharField()
     tie = serializers.ChoiceField(choices=["destination", "flow", "nobody"], help_text="What ties the two ends.")
 

@@ -60,8 +60,8 @@ urlpatterns = [
     path("events/<str:pk>", views.OneEvent.as_view()),
     path("events/<str:pk>/payload", views.EventPayload.as_view()),
     path("journeys", views.Journeys.as_view()),
-    path("journeys/<str:trace_id>", journeys.OneJourney.as_view()),
-    path("journeys/<str:trace_id>/folds/<str:ref>", journeys.JourneyFold.as_view()),
+    path("journeys/<path:trace_id>/folds/<str:ref>", journeys.JourneyFold.as_view()),
+    path("journeys/<path:trace_id>", journeys.OneJourney.as_view()),  # of X-Cloud-Trace-Context has a slash
     path("compare", journeys.Compare.as_view()),
     path("dead-letters", views.DeadLetters.as_view()),
     path("dead-letters/<str:pk>", views.OneDeadLetter.as_view()),

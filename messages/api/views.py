@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -31,9 +31,10 @@ from messages.search.queries import find_dead_letters, find_events, find_message
 from messages.told import get_message
 
 PAGE_PARAMETERS = [parameter for parameter in LIST_PARAMETERS if parameter.name in {"limit", "cursor", "environment"}]
+OF_AUDIT = ("object_kind", "object_id", "actor", "action")
 
 
-def listing(serializer: type[serializers.BaseSerializer[Any]], *, searchable: bool) -> Any:
+def listing(serializer: type[serializers.BaseSerializer[Any]], *more: OpenApiParameter, searchable: bool) -> Any:
     """Describe a list for OpenAPI: {"results": […], "next": address or null}."""
     name = serializer.__name__.removesuffix("Out")
     shape = inline_serializer(
@@ -43,7 +44,7 @@ def listing(serializer: type[serializers.BaseSerializer[Any]], *, searchable: bo
             "next": serializers.URLField(allow_null=True, help_text="The following page."),
         },
     )
-    parameters = LIST_PARAMETERS if searchable else PAGE_PARAMETERS
+    parameters = [*(LIST_PARAMETERS if searchable else PAGE_PARAMETERS), *more]
     return extend_schema(operation_id=f"list_{name.lower()}", parameters=parameters, responses={200: shape, **PROBLEMS})
 
 
@@ -185,14 +186,14 @@ class Replays(View):
 
 
 class Audit(View):
-    @listing(out.AuditOut, searchable=False)
+    @listing(out.AuditOut, *(OpenApiParameter(name, str) for name in OF_AUDIT), searchable=False)
     def get(self, request: Request) -> Response:
         """Who did what, newest first; filter with `object_kind` and `object_id`."""
         limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
         rows = visible_audit(self.actor)
         if request.query_params.get("environment"):
             rows = rows.filter(environment__in=self.environments())
-        for name in ("object_kind", "object_id", "actor", "action"):
+        for name in OF_AUDIT:
             if value := request.query_params.get(name, "").replace("\x00", ""):
                 rows = rows.filter(**{name: value})
         if cursor:

@@ -15,6 +15,7 @@ from console.identity.actor import Actor
 from console.identity.models import Agent, Environment
 from messages.access import visible_connections, visible_dead_letters, visible_flows, visible_hours, visible_systems
 from messages.catalog.connections import harvested_families
+from messages.groups.queries import failed_messages_of_flows
 from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, RollupHour, System
 from messages.models.stream import Operation, Outcome
 
@@ -23,19 +24,24 @@ DAY = timedelta(hours=24)
 
 @dataclass(slots=True, kw_only=True)
 class FlowLine:
-    """A flow with what went through it in 24 hours and what waits now."""
+    """A flow with what went through it in 24 hours and what waits now: dead letters, and failed messages without one."""
 
     flow: Flow
     delivered: int = 0
     failed: int = 0
-    waiting: int = 0
+    letters: int = 0
+    failed_messages: int = 0
     oldest_at: datetime | None = None
+
+    @property
+    def waiting(self) -> int:
+        return self.letters + self.failed_messages
 
 
 def find_flows(
     actor: Actor, environment: Environment, *, q: str = "", after: str = "", limit: int = 100
 ) -> list[FlowLine]:
-    """Return up to `limit` flows by name, those after a name, whose name contains `q`; three queries whatever their number."""
+    """Return up to `limit` flows by name, those after a name, whose name contains `q`; four queries whatever their number."""
     flows = visible_flows(actor).filter(environment=environment)
     if q:
         flows = flows.filter(name__icontains=q)
@@ -47,7 +53,7 @@ def find_flows(
 
 
 def add_figures(actor: Actor, lines: Sequence[FlowLine], *, now: datetime | None = None) -> None:
-    """Fill the figures of these flows from the hourly rollup and from the letters that wait."""
+    """Fill the figures of these flows from the hourly rollup, the letters that wait and what failure groups say of messages without one."""
     by_flow = {line.flow.pk: line for line in lines}
     since = (now or datetime.now().astimezone()).replace(minute=0, second=0, microsecond=0) - DAY
     counted = (
@@ -68,7 +74,11 @@ def add_figures(actor: Actor, lines: Sequence[FlowLine], *, now: datetime | None
         .annotate(Count("pk"), Min("failed_at"))
     )
     for flow_id, count, oldest_at in waiting:
-        by_flow[flow_id].waiting, by_flow[flow_id].oldest_at = count, oldest_at
+        by_flow[flow_id].letters, by_flow[flow_id].oldest_at = count, oldest_at
+    for flow_id, (count, oldest_at) in failed_messages_of_flows(list(by_flow)).items():
+        line = by_flow[flow_id]
+        line.failed_messages = count
+        line.oldest_at = min((at for at in (line.oldest_at, oldest_at) if at), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,9 @@ def _flow(request: PageRequest, found: Flow, form: FlowForm) -> dict[str, Any]:
         "flow": found,
         "line": line,
         "messages_url": f"{reverse('messages')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
-        "letters_url": f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
+        "waiting_url": f"{reverse('groups')}?{urlencode({'flow': found.name})}"
+        if line.failed_messages
+        else f"{reverse('dead-letters')}?{urlencode({'q': f'flow:{quoted(found.name)}'})}",
         "systems": systems,
         **figures_context(
             request.actor, found.environment, asked_time(request, now=now), now=now, flow=found, systems=names

@@ -100,8 +100,11 @@ def _ms(at: datetime) -> int:
 
 
 def messages_address(flow: Flow | None, at: str = "") -> str:
-    """Return the search for messages that failed; static/js/figures.js adds the time in the same words."""
-    words = [f"flow:{quoted(flow.name)}"] if flow else []
+    """Return the search for messages that failed; static/js/figures.js adds the time in the same words.
+
+    A flow's figures count events that name it, whatever flow told of the message first: so does the search.
+    """
+    words = [f"via:{quoted(flow.name)}"] if flow else []
     words += ["status:(failed OR dead)"] + ([at] if at else [])
     return f"{reverse('messages')}?{urlencode({'q': ' '.join(words)})}"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Sum
 
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
@@ -26,12 +28,14 @@ from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 from messages.models.groups import FURTHEST_FIRST
 from messages.search import lookups  # noqa: F401  registers `holds`
+from messages.search.fields import TARGETS, fields_of
 
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
 WAITS = Q(blast__gt=0)  # or may: see messages.groups.refresh
 UNRESOLVED = ~Q(state="resolved")
 FAILING = WAITS & UNRESOLVED
+STANDING = Q(failed__gt=0, blast__gt=0, merged_into=None) & UNRESOLVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,29 @@ def check_filter(only: Filter) -> None:
     ):
         if value not in words:
             raise Invalid(f"{name} is one of {', '.join(one for one in words if one)}, not “{value[:40]}”")
+    check_words(only.q)
+
+
+PARAMETERS = ("flow", "state", "class", "owner", "show")
+QUERIES = {name for target in TARGETS for name in fields_of(target)} | set(PARAMETERS)
+ASKED = re.compile(r"(?:^|[\s(+-])([a-z_]+):\S", re.ASCII)
+
+
+def check_words(q: str) -> None:
+    """Raise Invalid for a query: of groups `q` are words, and a query would find nothing, as if nothing failed. group:G-204 is a reference."""
+    if number_of(q.removeprefix("group:")) is not None:
+        return
+    asked = [found for found in ASKED.findall(q) if found in QUERIES]
+    if asked:
+        name = asked[0]
+        instead = (
+            f"narrow the list by its parameter {name}"
+            if name in PARAMETERS
+            else f"it is narrowed by {', '.join(PARAMETERS)}"
+        )
+        raise Invalid(f"q of groups is a reference or words of a heading, no query with {name}: {instead}")
+    if q and not q.strip("()[]{} "):
+        raise Invalid("q of groups is a reference or words of a heading, and these are brackets alone")
 
 
 def find_groups(
@@ -148,6 +175,21 @@ def verdict_of(actor: Actor, environment: Environment) -> Verdict:
 def count_failing(actor: Actor, environment: Environment) -> int:
     """Return how many causes fail now."""
     return visible_groups(actor).filter(FAILING, environment=environment, merged_into=None).order_by().count()
+
+
+def groups_with_failed_messages(actor: Actor, environment: Environment) -> list[tuple[FailureGroup, list[int]]]:
+    """Return the causes that fail now and have messages without a dead letter that stand so, each with itself and what it speaks for; one query."""
+    merged = FailureGroup.objects.filter(merged_into=OuterRef("pk")).order_by().values("pk")
+    found = list(visible_groups(actor).filter(STANDING, environment=environment).annotate(parts=ArraySubquery(merged)))
+    return [(group, [group.pk, *group.parts]) for group in found]
+
+
+def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, datetime | None]]:
+    """Return {flow: failed messages without a letter of causes that nobody resolved, since when something of those waits}; rights are the caller's."""
+    rows = FailureGroup.objects.filter(STANDING, flow_id__in=flow_ids).order_by().values_list("flow_id")
+    return {
+        flow_id: (failed, oldest_at) for flow_id, failed, oldest_at in rows.annotate(Sum("failed"), Min("oldest_at"))
+    }
 
 
 def trends_of(groups: Sequence[FailureGroup], now: datetime, *, back: int = 24) -> dict[int, list[int]]:

@@ -9,7 +9,8 @@ queue       from sent to taken, in the broker or in the receiver's own buffer: n
 processing  the time that the receiver's attempts took together; spans inside one another count once.
 retry       the time between its attempts.
 
-A batch receive is one event about many messages: it is a hop of each message whose sending its span links to.
+A batch receive is one event about many messages: it is a hop of each message whose sending its span links to. So is a batch send of each message
+whose creating its span links to.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from uuid import UUID
 
 from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed, decides
 
+CREATE = 1
 CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
 Way = tuple[UUID, str | None]  # a message and where it was sent, None: wherever
 
@@ -76,22 +78,29 @@ def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handove
     """Return what each receiver did with each message that it got. events: in order of time."""
     sends: dict[Way, list[Timed]] = defaultdict(list)
     by_span: dict[Span, Timed] = {}
-    for one in events:
-        if one.seen.operation == SEND:
-            uid = one.seen.message_uid
-            for way in {(uid, one.seen.destination), (uid, None)} if uid else ():
-                sends[way].append(one)
-            if one.seen.span_id:
-                by_span[(one.seen.trace_id, one.seen.span_id)] = one
     linked: dict[Span, list[Span]] = defaultdict(list)
     for trace, span, other, other_span in links:
         linked[(trace, span)].append((other, other_span))
+    created = {
+        (one.seen.trace_id, one.seen.span_id): one.seen.message_uid for one in events if one.seen.operation == CREATE
+    }
+    for one in events:
+        if one.seen.operation == SEND:
+            here = (one.seen.trace_id, one.seen.span_id)
+            created_here = [created.get(span) for span in linked.get(here, ())]
+            for uid in filter(None, {one.seen.message_uid, *created_here}):
+                for way in {(uid, one.seen.destination), (uid, None)}:
+                    sends[way].append(one)
+            if one.seen.span_id:
+                by_span[here] = one
     starts = {way: [one.start_us for one in many] for way, many in sends.items()}
-    taken: dict[tuple[UUID, int], _Taken] = {}
+    taken: dict[tuple[UUID, UUID | None, int], _Taken] = {}
     for one in events:
         if one.seen.operation in CONSUMING:
             for sent, batch in _sent_before(one, sends, starts, by_span, linked):
-                held = taken.setdefault((sent.seen.id, one.seen.system_id), _Taken(sent))
+                named = one.seen.message_uid  # one sending may be of many messages
+                of = named if (named, None) in sends else sent.seen.message_uid
+                held = taken.setdefault((sent.seen.id, of, one.seen.system_id), _Taken(sent))
                 held.events.append(one)
                 held.batch |= batch
     found = (_handover(one) for one in taken.values())

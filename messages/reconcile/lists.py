@@ -159,9 +159,13 @@ class ListReader:
         return key
 
     def _is_header(self, cells: list[str]) -> bool:
-        """Look for the column in the first line that says something; raises Invalid when a column was asked for and is not there."""
+        """Look for the column in the first line that says something; raises Invalid when one was asked for and is not there, or is there twice."""
         names = [cell.strip().casefold() for cell in cells]
         wanted = (self.column.strip() or self.key_name).casefold()
+        if names.count(wanted) > 1:
+            raise Invalid(
+                f"line {self._number} has the column “{wanted[:80]}” {names.count(wanted)} times: leave one of them"
+            )
         if wanted in names:
             self._place = names.index(wanted)
             return True

@@ -147,6 +147,7 @@ def _by_beginning(found: set[str], word: str) -> list[str]:
 
 NAMES: dict[tuple[str, str], Names] = {
     ("", "flow"): _names_of(visible_flows),
+    ("messages", "via"): _names_of(visible_flows),
     ("", "system"): _names_of(visible_systems),
     ("", "agent"): _names_of(visible_agents),
     ("", "destination"): _destinations,

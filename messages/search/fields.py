@@ -44,6 +44,7 @@ AT = Field(name="at", kind=Kind.TIME, what="when", examples=("[now-1h TO now]", 
 GROUP = Field(name="group", kind=Kind.ID, what="failure group")
 RECONCILED = Field(name="reconciled", kind=Kind.ID, what="a set of a reconciliation")
 FLOW = Field(name="flow", kind=Kind.NAME, what="the route it takes")
+VIA = Field(name="via", kind=Kind.NAME, what="a flow that one of its events names")
 SYSTEM = Field(name="system", kind=Kind.NAME, what="an application that touched it")
 AGENT = Field(name="agent", kind=Kind.NAME, what="who reported it")
 ERROR = Field(name="error", kind=Kind.TEXT, what="words of the error")
@@ -66,7 +67,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         Field(name="status", kind=Kind.CHOICE, what="where it stands", choices=tuple(MessageStatus.labels)),
         FLOW, SYSTEM, DESTINATION, ERROR, CLASS, REASON, AGE, AT,
         Field(name="duration", kind=Kind.DURATION, what="from first to last event", examples=(">2s", ">1min")),
-        AGENT, *IDS, PAYLOAD, GROUP, RECONCILED,
+        AGENT, VIA, *IDS, PAYLOAD, GROUP, RECONCILED,
     ),
     "events": (
         Field(name="status", kind=Kind.CHOICE, what="how it went", choices=tuple(Outcome.labels), also=("outcome",)),

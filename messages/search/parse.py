@@ -6,6 +6,7 @@ luqum.thread.parse gives each thread a lexer of its own (ply's keeps state); the
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from luqum import tree as lucene
@@ -31,11 +32,13 @@ from messages.search.query import (
     value_text,
 )
 from messages.search.scan import DEEPEST, LONGEST, RUN, check_text, clean, quoted_at
+from messages.search.times import NotATime, moment_of, span_of
 
 MOST_TERMS = 100
 MOST_WORDS = 20  # without a field: each is looked for in every text of every row of the window
 OTHER_WORDS = {"&&": "AND", "||": "OR", "!": "NOT"}
 CLOCK = re.compile(r"((?:[01]\d|2[0-3])(?::[0-5]\d){1,2}(?:\.\d{1,6})?)(Z|[+-]\d\d:\d\d)?(?=[\s)]|$)", re.ASCII)
+SIGNED = re.compile(r"-?(?:age|duration):[<>]=?[-+]")
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)\s+$", re.ASCII)
 # error:*timeout*: words of a text are found anywhere in it
 ANYWHERE = re.compile(r"\*+(?!(?:AND|OR|NOT|TO)\b)(\w[\w.\-]*)\*?")
@@ -43,6 +46,28 @@ ANYWHERE = re.compile(r"\*+(?!(?:AND|OR|NOT|TO)\b)(\w[\w.\-]*)\*?")
 
 def parse_query(text: str) -> Query:
     """Return the query of a text, of everything for an empty one; raises BadQuery with the column and what to write instead."""
+    try:
+        return _parsed(text)
+    except BadQuery as error:
+        error.suggestion = error.suggestion if _can_be_read(error.suggestion) else ""
+        raise
+
+
+def _can_be_read(text: str) -> bool:
+    """Whether a suggestion is no error of another kind itself."""
+    try:
+        for leaf in leaves_of(_parsed(text).root):
+            value, name = getattr(leaf, "value", ""), (leaf.field or "").lower()
+            if value and name in ("age", "duration"):
+                span_of(value)
+            elif value and name == "at":
+                moment_of(value, now=datetime.now(UTC))
+    except (BadQuery, NotATime):
+        return False
+    return True
+
+
+def _parsed(text: str) -> Query:
     text = clean(text)
     check_text(text)
     if not text.strip():
@@ -108,6 +133,8 @@ def _misplaced(text: str, at: int) -> BadQuery:
         return BadQuery(
             "a value with a colon needs quotes", at + 1, quoted_at(text, value + (bracket.end() if bracket else 0))
         )
+    if word in "-+" and (span := SIGNED.match(text, start)) and span.end() == at + 1:
+        return BadQuery("a span has no sign", at + 1, text[:at] + text[at + 1 :])
     if word in "-+" and start < at:
         return BadQuery(f"a value that begins with {word} needs quotes", at + 1, quoted_at(text, at))
     if word in "[{" or "TO" in text[:at].split():

@@ -165,7 +165,7 @@ def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
 
 
 def _touched(condition: Condition) -> Condition:
-    """A message has no system, destination or agent of its own: it is one with an event, which the reader may see, that has."""
+    """A message has no system, destination or agent of its own, and events name other flows: it is one with an event, which the reader may see, that has."""
 
     def of_message(leaf: Leaf, scope: Scope) -> Q:
         events = visible_events(scope.actor).filter(condition(leaf, scope), environment__in=scope.environments)
@@ -295,6 +295,7 @@ MESSAGES = Target(
         "class": _failing("classes", "error_type"),
         "duration": lasting(TOOK, _span),
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
+        "via": _touched(EVENTS.fields["flow"]),
         "reason": _died(DEAD_LETTERS.fields["reason"]),
         "payload": PAYLOAD,
         "reconciled": of_set("id"),

@@ -42,8 +42,10 @@ def check_text(text: str) -> None:
         suggestion = f'{words}"' if words[scan.quote + 1 :].strip() else ""
         raise BadQuery("this quote is not closed", scan.quote + 1, suggestion)
     if scan.opened:
-        bracket, at = scan.opened[-1]
-        raise BadQuery(f"this {text[at]} is not closed", at + 1, f"{text.rstrip()})" if bracket == "(" else "")
+        at, closable = scan.opened[-1][1], all(bracket == "(" for bracket, _ in scan.opened)
+        raise BadQuery(
+            f"this {text[at]} is not closed", at + 1, f"{text.rstrip()}{')' * len(scan.opened)}" if closable else ""
+        )
     if _escapes_nothing(text):
         raise BadQuery("a \\ at the end escapes nothing", len(text), text[:-1].rstrip())
 

@@ -58,7 +58,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What went from one node to another in one flow. `count` is an estimate where several send to what several take from.
+    """What went from one node to another in one flow. `count` is tries: a message that was processed three times is three.
+
+    It is an estimate where several send to what several take from.
 
     tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
          same flow), or nobody (one side was never reported).
@@ -167,7 +169,7 @@ class _Side:
 
     @property
     def count(self) -> int:
-        """Return how many messages: one that is created, sent, received and processed is one, so the largest of these counts."""
+        """Return how many tries: what is created, sent, received and processed once is one, so the largest of these counts."""
         return max(self.counts.values(), default=0)
 
 

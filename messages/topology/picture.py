@@ -145,7 +145,7 @@ def _line(
     count, failed = _sums(edges)
     flows = len({edge.flow_id for edge in edges})
     ends = f"{boxes[edges[0].source].name} to {boxes[edges[0].target].name}"
-    words = f"{ends}: {rate_words(count, minutes)} a minute in {flows} flow{'s' * (flows > 1)}"
+    words = f"{ends}: {rate_words(count, minutes)} tries a minute in {flows} flow{'s' * (flows > 1)}"
     if failed:
         words += f", {count_words(failed)} failed"
     rate = count / max(1.0, minutes)

@@ -48,7 +48,7 @@ def rest(q: str, path: str = "messages") -> Any:
     from console.identity.models import User
 
     user = User.objects.filter(username="rest").first() or person("rest", Role.OPERATOR)
-    return Client().get(f"/api/v1/{path}", {"q": q}, HTTP_AUTHORIZATION=f"Bearer {api_key(user)}")
+    return Client().get(f"/api/v1/{path}", {"q": q} if q else {}, HTTP_AUTHORIZATION=f"Bearer {api_key(user)}")
 
 
 def found(response: Any) -> list[str]:

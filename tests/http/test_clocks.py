@@ -60,7 +60,10 @@ def test_the_journey_corrects_the_clock_and_shows_it_as_reported_when_asked():
     two_hops_with_an_erp_that_is_four_seconds_ahead()
     key = api_key(person("vera", Role.VIEWER))
 
-    journey, raw = get(f"/api/v1/journeys/{TRACE}", key), get(f"/api/v1/journeys/{TRACE}?clock=reported", key)
+    journey, raw = (
+        get(f"/api/v1/journeys/{TRACE}%2F9000000000000000001;o=1", key),
+        get(f"/api/v1/journeys/{TRACE}?clock=reported", key),
+    )
 
     (correction,) = journey["corrections"]
     assert correction["system"] == "erp"

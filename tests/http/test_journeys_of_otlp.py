@@ -54,3 +54,30 @@ def test_a_batch_in_the_trace_of_its_messages_is_a_hop_of_each_of_them_too():
     (hop,) = found["hops"]
     assert (hop["sender"], hop["receiver"], hop["messages"], hop["batches"]) == ("shop", "erp", 3, 3)
     assert {step["tie"] for step in found["steps"]} == {"trace"}
+
+
+def test_a_batch_send_is_the_sending_of_each_message_whose_creating_it_links_to():
+    request = ExportTraceServiceRequest()
+    made = [span(request, service="shop", kind=4, **QUEUE, messaging__operation__type="create") for _ in range(3)]
+    sent = span(
+        request, service="shop", kind=3, links=[(one.trace_id, one.span_id) for one in made], **QUEUE, messaging__operation__type="send",
+        messaging__batch__message_count=3,
+    )  # fmt: skip
+    taken = [
+        span(request, service="erp", kind=5, links=[(one.trace_id, one.span_id)], **QUEUE, messaging__operation__type="process")
+        for one in made
+    ]  # fmt: skip
+    begun = made[0].start_time_unix_nano
+    for at, one in enumerate([*made, sent, *taken]):
+        one.trace_id = made[0].trace_id
+        one.start_time_unix_nano, one.end_time_unix_nano = begun + at * 10_000_000, begun + at * 10_000_000 + 5_000_000
+    for one in [sent, *taken]:
+        for link in one.links:
+            link.trace_id = made[0].trace_id
+    assert export(request, agent_key()).status_code == 200
+
+    found = ask(f"journeys/{made[0].trace_id.hex()}", api_key(person("vera", Role.VIEWER))).json()
+
+    (hop,) = found["hops"]
+    assert (hop["sender"], hop["receiver"], hop["messages"]) == ("shop", "erp", 3)
+    assert (hop["queue"]["median_us"], hop["queue"]["longest_us"]) == (15_000, 25_000)

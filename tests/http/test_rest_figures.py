@@ -81,6 +81,16 @@ def test_the_overview_says_what_fails_what_waits_and_what_passes():
     assert {agent["name"]: agent["state"] for agent in found["agents"]} == {"shop agent": "alive", "harvester": "alive"}
 
 
+@pytest.mark.parametrize("window", ["7d", "abc", "24H"])
+def test_the_overview_refuses_a_window_that_it_does_not_have(window: str):
+    traffic()
+
+    answer = asking(person("viewer", Role.VIEWER))("GET", f"overview?window={window}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_window")
+    assert "1h or 24h" in answer.json()["detail"]
+
+
 def test_the_overview_of_a_stranger_to_the_team_is_empty():
     traffic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -272,3 +273,32 @@ def test_a_rule_of_one_flow_is_seen_by_those_who_see_the_flow():
     assert [one["object_label"] for one in told if one["action"].startswith("group_rule.")] == ["every flow"]
     assert stranger("get", f"rules/groups/{made}").status_code == 404
     assert stranger("delete", f"rules/groups/{made}", {"reason": "not mine"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("q", "instead"),
+    [
+        ("flow:orders.new", "narrow the list by its parameter flow"),
+        ("timeout -class:transient", "narrow the list by its parameter class"),
+        ("(state:open", "narrow the list by its parameter state"),
+        ("age:>1h", "it is narrowed by flow, state"),
+        ("((", "brackets alone"),
+    ],
+)
+def test_what_looks_like_a_query_is_refused_as_the_list_takes_words(q: str, instead: str):
+    three_letters()
+
+    answer = Api()("get", f"groups?{urlencode({'q': q})}")
+
+    assert answer.status_code == 400
+    assert instead in answer.json()["detail"]
+
+
+def test_words_with_a_colon_that_are_no_field_are_words():
+    large, _ = three_letters()
+    FailureGroup.objects.filter(pk=large.pk).update(title="ORA-00942: table (or view) http://erp is unknown")
+
+    for q in ("ORA-00942: table", "(or view)", "http://erp"):
+        assert [
+            one["reference"] for one in Api("again" + q[:2])("get", f"groups?{urlencode({'q': q})}").json()["results"]
+        ] == [large.reference]

@@ -63,9 +63,9 @@ def test_a_query_that_cannot_be_read_is_a_problem_with_its_column_and_a_suggesti
 def test_every_list_refuses_in_the_same_way(path: str):
     environment()
 
-    body = ask(path, api_key(person("op", Role.OPERATOR)), q="flow:(a OR").json()
+    body = ask(path, api_key(person("op", Role.OPERATOR)), q="flow:(a b").json()
 
-    assert (body["code"], body["column"], body["suggestion"]) == ("bad_query", 6, "flow:(a OR)")
+    assert (body["code"], body["column"], body["suggestion"]) == ("bad_query", 6, "flow:(a b)")
 
 
 def labels(who: str, q: str, of: str = "messages", **more: object) -> list[str]:

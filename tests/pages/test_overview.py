@@ -11,11 +11,14 @@ from alerts.breaches.acts import acknowledge
 from alerts.breaches.services import observe
 from alerts.conditions import Severity
 from console.identity.models import Key, Role
+from messages.groups.refresh import refresh_groups
 from messages.groups.services import merge_groups
-from messages.models import DeadLetter
+from messages.groups.sweep import sweep_groups
+from messages.models import DeadLetter, FailureGroup, Flow
 from tests.breaches.breaching import NOON, condition, fired
-from tests.factories import ROOT, environment, event, memory_connection, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
 from tests.pages.people import journey_of_two, signed_in, text_of
+from tests.services.grouping import failed_event, merged, push_letters, timeout
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +58,43 @@ def test_the_oldest_letter_is_the_open_one_that_failed_first_whatever_its_group_
         DeadLetter.objects.filter(pk=oldest.pk).update(state="replaying")
 
     assert found == [merged.pk, alone.pk, newest.pk]
+
+
+def test_a_flow_whose_messages_fail_without_dead_letters_is_failing_as_the_list_of_groups_says():
+    push("/ingest/v1/events", [failed_event(number) for number in range(3)], key=agent_key())
+    sweep_groups()
+    refresh_groups()
+    client = signed_in(superuser=True)
+
+    page = client.get("/")
+    flow = Flow.objects.get(name="erp.orders")
+
+    assert re.search(r"1 flow is failing\. 3 messages wait for a person, the oldest for \d+ (s|min) ?\.", text_of(page))
+    assert "3 failed in erp.orders with ErpTimeout" in text_of(page)
+    assert f'href="/groups/{FailureGroup.objects.get().reference}/"' in page.content.decode()
+    assert "failed by hour, last 24 hours: 3" in page.content.decode()
+    assert "1 cause in 1 flow." in text_of(client.get("/groups/"))
+    [told] = client.get("/api/v1/overview").json()
+    assert (told["flows_failing"], told["waiting"], sum(told["failing"][0]["hours"])) == (1, 3, 3)
+    assert client.get(f"/api/v1/flows/{flow.pk}/figures").json()["waiting"] == 3
+    assert f'href="/groups/?flow={flow.name}"' in client.get(f"/flows/{flow.pk}/").content.decode()
+    FailureGroup.objects.update(state="resolved")
+    assert "Nothing is failing. No message waits" in text_of(client.get("/"))
+
+
+def test_letters_and_failed_messages_of_one_cause_are_added_once():
+    (dead,) = push_letters(timeout(9))
+    merged(dead.group, [push_letters(timeout(8, error={"type": "Other", "message": "x"}))[0].group])
+    push("/ingest/v1/events", [failed_event(number) for number in range(3)], key=agent_key())
+    sweep_groups()
+    refresh_groups()
+
+    page = signed_in(superuser=True).get("/")
+
+    assert "1 flow is failing. 5 messages wait for a person" in text_of(page)
+    group = page.context["verdict"].largest
+    assert (group.letters, group.failed, sum(group.hours)) == (2, 3, 5)
+    assert ">2</b></a>" in page.content.decode().split("Dead letters")[1][:60]
 
 
 def test_when_nothing_waits_the_overview_says_so():

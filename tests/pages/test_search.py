@@ -29,14 +29,14 @@ BOXES = ["/messages/", "/dead-letters/", "/changes/"]
 def test_a_refusal_marks_the_column_and_offers_what_was_meant(path: str):
     environment()
 
-    page = signed_in().get(path, {"q": "flow:(a OR"})
+    page = signed_in().get(path, {"q": "flow:(a b"})
 
     html = page.content.decode()
     assert page.status_code == 400
-    assert '<pre>flow:<mark class="hit">(</mark>a OR</pre>' in html
+    assert '<pre>flow:<mark class="hit">(</mark>a b</pre>' in html
     assert "Column 6." in text_of(page)
     assert re.search(
-        r'Did you mean <a class="mono" href="\\?q=flow%3A%28a\\+OR%29">flow:\\(a OR\\)</a>'.replace("\\\\", "\\"), html
+        r'Did you mean <a class="mono" href="\\?q=flow%3A%28a\\+b%29">flow:\\(a b\\)</a>'.replace("\\\\", "\\"), html
     )
     assert 'aria-invalid="true"' in html
 

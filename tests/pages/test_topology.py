@@ -12,6 +12,8 @@ import pytest
 from django.test import Client
 
 from console.identity.models import Role, Team
+from messages.groups.refresh import refresh_groups
+from messages.groups.sweep import sweep_groups
 from messages.models import Flow
 from messages.replay.services import request_replay
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
@@ -95,6 +97,52 @@ def test_clicks_lead_to_neighbours_to_stations_and_to_messages():
         found = client.get(url)
         assert found.status_code == 200
         assert len(found.context["rows"]) == 1
+
+
+def test_figures_and_lines_of_a_queue_lead_to_the_messages_of_the_exchange_that_they_count():
+    """The sender names the exchange, the receiver a queue bound to it, and no rule makes one flow of them."""
+    at, error = (datetime.now(UTC) - timedelta(minutes=10)).isoformat(), {"type": "E", "message": "no", "stack": ""}
+    common = {"occurred_at": at, "message_id": "message of an exchange", "duration_ms": 40}
+    taken = event(**common, system="erp", operation="process", outcome="error", error=error, destination="q.orders")
+    push("/ingest/v1/events", [event(**common, destination="ex.orders")], key=agent_key())
+    push("/ingest/v1/events", [taken], key=agent_key())
+    estate("stock")
+    sweep_groups()
+    refresh_groups()
+    client = signed_in(superuser=True)
+    queue, exchange = (Flow.objects.get(name=name) for name in ("q.orders", "ex.orders"))
+
+    pages = [client.get(f"/figures/?flow={queue.name}"), client.get(f"/topology/?flow={queue.pk}")]
+    found = [
+        [row for row, *_ in client.get(url).context["rows"]]
+        for page in pages
+        for url in links(page, "/messages/?q=via")
+    ]
+
+    assert len(found) >= 2
+    assert [[row.flow.name for row in rows] for rows in found] == [["ex.orders"]] * len(found)
+    own = text_of(client.get(f"/flows/{exchange.pk}/"))
+    assert "Nothing failed in this time, as far as events name this flow." in own
+
+
+def test_a_line_counts_tries_and_says_so():
+    estate(minutes=9)
+    tries = [
+        event(
+            destination="orders", message_id="message of orders 9", system="erp", operation="process", outcome="error",
+            error={"type": "E", "message": "no", "stack": ""}, span_id=f"{number:016x}",
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    push("/ingest/v1/events", tries, key=agent_key())
+
+    page = signed_in(superuser=True).get("/topology/")
+
+    html = page.content.decode().partition('id="connections"')[2]
+    assert '<th class="num">Tries</th>' in html
+    assert '<th class="num">Messages</th>' not in html
+    assert 'data-label="tries">3</td>' in html
+    assert "tries a minute in 1 flow, 3 failed" in page.content.decode()
 
 
 def test_a_flow_whose_letters_wait_has_a_station_also_without_traffic():

@@ -26,7 +26,7 @@ def seen(system: int, operation: int, at_ms: float, took_ms: float = 0, **more: 
     return Seen(**(fields | more))
 
 
-SEND, RECEIVE, PROCESS, SETTLE = 2, 3, 4, 5
+CREATE, SEND, RECEIVE, PROCESS, SETTLE = 1, 2, 3, 4, 5
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,23 @@ def test_a_hop_is_split(events: list[Seen], queue_ms: int, processing_ms: int, r
     assert (one.queue_us, one.processing_us, one.retry_us, one.attempts) == (
         queue_ms * 1000, processing_ms * 1000, retry_ms * 1000, attempts,
     )  # fmt: skip
+
+
+def test_a_batch_send_is_the_sending_of_each_message_whose_creating_it_links_to():
+    uids = [UUID(int=20 + number) for number in range(3)]
+    created = [seen(SHOP, CREATE, at, 1, message_uid=uid, span_id=f"c{at}") for at, uid in enumerate(uids)]
+    batch = seen(SHOP, SEND, 5, 5, message_uid=None, span_id="batch")
+    taken = [seen(ERP, PROCESS, 30 + 10 * at, 5, message_uid=uid, span_id=f"p{at}") for at, uid in enumerate(uids)]
+    links = [(TRACE, "batch", TRACE, one.span_id) for one in created]
+    placed, _, _ = timed([*created, batch, *taken], {})
+
+    (hop,) = hops_of(handovers_of(placed, links), SYSTEMS)
+
+    assert (hop.sender, hop.receiver, hop.messages, hop.attempts) == ("shop", "erp", 3, 1)
+    assert (hop.queue, hop.processing) == (
+        Figures(median_us=30_000, longest_us=40_000),
+        Figures(median_us=5_000, longest_us=5_000),
+    )
 
 
 def test_each_receiver_of_one_message_has_a_hop_of_its_own_and_one_that_failed_comes_first():

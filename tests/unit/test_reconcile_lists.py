@@ -136,6 +136,8 @@ def test_only_the_first_bad_lines_are_kept_and_all_are_counted():
     ("data", "column", "error"),
     [
         ("id,name\n1,a\n".encode("utf-16"), "", "this list is UTF-16"),
+        (b"order_no\torder_no\n1\t2\n", "", "line 1 has the column “order_no” 2 times: leave one of them"),
+        (b"Nr;id;NR\n1;a;2\n", "nr", "line 1 has the column “nr” 2 times"),
         (b"id,name\n1,a\n", "number", "line 1 has no column “number”: it has id, name"),
     ],
 )
