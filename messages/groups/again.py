@@ -28,10 +28,13 @@ NEWEST = """(
     SELECT message_uid, flow_id, system_id, occurred_at, received_at FROM messaging_event
     WHERE environment_id = %b AND outcome = 2 AND occurred_at > %b AND message_uid IS NOT NULL ORDER BY occurred_at DESC LIMIT %b
 )"""
+# As in FLOWS of tried.py: a message of an exchange's flow may fail in that of a queue. Only flows that whoever sees the message sees.
 AGAIN = """
 SELECT whole.id, max(e.occurred_at) FROM {events} AS e (message_uid, flow_id, system_id, occurred_at, received_at)
-JOIN messaging_message m ON m.id = e.message_uid AND m.status = 2 AND m.flow_id = e.flow_id
+JOIN messaging_message m ON m.id = e.message_uid AND m.status = 2
     AND m.first_seen_on >= %b AND m.first_seen_on BETWEEN e.occurred_at::date - 4 AND e.occurred_at::date + 4
+JOIN messaging_flow f ON f.id = m.flow_id
+JOIN messaging_flow o ON o.id = e.flow_id AND (o.id = f.id OR o.team_id IS NULL OR o.team_id = f.team_id)
 JOIN messaging_system s ON s.id = e.system_id
 JOIN messaging_failuregroup g ON g.id = m.group_id AND g.step IN ('', s.name)
 JOIN messaging_failuregroup whole ON whole.id = coalesce(g.merged_into_id, g.id) AND whole.state = ANY(%b)

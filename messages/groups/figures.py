@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -42,9 +42,7 @@ class Reach:
 def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
     """Return what failures with these business keys touch: distinct values, an amount once a document."""
     reach, named = Reach(), Counter[str]()
-    counted = set[str]()  # documents
-    unread: list[tuple[str, Mapping[str, str], list[str]]] = []  # their documents, keys, and names of amounts
-    marks: dict[str, set[str]] = {}  # by which values of a key that can be read but in one way part whole and fraction
+    said: list[tuple[str, Mapping[str, str], list[str]]] = []  # document, keys, names of amounts
     for one in keys:
         customer = next((one[name] for name in CUSTOMERS if one.get(name)), "")
         if customer:
@@ -53,32 +51,47 @@ def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
         if document:
             reach.documents[document] += 1
             named[document.partition("=")[0]] += 1
-        said = [each for each in sorted(one) if AMOUNT.fullmatch(each[:64]) and str(one[each]).strip()]
-        if not said or document in counted:
+        names = [name for name in sorted(one) if AMOUNT.fullmatch(name[:64]) and str(one[name]).strip()]
+        if names:
+            said.append((document, one, names))
+    marks, counted, unread = _marks_of(said), set[str](), set[str]()
+    for document, one, names in said:
+        if document in counted:
             continue
-        for each in said:
-            marks.setdefault(each, set()).update(mark_of(str(one[each])))
-        if not _add_amount(reach, one, said, {}):
-            unread.append((document, one, said))
+        if not _add_amount(reach, one, names, marks):
+            unread.add(document)
         elif document:
             counted.add(document)
-    for document, one, said in unread:
-        if document not in counted and not _add_amount(reach, one, said, marks):
-            reach.is_partial = True
-        elif document:
-            counted.add(document)
+    reach.is_partial = bool(unread - counted)
     if named:
         reach.word = named.most_common(1)[0][0].rpartition("_")[0].replace("_", " ").replace(".", " ")
     return reach
 
 
-def _add_amount(
-    reach: Reach, keys: Mapping[str, str], names: Sequence[str], marks: Mapping[str, Collection[str]]
-) -> bool:
-    """Add the first of these amounts that can be read; whether one could. marks: {key: of other values}; several decide nothing."""
+def _marks_of(said: Iterable[tuple[str, Mapping[str, str], list[str]]]) -> dict[str, str]:
+    """Return {key: what parts whole and fraction in its values}, where all that say it say the same and are no fewer than what they decide."""
+    by_key: dict[
+        str, dict[str, set[str]]
+    ] = {}  # the documents whose value says so; as "?" those whose value may be two
+    for number, (document, one, names) in enumerate(said):
+        for name in names:
+            text = str(one[name]).strip()
+            if mark := "?" if EITHER.fullmatch(text) else mark_of(text):
+                by_key.setdefault(name, {}).setdefault(mark, set()).add(document or str(number))
+    found = {}
+    for name, marks in by_key.items():
+        asked = marks.pop("?", set())
+        if len(marks) == 1:
+            ((mark, sayers),) = marks.items()
+            if len(sayers) >= len(asked):
+                found[name] = mark
+    return found
+
+
+def _add_amount(reach: Reach, keys: Mapping[str, str], names: Sequence[str], marks: Mapping[str, str]) -> bool:
+    """Add the first of these amounts that can be read; whether one could. marks: as of _marks_of."""
     for name in names:
-        only = marks.get(name, ())
-        figure = figure_of(str(keys[name]), mark=next(iter(only)) if len(only) == 1 else "")
+        figure = figure_of(str(keys[name]), mark=marks.get(name, ""))
         if figure is not None:
             currency = _currency(keys, name)
             reach.amounts[currency] = reach.amounts.get(currency, Decimal(0)) + figure

@@ -210,7 +210,7 @@ def _refresh(
     if said and not group.name:
         figures["title"] = in_common(said)
     # not over what a merge or taking apart says meanwhile: these are of what the group was
-    FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at).update(**figures)
+    FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at, figures_no=group.figures_no).update(**figures)
     _move_by_trend(group, hours, now)
 
 

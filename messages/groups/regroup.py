@@ -19,7 +19,7 @@ from messages.groups.access import check_can_group
 from messages.groups.assign import count_in_hours, group_messages
 from messages.groups.fingerprint import VERSION, Parts, fingerprint_of, in_common, normal
 from messages.groups.rules import EXACT, USUAL, is_part
-from messages.groups.services import audit, check_reason, fresh, lock_whole
+from messages.groups.services import TO_READ_ANEW, audit, check_reason, fresh, lock_whole
 from messages.groups.sweep import home_rows
 from messages.models import DeadLetter, FailureGroup, GroupRule
 
@@ -69,7 +69,7 @@ def take_out(group: FailureGroup, ids: Collection[UUID], name: str, *, by: Actor
         oldest_at=min(one.failed_at for one in letters),
     )
     _move(letters, dict.fromkeys((one.pk for one in letters), made.pk))
-    FailureGroup.objects.filter(pk=whole.pk).update(figures_at=None)
+    FailureGroup.objects.filter(pk=whole.pk).update(**TO_READ_ANEW)
     audit(by, "group.split", whole, reason=reason, details={"letters": len(letters), "into": made.reference})
     audit(by, "group.split", made, reason=reason, details={"letters": len(letters), "from": whole.reference})
     return fresh(made)
@@ -177,7 +177,7 @@ def _place(ids: Collection[UUID]) -> int:
     going = [one for one in letters if homes[one.pk].group_id != one.group_id]
     touched = {one.group_id or 0 for one in going} | {homes[one.pk].group_id for one in going}
     _move(going, {one.pk: homes[one.pk].group_id for one in going})
-    FailureGroup.objects.filter(pk__in=touched).update(figures_at=None)
+    FailureGroup.objects.filter(pk__in=touched).update(**TO_READ_ANEW)
     return len(going)
 
 

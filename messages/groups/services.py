@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid, NotFound
@@ -31,6 +31,10 @@ MOST_MERGED = 50  # at once
 MOST_PARTS = 100  # that one group speaks for: its figures are read from each of them
 HOUR = timedelta(hours=1)
 LATE = timedelta(days=4)  # between a message's first event and its failure
+TO_READ_ANEW: dict[str, Any] = {
+    "figures_at": None,
+    "figures_no": F("figures_no") + 1,
+}  # figures that are being read are of before
 DONE = {"acknowledge": "group.acknowledged", "resolve": "group.resolved", "reopen": "group.reopened"}
 
 
@@ -125,7 +129,7 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
         state = joined_state([now.state, *(one.state for one in joined)])
         FailureGroup.objects.filter(Q(pk__in=pks) | Q(merged_into__in=pks)).update(merged_into=now.pk, blast=0)
         changed = {"state": state, "state_at": datetime.now(UTC)} if state != now.state else {}
-        FailureGroup.objects.filter(pk=now.pk).update(figures_at=None, **changed)
+        FailureGroup.objects.filter(pk=now.pk).update(**TO_READ_ANEW, **changed)
         audit(by, "group.merged", now, reason=reason, details={"with": ", ".join(one.reference for one in joined)})
         for one in joined:
             audit(by, "group.merged", one, reason=reason, details={"into": now.reference})
@@ -160,14 +164,14 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         rest = [pk for pk, one in locked.items() if target.pk in (pk, one.merged_into_id) and pk != now.pk]
         (_, last), (rest_first, rest_last) = _hours_of_failures([now.pk]), _hours_of_failures(rest)
         FailureGroup.objects.filter(pk=now.pk).update(
-            merged_into=None, figures_at=None, last_seen_at=max(now.last_seen_at, last or now.last_seen_at)
+            merged_into=None, last_seen_at=max(now.last_seen_at, last or now.last_seen_at), **TO_READ_ANEW
         )
         without: dict[str, Any] = {}
         if rest_first and now.first_seen_at <= target.first_seen_at < rest_first:
             without["first_seen_at"] = rest_first
         if rest_last and last and rest_last + HOUR <= target.last_seen_at < last + HOUR:
             without["last_seen_at"] = rest_last
-        FailureGroup.objects.filter(pk=target.pk).update(figures_at=None, **without)
+        FailureGroup.objects.filter(pk=target.pk).update(**TO_READ_ANEW, **without)
         audit(by, "group.taken_apart", now, reason=reason, details={"was in": target.reference})
         audit(by, "group.taken_apart", target, reason=reason, details={"without": now.reference})
         if now.state in states_before("fail") and _failed_since(now):

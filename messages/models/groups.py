@@ -109,6 +109,7 @@ class FailureGroup(models.Model):
     )  # the same as it was at the last look, for the order of the list: seconds since 1970
     newest: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)  # newest letter that waits
     figures_at = models.DateTimeField(null=True)
+    figures_no = models.PositiveIntegerField(default=0, db_default=0)  # how often they became those of another whole
 
     class Meta:
         ordering = FURTHEST_FIRST

@@ -87,7 +87,7 @@ def change_search(search: SavedSearch, said: NewSearch, *, by: Actor) -> SavedSe
         raise Conflict(f"there is a saved search “{columns['name']}” of this list already") from error
     if changed != ["name"]:
         Subscription.objects.filter(search=search, next_look_at__isnull=False).update(
-            next_look_at=now, attempt=F("attempt") + 1
+            next_look_at=now, in_vain=0, attempt=F("attempt") + 1
         )
     search.refresh_from_db()
     _audit(by, "saved_search.changed", search, details={"changed": changed})
@@ -134,7 +134,15 @@ def subscribe(search: SavedSearch, wish: Wish, *, by: Actor) -> Subscription:
     search = get_visible_saved_search(by, search.pk)
     check_wish(wish)
     now = datetime.now(UTC)
-    started = {"state": "new", "state_since": now, "told": "", "problem": "", "fingerprint": "", "next_look_at": now}
+    started = {
+        "state": "new",
+        "state_since": now,
+        "told": "",
+        "problem": "",
+        "fingerprint": "",
+        "next_look_at": now,
+        "in_vain": 0,
+    }
     asked = asdict(wish) | {"days": sorted(set(wish.days))}
     made, is_new = Subscription.objects.select_for_update().get_or_create(
         search=search, owner_id=owner_id, defaults={**asked, **started}

@@ -18,8 +18,13 @@ UNITS = {
     "w": timedelta(weeks=1),
 }
 SPAN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(us|ms|s|min|m|h|d|w)", re.ASCII)
-# 24H, 90sec, 2hours; M and months are none.
-LOOSE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(us|ms|s|min|h|d|w)[a-z]*", re.ASCII | re.IGNORECASE)
+ENDINGS = {
+    "us": "us", "ms": "ms msec msecs millisecond milliseconds", "s": "s sec secs second seconds", "min": "min mins minute minutes",
+    "h": "h hr hrs hour hours", "d": "d day days", "w": "w wk wks week weeks",
+}  # fmt: skip
+MEANT = {ending: unit for unit, endings in ENDINGS.items() for ending in endings.split()}
+LOOSE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([a-z]{1,12})", re.ASCII | re.IGNORECASE)
+MONTH = re.compile(r"M(?![iI])")
 NOW = re.compile(r"now(?:([+-])(\d{1,6})(s|min|m|h|d|w))?(?:/(s|min|m|h|d))?", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 LONGEST = timedelta(days=3650)
@@ -38,8 +43,9 @@ def span_of(text: str) -> timedelta:
     match = SPAN.fullmatch(text.strip())
     if not match:
         near = LOOSE.fullmatch(text.strip())
+        unit = MEANT.get(near[2].lower()) if near and not MONTH.search(text) else None
         words = f"a span is a number with ms, s, min, h, d or w, such as 90s or 24h, not “{text[:30]}”"
-        raise NotATime(words, instead=near[1] + near[2].lower() if near else "")
+        raise NotATime(words, instead=near[1] + unit if near and unit else "")
     return min(LONGEST, float(match[1]) * UNITS[match[2]])
 
 
@@ -58,7 +64,7 @@ def moment_of(text: str, *, now: datetime) -> tuple[datetime, datetime]:
             return _held(day), _held(day + UNITS["d"])
         at = datetime.fromisoformat(written)
     except (ValueError, OverflowError) as error:
-        near = written.lower() if NOW.fullmatch(written.lower()) else ""
+        near = written.lower() if NOW.fullmatch(written.lower()) and not MONTH.search(written) else ""
         raise NotATime(
             f"“{text[:40]}” is not a time such as now-1d, 2026-11-24 or 2026-11-24T10:00:00Z", near
         ) from error

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from console.identity.models import Role, Team, User
 from messages.journeys import gather
 from messages.models import ClockReading, Event, Flow, Message
-from tests.factories import agent_key, api_key, event, letter, person, push, stored_letter
+from tests.factories import ROOT, agent_key, api_key, environment, event, letter, person, push, stored_letter
 from tests.http.test_access import ask
 from tests.pages.people import TRACE, journey_of_two, signed_in, text_of
 
@@ -396,3 +399,35 @@ def test_of_more_journeys_than_a_page_has_the_choice_says_that_there_may_be_more
     assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 52
 
     assert "50 or more journeys have order_no 4711" in text_of(signed_in(superuser=True).get("/k/order_no/4711"))
+
+
+def test_the_traces_that_a_number_brings_are_asked_for_together_and_more_than_are_looked_at_are_said(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    events = [
+        event(trace_id=f"{trace:032x}", message_id=f"{hop} of trace {trace}, long enough", **({"keys": {"order_no": "9000"}} if hop == 0 else {}))
+        for trace in range(1, 7)
+        for hop in range(3)
+    ]  # fmt: skip
+    push("/ingest/v1/events", events, key=agent_key())
+
+    def gathered() -> tuple[int, bool, int]:
+        with CaptureQueriesContext(connection) as asked:
+            found = gather.gather(
+                ROOT,
+                [environment()],
+                {UUID(int=1)},
+                set(),
+                datetime.now(UTC),
+                correlation=None,
+                keys={"order_no": "9000"},
+            )
+        return len(found.seen), found.truncated, len(asked)
+
+    seen, truncated, statements = gathered()
+    assert (seen, truncated) == (18, False)
+    assert statements <= 11
+    monkeypatch.setattr(gather, "MOST_OWN_TRACES", 4)
+    assert gathered()[:2] == (16, True)
+    monkeypatch.setattr(gather, "MOST_OF_AN_OWN_TRACE", 2)
+    assert gathered()[0] == 8

@@ -496,6 +496,41 @@ def test_a_whole_was_seen_first_and_last_when_its_parts_were_and_what_is_left_wh
     assert (seen(whole), seen(new)) == ((of_whole, of_whole), (ago(2), ago(2)))
 
 
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_a_merge_and_a_taking_apart_while_figures_are_read_are_not_lost_though_none_were_read_before(
+    is_apart: bool, monkeypatch: pytest.MonkeyPatch
+):
+    now = datetime.now(UTC)
+    days_ago = now - timedelta(days=3)
+    (whole,) = push_letters(timeout(1, failed_at=now.isoformat()))
+    (part,) = push_letters(timeout(2, failed_at=days_ago.isoformat(), error={"type": "V", "message": "v"}))
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
+    refresh_groups()
+
+    def group(pk: int | None) -> FailureGroup:
+        return FailureGroup.objects.get(pk=pk)
+
+    def merge() -> None:
+        merge_groups(group(whole.group_id), [group(part.group_id)], by=ROOT, reason="one cause")
+
+    if is_apart:
+        merge()
+        refresh_groups()
+    FailureGroup.objects.update(figures_at=None)
+    read = refresh.hours_of
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(refresh, "hours_of", read)
+        take_apart(group(part.group_id), by=ROOT, reason="another") if is_apart else merge()
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(refresh, "hours_of", meanwhile)
+    refresh_groups()
+    refresh_groups()
+
+    assert (group(whole.group_id).first_seen_at > now - timedelta(days=1)) == is_apart
+
+
 def test_a_part_that_failed_while_another_spoke_for_it_was_last_seen_then():
     now = datetime.now(UTC)
     [one], [other] = push_letters(timeout(1)), push_letters(timeout(2, error={"type": "ValueError", "message": "vat"}))

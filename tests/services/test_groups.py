@@ -11,15 +11,17 @@ from django.db import connection
 
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
+from console.identity.models import Team
 from messages.different.queries import letters_of_group, window_of_group
 from messages.groups import again, refresh
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
-from messages.models import DeadLetter, FailureGroup, GroupHour, Message
+from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, Message
 from tests.factories import ROOT, agent_key, environment, event, push, stored_letter
 from tests.services.grouping import failed_event, merged, push_letters, silent_letter, timeout
+from tests.services.test_group_figures import estate
 
 pytestmark = pytest.mark.django_db
 
@@ -208,6 +210,26 @@ def test_a_message_of_a_resolved_group_that_fails_once_more_regresses_it_however
     assert FailureGroup.objects.get().state == state
 
 
+@pytest.mark.parametrize("owned", [False, True])
+@pytest.mark.parametrize("by", ["hook", "sweep"])
+def test_a_message_that_fails_once_more_in_the_queue_behind_its_exchange_regresses_its_group(
+    owned: bool, by: str, django_capture_on_commit_callbacks: Any
+):
+    estate(3, 1)
+    Flow.objects.update(team=Team.objects.create(name="Orders") if owned else None)
+    sweep_groups()
+    FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
+    once_more = failed_event(1, occurred_at=datetime.now(UTC).isoformat())
+    once_more |= {"message_id": "estate 0 of long enough", "destination": "q.orders"}
+
+    with django_capture_on_commit_callbacks(execute=by == "hook"):
+        push("/ingest/v1/events", [once_more], key=agent_key())
+    if by == "sweep":
+        sweep_groups()
+
+    assert FailureGroup.objects.get().state == "regressed"
+
+
 def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_sender_s_clock_is_ahead():
     push("/ingest/v1/events", [failed_event(1)], key=agent_key())
     sweep_groups()
@@ -221,10 +243,11 @@ def test_what_was_here_when_its_group_was_resolved_regresses_nothing_though_its_
 
 
 @pytest.mark.parametrize("elsewhere", [{"system": "crm"}, {"destination": "crm.contacts"}])
-def test_a_message_of_a_resolved_group_that_fails_at_another_step_or_flow_later_regresses_nothing(
+def test_a_message_of_a_resolved_group_that_fails_at_another_step_or_in_another_teams_flow_later_regresses_nothing(
     elsewhere: dict[str, str], django_capture_on_commit_callbacks: Any
 ):
-    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    push("/ingest/v1/events", [failed_event(1), event(destination="crm.contacts")], key=agent_key())
+    Flow.objects.filter(name="crm.contacts").update(team=Team.objects.create(name="Others"))
     sweep_groups()
     FailureGroup.objects.update(state="resolved", state_at=datetime.now(UTC))
     later = failed_event(1, occurred_at=datetime.now(UTC).isoformat()) | elsewhere

@@ -444,6 +444,28 @@ def test_a_search_that_takes_too_long_for_an_hour_is_told_once_and_so_is_its_ans
     assert Subscription.objects.get().in_vain == 0
 
 
+@pytest.mark.parametrize("by", ["another query", "another wish"])
+def test_looks_in_vain_before_a_search_or_subscription_was_changed_do_not_count(
+    by: str, monkeypatch: pytest.MonkeyPatch
+):
+    user = ada()
+    search = saved(user)
+    subscribe(search, Wish(when="matches"), by=actor(user))
+
+    def too_slow(*_: object, **__: object) -> None:
+        raise TooSlow("the search took longer than 5 s and was given up: narrow it down")
+
+    monkeypatch.setattr("messages.saved.assessing.find_matches", too_slow)
+    Subscription.objects.update(in_vain=5)
+    if by == "another query":
+        change_search(search, NewSearch(name="Stuck", q="state:open flow:x"), by=actor(user))
+    else:
+        subscribe(search, Wish(when="matches", digest_minutes=60), by=actor(user))
+
+    assert look(1) == 0
+    assert (Subscription.objects.get().in_vain, subjects()) == (1, [])
+
+
 def test_one_look_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch):
     user, find = ada(), assessing.find_matches
     stored_letter()

@@ -327,6 +327,28 @@ def test_values_of_a_key_that_are_written_in_two_ways_decide_nothing():
     assert (reach.amounts, reach.is_partial) == ({"": Decimal(3)}, True)
 
 
+def test_each_document_counts_by_the_first_of_its_names_that_any_value_of_the_group_makes_readable():
+    first = {"order_no": "1", "gross": "12,500", "net": "10504.20"}
+    second = {"order_no": "2", "gross": "99.50", "net": "83.61"}
+
+    for rows in ([first, second], [second, first]):
+        reach = reach_of(rows)
+        assert (reach.amounts, reach.is_partial) == ({"": Decimal("12599.50")}, False)
+
+
+def test_one_value_decides_nothing_of_twenty_others():
+    rows = [{"order_no": str(number), "amount": f"{number + 10},500"} for number in range(20)]
+
+    reach = reach_of([*rows, {"order_no": "99", "amount": "99,5"}])
+    told_often = reach_of([*rows, *[{"order_no": "99", "amount": "99,5"}] * 30])
+
+    assert (
+        (reach.amounts, reach.is_partial)
+        == (told_often.amounts, told_often.is_partial)
+        == ({"": Decimal("99.5")}, True)
+    )
+
+
 def test_figures_are_said_as_one_phrase():
     said = {
         "waiting": 181,

@@ -1,0 +1,15 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("messaging", "0051_subscription_in_vain"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="failuregroup",
+            name="figures_no",
+            field=models.PositiveIntegerField(db_default=0, default=0),
+        ),
+    ]
