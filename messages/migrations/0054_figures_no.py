@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("messaging", "0051_subscription_in_vain"),
+        ("messaging", "0053_teams_of_group_rules"),
     ]
 
     operations = [
