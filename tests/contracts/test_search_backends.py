@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings as configured
+from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,13 @@ class Lists:
     def dead(self, q: str | Query, who: Actor = ROOT, **more: Any) -> list[str]:
         return sorted(row.message_id for row in self.letters(q, who, **more).rows)
 
-    def _page(
+    def _page(self, target: Target, find: Any, q: str | Query, who: Actor, **more: Any) -> Page[Any]:
+        with override_settings(SEARCH_BACKEND=self.name):
+            page = self._asked(target, find, q, who, **more)
+        assert page.by == self.name
+        return page
+
+    def _asked(
         self, target: Target, find: Any, q: str | Query, who: Actor, slugs: tuple[str, ...] = ("production",),
         window: Window | None = None, limit: int = 50, cursor: str | None = None,
     ) -> Page[Any]:  # fmt: skip
