@@ -40,13 +40,14 @@ from messages.search.elastic.whole import (
     retire_all,
     this_turn,
 )
+from messages.search.elastic.words import FOLDING
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=2)
 CHUNK = 1_000
 State = SearchGeneration.State
 Progress = Callable[[SearchGeneration], None]
-MAPPED = hashlib.sha256(json.dumps(MAPPING, sort_keys=True).encode()).hexdigest()[:16]
+MAPPED = hashlib.sha256(json.dumps([MAPPING, FOLDING], sort_keys=True).encode()).hexdigest()[:16]
 
 
 class RebuildElsewhere(Exception):
