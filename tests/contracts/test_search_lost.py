@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from django.conf import settings as configured
 from django.db import connection
+from elastic_transport import TransportError
 
 from messages.ingest.partitions import create_partitions, partition_name
-from messages.models import Message, SearchGeneration
+from messages.models import Message, SearchChange, SearchGeneration
 from messages.search.backends import _made
-from messages.search.elastic import rebuild, work
+from messages.search.elastic import indexing, rebuild, work
 from messages.search.elastic.client import client
 from messages.search.elastic.indexing import generations_of
 from messages.search.elastic.names import index_of_message
 from messages.search.elastic.outbox import attach, detach
 from messages.search.elastic.rebuild import Filling, begin_generation, go_live
 from messages.search.elastic.upkeep import build_what_is_missing, keep_up
-from messages.search.elastic.whole import Lost
+from messages.search.elastic.whole import Lost, lead_to
 from messages.search.parse import parse_query
 from messages.search.queries import find_messages
 from tests.contracts.test_search_outbox import send_events
@@ -43,12 +44,12 @@ def failing(count: int, prefix: str) -> None:
     send_events(count, prefix, outcome="error", error=ERROR)
 
 
-def asked() -> tuple[int, str, str]:
+def asked(q: str = "error:timed") -> tuple[int, str, str]:
     """Return (rows found, by which back end, what the reader is told), of a process that has not waited in vain before."""
     _made.cache_clear()
     if names := indices():
         client().indices.refresh(index=names)
-    found = find_messages(ROOT, environments=[environment()], query=parse_query("error:timed"))
+    found = find_messages(ROOT, environments=[environment()], query=parse_query(q))
     return len(found.rows), found.by, found.note
 
 
@@ -242,6 +243,87 @@ def test_one_filled_and_then_lost_does_not_go_live(noted: None):
 
     with pytest.raises(Lost):
         go_live(begun)
+
+
+def long_ago(count: int, prefix: str) -> None:
+    """Have errors of two days ago, of which there is no index yet."""
+    at = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    send_events(count, prefix, outcome="error", error=ERROR, occurred_at=at)
+
+
+def test_the_first_documents_of_a_new_index_are_found_as_soon_as_they_are_said_to_be_written(noted: None):
+    first = built()
+    long_ago(3, "f")
+
+    work.index()
+
+    assert not SearchChange.objects.exists()
+    assert asked("error:timed age:<7d") == (15, "elasticsearch", "")
+    assert sorted(live().indices) == indices()
+    for _ in range(2):
+        work.keep()
+    assert asked("error:timed age:<7d") == (15, "elasticsearch", "")
+    assert live().pk == first
+
+
+class Killed(Exception):
+    """In place of kill -9: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("line", ["lead_to", "settle_changes"])
+def test_killed_before_or_after_the_alias_leads_to_a_new_index_it_is_done_again(
+    noted: None, monkeypatch: pytest.MonkeyPatch, line: str
+):
+    built()
+    long_ago(3, "f")
+
+    def die(*about: Any, **more: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing, line, die)
+        with pytest.raises(Killed):
+            work.index()
+    assert SearchChange.objects.exists()
+    SearchChange.objects.update(not_before=None)  # its lease ended
+    work.index()
+
+    assert not SearchChange.objects.exists()
+    assert asked("error:timed age:<7d") == (15, "elasticsearch", "")
+
+
+def test_what_cannot_be_led_to_now_waits(noted: None, monkeypatch: pytest.MonkeyPatch):
+    built()
+    long_ago(3, "f")
+
+    def away(**more: Any) -> None:
+        raise TransportError("gone")
+
+    monkeypatch.setattr(client().indices, "put_alias", away)
+    work.index()
+
+    assert {len(one) for one in SearchChange.objects.values_list("ids", flat=True)} == {3}
+
+
+def test_an_index_made_while_its_generation_retires_is_not_behind_the_alias(
+    noted: None, monkeypatch: pytest.MonkeyPatch
+):
+    built()
+    old = live()
+    [(alias, _)] = generations_of({environment().pk})[environment().pk]
+    late = index_of_message(alias, old.pk, datetime.now(UTC).date().toordinal() - 2, old.days_per_index)
+    client().indices.create(index=late)
+    put = client().indices.put_alias
+
+    def swap(**more: Any) -> None:
+        SearchGeneration.objects.filter(pk=old.pk).update(state="retiring")
+        put(**more)
+
+    monkeypatch.setattr(client().indices, "put_alias", swap)
+    lead_to(alias, old, [late])
+
+    assert late not in client().indices.get_alias(name=alias)
+    assert late not in SearchGeneration.objects.get(pk=old.pk).indices
 
 
 def test_one_that_an_older_version_built_is_taken_as_whole_once_and_not_when_its_alias_is_gone(noted: None):

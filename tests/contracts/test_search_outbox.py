@@ -159,7 +159,7 @@ def test_a_day_behind_the_outbox_is_thrown_away_and_the_index_is_built_anew(elas
 
 def test_items_that_it_refuses_for_now_wait_alone(noted: None, settings: Any):
     environment()
-    SearchGeneration.objects.create(environment=environment(), state="live", days_per_index=1)
+    SearchGeneration.objects.create(environment=environment(), days_per_index=1)
     messages = send_events(10)
     busy = {str(message.id) for message in messages[:3]}
     settings.SEARCH_BACKEND = "elasticsearch"
@@ -180,7 +180,7 @@ def test_items_that_it_refuses_for_now_wait_alone(noted: None, settings: Any):
 
 def test_one_that_it_never_takes_is_set_aside_with_the_reason_and_the_others_go_on(elasticsearch: Any, noted: None):
     where = environment()
-    generation = SearchGeneration.objects.create(environment=where, state="live", days_per_index=1)
+    generation = SearchGeneration.objects.create(environment=where, days_per_index=1)
     [(alias, _)] = generations_of({where.pk})[where.pk]
     today = index_of_message(alias, generation.pk, datetime.now(UTC).date().toordinal(), 1)
     other = MAPPING["properties"] | {"error_message": {"type": "long"}}
@@ -202,7 +202,7 @@ def test_one_that_it_never_takes_is_set_aside_with_the_reason_and_the_others_go_
 
 
 def test_an_index_that_refuses_everything_is_wrong_itself(noted: None, settings: Any):
-    SearchGeneration.objects.create(environment=environment(), state="live", days_per_index=1)
+    SearchGeneration.objects.create(environment=environment(), days_per_index=1)
     send_events(30)
     settings.SEARCH_BACKEND = "elasticsearch"
 
@@ -215,7 +215,7 @@ def test_an_index_that_refuses_everything_is_wrong_itself(noted: None, settings:
 def test_an_older_state_never_covers_a_newer_one(elasticsearch: Any, noted: None):
     where = environment()
     put_template()
-    SearchGeneration.objects.create(environment=where, state="live", days_per_index=1)
+    SearchGeneration.objects.create(environment=where, days_per_index=1)
     kept = generations_of({where.pk})[where.pk]
     [message] = send_events(1)
     day = (message.first_seen_on, message.first_seen_on)
@@ -235,7 +235,7 @@ def test_an_older_state_never_covers_a_newer_one(elasticsearch: Any, noted: None
 def test_a_letter_that_retention_let_go_is_not_made_again_by_a_late_request(elasticsearch: Any, noted: None):
     where = environment()
     put_template()
-    SearchGeneration.objects.create(environment=where, state="live", days_per_index=1)
+    SearchGeneration.objects.create(environment=where, days_per_index=1)
     kept = generations_of({where.pk})[where.pk]
     letter = stored_letter(message_id="")
     late = list(letter_items(where.pk, [letter.pk], kept, next_version(), frozenset()))

@@ -31,18 +31,20 @@ class Item:
 
 @dataclass(slots=True)
 class Outcome:
-    """done: that version or a newer one is there.   again: not taken now.   refused: never, and why."""
+    """done: that version or a newer one is there.   again: not taken now.   refused: never, and why.   indices: what was written into."""
 
     done: set[UUID] = field(default_factory=set)
     again: set[UUID] = field(default_factory=set)
     refused: dict[UUID, str] = field(default_factory=dict)
     why: str = ""  # of what is to be tried again
+    indices: set[str] = field(default_factory=set)
 
     def add(self, other: Outcome) -> None:
         self.done |= other.done
         self.again |= other.again
         self.refused |= other.refused
         self.why = other.why or self.why
+        self.indices |= other.indices
 
 
 def send(items: Iterable[Item]) -> Outcome:
@@ -58,6 +60,7 @@ def send(items: Iterable[Item]) -> Outcome:
             outcome.add(Outcome(again={item.id for item in some}, why=words_of(fault)))
         else:
             outcome.add(_outcome(some, answer["items"]))
+            outcome.indices |= {item.index for item in some}
     outcome.done -= outcome.again | outcome.refused.keys()
     return outcome
 

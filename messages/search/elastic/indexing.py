@@ -14,11 +14,13 @@ from django.conf import settings
 from console.identity.models import Environment
 from messages.models import SearchChange, SearchGeneration, Unindexed
 from messages.search.elastic.bulk import Item, Outcome, send
+from messages.search.elastic.client import FAULTS, words_of
 from messages.search.elastic.documents import document_of_letter, document_of_message
 from messages.search.elastic.names import alias_of, index_of_letter, index_of_message
 from messages.search.elastic.outbox import Change, claim_changes, next_version, settle_changes
 from messages.search.elastic.reading import AT_ONCE, read_letters, read_messages
 from messages.search.elastic.texts import searchable_flows
+from messages.search.elastic.whole import lead_to
 
 log = structlog.get_logger(__name__)
 AWAY_S = 5.0
@@ -93,7 +95,7 @@ def _messages(
     environment_id: int, ids: list[UUID], days: tuple[date, date], kept: Kept, version: int, searchable: frozenset[int]
 ) -> Outcome:
     """Messages that are not there any more went with their day, and their index goes with it: see upkeep."""
-    outcome = send(message_items(environment_id, ids, days, kept, version, searchable))
+    outcome = _sent(message_items(environment_id, ids, days, kept, version, searchable), kept, ids)
     outcome.done |= set(ids) - outcome.again - outcome.refused.keys()
     return outcome
 
@@ -109,7 +111,18 @@ def message_items(
 
 
 def _letters(environment_id: int, ids: list[UUID], kept: Kept, version: int, searchable: frozenset[int]) -> Outcome:
-    return send(letter_items(environment_id, ids, kept, version, searchable))
+    return _sent(letter_items(environment_id, ids, kept, version, searchable), kept, ids)
+
+
+def _sent(items: Iterator[Item], kept: Kept, ids: Sequence[UUID]) -> Outcome:
+    """Send, and have the aliases lead to indices that this made: none of these ids is written before a search finds it."""
+    outcome = send(items)
+    try:
+        for alias, one in kept:
+            lead_to(alias, one, outcome.indices)
+    except FAULTS as fault:
+        return Outcome(again=set(ids), why=words_of(fault))
+    return outcome
 
 
 def letter_items(

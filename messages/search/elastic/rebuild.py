@@ -40,13 +40,14 @@ from messages.search.elastic.whole import (
     retire_all,
     this_turn,
 )
+from messages.search.elastic.words import FOLDING
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=2)
 CHUNK = 1_000
 State = SearchGeneration.State
 Progress = Callable[[SearchGeneration], None]
-MAPPED = hashlib.sha256(json.dumps(MAPPING, sort_keys=True).encode()).hexdigest()[:16]
+MAPPED = hashlib.sha256(json.dumps([MAPPING, FOLDING], sort_keys=True).encode()).hexdigest()[:16]
 
 
 class RebuildElsewhere(Exception):
@@ -219,8 +220,9 @@ def go_live(generation: SearchGeneration) -> None:
 def point_alias(alias: str, generation: SearchGeneration) -> None:
     """Have the alias lead to exactly the indices of this generation; does nothing when it does."""
     indices = client().indices
-    wanted = set(indices.get(index=indices_of(alias, generation.pk), features="aliases").keys())
     there = set(indices.get_alias(name=alias).keys()) if indices.exists_alias(name=alias) else set()
+    # asked last: one that a worker has made and led to since must not look like another generation's
+    wanted = set(indices.get(index=indices_of(alias, generation.pk), features="aliases").keys())
     actions = [{"add": {"index": one, "alias": alias}} for one in sorted(wanted - there)]
     actions += [{"remove": {"index": one, "alias": alias}} for one in sorted(there - wanted)]
     if actions:

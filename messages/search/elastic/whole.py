@@ -6,6 +6,8 @@ the template had been kept, which tells a disk that was set back. A generation t
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 
 import structlog
@@ -56,6 +58,31 @@ def remember(generation: SearchGeneration, indices: dict[str, str]) -> None:
     if generation.indices != indices:
         SearchGeneration.objects.filter(pk=generation.pk).update(indices=indices)
         generation.indices = indices
+
+
+def lead_to(alias: str, generation: SearchGeneration, written: Collection[str]) -> None:
+    """Have the alias of what is live lead to what a write has just made, and remember that: before the write is taken for done.
+
+    It only adds, for another may have added one meanwhile. What retires meanwhile is not behind the alias in the end: either this sees
+    that it retired, or the swap that retired it comes after.
+    """
+    new = {name for name in written if name.startswith(f"{alias}-g{generation.pk}-")} - generation.indices.keys()
+    if not new or not SearchGeneration.objects.filter(pk=generation.pk, state=State.LIVE).exists():
+        return
+    indices = client().indices
+    found = indices.get(index=sorted(new), features="settings", ignore_unavailable=True)
+    there = {name: str(one["settings"]["index"]["uuid"]) for name, one in found.items()}
+    if not there:
+        return
+    indices.put_alias(index=sorted(there), name=alias)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE messaging_searchgeneration SET indices = %s::jsonb || indices WHERE id = %s AND state = 'live'",
+            [json.dumps(there), generation.pk],
+        )
+        is_live = cursor.rowcount
+    if not is_live:
+        client().options(ignore_status=404).indices.delete_alias(index=sorted(there), name=alias)
 
 
 def check_not_set_back(kept: int) -> None:

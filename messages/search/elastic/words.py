@@ -1,4 +1,4 @@
-"""Texts as they lie in the index, and as a question looks for them: the same letters as PostgreSQL's upper(). Pure."""
+"""Texts as they lie in the index, and as a question looks for them: letters are alike when PostgreSQL's ILIKE says so. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from functools import lru_cache
 CHUNK = 8_000  # characters: at most 32,000 bytes, and Lucene takes no term above 32,766
 LONGEST_WORD = 100  # characters of a part that is looked for; the automaton of a longer one is refused (measured with "YYYY…": 140)
 MICROSECOND = timedelta(microseconds=1)
+FOLDING = 2  # rises with each change of `folded`: indices of another are built anew
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def folded(text: str) -> str:
-    """Return a text for comparing whatever the case: one letter stays one letter, as in PostgreSQL (ß does not become SS)."""
-    upper = text.upper()
-    return upper if len(upper) == len(text) else "".join(_upper(letter) for letter in text)
+    """Return a text for comparing whatever the case. One letter stays one letter: ß does not become SS, nor is ς a Σ."""
+    return text.upper() if text.isascii() else "".join(map(_folded, text))
 
 
 @lru_cache(maxsize=4096)
-def _upper(letter: str) -> str:
-    upper = letter.upper()
-    return upper if len(upper) == 1 else letter
+def _folded(letter: str) -> str:
+    """Return what stands for all letters of one lower case, which is all that ILIKE goes by: their capital, where there is one."""
+    lower = letter.lower()[0]  # of İ alone Python's has two
+    upper = lower.upper()
+    return upper if upper.lower() == lower else lower
 
 
 def chunks(text: str) -> list[str]:
