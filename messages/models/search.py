@@ -29,7 +29,7 @@ class SearchChange(models.Model):
     last_on = models.DateField(null=True)
     changed_at = models.DateTimeField(db_default=Now())
     not_before = models.DateTimeField(null=True)  # leased, or refused for now: nobody takes it before
-    attempt = models.IntegerField(db_default=0)  # how often a worker took it: the fence of its deletion
+    attempt = models.IntegerField(db_default=0)  # how often a worker took it: the fence of its lease
 
     class Meta:
         ordering = ["id"]

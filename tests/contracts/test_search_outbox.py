@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,8 @@ from django.db import connection, connections, transaction
 
 from messages.dead_letters.services import discard_dead_letter
 from messages.models import DeadLetter, Message, SearchChange, SearchGeneration, Unindexed
-from messages.search.elastic import work
-from messages.search.elastic.bulk import send
+from messages.search.elastic import indexing, work
+from messages.search.elastic.bulk import Item, Outcome, send
 from messages.search.elastic.client import client
 from messages.search.elastic.documents import MAPPING, SETTINGS
 from messages.search.elastic.indexing import generations_of, index_changes, letter_items, message_items
@@ -261,10 +262,129 @@ def test_workers_share_rows_and_what_a_dead_one_had_is_taken_again(noted: None):
     )  # its lease ended
     again = claim_changes()
     assert [one.pk for one in again] == [one.pk for one in first]
-    settle_changes(first)  # the dead one was only slow: these are not its rows any more
-    assert SearchChange.objects.count() == 6
+    settle_changes(first[:1], {first[0].ids[0]})  # the dead one was only slow: how long this waits is not its to say
+    assert SearchChange.objects.get(pk=first[0].pk).not_before > datetime.now(UTC) + timedelta(seconds=20)
+    settle_changes(first[1:])  # what it has written is written
+    assert SearchChange.objects.count() == 3
     settle_changes([*again, *second])
     assert not SearchChange.objects.exists()
+
+
+def test_two_that_are_each_slower_than_their_lease_empty_the_outbox(noted: None):
+    """Each has the rows taken by the other before it is done."""
+    send_events(1)
+    stored_letter(message_id="")
+
+    first = claim_changes()
+    SearchChange.objects.update(not_before=datetime.now(UTC) - timedelta(seconds=1))
+    second = claim_changes()
+    settle_changes(first)
+
+    assert [one.pk for one in first] == [one.pk for one in second]
+    assert not SearchChange.objects.exists()
+
+
+def test_the_lease_is_renewed_with_each_request(noted: None, settings: Any, monkeypatch: pytest.MonkeyPatch):
+    SearchGeneration.objects.create(environment=environment(), days_per_index=1)
+    send_events(60)
+    settings.SEARCH_BACKEND = "elasticsearch"
+    monkeypatch.setattr(indexing, "AT_ONCE", 10)
+    leases: list[timedelta] = []
+
+    def send_when_it_is_nearly_over(items: Iterator[Item]) -> Outcome:
+        leases.append(SearchChange.objects.get().not_before - datetime.now(UTC))
+        SearchChange.objects.update(not_before=datetime.now(UTC) + timedelta(seconds=1))
+        return send(items)
+
+    monkeypatch.setattr(indexing, "send", send_when_it_is_nearly_over)
+    with StubElastic() as stub, pointed_at(stub.url, settings):
+        assert index_changes() == 60
+
+    assert len(leases) == 6
+    assert min(leases) > timedelta(seconds=30)
+    assert not SearchChange.objects.exists()
+
+
+def test_rows_are_settled_as_they_are_written_and_the_rest_is_left_when_time_is_up(
+    noted: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+):
+    SearchGeneration.objects.create(environment=environment(), days_per_index=1)
+    first, _, third = (send_events(10, prefix) for prefix in "abc")
+    settings.SEARCH_BACKEND = "elasticsearch"
+    monkeypatch.setattr(indexing, "AT_ONCE", 15)
+
+    with StubElastic() as stub, pointed_at(stub.url, settings):
+        assert index_changes(budget_s=0.001) == 15
+        assert len(ids_waiting()) == 15
+        assert not ids_waiting() & {one.id for one in first}
+        assert ids_waiting() > {one.id for one in third}
+        assert index_changes() == 15
+
+    assert not SearchChange.objects.exists()
+
+
+class Killed(Exception):
+    """In place of kill -9: nothing of ours catches it."""
+
+
+BEFORE_ALL = ["next_version", "generations_of", "searchable_flows"]
+IN_EACH_PART = ["read_messages", "send", "lead_to", "_note_refused", "settle_changes", "hold_changes"]
+
+
+def stop_at(line: str, turn: int, rows: Any, patch: pytest.MonkeyPatch, *, dies: bool) -> list[str]:
+    """Have who comes to this line that often stop there until its lease has ended and another has done all. Returns its calls, as they come."""
+    true, calls = getattr(indexing, line), []
+
+    def meanwhile(*about: Any) -> Any:
+        calls.append(line)
+        if len(calls) == turn:
+            patch.setattr(indexing, line, true)
+            SearchChange.objects.update(not_before=None)
+            rows.filter(message_id__startswith="b").update(status=2)
+            index_changes()
+            rows.filter(message_id__startswith="c").update(status=3)
+            if dies:
+                raise Killed
+        return true(*about)
+
+    patch.setattr(indexing, line, meanwhile)
+    return calls
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_who_stops_at_any_line_while_another_does_its_work_leaves_the_index_as_the_rows_are(
+    elasticsearch: Any, noted: None, monkeypatch: pytest.MonkeyPatch, dies: bool
+):
+    environment()
+    build_what_is_missing(budget_s=20)
+    monkeypatch.setattr(indexing, "AT_ONCE", 10)
+
+    for line, turn in [*((line, 1) for line in BEFORE_ALL), *((line, 2) for line in IN_EACH_PART)]:
+        for prefix in "abcd":
+            send_events(8, f"{prefix} {line} ")
+        calls = stop_at(line, turn, Message.objects.filter(message_id__contains=f" {line} "), monkeypatch, dies=dies)
+        with contextlib.suppress(Killed):
+            index_changes()
+        assert len(calls) == turn, line
+        SearchChange.objects.update(not_before=None)
+        index_changes()
+        assert not SearchChange.objects.exists(), line
+
+    stored = {str(pk): status for pk, status in Message.objects.values_list("id", "status")}
+    assert {one["id"]: one["status"] for one in documents(term={"kind": "message"})} == stored
+    assert set(stored.values()) == {0, 2, 3}
+
+
+def test_after_hours_away_a_row_that_is_refused_for_now_waits_a_minute(noted: None, settings: Any):
+    SearchGeneration.objects.create(environment=environment(), days_per_index=1)
+    [busy, _] = send_events(2)
+    SearchChange.objects.update(attempt=20_000)
+    settings.SEARCH_BACKEND = "elasticsearch"
+
+    with StubElastic(lambda item: 429 if item["_id"] == str(busy.id) else 201) as stub, pointed_at(stub.url, settings):
+        index_changes()
+
+    assert ids_waiting() == {busy.id}
 
 
 @pytest.mark.timeout(60)

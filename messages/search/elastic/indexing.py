@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import connection
 
 from console.identity.models import Environment
 from messages.models import SearchChange, SearchGeneration, Unindexed
@@ -17,7 +18,7 @@ from messages.search.elastic.bulk import Item, Outcome, send
 from messages.search.elastic.client import FAULTS, words_of
 from messages.search.elastic.documents import document_of_letter, document_of_message
 from messages.search.elastic.names import alias_of, index_of_letter, index_of_message
-from messages.search.elastic.outbox import Change, claim_changes, next_version, settle_changes
+from messages.search.elastic.outbox import Change, claim_changes, hold_changes, next_version, settle_changes
 from messages.search.elastic.reading import AT_ONCE, read_letters, read_messages
 from messages.search.elastic.texts import searchable_flows
 from messages.search.elastic.whole import lead_to
@@ -31,9 +32,7 @@ def index_changes(*, budget_s: float = 40.0) -> int:
     """Empty the outbox, for at most so long; return how many documents were written or found newer. Several at once share the work."""
     until, written = time.monotonic() + budget_s, 0
     while time.monotonic() < until and (changes := claim_changes()):
-        outcome = _index(changes)
-        _note_refused(changes, outcome)
-        settle_changes(changes, outcome.again, wait_s=AWAY_S if not outcome.done else None)
+        outcome = _index(changes, until)
         written += len(outcome.done)
         if outcome.again:
             log.warning("search_index_behind", waiting=len(outcome.again), reason=outcome.why)
@@ -41,33 +40,45 @@ def index_changes(*, budget_s: float = 40.0) -> int:
     return written
 
 
-def _index(changes: Sequence[Change]) -> Outcome:
-    """Write what these rows name; the version is taken here, after the claim and before the first read."""
-    version, outcome = next_version(), Outcome()
+def _index(changes: Sequence[Change], until: float) -> Outcome:
+    """Write what these rows name, some at a time, and settle each row as soon as all of it is written; again: what is left of them.
+
+    The version is taken here, after the claim and before the first read. However slow it is, what was written is not written again.
+    """
+    version, outcome, held = next_version(), Outcome(), list(changes)
     generations = generations_of({change.environment_id for change in changes})
     searchable = searchable_flows()
-    for (kind, environment_id), some in _grouped(changes).items():
+    left = {one for change in changes for one in change.ids}
+    for kind, environment_id, some, ids in _parts(changes):
         kept = generations.get(environment_id, [])
-        ids = sorted({one for change in some for one in change.ids})
         if not kept:
-            outcome.done |= set(ids)  # whoever starts a generation reads what was committed before
-            continue
-        for start in range(0, len(ids), AT_ONCE):
-            part = ids[start : start + AT_ONCE]
-            if outcome.again:
-                outcome.again |= set(part)
-            elif kind == MESSAGE:
-                outcome.add(_messages(environment_id, part, _days(some), kept, version, searchable))
-            else:
-                outcome.add(_letters(environment_id, part, kept, version, searchable))
+            part = Outcome(done=set(ids))  # whoever starts a generation reads what was committed before
+        elif kind == MESSAGE:
+            part = _messages(environment_id, ids, _days(some), kept, version, searchable)
+        else:
+            part = _letters(environment_id, ids, kept, version, searchable)
+        _note_refused(kind, environment_id, part)
+        outcome.add(part)
+        left -= part.done | part.refused.keys()
+        settle_changes([one for one in held if left.isdisjoint(one.ids)])
+        held = [one for one in held if not left.isdisjoint(one.ids)]
+        if not held or part.again or time.monotonic() > until:
+            break
+        hold_changes(held)
+    settle_changes(held, left, wait_s=0 if not outcome.again else None if outcome.done else AWAY_S)
+    outcome.again = left if outcome.again else set()
     return outcome
 
 
-def _grouped(changes: Sequence[Change]) -> dict[tuple[int, int], list[Change]]:
+def _parts(changes: Sequence[Change]) -> Iterator[tuple[int, int, list[Change], list[UUID]]]:
+    """Yield (kind, environment, its rows, some of the ids of these), each id once, those of the oldest rows first."""
     grouped: dict[tuple[int, int], list[Change]] = defaultdict(list)
     for change in changes:
         grouped[change.kind, change.environment_id].append(change)
-    return grouped
+    for (kind, environment_id), some in grouped.items():
+        ids = list(dict.fromkeys(one for change in some for one in change.ids))
+        for start in range(0, len(ids), AT_ONCE):
+            yield kind, environment_id, some, ids[start : start + AT_ONCE]
 
 
 def _days(changes: Sequence[Change]) -> tuple[date, date]:
@@ -135,13 +146,13 @@ def letter_items(
             yield Item(index=index_of_letter(alias, one.pk, pk), id=pk, version=version, document=rows.get(pk))
 
 
-def _note_refused(changes: Sequence[Change], outcome: Outcome) -> None:
+def _note_refused(kind: int, environment_id: int, outcome: Outcome) -> None:
     """Set aside what is refused for what it is, and forget refusals of what was taken since."""
-    if outcome.done:
-        Unindexed.objects.filter(object_id__in=list(outcome.done)).delete()
-    for (kind, environment_id), some in _grouped(changes).items():
-        ids = {one for change in some for one in change.ids}
-        set_aside(environment_id, kind, {pk: why for pk, why in outcome.refused.items() if pk in ids})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM messaging_unindexed WHERE kind = %s AND object_id = ANY(%s)", [kind, list(outcome.done)]
+        )
+    set_aside(environment_id, kind, outcome.refused)
 
 
 def set_aside(environment_id: int, kind: int, refused: Mapping[UUID, str]) -> None:

@@ -1,14 +1,15 @@
 """The outbox: which messages and dead letters changed. Triggers write it, in the transaction of the change; a worker empties it.
 
 The triggers are there only while a back end is configured. They fire once a statement, so that a batch of 500 events is one row, and they
-see every write, whoever makes it. A worker takes rows under a lease, reads what the rows of PostgreSQL are now, and deletes what it
-took under the attempt that it took it at. The version of a document is taken after the claim and before the read: whoever has a
-higher version read later than the change was committed, so that the highest one is never an old state.
+see every write, whoever makes it. A worker takes rows under a lease, which it renews as it goes on, reads what the rows of PostgreSQL are now, and
+deletes each row of the outbox as soon as all that it names is written, even if another took it meanwhile: what a row names never changes but
+to less. The version of a document is taken after the claim and before the read: whoever has a higher version read later than the change
+was committed, so that the highest one is never an old state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -18,7 +19,8 @@ from django.db import connection, transaction
 from messages.models import SearchChange, SearchGeneration
 from messages.statement_triggers import StatementTrigger, count_made, drop, make
 
-LEASE_S = 30
+LEASE_S = 45  # longer than a request may take; renewed between them
+LONGEST_WAIT_S = 60.0
 HOPELESS = timedelta(hours=24)
 MOST_ROWS = 10  # taken at once: at most ten thousand documents
 MESSAGE, LETTER = "messaging_message", "messaging_deadletter"
@@ -94,7 +96,7 @@ RETURNING c.id, c.attempt, c.kind, c.environment_id, c.ids, c.first_on, c.last_o
 
 
 def claim_changes(most: int = MOST_ROWS) -> list[Change]:
-    """Take the oldest rows that nobody has, for half a minute; whoever dies with them lets them go by dying."""
+    """Take the oldest rows that nobody has, for LEASE_S; whoever dies with them lets them go by dying."""
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [most, LEASE_S])
         return [Change(*row) for row in sorted(cursor.fetchall())]
@@ -107,25 +109,38 @@ def next_version() -> int:
         return int(cursor.fetchone()[0])
 
 
-def settle_changes(changes: Sequence[Change], left: Collection[UUID] = (), *, wait_s: float | None = None) -> None:
-    """Forget what was done; keep the rest of `left` for a later turn. Rows that another took meanwhile stay as they are.
+HOLD = """
+WITH mine AS MATERIALIZED (
+    SELECT c.id FROM messaging_searchchange c JOIN unnest(%s::int8[], %s::int4[]) AS held (id, attempt) USING (id, attempt)
+    FOR UPDATE OF c SKIP LOCKED)
+UPDATE messaging_searchchange c SET not_before = now() + make_interval(secs => %s) FROM mine WHERE c.id = mine.id
+"""
+
+
+def hold_changes(changes: Sequence[Change]) -> None:
+    """Renew the lease of these; rows that another took meanwhile are theirs."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, [[one.pk for one in changes], [one.attempt for one in changes], LEASE_S])
+
+
+def settle_changes(changes: Sequence[Change], left: Set[UUID] = frozenset(), *, wait_s: float | None = None) -> None:
+    """Forget what was done, whoever has it by now; keep the rest of `left` for a later turn, unless another took it meanwhile.
 
     wait_s  until that turn; None: longer with each attempt, a minute at most.
     """
-    with transaction.atomic():
+    if not changes:
+        return
+    done = [one.pk for one in changes if left.isdisjoint(one.ids)]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM messaging_searchchange WHERE id = ANY(%s)", [done])
         for change in changes:
-            mine = SearchChange.objects.filter(pk=change.pk, attempt=change.attempt)
-            rest = [one for one in change.ids if one in left]
-            if rest:
-                wait = min(60.0, 2.0**change.attempt) if wait_s is None else wait_s
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "UPDATE messaging_searchchange SET ids = %s, not_before = now() + make_interval(secs => %s) "
-                        "WHERE id = %s AND attempt = %s",
-                        [rest, wait, change.pk, change.attempt],
-                    )
-            else:
-                mine.delete()
+            if rest := [one for one in change.ids if one in left]:
+                wait = min(LONGEST_WAIT_S, 2.0 ** min(change.attempt, 10)) if wait_s is None else wait_s
+                cursor.execute(
+                    "UPDATE messaging_searchchange SET ids = %s, not_before = now() + make_interval(secs => %s) "
+                    "WHERE id = %s AND attempt = %s",
+                    [rest, wait, change.pk, change.attempt],
+                )
 
 
 def oldest_change() -> datetime | None:

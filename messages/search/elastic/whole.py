@@ -81,6 +81,7 @@ def lead_to(alias: str, generation: SearchGeneration, written: Collection[str]) 
             [json.dumps(there), generation.pk],
         )
         is_live = cursor.rowcount
+    generation.indices |= there
     if not is_live:
         client().options(ignore_status=404).indices.delete_alias(index=sorted(there), name=alias)
 
