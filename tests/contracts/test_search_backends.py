@@ -108,6 +108,12 @@ def lists(request: Any, db: None) -> Lists:
 def test_every_example_of_the_page_finds_what_it_says(lists: Lists):
     fill()
     of_messages, of_letters = examples("Query"), examples("Query for dead letters")
+    if lists.name == "elasticsearch":
+        assert of_messages.pop("via:order") == [
+            "m1",
+            "m2",
+            "m3",
+        ]  # PostgreSQL answers it: the index has no flows of events
 
     assert {q: lists.names(q) for q in of_messages} == of_messages
     assert {q: lists.dead(q) for q in of_letters} == of_letters
