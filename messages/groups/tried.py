@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from messages.groups.figures import Passed, Tried
@@ -23,6 +23,7 @@ MOST_ASKED = 20  # newest messages of a group whose failed events say in which f
 MOST_EVENTS = 100  # of one of them
 MOST_GROUPS = 500  # that failed lately at the same systems
 MOST_WALKED = 1_000  # newest messages of a group among which those are counted that passed after all
+MOST_WALKED_IN_ALL = 20_000  # in one run
 
 # A message may be of the flow of an exchange, and fail in that of a queue. Hidden: one that not everybody who sees the group's sees.
 FLOWS = """
@@ -87,14 +88,17 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
     parts  {group: ids of it and of what is merged into it}
     """
     since = lately(now)
-    failed = _failed(groups, since)
+    failed, is_cut = _failed(groups, {part for one in groups for part in parts[one.pk]}, since)
     flows, hidden = _flows_of(
         {*(part for one in groups for part in parts[one.pk]), *(part.id for part in failed)}, since
     )
     passed = _passed(
         since, {*(one.flow_id for one in groups), *(flow for several in flows.values() for flow in several)}
     )
-    recovered = _recovered([part.id for part in failed], since)
+    wanted = {one.flow_id for one in groups}.union(*(flows.get(part, ()) for one in groups for part in parts[one.pk]))
+    recovered = _recovered(
+        [one.id for one in failed if not wanted.isdisjoint({one.flow, *flows.get(one.id, ())})], since
+    )
     found = {}
     for group in groups:
         known = {group.flow_id}.union(*(flows.get(part, ()) for part in parts[group.pk]))
@@ -107,13 +111,15 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
             if station in (None, one.step) and not known.isdisjoint({one.flow, *flows.get(one.id, ())})
         ]
         mine, others = ([one for one in here if (one.whole == group.pk) is own] for own in (True, False))
+        if not all(known.issuperset(flows.get(one.id, ())) for one in others):
+            continue  # some of these failed elsewhere: how many came here is not known
         found[group.pk] = Tried(
             failed=max(0, sum(one.failures for one in mine)),
             otherwise=max(0, sum(one.failures for one in others)),
             passed=sum(passed[flow, station] for flow in known),
             recovered=sum(recovered.get(one.id, NONE)[0] for one in mine) if station else 0,
             recovered_otherwise=sum(recovered.get(one.id, NONE)[0] for one in others) if station else 0,
-            is_most=any(recovered.get(one.id, NONE)[1] for one in here),
+            is_most=is_cut or any(recovered.get(one.id, NONE)[1] for one in here),
             station=station or "",
             anywhere=sum(passed[flow, None] for flow in known),
             flows=tuple(known),
@@ -124,17 +130,22 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
 NONE = (0, False)
 
 
-def _failed(groups: Sequence[FailureGroup], since: datetime) -> list[Part]:
-    """Return what failed in the last hours in the environments of these groups, where they fail; the most of each hour before the rest."""
-    steps, flows = {group.step for group in groups}, {group.flow_id for group in groups}
-    rows = GroupHour.objects.filter(
-        Q(group__step__in=steps) | Q(group__flow_id__in=flows),
-        hour__gte=since,
+def _failed(groups: Sequence[FailureGroup], own: Collection[int], since: datetime) -> tuple[list[Part], bool]:
+    """Return (these and what else failed in the last hours where these groups fail, whether there is more): those that failed most first."""
+    rows = GroupHour.objects.filter(hour__gte=since)
+    mine = rows.filter(group_id__in=own)
+    others = rows.filter(
+        Q(group__step__in={group.step for group in groups}) | Q(group__flow_id__in={group.flow_id for group in groups}),
         group__environment_id__in={group.environment_id for group in groups},
-    )
+    ).exclude(group_id__in=own)
+    found = _counted(others)[: MOST_GROUPS + 1]
+    return [*_counted(mine), *found[:MOST_GROUPS]], len(found) > MOST_GROUPS
+
+
+def _counted(rows: QuerySet[GroupHour]) -> list[Part]:
     named = rows.values_list("group_id", Coalesce("group__merged_into_id", "group_id"), "group__flow_id", "group__step")
     counted = named.annotate(count=Sum(F("letters") + F("messages"))).order_by("-count", "group_id")
-    return [Part(*row) for row in counted[:MOST_GROUPS]]
+    return [Part(*row) for row in counted[: MOST_GROUPS + 1]]
 
 
 def _flows_of(parts: Collection[int], since: datetime) -> tuple[dict[int, list[int]], set[int]]:
@@ -147,9 +158,9 @@ def _flows_of(parts: Collection[int], since: datetime) -> tuple[dict[int, list[i
 
 def _recovered(parts: Sequence[int], since: datetime) -> dict[int, tuple[int, bool]]:
     """Return {group: (messages that failed in the last hours and passed the same system after all, whether there may be more)}."""
-    sent = since - LATE
-    where: list[Any] = [(sent - timedelta(days=1)).date(), sent, MOST_WALKED, list(parts)]
-    asked = [MessageStatus.DELIVERED, since, since, Operation.PROCESS, MOST_WALKED, *where]
+    sent, walked = since - LATE, min(MOST_WALKED, max(40, MOST_WALKED_IN_ALL // max(1, len(parts))))
+    where: list[Any] = [(sent - timedelta(days=1)).date(), sent, walked, list(parts)]
+    asked = [MessageStatus.DELIVERED, since, since, Operation.PROCESS, walked, *where]
     return {part: (count, is_most) for part, count, is_most in run(RECOVERED, asked).fetchall()}
 
 

@@ -203,7 +203,7 @@ def test_items_without_a_proof_for_twelve_minutes_are_overdue_and_the_author_is_
         "ada@example.org", f"[production] {plan.reference}: 2 sent, not confirmed as processed for 12 min",
     )  # fmt: skip
     assert f"/plans/{plan.reference}/" in letter.body
-    assert AuditEntry.objects.get(action="plan.overdue").details == {"items": 2}
+    assert AuditEntry.objects.get(action="plan.overdue").details["items"] == 2
 
 
 def test_nothing_is_overdue_where_receivers_never_report(line, ada):

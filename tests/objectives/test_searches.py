@@ -23,6 +23,7 @@ from messages.search.query import BadQuery
 from tests.factories import ROOT, agent_key, environment, event, push
 from tests.objectives.searching import counted_anew, counters, old_flow, on_search, total, triggers
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message
+from tests.reports.stored import cause
 from tests.services.reconciling import flow
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,8 @@ def test_whatever_changes_a_message_so_that_a_search_finds_it_no_more_is_seen(ch
     one = on_search(q)
     looked()
     before = total(one)
+    if "group_id" in change:
+        cause("Timeout", Message.objects.select_related("flow__environment").get(id=uid).flow, pk=7)
 
     Message.objects.filter(id=uid).update(**change)
     counting.count(NOW + NEXT)
