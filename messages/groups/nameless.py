@@ -7,6 +7,7 @@ that whoever stores a letter or gives a message its group finds what that change
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -24,16 +25,17 @@ from messages.models import GroupHour
 
 LOCK = 7_219_022  # advisory, with the flow: its letters without a message and its failed messages are counted one after the other
 MOST = 100  # letters, and messages, of a document that are looked at
-BEFORE = timedelta(
-    days=1
-)  # a letter died at most so long before its message's first failure: clocks differ, and groups count by the day
-AFTER = timedelta(
-    days=4
-)  # and so long after it, where failures of weeks are looked at: it may have been tried again until then
+# A letter died at most so long before its message's first failure: clocks differ, and groups count by the day.
+BEFORE = timedelta(days=1)
+# And so long after it, where failures of weeks are looked at: it may have been tried again until then.
+AFTER = timedelta(days=4)
 A_DAY_OFF = timedelta(days=4)  # between a message's partition and its first failure
 TIDY_FROM = 100  # documents: for fewer, reading what came lately costs less than putting it into the index
 
-TIDY = "SELECT count(gin_clean_pending_list(inhrelid)) FROM pg_inherits WHERE inhparent = 'message_by_key'::regclass"
+TIDY = """
+SELECT gin_clean_pending_list('dead_letter_by_key'::regclass), (
+    SELECT count(gin_clean_pending_list(inhrelid)) FROM pg_inherits WHERE inhparent = 'message_by_key'::regclass)
+"""
 
 Document = tuple[int, str]  # a flow's id and "order_no=4711"
 
@@ -104,6 +106,7 @@ def with_a_letter(
     for row in rows:
         if documents[row.id]:
             mine[flow_id, documents[row.id]].append(row)
+    _tidy(mine)
     letters = _letters(mine, min((one.failed_at for few in mine.values() for one in few), default=now) - BEFORE)
     shared = {one for one, few in letters.items() if any(letter.group_id not in parts for letter in few)}
     others = _messages(shared, now - AFTER, now + BEFORE)
@@ -132,12 +135,15 @@ def counted_twice(
             times[flow_id, name].append(at)
     if not times:
         return [], []
-    _hold(flow_id for flow_id, _ in times)
+    flow_ids = {flow_id for flow_id, _ in times}
     every = [at for several in times.values() for at in several]
     first, last = min(every), max(every)
+    if not are_letters or _flows_that_tell(flow_ids, first, last):
+        _tidy(times)  # before others have to wait for these flows
+    _hold(flow_ids)
     asked: Collection[Document] = times
     if are_letters:
-        telling = _flows_that_tell({flow_id for flow_id, _ in times}, first, last)
+        telling = _flows_that_tell(flow_ids, first, last)
         asked = [one for one in times if one[0] in telling]
     letters = _letters(asked, first - BEFORE - AFTER)
     messages = _messages(letters, first - AFTER - BEFORE, last + AFTER + BEFORE)
@@ -210,8 +216,6 @@ def _rows(statement: str, documents: Collection[Document], *more: Any) -> Iterat
     """Return (document, id, group, …) of what a statement finds of each; what names it, and another document before it, is of that."""
     if not documents:
         return
-    if len(documents) >= TIDY_FROM:
-        _tidy(statement)
     names = [document.partition("=") for _, document in documents]
     asked = [[flow_id for flow_id, _ in documents], [name for name, *_ in names], [value for *_, value in names]]
     for flow_id, name, value, pk, group_id, keys, *rest in run(statement, [*asked, *more]).fetchall():
@@ -219,10 +223,9 @@ def _rows(statement: str, documents: Collection[Document], *more: Any) -> Iterat
             yield (flow_id, f"{name}={value}"), pk, group_id, *rest
 
 
-def _tidy(statement: str) -> None:
-    """Put what came lately into the index: every look-up reads it whole. Who does not own the index goes without, and waits longer."""
-    try:
-        with transaction.atomic():
-            run(TIDY if statement == MESSAGES else "SELECT gin_clean_pending_list('dead_letter_by_key'::regclass)", [])
-    except ProgrammingError:
+def _tidy(documents: Collection[Document]) -> None:
+    """Put what came lately into the indexes: every look-up reads it whole. Who does not own them goes without, and waits longer."""
+    if len(documents) < TIDY_FROM:
         return
+    with contextlib.suppress(ProgrammingError), transaction.atomic():
+        run(TIDY, [])

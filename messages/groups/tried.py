@@ -1,20 +1,18 @@
-"""What came, in the last hours, to where a group fails: from it one message that fails is told from all failing."""
+"""What came, in the last hours, to where a group fails: from it an outage is told from a part."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from messages.groups.figures import Passed, Tried
+from messages.groups.spread import Tried
 from messages.ingest.messages_sql import run
-from messages.models import FailureGroup, GroupHour, RollupHour, RollupMinute
+from messages.models import FailureGroup, GroupHour, RollupHour
 from messages.models.stream import MessageStatus, Operation, Outcome
 
 LATELY = timedelta(hours=3)
@@ -51,14 +49,6 @@ FROM messaging_failuregroup g CROSS JOIN LATERAL (
     SELECT id, status, failed_at FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
     ORDER BY first_seen_at DESC, id DESC LIMIT %b
 ) m WHERE g.id = ANY(%b::int8[]) AND g.step <> '' GROUP BY g.id
-"""
-# Of messages that other teams' flows told nothing of: whoever sees the group may know these keys.
-PASSED = """
-SELECT v.name || '=' || v.value, count(*), max(m.last_seen_at)
-FROM unnest(%b::text[], %b::text[], %b::text[]) AS v (name, value, key) CROSS JOIN LATERAL (
-    SELECT last_seen_at FROM messaging_message WHERE keys @> v.key::jsonb AND environment_id = %b AND flow_id = ANY(%b::int8[]) AND status = %b
-      AND first_seen_on >= %b AND last_seen_at >= %b AND (told_by IS NULL OR told_by <@ %b::int8[]) LIMIT 100
-) m GROUP BY 1
 """
 Station = tuple[int, str | None]  # a flow, and a system or None for all of them
 
@@ -176,26 +166,3 @@ def _passed(since: datetime, flows: Collection[int]) -> Counter[Station]:
             passed[flow, None] += good or 0
             passed[flow, system] = good or 0
     return passed
-
-
-def with_meanwhile(tried: Tried, first_failed: datetime, now: datetime) -> Tried:
-    """Add how many processed well from the minute of this failure on. Minutes know no systems: of several it is at most what passed this one."""
-    begun = max(first_failed.replace(second=0, microsecond=0), lately(now))
-    rows = RollupMinute.objects.filter(minute__gte=begun, flow_id__in=tried.flows, operation=Operation.PROCESS)
-    count = rows.exclude(outcome=Outcome.ERROR).aggregate(count=Sum("count"))["count"] or 0
-    is_exact = tried.anywhere == tried.passed or count >= tried.anywhere
-    return replace(tried, meanwhile=min(tried.passed, count), is_exact=is_exact)
-
-
-def passed_as_others(
-    group: FailureGroup, documents: Mapping[str, int], flows: Sequence[int], last_failed: datetime, now: datetime
-) -> Passed:
-    """Return how often these few documents ("order_no=4711") passed in the last hours as other messages, and whether all have since."""
-    named = [name.partition("=") for name in documents]
-    since, where = lately(now), list(flows) or [group.flow_id]
-    keys = [json.dumps({name: value}) for name, _, value in named]
-    asked: list[Any] = [[name for name, *_ in named], [value for *_, value in named], keys, group.environment_id, where]
-    day = (since - LATE - timedelta(days=1)).date()
-    rows = run(PASSED, [*asked, MessageStatus.DELIVERED, day, since, where]).fetchall()
-    is_since = len(rows) == len(documents) and all(last > last_failed for _, _, last in rows)
-    return Passed(times=sum(count for _, count, _ in rows), is_since=is_since)

@@ -9,7 +9,7 @@ import pytest
 
 from console.audit.models import AuditEntry
 from console.identity.models import Team
-from messages.groups import refresh
+from messages.groups import few, refresh, standing
 from messages.groups.present import reach_said
 from messages.groups.queries import count_failing
 from messages.groups.refresh import refresh_groups
@@ -81,7 +81,7 @@ def test_messages_that_failed_count_though_many_newer_ones_of_their_cause_were_d
 ):
     now = datetime.now(UTC)
     fail_and_pass_again(10, passed=6, sent=now - timedelta(hours=2))
-    monkeypatch.setattr(refresh, "MOST_WALKED", page)
+    monkeypatch.setattr(standing, "MOST_WALKED", page)
 
     refresh_groups(now=now + timedelta(minutes=1))
 
@@ -95,8 +95,8 @@ def test_a_cause_that_is_too_large_to_look_through_does_not_leave_the_list_as_th
     """Until nothing is counted of the last day: then nothing of it can stand any more that failed once."""
     now = datetime.now(UTC)
     fail_and_pass_again(10, passed=8, sent=now - timedelta(hours=2))
-    monkeypatch.setattr(refresh, "MOST_WALKED", 3)
-    monkeypatch.setattr(refresh, "MOST_PAGES", 1)
+    monkeypatch.setattr(standing, "MOST_WALKED", 3)
+    monkeypatch.setattr(standing, "MOST_PAGES", 1)
 
     def said(after: timedelta) -> tuple[int, bool, int, str, int]:
         refresh_groups(now=now + after)
@@ -104,9 +104,9 @@ def test_a_cause_that_is_too_large_to_look_through_does_not_leave_the_list_as_th
         return group.failed, group.capped, group.blast, reach_said(group), count_failing(ROOT, environment())
 
     few = said(timedelta(minutes=1))
-    monkeypatch.setattr(refresh, "MOST_PAGES", 2)
+    monkeypatch.setattr(standing, "MOST_PAGES", 2)
     enough = said(timedelta(minutes=2))
-    monkeypatch.setattr(refresh, "MOST_PAGES", 1)
+    monkeypatch.setattr(standing, "MOST_PAGES", 1)
     later = said(timedelta(hours=26))
 
     unknown = "more failed than was looked through, and some of it may wait"
@@ -224,7 +224,7 @@ def test_few_messages_that_fail_again_and_again_are_poison_also_when_they_name_n
 
 def test_attempts_that_are_too_many_to_count_are_at_least(monkeypatch: pytest.MonkeyPatch):
     through(10, fails=False)
-    monkeypatch.setattr(refresh, "MOST_TIMES", 4)
+    monkeypatch.setattr(few, "MOST_TIMES", 4)
 
     assert spread_after(*tries(1, 5))[1].startswith("One order, 47-1, failed at least 4 times, while 10 others")
 

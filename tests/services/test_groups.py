@@ -13,7 +13,7 @@ from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from console.identity.models import Team
 from messages.different.queries import letters_of_group, window_of_group
-from messages.groups import again, refresh
+from messages.groups import again, standing
 from messages.groups.queries import trends_of, whole_of
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -273,8 +273,8 @@ def test_a_message_that_failed_days_ago_and_again_now_counts_and_the_newest_are_
 
     refresh_groups(now=datetime.now(UTC) + timedelta(minutes=1))
     after = FailureGroup.objects.get().failed
-    monkeypatch.setattr(refresh, "MOST_WALKED", 2)
-    monkeypatch.setattr(refresh, "MOST_PAGES", 0)
+    monkeypatch.setattr(standing, "MOST_WALKED", 2)
+    monkeypatch.setattr(standing, "MOST_PAGES", 0)
     refresh_groups(now=datetime.now(UTC) + timedelta(minutes=2))
 
     assert (before, after, FailureGroup.objects.get().failed) == (2, 3, 2)

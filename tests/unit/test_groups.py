@@ -10,20 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.groups.classes import CLASSES, class_of, http_status_of
-from messages.groups.figures import (
-    Again,
-    Tried,
-    amount_words,
-    blast_of,
-    figure_of,
-    may_be_few,
-    reach_of,
-    reach_words,
-    spread_of,
-)
+from messages.groups.figures import amount_words, blast_of, figure_of, reach_of, reach_words
 from messages.groups.fingerprint import LONGEST, Failure, Parts, fingerprint_of, in_common, normal, usual_parts
 from messages.groups.reference import number_of, reference_of
 from messages.groups.rules import Rule, fits, is_part, place
+from messages.groups.spread import Again, Tried, may_be_few, spread_of
 from messages.groups.states import STATES, TRANSITIONS, joined_state, next_state, offered, trend_of
 from messages.masking.rules import MARK
 
