@@ -17,85 +17,19 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from console.audit.models import AuditEntry
 from console.identity.models import Membership, Role, Team, User
-from messages.different import sample, services
+from messages.different import services
 from messages.different.services import find_differences
 from messages.groups.sweep import sweep_groups
 from messages.ingest import catalog
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import DeadLetter, FailureGroup, Flow, Message, MessageStatus
 from messages.schemas.services import NewSchema, add_schema
-from messages.search.window import Window
 from tests.factories import ROOT, actor, agent_key, api_key, environment, event, letter, person, push
 from tests.http.test_access import ask
+from tests.pages.differing import FLOW, fill, found_by, nothing_is_kept, order, said, window  # noqa: F401  the fixture
 from tests.pages.people import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
-FLOW = "erp.orders"
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A cache of the test's own, so that no other test's answer is met; returns what is in it."""
-    kept: dict[str, Any] = {}
-    own = SimpleNamespace(get=kept.get, set=lambda name, value, timeout: kept.update({name: value}))
-    monkeypatch.setattr("console.core.kept.cache", own)
-    return kept
-
-
-def order(number: int, *, vat: bool, **more: Any) -> str:
-    customer = {"name": f"customer {number % 3}"} | ({"vat": f"DE{number:06d}"} if vat else {})
-    return json.dumps(
-        {"order_no": str(number * 7919 % 90_000 + 10_000), "customer": customer, "total": number % 7 * 1.5} | more
-    )
-
-
-def fill(failed: int = 30, delivered: int = 60, *, flow: str = FLOW, first: int = 0, **more: Any) -> None:
-    """Orders of one flow: those that failed have no VAT number and came from version 2.4 of the shop."""
-    # early in an hour: all of them are of one, or the hour itself would be what is different
-    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10)
-    events, letters = [], []
-    for number in range(failed + delivered):
-        ok = number >= failed
-        common = {"message_id": f"order {first + number} of {flow} long enough", "destination": flow}
-        version = "2.3" if ok or number % 10 == 0 else "2.4"
-        events.append(
-            event(
-                **common, occurred_at=(at + timedelta(seconds=number)).isoformat(), attributes={"service.version": version},
-                payload={"content_type": "application/json", "body": order(number, vat=ok or number == 0, **more)},
-            )
-        )  # fmt: skip
-        done = {
-            "system": "erp",
-            "operation": "process",
-            "occurred_at": (at + timedelta(seconds=number + 1)).isoformat(),
-        }
-        if ok:
-            events.append(event(**common, **done))
-        else:
-            events.append(event(**common, **done, outcome="error", error={"type": "BadVat", "message": "no"}))
-            letters.append(
-                letter(**common | {"origin": flow}, error={"type": "BadVat", "message": "no", "stack": ""}, failed_at=done["occurred_at"],
-                       body=order(number, vat=number == 0, **more))
-            )  # fmt: skip
-    for one in letters:
-        one.pop("destination")
-    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
-    assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == failed
-
-
-def window() -> Window:
-    now = datetime.now(UTC)
-    return Window(since=now - timedelta(days=1), until=now + timedelta(minutes=1))
-
-
-def said(found: Any) -> dict[str, tuple[int, int, int, int]]:
-    return {
-        f"{one.place} {one.words}": (one.failed, one.of_failed, one.delivered, one.of_delivered) for one in found.all
-    }
-
-
-def found_by(name: str = "olga", role: Role = Role.OPERATOR) -> Any:
-    return find_differences(actor(person(name, role)), Flow.objects.get(name=FLOW), DeadLetter.objects.all(), window())
 
 
 def test_what_failed_messages_lack_and_where_they_came_from_is_found():
@@ -140,7 +74,10 @@ def test_a_look_at_bodies_is_audited_once_an_hour_for_each_who_looks_also_from_w
     ]
 
 
-def test_what_is_kept_is_sealed_and_spares_the_bodies(nothing_is_kept: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+def test_what_is_kept_is_sealed_and_spares_the_bodies(
+    nothing_is_kept: dict[str, Any],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+):
     fill()
     first = found_by()
     (token,) = nothing_is_kept.values()
@@ -256,35 +193,6 @@ def test_headers_and_attributes_that_came_before_their_rule_compare_as_masked_al
     assert "4711" not in repr(found_by("otto"))
 
 
-def test_messages_with_many_events_are_known_as_well_as_those_with_few(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sample, "MOST_OF_A_MESSAGE", 3)
-    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=5)
-    events, letters = [], []
-    for number in range(90):
-        ok, uid = number < 60, f"order {number} of many events"
-        common = {"message_id": uid, "destination": FLOW}
-        sent = {"occurred_at": (at + timedelta(seconds=10 * number)).isoformat(), "keys": {"order_no": str(number)}}
-        done = {"system": "erp", "operation": "process", "outcome": "ok" if ok else "error"}
-        tries = [(at + timedelta(seconds=10 * number + one)).isoformat() for one in range(1, 2 if ok else 7)]
-        events += [event(**common, **sent), *(event(**common, **done, occurred_at=one) for one in tries)]
-        if not ok:
-            letters.append(letter(message_id=uid, origin=FLOW, failed_at=tries[-1]))
-    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
-    assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == 30
-
-    assert said(found_by()) == {}
-
-
-def test_of_more_failures_than_are_looked_at_the_first_and_the_last_are(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sample, "MOST_LOOKED", 20)
-    fill()
-    ids = list(DeadLetter.objects.order_by("id").values_list("id", flat=True))
-
-    chosen = sample.failed_sample(DeadLetter.objects.all(), Flow.objects.get(), DeadLetter.objects.all())
-
-    assert [one.id for one in chosen] == ids[:10] + ids[-10:]
-
-
 def test_packed_bodies_are_read():
     fill(0, 60)
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
@@ -297,107 +205,6 @@ def test_packed_bodies_are_read():
     push("/ingest/v1/dead-letters", letters, key=agent_key("harvester"))
 
     assert said(found_by())["customer.vat is missing"] == (30, 30, 0, 60)
-
-
-def test_the_sample_is_bounded_and_from_all_over_the_window(monkeypatch: pytest.MonkeyPatch):
-    fill(40, 80)
-    monkeypatch.setattr(sample, "MOST_FAILED", 10)
-    monkeypatch.setattr(sample, "MOST_DELIVERED", 20)
-
-    found = found_by()
-
-    assert (found.failed, found.delivered) == (10, 20 if found.delivered == 20 else found.delivered)
-    assert found.delivered <= 20
-    assert sample.spread(list(range(100)), 5) == [0, 20, 40, 60, 80]
-    assert sample.spread([1, 2], 5) == [1, 2]
-
-
-def passed(destination: str, at: datetime, count: int, *, first: int = 0) -> list[dict[str, Any]]:
-    """Return the events of so many delivered messages that began at one time."""
-    events = []
-    for number in range(first, first + count):
-        common = {"message_id": f"{destination} {at:%d%H%M%S} {number} long enough", "destination": destination}
-        done = {"system": "erp", "operation": "process", "occurred_at": (at + timedelta(seconds=90)).isoformat()}
-        events += [event(**common, occurred_at=at.isoformat()), event(**common, **done)]
-    return events
-
-
-def test_delivered_ones_come_from_every_part_of_the_window():
-    early, late = datetime.now(UTC) - timedelta(hours=20), datetime.now(UTC) - timedelta(hours=2)
-    push("/ingest/v1/events", passed(FLOW, early, 10) + passed(FLOW, late, 10), key=agent_key())
-
-    found = sample.delivered_sample(Flow.objects.get(name=FLOW), window())
-
-    assert sorted(one.at for one in found) == [early] * 10 + [late] * 10
-
-
-def test_a_flow_that_is_rare_among_thousands_finds_its_delivered_messages(monkeypatch: pytest.MonkeyPatch):
-    """One message an hour among many: the counts say in which minutes to look."""
-    monkeypatch.setattr(sample, "WALKED", 100)
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
-    for hours in range(2, 12):
-        at = now - timedelta(hours=hours)
-        busy = [one for minutes in range(-8, 9, 4) for one in passed("busy", at + timedelta(minutes=minutes), 50)]
-        push("/ingest/v1/events", [*busy, *passed("rare", at, 1)], key=agent_key())
-
-    found = sample.delivered_sample(Flow.objects.get(name="rare"), window())
-
-    assert [one.at for one in found] == [now - timedelta(hours=hours) for hours in range(11, 1, -1)]
-    assert len(sample.delivered_sample(Flow.objects.get(name="busy"), window())) == sample.MOST_DELIVERED
-
-
-def test_every_query_of_the_sample_is_served_by_an_index():
-    fill()
-    with CaptureQueriesContext(connection) as captured:
-        found_by()
-
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        asked = [one["sql"] for one in captured if "messaging_" in one["sql"] and "SELECT" in one["sql"][:10].upper()]
-        assert sum("LATERAL" in sql for sql in asked) == 3
-        for sql in asked:
-            cursor.execute("EXPLAIN " + sql)
-            plan = "\n".join(row[0] for row in cursor.fetchall())
-            assert "Seq Scan" not in plan, sql[-400:]
-
-
-def test_time_that_runs_out_leaves_bodies_out_and_says_so(monkeypatch: pytest.MonkeyPatch):
-    fill()
-    monkeypatch.setattr(services, "READ_S", -1.0)
-
-    found = found_by()
-
-    assert (found.bodies_failed, found.bodies_delivered, found.left_out) == (0, 0, 90)
-    assert "sender's service.version is 2.4" in said(found)
-
-
-def test_large_bodies_are_left_out(monkeypatch: pytest.MonkeyPatch):
-    fill()
-    monkeypatch.setattr(services, "LARGEST_BYTES", 10)
-
-    assert found_by().left_out == 90
-
-
-def test_few_messages_are_said_to_be_a_small_sample():
-    fill(5, 10)
-
-    assert found_by().is_small
-
-
-def test_the_number_of_queries_does_not_grow_with_the_sample():
-    fill(10, 20)
-    by, flow = actor(person("olga", Role.OPERATOR)), Flow.objects.get()
-
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            find_differences(by, flow, DeadLetter.objects.all(), window())
-        return len(captured)
-
-    few = queries()
-    fill(20, 30, flow="erp.orders.more")
-    DeadLetter.objects.update(flow=flow)
-
-    assert queries() <= few + 2  # one more batch of bodies for each side, no entry in the audit list
 
 
 def test_bodies_that_only_a_schema_opens_are_compared_by_their_fields():
