@@ -91,10 +91,7 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
     if row is None:
         return False
     row.in_vain = min(row.in_vain + 1, MOST_IN_VAIN) if look.in_vain else 0
-    if row.in_vain == MOST_IN_VAIN:
-        look = replace(
-            look, state=BROKEN, problem=f"{MOST_IN_VAIN} looks one after the other found no answer: {look.problem}"
-        )
+    look = _given_up(look) if row.in_vain == MOST_IN_VAIN else look
     state = look.state or row.state
     fingerprint = look.found.fingerprint if look.found else row.fingerprint
     known = Known(
@@ -134,6 +131,11 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
         ]
     )  # fmt: skip
     return bool(telling)
+
+
+def _given_up(look: Look) -> Look:
+    words = f"{MOST_IN_VAIN} looks one after the other found no answer: {look.problem}"
+    return replace(look, state=BROKEN, problem=words)
 
 
 def _audit_stop(subscription: Subscription, problem: str) -> None:
