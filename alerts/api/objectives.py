@@ -27,7 +27,7 @@ from console.core.calendars import clock_text, parse_clock
 from console.core.errors import Invalid
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
-from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, number_or_404, validated
+from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, SAID, View, number_or_404, said_in, validated
 from messages.queries import get_visible_flow_named, get_visible_saved_search, parse_window
 
 PAGED = [one for one in LIST_PARAMETERS if one.name in ("limit", "cursor", "environment")]
@@ -204,7 +204,7 @@ FOUND = inline_serializer(
 
 class Objectives(View):
     @extend_schema(
-        operation_id="list_objective", parameters=[*PAGED, SHOW, KIND, FLOW], responses={200: FOUND, **PROBLEMS}
+        operation_id="list_objective", parameters=[SAID, *PAGED, SHOW, KIND, FLOW], responses={200: FOUND, **PROBLEMS}
     )
     def get(self, request: Request) -> Response:
         """Objectives with how they stand, those with the least budget left first."""
@@ -215,6 +215,7 @@ class Objectives(View):
             show=asked.get("show", "all"),
             kind=asked.get("kind", "").replace("\x00", ""),
             flow=asked.get("flow", "").replace("\x00", ""),
+            q=said_in(request),
             limit=parse_limit(asked.get("limit")),
             cursor=asked.get("cursor") or None,
         )

@@ -17,9 +17,10 @@ from alerts.models import Silence
 from console.core.paging import Page, parse_limit
 from console.identity.access import get_visible_environment
 from messages.access import get_visible_flow_named
-from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, number_or_404, validated
+from messages.api.base import CONFLICTS, PROBLEMS, Reason, View, number_or_404, said_in, validated
 
 SHOW = OpenApiParameter("show", str, enum=list(SILENCE_TABS), description="Default `running`, with planned ones.")
+SAID = OpenApiParameter("q", str, description="Part of the comment.")
 LIST = inline_serializer(
     "SilenceList", {"results": SilenceOut(many=True), "next": serializers.URLField(allow_null=True)}
 )  # fmt: skip
@@ -30,7 +31,9 @@ def _out(row: Silence) -> object:
 
 
 class Silences(View):
-    @extend_schema(operation_id="list_silences", parameters=[*PAGE_PARAMETERS, SHOW], responses={200: LIST, **PROBLEMS})
+    @extend_schema(
+        operation_id="list_silences", parameters=[SAID, *PAGE_PARAMETERS, SHOW], responses={200: LIST, **PROBLEMS}
+    )
     def get(self, request: Request) -> Response:
         """Silences, the newest first."""
         asked, now = request.query_params, timezone.now()
@@ -38,6 +41,7 @@ class Silences(View):
             self.actor,
             environments=self.environments(),
             show=asked.get("show") or "running",
+            q=said_in(request),
             now=now,
             limit=parse_limit(asked.get("limit")),
             cursor=asked.get("cursor") or None,

@@ -210,17 +210,20 @@ def find_silences(
     *,
     environments: Sequence[Environment],
     show: str = "running",
+    q: str = "",
     now: datetime,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Silence]:
-    """Return silences, the newest first; `running` with those that begin later. Raises Invalid, InvalidCursor."""
+    """Return silences, the newest first; `running` with those that begin later; q: part of the comment. Raises Invalid, InvalidCursor."""
     if show not in SILENCE_TABS:
         raise Invalid(f"show is one of {', '.join(SILENCE_TABS)}, not “{show[:40]}”")
     rows = visible_silences(actor).filter(environment__in=environments)
     running = Q(ended_at=None, expires_at__gt=now)
     if show != "all":
         rows = rows.filter(running if show == "running" else ~running)
+    if q:
+        rows = rows.filter(comment__icontains=q)
     if cursor:
         rows = rows.filter(pk__lt=decode_number_cursor(cursor))
     found = list(rows.order_by("-pk")[: limit + 1])

@@ -56,12 +56,13 @@ def find_objectives(
     show: str = "all",
     kind: str = "",
     flow: str = "",
+    q: str = "",
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Objective]:
     """Return objectives with their standings, those with the least budget left first; two queries. Raises InvalidCursor, Invalid.
 
-    show  all, risk (burning or spent), no-data, kept.   kind, flow  only these; empty for all.
+    show  all, risk (burning or spent), no-data, kept.   kind, flow  only these; empty for all.   q  part of the name.
     """
     for name, value, known in (("show", show, [*SHOWS]), ("kind", kind, ["", *Objective.Kind.values])):
         if value not in known:
@@ -71,6 +72,8 @@ def find_objectives(
         rows = rows.filter(kind=kind)
     if flow:
         rows = rows.filter(flow__name=flow)
+    if q:
+        rows = rows.filter(name__icontains=q)
     if cursor:
         left, pk = _position(cursor)
         rows = rows.filter(standing__left__gte=left).filter(Q(standing__left__gt=left) | Q(pk__gt=pk))

@@ -33,6 +33,7 @@ class FailingOut(serializers.Serializer[Any]):
     error_type = serializers.CharField()
     waiting = serializers.IntegerField(help_text="Letters and failed messages.")
     failed_messages = serializers.IntegerField(source="failed", help_text="Without a dead letter; as of seconds ago.")
+    at_least = serializers.BooleanField(help_text="More failed messages may stand than were looked at.")
     replaying = serializers.IntegerField()
     oldest_at = serializers.DateTimeField()
     hours = serializers.ListField(child=serializers.IntegerField())
@@ -72,6 +73,7 @@ class OverviewOut(serializers.Serializer[Any]):
     has_data = serializers.BooleanField(help_text="Whether anything ever arrived that the key may see.")
     flows_failing = serializers.IntegerField(help_text="With something that waits of a cause that nobody resolved.")
     waiting = serializers.IntegerField()
+    at_least = serializers.BooleanField(help_text="More may wait than was looked at.")
     replaying = serializers.IntegerField()
     oldest = out.DeadLetterOut(allow_null=True)
     compensations = NeedingOut(source="needing", help_text="Those that need a person.")
@@ -106,6 +108,7 @@ class Overview(View):
             "has_data": queries.has_data(actor, environment),
             "flows_failing": verdict.flows,
             "waiting": verdict.waiting,
+            "at_least": verdict.at_least,
             "replaying": verdict.replaying,
             "oldest": verdict.oldest,
             "needing": count_needing(actor, environment, now=now),

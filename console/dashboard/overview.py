@@ -48,6 +48,7 @@ class Failing:
     group: FailureGroup | None = None
     letters: int = 0
     failed: int = 0
+    at_least: bool = False
     replaying: int = 0
     oldest_at: datetime
     oldest_failed_at: datetime | None = None
@@ -81,6 +82,7 @@ class Failing:
 class Verdict:
     """The first sentence: how many flows fail, how much waits for a person and how much is being replayed, since when, the largest group.
 
+    at_least  more waits than was looked at.
     oldest  the open letter that failed first; a failed message without one may have waited since before it: `oldest_at`.
     What is resolved fails no more: its letters wait, and its flow is not among `flows`, nor it the largest.
     """
@@ -91,6 +93,7 @@ class Verdict:
     oldest: DeadLetter | None
     oldest_at: datetime | None
     largest: Failing | None
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +193,7 @@ def _add_failed_messages(actor: Actor, environment: Environment, groups: dict[tu
             Failing(flow_id=group.flow_id, flow=group.flow.name, group=group, oldest_at=at),
         )
         found.parts.update(parts)
-        found.failed = group.failed
+        found.failed, found.at_least = group.failed, group.capped
         if not found.letters or at < found.oldest_at:
             found.oldest_at = found.oldest_failed_at = at
 
@@ -238,6 +241,7 @@ def verdict_of(actor: Actor, environment: Environment, groups: Sequence[Failing]
         oldest=_oldest(actor, environment, groups),
         oldest_at=min(since, default=None),
         largest=failing[0] if failing else None,
+        at_least=any(group.at_least for group in groups),
     )
 
 

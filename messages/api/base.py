@@ -60,6 +60,9 @@ def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
     return {(status, PROBLEM): Problem for status in statuses}
 
 
+SAID = OpenApiParameter("q", str, description="Part of a name.")
+
+
 PROBLEMS = problems(400, 401, 403, 404)
 CONFLICTS = problems(400, 401, 403, 404, 409)
 
@@ -76,9 +79,9 @@ class View(APIView):
         if not request.query_params or handler is None or request.method == "POST":  # a plan of a list says its own
             return
         known = parameters_of(self, handler)
-        for name in request.query_params:
-            if name not in (*known, "format"):  # the last is REST framework's own
-                raise Invalid(f"there is no parameter “{name[:80]}” here: {_instead(name, known)}")
+        for name, value in request.query_params.items():
+            if value and name not in (*known, "format"):  # the last is REST framework's own
+                raise Invalid(f"there is no parameter “{name[:80]}” here: {_instead(name, known, request.path)}")
 
     @property
     def actor(self) -> Actor:
@@ -135,8 +138,15 @@ def parameters_of(view: APIView, handler: Any) -> list[str]:
     return [one.name for one in told.get_override_parameters() if one.location == OpenApiParameter.QUERY]
 
 
+def said_in(request: Request) -> str:
+    """Return the words of `q`."""
+    return str(request.query_params.get("q", "")).replace("\x00", "").strip()
+
+
 def numbered(rows: QuerySet[Any], request: Request) -> Page[Any]:
-    """Return a page of rows with a numeric key, newest first."""
+    """Return a page of rows with a numeric key and a name, of which `q` may give a part, newest first."""
+    if words := said_in(request):
+        rows = rows.filter(name__icontains=words)
     limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
     if cursor:
         rows = rows.filter(pk__lt=decode_number_cursor(cursor))
@@ -200,8 +210,9 @@ def check_names(form: object, said: Any, within: str = "") -> None:
             check_names(form.fields[name], value, path)
 
 
-def _instead(name: str, known: Sequence[str]) -> str:
-    asks = {"q", "since"} <= set(known) and any(name in fields_of(target) for target in TARGETS)
+def _instead(name: str, known: Sequence[str], path: str) -> str:
+    target = path.rstrip("/").rpartition("/")[2]
+    asks = {"q", "since"} <= set(known) and target in TARGETS and name in fields_of(target)
     return f"the query asks for it, as q={name}:…" if asks else _meant(name, known)
 
 

@@ -35,6 +35,7 @@ class FiguresOut(serializers.Serializer[Any]):
     failed = serializers.IntegerField()
     waiting = serializers.IntegerField(help_text="Dead letters, and failed messages without one.")
     failed_messages = serializers.IntegerField(help_text="Those without a dead letter.")
+    at_least = serializers.BooleanField(help_text="More of these may wait than were looked at.")
     oldest_at = serializers.DateTimeField(allow_null=True)
 
 

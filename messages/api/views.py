@@ -21,7 +21,7 @@ from messages.access import (
 )
 from messages.api import journey_serializers as journeys
 from messages.api import serializers as out
-from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, uuid_or_404
+from messages.api.base import LIST_PARAMETERS, PROBLEMS, SAID, View, said_in, uuid_or_404
 from messages.dead_letters.queries import later_of
 from messages.models import Flow
 from messages.payloads.present import readable_payload
@@ -35,7 +35,7 @@ OF_AUDIT = ("object_kind", "object_id", "actor", "action")
 
 
 def listing(serializer: type[serializers.BaseSerializer[Any]], *more: OpenApiParameter, searchable: bool) -> Any:
-    """Describe a list for OpenAPI: {"results": […], "next": address or null}."""
+    """Describe a list for OpenAPI: {"results": […], "next": address or null}. searchable: by a query; else `q` is part of a name."""
     name = serializer.__name__.removesuffix("Out")
     shape = inline_serializer(
         f"{name}List",
@@ -44,7 +44,7 @@ def listing(serializer: type[serializers.BaseSerializer[Any]], *more: OpenApiPar
             "next": serializers.URLField(allow_null=True, help_text="The following page."),
         },
     )
-    parameters = [*(LIST_PARAMETERS if searchable else PAGE_PARAMETERS), *more]
+    parameters = [*(LIST_PARAMETERS if searchable else [SAID, *PAGE_PARAMETERS]), *more]
     return extend_schema(operation_id=f"list_{name.lower()}", parameters=parameters, responses={200: shape, **PROBLEMS})
 
 
@@ -188,7 +188,7 @@ class Replays(View):
 class Audit(View):
     @listing(out.AuditOut, *(OpenApiParameter(name, str) for name in OF_AUDIT), searchable=False)
     def get(self, request: Request) -> Response:
-        """Who did what, newest first; filter with `object_kind` and `object_id`."""
+        """Who did what, newest first; filter with `object_kind` and `object_id`, or `q`: part of an object's name."""
         limit, cursor = parse_limit(request.query_params.get("limit")), request.query_params.get("cursor")
         rows = visible_audit(self.actor)
         if request.query_params.get("environment"):
@@ -196,6 +196,8 @@ class Audit(View):
         for name in OF_AUDIT:
             if value := request.query_params.get(name, "").replace("\x00", ""):
                 rows = rows.filter(**{name: value})
+        if words := said_in(request):
+            rows = rows.filter(object_label__icontains=words)
         if cursor:
             rows = rows.filter(pk__lt=decode_uuid_cursor(cursor))
         found = list(rows.order_by("-pk")[: limit + 1])

@@ -24,13 +24,17 @@ DAY = timedelta(hours=24)
 
 @dataclass(slots=True, kw_only=True)
 class FlowLine:
-    """A flow with what went through it in 24 hours and what waits now: dead letters, and failed messages without one."""
+    """A flow with what went through it in 24 hours and what waits now: dead letters, and failed messages without one.
+
+    at_least  more of these may wait than were looked at.
+    """
 
     flow: Flow
     delivered: int = 0
     failed: int = 0
     letters: int = 0
     failed_messages: int = 0
+    at_least: bool = False
     oldest_at: datetime | None = None
 
     @property
@@ -75,8 +79,9 @@ def add_figures(actor: Actor, lines: Sequence[FlowLine], *, now: datetime | None
     )
     for flow_id, count, oldest_at in waiting:
         by_flow[flow_id].letters, by_flow[flow_id].oldest_at = count, oldest_at
-    for flow_id, (count, oldest_at) in failed_messages_of_flows(list(by_flow)).items():
+    for flow_id, (count, oldest_at, is_least) in failed_messages_of_flows(list(by_flow)).items():
         line = by_flow[flow_id]
+        line.at_least = is_least
         line.failed_messages = count
         line.oldest_at = min((at for at in (line.oldest_at, oldest_at) if at), default=None)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from django.contrib.postgres.aggregates import BoolOr
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Count, Min, OuterRef, Q, QuerySet, Sum
 
@@ -184,12 +185,13 @@ def groups_with_failed_messages(actor: Actor, environment: Environment) -> list[
     return [(group, [group.pk, *group.parts]) for group in found]
 
 
-def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, datetime | None]]:
-    """Return {flow: failed messages without a letter of causes that nobody resolved, since when something of those waits}; rights are the caller's."""
+def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, datetime | None, bool]]:
+    """Return {flow: failed messages without a letter of causes that nobody resolved, since when something of those waits, whether there
+    may be more of them}; rights are the caller's.
+    """
     rows = FailureGroup.objects.filter(STANDING, flow_id__in=flow_ids).order_by().values_list("flow_id")
-    return {
-        flow_id: (failed, oldest_at) for flow_id, failed, oldest_at in rows.annotate(Sum("failed"), Min("oldest_at"))
-    }
+    counted = rows.annotate(Sum("failed"), Min("oldest_at"), is_least=BoolOr("capped"))
+    return {flow_id: (failed, oldest_at, is_least) for flow_id, failed, oldest_at, is_least in counted}
 
 
 def trends_of(groups: Sequence[FailureGroup], now: datetime, *, back: int = 24) -> dict[int, list[int]]:

@@ -77,11 +77,11 @@ SHARED = f"""
                max(nullif(d.keys ->> %(key)s, '')) AS key
         FROM messaging_deadletter d WHERE m.failed_at IS NOT NULL AND d.message_uid = m.id AND d.flow_id = %(flow)s
     ) died
-    WHERE m.flow_id <> %(flow)s AND (told.before IS NOT NULL OR died.before IS NOT TRUE)
-      AND CASE WHEN m.began < coalesce(told.before, 'infinity') THEN (
+    WHERE m.flow_id <> %(flow)s AND died.before IS NOT TRUE
+      AND CASE WHEN m.began < coalesce(told.before, %(ends)s) THEN (
           SELECT true FROM messaging_event e
           WHERE e.message_uid = m.id AND e.flow_id = %(flow)s AND e.occurred_at >= m.began
-            AND e.occurred_at < coalesce(told.before, m.last_seen_at + interval '1 hour') LIMIT 1) END IS NULL"""  # noqa: S608  constants of ours
+            AND e.occurred_at < coalesce(told.before, %(ends)s) LIMIT 1) END IS NULL"""  # noqa: S608  constants of ours
 SEEN = f"""
 INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
 SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C")

@@ -108,10 +108,13 @@ def _addresses(path: str, asked: AskedTime, found: Topology) -> Addresses:
 
 
 def _messages_url(edges: Sequence[Edge], found: Topology, asked: AskedTime) -> str:
-    """Return the search for the messages that went along a line: of whose events the flows are, at most ten of them, that both ends touched."""
-    flows = [quoted(found.flows[pk].name) for pk in sorted({edge.flow_id for edge in edges})[:10] if pk in found.flows]
+    """Return the search for the messages that went along a line: that both ends touched, by way of its flow where it has one.
+
+    Of several flows it is not asked: each would be looked for in every event of the time.
+    """
+    flows = [quoted(found.flows[pk].name) for pk in {edge.flow_id for edge in edges} if pk in found.flows]
     ends = [found.graph.nodes[key] for key in (edges[0].source, edges[0].target)]
-    words = [f"via:{flows[0]}" if len(flows) == 1 else f"via:({' OR '.join(flows)})"] if flows else []
+    words = [f"via:{flows[0]}"] if len(flows) == 1 else []
     words += [f"system:{quoted(node.name)}" for node in ends if node.kind == "system"]
     query = {"window": asked.text}
     if "since" in asked.query:

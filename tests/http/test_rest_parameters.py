@@ -71,6 +71,27 @@ def test_a_field_is_no_parameter_where_a_query_asks_for_it(got: Any):
     assert "window was probably meant" in said["widow"].json()["detail"]
 
 
+def test_no_list_is_asked_by_a_query_that_it_would_refuse(got: Any):
+    said = got("messages?queue=x").json()["detail"]
+
+    assert "q=" not in said
+    assert "there are q, limit" in said
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_an_empty_parameter_narrows_nothing_and_is_refused_nowhere(path: str, got: Any):
+    assert got(f"{path}?bogus=").status_code == got(path).status_code
+
+
+def test_every_list_whose_name_stays_stable_takes_words(got: Any):
+    push("/ingest/v1/events", [event(), event(system="erp", destination="invoices")], key=agent_key())
+
+    for path in ("objectives", "silences", "flows", "systems", "connections", "agents", "audit"):
+        assert got(f"{path}?q=nothing+is+called+so&limit=5&environment=production").json()["results"] == []
+    assert [one["name"] for one in got("flows?q=INVOIC").json()["results"]] == ["invoices"]
+    assert [one["name"] for one in got("systems?q=er").json()["results"]] == ["erp"]
+
+
 def test_what_is_documented_and_what_pages_on_is_taken(got: Any):
     push("/ingest/v1/events", [event(message_id=f"one of several, {number}") for number in range(3)], key=agent_key())
 

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from console.identity.models import Role
 from messages.different import sample, services
 from messages.different.services import find_differences
-from messages.models import DeadLetter, Flow
-from tests.factories import actor, agent_key, event, letter, person, push
+from messages.models import DeadLetter, Flow, Message
+from messages.search.window import Window
+from tests.factories import ROOT, actor, agent_key, event, letter, person, push
 from tests.pages.differing import FLOW, fill, found_by, nothing_is_kept, order, said, window  # noqa: F401  the fixture
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +37,9 @@ def test_messages_with_many_events_are_known_as_well_as_those_with_few(monkeypat
     assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == 30
 
     assert said(found_by()) == {}
+    window_of_all = Window(since=at - timedelta(days=1), until=at + timedelta(days=1))
+    read = sample.events_of(ROOT, list(Message.objects.values_list("id", flat=True)), window_of_all)
+    assert {len(several) for several in read.values()} == {2, 3}
 
 
 def test_of_more_failures_than_are_looked_at_the_first_and_the_last_are(monkeypatch: pytest.MonkeyPatch):

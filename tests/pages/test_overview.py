@@ -11,6 +11,7 @@ from alerts.breaches.acts import acknowledge
 from alerts.breaches.services import observe
 from alerts.conditions import Severity
 from console.identity.models import Key, Role
+from messages.groups import standing
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import merge_groups
 from messages.groups.sweep import sweep_groups
@@ -95,6 +96,23 @@ def test_letters_and_failed_messages_of_one_cause_are_added_once():
     group = page.context["verdict"].largest
     assert (group.letters, group.failed, sum(group.hours)) == (2, 3, 5)
     assert ">2</b></a>" in page.content.decode().split("Dead letters")[1][:60]
+
+
+def test_of_more_failed_messages_than_are_looked_at_it_says_at_least(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(standing, "MOST_READ", 3)
+    push("/ingest/v1/events", [failed_event(number) for number in range(5)], key=agent_key())
+    sweep_groups()
+    refresh_groups()
+    client, flow = signed_in(superuser=True), Flow.objects.get()
+
+    page = client.get("/")
+
+    assert "At least 3 messages wait for a person" in text_of(page)
+    assert "At least 3 failed in" in text_of(page)
+    assert ">3+</b>" in page.content.decode()
+    assert all(">3+<" in client.get(path).content.decode() for path in ("/flows/", f"/flows/{flow.pk}/"))
+    told = [client.get(f"/api/v1/{path}").json() for path in ("overview", f"flows/{flow.pk}/figures")]
+    assert (told[0][0]["at_least"], told[0][0]["failing"][0]["at_least"], told[1]["at_least"]) == (True, True, True)
 
 
 def test_when_nothing_waits_the_overview_says_so():

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 from django.test import Client
@@ -123,6 +123,16 @@ def test_figures_and_lines_of_a_queue_lead_to_the_messages_of_the_exchange_that_
     assert [[row.flow.name for row in rows] for rows in found] == [["ex.orders"]] * len(found)
     own = text_of(client.get(f"/flows/{exchange.pk}/"))
     assert "Nothing failed in this time, as far as events name this flow." in own
+
+
+def test_a_line_of_several_flows_leads_to_what_both_ends_touched():
+    """Each flow of an OR would be looked for in every event of the time."""
+    estate("orders"), estate("invoices")
+    client = signed_in(superuser=True)
+
+    addresses = {unquote_plus(url) for url in links(client.get("/topology/"), "/messages/?q=")}
+
+    assert not [url for url in addresses if "via:(" in url]
 
 
 def test_a_line_counts_tries_and_says_so():

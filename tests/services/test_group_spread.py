@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from console.identity.models import Team
-from messages.groups import few, refresh
 from messages.groups.refresh import refresh_groups
+from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.services import merge_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import FailureGroup, Flow
-from tests.factories import ROOT, agent_key, event, push
+from tests.factories import ROOT, agent_key, environment, event, push
 from tests.services.grouping import failed_event, push_letters, timeout
 
 pytestmark = pytest.mark.django_db
@@ -61,108 +61,6 @@ def test_the_share_of_a_cause_is_of_all_that_came_with_what_failed_of_other_caus
         "67% of what came to erp in the last hours failed this way: 40 of 60, 10 failed otherwise, 10 ",
         "17% of what came to erp in the last hours failed this way: 10 of 60, 40 failed otherwise, 10 ",
     ]
-
-
-def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_name_none():
-    push_letters(*(timeout(1, id=f"died {times}") for times in range(3)))
-    refresh_groups()
-    group = FailureGroup.objects.get()
-    assert (group.spread, group.spread_words) == ("poison", "One order, 47-1, failed 3 times: look at it alone.")
-
-    push_letters(*(timeout(1, id=f"of nobody {number}", keys={}, body="{}") for number in range(5)))
-    refresh_groups()
-
-    group = FailureGroup.objects.get()
-    assert (group.letters, group.spread, group.spread_words) == (8, "", "")
-
-
-def test_no_document_is_to_be_looked_at_alone_while_letters_wait_that_were_not_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    push_letters(*(timeout(1, id=f"died {times}") for times in range(4)))
-    monkeypatch.setattr(refresh, "MOST_READ", 3)
-
-    refresh_groups()
-
-    group = FailureGroup.objects.get()
-    assert (group.capped, group.spread) == (True, "")
-
-
-def tries(number: int, times: int, **changes: Any) -> list[dict[str, Any]]:
-    return [failed_event(number, id=f"try {number} {one} {changes}") | changes for one in range(times)]
-
-
-def spread_after(*events: dict[str, Any]) -> tuple[str, str]:
-    push("/ingest/v1/events", list(events), key=agent_key())
-    sweep_groups()
-    FailureGroup.objects.update(figures_at=None)
-    refresh_groups()
-    group = FailureGroup.objects.get()
-    return group.spread, group.spread_words
-
-
-def test_one_message_that_fails_again_and_again_while_others_pass_is_to_be_looked_at_alone():
-    """Attempts count as far as they failed at the group's step in the last hours, in whichever flow that readers of the group see."""
-    through(40, fails=False)
-    told = (
-        tries(1, 20)
-        + tries(1, 4, system="bridge")
-        + tries(1, 2, destination="crm")
-        + tries(1, 2, occurred_at=(datetime.now(UTC) - timedelta(hours=9)).isoformat())
-    )
-
-    spread = spread_after(*told)
-
-    assert spread == ("poison", "One order, 47-1, failed 22 times, while 40 others passed: look at it alone.")
-
-
-def test_few_messages_that_fail_again_and_again_are_poison_also_when_they_name_no_document():
-    through(40, fails=False)
-
-    one = spread_after(*(event | {"keys": {}} for event in tries(1, 5)))
-    three = spread_after(*(event | {"keys": {}} for number in (2, 3) for event in tries(number, 3)))
-
-    assert one == ("poison", "One message failed 5 times, while 40 others passed: look at it alone.")
-    assert three == ("poison", "3 messages failed 11 times, while 40 others passed: look at them alone.")
-
-
-def test_attempts_that_are_too_many_to_count_are_at_least(monkeypatch: pytest.MonkeyPatch):
-    through(10, fails=False)
-    monkeypatch.setattr(few, "MOST_TIMES", 4)
-
-    assert spread_after(*tries(1, 5))[1].startswith("One order, 47-1, failed at least 4 times, while 10 others")
-
-
-@pytest.mark.parametrize(
-    ("messages", "passes", "kind"),
-    [(1, 0, ""), (1, 9, ""), (2, 19, ""), (3, 30, "poison"), (4, 40, "some"), (30, 2, "outage"), (30, 0, "outage")],
-)
-def test_many_keys_that_fail_or_others_that_do_not_pass_are_no_poison_however_often_they_are_tried(
-    messages: int, passes: int, kind: str
-):
-    through(passes, fails=False) if passes else None
-
-    spread, words = spread_after(*(event for number in range(messages) for event in tries(number, 5)))
-
-    assert spread == kind, words
-
-
-def test_few_that_still_wait_after_an_outage_are_no_poison():
-    through(60, fails=False)
-    spread_after(*(event for number in range(20) for event in tries(number, 4)))
-    passed = [
-        failed_event(number) | {"outcome": "ok", "occurred_at": datetime.now(UTC).isoformat()}
-        for number in range(1, 20)
-    ]
-    for one in passed:
-        one.pop("error")
-
-    spread, words = spread_after(*passed)
-
-    assert FailureGroup.objects.get().failed == 1
-    assert (spread, words.partition(" at once")[0]) == (
-        "some", "25% of what came to erp in the last hours failed this way: 20 of 80, 19 of them passed since, 60 passed",
-    )  # fmt: skip
 
 
 def estate(count: int, fails: int, **of_queue: Any) -> None:
@@ -245,18 +143,6 @@ def test_what_passed_elsewhere_did_not_pass_where_it_failed(count: int, words: s
     assert read_anew().spread_words.startswith(words)
 
 
-def test_few_that_fail_after_the_others_passed_are_the_beginning_of_an_outage_and_no_poison():
-    events = [failed_event(number) | {"outcome": "ok"} for number in range(10, 70)]
-    for one in events:
-        one.pop("error")
-    earlier = (datetime.now(UTC) - timedelta(minutes=9)).isoformat()
-    push("/ingest/v1/events", [one | {"occurred_at": earlier} for one in events], key=agent_key())
-
-    spread, words = spread_after(*(event for number in range(2) for event in tries(number, 5)))
-
-    assert (spread, words) == ("", "")
-
-
 def test_a_whole_knows_the_flows_in_which_its_parts_fail():
     estate(100, 10)
     sweep_groups()
@@ -337,24 +223,41 @@ def test_an_outage_that_is_over_is_said_to_be_within_half_a_minute():
     assert (group.spread, group.spread_words.partition(" of")[0]) == ("some", "10%")
 
 
-def test_an_order_that_passed_since_as_another_message_is_not_one_to_be_looked_at_alone():
-    through(21, fails=False)
-    tries_of_one = [failed_event(1) | {"message_id": f"the order, try {number}"} for number in range(5)]
-    at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-    passed = failed_event(1, occurred_at=at) | {"message_id": "the order at last", "outcome": "ok"}
-    passed.pop("error")
+def test_what_passed_before_it_failed_at_the_same_system_has_not_passed_since():
+    """Twenty orders pass the ERP, fail there when they come once more, and pass the bridge in the end; two stand failed."""
+    now, events = datetime.now(UTC) - timedelta(minutes=1), []
+    for number in range(22):
+        common = {
+            "message_id": f"there and back {number} long enough",
+            "operation": "process",
+            "destination": "erp.orders",
+        }
+        failed = {"outcome": "error", "error": {"type": "ErpTimeout", "message": "no answer", "stack": ""}}
+        for at, system, said in ((0, "erp", {}), (1, "erp", failed), (2, "bridge", {}))[: 3 if number < 20 else 2]:
+            events.append(event(**common, **said, system=system, occurred_at=(now + timedelta(seconds=at)).isoformat()))
+    push("/ingest/v1/events", events, key=agent_key())
 
-    push("/ingest/v1/events", tries_of_one, key=agent_key())
-    before = read_anew()
-    push("/ingest/v1/events", [passed], key=agent_key())
-    after = read_anew()
+    assert "passed since" not in read_anew().spread_words
 
-    assert (before.spread, before.spread_words) == (
-        "poison", "One order, 47-1, failed 5 times, while 21 others passed: look at it alone.",
-    )  # fmt: skip
-    assert (after.spread, after.spread_words) == (
-        "", "One order, 47-1, failed 5 times and has passed since, as another message: what waits may be superseded.",
-    )  # fmt: skip
+
+def test_nothing_is_said_where_some_of_the_other_failures_failed_elsewhere():
+    rule = NewGroupRule(name="Of the other exchange", flow="ex.b", parts=("step",))
+    add_rule(environment(), rule, by=ROOT)
+    error = {"outcome": "error", "error": {"type": "E", "message": "no answer", "stack": ""}}
+    events = []
+    for exchange, queues in (("ex.a", ["q.erp"]), ("ex.b", ["q.erp", "q.other"])):
+        for number in range(8):
+            common = {"message_id": f"{exchange} {number} of long enough"}
+            taken = {"system": "erp", "operation": "process", "destination": queues[number % len(queues)]}
+            events += [event(**common, destination=exchange), event(**common, **taken, **(error if number < 4 else {}))]
+    push("/ingest/v1/events", events, key=agent_key())
+    sweep_groups()
+
+    refresh_groups()
+
+    said = dict(FailureGroup.objects.values_list("flow__name", "spread_words"))
+    assert said["ex.a"] == ""
+    assert said["ex.b"].startswith("25% of what came to erp in the last hours failed this way: 4 of 16, 4 failed")
 
 
 def test_a_merged_cause_is_not_counted_as_another_one():

@@ -139,6 +139,20 @@ def test_a_dead_letter_of_the_flow_says_what_became_of_a_message_that_another_to
     assert (one.messages, one.twice) == (5, 0)
 
 
+def test_a_key_that_a_letter_brought_stays_in_its_period_when_events_come_after_it():
+    sent(1)
+    stored_letter(message_id=uid(1), origin="erp.in", keys={"order_no": "1"})
+    period = {"since": datetime.now(UTC) - timedelta(hours=1), "until": datetime.now(UTC) + timedelta(minutes=1)}
+    before = erps([1], **period)
+    taken(1, operation="send", occurred_at=ago(minutes=-3))
+
+    after = erps([1], **period)
+    of_later = erps([1], since=period["until"], until=period["until"] + timedelta(hours=1))
+
+    assert [(one.failed, one.never) for one in (before, after)] == [(1, 0), (1, 0)]
+    assert (of_later.never, of_later.unlisted) == (1, 0)
+
+
 def test_what_was_undone_by_a_compensation_is_not_processed():
     sent(1), taken(1)
     Message.objects.update(status=4)
