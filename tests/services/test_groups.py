@@ -21,7 +21,7 @@ from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, Message
 from tests.factories import ROOT, agent_key, environment, event, push, stored_letter
 from tests.services.grouping import failed_event, merged, push_letters, silent_letter, timeout
-from tests.services.test_group_figures import estate
+from tests.services.test_group_spread import estate
 
 pytestmark = pytest.mark.django_db
 
