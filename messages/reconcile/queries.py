@@ -15,8 +15,8 @@ from console.core.errors import Conflict
 from console.core.paging import InvalidCursor, Page, decode_number_cursor, decode_uuid_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_dead_letters
-from messages.models import DeadLetter, ReconciledKey, Reconciliation, ReconciliationCheck
+from messages.access import flows_to_narrow_to, visible_dead_letters
+from messages.models import DeadLetter, Message, ReconciledKey, Reconciliation, ReconciliationCheck
 from messages.reconcile.access import visible_checks, visible_reconciliations
 from messages.reconcile.sets import KeySet
 
@@ -142,3 +142,13 @@ def letters_of_keys(actor: Actor, keys: Sequence[ReconciledKey]) -> dict[UUID, D
     found = list(newest) if messages else []  # one may have died thousands of times
     found += visible.filter(pk__in=own) if own else []
     return {letter.message_uid or letter.pk: letter for letter in found}
+
+
+def out_of_sight(actor: Actor, keys: Sequence[ReconciledKey]) -> set[UUID]:
+    """Return those of the messages that decided these keys which the actor may not see: a flow counts what another told of first."""
+    messages = [one.message_uid for one in keys if one.message_uid is not None]
+    flows = flows_to_narrow_to(actor) if messages else None
+    if flows is None:
+        return set()
+    hidden = Message.objects.filter(id__in=messages).exclude(flow_id__in=flows.order_by().values("pk"))
+    return set(hidden.values_list("id", flat=True))

@@ -25,7 +25,7 @@ from messages.plans.asking import query_address
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
 from messages.reconcile.forms import ListForm, ReconciliationForm
-from messages.reconcile.queries import find_keys, find_reconciliations, has_letters, letters_of_keys
+from messages.reconcile.queries import find_keys, find_reconciliations, has_letters, letters_of_keys, out_of_sight
 from messages.reconcile.services import (
     State,
     begin_reconciliation,
@@ -178,13 +178,14 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
     found = find_keys(one, key_set, cursor=request.GET.get("cursor") or None)
     of_messages = slug in ("failed", "twice", "arrived")
     letters = letters_of_keys(request.actor, [row for row in found.rows if of_messages or row.letter_id])
-    rows = []
+    rows, hidden = [], out_of_sight(request.actor, found.rows)
     for row in found.rows:
         letter = letters.get(row.decided_by) if row.decided_by else None
         may_tick = (
             letter is not None and letter.state == DeadLetter.State.OPEN and can_operate(request.actor, letter.flow)
         )
-        rows.append((row, _address(one, row), letter, may_tick))
+        address = "" if row.message_uid in hidden else _address(one, row)
+        rows.append((row, address, letter, may_tick))
     any_letter = bool(letters) or (slug == "failed" and bool(found.rows) and has_letters(request.actor, one, key_set))
     context = {
         "one": one,

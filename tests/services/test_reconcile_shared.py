@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 
-from console.identity.models import Team
+from console.identity.models import Membership, Role, Team, User
 from messages.dead_letters.services import discard_dead_letter
 from messages.models import DeadLetter, Flow, Message, Reconciliation
 from messages.reconcile.evaluating import Lost, claim, do_step, reconcile
 from messages.reconcile.queries import every_key
 from messages.reconcile.services import receive_list
-from tests.factories import ROOT, agent_key, event, push, stored_letter
+from tests.factories import ROOT, agent_key, environment, event, person, push, stored_letter
 from tests.services.reconciling import begun, compared, keys_in
 
 pytestmark = pytest.mark.django_db
@@ -188,3 +190,27 @@ def test_what_a_version_before_is_comparing_at_the_upgrade_begins_anew_and_knows
     reconcile()
 
     assert keys_in(Reconciliation.objects.get(), "processed") == ["1"]
+
+
+def test_a_key_leads_to_no_message_that_its_reader_may_not_see(client: Client):
+    sent(1), taken(1)
+    sent(2), taken(2, **ERROR)
+    for name in ("shop.out", "erp.in"):
+        Flow.objects.filter(name=name).update(team=Team.objects.get_or_create(name=name)[0])
+    one = erps([1, 2])
+    message = f"/messages/{Message.objects.get(message_id=uid(1)).id}/"
+    pages = [f"/reconciliations/{one.pk}/{name}/" for name in ("processed", "failed")]
+
+    def links(reader: User) -> list[str]:
+        client.force_login(reader)
+        text = "".join(client.get(page).content.decode() for page in pages)
+        found = re.findall(r'<td class="wide"><a href="([^"]+)"', text)
+        assert all(client.get(link).status_code == 200 for link in found), found
+        return found
+
+    of_erp = person("of the ERP", Role.VIEWER, team="erp.in")
+    assert links(of_erp) == []
+    Membership.objects.create(
+        user=of_erp, team=Team.objects.get(name="shop.out"), environment=environment(), role=Role.VIEWER
+    )
+    assert message in links(of_erp)
