@@ -29,6 +29,7 @@ MS = (
     "datum.value >= 60000 ? datum.value / 60000 + ' min' : "
     "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
 )
+COUNT = "format(datum.value, datum.value < 1 ? '.3~g' : '~s')"  # 0.2, 15, 1.5k: below 1 the prefix m would be read as millions
 
 
 def chart_specs() -> dict[str, Spec]:
@@ -105,7 +106,7 @@ def _latency() -> Spec:
             },
         },
     }  # fmt: skip
-    return _chart("How long receivers took", [lines], [(name, f"{name}, ms") for name in names], format="~s")
+    return _chart("How long receivers took", [lines], [(name, f"{name}, ms") for name in names], format=",.4~g")
 
 
 def _count(field: str, title: str) -> Spec:
@@ -113,7 +114,7 @@ def _count(field: str, title: str) -> Spec:
         "field": field,
         "type": "quantitative",
         "title": None,
-        "axis": {"tickCount": 3, "format": "~s"},
+        "axis": {"tickCount": 3, "labelExpr": COUNT},
         "scale": {"domainMin": 0},
     }
 
@@ -121,8 +122,7 @@ def _count(field: str, title: str) -> Spec:
 def _chart(description: str, layers: list[Spec], told: list[tuple[str, str]], format: str = ",~f") -> Spec:
     """Return a chart of these layers, with the marks behind, and columns in front that tell their figures and can be brushed."""
     tooltip = [SHOWN_TIME] + [
-        {"field": field, "type": "quantitative", "title": title, "format": ",.4~g" if format == "~s" else ",.4~r"}
-        for field, title in told
+        {"field": field, "type": "quantitative", "title": title, "format": format} for field, title in told
     ]
     columns = {
         "data": STEPS,

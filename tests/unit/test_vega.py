@@ -8,6 +8,7 @@ from pathlib import Path
 
 import altair
 import pytest
+import vl_convert
 from jsonschema import ValidationError
 
 from messages.figures.vega import chart_specs, outcomes_spec
@@ -41,6 +42,28 @@ def test_every_colour_is_a_token():
     assert named
     assert named <= set(re.findall(r"^\s*(--[\w-]+):", TOKENS.read_text(), re.M))
     assert not re.findall(r'"#[0-9a-f]{3,8}"', json.dumps(CHARTS))
+
+
+@pytest.mark.parametrize(
+    ("delivered", "labels"), [((6, 36, 24), {"0.2", "0.4", "0.6"}), ((90_000, 60_000, 0), {"500", "1k", "1.5k"})]
+)
+def test_an_axis_below_one_a_minute_has_no_prefix_that_reads_as_millions(delivered, labels):
+    spec = chart_specs()["throughput"]
+    hour = 3_600_000
+    steps = [{"at": at * hour, "delivered": count, "failed": 0} for at, count in enumerate(delivered)]
+    params = [one | {"value": hour} if one["name"] == "step_ms" else one for one in spec["params"]]
+
+    svg = vl_convert.vegalite_to_svg(spec | {"params": params, "datasets": {"steps": steps, "marks": []}})
+
+    assert labels <= set(re.findall(">([^<>]+)</text>", svg))
+
+
+def test_a_count_is_told_to_its_last_digit():
+    told = {one["field"]: one["format"] for one in chart_specs()["throughput"]["layer"][2]["encoding"]["tooltip"]}
+    text = {"field": "delivered", "type": "quantitative", "format": told["delivered"]}
+    spec = {"data": {"values": [{"delivered": 1_234_567}]}, "mark": "text", "encoding": {"text": text}}
+
+    assert ">1,234,567</text>" in vl_convert.vegalite_to_svg(spec)
 
 
 def test_no_web_process_imports_altair_or_the_engine_of_vl_convert():
