@@ -79,13 +79,6 @@ def _group(ask: Asking, who: str, name: tuple[str, str, str], true: Reach, told:
     )
     path = f"groups/{told['reference']}"
     ask.same_hours(who, f"hours of {name}", "groups/<reference>", lambda: reader.rest(path).json()["hours"], true)
-    ask.same_hours(
-        who,
-        f"hours of {name}",
-        "the chart of /groups/<reference>/",
-        lambda: bars_of(Page(reader.page(f"/{path}/"))),
-        true,
-    )
     failures = len([one for one in true.failures if one < 1440])
     ask.same(
         who, f"failures of {name}", "the spark of /groups/", row.labels, [f"failed by hour, last 24 hours: {failures}"]
@@ -96,14 +89,19 @@ def _group(ask: Asking, who: str, name: tuple[str, str, str], true: Reach, told:
     ask.same(who, f"oldest of {name}", "/groups/", row.times[-1:], [one for one in [ask.at(true.oldest)] if one])
     money = Decimal(re.sub(r"[€,]", "", row.cells["amount"]).replace(DASH, "0"))
     ask.same(who, f"amount of {name}", "/groups/", money, sum(true.amounts.values(), Decimal(0)))
-    page = Page(reader.page(f"/groups/{told['reference']}/"))
-    facts = page.facts()
-    for number, label, ago in (("first_seen_at", "First seen", true.first), ("last_seen_at", "Last seen", true.last)):
-        ask.same(
-            who, f"{number} of {name}", "groups/<reference> and its page", time_of(facts[label]), stamp(whole[number])
-        )
-        if not ask.looked:
-            ask.same(who, f"{number} of {name}", "groups/<reference>", stamp(whole[number]), ask.at(ago))
+    for number, ago in (("first_seen_at", true.first), ("last_seen_at", true.last)) if not ask.looked else ():
+        ask.same(who, f"{number} of {name}", "groups/<reference>", stamp(whole[number]), ask.at(ago))
+    if ask.pages:
+        _group_page(ask, who, name, true, whole)
+
+
+def _group_page(ask: Asking, who: str, name: tuple[str, str, str], true: Reach, told: dict[str, Any]) -> None:
+    path = f"/groups/{told['reference']}/"
+    page = Page(ask.readers[who].page(path))
+    where = "the chart of /groups/<reference>/"
+    ask.same_hours(who, f"hours of {name}", where, lambda: bars_of(Page(ask.readers[who].page(path))), true)
+    for number, label in (("first_seen_at", "First seen"), ("last_seen_at", "Last seen")):
+        ask.same(who, f"{number} of {name}", "/groups/<reference>/", time_of(page.facts()[label]), stamp(told[number]))
     letters = page.rows("group-letters")
     ask.same(who, f"letters of {name}", "/groups/<reference>/", len(letters), true.letters)
     link = [
@@ -189,15 +187,16 @@ def tell_flows(ask: Asking) -> None:
             for number, value in true.items():
                 ask.same(who, f"{number} of {name}", "flows/<id>/figures", said[number], value)
             ask.same(who, f"oldest of {name}", "flows/<id>/figures", stamp(said["oldest_at"]), ask.at(oldest))
-            line, page = lines[name], Page(reader.page(f"/flows/{pk}/"))
-            shown = page.figures()
+            line = lines[name]
+            shown = Page(reader.page(f"/flows/{pk}/")).figures() if ask.pages else {}
             for number, label in (
                 ("delivered", "Delivered, 24 h"),
                 ("failed", "Failed, 24 h"),
                 ("waiting", "Waiting for a person"),
             ):
                 ask.same(who, f"{number} of {name}", "/flows/", line.cells[number], str(true[number]))
-                ask.same(who, f"{number} of {name}", "/flows/<id>/", shown[label], str(true[number]))
+                if ask.pages:
+                    ask.same(who, f"{number} of {name}", "/flows/<id>/", shown[label], str(true[number]))
             ask.same(who, f"oldest of {name}", "/flows/", line.times, [one for one in [ask.at(oldest)] if one])
             systems = Counter(
                 (one["system"], one["operation"], one["destination"], one["count"], one["failed"])
@@ -251,24 +250,10 @@ def _figures(ask: Asking, who: str, events: list[Event], *, flow: int | None = N
                 is_near(total[number], percentile(took, share)),
                 True,
             )
-        if not flow:
-            page = Page(reader.page("/figures/", window=window)).figures()
-            ask.same(
-                who,
-                "delivered and failed",
-                f"/figures/?window={window}",
-                (page["Delivered"], page["Failed"]),
-                (str(delivered), str(failed)),
-            )
-        else:
-            data = Page(reader.page("/figures/", window=window, flow=name)).figures()
-            ask.same(
-                who,
-                f"delivered and failed of {name}",
-                f"/figures/?flow&window={window}",
-                (data["Delivered"], data["Failed"]),
-                (str(delivered), str(failed)),
-            )
+        if ask.pages:
+            page = Page(reader.page("/figures/", window=window, **({"flow": name} if flow else {}))).figures()
+            shown = (page["Delivered"], page["Failed"])
+            ask.same(who, f"figures of {name}", f"/figures/?window={window}", shown, (str(delivered), str(failed)))
 
 
 def is_near(told: float | None, true: int | None) -> bool:
