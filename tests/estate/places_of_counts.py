@@ -156,9 +156,8 @@ def _overview(ask: Asking, who: str, failing: dict[tuple[str, str, str], Reach])
 def _hours_told(ask: Asking, who: str, name: tuple[str, str, str]) -> list[int]:
     (told,) = ask.readers[who].rest("overview").json()
     steps = {one["reference"]: one["step"] for one in ask.readers[who].results("groups")}
-    return next(
-        list(one["hours"]) for one in told["failing"] if (one["flow"], steps[one["group"]], one["title"]) == name
-    )
+    of_name = (one for one in told["failing"] if (one["flow"], steps[one["group"]], one["title"]) == name)
+    return list(next(of_name, {"hours": []})["hours"])
 
 
 # flows ------------------------------------------------------------------------------------------------------------------
