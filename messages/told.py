@@ -103,7 +103,7 @@ def get_message(actor: Actor, pk: UUID) -> Message:
 def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUID, Words]:
     """Return {message: what this flow tells of it} of those whose row not everybody who may see the flow may know.
 
-    flow  None: each message's own. Others may be seen with it when they are of its team, or of none.
+    flow  None: each message's own, and others that whoever sees it sees: those of its team, or of none.
     """
     others = {row.id: {row.flow_id, *(row.told_by or ())} - {_of(row, flow)} for row in rows}
     pks = set().union(*others.values())
@@ -113,9 +113,13 @@ def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUI
     kept = [row for row in rows if {teams.get(pk) for pk in others[row.id]} - {None, teams.get(_of(row, flow))}]
     if not kept:
         return {}
-    own = {_of(row, flow) for row in kept}
-    events, letters = Event.objects.filter(flow_id__in=own), DeadLetter.objects.filter(flow_id__in=own)
-    return _said(kept, events, letters, lambda row, pk: pk == _of(row, flow))
+    known = {row.id: {_of(row, flow)} for row in kept}
+    if flow is None:
+        for row in kept:
+            known[row.id] |= {pk for pk in others[row.id] if teams.get(pk) in (None, teams.get(row.flow_id))}
+    told = set().union(*known.values())
+    events, letters = Event.objects.filter(flow_id__in=told), DeadLetter.objects.filter(flow_id__in=told)
+    return _said(kept, events, letters, lambda row, pk: pk in known[row.id])
 
 
 def _of(row: Message, flow: Flow | None) -> int:

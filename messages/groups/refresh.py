@@ -20,7 +20,7 @@ from messages.groups.assign import move
 from messages.groups.breaching import order_by_breach
 from messages.groups.few import spread_of_group
 from messages.groups.figures import blast_of, reach_of
-from messages.groups.fingerprint import in_common
+from messages.groups.fingerprint import in_common, normal
 from messages.groups.spread import Tried
 from messages.groups.standing import MOST_READ, STANDS, failed_lately, standing_in
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
@@ -172,7 +172,8 @@ def _refresh(
         now=now,
     )
     words = (*(row[1] or row[2] for row in rows[:SAMPLE]), *(one.error for one in messages[:SAMPLE]))
-    said = [one for one in words if one]
+    # of its own form: a message is told by the failure that came first, its group by the one that was first
+    said = [one for one in words if one and (not group.message or normal(one) == group.message)]
     figures = {
         "letters": letters.count,
         "replaying": letters.replaying,

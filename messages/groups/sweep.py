@@ -146,7 +146,9 @@ SELECT DISTINCT ON (e.message_uid) e.message_uid, s.name, coalesce(e.destination
        coalesce(e.error_message, ''), left(coalesce(e.error_stack, ''), 20000), e.received_at
 FROM messaging_event e JOIN messaging_system s ON s.id = e.system_id
 WHERE e.message_uid = ANY(%b) AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b
-  AND NOT EXISTS (SELECT 1 FROM unnest(%b::uuid[], %b::int8[]) AS own (id, flow) WHERE own.id = e.message_uid AND own.flow <> e.flow_id)
+  AND NOT EXISTS (
+    SELECT 1 FROM unnest(%b::uuid[], %b::int8[]) AS own (id, flow) JOIN messaging_flow f ON f.id = own.flow JOIN messaging_flow o ON o.id = e.flow_id
+    WHERE own.id = e.message_uid AND o.id <> f.id AND o.team_id IS NOT NULL AND o.team_id IS DISTINCT FROM f.team_id)
 ORDER BY e.message_uid, e.occurred_at, e.id
 """
 GIVE_MESSAGES = """

@@ -21,6 +21,19 @@ from tests.services.grouping import failed_event, push_letters, timeout
 pytestmark = pytest.mark.django_db
 
 
+def test_a_title_has_no_words_of_another_failure_of_the_message_that_came_before():
+    """The agent that saw the second failure pushed first: that is what the message is told by, and its group is of the first one."""
+    first, then = (datetime.now(UTC) - timedelta(minutes=ago) for ago in (9, 5))
+    refused = {"error": {"type": "Refused", "message": "erp refused it", "stack": ""}}
+    push("/ingest/v1/events", [failed_event(1, id="then", occurred_at=then.isoformat())], key=agent_key())
+    push("/ingest/v1/events", [failed_event(1, id="first", occurred_at=first.isoformat()) | refused], key=agent_key())
+    sweep_groups()
+
+    refresh_groups()
+
+    assert [group.heading for group in FailureGroup.objects.all()] == ["Refused: erp refused it"]
+
+
 def test_the_figures_follow_what_waits_and_whom_it_touches():
     letters = push_letters(*(timeout(number) for number in range(4)))
     push("/ingest/v1/events", [failed_event(9)], key=agent_key())

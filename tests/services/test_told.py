@@ -196,6 +196,21 @@ def test_a_group_of_a_flow_does_not_say_what_another_team_s_flow_told(closed: bo
     assert group.title == ("it failed in a flow of another team" if closed else WORDS)
 
 
+def test_a_group_says_what_another_flow_of_its_team_told_though_a_third_team_s_told_too():
+    batch({"keys": {"order_no": "1"}, "occurred_at": (datetime.now(UTC) - timedelta(minutes=3)).isoformat()})
+    batch({"destination": "stock", "system": "wms", "operation": "process", "keys": {"shelf": "7"}})
+    batch(paid(keys={"customer_no": "77"}))
+    Flow.objects.filter(name__in=["orders", "payroll"]).update(team=Team.objects.create(name="Order desk"))
+    Flow.objects.filter(name="stock").update(team=Team.objects.create(name="Stock"))
+
+    sweep_groups()
+    refresh_groups()
+
+    group = FailureGroup.objects.get()
+    assert (group.title, group.error_type, group.step) == (WORDS, "hr.SalaryError", "hr")
+    assert (group.failed, group.customers, group.documents) == (1, 1, 1)
+
+
 def test_a_compensation_has_the_keys_that_its_flow_may_know(of_two_flows: Message):
     book = CompensationBook(flow=of_two_flows.flow)
 
