@@ -159,7 +159,7 @@ def _refresh(
     waiting = letters.count + len(messages)
     customers, documents = len(reach.customers), len(reach.documents)
     oldest = min((at for at in (letters.oldest_at, *(one.failed_at for one in messages)) if at), default=None)
-    latest = max(at for at in (letters.latest_at, group.last_seen_at) if at)
+    latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.decided_at for one in messages)) if at)
     capped = len(rows) < letters.count or not is_all
     spread = spread_of_group(
         group,

@@ -169,7 +169,7 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         without: dict[str, Any] = {}
         if rest_first and now.first_seen_at <= target.first_seen_at < rest_first:
             without["first_seen_at"] = rest_first
-        if rest_last and last and rest_last + HOUR <= target.last_seen_at < last + HOUR:
+        if rest_last and last and rest_last + HOUR <= target.last_seen_at:  # retries of what stands are read anew
             without["last_seen_at"] = rest_last
         FailureGroup.objects.filter(pk=target.pk).update(**TO_READ_ANEW, **without)
         audit(by, "group.taken_apart", now, reason=reason, details={"was in": target.reference})

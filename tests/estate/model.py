@@ -177,7 +177,7 @@ class Estate:
             documents=len({document for one in touched if (document := document_of(one))}),
             amounts=dict(total),
             first=max(failures),
-            last=min(failures),
+            last=min(failures + [self.last_failed_ago(one) for one in standing]),
             oldest=max([self.failed_ago(one) for one in standing] + [one.ago for one in waiting], default=None),
             failures=tuple([self.failed_ago(one) for one in lone] + [one.ago for one in letters]),
         )
@@ -185,6 +185,10 @@ class Estate:
     def failed_ago(self, message: str) -> float:
         """When a message failed first."""
         return max(one.ago for one in [*self.about(message), *self.named_letters(message)] if one.error)
+
+    def last_failed_ago(self, message: str) -> float:
+        """When a message failed last."""
+        return min(one.ago for one in self.about(message) if one.error)
 
     def keys_said(self, message: str, said: Iterable[Event | Letter]) -> dict[str, str]:
         """Of two values of a key that of the message's own flow counts."""

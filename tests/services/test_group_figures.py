@@ -9,7 +9,7 @@ import pytest
 
 from console.audit.models import AuditEntry
 from messages.groups import refresh, standing
-from messages.groups.present import reach_said
+from messages.groups.present import reach_said, sentence_of
 from messages.groups.queries import count_failing
 from messages.groups.refresh import refresh_groups
 from messages.groups.services import change_state, merge_groups, take_apart
@@ -211,6 +211,35 @@ def test_a_part_that_failed_while_another_spoke_for_it_was_last_seen_then():
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     assert part.last_seen_at == this_hour
     assert whole.last_seen_at < this_hour - timedelta(hours=8)
+
+
+def test_what_is_tried_again_and_again_without_a_letter_still_fails_and_takes_its_times_along_when_it_is_taken_apart():
+    now = datetime.now(UTC)
+
+    def ago(**time: float) -> datetime:
+        return now - timedelta(**time)
+
+    tried = [failed_event(1, id=f"try {at}", occurred_at=ago(minutes=at).isoformat()) for at in (180, 120, 60, 1)]
+    push("/ingest/v1/events", tried, key=agent_key())
+    (letter,) = push_letters(timeout(2, failed_at=ago(hours=8).isoformat(), error={"type": "V", "message": "v"}))
+    sweep_groups()
+    refresh_groups()
+    whole = FailureGroup.objects.get(pk=letter.group_id)
+    part = FailureGroup.objects.exclude(pk=whole.pk).get()
+    assert (part.failed, part.first_seen_at, part.last_seen_at) == (1, ago(minutes=180), ago(minutes=1))
+    assert "it still fails" in sentence_of(part, now=now)
+
+    merge_groups(whole, [part], by=ROOT, reason="one cause")
+    refresh_groups()
+    whole.refresh_from_db()
+    assert whole.last_seen_at == ago(minutes=1)
+
+    part.refresh_from_db()
+    take_apart(part, by=ROOT, reason="two causes")
+    refresh_groups()
+    whole.refresh_from_db()
+    part.refresh_from_db()
+    assert (whole.last_seen_at, part.last_seen_at) == (ago(hours=8), ago(minutes=1))
 
 
 def test_a_title_keeps_the_values_that_all_of_them_share():
