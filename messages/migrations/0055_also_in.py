@@ -1,6 +1,7 @@
 """Which flows, other than its own, a message's events and letters are of: whoever may not see all of them is shown neither its count nor its times.
+And since when the oldest failed message of a group waits, beside its letters, which may be being replayed.
 
-Beside `told_by`, by which words are kept apart: most flows that a message passes tell no words, and those of the row are then for everybody.
+`also_in` is beside `told_by`, by which words are kept apart: most flows that a message passes tell no words, and those of the row are then for everybody.
 """
 
 import django.contrib.postgres.fields
@@ -23,5 +24,10 @@ class Migration(migrations.Migration):
                     field=django.contrib.postgres.fields.ArrayField(models.BigIntegerField(), null=True),
                 ),
             ],
+        ),
+        migrations.AddField(
+            model_name="failuregroup",
+            name="failed_oldest_at",
+            field=models.DateTimeField(null=True),
         ),
     ]
