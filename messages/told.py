@@ -1,7 +1,8 @@
 """What a reader may know of a message that several flows told of: its keys, its error, its group, its events and their times.
 
-A message has one row, of the flow that told of it first; `told_by` names the others that brought a business key or an error. Who may see
-all of them is shown the row; who may not is shown, and finds, what the events and dead letters say that they may see.
+A message has one row, of the flow that told of it first; `told_by` names the others that brought a business key or an error, `also_in`
+every other that its events and letters are of. Who may see all of them is shown the row; who may not is shown, and finds, what the events and
+dead letters say that they may see.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def told_to(actor: Actor, of_row: Q, told: str, of_told: Callable[[Combinable], 
 
 def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
     """Return these messages, which the actor may see, with what the actor may know of their keys, error, group, events and times."""
-    told = {flow for row in rows for flow in row.told_by or ()}
+    told = {flow for row in rows for flow in _others(row)}
     groups = {row.group_id for row in rows if row.group_id is not None}
     narrowed = flows_to_narrow_to(actor) if told or groups else None
     if narrowed is None:
@@ -74,14 +75,22 @@ def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
         for row in rows:
             row.group_id = None if row.group_id in groups else row.group_id
     seen = set(narrowed.filter(pk__in=told).order_by().values_list("pk", flat=True))
-    partly = [row for row in rows if not seen.issuperset(row.told_by or ())]
+    mixed = [row for row in rows if not seen.issuperset(row.told_by or ())]
+    if mixed:
+        said = _said(mixed, visible_events(actor), visible_dead_letters(actor), lambda row, flow: True)
+        for row in mixed:
+            row.keys, row.error_type, row.error_message = said[row.id]
+    partly = [row for row in rows if not seen.issuperset(_others(row))]
     if partly:
-        said = _said(partly, visible_events(actor), visible_dead_letters(actor), lambda row, flow: True)
         seen_of = _seen_of(partly, visible_events(actor))
         for row in partly:
-            row.keys, row.error_type, row.error_message = said[row.id]
             row.event_count, row.started_at, row.last_seen_at = seen_of.get(row.id, (0, row.began_at, row.began_at))
     return rows
+
+
+def _others(row: Message) -> set[int]:
+    """Return the flows, other than its own, that this row is of too; of one from before `also_in`, those that told of it."""
+    return {*(row.told_by or ()), *(row.also_in or ())}
 
 
 def _seen_of(rows: Sequence[Message], events: QuerySet[Event]) -> dict[UUID, tuple[int, datetime, datetime]]:

@@ -15,7 +15,9 @@ from console.identity.models import Environment
 from messages.api import serializers as out
 from messages.api.base import PROBLEMS, View
 from messages.api.figures import ENVIRONMENT
+from messages.api.group_serializers import UnseenOut
 from messages.compensation.queries import count_needing
+from messages.groups.unseen import died_unseen
 from messages.search.window import BadWindow
 
 WINDOWS = ["1h", "24h"]
@@ -77,6 +79,7 @@ class OverviewOut(serializers.Serializer[Any]):
     replaying = serializers.IntegerField()
     oldest = out.DeadLetterOut(allow_null=True)
     compensations = NeedingOut(source="needing", help_text="Those that need a person.")
+    died_elsewhere = UnseenOut()
     failing = FailingOut(many=True)
     rates = RateOut(many=True)
     agents = SeenAgentOut(many=True)
@@ -112,6 +115,7 @@ class Overview(View):
             "replaying": verdict.replaying,
             "oldest": verdict.oldest,
             "needing": count_needing(actor, environment, now=now),
+            "died_elsewhere": died_unseen(actor, environment),
             "failing": groups,
             "rates": queries.message_rates(queries.recent_figures(actor, environment, window=window, now=now)),
             "agents": queries.seen_agents(actor, environment, now=now),

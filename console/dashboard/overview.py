@@ -187,15 +187,14 @@ def find_failing(actor: Actor, environment: Environment, *, now: datetime) -> li
 def _add_failed_messages(actor: Actor, environment: Environment, groups: dict[tuple[int, int | None], Failing]) -> None:
     """Add what failed and has no dead letter, as the list of groups counts it."""
     for group, parts in groups_with_failed_messages(actor, environment):
-        at = group.oldest_at or group.last_seen_at
+        at = group.failed_oldest_at or group.oldest_at or group.last_seen_at
         found = groups.setdefault(
             (group.flow_id, group.pk),
             Failing(flow_id=group.flow_id, flow=group.flow.name, group=group, oldest_at=at),
         )
         found.parts.update(parts)
         found.failed, found.at_least = group.failed, group.capped
-        if not found.letters or at < found.oldest_at:
-            found.oldest_at = found.oldest_failed_at = at
+        found.oldest_failed_at, found.oldest_at = at, min(found.oldest_at, at)
 
 
 def add_hours(groups: Sequence[Failing], *, now: datetime) -> None:

@@ -15,6 +15,15 @@ from messages.groups.states import STATES
 from messages.models import DeadLetter, FailureGroup
 
 
+class UnseenOut(serializers.Serializer[Any]):
+    """Messages of flows that the key may see that died within 24 hours in flows that it may not see: they are in no group of its own."""
+
+    environment = serializers.SlugField()
+    count = serializers.IntegerField()
+    at_least = serializers.BooleanField(help_text="There may be more.")
+    q = serializers.CharField(help_text="Finds them in `messages`.")
+
+
 class GroupOut(serializers.Serializer[Any]):
     """A failure group. Figures are of a few seconds ago; `waiting` is letters and failed messages without one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -12,6 +13,7 @@ from rest_framework.response import Response
 
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
+from console.identity.models import Environment
 from messages.access import can_operate
 from messages.api.base import CONFLICTS, PROBLEMS, Problem, Reason, View, number_or_404, validated
 from messages.api.group_serializers import (
@@ -33,6 +35,7 @@ from messages.api.group_serializers import (
     RunbookIn,
     SplitIn,
     SplitOut,
+    UnseenOut,
 )
 from messages.api.views import PAGE_PARAMETERS
 from messages.groups.access import get_visible_group, get_visible_group_rule
@@ -50,6 +53,7 @@ from messages.groups.queries import (
 from messages.groups.regroup import place_waiting, split_by, take_out
 from messages.groups.ruling import NewGroupRule, add_rule, change_rule, move_rule, preview_rule, remove_rule
 from messages.groups.services import add_note, assign_group, change_state, merge_groups, set_runbook, take_apart
+from messages.groups.unseen import died_unseen
 from messages.models import FailureGroup
 
 ENVIRONMENT = [parameter for parameter in PAGE_PARAMETERS if parameter.name == "environment"]
@@ -73,14 +77,19 @@ class Groups(View):
         parameters=[*PAGE_PARAMETERS, *FILTERS],
         responses={
             200: inline_serializer(
-                "GroupList", {"results": GroupOut(many=True), "next": serializers.URLField(allow_null=True)}
+                "GroupList",
+                {
+                    "results": GroupOut(many=True),
+                    "next": serializers.URLField(allow_null=True),
+                    "died_elsewhere": UnseenOut(many=True),
+                },
             ),
             **PROBLEMS,
         },
     )
     def get(self, request: Request) -> Response:
-        """What fails, what reaches furthest first: by customers, then documents, then failures."""
-        asked = request.query_params
+        """What fails, what reaches furthest first: by customers, then documents, then failures; and what died where the key may not look."""
+        asked, environments = request.query_params, self.environments()
         only = Filter(
             q=asked.get("q", "").replace("\x00", "").strip()[:200],
             show=asked.get("show") or "failing",
@@ -91,12 +100,19 @@ class Groups(View):
         )
         found = find_groups(
             self.actor,
-            environments=self.environments(),
+            environments=environments,
             only=only,
             limit=parse_limit(asked.get("limit")),
             cursor=asked.get("cursor") or None,
         )
-        return self.page(found, GroupOut)
+        response = self.page(found, GroupOut)
+        response.data["died_elsewhere"] = self._died_elsewhere(environments)
+        return response
+
+    def _died_elsewhere(self, environments: Sequence[Environment]) -> list[dict[str, Any]]:
+        """Return it of each environment that has such, whatever the list is narrowed to."""
+        unseen = (died_unseen(self.actor, environment) for environment in environments)
+        return list(UnseenOut([one for one in unseen if one.count], many=True).data)
 
 
 class _One(View):

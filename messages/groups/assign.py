@@ -178,6 +178,7 @@ def _new(
         first_seen_at=min(times),
         last_seen_at=max(times),
         oldest_at=min(times),
+        failed_oldest_at=min(times) if column == "failed" else None,
         customers=customers,
         documents=documents,
         blast=blast_of(customers=customers, documents=documents, waiting=count),

@@ -158,7 +158,8 @@ def _refresh(
     reach = reach_of([*(row[0] for row in rows), *(one.keys for one in messages)])
     waiting = letters.count + len(messages)
     customers, documents = len(reach.customers), len(reach.documents)
-    oldest = min((at for at in (letters.oldest_at, *(one.failed_at for one in messages)) if at), default=None)
+    failed_oldest = min((one.failed_at for one in messages), default=None)
+    oldest = min((at for at in (letters.oldest_at, failed_oldest) if at), default=None)
     latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.decided_at for one in messages)) if at)
     capped = len(rows) < letters.count or not is_all
     spread = spread_of_group(
@@ -185,6 +186,7 @@ def _refresh(
         "word": reach.word[:64],
         "capped": capped,
         "oldest_at": oldest,
+        "failed_oldest_at": failed_oldest,
         "first_seen_at": min(group.first_seen_at, oldest or group.first_seen_at),
         "last_seen_at": latest,
         "spread": spread.kind if waiting else "",

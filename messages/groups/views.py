@@ -55,6 +55,7 @@ from messages.groups.queries import (
 )
 from messages.groups.services import add_note, assign_group, change_state, merge_groups, set_runbook, take_apart
 from messages.groups.states import STATES, offered
+from messages.groups.unseen import died_unseen
 from messages.journeys.views import in_its_environment
 from messages.models import DeadLetter, FailureGroup
 from messages.payloads.render import render_stack
@@ -84,6 +85,7 @@ def groups(request: PageRequest) -> HttpResponse:
         "verdict": verdict,
         "reach": reach_said(verdict.largest) if verdict.largest else "",
         "next_breach": _next_breach(verdict.largest, found.rows, now),
+        "unseen": died_unseen(request.actor, request.environment),
         "problem": problem,
         "tab": only.show,
         "tabs": [

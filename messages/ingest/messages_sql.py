@@ -66,11 +66,11 @@ OWN_FAILURE = """m.told_by IS NOT NULL AND m.flow_id = excluded.flow_id AND excl
         AND NOT messaging_failed_before(m.id, m.flow_id, least(m.started_at, m.first_seen_at), excluded.failed_at)"""
 # What another flow tells is noted to be that flow's, so that whoever may not see it is not shown it; of two values of a key its own counts.
 UPSERT = f"""
-INSERT INTO messaging_message AS m ({COLUMNS}, told_by)
-SELECT {COLUMNS}, told_by::bigint[]
+INSERT INTO messaging_message AS m ({COLUMNS}, told_by, also_in)
+SELECT {COLUMNS}, told_by::bigint[], also_in::bigint[]
 FROM unnest(%b::date[], %b::uuid[], %b::int8[], %b::int8[], %b::text[], %b::text[], %b::uuid[], %b::timestamptz[],
             %b::timestamptz[], %b::int2[], %b::timestamptz[], %b::timestamptz[], %b::int4[], %b::jsonb[], %b::text[], %b::text[],
-            %b::timestamptz[], %b::text[]) AS v ({COLUMNS}, told_by)
+            %b::timestamptz[], %b::text[], %b::text[]) AS v ({COLUMNS}, told_by, also_in)
 ON CONFLICT (id, first_seen_on) DO UPDATE SET
     last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
     status = CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
@@ -89,7 +89,10 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
     told_by = CASE WHEN m.flow_id = excluded.flow_id AND excluded.told_by IS NULL THEN m.told_by ELSE (
         SELECT array_agg(DISTINCT flow) FROM unnest(m.told_by || excluded.told_by || CASE
             WHEN excluded.keys <> '{{}}' OR excluded.error_type IS NOT NULL OR excluded.error_message IS NOT NULL
-            THEN excluded.flow_id END) AS flow WHERE flow <> m.flow_id) END
+            THEN excluded.flow_id END) AS flow WHERE flow <> m.flow_id) END,
+    also_in = CASE WHEN m.flow_id = excluded.flow_id AND excluded.also_in IS NULL THEN m.also_in
+                   WHEN (excluded.also_in || excluded.flow_id) <@ (m.also_in || m.flow_id) THEN m.also_in ELSE (
+        SELECT array_agg(DISTINCT flow) FROM unnest(m.also_in || excluded.also_in || excluded.flow_id) AS flow WHERE flow <> m.flow_id) END
 """  # noqa: S608  constants of ours
 ERROR_TYPE, ERROR_MESSAGE = 14, 15  # places in a row
 
@@ -109,16 +112,19 @@ def rows_of(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: da
 
 
 class _Told(NamedTuple):
-    """What one batch tells of a message: `flow` is that of the first event in it, `others` those of what else it says."""
+    """What one batch tells of a message: `flow` is that of the first event in it, `also` those of the others, `others` of which say something."""
 
     tally: Tally
     flow: int
     others: frozenset[int] = NO_OTHERS
+    also: frozenset[int] = NO_OTHERS
 
 
 def _add(told: _Told | None, event: NewEvent, flow_id: int) -> _Told:
     if told is None:
         return _Told(add_to_tally(None, event), flow_id)
+    if told.flow != flow_id and flow_id not in told.also:
+        told = told._replace(also=told.also | {flow_id})
     if told.flow == flow_id or not (event.keys or event.error_type or event.error_message):
         add_to_tally(told.tally, event)
         return told
@@ -147,8 +153,13 @@ def _row(environment_id: int, uid: UUID, day: date, told: _Told) -> tuple[object
         tally.error_type,
         tally.error_message,
         tally.first_at,
-        f"{{{','.join(map(str, sorted(told.others)))}}}" if told.others else None,
+        _array(told.others),
+        _array(told.also),
     )
+
+
+def _array(flows: frozenset[int]) -> str | None:
+    return f"{{{','.join(map(str, sorted(flows)))}}}" if flows else None
 
 
 def place(first_seen: Mapping[UUID, datetime], now: datetime) -> dict[UUID, date]:
@@ -204,6 +215,7 @@ def mark_dead(
                 json(keys),
                 error_type,
                 error_message,
+                None,
                 None,
                 None,
             )

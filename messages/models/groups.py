@@ -100,6 +100,7 @@ class FailureGroup(models.Model):
     word = models.CharField(max_length=64, blank=True)  # what a document is called: order, invoice
     capped = models.BooleanField(default=False)  # more waits than was looked at: the three above are "at least"
     oldest_at = models.DateTimeField(null=True)
+    failed_oldest_at = models.DateTimeField(null=True)  # of the messages alone, for a letter may be being replayed
     spread = models.CharField(max_length=8, blank=True)
     spread_words = models.TextField(blank=True)
     blast = models.BigIntegerField(default=0)

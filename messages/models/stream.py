@@ -105,6 +105,7 @@ class Message(models.Model):
     told_by = ArrayField(
         models.BigIntegerField(), null=True
     )  # flows, other than its own, that told of its keys or its error
+    also_in = ArrayField(models.BigIntegerField(), null=True)  # flows, other than its own, of its events and letters
     group = models.ForeignKey(
         "messaging.FailureGroup", models.DO_NOTHING, null=True, related_name="+", db_constraint=False
     )  # of its first failure; given by a sweep, or by its dead letter

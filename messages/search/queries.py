@@ -174,14 +174,14 @@ def _timed(
 
     def fetch(hits: list[Hit]) -> dict[UUID, M]:
         times = [hit.at for hit in hits]
-        found = _between(rows.filter(id__in=[hit.id for hit in hits]), target, min(times), max(times), upto="lte")
+        found = between(rows.filter(id__in=[hit.id for hit in hits]), target, min(times), max(times), upto="lte")
         return {row.id: row for row in found}  # type: ignore[attr-defined]
 
     page, note = _elsewhere(query, target, question, fetch)
     if page is not None:
         return page
     latest = after[0] if after else until
-    rows = _between(rows.filter(condition), target, since, latest, upto="lte" if after else "lt")
+    rows = between(rows.filter(condition), target, since, latest, upto="lte" if after else "lt")
     if after:
         at, identity = after
         rows = rows.filter(Q(**{f"{field}__lt": at}) | Q(**{field: at, "id__lt": identity}))
@@ -191,7 +191,7 @@ def _timed(
     return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None, note=note)
 
 
-def _between(rows: QuerySet[M], target: Target, since: datetime, until: datetime, *, upto: str = "lt") -> QuerySet[M]:
+def between(rows: QuerySet[M], target: Target, since: datetime, until: datetime, *, upto: str = "lt") -> QuerySet[M]:
     """Return the rows of these times, in few partitions; upto: lt, or lte to have those of `until` as well.
 
     No bound twice: PostgreSQL takes each for a part of the rows of its own, and then sorts what it need not.

@@ -98,6 +98,22 @@ def test_letters_and_failed_messages_of_one_cause_are_added_once():
     assert ">2</b></a>" in page.content.decode().split("Dead letters")[1][:60]
 
 
+def test_the_oldest_is_a_failed_message_where_the_letter_before_it_is_being_replayed():
+    now = datetime.now(UTC)
+    dead, later = push_letters(timeout(8), timeout(9))
+    for letter, days, state in ((dead, 3, "replaying"), (later, 0, "open")):
+        DeadLetter.objects.filter(pk=letter.pk).update(state=state, failed_at=now - timedelta(days=days))
+    failed_at = now - timedelta(hours=2)
+    push("/ingest/v1/events", [failed_event(1, occurred_at=failed_at.isoformat())], key=agent_key())
+    sweep_groups()
+    refresh_groups()
+
+    verdict = signed_in(superuser=True).get("/").context["verdict"]
+
+    assert (verdict.waiting, verdict.replaying, verdict.oldest_at) == (2, 1, failed_at)
+    assert (verdict.largest.group, verdict.largest.oldest_at) == (dead.group, now - timedelta(days=3))
+
+
 def test_of_more_failed_messages_than_are_looked_at_it_says_at_least(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(standing, "MOST_READ", 3)
     push("/ingest/v1/events", [failed_event(number) for number in range(5)], key=agent_key())

@@ -94,6 +94,7 @@ def test_the_row_is_the_same_whatever_order_its_batches_come_in_but_for_whose_it
 
     assert one.keys == {"a": "1", "b": "2", "c": "3"}
     assert {one.flow.name, *(flows[pk] for pk in one.told_by or [])} == {"orders", "stock", "bills"}
+    assert sorted([one.flow.name, *(flows[pk] for pk in one.also_in or [])]) == ["bills", "orders", "silent", "stock"]
     assert one.flow_id not in (one.told_by or [])
 
 
@@ -101,7 +102,9 @@ def test_a_flow_that_tells_neither_a_key_nor_an_error_is_not_named():
     batch({"keys": {"order_no": "1"}}, {"destination": "payroll"})
     batch({"destination": "stock"})
 
-    assert Message.objects.get().told_by is None
+    one = Message.objects.get()
+    assert one.told_by is None
+    assert one.also_in == sorted(Flow.objects.exclude(pk=one.flow_id).values_list("pk", flat=True))
 
 
 def test_a_dead_letter_of_another_flow_is_told_by_that():
@@ -290,6 +293,24 @@ def test_events_and_times_are_those_of_the_events_that_one_may_see():
 
     assert (seen.event_count, whole.event_count) == (1, 4)
     assert (seen.last_seen_at, whole.last_seen_at) == (at, at + timedelta(minutes=3))
+    key = api_key(person("asks", Role.OPERATOR))
+    (told,) = Client().get("/api/v1/messages", HTTP_AUTHORIZATION=f"Bearer {key}").json()["results"]
+    assert (told["event_count"], told["started_at"]) == (1, told["last_seen_at"])
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two"])
+def test_events_of_a_hidden_flow_that_tells_neither_a_key_nor_an_error_are_not_counted(together: bool):
+    at = datetime.now(UTC) - timedelta(minutes=10)
+    own = {"keys": {"order_no": "1"}, "occurred_at": at.isoformat()}
+    silent = [{"destination": "payroll", "occurred_at": (at + timedelta(minutes=n)).isoformat()} for n in (1, 2)]
+    for events in [[own, *silent]] if together else [[own], silent]:
+        batch(*events)
+    mate, owner = owned()
+
+    (seen,), (whole,) = found("order_no:1", mate), found("order_no:1", owner)
+
+    assert (seen.event_count, seen.last_seen_at, seen.keys) == (1, at, {"order_no": "1"})
+    assert (whole.event_count, whole.last_seen_at) == (3, at + timedelta(minutes=2))
     key = api_key(person("asks", Role.OPERATOR))
     (told,) = Client().get("/api/v1/messages", HTTP_AUTHORIZATION=f"Bearer {key}").json()["results"]
     assert (told["event_count"], told["started_at"]) == (1, told["last_seen_at"])
