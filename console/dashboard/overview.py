@@ -193,7 +193,7 @@ def _add_failed_messages(actor: Actor, environment: Environment, groups: dict[tu
             Failing(flow_id=group.flow_id, flow=group.flow.name, group=group, oldest_at=at),
         )
         found.parts.update(parts)
-        found.failed, found.at_least = group.failed, group.capped
+        found.failed, found.at_least = group.failed, group.failed_capped
         found.oldest_failed_at, found.oldest_at = at, min(found.oldest_at, at)
 
 

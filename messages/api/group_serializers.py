@@ -55,7 +55,12 @@ class GroupOut(serializers.Serializer[Any]):
     amounts_partial = serializers.BooleanField(
         help_text="An amount was named that cannot be read: it is not in `amounts`."
     )
-    at_least = serializers.BooleanField(source="capped", help_text="More waits than was looked at.")
+    at_least = serializers.BooleanField(
+        source="capped", help_text="More waits than was looked at: customers, documents and amounts may be more."
+    )
+    failed_at_least = serializers.BooleanField(
+        source="failed_capped", help_text="More failed messages may stand: they, and what waits, may be more."
+    )
     reach = serializers.SerializerMethodField(help_text="In words.")
     next_breach_at = serializers.SerializerMethodField(
         help_text="When the budget of an objective on its flow is gone at the present pace; null: not within a week."

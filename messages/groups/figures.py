@@ -178,15 +178,18 @@ def reach_words(
     amounts: Mapping[str, str],
     word: str,
     capped: bool,
+    failed_capped: bool = False,
     partial: bool = False,
 ) -> str:
-    """Return "181 orders of 63 customers, €74,912": what is touched, as one phrase."""
-    least = "at least " if capped else ""
+    """Return "181 orders of 63 customers, €74,912": what is touched, as one phrase. Figures are as those of FailureGroup of these names."""
+    least = "at least " if (capped if documents else failed_capped) else ""
     count = documents or waiting
     noun = f"{(word or 'document')}{'' if count == 1 else 's'}" if documents else f"failure{'' if count == 1 else 's'}"
     said = f"{least}{count:,} {noun}"
     if customers:
-        said += f" of {customers:,} customer{'' if customers == 1 else 's'}"
-    if money := amount_words(amounts, at_least=partial and not capped):
+        said += (
+            f" of {'at least ' if capped and not least else ''}{customers:,} customer{'' if customers == 1 else 's'}"
+        )
+    if money := amount_words(amounts, at_least=(partial or capped) and not least):
         said += f", {money}"
     return said

@@ -37,6 +37,7 @@ def reach_said(group: FailureGroup) -> str:
         amounts=group.amounts,
         word=group.word,
         capped=group.capped,
+        failed_capped=group.failed_capped,
         partial=group.amounts_partial,
     )
 
@@ -47,7 +48,7 @@ def line_of(group: FailureGroup, hours: Sequence[int], *, now: datetime) -> Line
         group=group,
         spark=spark(hours, bad=[count > 0 for count in hours], label=label),
         reach=reach_said(group),
-        amounts=amount_words(group.amounts, at_least=group.amounts_partial),
+        amounts=amount_words(group.amounts, at_least=group.amounts_partial or group.capped),
         next_breach=breach_words(next_breach_of(group), now=now),
     )
 

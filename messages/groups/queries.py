@@ -12,6 +12,7 @@ from uuid import UUID
 from django.contrib.postgres.aggregates import BoolOr
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Count, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
@@ -190,7 +191,9 @@ def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, 
     may be more of them}; rights are the caller's.
     """
     rows = FailureGroup.objects.filter(STANDING, flow_id__in=flow_ids).order_by().values_list("flow_id")
-    counted = rows.annotate(Sum("failed"), Min("oldest_at"), is_least=BoolOr("capped"))
+    counted = rows.annotate(
+        Sum("failed"), oldest=Min(Coalesce("failed_oldest_at", "oldest_at")), is_least=BoolOr("failed_capped")
+    )
     return {flow_id: (failed, oldest_at, is_least) for flow_id, failed, oldest_at, is_least in counted}
 
 

@@ -185,6 +185,7 @@ def _refresh(
         "amounts_partial": reach.is_partial,
         "word": reach.word[:64],
         "capped": capped,
+        "failed_capped": not is_all,
         "oldest_at": oldest,
         "failed_oldest_at": failed_oldest,
         "first_seen_at": min(group.first_seen_at, oldest or group.first_seen_at),

@@ -98,7 +98,10 @@ class FailureGroup(models.Model):
     amounts = models.JSONField(default=dict)  # {"EUR": "74912.00"}; "" for a currency that nobody said
     amounts_partial = models.BooleanField(default=False, db_default=False)  # one was named that could not be read
     word = models.CharField(max_length=64, blank=True)  # what a document is called: order, invoice
-    capped = models.BooleanField(default=False)  # more waits than was looked at: the three above are "at least"
+    capped = models.BooleanField(
+        default=False
+    )  # more waits than was looked at: customers, documents and amounts are "at least"
+    failed_capped = models.BooleanField(default=False)  # so is `failed`: letters are all counted
     oldest_at = models.DateTimeField(null=True)
     failed_oldest_at = models.DateTimeField(null=True)  # of the messages alone, for a letter may be being replayed
     spread = models.CharField(max_length=8, blank=True)

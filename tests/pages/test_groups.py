@@ -11,6 +11,7 @@ import pytest
 
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
+from messages.groups import refresh
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import take_out
 from messages.groups.sweep import sweep_groups
@@ -32,6 +33,20 @@ def two_groups() -> tuple[FailureGroup, FailureGroup]:
     large, *_ = [fails(number) for number in range(3)]
     refresh_groups()
     return FailureGroup.objects.get(pk=large.group_id), FailureGroup.objects.get(pk=small.group_id)
+
+
+def test_a_group_of_more_letters_than_are_read_says_which_of_its_figures_are_at_least_what_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(refresh, "MOST_READ", 3)
+    for number in range(5):
+        fails(number)
+    refresh_groups()
+
+    row = signed_in().get("/groups/").content.decode()
+    told = dict(re.findall(r'data-label="(customers|documents|amount|waiting)">(?:<b[^>]*>)?([^<]+)', row))
+
+    assert told == {"customers": "3+", "documents": "3+", "amount": "at least €300", "waiting": "5"}
 
 
 def test_the_list_says_one_sentence_and_shows_what_reaches_furthest_first():

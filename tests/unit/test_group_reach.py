@@ -121,6 +121,9 @@ def test_figures_are_said_as_one_phrase():
     assert reach_words(**said | {"capped": True, "customers": 0, "amounts": {}}) == "at least 181 orders"
     assert reach_words(**said, partial=True) == "181 orders of 63 customers, at least €74,912"
     assert reach_words(**said | {"capped": True}, partial=True) == "at least 181 orders of 63 customers, €74,912"
+    nameless = said | {"documents": 0, "capped": True}
+    assert reach_words(**nameless) == "181 failures of at least 63 customers, at least €74,912"
+    assert reach_words(**nameless, failed_capped=True) == "at least 181 failures of 63 customers, €74,912"
     assert (amount_words({"EUR": "1"}, at_least=True), amount_words({}, at_least=True)) == ("at least €1", "")
     assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,000"
 
