@@ -17,13 +17,14 @@ from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_flows
+from messages.catalog.runbooks import check_runbook
 from messages.groups.access import check_can_change_group_rule, check_can_group, teams_to_group, visible_groups
 from messages.groups.assign import as_rule
 from messages.groups.classes import CLASSES
 from messages.groups.fingerprint import Failure, fingerprint_of
 from messages.groups.regroup import told_by_themselves
 from messages.groups.rules import MOST_PARTS, Placed, Rule, acts_on, is_part, of_team, place
-from messages.groups.services import check_reason, check_url
+from messages.groups.services import check_reason
 from messages.groups.sweep import failure_of_row
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, GroupRule
@@ -101,7 +102,7 @@ def check_said(said: NewGroupRule) -> NewGroupRule:
         raise Invalid(
             f"at most {MOST_PARTS} parts: step, error_type, message, destination, queue, broker, reason, key.<name>"
         )
-    return replace(said, parts=tuple(dict.fromkeys(said.parts)), runbook_url=check_url(said.runbook_url))
+    return replace(said, parts=tuple(dict.fromkeys(said.parts)), runbook_url=check_runbook(said.runbook_url))
 
 
 def _columns(said: NewGroupRule) -> dict[str, Any]:

@@ -111,14 +111,14 @@ def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_t
     (one,) = push_letters(timeout(1))
     assert one.group.failure_class == "transient"
     said = NewGroupRule(
-        name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration", runbook_url="https://runbooks.example/away"
+        name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration", runbook_url="https://runbooks/away"
     )  # fmt: skip
     rule = add_rule(environment(), said, by=ROOT)
 
     with django_capture_on_commit_callbacks(execute=True):
         assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
     group = FailureGroup.objects.get()
-    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks.example/away")
+    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks/away")
 
     change_rule(rule, replace(said, failure_class="data"), by=ROOT)
     with django_capture_on_commit_callbacks(execute=True):
