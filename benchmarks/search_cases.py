@@ -19,7 +19,7 @@ from console.identity.models import Environment, Membership, Role, Team, User
 from messages.catalog.queries import find_flows
 from messages.figures.queries import read_figures
 from messages.figures.ranges import range_of
-from messages.groups.queries import find_groups, trends_of, verdict_of
+from messages.groups.queries import Filter, find_groups, trends_of, verdict_of
 from messages.journeys.queries import journey_of_trace
 from messages.models import Flow, Message
 from messages.search.parse import parse_query
@@ -272,7 +272,7 @@ class _Cases:
             found = find_groups(self.actor, environments=[self.environment])
             if len(found.rows) < PAGE:
                 raise SystemExit(f"failures: {len(found.rows)} groups")
-            return trends_of(found.rows, datetime.now(UTC)), verdict_of(self.actor, self.environment)
+            return trends_of(found.rows, datetime.now(UTC)), verdict_of(self.actor, self.environment, Filter())
 
         return Case(
             name="failures", value=lambda: None, service=service, page=lambda _: "/groups/",

@@ -32,7 +32,7 @@ class FlowIn(serializers.Serializer[Any]):
 
     team = serializers.CharField(allow_null=True, required=False, help_text="Name of a team; null for none.")
     criticality = serializers.ChoiceField(choices=Flow.Criticality.choices, required=False)
-    runbook_url = serializers.URLField(allow_blank=True, max_length=200, required=False)
+    runbook_url = serializers.CharField(allow_blank=True, max_length=200, required=False)
     description = serializers.CharField(allow_blank=True, max_length=4000, required=False)
     receiver_is_idempotent = serializers.BooleanField(required=False)
     payload_search = serializers.BooleanField(

@@ -189,7 +189,7 @@ class WayOut(serializers.Serializer[Any]):
 class GroupRulePreviewOut(serializers.Serializer[Any]):
     """What a rule would do to the last seven days."""
 
-    looked_at = serializers.IntegerField(help_text="Letters, the newest.")
+    looked_at = serializers.IntegerField(help_text="Letters, the newest of the flows that it is for.")
     at_least = serializers.BooleanField(source="capped", help_text="More came than was looked at.")
     letters = serializers.IntegerField(help_text="That fit it.")
     messages = serializers.IntegerField(help_text="Without a letter, in groups that fit it.")

@@ -26,6 +26,12 @@ from messages.models import Flow
 from messages.retention.rules import BOUNDS
 
 
+class RunbookField(forms.URLField):
+    """An address, with https:// before it where nothing is. Whether it is one is decided by the service."""
+
+    default_validators = []  # Django's knows no host without a dot
+
+
 class FlowForm(forms.Form):
     """What an administrator may say about a flow."""
 
@@ -35,7 +41,7 @@ class FlowForm(forms.Form):
         help_text="Its operators may replay; without a team every operator here may.",
     )
     criticality = forms.ChoiceField(choices=Flow.Criticality.choices)
-    runbook_url = forms.URLField(required=False, label="Runbook", assume_scheme="https", max_length=200)
+    runbook_url = RunbookField(required=False, label="Runbook", assume_scheme="https", max_length=200)
     description = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
     receiver_is_idempotent = forms.BooleanField(required=False)
     payload_search = forms.BooleanField(required=False)

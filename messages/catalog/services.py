@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -16,6 +16,7 @@ from console.identity.models import Environment, Team
 from messages.access import can_change_flow, can_give_flow_to
 from messages.catalog.replaying import NAMES as OF_REPLAYS
 from messages.catalog.replaying import ReplaySettings, check_replay_settings
+from messages.catalog.runbooks import check_runbook
 from messages.models import Flow, FlowRule, KeyRule
 from messages.retention.rules import check_payload_days
 
@@ -53,13 +54,15 @@ class FlowChange:
 
 @transaction.atomic
 def change_flow(flow: Flow, change: FlowChange, *, by: Actor) -> Flow:
-    """Change a flow and audit what changed; raises Forbidden unless `by` administers it and the team it goes to."""
+    """Change a flow and audit what changed; raises Forbidden unless `by` administers it and the team it goes to, Invalid."""
     if not can_change_flow(by, flow):
         raise Forbidden(f"only administrators of {flow.team or flow.environment} may change {flow.name}")
     if change.team and change.team != flow.team and not can_give_flow_to(by, flow, change.team):
         raise Forbidden(f"you can give a flow only to a team that you administer, and {change.team} is not one")
     if change.payload_days is not None:
         check_payload_days(change.payload_days)
+    if change.runbook_url != flow.runbook_url:
+        change = replace(change, runbook_url=check_runbook(change.runbook_url))
     replays = check_replay_settings(change.replays)
     names = (
         "team",

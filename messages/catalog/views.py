@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console.audit.queries import object_history
-from console.core.errors import ConsoleError, Forbidden, NotFound
+from console.core.errors import ConsoleError, Forbidden, Invalid, NotFound
 from console.core.render import render_page
 from console.identity.access import can_administer, check_can_administer
 from console.identity.pages import PageRequest, asked_text, page
@@ -91,7 +91,7 @@ def flow(request: PageRequest, pk: int) -> HttpResponse:
         if form.is_valid():
             try:
                 change_flow(found, form.change(), by=request.actor)
-            except Forbidden as refusal:
+            except (Forbidden, Invalid) as refusal:
                 form.add_error(None, str(refusal))
             else:
                 flash.success(request, f"{found.name} is changed.")

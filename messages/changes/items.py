@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from console.core.ids import derived_uuid
+from console.core.links import is_link
 from messages.ingest import clean
 from messages.ingest.http import Malformed
 from messages.ingest.model import RawItem, Refused
@@ -149,14 +150,9 @@ def address(url: str) -> str:
     """Return an http(s) address that is safe to link to, or nothing for nothing; raises Malformed for any other."""
     if not url:
         return ""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or any(letter.isspace() or ord(letter) < 32 or letter in '<>"\\' for letter in url):
+    if not is_link(url) or set('<>"\\') & set(url):
         raise Malformed("an address begins with http:// or https:// and has no spaces - at `$.url`")
-    if "@" in parts.netloc:
+    if "@" in urlsplit(url).netloc:
         raise Malformed("an address must not carry a user name or password - at `$.url`")
     return clean.text(url, 2000)
 

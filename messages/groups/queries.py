@@ -123,14 +123,7 @@ def find_groups(
     rows = visible_groups(actor).filter(environment__in=environments)
     number = number_of(only.q.removeprefix("group:"))
     rows = rows.filter(pk=number) if number is not None else _shown(rows.filter(merged_into=None), only)
-    if only.flow:
-        rows = rows.filter(flow__name=only.flow)
-    if only.state:
-        rows = rows.filter(state=only.state)
-    if only.failure_class:
-        rows = rows.filter(failure_class=only.failure_class)
-    if only.owner:
-        rows = rows.filter(owner=None) if only.owner == "none" else rows.filter(owner__username=only.owner)
+    rows = _narrowed(rows, only)
     if cursor:
         blast, breach_s, pk = decode_numbers_cursor(cursor, 3)
         later = Q(next_breach_s__gt=breach_s) | Q(next_breach_s=breach_s, pk__lt=pk)
@@ -150,9 +143,22 @@ def _shown(rows: QuerySet[FailureGroup], only: Filter) -> QuerySet[FailureGroup]
     return rows.filter(state="resolved") if only.show == "resolved" else rows
 
 
-def verdict_of(actor: Actor, environment: Environment) -> Verdict:
-    """Return the numbers of the first sentence; two queries."""
-    standing = visible_groups(actor).filter(WAITS, environment=environment, merged_into=None).order_by()
+def _narrowed(rows: QuerySet[FailureGroup], only: Filter) -> QuerySet[FailureGroup]:
+    if only.flow:
+        rows = rows.filter(flow__name=only.flow)
+    if only.state:
+        rows = rows.filter(state=only.state)
+    if only.failure_class:
+        rows = rows.filter(failure_class=only.failure_class)
+    if only.owner:
+        rows = rows.filter(owner=None) if only.owner == "none" else rows.filter(owner__username=only.owner)
+    return rows
+
+
+def verdict_of(actor: Actor, environment: Environment, only: Filter) -> Verdict:
+    """Return the numbers of the first sentence: of what waits of the flow, state, class and owner, whatever else is shown; two queries."""
+    groups = visible_groups(actor).filter(WAITS, environment=environment, merged_into=None).order_by()
+    standing = _narrowed(groups, only)
     counted = standing.aggregate(
         causes=Count("pk", filter=UNRESOLVED),
         flows=Count("flow", distinct=True, filter=UNRESOLVED),

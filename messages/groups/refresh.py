@@ -22,13 +22,13 @@ from messages.groups.few import spread_of_group
 from messages.groups.figures import blast_of, reach_of
 from messages.groups.fingerprint import in_common, normal
 from messages.groups.spread import Tried
-from messages.groups.standing import MOST_READ, STANDS, failed_lately, standing_in
+from messages.groups.standing import MOST_READ, STANDS, Standing, failed_lately, standing_in
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
 from messages.groups.tried import lately, tried_of
 from messages.models import DeadLetter, FailureGroup, GroupHour
 from messages.models.groups import NO_BREACH
 
-SAMPLE = 50  # of them whose words make the title
+SAMPLE = 50  # newest letters, and as many messages, of the group itself whose words make the title
 AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
 ESCALATED = "group.escalated"
 # What is said of the last hours is read so often: what failed, and others, may have passed.
@@ -137,11 +137,11 @@ def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> d
 
 
 def _open_letters(parts: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Return (keys, error, reason) of letters that wait: one group at a time, each by its index in order, newest first."""
+    """Return (keys, error, reason, group) of letters that wait: one group at a time, each by its index in order, newest first."""
     rows: list[tuple[Any, ...]] = []
     for part in parts:
         found = DeadLetter.objects.filter(group_id=part, closed_at=None).order_by("-id")
-        rows += found.values_list("keys", "error_message", "reason")[:MOST_READ]
+        rows += found.values_list("keys", "error_message", "reason", "group_id")[:MOST_READ]
     return rows
 
 
@@ -172,9 +172,6 @@ def _refresh(
         failed=(oldest, latest),
         now=now,
     )
-    words = (*(row[1] or row[2] for row in rows[:SAMPLE]), *(one.error for one in messages[:SAMPLE]))
-    # of its own form: a message is told by the failure that came first, its group by the one that was first
-    said = [one for one in words if one and (not group.message or normal(one) == group.message)]
     figures = {
         "letters": letters.count,
         "replaying": letters.replaying,
@@ -198,11 +195,22 @@ def _refresh(
         "newest": letters.newest,
         "figures_at": now,
     }
-    if said and not group.name:
-        figures["title"] = in_common(said)
+    if not group.name:
+        figures["title"] = _title_of(group, rows, messages)
     # not over what a merge or taking apart says meanwhile: these are of what the group was
     FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at, figures_no=group.figures_no).update(**figures)
     _move_by_trend(group, hours, now)
+
+
+def _title_of(group: FailureGroup, rows: Sequence[tuple[Any, ...]], messages: Sequence[Standing]) -> str:
+    """Return what the group's own failures of its form have in common, as its exception and class are its own: what it speaks for failed
+    otherwise, and a letter that says nothing of its error may be in it. What it said stays when none of them waits.
+    """
+    form = group.message.casefold()
+    letters = [error or reason for _, error, reason, pk in rows[:SAMPLE] if pk == group.pk]
+    failed = [one.error or "" for one in messages[:SAMPLE] if one.group_id == group.pk]
+    alike = [one for one in (*letters, *failed) if normal(one).casefold() == form]
+    return in_common(alike) or (group.title if normal(group.title).casefold() == form else group.message)
 
 
 def _move_by_trend(group: FailureGroup, hours: Sequence[int], now: datetime) -> None:

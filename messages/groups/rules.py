@@ -58,6 +58,11 @@ def of_team(rules: Sequence[Rule], team_id: int | None) -> list[Rule]:
     return [one for one in rules if one.teams is None or team_id is None or team_id in one.teams]
 
 
+def acts_on(rule: Rule, flow: str, team_id: int | None) -> bool:
+    """Whether failures of this flow may be for the rule, as far as its name and its team say; team None: of no team."""
+    return bool(of_team([rule], team_id)) and _like(rule.flow, flow)
+
+
 def place(failure: Failure, rules: Sequence[Rule]) -> Placed:
     """Return where a failure belongs: by the first rule that fits it, else the usual way."""
     rule = next((one for one in rules if fits(one, failure)), None)

@@ -16,23 +16,31 @@ from console.core.errors import Conflict, Invalid
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_dead_letters
+from messages.access import visible_dead_letters, visible_flows
+from messages.catalog.runbooks import check_runbook
 from messages.groups.access import check_can_change_group_rule, check_can_group, teams_to_group, visible_groups
 from messages.groups.assign import as_rule
 from messages.groups.classes import CLASSES
 from messages.groups.fingerprint import Failure, fingerprint_of
 from messages.groups.regroup import told_by_themselves
-from messages.groups.rules import MOST_PARTS, Placed, Rule, is_part, of_team, place
-from messages.groups.services import check_reason, check_url
+from messages.groups.rules import MOST_PARTS, Placed, Rule, acts_on, is_part, of_team, place
+from messages.groups.services import check_reason
 from messages.groups.sweep import failure_of_row
+from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, Flow, GroupHour, GroupRule
 
 MOST_RULES = 100  # in one environment: each costs time on every failure
 LOOKED_BACK = timedelta(days=7)
-LOOKED_AT = 10_000  # newest letters of the seven days
+LOOKED_AT = 10_000  # newest letters of the seven days, in flows that the rule is for
 SHOWN = 20
 TEXTS = {"name": 120, "flow": 200, "step": 120, "error_type": 300, "words": 310, "destination": 300, "reason": 20}
 MATCHERS = ("flow", "step", "error_type", "words", "destination", "reason")
+# From the end of the index of each flow: by id alone everything that other flows had meanwhile would be read.
+NEWEST = """
+SELECT d.id FROM unnest(%b::int8[]) AS f (id) CROSS JOIN LATERAL (
+    SELECT id FROM messaging_deadletter WHERE environment_id = %b AND flow_id = f.id AND id >= %b ORDER BY id DESC LIMIT %b
+) d ORDER BY d.id DESC LIMIT %b
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +72,8 @@ class Way:
 class RulePreview:
     """What a rule would do to the last seven days. letters that fit it, messages without a letter in groups that fit it.
 
-    ways    the most frequent first.   moved  letters that would be in another group.   capped  more came than was looked at.
+    looked_at  letters, the newest of the flows that it is for.   capped  more came there than was looked at.
+    ways       the most frequent first.   moved  letters that would be in another group.
     """
 
     looked_at: int
@@ -93,7 +102,7 @@ def check_said(said: NewGroupRule) -> NewGroupRule:
         raise Invalid(
             f"at most {MOST_PARTS} parts: step, error_type, message, destination, queue, broker, reason, key.<name>"
         )
-    return replace(said, parts=tuple(dict.fromkeys(said.parts)), runbook_url=check_url(said.runbook_url))
+    return replace(said, parts=tuple(dict.fromkeys(said.parts)), runbook_url=check_runbook(said.runbook_url))
 
 
 def _columns(said: NewGroupRule) -> dict[str, Any]:
@@ -201,8 +210,7 @@ def preview_rule(
     rules = [draft if instead_of is not None and row.pk == instead_of.pk else as_rule(row) for row in rows]
     rules += [] if instead_of is not None else [draft]
     since = datetime.now(UTC) - LOOKED_BACK
-    letters = visible_dead_letters(by).filter(environment=environment, pk__gte=uuid7_floor(since)).order_by("-pk")
-    found = list(letters.defer("error_stack", "route").select_related("flow", "system")[: LOOKED_AT + 1])
+    found = _newest_letters(by, environment, draft, since)
     fitting, ways = 0, Counter[tuple[int | None, str]]()
     groups = {
         one.pk: one
@@ -229,6 +237,19 @@ def preview_rule(
         ),
         capped=len(found) > LOOKED_AT,
     )
+
+
+def _newest_letters(by: Actor, environment: Environment, draft: Rule, since: datetime) -> list[DeadLetter]:
+    """Return the newest letters of the flows that a rule is for, and of those that have groups of it as it is: one more than is looked at."""
+    letters = visible_dead_letters(by).filter(environment=environment, pk__gte=uuid7_floor(since)).order_by("-pk")
+    flows = visible_flows(by).filter(environment=environment).order_by().values_list("pk", "name", "team_id")
+    left = set(FailureGroup.objects.filter(rule_id=draft.id).values_list("flow_id", flat=True))
+    meant = [pk for pk, name, team in flows if pk in left or acts_on(draft, name, team)]
+    if len(meant) < len(flows):
+        most = LOOKED_AT + 1
+        ids = run(NEWEST, [meant, environment.pk, uuid7_floor(since), most, most]).fetchall() if meant else []
+        letters = letters.filter(pk__in=[pk for (pk,) in ids])
+    return list(letters.defer("error_stack", "route").select_related("flow", "system")[: LOOKED_AT + 1])
 
 
 def _draft(said: NewGroupRule, instead_of: GroupRule | None, teams: list[int] | None) -> Rule:

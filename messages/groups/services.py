@@ -10,8 +10,6 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator
 from django.db import transaction
 from django.db.models import F, Q
 
@@ -20,6 +18,7 @@ from console.core.errors import Conflict, Invalid, NotFound
 from console.core.ids import uuid7_floor
 from console.identity.actor import Actor
 from messages.access import check_can_operate
+from messages.catalog.runbooks import check_runbook
 from messages.groups.access import possible_owners
 from messages.groups.assign import move
 from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_before
@@ -82,7 +81,7 @@ def assign_group(group: FailureGroup, owner: str, *, by: Actor, reason: str = ""
 def set_runbook(group: FailureGroup, url: str, *, by: Actor) -> FailureGroup:
     """Give the group a runbook of its own; an empty address leaves that of its rule or flow. Raises Forbidden, Invalid."""
     check_can_operate(by, group.flow)
-    url = check_url(url)
+    url = check_runbook(url)
     with transaction.atomic():
         FailureGroup.objects.filter(pk=group.pk).update(runbook_url=url)
         audit(by, "group.runbook_set", group, details={"runbook": url or "none"})
@@ -232,19 +231,6 @@ def check_reason(reason: str) -> str:
     if not (found := clean(reason)):
         raise Invalid("say why: the reason is kept in the audit list")
     return found
-
-
-def check_url(url: str) -> str:
-    """Return an address of the web, "" for none; raises Invalid."""
-    url = url.replace("\x00", "").strip()
-    try:
-        if url:
-            URLValidator(schemes=["http", "https"])(url)
-    except ValidationError as error:
-        raise Invalid("a runbook is an address that begins with http:// or https://") from error
-    if len(url) > 200:
-        raise Invalid("an address has at most 200 characters")
-    return url
 
 
 def audit(

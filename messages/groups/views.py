@@ -78,7 +78,8 @@ def groups(request: PageRequest) -> HttpResponse:
     """What fails in this environment, what reaches furthest first."""
     only, now = _filter(request), timezone.now()
     found, problem = _found(request, only)
-    hours, verdict = trends_of(found.rows, now), verdict_of(request.actor, request.environment)
+    hours = trends_of(found.rows, now)
+    verdict = verdict_of(request.actor, request.environment, Filter() if problem else only)
     context = {
         "page": found,
         "lines": [line_of(group, hours[group.pk], now=now) for group in found.rows],
@@ -92,7 +93,7 @@ def groups(request: PageRequest) -> HttpResponse:
             (LABELS[name], changed(request.GET, show=None if name == "failing" else name), name == only.show)
             for name in TABS
         ],
-        "filtered": any([only.flow, only.state, only.failure_class, only.owner]),
+        "filtered": not problem and any([only.flow, only.state, only.failure_class, only.owner]),
         "selects": [flow_select(request), *_selects(request, only)],
         "is_part": wants_part(request),  # the sentence above the list is swapped with it
     }

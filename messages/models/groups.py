@@ -65,7 +65,7 @@ class FailureGroup(models.Model):
     """Failures of one flow with the same fingerprint. Its reference is G-<id>.
 
     fingerprint  derived from environment, flow and what says why it failed (messages.groups.fingerprint), in this version of the rule.
-    title        what the failures' messages have in common; `message` is the normal form in the fingerprint.
+    title        what its own failures' messages have in common, whatever it speaks for; `message` is the normal form in the fingerprint.
     merged_into  the group that speaks for this one. Nothing moves when groups are merged, so that taking it back loses nothing.
     From `letters` to `blast` are figures that messages.groups.refresh brings up to date every few seconds, for the whole of a merged group.
     """

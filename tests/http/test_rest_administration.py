@@ -152,10 +152,12 @@ def test_a_flow_is_changed_by_its_administrators_and_given_only_to_a_team_of_the
         "Order team", True, flow.criticality,
     )  # fmt: skip
     assert admin("patch", f"flows/{flow.pk}", {"team": "Finance team"}).status_code == 400
-    assert admin("patch", f"flows/{flow.pk}", {"runbook_url": "javascript:alert(1)"}).status_code == 400
+    assert admin("patch", f"flows/{flow.pk}", {"runbook_url": "https://wiki/orders"}).status_code == 200
+    for url in ("javascript:alert(1)", "ftp://wiki/orders"):
+        assert admin("patch", f"flows/{flow.pk}", {"runbook_url": url}).status_code == 400
     assert Caller("operator", Role.OPERATOR)("patch", f"flows/{flow.pk}", {"description": "x"}).status_code == 403
     assert Caller("stranger", Role.ADMINISTRATOR, team="Other")("patch", f"flows/{flow.pk}", {}).status_code == 404
-    assert AuditEntry.objects.filter(action="flow.changed").count() == 1
+    assert AuditEntry.objects.filter(action="flow.changed").count() == 2
 
 
 def test_teams_and_people_are_for_administrators_of_everything():

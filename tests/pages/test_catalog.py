@@ -23,17 +23,20 @@ def test_an_administrator_changes_a_flow_and_an_operator_may_not():
     flow = Flow.objects.get()
     said = {
         "criticality": "high",
-        "runbook_url": "https://wiki.example/erp",
+        "runbook_url": "wiki/erp",
         "description": "",
         "receiver_is_idempotent": "on",
         "team": "",
     }
 
     assert signed_in("operator", Role.OPERATOR).post(f"/flows/{flow.pk}/", said).status_code == 422
-    assert signed_in().post(f"/flows/{flow.pk}/", said).status_code == 303
+    administrator = signed_in()
+    refused = administrator.post(f"/flows/{flow.pk}/", said | {"runbook_url": "javascript:alert(1)"})
+    assert (refused.status_code, "a runbook is an address that begins with http" in text_of(refused)) == (422, True)
+    assert administrator.post(f"/flows/{flow.pk}/", said).status_code == 303
 
     flow.refresh_from_db()
-    assert (flow.criticality, flow.receiver_is_idempotent) == ("high", True)
+    assert (flow.criticality, flow.receiver_is_idempotent, flow.runbook_url) == ("high", True, "https://wiki/erp")
     assert AuditEntry.objects.get(action="flow.changed").details.keys() == {
         "criticality",
         "runbook_url",

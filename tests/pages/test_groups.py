@@ -100,6 +100,25 @@ def test_a_filter_that_cannot_be_says_so_and_an_empty_list_says_what_stands_here
     assert "Nothing matches" in text_of(client.get("/groups/?class=data"))
 
 
+def test_the_sentence_is_of_what_the_list_is_narrowed_to():
+    large, _ = two_groups()
+    alone = fails(9, "out of memory", error={"type": "OutOfMemoryError", "message": "out of memory"}, origin="fan-bill")
+    refresh_groups()
+    FailureGroup.objects.filter(pk=alone.group_id).update(failure_class="poison")
+    client = signed_in()
+
+    for query in ("?class=poison", "?flow=fan-bill"):
+        text = text_of(client.get(f"/groups/{query}"))
+        assert "Of what fits: 1 cause in 1 flow. The one that reaches furthest: OutOfMemoryError: out of memory" in text
+    assert "Of what fits: nothing is failing." in text_of(client.get("/groups/?class=throttled"))
+    assert "Of what fits: 3 causes in 2 flows." in text_of(client.get("/groups/?owner=none"))
+    client.post(f"/groups/{large.reference}/resolve/", {"reason": "over"})
+    narrowed = client.get("/groups/?flow=erp.orders").content.decode()
+    assert '<a class="link" href="?flow=erp.orders&amp;show=resolved">3 dead letters</a> of resolved causes' in narrowed
+    assert "of resolved causes" not in text_of(client.get("/groups/?flow=fan-bill"))
+    assert "2 causes in 2 flows." in text_of(client.get("/groups/?state=nonsense"))
+
+
 def test_pages_of_the_list_are_complete_when_groups_tie():
     for number in range(7):
         fails(1, "tied", origin=f"flow-{number}")
@@ -177,11 +196,11 @@ def test_it_is_given_to_an_operator_noted_and_has_a_runbook():
     assert client.post(f"{path}note/", {"text": "<b>ask</b> the ERP team first"}).status_code == 303
     assert client.post(f"{path}note/", {"text": ""}).status_code == 422
     assert client.post(f"{path}runbook/", {"runbook_url": "javascript:alert(1)"}).status_code == 422
-    assert client.post(f"{path}runbook/", {"runbook_url": "https://wiki.example/erp"}).status_code == 303
+    assert client.post(f"{path}runbook/", {"runbook_url": "https://wiki/erp"}).status_code == 303
 
     page = client.get(path)
     assert "&lt;b&gt;ask&lt;/b&gt; the ERP team first" in page.content.decode()
-    assert 'href="https://wiki.example/erp"' in page.content.decode()
+    assert 'href="https://wiki/erp"' in page.content.decode()
     assert GroupNote.objects.get().author == "member"
 
 

@@ -16,7 +16,7 @@ from messages.groups.services import change_state, merge_groups, take_apart
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, GroupHour, Message
 from tests.factories import ROOT, agent_key, environment, push
-from tests.services.grouping import failed_event, push_letters, timeout
+from tests.services.grouping import failed_event, merged, push_letters, silent_letter, timeout
 
 pytestmark = pytest.mark.django_db
 
@@ -252,6 +252,61 @@ def test_a_title_keeps_the_values_that_all_of_them_share():
     refresh_groups()
 
     assert FailureGroup.objects.get().title == "… did not answer in 30 s"
+
+
+def test_a_whole_is_called_by_its_own_failures_whatever_it_speaks_for():
+    push("/ingest/v1/events", [failed_event(number) for number in range(60)], key=agent_key())
+    sweep_groups()
+    (away,) = FailureGroup.objects.all()
+    vat = push_letters(*(without_a_vat(number) for number in range(4)))[0].group
+    refresh_groups()
+    before = headings(away, vat)
+    assert before == [
+        "ErpTimeout: erp did not answer order … in 30 s",
+        "DataError: customer.vat is missing for customer …",
+    ]
+
+    merged(away, [vat])
+    refresh_groups()
+    push_letters(*(without_a_vat(number) for number in range(4, 60)))
+    refresh_groups()
+    grown = headings(away)
+    Message.objects.update(status=1)
+    refresh_groups(now=datetime.now(UTC) + timedelta(minutes=1))
+    alone = headings(away)
+    take_apart(FailureGroup.objects.get(pk=vat.pk), by=ROOT, reason="two causes")
+    refresh_groups()
+
+    assert grown == alone == before[:1]
+    assert headings(away, vat) == before
+
+
+def without_a_vat(number: int) -> dict[str, Any]:
+    return timeout(number, error={"type": "DataError", "message": f"customer.vat is missing for customer K-{number}"})
+
+
+def headings(*groups: FailureGroup) -> list[str]:
+    return [FailureGroup.objects.get(pk=one.pk).heading for one in groups]
+
+
+def test_a_title_is_of_what_has_the_form_of_its_group_and_not_of_a_letter_that_says_nothing_of_its_error():
+    push("/ingest/v1/events", [failed_event(1)], key=agent_key())
+    sweep_groups()
+    (stored,) = push_letters(silent_letter() | {"reason": "expired"})
+    refresh_groups()
+
+    (group,) = FailureGroup.objects.all()
+    assert (stored.group_id, group.heading) == (group.pk, "ErpTimeout: erp did not answer order 1 in 30 s")
+
+
+def test_a_title_of_several_forms_that_an_earlier_release_wrote_is_put_right():
+    (one,) = push_letters(timeout(1))
+    FailureGroup.objects.update(title="order …: customer.vat is missing for customer …")
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=datetime.now(UTC))
+
+    refresh_groups()
+
+    assert headings(one.group) == ["ErpTimeout: erp did not answer order … in … s"]
 
 
 def test_a_group_that_grows_escalates_even_when_somebody_took_it_and_calms_when_nothing_comes():

@@ -9,6 +9,7 @@ import pytest
 
 from console.core.errors import Forbidden, Invalid
 from console.identity.models import Role, Team
+from messages.groups import ruling
 from messages.groups.access import visible_group_rules
 from messages.groups.queries import runbook_of
 from messages.groups.regroup import place_waiting, split_by
@@ -110,14 +111,14 @@ def test_a_rule_that_gives_a_class_and_a_runbook_gives_them_to_groups_that_are_t
     (one,) = push_letters(timeout(1))
     assert one.group.failure_class == "transient"
     said = NewGroupRule(
-        name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration", runbook_url="https://runbooks.example/away"
+        name="away", error_type="*Timeout", parts=USUAL, failure_class="configuration", runbook_url="https://runbooks/away"
     )  # fmt: skip
     rule = add_rule(environment(), said, by=ROOT)
 
     with django_capture_on_commit_callbacks(execute=True):
         assert place_waiting(environment(), by=ROOT, reason="x") == (0, False)
     group = FailureGroup.objects.get()
-    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks.example/away")
+    assert (group.failure_class, runbook_of(group)) == ("configuration", "https://runbooks/away")
 
     change_rule(rule, replace(said, failure_class="data"), by=ROOT)
     with django_capture_on_commit_callbacks(execute=True):
@@ -159,6 +160,47 @@ def test_the_preview_of_a_rule_is_what_saving_and_applying_it_does(said: NewGrou
 
     after = dict(DeadLetter.objects.values_list("pk", "group_id"))
     assert preview.moved == sum(before[pk] != after[pk] for pk in before)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        NewGroupRule(name="bills", flow="FAN-*"),
+        NewGroupRule(name="bills", flow="fan-bill", error_type="*Timeout", parts=("queue",)),
+        NewGroupRule(name="bills", flow="nosuch.flow"),
+    ],
+)
+def test_a_preview_looks_at_the_flows_that_its_rule_is_for_however_much_comes_of_others(
+    said: NewGroupRule, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ruling, "LOOKED_AT", 5)
+    push_letters(*(timeout(number, origin="fan-bill", queue=f"q{number}") for number in range(4)))
+    push_letters(*(timeout(number) for number in range(7)))
+    seen = preview_rule(environment(), said, by=ROOT)
+    rule = add_rule(environment(), said, by=ROOT)
+
+    moved, _ = place_waiting(environment(), by=ROOT, reason="the rule is new")
+
+    bills = 0 if said.flow == "nosuch.flow" else 4
+    assert (seen.letters, seen.moved, moved, seen.looked_at, seen.capped) == (bills, bills, bills, bills, False)
+    elsewhere = preview_rule(environment(), replace(said, flow="erp.orders"), by=ROOT, instead_of=rule)
+    assert (elsewhere.looked_at, elsewhere.capped) == (5, True)
+
+
+def test_a_preview_of_a_changed_rule_looks_at_what_leaves_it_in_flows_that_it_is_no_longer_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(ruling, "LOOKED_AT", 5)
+    said = NewGroupRule(name="bills", flow="fan-bill")
+    rule = add_rule(environment(), said, by=ROOT)
+    push_letters(*(timeout(number, origin="fan-bill") for number in range(2)))
+    push_letters(*(timeout(number) for number in range(7)))
+
+    seen = preview_rule(environment(), replace(said, flow="nosuch.flow"), by=ROOT, instead_of=rule)
+    change_rule(rule, replace(said, flow="nosuch.flow"), by=ROOT)
+
+    assert (seen.letters, seen.moved) == (0, 2)
+    assert place_waiting(environment(), by=ROOT, reason="x") == (2, False)
 
 
 def two_teams() -> Any:

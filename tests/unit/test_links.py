@@ -1,88 +1,42 @@
-"""What people paste behind /j/ and /m/."""
+"""Which addresses pages lead to."""
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from messages.journeys.links import parse_trace, readings_of
-
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+from console.core.errors import Invalid
+from console.core.links import is_link
+from messages.catalog.runbooks import check_runbook
 
 
 @pytest.mark.parametrize(
-    "text",
+    "url",
     [
-        TRACE, TRACE.upper(), str(UUID(TRACE)), str(UUID(TRACE)).upper(), f" {TRACE}\n", f'"{TRACE}"', f"0x{TRACE}", f"({TRACE}),",
-        f"00-{TRACE}-00f067aa0ba902b7-01", f"00-{TRACE.upper()}-00F067AA0BA902B7-01", f"cc-{TRACE}-00f067aa0ba902b7-01-what the future adds",
-        f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01", f"trace_id={TRACE}", f'"traceId": "{TRACE}"', f"trace.id:{TRACE}",
-        f"{TRACE}-00f067aa0ba902b7-1", f"b3: {TRACE}-00f067aa0ba902b7-1-00f067aa0ba902b7", f"X-B3-TraceId: {TRACE}",
-        f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent=53995c3f42cd8ad8;Sampled=1", f"1-{TRACE[:8]}-{TRACE[8:]}",
-        f"X-Amzn-Trace-Id: Root=1-{TRACE[:8]}-{TRACE[8:]};Parent=53995c3f42cd8ad8;Sampled=1",
-        f"x-amzn-trace-id=Self=1-67891234-12456789abcdef012345678a;Root=1-{TRACE[:8]}-{TRACE[8:]}",
-        f"GET /orders 502 Root=1-{TRACE[:8]}-{TRACE[8:]} 31ms", f"08:00 ERROR [1-{TRACE[:8]}-{TRACE[8:]}] erp did not answer",
-        f"08:00 ERROR trace={UUID(TRACE)} erp did not answer", f"request 7d444840-9dc0-11d1-b245-5ffdce74fad2 trace_id={TRACE}",
-        f"projects/mine/traces/{TRACE}", f"{TRACE}/1234567890;o=1", f"uber-trace-id: {TRACE}:00f067aa0ba902b7:0:1",
-        f"uber-trace-id: {TRACE}%3A00f067aa0ba902b7%3A0%3A1",
-        f"2026-11-27 08:00 ERROR [orders,{TRACE},00f067aa0ba902b7] erp did not answer", "x" * 900 + f" trace_id={TRACE}",
-        f"dd.trace_id={TRACE} trace_id={TRACE}",
+        "https://wiki/vat", "http://wiki", "HTTPS://Wiki:8443/vat?id=1#top", "https://wiki.example/vat", "http://10.0.0.1/", "http://[::1]:8000/",
+        "https://bücher.example/ä", "https://localhost/x",
     ],
 )  # fmt: skip
-def test_a_trace_is_read_in_every_form_that_logs_and_headers_write(text: str):
-    assert parse_trace(text) == UUID(TRACE)
-
-
-def test_sixty_four_bits_have_zeros_before_them():
-    assert parse_trace("a3ce929d0e0e4736") == UUID(TRACE[16:].zfill(32))
-    assert parse_trace("uber-trace-id: a3ce929d0e0e4736:00f067aa0ba902b7:0:1") == UUID(TRACE[16:].zfill(32))
-    assert parse_trace("3ce929d0e0e4736%3Af067aa0ba902b7%3A0%3A1") == UUID(
-        "3ce929d0e0e4736".zfill(32)
-    )  # Jaeger writes no zeros
+def test_a_runbook_is_an_address_of_the_web_and_its_host_may_have_no_dot(url: str):
+    assert is_link(url)
+    assert check_runbook(f" {url} ") == url
 
 
 @pytest.mark.parametrize(
-    "text",
+    "url",
     [
-        "",
-        "none",
-        "0" * 32,
-        TRACE[:-1],
-        TRACE + "0",
-        f"{TRACE} or {TRACE[::-1]}",
-        f"{UUID(TRACE)} or {UUID(TRACE[::-1])}",
-        f"a {UUID(TRACE)}0",
-        f"x{TRACE}",
-        "4bf9-2f35",
-        "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
-        "\x00",
+        "javascript:alert(1)", "JavaScript://wiki/%0aalert(1)", "java\nscript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd",
+        "ftp://wiki/vat", "wiki/vat", "//wiki/vat", "https:wiki", "https://", "https:///vat", "https://…", "https://:443/", "https://wiki:99999/",
+        "https://wiki:x/", "https://[::1", "https://wi ki/vat", "https://wiki/v at", "https://wiki/v\tat", "https://wiki/v\nat", "https://wiki/\x7f",
+        "https://wiki/\u202evat", "https://wiki/\u00a0vat", "\x01https://wiki/vat",
     ],
-)
-def test_what_is_no_trace_is_none(text: str):
-    assert parse_trace(text) is None
+)  # fmt: skip
+def test_what_is_no_address_of_the_web_is_no_runbook(url: str):
+    assert not is_link(url)
+    with pytest.raises(Invalid):
+        check_runbook(url)
 
 
-@given(st.text(max_size=200))
-def test_no_text_raises(text: str):
-    parse_trace(text)
-    assert all(0 < len(one) <= 512 for one in readings_of(text, text))
-
-
-@pytest.mark.parametrize(
-    ("text", "query", "first", "among"),
-    [
-        ("orders/2026/4711", "", "orders/2026/4711", "orders/2026/4711"),
-        ("ID:host-1?x=1#2", "", "ID:host-1?x=1#2", "ID:host-1?x=1#2"),
-        ("urn:uuid", "part=2", "urn:uuid?part=2", "urn:uuid"),
-        (" 4711 ", "", " 4711 ", "4711"),
-        ("a%2Fb", "", "a%2Fb", "a/b"),
-        ("<id@host>", "", "<id@host>", "id@host"),
-    ],
-)
-def test_an_id_is_looked_for_as_it_came_then_as_it_may_have_been_meant(text: str, query: str, first: str, among: str):
-    found = list(readings_of(text, query))
-
-    assert found[0] == first
-    assert among in found
+def test_a_runbook_has_at_most_200_characters_and_may_be_none():
+    assert check_runbook(" ") == ""
+    with pytest.raises(Invalid):
+        check_runbook(f"https://wiki/{'x' * 200}")
