@@ -71,12 +71,16 @@ class TopologyOut(serializers.Serializer[Any]):
 
 
 class FigureStepOut(serializers.Serializer[Any]):
-    """Counts of one step that begins at `at`; percentiles in ms, null when nothing was processed."""
+    """Counts of one step that begins at `at`; percentiles in ms, null when they are of nothing."""
 
     at = serializers.DateTimeField()
     delivered = serializers.IntegerField()
     failed = serializers.IntegerField()
     replays = serializers.IntegerField()
+    processed = serializers.IntegerField(help_text="Events of receivers that processed, failed ones included.")
+    in_percentiles = serializers.IntegerField(
+        help_text="Of how many of these the percentiles are: of steps of an hour and longer what was reported late may be missing."
+    )
     p50_ms = serializers.FloatField(allow_null=True)
     p95_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
@@ -186,4 +190,5 @@ def _figures(environment: Environment, figures: Figures, flow: Flow | None) -> d
 
 def _step(step: Step) -> dict[str, Any]:
     took = {f"{name}_ms": step.latency_ms(name) for name in ("p50", "p95", "p99")}
-    return {"at": step.at, "delivered": step.delivered, "failed": step.failed, "replays": step.replays, **took}
+    counts = {name: getattr(step, name) for name in ("delivered", "failed", "replays", "processed", "in_percentiles")}
+    return {"at": step.at, **counts, **took}

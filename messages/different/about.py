@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,11 +17,19 @@ NAMES_EACH = frozenset(
 )
 
 
-def about(events: Sequence[Any], *, at: datetime, size_bytes: int | None, content_type: str) -> Features:
+def about(
+    events: Sequence[Any],
+    *,
+    at: datetime,
+    size_bytes: int | None,
+    content_type: str,
+    is_here: Callable[[Any], bool],
+) -> Features:
     """Return the features of one message: only what delivered messages have in the same way, so nothing that its dead letter brought.
 
-    events  of it, in order of time, with operation, system.name, agent.name, destination, attributes, keys. Of receivers only what says where
-            they ran is taken: what they say of the failure itself, failed messages alone have.
+    events   of it, in order of time, with operation, system.name, agent.name, destination, attributes, keys. Of receivers only what says where
+             they ran is taken: what they say of the failure itself, failed messages alone have.
+    is_here  whether an event is of where messages failed or passed: a message of an exchange has receivers elsewhere too.
     """
     found = Features()
     _add(found, "hour (UTC)", Value("text", f"{at.astimezone(UTC):%H}", length=2))
@@ -41,12 +49,12 @@ def about(events: Sequence[Any], *, at: datetime, size_bytes: int | None, conten
         for name in sorted(sent.attributes)[:MOST_ATTRIBUTES]:
             if name not in NAMES_EACH:
                 _add(found, f"sender's {name}", scalar_value_of(sent.attributes[name]))
-    received = next((one for one in reversed(events) if one.operation in OF_RECEIVING), None)
+    received = next((one for one in reversed(events) if one.operation in OF_RECEIVING and is_here(one)), None)
     if received is not None:
-        _add(found, "receiving system", text_value(received.system.name))
+        found.add("receiving system", None, text_value(received.system.name))
         for name in OF_WHERE:
             if name in received.attributes:
-                _add(found, f"receiver's {name}", scalar_value_of(received.attributes[name]))
+                found.add(f"receiver's {name}", None, scalar_value_of(received.attributes[name]))
     return found
 
 

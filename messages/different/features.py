@@ -33,13 +33,16 @@ class Value:
 
 @dataclass(slots=True)
 class Features:
-    """times: how often each place was there; values: what stood there. Parents are in it too, so that what is missing can be told."""
+    """times: how often each place was there; values: what stood there. Parents are in it too, so that what is missing can be told.
+
+    A place whose parent is None is of a kind that one side has by what it is: that it is missing says nothing.
+    """
 
     times: dict[str, int] = field(default_factory=dict)
     values: dict[str, list[Value]] = field(default_factory=dict)
-    parents: dict[str, str] = field(default_factory=dict)
+    parents: dict[str, str | None] = field(default_factory=dict)
 
-    def add(self, path: str, parent: str, value: Value) -> bool:
+    def add(self, path: str, parent: str | None, value: Value) -> bool:
         """Add one value; whether there was room for its place."""
         if path not in self.times and len(self.times) >= MOST_PLACES:
             return False

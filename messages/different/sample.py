@@ -1,11 +1,12 @@
-"""The sample: failed and delivered messages of one flow, from all over the window and not only the newest; rights are the caller's."""
+"""The sample: failed messages of one flow and what passed where they failed, from all over the window and not only the newest; rights are the caller's."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,11 +19,14 @@ from console.identity.actor import Actor
 from messages.access import visible_events
 from messages.journeys.gather import any_of
 from messages.models import DeadLetter, Event, Flow, Message, MessageStatus
+from messages.models.stream import Outcome
 from messages.search.window import Window
 
 MOST_FAILED, MOST_DELIVERED = 200, 400
 MOST_LOOKED = 10_000  # failures whose ids are read to choose among them; of more the first and the last half of it
 MOST_HOURS, MOST_MINUTES, WALKED = 40, 120, 5_000
+MOST_ASKED = 2_000  # messages of which it is asked whether they failed as well, to find 400 that did not
+MOST_PLACES = 20  # where they failed most
 MOST_OF_A_MESSAGE = 20  # events; so each message has the same chance to be known
 AROUND = timedelta(days=3)
 READ = (
@@ -31,6 +35,7 @@ READ = (
     "message_uid",
     "flow_id",
     "operation",
+    "outcome",
     "destination",
     "attributes",
     "keys",
@@ -39,35 +44,92 @@ READ = (
     "agent__name",
 )
 
-# No index leads from a flow to its messages (it would cost each of them at ingest), but the counts know in which hours and minutes it had
-# events, and a message is first seen in the minute of its earliest one. So a flow of any size is met: one probe of an index for each
-# hour of the window and each minute of 40 of them, then at most 5,000 messages of 120 minutes. Each LIMIT keeps the planner at that.
+# No index leads from a flow to its events (it would cost each of them at ingest), but the counts know in which hours and minutes what passed
+# there. So a flow of any size is met: a probe of an index for each hour of the window and each minute of 40 of them, then at most 5,000 events
+# of each of 120 minutes, one of each in turn, then what became of 2,000 messages. Each LIMIT keeps the planner at that.
+PASSED = "(operation = 4 AND outcome <> 2 OR operation = 5 AND outcome = 1)"  # as ingest.status decides: a message is delivered
+WENT_ON = "outcome <> 2"
 HOURS = """
-SELECT h.hour FROM generate_series(%(first)s::timestamptz, %(until)s::timestamptz, interval '1 hour') AS h (hour)
-CROSS JOIN LATERAL (SELECT 1 FROM messaging_rollup_hour r WHERE r.hour = h.hour AND r.flow_id = %(flow)s LIMIT 1) AS there
+SELECT h.hour, p.flow, p.system FROM generate_series(%(first)s::timestamptz, %(until)s::timestamptz, interval '1 hour') AS h (hour)
+CROSS JOIN unnest(%(flows)s::int8[], %(systems)s::int8[]) AS p (flow, system)
+CROSS JOIN LATERAL (
+    SELECT 1 FROM messaging_rollup_hour r
+    WHERE r.hour = h.hour AND r.flow_id = p.flow AND (p.system IS NULL OR r.system_id = p.system) AND {passed} LIMIT 1
+) AS there
 ORDER BY h.hour"""
 MINUTES = """
 SELECT m.minute FROM unnest(%(hours)s::timestamptz[]) AS h (hour)
 CROSS JOIN LATERAL generate_series(h.hour, h.hour + interval '59 minutes', interval '1 minute') AS m (minute)
-CROSS JOIN LATERAL (SELECT 1 FROM messaging_rollup_minute r WHERE r.minute = m.minute AND r.flow_id = %(flow)s LIMIT 1) AS there
-ORDER BY m.minute"""
-DELIVERED = """
-SELECT m.minute, found.id, found.first_seen_at FROM unnest(%(minutes)s::timestamptz[]) AS m (minute)
 CROSS JOIN LATERAL (
-    SELECT walked.* FROM (
-        SELECT id, first_seen_at, flow_id, status, failed_at FROM messaging_message
-        WHERE environment_id = %(environment)s AND first_seen_on BETWEEN %(first_day)s AND %(last_day)s
-          AND first_seen_at >= greatest(m.minute, %(since)s::timestamptz)
-          AND first_seen_at < least(m.minute + interval '1 minute', %(until)s::timestamptz)
-        ORDER BY first_seen_at DESC, id DESC LIMIT %(walked)s
-    ) AS walked WHERE walked.flow_id = %(flow)s AND walked.status = %(status)s AND walked.failed_at IS NULL
+    SELECT 1 FROM messaging_rollup_minute r WHERE r.minute = m.minute AND r.flow_id = ANY(%(flows)s) AND {passed} LIMIT 1
+) AS there
+ORDER BY m.minute"""
+EVENTS = """
+SELECT found.message_uid, found.occurred_at, found.trace_id, found.span_id FROM unnest(%(minutes)s::timestamptz[]) AS m (minute)
+CROSS JOIN LATERAL (
+    SELECT walked.*, row_number() OVER () AS nth FROM (
+        SELECT message_uid, occurred_at, trace_id, span_id, flow_id, system_id, operation, outcome FROM messaging_event
+        WHERE environment_id = %(environment)s AND occurred_at BETWEEN %(since)s AND %(until)s
+          AND occurred_at >= m.minute AND occurred_at < m.minute + interval '1 minute'
+        ORDER BY occurred_at DESC, id DESC LIMIT %(walked)s
+    ) AS walked WHERE walked.flow_id = ANY(%(flows)s) AND (%(systems)s::int8[] IS NULL OR walked.system_id = ANY(%(systems)s)) AND {passed}
+      AND (walked.message_uid IS NOT NULL OR walked.trace_id IS NOT NULL)
     LIMIT %(most)s
-) AS found"""
+) AS found
+ORDER BY found.nth, m.minute LIMIT %(in_all)s"""
+# Of an event about many messages its links lead to those that sent them. Where nothing is processed, the message's row says what became of it.
+MESSAGES = """
+SELECT m.uid, e.at
+FROM unnest(%(uids)s::uuid[], %(ats)s::timestamptz[], %(traces)s::uuid[], %(spans)s::text[]) WITH ORDINALITY AS e (uid, at, trace, span, nth)
+CROSS JOIN LATERAL (
+    SELECT e.uid WHERE e.uid IS NOT NULL
+    UNION ALL (
+        SELECT s.message_uid FROM messaging_trace_link l
+        CROSS JOIN LATERAL (
+            SELECT message_uid FROM messaging_event
+            WHERE trace_id = l.linked_trace_id AND span_id = l.linked_span_id AND environment_id = %(environment)s
+              AND message_uid IS NOT NULL AND occurred_at BETWEEN %(around)s AND %(afterwards)s LIMIT 1
+        ) AS s
+        WHERE e.uid IS NULL AND l.occurred_at = e.at AND l.trace_id = e.trace AND l.span_id = e.span LIMIT %(of_an_event)s
+    )
+) AS m (uid)
+LEFT JOIN LATERAL (
+    SELECT status, failed_at FROM messaging_message WHERE id = m.uid AND first_seen_on BETWEEN %(first_day)s AND %(last_day)s LIMIT 1
+) AS became ON true
+LEFT JOIN LATERAL (
+    SELECT 1 AS yes FROM messaging_event
+    WHERE message_uid = m.uid AND outcome = 2 AND occurred_at BETWEEN %(around)s AND %(afterwards)s
+      AND flow_id = ANY(%(flows)s) AND (%(systems)s::int8[] IS NULL OR system_id = ANY(%(systems)s)) LIMIT 1
+) AS failed ON true
+LEFT JOIN LATERAL (
+    SELECT 1 AS yes FROM messaging_deadletter WHERE message_uid = m.uid AND flow_id = ANY(%(flows)s) LIMIT 1
+) AS died ON true
+WHERE failed.yes IS NULL AND died.yes IS NULL
+  AND (%(ends)s OR became.status = %(delivered)s) AND (became.failed_at IS NULL OR %(ends)s AND e.uid IS NOT NULL)
+ORDER BY row_number() OVER (PARTITION BY e.nth), e.nth"""
 
 
 class OneMessage(NamedTuple):
     id: UUID
     at: datetime
+
+
+Place = tuple[int, int | None]  # a flow, and a system or None for all of them
+
+
+class Station(NamedTuple):
+    """Where these failed and others pass: flows, the systems there or None for all, and the hours in which something passed.
+
+    ends  whether messages are processed there; else they only go on from there, and were delivered elsewhere.
+    """
+
+    flows: list[int]
+    systems: list[int] | None
+    hours: list[datetime]
+    ends: bool
+
+    def has(self, event: Event) -> bool:
+        return event.flow_id in self.flows and (self.systems is None or event.system_id in self.systems)
 
 
 class Body(NamedTuple):
@@ -134,24 +196,83 @@ def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter
     return spread([OneMessage(*one) for one in found if one[0] not in known], room)
 
 
-def delivered_sample(flow: Flow, window: Window) -> list[OneMessage]:
-    """Return at most 400 messages of this flow that were delivered in the window and never failed."""
+def station_of(
+    flow: Flow, letters: Sequence[DeadLetter], events: Mapping[UUID, Sequence[Event]], window: Window
+) -> Station:
+    """Return where messages pass that fail where these did: a message may be of the flow of an exchange, and fail in that of a queue.
+
+    Letters died in this flow; messages without one failed where their events say so. Of these places it is the systems that are known to
+    let others pass, else every system there; and where nothing is processed at all, what went on in this flow.
+
+    events  {message: those of its events that the caller may see}
+    """
+    failed = Counter((one.flow_id, one.system_id) for one in letters)
+    failed.update(
+        (one.flow_id, one.system_id) for several in events.values() for one in several if one.outcome == Outcome.ERROR
+    )
+    failing = [place for place, _ in failed.most_common(MOST_PLACES)]
+    elsewhere = list(dict.fromkeys(flow_id for flow_id, _ in failing))
+    places: list[Place] = list(dict.fromkeys([(flow.pk, None), *((one, None) for one in elsewhere), *failing]))
+    hours = _hours(places, window, PASSED)
+    for flows in ([flow.pk], elsewhere) if letters else (elsewhere, [flow.pk]):
+        there = [place for place in hours if place[0] in flows]
+        if there:
+            chosen = [place for place in there if place[1] is not None] or there
+            passing = {flow_id for flow_id, _ in chosen}
+            systems = {system for flow_id, system in failing if flow_id in passing and system is not None}
+            return Station(
+                flows=sorted(passing),
+                systems=sorted(systems) if chosen is not there else None,
+                hours=sorted({hour for place in chosen for hour in hours[place]}),
+                ends=True,
+            )
+    return Station([flow.pk], None, _hours([(flow.pk, None)], window, WENT_ON).get((flow.pk, None), []), ends=False)
+
+
+def _hours(places: Sequence[Place], window: Window, passed: str) -> dict[Place, list[datetime]]:
+    """Return {place: the hours of the window in which anything passed there}; of a place without a system, at any."""
     values: dict[str, Any] = {
-        "most": MOST_DELIVERED, "walked": WALKED, "environment": flow.environment_id, "flow": flow.pk, "status": MessageStatus.DELIVERED,
-        "since": window.since, "until": window.until, "first": window.since.replace(minute=0, second=0, microsecond=0),
+        "first": window.since.replace(minute=0, second=0, microsecond=0), "until": window.until,
+        "flows": [flow for flow, _ in places], "systems": [system for _, system in places],
+    }  # fmt: skip
+    found: dict[Place, list[datetime]] = {}
+    with connection.cursor() as cursor:
+        for hour, flow, system in cursor.execute(HOURS.format(passed=passed), values).fetchall():
+            found.setdefault((flow, system), []).append(hour)
+    return found
+
+
+def delivered_sample(environment_id: int, station: Station, window: Window) -> list[OneMessage]:
+    """Return at most 400 messages that passed this station in the window, whatever flow they are of, and never failed there."""
+    passed = PASSED if station.ends else WENT_ON
+    values: dict[str, Any] = {
+        "in_all": 2 * MOST_ASKED, "walked": WALKED, "environment": environment_id, "flows": station.flows, "systems": station.systems,
+        "ends": station.ends, "delivered": MessageStatus.DELIVERED, "since": window.since, "until": window.until,
+        "around": window.since - AROUND, "afterwards": window.until + AROUND,
         "first_day": (window.since - timedelta(days=4)).date(), "last_day": (window.until + timedelta(days=4)).date(),
+        "hours": spread(station.hours, MOST_HOURS),
     }  # fmt: skip
     with connection.cursor() as cursor:
-        hours = [hour for (hour,) in cursor.execute(HOURS, values).fetchall()]
-        values["hours"] = spread(hours, MOST_HOURS)
-        minutes = [minute for (minute,) in cursor.execute(MINUTES, values).fetchall()]
+        minutes = [minute for (minute,) in cursor.execute(MINUTES.format(passed=passed), values).fetchall()]
         values["minutes"] = spread(minutes, MOST_MINUTES)
-        found = cursor.execute(DELIVERED, values).fetchall()
-    by_minute: dict[datetime, list[OneMessage]] = {}
-    for minute, pk, at in found:
-        by_minute.setdefault(minute, []).append(OneMessage(pk, at))
-    in_turn = (one for round_ in zip_longest(*by_minute.values()) for one in round_ if one is not None)
-    return list(islice(in_turn, MOST_DELIVERED))
+        values["most"] = max(MOST_DELIVERED, 2 * MOST_ASKED // max(1, len(values["minutes"])))
+        events = list(islice(_once(cursor.execute(EVENTS.format(passed=passed), values).fetchall()), MOST_ASKED))
+        about_many = sum(uid is None for uid, *_ in events)
+        values["of_an_event"] = MOST_ASKED // max(1, about_many)
+        for at, name in enumerate(("uids", "ats", "traces", "spans")):
+            values[name] = [event[at] for event in events]
+        found = _once(cursor.execute(MESSAGES, values).fetchall())
+    return [OneMessage(*one) for one in islice(found, MOST_DELIVERED)]
+
+
+def _once(rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Yield the first row of each message, which is first in it, and of each span about many, which is at its end."""
+    known = set()
+    for row in rows:
+        name = row[0] or tuple(row[2:])
+        if name not in known:
+            known.add(name)
+            yield row
 
 
 def events_of(actor: Actor, uids: Collection[UUID], window: Window) -> dict[UUID, list[Event]]:

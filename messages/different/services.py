@@ -25,12 +25,14 @@ from messages.different.sample import (
     Body,
     OneMessage,
     Sampled,
+    Station,
     delivered_sample,
     events_of,
     failed_messages,
     failed_sample,
     of_letters,
     of_messages,
+    station_of,
 )
 from messages.different.traits import MOST_TESTED, differences_of
 from messages.ingest.catalog import rules_of
@@ -56,7 +58,7 @@ def find_differences(
     window: Window,
     failed: QuerySet[Message] | None = None,
 ) -> Differences:
-    """Return what these failed messages have and delivered messages of the same flow and window do not.
+    """Return what these failed messages have and messages that were delivered where they failed, in the window, do not.
 
     failed_letters  a queryset that starts at access.visible_dead_letters, or ids; others than of this flow are left out.
     failed          messages of this flow without a letter; a queryset that starts at access.visible_messages.
@@ -87,8 +89,10 @@ def _find(
     with_bodies: bool,
 ) -> Differences:
     died = {letter.message_uid for letter in letters if letter.message_uid} | {one.id for one in others}
-    delivered = [one for one in delivered_sample(flow, window) if one.id not in died]
-    events = events_of(actor, died | {one.id for one in delivered}, window)
+    events = events_of(actor, died, window)
+    station = station_of(flow, letters, events, window)
+    delivered = [one for one in delivered_sample(flow.environment_id, station, window) if one.id not in died]
+    events |= events_of(actor, [one.id for one in delivered], window)
     mask_attributes(flow.environment_id, (one for several in events.values() for one in several))
     readers = _read_flows(actor, flow, events)
     failed_ones = [*of_letters(letters, events, readers), *of_messages(others, events, readers)]
@@ -104,7 +108,9 @@ def _find(
         with_bodies=with_bodies,
     )  # fmt: skip
     known = sizes if alike else {}
-    found.of_messages = differences_of(_abouts(failed_ones, known), _abouts(delivered_ones, known), work)
+    found.of_messages = differences_of(
+        _abouts(failed_ones, known, station), _abouts(delivered_ones, known, station), work
+    )
     if with_bodies:
         until = time.monotonic() + READ_S
         # by turns, so that a budget that ends leaves both sides with some
@@ -136,11 +142,14 @@ def _sizes(flow: Flow, sample: Sequence[Sampled]) -> Sizes:
     return {pk: (size, kind) for pk, size, kind in rows.values_list("id", "size_bytes", "content_type")}
 
 
-def _abouts(sample: Sequence[Sampled], sizes: Sizes) -> list[Features]:
+def _abouts(sample: Sequence[Sampled], sizes: Sizes, station: Station) -> list[Features]:
+    """Return what is known of each message that an event told of: of a letter alone neither sender nor beginning are known."""
     found = []
     for one in sample:
+        if not one.events:
+            continue
         size, kind = sizes.get(one.body.id, (None, "")) if one.body else (None, "")
-        found.append(about(one.events, at=one.at, size_bytes=size, content_type=kind))
+        found.append(about(one.events, at=one.at, size_bytes=size, content_type=kind, is_here=station.has))
     return found
 
 

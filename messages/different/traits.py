@@ -106,7 +106,7 @@ def _one_a_place(found: Iterable[Difference]) -> list[Difference]:
 
 
 def _traits(failed: Sequence[Features], delivered: Sequence[Features], work: Work) -> Iterator[_Trait]:
-    parents: dict[str, str] = {}
+    parents: dict[str, str | None] = {}
     for one in (*failed, *delivered):
         for path, parent in one.parents.items():
             if path not in parents and len(parents) < MOST_PLACES:
@@ -118,12 +118,13 @@ def _traits(failed: Sequence[Features], delivered: Sequence[Features], work: Wor
 
 
 def _of_place(
-    place: str, parent: str, failed: Sequence[Features], delivered: Sequence[Features], work: Work
+    place: str, parent: str | None, failed: Sequence[Features], delivered: Sequence[Features], work: Work
 ) -> Iterator[_Trait]:
-    missing = "is missing in one or more items" if "[]" in place else "is missing"
-    one = _mask(each.is_missing(place, parent) for each in failed)
-    other = _mask(each.is_missing(place, parent) for each in delivered)
-    yield _Trait(place, missing, 0, one, other)
+    if parent is not None:
+        missing = "is missing in one or more items" if "[]" in place else "is missing"
+        one = _mask(each.is_missing(place, parent) for each in failed)
+        other = _mask(each.is_missing(place, parent) for each in delivered)
+        yield _Trait(place, missing, 0, one, other)
     here = [each.values.get(place, []) for each in failed]
     there = [each.values.get(place, []) for each in delivered]
     if not any(here):

@@ -23,18 +23,31 @@ SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 PROCESSED = Q(operation=Operation.PROCESS)
 FAILED = Q(outcome=Outcome.ERROR)
-STOOD = {"delivered": Sum("count", filter=PROCESSED & ~FAILED), "failed": Sum("count", filter=FAILED)}
+STOOD = {
+    "delivered": Sum("count", filter=PROCESSED & ~FAILED),
+    "failed": Sum("count", filter=FAILED),
+    "processed": Sum("count", filter=PROCESSED),
+}
 
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """What happened in one step, which begins at `at`. buckets: processed events by latency bucket."""
+    """What happened in one step, which begins at `at`. buckets: processed events by latency bucket.
+
+    Of long ranges they are from hours that a task has folded: what is reported late is not in them yet, or after a week never is.
+    """
 
     at: datetime
     delivered: int = 0
     failed: int = 0
     replays: int = 0
+    processed: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def in_percentiles(self) -> int:
+        """Return of how many of the processed events the percentiles are."""
+        return sum(self.buckets.values())
 
     def latency_ms(self, name: str) -> float | None:
         """Return p50, p95 or p99 of the time that receivers took, None when nothing was processed."""
@@ -69,6 +82,7 @@ def read_figures(actor: Actor, environment: Environment, span: Range, *, flow: F
         step = steps[span.position(one.at)]
         step.delivered += one.delivered
         step.failed += one.failed
+        step.processed += one.processed
         step.buckets = merged((step.buckets, one.buckets)) if step.buckets else one.buckets
     for at, count in _replays(actor, environment, span, flow):
         if 0 <= (position := span.position(at)) < len(steps):
@@ -85,6 +99,7 @@ def joined(steps: Sequence[Step]) -> Step:
         delivered=sum(step.delivered for step in steps),
         failed=sum(step.failed for step in steps),
         replays=sum(step.replays for step in steps),
+        processed=sum(step.processed for step in steps),
         buckets=merged(step.buckets for step in steps),
     )
 
@@ -111,11 +126,12 @@ class Asked(NamedTuple):
 def _of_minutes(asked: Asked, since: datetime, until: datetime) -> list[Counted]:
     rows = asked.of(RollupMinute.objects.all(), "minute", since, until).values_list("step", "bucket")
     found: dict[datetime, Counted] = {}
-    for at, bucket, delivered, failed, processed in rows.annotate(**STOOD, processed=Sum("count", filter=PROCESSED)):
+    for at, bucket, delivered, failed, processed in rows.annotate(**STOOD):
         one = found.setdefault(at, Counted(at))
         one.delivered += int(delivered or 0)
         one.failed += int(failed or 0)
         if processed:
+            one.processed += int(processed)
             one.buckets[bucket] = int(processed)
     return list(found.values())
 
@@ -124,7 +140,10 @@ def _of_hours(asked: Asked, since: datetime, until: datetime) -> list[Counted]:
     """Return the same from two tables: outcomes of all events, and latency buckets of those that were processed."""
     outcomes = asked.of(RollupHour.objects.all(), "hour", since, until).values_list("step").annotate(**STOOD)
     latency = asked.of(RollupLatency.objects.all(), "hour", since, until).values_list("step", "bucket")
-    found = {at: Counted(at, int(delivered or 0), int(failed or 0)) for at, delivered, failed in outcomes}
+    found = {
+        at: Counted(at, int(delivered or 0), int(failed or 0), processed=int(processed or 0))
+        for at, delivered, failed, processed in outcomes
+    }
     for at, bucket, count in latency.annotate(Sum("count")):
         found.setdefault(at, Counted(at)).buckets[bucket] = int(count)
     return list(found.values())

@@ -19,12 +19,13 @@ KEPT_S = 60
 
 
 class Counted(msgspec.Struct, array_like=True):
-    """Events of one step: those delivered, those that failed, and those processed at all by latency bucket."""
+    """Events of one step: those delivered, those that failed, and those processed at all, by latency bucket as far as these are known."""
 
     at: datetime
     delivered: int = 0
     failed: int = 0
     buckets: dict[int, int] = {}
+    processed: int = 0
 
 
 def counted_once(asked: Sequence[object], read: Callable[[], list[Counted]]) -> list[Counted]:

@@ -84,6 +84,34 @@ def test_a_rule_shows_what_it_would_do_while_it_is_written(browser: Browser, liv
     expect(page.locator("#group-rule-preview")).to_contain_text("It fits 0 dead letters")
 
 
+def test_answers_that_are_asked_for_by_keyboard_leave_the_focus_where_one_reads_on(browser: Browser, live_server: Any):
+    group = failures()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/groups/rules/new/")
+    page.locator("[name=name]").fill("ERP is away")
+    page.locator("[name=step]").fill("erp")
+    page.get_by_role("button", name="Preview").focus()
+    press(page, "Enter")
+    expect(page.locator("#group-rule-preview")).to_contain_text("It fits 4 dead letters")
+    expect(page.get_by_role("button", name="Preview")).to_be_focused()
+
+    page.goto(f"{live_server.url}/groups/{group.reference}/")
+    page.get_by_role("link", name="Compare with delivered ones").focus()
+    press(page, "Enter")
+    expect(page.locator("#different")).to_contain_text("3 failed messages beside")
+    expect(page.get_by_role("heading", name="What is different")).to_be_focused()
+
+
+def test_ticked_letters_are_taken_out_of_a_group_by_key(browser: Browser, live_server: Any):
+    group = failures()
+    page = sign_in(browser, live_server.url)
+    page.goto(f"{live_server.url}/groups/{group.reference}/")
+
+    press(page, *"jxjxt")
+
+    expect(page.locator("h1")).to_contain_text(f"Take 2 letters out of {group.reference}")
+
+
 def test_pages_of_failures_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any):
     group = failures()
     small = FailureGroup.objects.order_by("blast")[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.dashboard.overview import message_rates, recent_figures
@@ -214,6 +215,22 @@ def test_what_comes_days_late_is_in_within_a_day_and_a_bit(started: timedelta | 
         fold_latency(begins + run * 10 * MINUTE)
 
     assert sum(folded().values()) == 3
+
+
+def test_percentiles_of_long_ranges_say_of_how_many_they_are_where_some_were_reported_more_than_a_week_late(
+    client: Client,
+):
+    pushed(*order(9 * DAY), *order(10 * DAY), *order(30 * HOUR))
+    for run in range(7 * 24):
+        fold_latency(datetime.now(UTC) + run * 10 * MINUTE)
+
+    found = figures(hours=30 * 24)
+    assert (found.total.processed, found.total.in_percentiles) == (3, 1)
+    assert (figures(hours=36).total.processed, figures(hours=36).total.in_percentiles) == (1, 1)
+
+    client.force_login(person("vera", Role.VIEWER))
+    assert "of 1 of 3 processed, the rest was reported late" in client.get("/figures/?window=30d").content.decode()
+    assert "reported late" not in client.get("/figures/?window=7d").content.decode()
 
 
 def test_an_older_count_never_replaces_a_newer_one():
