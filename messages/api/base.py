@@ -87,6 +87,11 @@ class View(APIView):
     def actor(self) -> Actor:
         return actor_for(self.request)
 
+    @property
+    def context(self) -> dict[str, Any]:
+        """What serializers of business keys need to know."""
+        return {"actor": self.actor}
+
     def environments(self) -> list[Environment]:
         """Return the environments asked for; raises NotFound for one that may not be seen."""
         slug = self.request.query_params.get("environment")
@@ -115,7 +120,8 @@ class View(APIView):
 
         Where another search back end is configured, the header Waybill-Search says which one answered, and why it was not that one.
         """
-        response = Response({"results": serializer(page.rows, many=True).data, "next": self._next(page.next)})
+        rows = serializer(page.rows, many=True, context=self.context).data
+        response = Response({"results": rows, "next": self._next(page.next)})
         if settings.SEARCH_BACKEND != "postgresql":
             response["Waybill-Search"] = page.by + (f'; degraded="{page.note}"' if page.note else "")
         return response

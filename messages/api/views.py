@@ -64,7 +64,7 @@ class Messages(View):
 class OneMessage(View):
     @reading(out.MessageOut)
     def get(self, request: Request, pk: str) -> Response:
-        return Response(out.MessageOut(get_message(self.actor, uuid_or_404(pk))).data)
+        return Response(out.MessageOut(get_message(self.actor, uuid_or_404(pk)), context=self.context).data)
 
 
 class Events(View):
@@ -77,7 +77,7 @@ class Events(View):
 class OneEvent(View):
     @reading(out.EventOut)
     def get(self, request: Request, pk: str) -> Response:
-        return Response(out.EventOut(get_visible_event(self.actor, uuid_or_404(pk))).data)
+        return Response(out.EventOut(get_visible_event(self.actor, uuid_or_404(pk)), context=self.context).data)
 
 
 class Journeys(View):
@@ -101,7 +101,7 @@ class OneDeadLetter(View):
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         later = later_of(self.actor, letter)
         letter.hindrance, letter.later_id = hindrance_of(letter, self.actor), later and later.pk  # type: ignore[attr-defined]
-        return Response(out.DeadLetterAloneOut(letter).data)
+        return Response(out.DeadLetterAloneOut(letter, context=self.context).data)
 
 
 class DeadLetterPayload(View):
