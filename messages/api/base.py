@@ -104,12 +104,12 @@ class View(APIView):
             return None
         return parse_window(asked["window"], now=datetime.now(UTC), since=asked["since"], until=asked["until"])
 
-    def query(self) -> dict[str, Any]:
-        """Return the arguments that every list query takes."""
+    def query(self, target: str) -> dict[str, Any]:
+        """Return the arguments that every list query takes. target: of which rows."""
         parameters = self.request.query_params
         return {
             "environments": self.environments(),
-            "query": parse_query(parameters.get("q", "")),
+            "query": parse_query(parameters.get("q", ""), target),
             "window": self.window(),
             "limit": parse_limit(parameters.get("limit")),
             "cursor": parameters.get("cursor") or None,

@@ -58,7 +58,7 @@ class Messages(View):
     @listing(out.MessageOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Messages, newest first."""
-        return self.page(find_messages(self.actor, **self.query()), out.MessageOut)
+        return self.page(find_messages(self.actor, **self.query("messages")), out.MessageOut)
 
 
 class OneMessage(View):
@@ -71,7 +71,7 @@ class Events(View):
     @listing(out.EventOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Events, newest first."""
-        return self.page(find_events(self.actor, **self.query()), out.EventOut)
+        return self.page(find_events(self.actor, **self.query("events")), out.EventOut)
 
 
 class OneEvent(View):
@@ -84,14 +84,14 @@ class Journeys(View):
     @listing(journeys.JourneyLine, searchable=True)
     def get(self, request: Request) -> Response:
         """Recent messages, each with the trace under which its journey is read."""
-        return self.page(find_messages(self.actor, **self.query()), journeys.JourneyLine)
+        return self.page(find_messages(self.actor, **self.query("messages")), journeys.JourneyLine)
 
 
 class DeadLetters(View):
     @listing(out.DeadLetterOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Dead letters, newest first; all of them unless a window is asked for."""
-        return self.page(find_dead_letters(self.actor, **self.query()), out.DeadLetterOut)
+        return self.page(find_dead_letters(self.actor, **self.query("dead-letters")), out.DeadLetterOut)
 
 
 class OneDeadLetter(View):

@@ -41,7 +41,8 @@ from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.lookups import Holds
-from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.query import And, BadQuery, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.reading import MOST_SLIPS, read_query
 from messages.search.reconciled import of_set
 from messages.search.said import days_saying
 from messages.search.words import NUMBERS, key_of
@@ -74,7 +75,25 @@ def asked(query: Query, leaf: Callable[[Leaf], Q]) -> Q:
     try:
         return _joined(query.root, leaf)
     except Refused as refused:
-        raise query.refusal(refused) from refused
+        refusal = query.refusal(refused)
+        refusal.suggestion = _mended(refusal.suggestion, leaf) if refusal.suggestion else ""
+        raise refusal from refused
+
+
+def _mended(text: str, leaf: Callable[[Leaf], Q]) -> str:
+    """Return what is suggested when it is taken itself, else what is suggested in its stead; "" after some slips, or none that is."""
+    for _ in range(MOST_SLIPS):
+        try:
+            query = read_query(text)
+        except BadQuery:
+            return ""
+        try:
+            _joined(query.root, leaf)
+        except Refused as refused:
+            text = query.refusal(refused).suggestion
+        else:
+            return text  # "" reads as everything
+    return ""
 
 
 def _joined(node: Node, leaf: Callable[[Leaf], Q]) -> Q:
