@@ -250,9 +250,14 @@ def rights_in(actor: Actor, environment_id: int) -> list[tuple[int, int]] | None
     return sorted((team, int(role)) for team, role in actor.grants.get(environment_id, {}).items())
 
 
+def can_find_by_hash(actor: Actor, environment_id: int) -> bool:
+    """Whether the actor may find by the hash of a masked value there, and see it: operators of the environment may."""
+    return actor.has_role(environment_id, None, Role.OPERATOR)
+
+
 def where_hashes_are_tried(actor: Actor, environments: Collection[Environment]) -> list[Environment]:
-    """Return the environments in which the actor may find messages by the hash of a masked value: as an operator there."""
-    return [one for one in environments if actor.has_role(one.pk, None, Role.OPERATOR)]
+    """Return the environments in which the actor may find messages by the hash of a masked value."""
+    return [one for one in environments if can_find_by_hash(actor, one.pk)]
 
 
 def flows_to_narrow_to(actor: Actor) -> QuerySet[Flow] | None:

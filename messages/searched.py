@@ -128,7 +128,7 @@ def _found(
 
 def _steady(q: str) -> Query:
     """Return the query of a text; raises BadQuery for one that finds other messages as time passes."""
-    query = parse_query(q)
+    query = parse_query(q, "messages")
     for leaf in leaves_of(query.root):
         if (leaf.field or "").lower() not in ("age", "at"):
             continue

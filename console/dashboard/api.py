@@ -98,7 +98,8 @@ class Overview(View):
             raise BadWindow(
                 f"the window of the overview is {' or '.join(WINDOWS)}, not “{window[:30]}”; `figures` takes any"
             )
-        return Response(OverviewOut([self._of(one, window) for one in self.environments()], many=True).data)
+        found = [self._of(one, window) for one in self.environments()]
+        return Response(OverviewOut(found, many=True, context=self.context).data)
 
     def _of(self, environment: Environment, window: str) -> dict[str, Any]:
         actor, now = self.actor, timezone.now()

@@ -51,7 +51,7 @@ class DiscardDeadLetter(View):
         """Close a dead letter without sending it; it can be restored."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         discard_dead_letter(letter, by=self.actor, reason=validated(Reason, request.data)["reason"])
-        return Response(out.DeadLetterOut(letter).data)
+        return Response(out.DeadLetterOut(letter, context=self.context).data)
 
 
 class RestoreDeadLetter(View):
@@ -60,7 +60,7 @@ class RestoreDeadLetter(View):
         """Open a dead letter again that was discarded, or that left its queue."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         restore_dead_letter(letter, by=self.actor, reason=validated(Reason, request.data)["reason"])
-        return Response(out.DeadLetterOut(letter).data)
+        return Response(out.DeadLetterOut(letter, context=self.context).data)
 
 
 class ReplayHints(View):

@@ -87,6 +87,11 @@ class View(APIView):
     def actor(self) -> Actor:
         return actor_for(self.request)
 
+    @property
+    def context(self) -> dict[str, Any]:
+        """What serializers of business keys need to know."""
+        return {"actor": self.actor}
+
     def environments(self) -> list[Environment]:
         """Return the environments asked for; raises NotFound for one that may not be seen."""
         slug = self.request.query_params.get("environment")
@@ -99,12 +104,12 @@ class View(APIView):
             return None
         return parse_window(asked["window"], now=datetime.now(UTC), since=asked["since"], until=asked["until"])
 
-    def query(self) -> dict[str, Any]:
-        """Return the arguments that every list query takes."""
+    def query(self, target: str) -> dict[str, Any]:
+        """Return the arguments that every list query takes. target: of which rows."""
         parameters = self.request.query_params
         return {
             "environments": self.environments(),
-            "query": parse_query(parameters.get("q", "")),
+            "query": parse_query(parameters.get("q", ""), target),
             "window": self.window(),
             "limit": parse_limit(parameters.get("limit")),
             "cursor": parameters.get("cursor") or None,
@@ -115,7 +120,8 @@ class View(APIView):
 
         Where another search back end is configured, the header Waybill-Search says which one answered, and why it was not that one.
         """
-        response = Response({"results": serializer(page.rows, many=True).data, "next": self._next(page.next)})
+        rows = serializer(page.rows, many=True, context=self.context).data
+        response = Response({"results": rows, "next": self._next(page.next)})
         if settings.SEARCH_BACKEND != "postgresql":
             response["Waybill-Search"] = page.by + (f'; degraded="{page.note}"' if page.note else "")
         return response

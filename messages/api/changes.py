@@ -75,7 +75,7 @@ class Changes(View):
             withdrawn=asked["show"] == "withdrawn",
             ahead_at=timezone.now() if asked["show"] == "ahead" else None,
         )
-        return self.page(find_changes(self.actor, only=only, **self.query()), out.ChangeOut)
+        return self.page(find_changes(self.actor, only=only, **self.query("changes")), out.ChangeOut)
 
     @extend_schema(operation_id="announce_change", request=ChangeIn, responses={201: out.ChangeOut, **PROBLEMS})
     def post(self, request: Request) -> Response:

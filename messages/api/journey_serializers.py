@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from messages.api.serializers import ChangeOut, DeadLetterOut, Label, ReplayOut, TraceId
+from messages.api.serializers import ChangeOut, DeadLetterOut, Keys, Label, ReplayOut, TraceId
 from messages.models import Message
 
 
@@ -154,4 +154,4 @@ class JourneyLine(serializers.Serializer[Message]):
     flow = serializers.CharField(source="flow.name")
     status = Label("status")
     first_seen_at = serializers.DateTimeField()
-    keys = serializers.DictField(child=serializers.CharField())
+    keys = Keys()

@@ -67,14 +67,14 @@ class OneJourney(View):
     )
     def get(self, request: Request, trace_id: str) -> Response:
         """The whole journey that a trace is part of: steps with their evidence, hops, stations, dead letters, replays."""
-        return Response(out.JourneyOut(journey_asked_for(self, trace_id)).data)
+        return Response(out.JourneyOut(journey_asked_for(self, trace_id), context=self.context).data)
 
 
 class MessageJourney(View):
     @extend_schema(operation_id="read_message_journey", parameters=[CLOCK], responses={200: out.JourneyOut, **PROBLEMS})
     def get(self, request: Request, pk: str) -> Response:
         """The journey of one message, also of one without a trace."""
-        return Response(out.JourneyOut(journey_of(self, pk)).data)
+        return Response(out.JourneyOut(journey_of(self, pk), context=self.context).data)
 
 
 PAGED = [

@@ -40,7 +40,11 @@ class PlanItems(View):
         """Every dead letter of the plan in the order of sending, and what became of it; those that were left out last."""
         plan, asked = get_visible_plan(self.actor, reference), request.query_params
         found = find_items(
-            plan, only=only_of(request), limit=parse_limit(asked.get("limit")), cursor=asked.get("cursor") or None
+            self.actor,
+            plan,
+            only=only_of(request),
+            limit=parse_limit(asked.get("limit")),
+            cursor=asked.get("cursor") or None,
         )
         return self.page(found, PlanItemOut)
 

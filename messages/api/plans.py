@@ -153,7 +153,7 @@ class Plans(View):
             raise Invalid("say in which `environment`")
         environment = get_visible_environment(self.actor, asked["environment"])
         if "q" in asked:
-            query = parse_query(asked["q"])
+            query = parse_query(asked["q"], "dead-letters")
             return environment, Selection(source=Plan.Source.QUERY, q=asked["q"], query=query, window=_window(asked))
         ids = listed if listed is not None else joined(asked["ids"])
         return environment, Selection(source=Plan.Source.LIST, listed=ids)

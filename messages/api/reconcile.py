@@ -32,7 +32,7 @@ from messages.api.base import (
 from messages.models import ReconciledKey, Reconciliation
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
-from messages.reconcile.queries import find_keys, find_reconciliations, letters_of_keys
+from messages.reconcile.queries import as_shown, find_keys, find_reconciliations, letters_of_keys
 from messages.reconcile.services import (
     NewReconciliation,
     begin_reconciliation,
@@ -244,7 +244,7 @@ class ReconciledKeys(View):
             cursor=request.query_params.get("cursor") or None,
         )
         letters = letters_of_keys(self.actor, found.rows)
-        rows = ReconciledKeyOut(found.rows, many=True, context={"letters": letters}).data
+        rows = ReconciledKeyOut(as_shown(self.actor, one, found.rows), many=True, context={"letters": letters}).data
         return Response({"results": rows, "next": self._next(found.next)})
 
 
@@ -261,4 +261,4 @@ class ReconciliationCsv(View):
         """
         one = get_visible_reconciliation(self.actor, uuid_or_404(pk))
         slug = request.query_params.get("set", "")
-        return csv_of(one, set_named(slug) if slug else None)
+        return csv_of(self.actor, one, set_named(slug) if slug else None)

@@ -12,6 +12,7 @@ from console.audit.models import AuditEntry
 from console.identity.models import Agent
 from messages.changes.present import state_of
 from messages.groups.reference import reference_of
+from messages.masking.shown import keys_shown
 from messages.models import Change, Connection, DeadLetter, Event, Flow, Message, Replay, System
 
 
@@ -40,13 +41,27 @@ class Group(serializers.Field[Any, Any, Any, Any]):
         return reference_of(value)
 
 
+class Keys(serializers.DictField):
+    """The business keys of a row, as the `actor` of the context may know them."""
+
+    child = serializers.CharField()
+
+    def __init__(self) -> None:
+        super().__init__(
+            read_only=True, help_text="`•••` where a value was masked and the caller may not find by its hash."
+        )
+
+    def get_attribute(self, instance: Any) -> dict[str, str]:
+        return keys_shown(self.context["actor"], instance.environment_id, instance.keys)
+
+
 class MessageOut(serializers.ModelSerializer[Message]):
     environment = serializers.SlugField(source="environment.slug")
     flow = serializers.CharField(source="flow.name")
     flow_id = serializers.IntegerField()
     status = Label("status")
     trace_id = TraceId(allow_null=True)
-    keys = serializers.DictField(child=serializers.CharField())
+    keys = Keys()
     first_seen_at = serializers.DateTimeField(
         help_text="What the batch that first named it said; lists are in this order."
     )
@@ -86,7 +101,7 @@ class EventOut(serializers.ModelSerializer[Event]):
     outcome = Label("outcome")
     trace_id = TraceId(allow_null=True)
     duration_ms = serializers.SerializerMethodField()
-    keys = serializers.DictField(child=serializers.CharField())
+    keys = Keys()
     attributes = serializers.DictField()
 
     class Meta:
@@ -128,7 +143,7 @@ class DeadLetterOut(serializers.ModelSerializer[DeadLetter]):
     system = serializers.CharField(source="system.name", allow_null=True, default=None)
     message = serializers.UUIDField(source="message_uid", allow_null=True)
     trace_id = TraceId(allow_null=True)
-    keys = serializers.DictField(child=serializers.CharField())
+    keys = Keys()
     previous = serializers.UUIDField(source="previous_id", allow_null=True)
     group = Group()
     masked = serializers.DictField(

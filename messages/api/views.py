@@ -58,40 +58,40 @@ class Messages(View):
     @listing(out.MessageOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Messages, newest first."""
-        return self.page(find_messages(self.actor, **self.query()), out.MessageOut)
+        return self.page(find_messages(self.actor, **self.query("messages")), out.MessageOut)
 
 
 class OneMessage(View):
     @reading(out.MessageOut)
     def get(self, request: Request, pk: str) -> Response:
-        return Response(out.MessageOut(get_message(self.actor, uuid_or_404(pk))).data)
+        return Response(out.MessageOut(get_message(self.actor, uuid_or_404(pk)), context=self.context).data)
 
 
 class Events(View):
     @listing(out.EventOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Events, newest first."""
-        return self.page(find_events(self.actor, **self.query()), out.EventOut)
+        return self.page(find_events(self.actor, **self.query("events")), out.EventOut)
 
 
 class OneEvent(View):
     @reading(out.EventOut)
     def get(self, request: Request, pk: str) -> Response:
-        return Response(out.EventOut(get_visible_event(self.actor, uuid_or_404(pk))).data)
+        return Response(out.EventOut(get_visible_event(self.actor, uuid_or_404(pk)), context=self.context).data)
 
 
 class Journeys(View):
     @listing(journeys.JourneyLine, searchable=True)
     def get(self, request: Request) -> Response:
         """Recent messages, each with the trace under which its journey is read."""
-        return self.page(find_messages(self.actor, **self.query()), journeys.JourneyLine)
+        return self.page(find_messages(self.actor, **self.query("messages")), journeys.JourneyLine)
 
 
 class DeadLetters(View):
     @listing(out.DeadLetterOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Dead letters, newest first; all of them unless a window is asked for."""
-        return self.page(find_dead_letters(self.actor, **self.query()), out.DeadLetterOut)
+        return self.page(find_dead_letters(self.actor, **self.query("dead-letters")), out.DeadLetterOut)
 
 
 class OneDeadLetter(View):
@@ -101,7 +101,7 @@ class OneDeadLetter(View):
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         later = later_of(self.actor, letter)
         letter.hindrance, letter.later_id = hindrance_of(letter, self.actor), later and later.pk  # type: ignore[attr-defined]
-        return Response(out.DeadLetterAloneOut(letter).data)
+        return Response(out.DeadLetterAloneOut(letter, context=self.context).data)
 
 
 class DeadLetterPayload(View):

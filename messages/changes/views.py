@@ -67,7 +67,7 @@ def _list(request: PageRequest, form: ChangeForm, *, status: int = 200) -> HttpR
         ahead_at=now if tab == "ahead" else None,
     )
     try:
-        cursor, query = request.GET.get("cursor") or None, parse_query(q)
+        cursor, query = request.GET.get("cursor") or None, parse_query(q, "changes")
         found = find_changes(request.actor, environments=[request.environment], query=query, only=only, cursor=cursor)
     except BadQuery as error:
         problem, status = error, 400

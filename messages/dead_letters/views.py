@@ -71,7 +71,7 @@ def dead_letters(request: PageRequest) -> HttpResponse:
     tab, asked, problem = "", None, None
     try:
         tab = state_asked(request)
-        asked = asked_of(request, FILTERS, always=STATES[tab])
+        asked = asked_of(request, FILTERS, "dead-letters", always=STATES[tab])
         found = find_dead_letters(
             request.actor,
             environments=[request.environment],

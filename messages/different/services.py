@@ -36,6 +36,7 @@ from messages.different.sample import (
 )
 from messages.different.traits import MOST_TESTED, differences_of
 from messages.ingest.catalog import rules_of
+from messages.masking.shown import keys_shown
 from messages.models import DeadLetter, Event, Flow, Message, Payload, Schema
 from messages.payloads.master import open_text, seal_text
 from messages.payloads.queries import AUDITED_EVERY, stored_contents
@@ -94,6 +95,8 @@ def _find(
     delivered = [one for one in delivered_sample(flow.environment_id, station, window) if one.id not in died]
     events |= events_of(actor, [one.id for one in delivered], window)
     mask_attributes(flow.environment_id, (one for several in events.values() for one in several))
+    for seen in (one for several in events.values() for one in several):
+        seen.keys = keys_shown(actor, flow.environment_id, seen.keys)
     readers = _read_flows(actor, flow, events)
     failed_ones = [*of_letters(letters, events, readers), *of_messages(others, events, readers)]
     delivered_ones = of_messages(delivered, events, readers)

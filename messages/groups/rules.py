@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from messages.groups.classes import class_of
 from messages.groups.fingerprint import Failure, Parts, normal, usual_parts
+from messages.masking.hashes import is_hash
 from messages.masking.rules import MARK
 
 PARTS = {
@@ -159,7 +160,12 @@ def _name(rule: Rule, parts: Parts) -> str:
     """Return what the group is called: the rule's name, with the values that tell its groups apart."""
     if set(rule.parts) == set(USUAL):
         return ""
-    told = [parts.step, parts.error_type.rpartition(".")[2], parts.destination, *(value for _, value in parts.more)]
+    told = [
+        parts.step,
+        parts.error_type.rpartition(".")[2],
+        parts.destination,
+        *(MARK if is_hash(value) else value for _, value in parts.more),
+    ]
     return f"{rule.name}: {', '.join(one for one in told if one)}"[:200] if any(told) else rule.name[:200]
 
 

@@ -21,6 +21,7 @@ from console.identity.models import Environment
 from messages.access import visible_events, visible_messages
 from messages.journeys.evidence import CORRELATION, KEY, LINK, MESSAGE, START, TRACE, Evidence, brought
 from messages.journeys.seen import Link, Seen
+from messages.masking.shown import key_shown
 from messages.models import Event, TraceLink
 
 MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
@@ -212,7 +213,10 @@ class _Walk:
                 Q(any_of(Event, "message_uid", ids)) | Q(message_uid__isnull=True)
             )
             bringer = next(iter(self.found.seen.values()), None)
-            why = brought(KEY, f"{name}={value}", self._as_bringer(bringer))
+            shown = value
+            for environment in self.environments:
+                shown = key_shown(self.actor, environment.pk, shown)
+            why = brought(KEY, f"{name}={shown}", self._as_bringer(bringer))
             fresh = self.take(rows, lambda _, why=why: why)  # type: ignore[misc]
             # A message that one event with the number has brought is here with all its events: receivers seldom repeat the number.
             named = {

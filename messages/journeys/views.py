@@ -30,6 +30,7 @@ from messages.journeys.views_links import (
     nothing_here,
     one_environment_or_choice,
 )
+from messages.masking.shown import keys_shown
 from messages.models import Message
 from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
@@ -52,6 +53,7 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
     context = {
         "message": found,
         "name": name_of(found.keys, found.message_id),
+        "keys": keys_shown(request.actor, found.environment_id, found.keys),
         "letter": letters[-1] if letters else None,
         "stuck": next(
             (one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None

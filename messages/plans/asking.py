@@ -106,7 +106,7 @@ def state_asked(request: PageRequest) -> str:
 
 def _matching(request: PageRequest) -> Wanted:
     tab = state_asked(request)
-    asked = asked_of(request, FILTERS, always=STATES[tab])
+    asked = asked_of(request, FILTERS, "dead-letters", always=STATES[tab])
     narrowed = [f"{name} {value}" for _, name in FILTERS if (value := asked_text(request, name, most=300))]
     narrowed += [f"failed in the last {asked.window_text}"] if asked.window_text else []
     narrowed += ["those that wait"] if tab not in ("closed", "all") else [f"{tab} states" if tab == "all" else tab]

@@ -15,6 +15,7 @@ from console.core.errors import Invalid
 from console.core.paging import Page, decode_number_cursor, encode_cursor
 from console.identity.actor import Actor
 from messages.access import visible_dead_letters, visible_events
+from messages.masking.shown import key_shown, keys_shown
 from messages.models import DeadLetter, Plan
 from messages.plans.doing import COMPENSATE, rows_of
 from messages.plans.queries import held_behind
@@ -125,23 +126,23 @@ class Only:
 ALL = Only()
 
 
-def find_items(plan: Plan, *, only: Only = ALL, limit: int = 50, cursor: str | None = None) -> Page[Item]:
+def find_items(actor: Actor, plan: Plan, *, only: Only = ALL, limit: int = 50, cursor: str | None = None) -> Page[Item]:
     """Return items in the order of sending, those that were left out when it was frozen last. Raises InvalidCursor."""
     after = decode_number_cursor(cursor) if cursor else 0
-    found = _items(plan, only, after=after, most=limit + 1)
+    found = _items(actor, plan, only, after=after, most=limit + 1)
     return Page(found[:limit], encode_cursor(found[limit - 1].ordinal) if len(found) > limit else None)
 
 
 def every_item(actor: Actor, plan: Plan, *, only: Only = ALL) -> Iterator[Item]:
     """Yield every item with its evidence in the order of sending, a part at a time in memory."""
     after = 0
-    while part := _items(plan, only, after=after, most=IN_A_PART):
+    while part := _items(actor, plan, only, after=after, most=IN_A_PART):
         add_evidence(actor, plan, part)
         yield from part
         after = part[-1].ordinal
 
 
-def _items(plan: Plan, only: Only, *, after: int, most: int) -> list[Item]:
+def _items(actor: Actor, plan: Plan, only: Only, *, after: int, most: int) -> list[Item]:
     asked: dict[str, Any] = {
         "plan": plan.pk,
         "after": min(after, 2**31 - 1),
@@ -153,13 +154,15 @@ def _items(plan: Plan, only: Only, *, after: int, most: int) -> list[Item]:
     sql = rows_of(plan.does, ITEMS.replace("{reference}", reference))
     with connection.cursor() as cursor:
         cursor.execute(sql.replace("{only}", only.condition), asked)
-        return [_item(row) for row in cursor.fetchall()]
+        return [_item(actor, plan, row) for row in cursor.fetchall()]
 
 
-def _item(row: Sequence[Any]) -> Item:
+def _item(actor: Actor, plan: Plan, row: Sequence[Any]) -> Item:
     values = dict(zip(COLUMNS, row, strict=True))
     keys = values["keys"]  # Django has psycopg leave JSON as text
-    values["keys"] = msgspec.json.decode(keys) if isinstance(keys, str) else keys
+    keys = msgspec.json.decode(keys) if isinstance(keys, str) else keys
+    values["keys"] = keys_shown(actor, plan.environment_id, keys)
+    values["key"] = key_shown(actor, plan.environment_id, values["key"])
     return Item(**values)
 
 

@@ -221,7 +221,7 @@ def items_context(request: PageRequest, found: Plan, progress: Progress) -> dict
     try:
         cursor = request.GET.get("cursor") or None
         only = Only(outcomes=FILTERS.get(outcome, ("", (outcome,)))[1], left_out=left_out)
-        rows = find_items(found, only=only, cursor=cursor)
+        rows = find_items(request.actor, found, only=only, cursor=cursor)
         add_evidence(request.actor, found, rows.rows)
     except Invalid as error:
         problem = str(error)

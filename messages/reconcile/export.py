@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from django.http import StreamingHttpResponse
 
+from console.identity.actor import Actor
+from messages.masking.shown import key_shown
 from messages.models import ReconciledKey, Reconciliation
 from messages.reconcile.queries import ComparedAgain, every_key
 from messages.reconcile.sets import KeySet, csv_line
@@ -16,21 +18,21 @@ LINES = 1_000  # a part of the answer
 NOT_WHOLE = "This file is not whole: the list was compared again, or removed, during the download. Download it again."
 
 
-def csv_of(one: Reconciliation, key_set: KeySet | None) -> StreamingHttpResponse:
+def csv_of(actor: Actor, one: Reconciliation, key_set: KeySet | None) -> StreamingHttpResponse:
     """Return the answer that a browser saves as a file; the caller has checked that the reconciliation may be seen."""
-    response = StreamingHttpResponse(_parts(one, key_set), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(_parts(actor, one, key_set), content_type="text/csv; charset=utf-8")
     name = f"reconciliation-{one.created_at:%Y%m%d}-{str(one.pk)[-8:]}{'-' + key_set.slug if key_set else ''}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "no-store"
     return response
 
 
-def _parts(one: Reconciliation, key_set: KeySet | None) -> Iterator[bytes]:
+def _parts(actor: Actor, one: Reconciliation, key_set: KeySet | None) -> Iterator[bytes]:
     """Yield the lines of one comparison. When it is not the last one any more, a line says that the file is not whole, and the answer breaks off."""
     lines = [csv_line([one.key_name if name == "key" else name for name in COLUMNS])]
     try:
         for row in every_key(one, key_set):
-            lines.append(_line(row))
+            lines.append(_line(row, key_shown(actor, one.environment_id, row.key)))
             if len(lines) >= LINES:
                 yield "".join(lines).encode()
                 lines = []
@@ -40,6 +42,6 @@ def _parts(one: Reconciliation, key_set: KeySet | None) -> Iterator[bytes]:
     yield "".join(lines).encode()
 
 
-def _line(row: ReconciledKey) -> str:
+def _line(row: ReconciledKey, key: str) -> str:
     decided = [row.message_uid or "", row.letter_id or ""]
-    return csv_line([row.key, KINDS[row.kind], row.listed, row.line or "", row.messages, *decided])
+    return csv_line([key, KINDS[row.kind], row.listed, row.line or "", row.messages, *decided])

@@ -16,7 +16,10 @@ from console.core.paging import InvalidCursor, Page, decode_number_cursor, decod
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import flows_to_narrow_to, visible_dead_letters
+from messages.masking.hashes import is_hash
+from messages.masking.shown import key_shown
 from messages.models import DeadLetter, Message, ReconciledKey, Reconciliation, ReconciliationCheck
+from messages.payloads.master import open_text, seal_text
 from messages.reconcile.access import visible_checks, visible_reconciliations
 from messages.reconcile.sets import KeySet
 
@@ -82,7 +85,19 @@ def find_keys(
     if cursor:
         _check_comparison(one, evaluated_at)
     last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], encode_cursor(evaluated_at, last.kind, last.key) if last is not None else None)
+    return Page(found[:limit], encode_cursor(evaluated_at, last.kind, _sealed(last.key)) if last is not None else None)
+
+
+def _sealed(key: str) -> str:
+    """Return a key as a cursor says it: the hash of a masked value is sealed, for not every reader may know it."""
+    return f"#{seal_text(key).decode()}" if is_hash(key) else key
+
+
+def as_shown(actor: Actor, one: Reconciliation, rows: Sequence[ReconciledKey]) -> Sequence[ReconciledKey]:
+    """Return these keys of a reconciliation as the actor may know them."""
+    for row in rows:
+        row.key = key_shown(actor, one.environment_id, row.key)
+    return rows
 
 
 def _after(rows: QuerySet[ReconciledKey], kind: int, key: str) -> QuerySet[ReconciledKey]:
@@ -99,7 +114,8 @@ def _position(cursor: str) -> tuple[datetime, int, str]:
         at = datetime.fromisoformat(evaluated_at)
         if at.tzinfo is None:
             raise ValueError("no time of ours is without a zone")
-        return at, min(9, max(0, int(kind[:2]))), key
+        opened = open_text(key[1:].encode()) if key.startswith("#") else None
+        return at, min(9, max(0, int(kind[:2]))), opened or key
     except (UnicodeError, binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise InvalidCursor("this cursor was not made here: start again without one") from error
 

@@ -20,12 +20,20 @@ from messages.access import can_operate, get_visible_flow_named
 from messages.catalog.queries import flow_names
 from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
+from messages.masking.rules import MARK
 from messages.models import DeadLetter, ReconciledKey, Reconciliation
 from messages.plans.asking import query_address
 from messages.reconcile.access import get_visible_reconciliation
 from messages.reconcile.export import csv_of
 from messages.reconcile.forms import ListForm, ReconciliationForm
-from messages.reconcile.queries import find_keys, find_reconciliations, has_letters, letters_of_keys, out_of_sight
+from messages.reconcile.queries import (
+    as_shown,
+    find_keys,
+    find_reconciliations,
+    has_letters,
+    letters_of_keys,
+    out_of_sight,
+)
 from messages.reconcile.services import (
     State,
     begin_reconciliation,
@@ -179,7 +187,7 @@ def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
     of_messages = slug in ("failed", "twice", "arrived")
     letters = letters_of_keys(request.actor, [row for row in found.rows if of_messages or row.letter_id])
     rows, hidden = [], out_of_sight(request.actor, found.rows)
-    for row in found.rows:
+    for row in as_shown(request.actor, one, found.rows):
         letter = letters.get(row.decided_by) if row.decided_by else None
         may_tick = (
             letter is not None and letter.state == DeadLetter.State.OPEN and can_operate(request.actor, letter.flow)
@@ -214,7 +222,7 @@ def _address(one: Reconciliation, row: ReconciledKey) -> str:
     if row.message_uid is None:
         return ""
     as_path = (one.key_name + row.key).isprintable() and not {".", ".."} & {one.key_name, *row.key.split("/")}
-    if row.messages > 1 and as_path and "/" not in one.key_name:
+    if row.messages > 1 and row.key != MARK and as_path and "/" not in one.key_name:
         return reverse("k", args=[one.key_name, row.key])
     return reverse("message", args=[row.message_uid])
 
@@ -225,4 +233,4 @@ def csv(request: PageRequest, pk: UUID) -> HttpResponse:
     """The whole, or the set `?set=`, as a CSV."""
     one = get_visible_reconciliation(request.actor, pk)
     slug = request.GET.get("set", "")
-    return cast(HttpResponse, csv_of(one, set_named(slug) if slug else None))
+    return cast(HttpResponse, csv_of(request.actor, one, set_named(slug) if slug else None))

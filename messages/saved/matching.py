@@ -127,7 +127,7 @@ def check_asked(actor: Actor, environment: Environment, of: str, q: str, window:
 
 
 def _rows(actor: Actor, search: SavedSearch, *, since: datetime | None = None) -> QuerySet[Any]:
-    query, now = parse_query(search.q), datetime.now(UTC)
+    query, now = parse_query(search.q, search.of), datetime.now(UTC)
     _check_it_can_be_kept(query, DEAD_LETTERS if search.of == SavedSearch.Of.DEAD_LETTERS else MESSAGES)
     window = parse_window(search.window, now=now) if search.window else None
     if search.of == SavedSearch.Of.DEAD_LETTERS:

@@ -129,26 +129,26 @@ def _team(environment: Environment, team_id: int | None, by: Actor, keeping: int
 
 @transaction.atomic
 def subscribe(search: SavedSearch, wish: Wish, *, by: Actor) -> Subscription:
-    """Be told of a saved search, or of something else than before; looked at within a minute. Raises NotFound, Invalid, Forbidden."""
+    """Be told of a saved search, or of something else than before; looked at within a minute. Raises NotFound, Invalid, Forbidden.
+
+    A wish that judges what the one before did goes on from what was told: its end is told, and not its beginning again.
+    """
     owner_id = check_can_save(by)
     search = get_visible_saved_search(by, search.pk)
     check_wish(wish)
     now = datetime.now(UTC)
-    started = {
-        "state": "new",
-        "state_since": now,
-        "told": "",
-        "problem": "",
-        "fingerprint": "",
-        "next_look_at": now,
-        "in_vain": 0,
-    }
-    asked = asdict(wish) | {"days": sorted(set(wish.days))}
+    started = {"state": "new", "state_since": now, "told": "", "problem": "", "fingerprint": ""}
+    asked = asdict(wish) | {"days": sorted(set(wish.days)), "next_look_at": now, "in_vain": 0}
     made, is_new = Subscription.objects.select_for_update().get_or_create(
-        search=search, owner_id=owner_id, defaults={**asked, **started}
+        search=search, owner_id=owner_id, defaults=asked | started
     )
     if not is_new:
-        Subscription.objects.filter(pk=made.pk).update(**asked, **started, attempt=F("attempt") + 1)
+        judges = ["when", "minutes"]
+        if wish.when == Subscription.When.SILENT:
+            judges += ["days", "from_minute", "until_minute", "time_zone"]
+        goes_on = made.state != "stopped" and all(getattr(made, one) == asked[one] for one in judges)
+        columns = asked if goes_on else asked | started
+        Subscription.objects.filter(pk=made.pk).update(**columns, attempt=F("attempt") + 1)
         made.refresh_from_db()
     _audit_subscription(by, "subscription.added" if is_new else "subscription.changed", made, search)
     return made

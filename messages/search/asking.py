@@ -28,13 +28,15 @@ class Asked:
     filtered: bool
 
 
-def asked_of(request: HttpRequest, filters: Sequence[tuple[str, str]], *, always: Node | None = None) -> Asked:
+def asked_of(
+    request: HttpRequest, filters: Sequence[tuple[str, str]], target: str, *, always: Node | None = None
+) -> Asked:
     """Return what was asked; raises BadQuery with the column in the reader's own text, BadWindow.
 
-    filters  (field of the query language, request parameter).   always  what the page asks by itself.
+    filters  (field of the query language, request parameter).   target  of which rows.   always  what the page asks by itself.
     """
     q = asked_text(request, "q", most=MOST_ASKED)
-    query = parse_query(q)
+    query = parse_query(q, target)
     terms = [Term(field, value) for field, parameter in filters if (value := asked_text(request, parameter, most=300))]
     window_text = asked_text(request, "window", most=80)
     window = parse_window(window_text, now=timezone.now()) if window_text else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from messages.masking.hashes import is_hash
+from messages.masking.rules import MARK
 
 FIRST = ("order_no", "invoice_no", "shipment_no", "customer_no")
 SUFFIXES = ("_no", "_id", "_number", "_nr")
@@ -23,7 +24,7 @@ class Name:
 
 def name_of(keys: Mapping[str, str], fallback: str, *, what: str = "Message") -> Name:
     """Return the name of a message with these business keys; without any it is called by `fallback`, its id."""
-    keys = {name: value for name, value in keys.items() if not is_hash(str(value))}
+    keys = {name: value for name, value in keys.items() if not is_hash(str(value)) and value != MARK}
     if not keys:
         return Name(title=f"{what} {fallback}", word=what, number=fallback, tags=())
     ordered = sorted(keys, key=lambda name: (_rank(name), name))

@@ -16,6 +16,7 @@ from django.db.models.lookups import GreaterThan
 from console.core.ids import uuid7_floor
 from console.identity.models import Agent
 from messages.access import visible_dead_letters, visible_events, where_hashes_are_tried
+from messages.masking.hashes import is_hash
 from messages.masking.queries import hashes_of
 from messages.models import DeadLetter, Flow, Message, System
 from messages.models.stream import MessageStatus, Operation, Outcome
@@ -40,7 +41,8 @@ from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.lookups import Holds
-from messages.search.query import And, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.query import And, BadQuery, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.reading import MOST_SLIPS, read_query
 from messages.search.reconciled import of_set
 from messages.search.said import days_saying
 from messages.search.words import NUMBERS, key_of
@@ -73,7 +75,25 @@ def asked(query: Query, leaf: Callable[[Leaf], Q]) -> Q:
     try:
         return _joined(query.root, leaf)
     except Refused as refused:
-        raise query.refusal(refused) from refused
+        refusal = query.refusal(refused)
+        refusal.suggestion = _mended(refusal.suggestion, leaf) if refusal.suggestion else ""
+        raise refusal from refused
+
+
+def _mended(text: str, leaf: Callable[[Leaf], Q]) -> str:
+    """Return what is suggested when it is taken itself, else what is suggested in its stead; "" after some slips, or none that is."""
+    for _ in range(MOST_SLIPS):
+        try:
+            query = read_query(text)
+        except BadQuery:
+            return ""
+        try:
+            _joined(query.root, leaf)
+        except Refused as refused:
+            text = query.refusal(refused).suggestion
+        else:
+            return text  # "" reads as everything
+    return ""
 
 
 def _joined(node: Node, leaf: Callable[[Leaf], Q]) -> Q:
@@ -115,7 +135,14 @@ def _by_key(leaf: Leaf, target: Target, scope: Scope) -> Q:
     if not isinstance(leaf, Term):
         raise Refused(leaf, f"a business key is compared whole: write {leaf.field}:value")
     hashed = hashes_of(where_hashes_are_tried(scope.actor, scope.environments), name, leaf.value)
-    return _with_key(target, scope, [{name: value} for value in (leaf.value, *hashed)])
+    return _by_hash(leaf.value, scope, _with_key(target, scope, [{name: value} for value in (leaf.value, *hashed)]))
+
+
+def _by_hash(value: str, scope: Scope, found: Q) -> Q:
+    """Return the condition of a key, where its value may be asked for: a hash as it stands by those alone who may find by it."""
+    return (
+        found & Q(environment__in=where_hashes_are_tried(scope.actor, scope.environments)) if is_hash(value) else found
+    )
 
 
 def _check_is_key(leaf: Leaf, target: Target, scope: Scope) -> None:
@@ -161,7 +188,7 @@ def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
     condition |= Q(message_id=value)
     if (trace := trace_of(value)) is not None:
         condition |= Q(trace_id=trace)
-    return condition | _with_key(target, scope, [{key: value} for key in NUMBERS])
+    return condition | _by_hash(value, scope, _with_key(target, scope, [{key: value} for key in NUMBERS]))
 
 
 def _touched(condition: Condition) -> Condition:

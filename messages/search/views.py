@@ -33,7 +33,7 @@ def messages(request: PageRequest) -> HttpResponse:
     found: Page[Message] = Page([], None)
     asked, problem, own_time = None, None, False
     try:
-        asked = asked_of(request, FILTERS)
+        asked = asked_of(request, FILTERS, "messages")
         own_time = asked.window is None and has_own_time(asked.query, MESSAGES)
         found = find_messages(
             request.actor,

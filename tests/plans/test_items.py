@@ -53,14 +53,14 @@ def ordinals(items: list[Item]) -> list[int]:
     ],
 )
 def test_exactly_those_are_found(mixed, only, found):
-    assert ordinals(find_items(mixed, only=only).rows) == found
+    assert ordinals(find_items(ROOT, mixed, only=only).rows) == found
     assert ordinals(list(every_item(ROOT, mixed, only=only))) == found
 
 
 def test_pages_follow_each_other_and_nothing_is_twice_or_missing(mixed):
     seen, cursor = [], None
     for _ in range(9):
-        page = find_items(mixed, limit=3, cursor=cursor)
+        page = find_items(ROOT, mixed, limit=3, cursor=cursor)
         seen += ordinals(page.rows)
         if (cursor := page.next) is None:
             break

@@ -115,8 +115,8 @@ def test_a_frozen_set_is_undone_wave_by_wave(line):
     assert {(one.state, one.resolution) for one in DeadLetter.objects.exclude(pk=late.pk)} == {
         ("closed", "compensated")
     }
-    assert [item.compensation for item in find_items(plan).rows] == [
-        runs(plan).get(uid=item.replay).reference for item in find_items(plan).rows
+    assert [item.compensation for item in find_items(ROOT, plan).rows] == [
+        runs(plan).get(uid=item.replay).reference for item in find_items(ROOT, plan).rows
     ]
     assert Replay.objects.count() == 0
 

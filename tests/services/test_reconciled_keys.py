@@ -104,7 +104,7 @@ def test_pages_of_a_set_walk_through_every_key_once_and_the_csv_has_them_all_wit
         cursor = page.next
         if cursor is None:
             break
-    text = b"".join(csv_of(one, None).streaming_content).decode()  # type: ignore[arg-type]
+    text = b"".join(csv_of(ROOT, one, None).streaming_content).decode()  # type: ignore[arg-type]
 
     assert walked == ['a,"b"', *listed]
     lines = text.split("\r\n")
@@ -151,7 +151,7 @@ def test_a_set_is_a_search_for_the_letters_that_decided_by_themselves():
     of_message = stored_letter(id="b", message_id="m-1", origin="orders", keys={"order_no": "2"})
     one = compared("1\n2\n", of=own.flow)
     rows, query = find_keys(one, SETS["failed"]).rows, parse_query(query_of(one, SETS["failed"]))
-    text = b"".join(csv_of(one, None).streaming_content).decode()  # type: ignore[arg-type]
+    text = b"".join(csv_of(ROOT, one, None).streaming_content).decode()  # type: ignore[arg-type]
 
     assert set(find_dead_letters(ROOT, environments=[environment()], query=query).rows) == {own, of_message}
     assert letters_of_keys(ROOT, rows) == {own.pk: own, of_message.message_uid: of_message}
@@ -224,7 +224,7 @@ def test_a_csv_of_a_list_that_is_compared_again_or_removed_meanwhile_says_that_i
     monkeypatch.setattr(queries, "EXPORTED", 3)
     monkeypatch.setattr(export, "LINES", 2)
     one = compared_of_ten()
-    parts = iter(csv_of(one, None).streaming_content)  # type: ignore[arg-type]
+    parts = iter(csv_of(ROOT, one, None).streaming_content)  # type: ignore[arg-type]
     got = [next(parts)]
 
     do(one)

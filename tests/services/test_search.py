@@ -79,6 +79,8 @@ def test_a_name_is_looked_for_in_each_environment_by_itself():
         ("messages", "a status:(dead OR fail*)", 19, "a status:(dead OR failed)", "status is one of"),
         ("messages", "stauts:failed", 1, "status:failed", "messages have no stauts"),
         ("messages", "flows:(a OR b)", 1, "flow:(a OR b)", "messages have no flows"),
+        ("messages", "stauts:faild agee:>2H", 1, "status:failed age:>2h", "messages have no stauts"),
+        ("messages", "stauts:open", 1, "", "messages have no stauts"),
         ("messages", "queue:x", 1, "", "dead letters have; a business key of this name is key.queue"),
         ("messages", "status:>dead", 9, "", "status has no order"),
         ("messages", "order_no:>5", 11, "", "a business key is compared whole"),

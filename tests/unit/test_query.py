@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages.search.parse import MOST_TERMS, MOST_WORDS, parse_query
+from console.identity.actor import SYSTEM
+from messages.changes.asking import condition_of
+from messages.search.conditions import Scope
+from messages.search.parse import parse_query
+from messages.search.postgres import DEAD_LETTERS, EVENTS, MESSAGES, to_q
 from messages.search.query import (
     EVERYTHING,
     BadQuery,
@@ -27,6 +32,7 @@ from messages.search.query import (
     none_of,
     text_of,
 )  # fmt: skip
+from messages.search.reading import MOST_TERMS, MOST_WORDS
 from messages.search.scan import DEEPEST, LONGEST, token_before
 
 # What the grammar is made of, in any order: far more of it parses than of free text.
@@ -158,7 +164,7 @@ def test_the_normal_text(text: str, normal: str):
         ("destination:/queue/orders", 13, 'destination:"/queue/orders"'),
         ("https://shop/x", 7, '"https://shop/x"'),
         ("a:-5", 3, 'a:"-5"'),
-        ("a:>-5", 4, 'a:>"-5"'),
+        ("a:>-5", 4, ""),
         ("'a b'", 1, '"a b"'),
         ("wh?t", 3, '"wh?t"'),
         ("*end", 1, "end"),
@@ -287,3 +293,68 @@ def test_trees_have_one_form():
     assert any_of(any_of(a), b) == Or((a, b))
     assert none_of(none_of(a)) == a
     assert none_of(EVERYTHING) == Not(EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "suggestion"),
+    [
+        ("messages", "status:failed;flow:orders", "status:failed flow:orders"),
+        ("messages", "status:failed;flow:orders;system:shop", "status:failed flow:orders system:shop"),
+        ("messages", "status:faild;flow:orders", "status:failed flow:orders"),
+        ("messages", "status:failed:dead", ""),
+        ("messages", "flow:orders,order_no:4711", 'flow:"orders,order_no:4711"'),
+        ("messages", "age:>1h;status:dead", "age:>1h status:dead"),
+        ("messages", "status:open;flow:orders", ""),
+        ("dead-letters", "status:open;flow:orders", "status:open flow:orders"),
+        ("dead-letters", "died_of:expired:x", "died_of:expired"),
+        ("events", "operation:'send'", 'operation:"send"'),
+        ("events", "operation:'sned'", "operation:send"),
+        ("messages", "group:a:b", ""),
+        ("messages", "id:a:b", 'id:"a:b"'),
+        ("changes", "kind:deployment;system:erp", "kind:deployment system:erp"),
+        ("changes", "order_no:a:b", ""),
+        ("messages", "order_no:>-5", ""),
+        ("", "status:ok;flow:orders", "status:ok flow:orders"),
+    ],
+)
+def test_what_is_suggested_is_taken_by_the_fields(target: str, text: str, suggestion: str):
+    with pytest.raises(BadQuery) as refused:
+        parse_query(text, target)
+
+    assert refused.value.suggestion == suggestion
+
+
+asking = st.lists(
+    st.sampled_from(
+        ["status", "flow", "died_of", "reason", "age", "at", "duration", "group", "id", "reconciled", "order_no", "stauts", "queue", "operation",
+         ":", ":", ":", ";", ",", " ", " ", "failed", "faild", "open", "send", "1h", "2M", "now-1d", "G-7", "4711", "'", "-", "!", ">", "*", "(", ")"]
+    ),
+    min_size=3,
+    max_size=14,
+).map("".join)  # fmt: skip
+
+
+@given(
+    asking | st.lists(pieces, max_size=25).map("".join),
+    st.sampled_from(["messages", "events", "dead-letters", "changes"]),
+)
+def test_every_suggestion_is_taken(text: str, target: str):
+    now = datetime.now(UTC)
+    scope = Scope(actor=SYSTEM, environments=[], now=now, since=now, by_days=False)
+
+    def ask(q: str) -> None:
+        query = parse_query(q, target)
+        if target == "changes":
+            condition_of(query, is_hidden=lambda name: False)
+        else:
+            to_q(query, {one.name: one for one in (MESSAGES, EVENTS, DEAD_LETTERS)}[target], scope)
+
+    suggestion = ""
+    try:
+        ask(text)
+    except BadQuery as refused:
+        suggestion = refused.suggestion
+
+    if suggestion:
+        assert suggestion != text
+        ask(suggestion)

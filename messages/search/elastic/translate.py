@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from messages.masking.hashes import is_hash
 from messages.models import DeadLetter
 from messages.models.stream import MessageStatus
 from messages.search.base import Question, Unsuited
@@ -96,8 +97,16 @@ def _by_key(leaf: Leaf, question: Question) -> Clause:
     name = key_of(str(leaf.field))
     if isinstance(leaf, Exists):
         return _told_to(question, lambda within: {"term": {f"{within}key_names": name}})
-    values = [_value(leaf), *question.hashed(name, _value(leaf))]
+    value = _value_of_key(leaf)
+    values = [value, *question.hashed(name, value)]
     return _has_key(question, [key_term(name, value) for value in values])
+
+
+def _value_of_key(leaf: Leaf) -> str:
+    value = _value(leaf)
+    if is_hash(value):
+        raise Unsuited("who may ask for the hash of a masked value differs by environment")
+    return value
 
 
 def _has_key(question: Question, terms: list[str]) -> Clause:
@@ -123,7 +132,7 @@ def _value(leaf: Leaf) -> str:
 
 
 def _free_text(leaf: Leaf, question: Question) -> Clause:
-    value = _value(leaf)
+    value = _value_of_key(leaf)
     found = _parts(SAID[question.target](leaf, question))
     if isinstance(leaf, Prefix):
         return _any([*found, {"prefix": {"message_id": value}}])
