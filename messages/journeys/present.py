@@ -17,7 +17,8 @@ from messages.journeys.clocks import NONE, Correction
 from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
 from messages.journeys.fold import Fold
 from messages.journeys.seen import OPERATION_WORDS
-from messages.journeys.stitch import Journey, Station, Step
+from messages.journeys.stations import Station
+from messages.journeys.stitch import Journey, Step
 from messages.models import DeadLetter, Replay
 from messages.replay.states import FINAL
 

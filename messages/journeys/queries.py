@@ -16,11 +16,12 @@ from messages.access import visible_dead_letters, visible_events, visible_messag
 from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
-from messages.journeys.fold import WHOLE, chosen, folds_of, standings_of
+from messages.journeys.fold import WHOLE, chosen, folds_of
 from messages.journeys.gather import AROUND, Gathered, any_of, gather
 from messages.journeys.hops import handovers_of, hops_of, waits_of
 from messages.journeys.seen import Seen, timed
-from messages.journeys.stitch import Journey, Step, build_journey, counted_stations, with_hops
+from messages.journeys.stations import stations_of, with_hops
+from messages.journeys.stitch import Journey, Step, build_journey
 from messages.journeys.usual import with_unreached
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, System
 from messages.told import as_seen
@@ -143,11 +144,10 @@ def _built(
     journey.hops = hops_of(handovers, names)
     if folded:
         journey.folds = folds_of(placed, names, found.evidence, waits)
-        journey.stations = counted_stations(journey.stations, standings_of(placed, names))
         journey.trace_ids = list(dict.fromkeys(one.seen.trace_id for one in placed if one.seen.trace_id))
         journey.ties = list(dict.fromkeys(found.evidence[one.seen.id].tie for one in placed))
         journey.evidence = found.evidence
-    journey.stations = with_hops(journey.stations, journey.hops)
+    journey.stations = with_hops(stations_of(placed, names, handovers, counted=folded), journey.hops)
     return journey
 
 
