@@ -13,14 +13,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, Q, QuerySet
+from django.db.models import BigIntegerField, BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_events, visible_messages
 from messages.journeys.evidence import CORRELATION, KEY, LINK, MESSAGE, START, TRACE, Evidence, brought
-from messages.journeys.seen import Link, Seen
+from messages.journeys.seen import ERROR_SHOWN, Link, Seen
 from messages.models import Event, TraceLink
 
 MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
@@ -38,6 +38,13 @@ OWN_TRACES = """
 SELECT own.trace_id FROM unnest(%s::uuid[]) WITH ORDINALITY AS own (trace_id, at) CROSS JOIN LATERAL ({events}) AS event (keys)
 GROUP BY own.trace_id, own.at HAVING count(*) <= %s AND bool_and(coalesce(event.keys ->> %s, %s) = %s) ORDER BY own.at
 """
+# As much of a message as a page shows; of one that is stored out of line no more than that is fetched.
+ERROR_NUMBER = RawSQL(
+    "CASE WHEN messaging_event.outcome = 2 THEN"
+    " hashtextextended(concat(messaging_event.error_type, chr(31), left(messaging_event.error_message, %s)), 0) END",
+    [ERROR_SHOWN],
+    output_field=BigIntegerField(),
+)
 A_DAY_OFF = timedelta(days=4)  # a message's row may lie on an earlier or later day than its events
 
 
@@ -115,7 +122,11 @@ class _Walk:
         found = self.found
         most = MOST_SEEN + 1
         fresh = []
-        for row in rows.order_by("-outcome", "occurred_at", "id").values_list(*Seen._fields)[:most]:
+        for row in (
+            rows.annotate(error=ERROR_NUMBER)
+            .order_by("-outcome", "occurred_at", "id")
+            .values_list(*Seen._fields)[:most]
+        ):
             if row[0] in found.seen:
                 continue
             if len(found.seen) >= MOST_SEEN:

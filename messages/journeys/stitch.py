@@ -12,7 +12,7 @@ from messages.journeys.clocks import Clock, Correction, clock_of, corrected
 from messages.journeys.evidence import START, Evidence, words_of_tie
 from messages.journeys.fold import Fold
 from messages.journeys.hops import Hop
-from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, PROCESS
+from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS
 from messages.journeys.stations import Station
 
 
@@ -35,7 +35,7 @@ class Step:
     evidence: Evidence = START
     why: str = ""  # the evidence as a sentence, naming the event that brought this one
     brought_by: UUID | None = None  # that event, when it is among the steps
-    attempt: int = 0
+    attempt: int = 0  # 0 of a message with one attempt
     clamped: bool = False
     correction: Correction | None = None
     logged: list[Any] = field(default_factory=list)  # exceptions that the system logged inside this span
@@ -67,6 +67,9 @@ class Journey:
     hops: list[Hop] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)  # every event, when it is folded: then steps are some of each
     evidence: dict[UUID, Evidence] = field(default_factory=dict)  # of every event, when it is folded
+    attempts: dict[UUID, int] = field(default_factory=dict)  # of every event, as attempts_of has them
+    errors: int = 0  # different ones: system, type and message
+    times: dict[UUID, int] = field(default_factory=dict)  # of each step that failed, how often its error came in all
 
     @property
     def duration_us(self) -> int:
@@ -88,13 +91,15 @@ def build_journey(
     dead_letters: Sequence[Any] = (),
     truncated: bool = False,
     waits: Mapping[UUID, int] | None = None,
+    attempts: Mapping[UUID, int] | None = None,
     span: tuple[datetime | None, datetime | None] = (None, None),
 ) -> Journey:
     """Return the journey of these events, in order of their corrected times.
 
     events    with occurred_at, duration_us, system.name, operation, outcome, message_uid, span_id; any order.
     evidence  {event id: why it is here}; events without it were found by the trace.
-    waits     {event id: µs that its message had waited}.   span  when the whole journey began and ended; without it, these events.
+    waits     {event id: µs that its message had waited}.   attempts  {event id: which attempt}, of messages with several.
+    span      when the whole journey began and ended; without it, these events.
     """
     corrections = corrections or {}
     at = {event.id: corrected(event, corrections) for event in events}
@@ -103,15 +108,15 @@ def build_journey(
     if not ordered:
         return journey
     journey.started_at = span[0] or at[ordered[0].id]
-    attempts: dict[tuple[object, ...], int] = {}
     for event in ordered:
-        step = _step(event, at[event.id], journey.started_at, evidence.get(event.id, START), waits or {}, attempts)
+        step = _step(
+            event, at[event.id], journey.started_at, evidence.get(event.id, START), waits or {}, attempts or {}
+        )
         if step.at != event.occurred_at:
             step.correction = corrections[clock_of(event)]
         journey.steps.append(step)
     last = max(step.offset_us + step.duration_us for step in journey.steps)
     journey.ended_at = span[1] or journey.started_at + timedelta(microseconds=last)
-    _number_attempts(journey.steps, attempts)
     _say_why(journey.steps)
     journey.ties = list(dict.fromkeys(step.tie for step in journey.steps))
     journey.trace_ids = list(dict.fromkeys(e.trace_id for e in ordered if e.trace_id))
@@ -124,24 +129,22 @@ def _step(
     start: datetime,
     evidence: Evidence,
     waits: Mapping[UUID, int],
-    attempts: dict[tuple[object, ...], int],
+    attempts: Mapping[UUID, int],
 ) -> Step:
-    system = event.system.name
-    key = (system, event.operation, event.message_uid)
-    if event.operation == PROCESS and event.message_uid:
-        attempts[key] = attempts.get(key, 0) + 1
+    system, attempt = event.system.name, attempts.get(event.id, 0)
+    label = f"{system} {OPERATION_WORDS[event.operation] or event.name}".strip()
     return Step(
         event=event,
         at=at,
         system=system,
-        label=f"{system} {OPERATION_WORDS[event.operation] or event.name}".strip(),
+        label=f"{label} · attempt {attempt}" if attempt else label,
         offset_us=_us(at, start),
         duration_us=event.duration_us,
         queue_us=waits.get(event.id),
         outcome=OUTCOME_WORDS[event.outcome],
         tie=evidence.tie,
         evidence=evidence,
-        attempt=attempts.get(key, 0) if event.operation == PROCESS else 0,
+        attempt=attempt,
         clamped=event.clamped_from is not None,
     )
 
@@ -152,11 +155,3 @@ def _say_why(steps: Sequence[Step]) -> None:
         bringer = by_id.get(step.evidence.by) if step.evidence.by else None
         step.brought_by = bringer.event.id if bringer else None
         step.why = words_of_tie(step.evidence, bringer.label if bringer else "")
-
-
-def _number_attempts(steps: Sequence[Step], attempts: dict[tuple[object, ...], int]) -> None:
-    for step in steps:
-        if step.attempt and attempts[(step.system, PROCESS, step.event.message_uid)] > 1:
-            step.label = f"{step.label} · attempt {step.attempt}"
-        else:
-            step.attempt = 0

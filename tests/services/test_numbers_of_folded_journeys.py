@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from messages.journeys.queries import journey_of_message, journey_of_trace
+from messages.journeys.queries import journey_of_message, journey_of_trace, steps_of_fold
 from messages.models import Message
 from tests.factories import ROOT, agent_key, environment, event, push
 from tests.pages.people import signed_in, text_of
@@ -96,3 +96,45 @@ def test_attempts_are_counted_however_many_they_are(count: int):
         ("shop", "passed", "sent"), ("erp 0", "failed", f"failed, {half} attempts"), ("erp 1", "failed", f"failed, {half} attempts"),
     ]  # fmt: skip
     assert f"{half} attempts" in text_of(signed_in(superuser=True).get(f"/messages/{Message.objects.get().id}/"))
+
+
+def requeued(count: int) -> Message:
+    order = {"message_id": "requeued all night"}
+    told(at(0, **order), *(at(1 + n, system="erp", operation="process", **order, **DOWN) for n in range(count)))
+    return Message.objects.get()
+
+
+def test_steps_that_are_shown_of_hundreds_of_attempts_have_the_numbers_that_they_had():
+    journey = journey_of_message(ROOT, requeued(250))
+
+    assert {(step.attempt, step.offset_us) for step in journey.steps if step.attempt} <= {
+        (n, n * 1_000_000) for n in range(1, 251)
+    }
+    assert journey.steps[-1].label == "erp process · attempt 250"
+    (fold,) = [one for one in journey.folds if one.outcome == "error"]
+    first, after = steps_of_fold(ROOT, journey, fold.ref, after=None, limit=50)
+    second, _ = steps_of_fold(ROOT, journey, fold.ref, after=after, limit=50)
+    assert [step.label for step in (first[0], second[10])] == ["erp process · attempt 1", "erp process · attempt 61"]
+
+
+def test_the_page_says_how_often_an_error_came_in_all_and_not_in_what_is_shown():
+    page = text_of(signed_in(superuser=True).get(f"/messages/{requeued(250).id}/"))
+
+    assert "250 times in all" in page
+    assert "failed at attempt 100" in page
+
+
+def test_errors_of_other_messages_are_counted_whole_and_the_different_ones_too():
+    messages = [{"message_id": f"the price of article {n}", "trace_id": TRACE} for n in range(150)]
+    odd = {"outcome": "error", "error": {"type": "PriceError"}}
+    told(*(at(n / 1000, **one) for n, one in enumerate(messages)))
+    told(*(at(4 + n / 1000, system="erp", operation="process", **one, **DOWN) for n, one in enumerate(messages[20:])))
+    told(
+        *(at(3, system="erp", operation="process", **one, **odd | {"error": odd["error"] | {"message": f"{n} is negative"}})
+          for n, one in enumerate(messages[:20]))
+    )  # fmt: skip
+
+    page = text_of(signed_in(superuser=True).get(f"/j/{TRACE}"))
+
+    assert "130 times in all" in page
+    assert "18 other errors are in the folds below" in page
