@@ -5,6 +5,7 @@ Events are read in a few columns (seen.py), failures first, so that the limit ne
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,8 @@ from django.db.models.expressions import RawSQL
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_events, visible_messages
-from messages.journeys.evidence import CORRELATION, KEY, LINK, MESSAGE, START, TRACE, Evidence, brought
+from messages.ingest.identity import LONG_ID, message_uid
+from messages.journeys.evidence import ANSWER, CORRELATION, KEY, LINK, MESSAGE, REQUEST, START, TRACE, Evidence, brought
 from messages.journeys.seen import ERROR_SHOWN, Link, Seen
 from messages.models import Event, TraceLink
 
@@ -177,22 +179,38 @@ class _Walk:
         return (seen.id, self.found.evidence[seen.id]) if seen else None
 
     def correlate(self, correlation: str | None) -> None:
-        """Take what carries the correlation id asked for, or those of the events found, and follow it."""
-        bringers: dict[str, Seen | None] = {correlation: None} if correlation else {}
-        if not correlation:
-            for seen in self.found.seen.values():
-                if seen.correlation_id and seen.correlation_id not in bringers:
-                    if len(bringers) == MOST_CORRELATIONS:
-                        self.found.truncated = True
-                        break
-                    bringers[seen.correlation_id] = seen
-        if not bringers:
+        """Take what carries the correlation id asked for, or those of the events found, and follow it. So replies and their requests, of
+        which one has the other's message id as its correlation id, as far as that id is unique.
+        """
+        seen = self.found.seen.values()
+        answered = {one.message_id: one for one in reversed(seen) if one.message_id and len(one.message_id) >= LONG_ID}
+        bringers: dict[str, Seen | None] = {}
+        for one in seen:
+            known = one.correlation_id
+            if not known or known in bringers or known in answered or (correlation and known != correlation):
+                continue
+            if len(bringers) == MOST_CORRELATIONS:
+                self.found.truncated = True
+                break
+            bringers[known] = one
+        if correlation and correlation not in answered:
+            bringers.setdefault(correlation, None)
+        requests = {
+            UUID(bytes=message_uid(place.pk, one, None)): brought(REQUEST, one, self._as_bringer(by))
+            for one, by in bringers.items()
+            if len(one) >= LONG_ID
+            for place in self.environments
+        }
+        why = {one: brought(CORRELATION, one, self._as_bringer(by)) for one, by in bringers.items()}
+        why |= {one: brought(ANSWER, one, self._as_bringer(by)) for one, by in answered.items()}
+        if not why:
             return
-        why = {one: brought(CORRELATION, one, self._as_bringer(seen)) for one, seen in bringers.items()}
-        rows = self.near.filter(any_of(Event, "correlation_id", bringers))
-        fresh = self.take(rows, lambda seen: why[seen.correlation_id or ""])
-        if 0 < len(fresh) <= MOST_FOLLOWED:
-            self.follow(*self._led_to_by(fresh, []))
+        fresh = self.take(
+            self.near.filter(any_of(Event, "correlation_id", why)), lambda seen: why[seen.correlation_id or ""]
+        )
+        of_each = Counter(one.correlation_id for one in fresh)
+        traces, uids = self._led_to_by([one for one in fresh if of_each[one.correlation_id] <= MOST_FOLLOWED], [])
+        self.follow(traces, requests | uids)
 
     def keys(self) -> dict[str, str]:
         """Return the business keys that the first events carry, of those with one value only: a batch of many orders has no number."""

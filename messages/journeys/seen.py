@@ -48,6 +48,7 @@ class Seen(NamedTuple):
     clamped_from: datetime | None
     correlation_id: str | None
     error: int | None = None
+    message_id: str | None = None
 
 
 class Timed(NamedTuple):

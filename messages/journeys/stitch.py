@@ -31,7 +31,7 @@ class Step:
     duration_us: int
     queue_us: int | None
     outcome: str  # ok, error, unset
-    tie: str  # trace, link, message id, correlation id, or "order_no=4711"
+    tie: str  # trace, link, message id, answer, request, correlation id, or "order_no=4711"
     evidence: Evidence = START
     why: str = ""  # the evidence as a sentence, naming the event that brought this one
     brought_by: UUID | None = None  # that event, when it is among the steps

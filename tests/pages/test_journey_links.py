@@ -426,7 +426,7 @@ def test_the_traces_that_a_number_brings_are_asked_for_together_and_more_than_ar
 
     seen, truncated, statements = gathered()
     assert (seen, truncated) == (18, False)
-    assert statements <= 11
+    assert statements <= 12
     monkeypatch.setattr(gather, "MOST_OWN_TRACES", 4)
     assert gathered()[:2] == (16, True)
     monkeypatch.setattr(gather, "MOST_OF_AN_OWN_TRACE", 2)
