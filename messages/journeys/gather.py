@@ -6,10 +6,10 @@ Events are read in a few columns (seen.py), failures first, so that the limit ne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any
 from uuid import UUID
 
@@ -121,20 +121,21 @@ class _Walk:
 
     def take(self, rows: QuerySet[Event], why: Callable[[Seen], Evidence]) -> list[Seen]:
         """Add the rows that are not there yet, with the evidence that brought them; the failures among them before the rest."""
+        return self._add(self._read(rows), why)
+
+    def _read(self, rows: QuerySet[Event]) -> Iterator[Seen]:
+        rows = rows.annotate(error=ERROR_NUMBER).order_by("-outcome", "occurred_at", "id")
+        return starmap(Seen, rows.values_list(*Seen._fields)[: MOST_SEEN + 1])
+
+    def _add(self, rows: Iterable[Seen], why: Callable[[Seen], Evidence]) -> list[Seen]:
         found = self.found
-        most = MOST_SEEN + 1
         fresh = []
-        for row in (
-            rows.annotate(error=ERROR_NUMBER)
-            .order_by("-outcome", "occurred_at", "id")
-            .values_list(*Seen._fields)[:most]
-        ):
-            if row[0] in found.seen:
+        for seen in rows:
+            if seen.id in found.seen:
                 continue
             if len(found.seen) >= MOST_SEEN:
                 found.truncated = True
                 break
-            seen = Seen(*row)
             found.seen[seen.id], found.evidence[seen.id] = seen, why(seen)
             fresh.append(seen)
         return fresh
@@ -240,9 +241,10 @@ class _Walk:
             rows = self.base.filter(occurred_at__range=(since, until), keys__contains={name: value}).filter(
                 Q(any_of(Event, "message_uid", ids)) | Q(message_uid__isnull=True)
             )
-            bringer = next(iter(self.found.seen.values()), None)
+            carrying = list(self._read(rows))
+            bringer = next((one for one in carrying if one.id in self.found.seen), None)
             why = brought(KEY, f"{name}={value}", self._as_bringer(bringer))
-            fresh = self.take(rows, lambda _, why=why: why)  # type: ignore[misc]
+            fresh = self._add(carrying, lambda _, why=why: why)  # type: ignore[misc]
             # A message that one event with the number has brought is here with all its events: receivers seldom repeat the number.
             named = {
                 one.message_uid: one for one in fresh if one.message_uid and one.message_uid not in self.found.uids

@@ -214,6 +214,25 @@ def test_a_batch_of_several_orders_is_not_tied_by_any_of_their_numbers():
     assert {step["system"] for step in found["steps"]} == {"shop"}
 
 
+def test_a_tie_by_number_names_an_event_that_carries_the_number():
+    """An order that failed came again under another id; of each only its sending has the number."""
+    order, again = {"message_id": "the order of 4711"}, {"message_id": "the order of 4711, again"}
+    number, failed = {"keys": {"order_no": "4711"}}, {"system": "erp", "operation": "process", "outcome": "error"}
+    push(
+        "/ingest/v1/events",
+        [event(**order, **number), event(**order, **failed), event(**again, **number)],
+        key=agent_key(),
+    )
+    message = Message.objects.get(**order)
+
+    steps = ask(f"messages/{message.id}/journey", api_key(person("vera", Role.VIEWER))).json()["steps"]
+
+    (sent,) = [one for one in steps if one["message"] == str(message.id) and one["label"] == "shop send"]
+    assert [(one["why"], one["evidence"]["by"]) for one in steps if one["tie"] == "order_no=4711"] == [
+        ("has order_no=4711, like shop send within a day; other journeys may have the same number", sent["event"])
+    ]
+
+
 def test_a_number_brings_the_rest_of_a_trace_that_has_no_other_number_and_nothing_more_of_a_batch():
     alone, batch = "a1" * 16, "b2" * 16
     events = [
