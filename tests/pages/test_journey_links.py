@@ -412,6 +412,29 @@ def test_a_number_of_dead_letters_of_several_environments_leads_to_a_choice_of_t
         assert text_of(client.get(address)).count("Order 4711") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "q"),
+    [("/k/customer_no/107", "key.customer_no%3A107"), ("/m/7", "message_id%3A7")],
+)
+def test_a_choice_of_more_messages_than_a_page_has_leads_to_the_list_of_all(path: str, q: str):
+    of_one_id = path.startswith("/m/")
+    events = [
+        event(**({"message_id": "7", "destination": f"queue {n}"} if of_one_id else {}), keys={"customer_no": "107"})
+        for n in range(52)
+    ]
+    for slug, these in (("production", events[:51]), ("staging", events[51:])):
+        push("/ingest/v1/events", these, key=agent_key("there", slug))
+    client = signed_in(superuser=True)
+
+    choice = client.get(path)
+
+    assert "50 or more messages have" in text_of(choice)
+    addresses = [f"/messages/?environment={slug}&q={q}" for slug in ("production", "staging")]
+    assert [f'href="{one.replace("&", "&amp;")}"' in choice.content.decode() for one in addresses] == [True, True]
+    assert "50 messages Older" in text_of(client.get(addresses[0]))
+    assert "1 message that is all" in text_of(client.get(addresses[1]))
+
+
 def test_of_more_journeys_than_a_page_has_the_choice_says_that_there_may_be_more():
     web = {"system": "web", "operation": "other", "destination": "", "message_id": "", "keys": {"order_no": "4711"}}
     events = [event(**web, trace_id=f"{number:032x}") for number in range(1, 53)]
