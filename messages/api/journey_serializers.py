@@ -22,7 +22,7 @@ class LoggedOut(serializers.Serializer[Any]):
 class EvidenceOut(serializers.Serializer[Any]):
     """Why an event belongs to the journey."""
 
-    kind = serializers.CharField(help_text="trace, link, message id, correlation id or key.")
+    kind = serializers.CharField(help_text="trace, link, message id, answer, request, correlation id or key.")
     value = serializers.CharField(help_text="What is shared.")
     by = serializers.UUIDField(allow_null=True, help_text="The event that brought it; null where the search began.")
     strength = serializers.CharField(
@@ -82,7 +82,7 @@ class StepOut(serializers.Serializer[Any]):
     )
     outcome = serializers.CharField()
     tie = serializers.CharField(
-        help_text="Why it belongs here: trace, link, message id, correlation id or a business key."
+        help_text="Why it belongs here: trace, link, message id, answer, request, correlation id or a business key."
     )
     evidence = EvidenceOut()
     why = serializers.CharField(help_text="The evidence as a sentence: it carries …, it is about ….")

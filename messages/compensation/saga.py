@@ -21,7 +21,8 @@ from messages.compensation.proposal import letter_address, message_address
 from messages.compensation.queries import compensations_of, steps_of_many
 from messages.compensation.states import ENDED, UNDONE
 from messages.compensation.steps import plain_title, undo_words
-from messages.journeys.stitch import Journey, Station
+from messages.journeys.stations import Station
+from messages.journeys.stitch import Journey
 from messages.models import Compensation, CompensationStep, DeadLetter, Flow, Message
 
 UNDER_WAY = frozenset({"sending", "sent", "task"})

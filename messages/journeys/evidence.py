@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from uuid import UUID
 
 TRACE, LINK, MESSAGE, CORRELATION, KEY = "trace", "link", "message id", "correlation id", "key"
+ANSWER, REQUEST = "answer", "request"
 STRONG, LIKELY, WEAK = "strong", "likely", "weak"
-OF_KIND = {TRACE: STRONG, LINK: STRONG, MESSAGE: STRONG, CORRELATION: LIKELY, KEY: WEAK}
+OF_KIND = {
+    TRACE: STRONG,
+    LINK: STRONG,
+    MESSAGE: STRONG,
+    ANSWER: LIKELY,
+    REQUEST: LIKELY,
+    CORRELATION: LIKELY,
+    KEY: WEAK,
+}
 ORDER = {STRONG: 0, LIKELY: 1, WEAK: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """kind: trace, link, message id, correlation id or key. value: what is shared. by: the event that brought it, None for the start.
+    """kind: trace, link, message id, answer, request, correlation id or key. value: what is shared. by: the event that brought it, None for the start.
 
     strength  strong: systems passed it on; likely: a sender chose it; weak: only a document's number, near in time. Never stronger than
               that of the event which brought it.
@@ -50,6 +59,14 @@ def words_of_tie(evidence: Evidence, by: str) -> str:
         words = f"is in a trace tied by a span link: {evidence.value}"
     elif evidence.kind == MESSAGE:
         words = f"is about the same message{' as ' + by if by else ''}"
+    elif evidence.kind == ANSWER:
+        words = (
+            f"answers {evidence.value}{', the message of ' + by if by else ''}: its correlation id is that message's id"
+        )
+    elif evidence.kind == REQUEST:
+        words = (
+            f"is about {evidence.value}, which {by or 'a reply'} answers: the correlation id there is this message's id"
+        )
     elif evidence.kind == CORRELATION:
         words = f"carries the correlation id {evidence.value}{like}; a sender may use one for several journeys"
     else:

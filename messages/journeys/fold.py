@@ -10,7 +10,7 @@ from uuid import UUID
 
 from messages.journeys.evidence import Evidence
 from messages.journeys.hops import Figures, figures
-from messages.journeys.seen import ERROR, OPERATION_WORDS, OUTCOME_WORDS, Timed, decides
+from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, Timed
 
 WHOLE = 200  # events; a journey up to this size is shown event by event
 # Of a folded journey, how many events of each fold, and how many failures, are read in full.
@@ -111,29 +111,3 @@ def chosen(folds: Sequence[Fold], own: Collection[UUID]) -> set[UUID]:
     for fold in folds[:MOST_FOLDS]:
         ids |= {one.seen.id for one in (*fold.events[: OF_EACH - 1], fold.events[-1])}
     return ids | set(list(own)[:WHOLE])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How many messages a system dealt with, and how many of them failed at the last that was heard."""
-
-    messages: int
-    failed: int
-
-
-def standings_of(events: Iterable[Timed], systems: Mapping[int, str]) -> dict[str, Standing]:
-    """Return where the messages stand at each system: a message that failed and was processed later did not fail."""
-    last: dict[tuple[int, UUID], bool] = {}
-    for one in events:
-        seen = one.seen
-        known = (seen.system_id, seen.message_uid or seen.id)
-        if decides(seen.operation, seen.outcome) or known not in last:
-            last[known] = seen.outcome == ERROR
-        elif seen.outcome == ERROR:
-            last[known] = True
-    counted: dict[str, list[int]] = {}
-    for (system_id, _), failed in last.items():
-        count = counted.setdefault(systems.get(system_id, ""), [0, 0])
-        count[0] += 1
-        count[1] += failed
-    return {system: Standing(messages=count[0], failed=count[1]) for system, count in counted.items()}

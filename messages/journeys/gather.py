@@ -5,22 +5,24 @@ Events are read in a few columns (seen.py), failures first, so that the limit ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, Q, QuerySet
+from django.db.models import BigIntegerField, BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_events, visible_messages
-from messages.journeys.evidence import CORRELATION, KEY, LINK, MESSAGE, START, TRACE, Evidence, brought
-from messages.journeys.seen import Link, Seen
+from messages.ingest.identity import LONG_ID, message_uid
+from messages.journeys.evidence import ANSWER, CORRELATION, KEY, LINK, MESSAGE, REQUEST, START, TRACE, Evidence, brought
+from messages.journeys.seen import ERROR_SHOWN, Link, Seen
 from messages.masking.shown import key_shown
 from messages.models import Event, TraceLink
 
@@ -39,6 +41,13 @@ OWN_TRACES = """
 SELECT own.trace_id FROM unnest(%s::uuid[]) WITH ORDINALITY AS own (trace_id, at) CROSS JOIN LATERAL ({events}) AS event (keys)
 GROUP BY own.trace_id, own.at HAVING count(*) <= %s AND bool_and(coalesce(event.keys ->> %s, %s) = %s) ORDER BY own.at
 """
+# As much of a message as a page shows; of one that is stored out of line no more than that is fetched.
+ERROR_NUMBER = RawSQL(
+    "CASE WHEN messaging_event.outcome = 2 THEN"
+    " hashtextextended(concat(messaging_event.error_type, chr(31), left(messaging_event.error_message, %s)), 0) END",
+    [ERROR_SHOWN],
+    output_field=BigIntegerField(),
+)
 A_DAY_OFF = timedelta(days=4)  # a message's row may lie on an earlier or later day than its events
 
 
@@ -113,16 +122,21 @@ class _Walk:
 
     def take(self, rows: QuerySet[Event], why: Callable[[Seen], Evidence]) -> list[Seen]:
         """Add the rows that are not there yet, with the evidence that brought them; the failures among them before the rest."""
+        return self._add(self._read(rows), why)
+
+    def _read(self, rows: QuerySet[Event]) -> Iterator[Seen]:
+        rows = rows.annotate(error=ERROR_NUMBER).order_by("-outcome", "occurred_at", "id")
+        return starmap(Seen, rows.values_list(*Seen._fields)[: MOST_SEEN + 1])
+
+    def _add(self, rows: Iterable[Seen], why: Callable[[Seen], Evidence]) -> list[Seen]:
         found = self.found
-        most = MOST_SEEN + 1
         fresh = []
-        for row in rows.order_by("-outcome", "occurred_at", "id").values_list(*Seen._fields)[:most]:
-            if row[0] in found.seen:
+        for seen in rows:
+            if seen.id in found.seen:
                 continue
             if len(found.seen) >= MOST_SEEN:
                 found.truncated = True
                 break
-            seen = Seen(*row)
             found.seen[seen.id], found.evidence[seen.id] = seen, why(seen)
             fresh.append(seen)
         return fresh
@@ -167,22 +181,38 @@ class _Walk:
         return (seen.id, self.found.evidence[seen.id]) if seen else None
 
     def correlate(self, correlation: str | None) -> None:
-        """Take what carries the correlation id asked for, or those of the events found, and follow it."""
-        bringers: dict[str, Seen | None] = {correlation: None} if correlation else {}
-        if not correlation:
-            for seen in self.found.seen.values():
-                if seen.correlation_id and seen.correlation_id not in bringers:
-                    if len(bringers) == MOST_CORRELATIONS:
-                        self.found.truncated = True
-                        break
-                    bringers[seen.correlation_id] = seen
-        if not bringers:
+        """Take what carries the correlation id asked for, or those of the events found, and follow it. So replies and their requests, of
+        which one has the other's message id as its correlation id, as far as that id is unique.
+        """
+        seen = self.found.seen.values()
+        answered = {one.message_id: one for one in reversed(seen) if one.message_id and len(one.message_id) >= LONG_ID}
+        bringers: dict[str, Seen | None] = {}
+        for one in seen:
+            known = one.correlation_id
+            if not known or known in bringers or known in answered or (correlation and known != correlation):
+                continue
+            if len(bringers) == MOST_CORRELATIONS:
+                self.found.truncated = True
+                break
+            bringers[known] = one
+        if correlation and correlation not in answered:
+            bringers.setdefault(correlation, None)
+        requests = {
+            UUID(bytes=message_uid(place.pk, one, None)): brought(REQUEST, one, self._as_bringer(by))
+            for one, by in bringers.items()
+            if len(one) >= LONG_ID
+            for place in self.environments
+        }
+        why = {one: brought(CORRELATION, one, self._as_bringer(by)) for one, by in bringers.items()}
+        why |= {one: brought(ANSWER, one, self._as_bringer(by)) for one, by in answered.items()}
+        if not why:
             return
-        why = {one: brought(CORRELATION, one, self._as_bringer(seen)) for one, seen in bringers.items()}
-        rows = self.near.filter(any_of(Event, "correlation_id", bringers))
-        fresh = self.take(rows, lambda seen: why[seen.correlation_id or ""])
-        if 0 < len(fresh) <= MOST_FOLLOWED:
-            self.follow(*self._led_to_by(fresh, []))
+        fresh = self.take(
+            self.near.filter(any_of(Event, "correlation_id", why)), lambda seen: why[seen.correlation_id or ""]
+        )
+        of_each = Counter(one.correlation_id for one in fresh)
+        traces, uids = self._led_to_by([one for one in fresh if of_each[one.correlation_id] <= MOST_FOLLOWED], [])
+        self.follow(traces, requests | uids)
 
     def keys(self) -> dict[str, str]:
         """Return the business keys that the first events carry, of those with one value only: a batch of many orders has no number."""
@@ -212,12 +242,13 @@ class _Walk:
             rows = self.base.filter(occurred_at__range=(since, until), keys__contains={name: value}).filter(
                 Q(any_of(Event, "message_uid", ids)) | Q(message_uid__isnull=True)
             )
-            bringer = next(iter(self.found.seen.values()), None)
             shown = value
             for environment in self.environments:
                 shown = key_shown(self.actor, environment.pk, shown)
+            carrying = list(self._read(rows))
+            bringer = next((one for one in carrying if one.id in self.found.seen), None)
             why = brought(KEY, f"{name}={shown}", self._as_bringer(bringer))
-            fresh = self.take(rows, lambda _, why=why: why)  # type: ignore[misc]
+            fresh = self._add(carrying, lambda _, why=why: why)  # type: ignore[misc]
             # A message that one event with the number has brought is here with all its events: receivers seldom repeat the number.
             named = {
                 one.message_uid: one for one in fresh if one.message_uid and one.message_uid not in self.found.uids

@@ -39,7 +39,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One message from its sending to one receiving system; times in µs."""
+    """One message from its sending to one receiving system; times in µs. ended: the event that says how it fared, or the last there is."""
 
     sent: Seen
     first: Seen
@@ -47,8 +47,16 @@ class Handover:
     processing_us: int
     retry_us: int
     attempts: int
-    failed: bool
+    ended: Timed
     batch: bool
+
+    @property
+    def failed(self) -> bool:
+        return self.ended.seen.outcome == ERROR
+
+    @property
+    def decided(self) -> bool:
+        return _tells(self.ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +142,7 @@ def _handover(held: _Taken) -> Handover | None:
     sent_us = held.sent.end_us
     spans = [_from(one, sent_us) for one in works or takes]
     first, attempts, working, between = _union(spans)
-    deciding = [
-        one for one in held.events if one.seen.outcome == ERROR or decides(one.seen.operation, one.seen.outcome)
-    ]
-    last = (deciding or held.events)[-1]
+    deciding = [one for one in held.events if _tells(one)]
     return Handover(
         sent=held.sent.seen,
         first=(works or takes)[0].seen,
@@ -145,9 +150,14 @@ def _handover(held: _Taken) -> Handover | None:
         processing_us=working,
         retry_us=between,
         attempts=attempts,
-        failed=last.seen.outcome == ERROR,
+        ended=(deciding or held.events)[-1],
         batch=held.batch,
     )
+
+
+def _tells(one: Timed) -> bool:
+    """Whether an event of a receiver says how the message fared."""
+    return one.seen.outcome == ERROR or decides(one.seen.operation, one.seen.outcome)
 
 
 def _from(one: Timed, sent_us: int) -> tuple[int, int]:

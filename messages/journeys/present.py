@@ -16,8 +16,9 @@ from messages.changes.present import bars_of, entries_of
 from messages.journeys.clocks import NONE, Correction
 from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
 from messages.journeys.fold import Fold
-from messages.journeys.seen import OPERATION_WORDS
-from messages.journeys.stitch import Journey, Station, Step
+from messages.journeys.seen import ERROR_SHOWN, OPERATION_WORDS
+from messages.journeys.stations import Station
+from messages.journeys.stitch import Journey, Step
 from messages.models import DeadLetter, Replay
 from messages.replay.states import FINAL
 
@@ -126,14 +127,14 @@ def route_of(journey: Journey) -> list[Station]:
 
 
 def errors_of(journey: Journey) -> list[tuple[Step, int]]:
-    """Return the different errors, each as its last step and how often it came, in order of their last time."""
-    last: dict[tuple[str, str | None, str | None], tuple[Step, int]] = {}
+    """Return the different errors among the steps, each as its last one and how often it came in all, in order of their last time."""
+    last: dict[tuple[str, str, str], Step] = {}
     for step in journey.steps:
         if step.outcome == "error":
-            key = (step.system, step.event.error_type, step.event.error_message)
-            _, times = last.pop(key, (step, 0))
-            last[key] = (step, times + 1)
-    return list(last.values())
+            key = (step.system, step.event.error_type or "", (step.event.error_message or "")[:ERROR_SHOWN])
+            last.pop(key, None)
+            last[key] = step
+    return [(step, journey.times[step.event.id]) for step in last.values()]
 
 
 def moved_words(step: Step) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,11 +17,12 @@ from messages.access import visible_dead_letters, visible_events, visible_messag
 from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
-from messages.journeys.fold import WHOLE, chosen, folds_of, standings_of
+from messages.journeys.fold import WHOLE, chosen, folds_of
 from messages.journeys.gather import AROUND, Gathered, any_of, gather
 from messages.journeys.hops import handovers_of, hops_of, waits_of
-from messages.journeys.seen import Seen, timed
-from messages.journeys.stitch import Journey, Step, build_journey, counted_stations, with_hops
+from messages.journeys.seen import ERROR, Seen, attempts_of, timed
+from messages.journeys.stations import stations_of, with_hops
+from messages.journeys.stitch import Journey, Step, build_journey
 from messages.journeys.usual import with_unreached
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, System
 from messages.told import as_seen
@@ -128,7 +130,7 @@ def _built(
     corrections = corrections_of(read, _readings(read)) if correct_clocks else {}
     placed, began, ended = timed(seen.values(), corrections)
     handovers = handovers_of(placed, found.links)
-    waits = waits_of(handovers)
+    waits, attempts = waits_of(handovers), attempts_of(placed)
     letters = _letters(actor, environments, found.traces, found.uids)
     journey = build_journey(
         read,
@@ -137,17 +139,21 @@ def _built(
         dead_letters=letters[:MOST_LETTERS],
         truncated=found.truncated,
         waits=waits,
+        attempts=attempts,
         span=(began, ended),
     )
     journey.total, journey.own, journey.more_letters = len(seen), own, len(letters) > MOST_LETTERS
+    journey.attempts = attempts
     journey.hops = hops_of(handovers, names)
+    errors = Counter((one.system_id, one.error) for one in seen.values() if one.outcome == ERROR)
+    failed = [seen[event.id] for event in read if event.outcome == ERROR]
+    journey.errors, journey.times = len(errors), {one.id: errors[(one.system_id, one.error)] for one in failed}
     if folded:
         journey.folds = folds_of(placed, names, found.evidence, waits)
-        journey.stations = counted_stations(journey.stations, standings_of(placed, names))
         journey.trace_ids = list(dict.fromkeys(one.seen.trace_id for one in placed if one.seen.trace_id))
         journey.ties = list(dict.fromkeys(found.evidence[one.seen.id].tie for one in placed))
         journey.evidence = found.evidence
-    journey.stations = with_hops(journey.stations, journey.hops)
+    journey.stations = with_hops(stations_of(placed, names, handovers, counted=folded), journey.hops)
     return journey
 
 
@@ -182,7 +188,9 @@ def steps_of_fold(
     read = events_in_full(actor, page, page)
     corrections = {one.clock: one for one in journey.corrections}
     waits = {one.seen.id: one.start_us for one in fold.events}
-    part = build_journey(read, journey.evidence, corrections=corrections, span=(journey.started_at, journey.ended_at))
+    part = build_journey(
+        read, journey.evidence, corrections=corrections, attempts=journey.attempts, span=(journey.started_at, journey.ended_at)
+    )  # fmt: skip
     for step in part.steps:
         step.offset_us = waits[step.event.id]
     last = rest[limit - 1] if len(rest) > limit else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from messages.journeys.clocks import Clock, Correction
 
 CREATE, SEND, RECEIVE, PROCESS, SETTLE = 1, 2, 3, 4, 5
 UNSET, ERROR = 0, 2
+ERROR_SHOWN = 2_000  # characters of an error message on the page of a journey
 OPERATION_WORDS = {0: "", 1: "create", 2: "send", 3: "receive", 4: "process", 5: "settle"}
 OUTCOME_WORDS = {0: "unset", 1: "ok", 2: "error"}
 MICROSECOND = timedelta(microseconds=1)
@@ -29,7 +31,7 @@ def decides(operation: int, outcome: int) -> bool:
 
 
 class Seen(NamedTuple):
-    """One event, in the order in which its columns are read."""
+    """One event, in the order in which its columns are read. error: the same number for the same type and message, as far as a page shows it."""
 
     id: UUID
     occurred_at: datetime
@@ -45,6 +47,8 @@ class Seen(NamedTuple):
     duration_us: int
     clamped_from: datetime | None
     correlation_id: str | None
+    error: int | None = None
+    message_id: str | None = None
 
 
 class Timed(NamedTuple):
@@ -69,6 +73,15 @@ def timed(
         offset = (when - start) // MICROSECOND
         placed.append(Timed(one, offset, offset + one.duration_us))
     return placed, start, start + timedelta(microseconds=max(one.end_us for one in placed))
+
+
+def attempts_of(events: Iterable[Timed]) -> dict[UUID, int]:
+    """Return {event id: which attempt it was} of the messages that a system processed more than once. events: in order of time."""
+    tries: dict[tuple[int, UUID], list[UUID]] = defaultdict(list)
+    for one, _, _ in events:
+        if one.operation == PROCESS and one.message_uid:
+            tries[(one.system_id, one.message_uid)].append(one.id)
+    return {event: number for same in tries.values() if len(same) > 1 for number, event in enumerate(same, 1)}
 
 
 def _corrected(one: Seen, corrections: Mapping[Clock, Correction]) -> datetime:

@@ -1,18 +1,19 @@
-"""A journey from its parts: which event follows which, why they belong together, where it stands. Pure."""
+"""A journey from its parts: which event follows which, why they belong together. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from messages.journeys.clocks import Clock, Correction, clock_of, corrected
 from messages.journeys.evidence import START, Evidence, words_of_tie
-from messages.journeys.fold import Fold, Standing
+from messages.journeys.fold import Fold
 from messages.journeys.hops import Hop
-from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, PROCESS, RECEIVE, SEND, SETTLE, decides
+from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS
+from messages.journeys.stations import Station
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,31 +31,14 @@ class Step:
     duration_us: int
     queue_us: int | None
     outcome: str  # ok, error, unset
-    tie: str  # trace, link, message id, correlation id, or "order_no=4711"
+    tie: str  # trace, link, message id, answer, request, correlation id, or "order_no=4711"
     evidence: Evidence = START
     why: str = ""  # the evidence as a sentence, naming the event that brought this one
     brought_by: UUID | None = None  # that event, when it is among the steps
-    attempt: int = 0
+    attempt: int = 0  # 0 of a message with one attempt
     clamped: bool = False
     correction: Correction | None = None
     logged: list[Any] = field(default_factory=list)  # exceptions that the system logged inside this span
-
-
-@dataclass(slots=True, kw_only=True)
-class Station:
-    """A system on the way: passed, failed, moving or unreached, and how long the hop to it took.
-
-    queue_us, processing_us  the longest of the messages that came to it; None when nobody reported both ends.
-    back  what a compensation does to it, in words; "" for nothing.
-    """
-
-    system: str
-    state: str
-    note: str
-    hop_us: int | None
-    queue_us: int | None = None
-    processing_us: int | None = None
-    back: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +67,9 @@ class Journey:
     hops: list[Hop] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)  # every event, when it is folded: then steps are some of each
     evidence: dict[UUID, Evidence] = field(default_factory=dict)  # of every event, when it is folded
+    attempts: dict[UUID, int] = field(default_factory=dict)  # of every event, as attempts_of has them
+    errors: int = 0  # different ones: system, type and message
+    times: dict[UUID, int] = field(default_factory=dict)  # of each step that failed, how often its error came in all
 
     @property
     def duration_us(self) -> int:
@@ -104,13 +91,15 @@ def build_journey(
     dead_letters: Sequence[Any] = (),
     truncated: bool = False,
     waits: Mapping[UUID, int] | None = None,
+    attempts: Mapping[UUID, int] | None = None,
     span: tuple[datetime | None, datetime | None] = (None, None),
 ) -> Journey:
     """Return the journey of these events, in order of their corrected times.
 
     events    with occurred_at, duration_us, system.name, operation, outcome, message_uid, span_id; any order.
     evidence  {event id: why it is here}; events without it were found by the trace.
-    waits     {event id: µs that its message had waited}.   span  when the whole journey began and ended; without it, these events.
+    waits     {event id: µs that its message had waited}.   attempts  {event id: which attempt}, of messages with several.
+    span      when the whole journey began and ended; without it, these events.
     """
     corrections = corrections or {}
     at = {event.id: corrected(event, corrections) for event in events}
@@ -119,17 +108,16 @@ def build_journey(
     if not ordered:
         return journey
     journey.started_at = span[0] or at[ordered[0].id]
-    attempts: dict[tuple[object, ...], int] = {}
     for event in ordered:
-        step = _step(event, at[event.id], journey.started_at, evidence.get(event.id, START), waits or {}, attempts)
+        step = _step(
+            event, at[event.id], journey.started_at, evidence.get(event.id, START), waits or {}, attempts or {}
+        )
         if step.at != event.occurred_at:
             step.correction = corrections[clock_of(event)]
         journey.steps.append(step)
     last = max(step.offset_us + step.duration_us for step in journey.steps)
     journey.ended_at = span[1] or journey.started_at + timedelta(microseconds=last)
-    _number_attempts(journey.steps, attempts)
     _say_why(journey.steps)
-    journey.stations = stations_of(journey.steps)
     journey.ties = list(dict.fromkeys(step.tie for step in journey.steps))
     journey.trace_ids = list(dict.fromkeys(e.trace_id for e in ordered if e.trace_id))
     return journey
@@ -141,24 +129,22 @@ def _step(
     start: datetime,
     evidence: Evidence,
     waits: Mapping[UUID, int],
-    attempts: dict[tuple[object, ...], int],
+    attempts: Mapping[UUID, int],
 ) -> Step:
-    system = event.system.name
-    key = (system, event.operation, event.message_uid)
-    if event.operation == PROCESS and event.message_uid:
-        attempts[key] = attempts.get(key, 0) + 1
+    system, attempt = event.system.name, attempts.get(event.id, 0)
+    label = f"{system} {OPERATION_WORDS[event.operation] or event.name}".strip()
     return Step(
         event=event,
         at=at,
         system=system,
-        label=f"{system} {OPERATION_WORDS[event.operation] or event.name}".strip(),
+        label=f"{label} · attempt {attempt}" if attempt else label,
         offset_us=_us(at, start),
         duration_us=event.duration_us,
         queue_us=waits.get(event.id),
         outcome=OUTCOME_WORDS[event.outcome],
         tie=evidence.tie,
         evidence=evidence,
-        attempt=attempts.get(key, 0) if event.operation == PROCESS else 0,
+        attempt=attempt,
         clamped=event.clamped_from is not None,
     )
 
@@ -169,81 +155,3 @@ def _say_why(steps: Sequence[Step]) -> None:
         bringer = by_id.get(step.evidence.by) if step.evidence.by else None
         step.brought_by = bringer.event.id if bringer else None
         step.why = words_of_tie(step.evidence, bringer.label if bringer else "")
-
-
-def _number_attempts(steps: Sequence[Step], attempts: dict[tuple[object, ...], int]) -> None:
-    for step in steps:
-        if step.attempt and attempts[(step.system, PROCESS, step.event.message_uid)] > 1:
-            step.label = f"{step.label} · attempt {step.attempt}"
-        else:
-            step.attempt = 0
-
-
-def stations_of(steps: Sequence[Step]) -> list[Station]:
-    """Return the systems in the order the journey reached them; the console's own replay is no station."""
-    by_system: dict[str, list[Step]] = {}
-    for step in steps:
-        by_system.setdefault(step.system, []).append(step)
-    replayed = {step.event.message_uid: step.offset_us for step in by_system.pop("waybill", [])}
-    stations: list[Station] = []
-    before: Step | None = None
-    for system, own in by_system.items():
-        last = [s for s in own if decides(s.event.operation, s.event.outcome)] or own
-        ends = list({s.event.message_uid: s for s in last if s.event.message_uid}.values())  # of each message
-        lost = sum(s.outcome == "error" and not _came_back(s, ends, replayed) for s in ends)
-        failed = bool(lost) or (last[-1].event.message_uid is None and last[-1].outcome == "error")
-        tries = sum(s.outcome == "error" for s in own)
-        if len(ends) > 1 and lost:
-            note = f"{lost:,} of {len(ends):,} failed"
-        else:
-            note = f"failed, {tries} attempts" if failed and tries > 1 else "failed" if failed else _did(last[-1])
-        hop = own[0].offset_us - (before.offset_us + before.duration_us) if before else None
-        stations.append(
-            Station(
-                system=system,
-                state="failed" if failed else "passed",
-                note=note,
-                hop_us=max(0, hop) if hop is not None else None,
-            )
-        )
-        before = own[-1]
-    return stations
-
-
-def _came_back(failed: Step, ends: Sequence[Step], replayed: Mapping[UUID | None, int]) -> bool:
-    """Return whether a message that failed was replayed after that, and something passed after it: its copy may have an id of its own."""
-    at = replayed.get(failed.event.message_uid)
-    return at is not None and at > failed.offset_us and any(s.offset_us > at and s.outcome != "error" for s in ends)
-
-
-def counted_stations(stations: Sequence[Station], standings: Mapping[str, Standing]) -> list[Station]:
-    """Return the stations of a folded journey: how many messages each dealt with, and failed when one of them failed there."""
-    counted = []
-    for one in stations:
-        standing = standings.get(one.system)
-        if standing is None or standing.messages < 2:
-            counted.append(one)
-        elif standing.failed:
-            counted.append(
-                replace(one, state="failed", note=f"{standing.failed:,} of {standing.messages:,} failed", hop_us=None)
-            )
-        else:
-            counted.append(replace(one, state="passed", note=f"{one.note} {standing.messages:,}", hop_us=None))
-    return counted
-
-
-def with_hops(stations: Sequence[Station], hops: Sequence[Hop]) -> list[Station]:
-    """Return the stations with the queue and the processing of the hops that end there."""
-    found = []
-    for one in stations:
-        ending = [hop for hop in hops if hop.receiver == one.system]
-        queue = max((hop.queue.longest_us for hop in ending), default=None)
-        working = max((hop.processing.longest_us for hop in ending), default=None)
-        found.append(replace(one, queue_us=queue, processing_us=working))
-    return found
-
-
-def _did(step: Step) -> str:
-    return {SEND: "sent", RECEIVE: "received", PROCESS: "processed", SETTLE: "settled", 1: "created"}.get(
-        step.event.operation, "passed"
-    )

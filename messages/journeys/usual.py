@@ -70,8 +70,8 @@ def _stop(journey: Journey) -> tuple[int, int] | None:
     if last.state != "failed":
         return None
     there = [step for step in journey.steps if step.system == last.system]
-    event = next((step for step in reversed(there) if step.outcome == "error"), there[-1]).event
-    return event.environment_id, event.flow_id
+    step = next((step for step in reversed(there) if step.outcome == "error"), there[-1] if there else None)
+    return (step.event.environment_id, step.event.flow_id) if step else None
 
 
 def _after(usual: Sequence[str], reached: Sequence[str]) -> list[str]:

@@ -38,7 +38,7 @@ from messages.search.naming import name_of
 from messages.told import get_message
 
 OPENED = 50  # steps of a fold on a page
-MOST_STEPS = 200
+MOST_STEPS, ERRORS_IN_FULL = 200, 3
 
 
 @require_safe
@@ -85,7 +85,7 @@ def _as_reported(request: PageRequest) -> bool:
 
 def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool) -> dict[str, Any]:
     """Return what the parts of a journey need: waterfall, evidence, log, and every step with its attributes and error."""
-    errors = errors_of(journey)
+    errors = errors_of(journey)[-ERRORS_IN_FULL:]
     route = route_of(journey)
     opens = "?clock=reported&open=" if as_reported else "?open="
     return {
@@ -100,8 +100,8 @@ def journey_context(request: PageRequest, journey: Journey, *, as_reported: bool
         "opened": opened_fold(request, journey),
         "opens": opens,
         "bodies": bodies_of(journey, partial(can_read_payload, request.actor)),
-        "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors[-3:]],
-        "more_errors": max(0, len(errors) - 3),
+        "errors": [(step, times, render_stack(step.event.error_stack or "")) for step, times in errors],
+        "more_errors": journey.errors - len(errors),
         **saga_context(request.actor, request.environment.pk, journey, route),
     }
 

@@ -24,6 +24,7 @@ from messages.search.queries import find_dead_letters, find_events, find_message
 from messages.search.query import Query, Term
 
 LONGEST_SHOWN, LONGEST_KEY = 120, 256
+MOST_OFFERED = 50  # messages of a choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,8 @@ def by_message_id(request: PageRequest, message_id: str) -> HttpResponse:
     environments = list(visible_environments(request.actor))
     for reading in readings_of(message_id, _cut_off(request)):
         if found := messages_with_id(request.actor, environments, reading):
-            return _one_or_choice(request, found, f"message id {reading[:LONGEST_SHOWN]}")
+            query = Query(Term("message_id", reading)) if len(found) >= MOST_OFFERED else None
+            return _one_or_choice(request, found, f"message id {reading[:LONGEST_SHOWN]}", query)
     trace = parse_trace(message_id)
     there = trace is not None and environments_of_trace(request.actor, environments, trace)
     plain = message_id.replace("\x00", "")[:LONGEST_SHOWN]
@@ -108,8 +110,8 @@ def by_key(request: PageRequest, name: str, value: str) -> HttpResponse:
 
 
 def _to_message(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
-    found = find_messages(request.actor, environments=environments, query=query).rows
-    return _one_or_choice(request, found, asked) if found else None
+    found = find_messages(request.actor, environments=environments, query=query, limit=MOST_OFFERED)
+    return _one_or_choice(request, found.rows, asked, query if found.next else None) if found.rows else None
 
 
 def _to_letter(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
@@ -155,12 +157,23 @@ def _cut_off(request: PageRequest) -> str:
     return "" if query.startswith(("environment=", "clock=", "open=")) else query
 
 
-def _one_or_choice(request: PageRequest, found: list[Message], asked: str) -> HttpResponse:
+def _one_or_choice(request: PageRequest, found: list[Message], asked: str, query: Query | None) -> HttpResponse:
+    """Lead to the message, or offer those found. query: what lists the rest of them, None where all are here."""
     if len(found) == 1:
         target = reverse("message", args=[found[0].id])
         if found[0].environment_id != request.environment.pk:
             target += "?" + urlencode({"environment": found[0].environment.slug})
         return HttpResponseRedirect(target)
     rows = [(one, name_of(one.keys, one.message_id)) for one in found]
-    several = len({one.environment_id for one in found}) > 1
-    return render(request, "messaging/choice.html", {"rows": rows, "asked": asked, "several": several})
+    having = []
+    if query is not None:
+        places = visible_environments(request.actor)
+        having = [one for one in places if find_messages(request.actor, environments=[one], query=query, limit=1).rows]
+    context = {
+        "rows": rows,
+        "asked": asked,
+        "several": len({one.environment_id for one in found}) > 1,
+        "having": having,
+        "listed": urlencode({"q": query.text}) if query else "",
+    }
+    return render(request, "messaging/choice.html", context)

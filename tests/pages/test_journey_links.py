@@ -214,6 +214,25 @@ def test_a_batch_of_several_orders_is_not_tied_by_any_of_their_numbers():
     assert {step["system"] for step in found["steps"]} == {"shop"}
 
 
+def test_a_tie_by_number_names_an_event_that_carries_the_number():
+    """An order that failed came again under another id; of each only its sending has the number."""
+    order, again = {"message_id": "the order of 4711"}, {"message_id": "the order of 4711, again"}
+    number, failed = {"keys": {"order_no": "4711"}}, {"system": "erp", "operation": "process", "outcome": "error"}
+    push(
+        "/ingest/v1/events",
+        [event(**order, **number), event(**order, **failed), event(**again, **number)],
+        key=agent_key(),
+    )
+    message = Message.objects.get(**order)
+
+    steps = ask(f"messages/{message.id}/journey", api_key(person("vera", Role.VIEWER))).json()["steps"]
+
+    (sent,) = [one for one in steps if one["message"] == str(message.id) and one["label"] == "shop send"]
+    assert [(one["why"], one["evidence"]["by"]) for one in steps if one["tie"] == "order_no=4711"] == [
+        ("has order_no=4711, like shop send within a day; other journeys may have the same number", sent["event"])
+    ]
+
+
 def test_a_number_brings_the_rest_of_a_trace_that_has_no_other_number_and_nothing_more_of_a_batch():
     alone, batch = "a1" * 16, "b2" * 16
     events = [
@@ -393,6 +412,29 @@ def test_a_number_of_dead_letters_of_several_environments_leads_to_a_choice_of_t
         assert text_of(client.get(address)).count("Order 4711") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "q"),
+    [("/k/customer_no/107", "key.customer_no%3A107"), ("/m/7", "message_id%3A7")],
+)
+def test_a_choice_of_more_messages_than_a_page_has_leads_to_the_list_of_all(path: str, q: str):
+    of_one_id = path.startswith("/m/")
+    events = [
+        event(**({"message_id": "7", "destination": f"queue {n}"} if of_one_id else {}), keys={"customer_no": "107"})
+        for n in range(52)
+    ]
+    for slug, these in (("production", events[:51]), ("staging", events[51:])):
+        push("/ingest/v1/events", these, key=agent_key("there", slug))
+    client = signed_in(superuser=True)
+
+    choice = client.get(path)
+
+    assert "50 or more messages have" in text_of(choice)
+    addresses = [f"/messages/?environment={slug}&q={q}" for slug in ("production", "staging")]
+    assert [f'href="{one.replace("&", "&amp;")}"' in choice.content.decode() for one in addresses] == [True, True]
+    assert "50 messages Older" in text_of(client.get(addresses[0]))
+    assert "1 message that is all" in text_of(client.get(addresses[1]))
+
+
 def test_of_more_journeys_than_a_page_has_the_choice_says_that_there_may_be_more():
     web = {"system": "web", "operation": "other", "destination": "", "message_id": "", "keys": {"order_no": "4711"}}
     events = [event(**web, trace_id=f"{number:032x}") for number in range(1, 53)]
@@ -426,7 +468,7 @@ def test_the_traces_that_a_number_brings_are_asked_for_together_and_more_than_ar
 
     seen, truncated, statements = gathered()
     assert (seen, truncated) == (18, False)
-    assert statements <= 11
+    assert statements <= 12
     monkeypatch.setattr(gather, "MOST_OWN_TRACES", 4)
     assert gathered()[:2] == (16, True)
     monkeypatch.setattr(gather, "MOST_OF_AN_OWN_TRACE", 2)

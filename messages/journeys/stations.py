@@ -1,0 +1,110 @@
+"""Where a journey stands at each system on its way: counted in messages, of every event and not of those that are shown. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from messages.journeys.hops import Handover, Hop
+from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Timed, decides
+
+DID = {1: "created", SEND: "sent", RECEIVE: "received", PROCESS: "processed", SETTLE: "settled"}
+Ends = dict[UUID, Timed]  # of each message, by its id: the event that says how it fared
+
+
+@dataclass(slots=True, kw_only=True)
+class Station:
+    """A system on the way: passed, failed, moving or unreached, and how long the hop to it took.
+
+    queue_us, processing_us  the longest of the messages that came to it; None when nobody reported both ends.
+    back  what a compensation does to it, in words; "" for nothing.
+    """
+
+    system: str
+    state: str
+    note: str
+    hop_us: int | None
+    queue_us: int | None = None
+    processing_us: int | None = None
+    back: str = ""
+
+
+def stations_of(
+    events: Iterable[Timed], systems: Mapping[int, str], handovers: Iterable[Handover], *, counted: bool
+) -> list[Station]:
+    """Return the systems in the order the journey reached them; the console's own replay is no station.
+
+    events  every event, in order of time.   counted  whether one where nothing failed says how many messages it had.
+    """
+    by_system: dict[int, list[Timed]] = defaultdict(list)
+    for event in events:
+        by_system[event.seen.system_id].append(event)
+    taken: dict[int, list[Handover]] = defaultdict(list)
+    for handover in handovers:
+        taken[handover.first.system_id].append(handover)
+    own_id = next((one for one in by_system if systems.get(one) == "waybill"), 0)
+    replayed = {one.seen.message_uid: one.start_us for one in by_system.pop(own_id, [])}
+    stations: list[Station] = []
+    before: Timed | None = None
+    for system_id, own in by_system.items():
+        ends, last = _ends(own, taken[system_id])
+        state, note = _fared(own, ends, last, _lost(ends, replayed))
+        many = counted and len(ends) > 1
+        if many and state == "passed":
+            note = f"{note} {len(ends):,}"
+        hop = max(0, own[0].start_us - before.end_us) if before and not many else None
+        stations.append(Station(system=systems.get(system_id, ""), state=state, note=note, hop_us=hop))
+        before = own[-1]
+    return stations
+
+
+def _ends(own: Sequence[Timed], handovers: Iterable[Handover]) -> tuple[Ends, Timed]:
+    """Return how each message fared at a system, and the last event that tells of it: spans inside of a processing are no messages.
+
+    A batch tells of each message that it has; a receiving that failed of its message, where nothing decided later.
+    """
+    about = [one for one in own if one.seen.message_uid]
+    telling = [one for one in own if decides(one.seen.operation, one.seen.outcome)] or about or own
+    ends = {one.seen.message_uid: one for one in telling if one.seen.message_uid}
+    for handover in handovers:
+        end = handover.ended
+        uid = end.seen.message_uid or handover.sent.message_uid or handover.sent.id
+        known = ends.get(uid)
+        later = known is not None and not end.seen.message_uid and known.start_us < end.start_us
+        if handover.decided and (known is None or later):
+            ends[uid] = end
+    return ends, telling[-1]
+
+
+def _lost(ends: Ends, replayed: Mapping[UUID | None, int]) -> list[UUID]:
+    """Return the messages that failed. Not one that was replayed after that, and something passed after it: its copy may have another id."""
+    passed = max((one.start_us for one in ends.values() if one.seen.outcome != ERROR), default=-1)
+    return [
+        uid
+        for uid, one in ends.items()
+        if one.seen.outcome == ERROR and not one.start_us < replayed.get(uid, -1) < passed
+    ]
+
+
+def _fared(own: Sequence[Timed], ends: Ends, last: Timed, lost: Sequence[UUID]) -> tuple[str, str]:
+    """Return (state, in words)."""
+    if len(ends) > 1 and lost:
+        return "failed", f"{len(lost):,} of {len(ends):,} failed"
+    if not lost and (last.seen.message_uid or last.seen.outcome != ERROR):
+        return "passed", DID.get(last.seen.operation, "passed")
+    tries = [one.seen.operation for one in own if lost and one.seen.message_uid == lost[0]]
+    attempts = tries.count(PROCESS) or tries.count(last.seen.operation)
+    return "failed", f"failed, {attempts:,} attempts" if attempts > 1 else "failed"
+
+
+def with_hops(stations: Sequence[Station], hops: Sequence[Hop]) -> list[Station]:
+    """Return the stations with the queue and the processing of the hops that end there."""
+    found = []
+    for one in stations:
+        ending = [hop for hop in hops if hop.receiver == one.system]
+        queue = max((hop.queue.longest_us for hop in ending), default=None)
+        working = max((hop.processing.longest_us for hop in ending), default=None)
+        found.append(replace(one, queue_us=queue, processing_us=working))
+    return found
