@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, DateTimeField, Func, JSONField, Max, Min, Q, QuerySet, TextField
+from django.db import connection
+from django.db.models import DateTimeField, Func, JSONField, Q, QuerySet, TextField
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
@@ -82,7 +83,7 @@ def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
             row.keys, row.error_type, row.error_message = said[row.id]
     partly = [row for row in rows if not seen.issuperset(_others(row))]
     if partly:
-        seen_of = _seen_of(partly, visible_events(actor))
+        seen_of = _seen_of(partly, narrowed)
         for row in partly:
             row.event_count, row.started_at, row.last_seen_at = seen_of.get(row.id, (0, row.began_at, row.began_at))
     return rows
@@ -93,12 +94,33 @@ def _others(row: Message) -> set[int]:
     return {*(row.told_by or ()), *(row.also_in or ())}
 
 
-def _seen_of(rows: Sequence[Message], events: QuerySet[Event]) -> dict[UUID, tuple[int, datetime, datetime]]:
-    """Return {message: how many of these events are its, when the first was and when the last}, of those that have any."""
-    began, ended = min(row.began_at for row in rows) - AROUND, max(row.last_seen_at for row in rows) + AROUND
-    told = events.filter(message_uid__in=[row.id for row in rows], occurred_at__range=(began, ended)).order_by()
-    counted = told.values_list("message_uid").annotate(Count("id"), Min("occurred_at"), Max("occurred_at"))
-    return {uid: (count, first, last) for uid, count, first, last in counted}
+# An event about many messages is each one's that its links lead to. Who sees it is told that it was, whoever sent them.
+SEEN = """
+SELECT seen.uid, count(*), min(seen.at), max(seen.at) FROM (
+    SELECT message_uid AS uid, id, occurred_at AS at FROM messaging_event
+    WHERE message_uid = ANY(%(uids)s) AND occurred_at BETWEEN %(began)s AND %(ended)s AND flow_id = ANY(%(flows)s)
+    UNION
+    SELECT sent.message_uid, e.id, e.occurred_at FROM messaging_event sent
+    JOIN messaging_trace_link l ON l.linked_trace_id = sent.trace_id AND l.linked_span_id = sent.span_id
+    JOIN messaging_event e ON e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.occurred_at = l.occurred_at
+    WHERE sent.message_uid = ANY(%(uids)s) AND sent.occurred_at BETWEEN %(began)s AND %(ended)s AND sent.trace_id IS NOT NULL
+      AND l.occurred_at BETWEEN %(began)s AND %(ended)s AND l.environment_id = sent.environment_id
+      AND e.environment_id = sent.environment_id AND e.message_uid IS NULL AND e.flow_id = ANY(%(flows)s)
+) AS seen GROUP BY seen.uid
+"""
+
+
+def _seen_of(rows: Sequence[Message], flows: QuerySet[Flow]) -> dict[UUID, tuple[int, datetime, datetime]]:
+    """Return {message: how many events of these flows are its, when the first was and when the last}, of those that have any."""
+    asked: dict[str, Any] = {
+        "uids": [row.id for row in rows],
+        "began": min(row.began_at for row in rows) - AROUND,
+        "ended": max(row.last_seen_at for row in rows) + AROUND,
+        "flows": list(flows.order_by().values_list("pk", flat=True)),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(SEEN, asked)
+        return {uid: (count, first, last) for uid, count, first, last in cursor.fetchall()}
 
 
 def get_message(actor: Actor, pk: UUID) -> Message:

@@ -112,7 +112,7 @@ class Groups(View):
     def _died_elsewhere(self, environments: Sequence[Environment]) -> list[dict[str, Any]]:
         """Return it of each environment that has such, whatever the list is narrowed to."""
         unseen = (died_unseen(self.actor, environment) for environment in environments)
-        return list(UnseenOut([one for one in unseen if one.count], many=True).data)
+        return list(UnseenOut([one for one in unseen if one.count or one.at_least], many=True).data)
 
 
 class _One(View):

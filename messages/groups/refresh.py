@@ -160,7 +160,7 @@ def _refresh(
     customers, documents = len(reach.customers), len(reach.documents)
     failed_oldest = min((one.failed_at for one in messages), default=None)
     oldest = min((at for at in (letters.oldest_at, failed_oldest) if at), default=None)
-    latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.decided_at for one in messages)) if at)
+    latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.told_at for one in messages)) if at)
     capped = len(rows) < letters.count or not is_all
     spread = spread_of_group(
         group,

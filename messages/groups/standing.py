@@ -26,7 +26,7 @@ STANDS = timedelta(hours=24)
 
 
 class Standing(NamedTuple):
-    """One of them. failed_at  first.   decided_at  when last."""
+    """One of them. failed_at  first.   decided_at  when last.   told_at  when last, as everybody may know who sees it."""
 
     id: UUID
     keys: Mapping[str, str]
@@ -34,6 +34,7 @@ class Standing(NamedTuple):
     failed_at: datetime
     group_id: int
     decided_at: datetime
+    told_at: datetime
 
 
 Row = tuple[Standing, list[int] | None, date]  # with the flows that told of it too, and the day of its partition
@@ -95,8 +96,13 @@ def _page(
     with connection.cursor() as cursor:
         rows = cursor.execute(STANDING, asked).fetchall()
     more = len(rows) > MOST_READ or any(row[3] == MOST_WALKED for row in rows)
-    found = {row[0]: (Standing(row[0], json.loads(row[4]), *row[5:9]), *row[9:]) for row in rows if row[2]}
+    found = {row[0]: (_standing(row), *row[9:]) for row in rows if row[2]}
     return found, rows[-1][1::-1] if more else None
+
+
+def _standing(row: tuple[Any, ...]) -> Standing:
+    error, failed_at, group_id, decided_at = row[5:9]
+    return Standing(row[0], json.loads(row[4]), error, failed_at, group_id, decided_at, told_at=decided_at)
 
 
 def _without_letters(rows: list[Standing], flow_id: int, parts: Sequence[int], now: datetime) -> list[Standing]:
@@ -116,11 +122,11 @@ def failed_lately(parts: Sequence[int], now: datetime) -> bool:
 
 
 def _for_all(rows: dict[UUID, Row]) -> list[Standing]:
-    """Return these without what flows of other teams told of them."""
+    """Return these without what flows of other teams told of them, nor when those failed again."""
     days = {pk: day for pk, (_, told_by, day) in rows.items() if told_by}
     mixed = Message.objects.filter(id__in=list(days), first_seen_on__in=set(days.values())) if days else []
     words = words_for_all(list(mixed))
     return [
-        one._replace(keys=words[pk].keys, error=words[pk].error_message) if pk in words else one
+        one._replace(keys=words[pk].keys, error=words[pk].error_message, told_at=one.failed_at) if pk in words else one
         for pk, (one, _, _) in rows.items()
     ]

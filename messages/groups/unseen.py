@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from django.db.models import DateTimeField, F, Subquery, Value
-from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from console.identity.actor import Actor
@@ -43,18 +41,17 @@ class Unseen:
 
 
 def died_unseen(actor: Actor, environment: Environment) -> Unseen:
-    """Return how many messages the search finds; one query, none for who sees every flow."""
+    """Return how many messages the search finds; two queries, none for who sees every flow."""
     if flows_to_narrow_to(actor) is None:
         return Unseen(environment=environment.slug)
     query, now = parse_query(DIED_UNSEEN), datetime.now(UTC)
     since, until = bounds(None, query, MESSAGES, now=now)
     failed = between(Message.objects.filter(environment=environment, failed_at__isnull=False), MESSAGES, since, until)
-    # The last that is looked at, from the index alone: of millions that failed and none that is meant, each would be read.
-    last = failed.order_by("-first_seen_at", "-id").values("first_seen_at")[MOST_WALKED : MOST_WALKED + 1]
+    # Of millions that failed and none that is meant, each would be read.
+    newest = failed.order_by("-first_seen_at", "-id").values_list("first_seen_at", flat=True)
+    walked_since = newest[MOST_WALKED : MOST_WALKED + 1].first()
     condition = to_q(query, MESSAGES, Scope(actor=actor, environments=[environment], now=now, since=since))
-    rows = between(visible_messages(actor).filter(condition, environment=environment), MESSAGES, since, until)
-    walked = Coalesce(Subquery(last), Value(since), output_field=DateTimeField())
-    rows = rows.annotate(walked_since=walked).filter(first_seen_at__gte=F("walked_since")).order_by()
-    found = list(rows.values_list("walked_since", flat=True)[: MOST_COUNTED + 1])
-    at_least = len(found) > MOST_COUNTED or max(found, default=since) > since
-    return Unseen(environment=environment.slug, count=len(found[:MOST_COUNTED]), at_least=at_least)
+    rows = visible_messages(actor).filter(condition, environment=environment)
+    found = between(rows, MESSAGES, walked_since or since, until).order_by().values("id")[: MOST_COUNTED + 1].count()
+    at_least = found > MOST_COUNTED or walked_since is not None
+    return Unseen(environment=environment.slug, count=min(found, MOST_COUNTED), at_least=at_least)

@@ -60,13 +60,9 @@ def words_of_tie(evidence: Evidence, by: str) -> str:
     elif evidence.kind == MESSAGE:
         words = f"is about the same message{' as ' + by if by else ''}"
     elif evidence.kind == ANSWER:
-        words = (
-            f"answers {evidence.value}{', the message of ' + by if by else ''}: its correlation id is that message's id"
-        )
+        words = f"has the id of {by or 'a message'}, {evidence.value}, as its correlation id: a reply, or of the same conversation"
     elif evidence.kind == REQUEST:
-        words = (
-            f"is about {evidence.value}, which {by or 'a reply'} answers: the correlation id there is this message's id"
-        )
+        words = f"is about {evidence.value}, the correlation id of {by or 'another'}, a reply to it or of the same conversation"
     elif evidence.kind == CORRELATION:
         words = f"carries the correlation id {evidence.value}{like}; a sender may use one for several journeys"
     else:

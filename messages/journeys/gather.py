@@ -197,12 +197,6 @@ class _Walk:
             bringers[known] = one
         if correlation and correlation not in answered:
             bringers.setdefault(correlation, None)
-        requests = {
-            UUID(bytes=message_uid(place.pk, one, None)): brought(REQUEST, one, self._as_bringer(by))
-            for one, by in bringers.items()
-            if len(one) >= LONG_ID
-            for place in self.environments
-        }
         why = {one: brought(CORRELATION, one, self._as_bringer(by)) for one, by in bringers.items()}
         why |= {one: brought(ANSWER, one, self._as_bringer(by)) for one, by in answered.items()}
         if not why:
@@ -212,6 +206,12 @@ class _Walk:
         )
         of_each = Counter(one.correlation_id for one in fresh)
         traces, uids = self._led_to_by([one for one in fresh if of_each[one.correlation_id] <= MOST_FOLLOWED], [])
+        requests = {
+            UUID(bytes=message_uid(place.pk, one, None)): brought(REQUEST, one, self._as_bringer(by))
+            for one, by in bringers.items()
+            if len(one) >= LONG_ID and of_each[one] <= MOST_FOLLOWED
+            for place in self.environments
+        }
         self.follow(traces, requests | uids)
 
     def keys(self) -> dict[str, str]:

@@ -63,11 +63,13 @@ def stations_of(
 def _ends(own: Sequence[Timed], handovers: Iterable[Handover]) -> tuple[Ends, Timed]:
     """Return how each message fared at a system, and the last event that tells of it: spans inside of a processing are no messages.
 
-    A batch tells of each message that it has; a receiving that failed of its message, where nothing decided later.
+    A batch tells of each message that it has; a sending or receiving that failed of its message, where nothing decided later.
     """
     about = [one for one in own if one.seen.message_uid]
     telling = [one for one in own if decides(one.seen.operation, one.seen.outcome)] or about or own
     ends = {one.seen.message_uid: one for one in telling if one.seen.message_uid}
+    others = {one.seen.message_uid: one for one in about if one.seen.message_uid not in ends}
+    ends |= {uid: one for uid, one in others.items() if uid and one.seen.outcome == ERROR}
     for handover in handovers:
         end = handover.ended
         uid = end.seen.message_uid or handover.sent.message_uid or handover.sent.id

@@ -101,7 +101,7 @@ class FailureGroup(models.Model):
     capped = models.BooleanField(
         default=False
     )  # more waits than was looked at: customers, documents and amounts are "at least"
-    failed_capped = models.BooleanField(default=False)  # so is `failed`: letters are all counted
+    failed_capped = models.BooleanField(default=False, db_default=False)  # so is `failed`: letters are all counted
     oldest_at = models.DateTimeField(null=True)
     failed_oldest_at = models.DateTimeField(null=True)  # of the messages alone, for a letter may be being replayed
     spread = models.CharField(max_length=8, blank=True)

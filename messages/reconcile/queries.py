@@ -16,7 +16,6 @@ from console.core.paging import InvalidCursor, Page, decode_number_cursor, decod
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import flows_to_narrow_to, visible_dead_letters
-from messages.masking.hashes import is_hash
 from messages.masking.shown import key_shown
 from messages.models import DeadLetter, Message, ReconciledKey, Reconciliation, ReconciliationCheck
 from messages.payloads.master import open_text, seal_text
@@ -85,12 +84,10 @@ def find_keys(
     if cursor:
         _check_comparison(one, evaluated_at)
     last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], encode_cursor(evaluated_at, last.kind, _sealed(last.key)) if last is not None else None)
-
-
-def _sealed(key: str) -> str:
-    """Return a key as a cursor says it: the hash of a masked value is sealed, for not every reader may know it."""
-    return f"#{seal_text(key).decode()}" if is_hash(key) else key
+    return Page(
+        found[:limit],
+        encode_cursor(evaluated_at, last.kind, seal_text(last.key).decode()) if last is not None else None,
+    )
 
 
 def as_shown(actor: Actor, one: Reconciliation, rows: Sequence[ReconciledKey]) -> Sequence[ReconciledKey]:
@@ -106,6 +103,7 @@ def _after(rows: QuerySet[ReconciledKey], kind: int, key: str) -> QuerySet[Recon
 
 
 def _position(cursor: str) -> tuple[datetime, int, str]:
+    """Return where a cursor points. Its key is sealed: one that a reader makes would ask, digit by digit, for the hash of a masked value."""
     try:
         data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         evaluated_at, kind, key = msgspec.json.decode(data, type=tuple[str, str, str])
@@ -114,8 +112,10 @@ def _position(cursor: str) -> tuple[datetime, int, str]:
         at = datetime.fromisoformat(evaluated_at)
         if at.tzinfo is None:
             raise ValueError("no time of ours is without a zone")
-        opened = open_text(key[1:].encode()) if key.startswith("#") else None
-        return at, min(9, max(0, int(kind[:2]))), opened or key
+        opened = open_text(key.encode())
+        if opened is None:
+            raise ValueError("not sealed by us")
+        return at, min(9, max(0, int(kind[:2]))), opened
     except (UnicodeError, binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise InvalidCursor("this cursor was not made here: start again without one") from error
 

@@ -53,7 +53,9 @@ def _suggestions(error: BadQuery, text: str) -> list[str]:
     column = error.column or 0
     for run in RUN.finditer(text):
         if run.start() < column <= run.end():
-            parted = JOINED.sub(lambda one: " " if one[1].lower() in NAMES else one[0], run[0])
+            parted = JOINED.sub(
+                lambda one: one[0] if one[1].lower() not in NAMES else " OR " if "|" in one[0] else " ", run[0]
+            )
             if parted != run[0]:
                 found.insert(0, f"{text[: run.start()]}{parted}{text[run.end() :]}")
     return found

@@ -187,8 +187,10 @@ class Estate:
         return max(one.ago for one in [*self.about(message), *self.named_letters(message)] if one.error)
 
     def last_failed_ago(self, message: str) -> float:
-        """When a message failed last."""
-        return min(one.ago for one in self.about(message) if one.error)
+        """When a message failed last, as everybody may know who sees its flow."""
+        teams = (TEAM_OF[self.flow_of[message]], NOBODY)
+        known = [one.ago for one in self.about(message) if one.error and TEAM_OF[one.flow] in teams]
+        return min(known, default=self.failed_ago(message))
 
     def keys_said(self, message: str, said: Iterable[Event | Letter]) -> dict[str, str]:
         """Of two values of a key that of the message's own flow counts."""

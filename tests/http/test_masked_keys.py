@@ -128,6 +128,10 @@ def test_the_cursor_of_a_reconciliation_says_no_hash_and_leads_on():
     cursor = parse_qs(urlsplit(first["next"]).query)["cursor"][0]
     second = viewer("get", f"{address}&limit=1&cursor={cursor}").json()
 
+    at, kind, _ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    for guessed in ("#8", "2"):  # where it lies beside the hash would tell the hash
+        made = base64.urlsafe_b64encode(json.dumps([at, kind, guessed]).encode()).decode().rstrip("=")
+        assert viewer("get", f"{address}&limit=1&cursor={made}").status_code == 400
     assert not HASH.search(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode())
     assert [found["key"] for found in (first["results"][0], second["results"][0])] == [MARK, MARK]
     assert (second["results"][0]["message"], second["next"]) == (str(row.message_uid), None)

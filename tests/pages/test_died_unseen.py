@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -90,7 +92,24 @@ def test_of_more_than_are_counted_and_of_more_failures_than_are_looked_through_i
     assert "At least 2 messages" in text_of(signed_in().get("/groups/"))
 
 
-def test_it_costs_who_sees_every_flow_nothing_and_others_one_query():
+def test_where_none_of_those_that_were_looked_through_is_meant_it_does_not_say_that_none_is(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    died(NAMES[0])
+    Message.objects.update(first_seen_at=F("first_seen_at") - timedelta(hours=3))
+    for number in range(2):
+        push(
+            "/ingest/v1/events", [event(message_id=f"failed here of itself {number}", outcome="error")], key=agent_key()
+        )
+    monkeypatch.setattr(unseen, "MOST_WALKED", 1)
+
+    one = unseen.died_unseen(actor(person("member", Role.OPERATOR)), environment())
+
+    assert (one.count, one.at_least) == (0, True)
+    assert "older ones of the last 24 hours were not looked through" in text_of(signed_in().get("/groups/"))
+
+
+def test_it_costs_who_sees_every_flow_nothing_and_others_two_queries():
     died(NAMES[0])
     member, here = actor(person("member", Role.OPERATOR)), environment()
 
@@ -99,7 +118,7 @@ def test_it_costs_who_sees_every_flow_nothing_and_others_one_query():
     with CaptureQueriesContext(connection) as of_root:
         unseen.died_unseen(ROOT, here)
 
-    assert [len(of_member), len(of_root)] == [1, 0]
+    assert [len(of_member), len(of_root)] == [2, 0]
 
 
 def test_rest_says_the_same():

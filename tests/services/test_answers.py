@@ -50,14 +50,14 @@ def test_a_request_leads_to_its_reply_and_a_reply_to_its_request_and_each_says_w
     asked()
     key = api_key(person("vera", Role.VIEWER))
 
-    answers = f"answers {REQUEST}, the message of shop send: its correlation id is that message's id"
+    answers = f"has the id of shop send, {REQUEST}, as its correlation id: a reply, or of the same conversation"
     assert told_of(REQUEST, key) == [
         ("shop send", "message id", "strong", "is about the same message"),
         ("erp process", "message id", "strong", "is about the same message"),
         ("erp send", "answer", "likely", answers),
         ("shop process", "message id", "likely", "is about the same message as erp send"),
     ]
-    request = f"is about {REQUEST}, which erp send answers: the correlation id there is this message's id"
+    request = f"is about {REQUEST}, the correlation id of erp send, a reply to it or of the same conversation"
     assert told_of(REPLY, key) == [
         ("shop send", "request", "likely", request),
         ("erp process", "request", "likely", request),
@@ -66,7 +66,7 @@ def test_a_request_leads_to_its_reply_and_a_reply_to_its_request_and_each_says_w
     ]
     page = text_of(signed_in("victor", Role.VIEWER).get(f"/messages/{Message.objects.get(message_id=REQUEST).id}/"))
     assert "tied by message id, then answer (likely)" in page
-    assert f"answers {REQUEST}, the message of shop send" in page
+    assert f"has the id of shop send, {REQUEST}, as its correlation id" in page
 
 
 def test_a_short_id_that_other_destinations_may_have_too_ties_nothing():
@@ -116,3 +116,15 @@ def test_replies_of_many_requests_are_asked_for_together_and_each_is_followed(mo
     push("/ingest/v1/events", [*replies[1:], *taken[1:]], key=agent_key())
     assert few[0] == 32
     assert statements() == (90, False, few[2])
+
+
+def test_the_request_of_an_id_that_very_many_have_is_not_followed_into_its_trace(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gather, "MOST_FOLLOWED", 3)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    nightly = [hop(0, "shop", "send", one, trace_id=trace) for one in (REQUEST, "another message of its trace")]
+    orders = [hop(2, "erp", "send", f"order-of-the-night-{n:06}", REQUEST) for n in range(5)]
+    push("/ingest/v1/events", [*nightly, *orders], key=agent_key())
+
+    steps = journey_of_message(ROOT, Message.objects.get(message_id="order-of-the-night-000000")).steps
+
+    assert {step.event.message_id for step in steps} == {one["message_id"] for one in orders}

@@ -66,6 +66,14 @@ def test_a_message_that_a_receiver_could_not_even_take_failed_there_among_hundre
     assert stations() == [("shop", "passed", "sent 110"), ("erp", "failed", "1 of 110 failed")]
 
 
+def test_what_a_system_failed_to_send_failed_there_though_it_processed_what_it_was_sent():
+    lines = [{"message_id": f"the line {n} of the order", "trace_id": TRACE} for n in range(220)]
+    told(at(0, system="erp", operation="process", message_id="the order of many lines", trace_id=TRACE))
+    told(*(at(1 + n / 1000, system="erp", **one, **(DOWN if n < 20 else {})) for n, one in enumerate(lines)))
+
+    assert stations() == [("erp", "failed", "20 of 21 failed")]
+
+
 def test_batches_count_the_messages_that_were_in_them():
     spans = [f"{n:016x}" for n in range(1, 221)]
     sent = [

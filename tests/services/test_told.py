@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from console.identity.actor import Actor
 from console.identity.models import Role, Team
 from messages.compensation.proposing import _drafted, target_of_message
 from messages.groups.refresh import refresh_groups
 from messages.groups.sweep import sweep_groups
-from messages.models import CompensationBook, FailureGroup, Flow, Message, SavedSearch
+from messages.models import CompensationBook, Event, FailureGroup, Flow, Message, SavedSearch
 from messages.saved.matching import find_matches
 from messages.search.keys import known_keys
 from messages.search.parse import parse_query
@@ -23,6 +24,8 @@ from messages.search.queries import find_events, find_messages
 from messages.told import words_for_all
 from tests.factories import ROOT, actor, agent_key, api_key, environment, event, person, push, stored_letter
 from tests.http.test_access import ask
+from tests.http.test_journeys_of_otlp import batch_of_three
+from tests.http.test_otlp import export, span
 from tests.pages.people import text_of
 
 pytestmark = pytest.mark.django_db
@@ -314,3 +317,25 @@ def test_events_of_a_hidden_flow_that_tells_neither_a_key_nor_an_error_are_not_c
     key = api_key(person("asks", Role.OPERATOR))
     (told,) = Client().get("/api/v1/messages", HTTP_AUTHORIZATION=f"Bearer {key}").json()["results"]
     assert (told["event_count"], told["started_at"]) == (1, told["last_seen_at"])
+
+
+def test_of_a_message_that_others_passed_too_the_batch_in_which_it_was_taken_is_counted():
+    batch_of_three()
+    first = Message.objects.order_by("id")[0]
+    sent = Event.objects.get(message_uid=first.id)
+    assert sent.trace_id is not None
+    request = ExportTraceServiceRequest()
+    silent = span(
+        request, service="hr", kind=5, links=[(sent.trace_id.bytes, bytes.fromhex(sent.span_id))], messaging__system="kafka",
+        messaging__destination__name="payroll", messaging__operation__type="receive",
+    )  # fmt: skip
+    silent.end_time_unix_nano = silent.start_time_unix_nano = int(first.last_seen_at.timestamp() + 60) * 10**9
+    assert export(request, agent_key()).status_code == 200
+    mate, owner = owned()
+
+    def told(who: Actor) -> list[tuple[int, datetime, datetime]]:
+        rows = [row for row in found("*", who) if row.pk == first.pk]
+        return [(row.event_count, row.began_at, row.last_seen_at) for row in rows]
+
+    assert [count for count, *_ in told(owner)] == [3]
+    assert told(mate) == [(2, first.began_at, first.last_seen_at)]

@@ -299,6 +299,7 @@ def test_trees_have_one_form():
     ("target", "text", "suggestion"),
     [
         ("messages", "status:failed;flow:orders", "status:failed flow:orders"),
+        ("messages", "status:failed||status:dead", "status:failed OR status:dead"),
         ("messages", "status:failed;flow:orders;system:shop", "status:failed flow:orders system:shop"),
         ("messages", "status:faild;flow:orders", "status:failed flow:orders"),
         ("messages", "status:failed:dead", ""),
