@@ -56,6 +56,8 @@ def test_killed_after_the_console_stored_a_batch_and_killed_before_nothing_is_lo
             harvester.wait(timeout=30)
     with process(file) as harvester:
         wait_until(lambda: len(console.letters) >= len(sent), seconds=30, what="every letter", every=0.02)
+        # what was stored and not acknowledged comes again when its queue gives it back: SQS after a while
+        wait_until(lambda: not yard.waiting(queue), seconds=60, what="an empty queue", every=0.1)
         harvester.terminate()
         ended = harvester.wait(timeout=20)
 
