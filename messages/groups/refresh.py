@@ -19,7 +19,7 @@ from console.audit.models import AuditEntry
 from messages.groups.assign import move
 from messages.groups.breaching import order_by_breach
 from messages.groups.few import spread_of_group
-from messages.groups.figures import blast_of, reach_of
+from messages.groups.figures import Reach, blast_of, reach_of
 from messages.groups.fingerprint import in_common, normal
 from messages.groups.spread import Tried
 from messages.groups.standing import MOST_READ, STANDS, Standing, failed_lately, standing_in
@@ -157,7 +157,6 @@ def _refresh(
     messages, is_all = standing_in(group.flow_id, parts, now)
     reach = reach_of([*(row[0] for row in rows), *(one.keys for one in messages)])
     waiting = letters.count + len(messages)
-    customers, documents = len(reach.customers), len(reach.documents)
     failed_oldest = min((one.failed_at for one in messages), default=None)
     oldest = min((at for at in (letters.oldest_at, failed_oldest) if at), default=None)
     latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.told_at for one in messages)) if at)
@@ -176,11 +175,6 @@ def _refresh(
         "letters": letters.count,
         "replaying": letters.replaying,
         "failed": len(messages),
-        "customers": customers,
-        "documents": documents,
-        "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
-        "amounts_partial": reach.is_partial,
-        "word": reach.word[:64],
         "capped": capped,
         "failed_capped": not is_all,
         "oldest_at": oldest,
@@ -190,11 +184,11 @@ def _refresh(
         "spread": spread.kind if waiting else "",
         "spread_words": spread.words if waiting else "",
         # not all could be looked through and none was found: one may stand, and nobody may say that none does
-        "blast": blast_of(customers=customers, documents=documents, waiting=waiting)
+        "blast": blast_of(customers=len(reach.customers), documents=len(reach.documents), waiting=waiting)
         or int(not is_all and failed_lately(parts, now)),
         "newest": letters.newest,
         "figures_at": now,
-    }
+    } | _of_reach(reach)
     if not group.name:
         figures["title"] = _title_of(group, rows, messages)
     # not over what a merge or taking apart says meanwhile: these are of what the group was
@@ -202,14 +196,24 @@ def _refresh(
     _move_by_trend(group, hours, now)
 
 
+def _of_reach(reach: Reach) -> dict[str, Any]:
+    return {
+        "customers": len(reach.customers),
+        "documents": len(reach.documents),
+        "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
+        "amounts_partial": reach.is_partial,
+        "word": reach.word[:64],
+    }
+
+
 def _title_of(group: FailureGroup, rows: Sequence[tuple[Any, ...]], messages: Sequence[Standing]) -> str:
     """Return what the group's own failures of its form have in common, as its exception and class are its own: what it speaks for failed
     otherwise, and a letter that says nothing of its error may be in it. What it said stays when none of them waits.
     """
     form = group.message.casefold()
-    letters = [error or reason for _, error, reason, pk in rows[:SAMPLE] if pk == group.pk]
-    failed = [one.error or "" for one in messages[:SAMPLE] if one.group_id == group.pk]
-    alike = [one for one in (*letters, *failed) if normal(one).casefold() == form]
+    letters = [error or reason for _, error, reason, pk in rows if pk == group.pk]
+    failed = [one.error or "" for one in messages if one.group_id == group.pk]
+    alike = [one for one in (*letters[:SAMPLE], *failed[:SAMPLE]) if normal(one).casefold() == form]
     return in_common(alike) or (group.title if normal(group.title).casefold() == form else group.message)
 
 

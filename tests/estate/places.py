@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 from tests.estate.asking import Asking, Page, stamp, text_of, time_of
-from tests.estate.happenings import KEYS, TRACE, Letter, uid
+from tests.estate.happenings import KEYS, TRACE, Event, Letter, uid
 from tests.estate.model import Seen, cause_of_letter, heading
 
 
@@ -59,20 +60,21 @@ def tell_messages(ask: Asking) -> None:
             row = rows[said["id"]]
             ask.same(who, f"status of {name}", "/messages/", one.status in row.said, True)
             ask.same(who, f"events of {name}", "/messages/", row.cells["events"], str(one.events))
-            if not ask.pages:
-                continue
-            facts = Page(reader.page(f"/messages/{said['id']}/")).facts()
-            ask.same(who, f"events of {name}", "/messages/<id>/", text_of(facts["Events"]), str(one.events))
-            ask.same(who, f"first event of {name}", "/messages/<id>/", time_of(facts["First seen"]), ask.at(one.first))
-            ask.same(
-                who, f"last of {name}", "messages and page", time_of(facts["Last seen"]), stamp(said["last_seen_at"])
-            )
-            told = {key: text_of(value) for key, value in facts.items() if key in (*KEYS[name], "shelf")}
-            ask.same(who, f"keys of {name}", "/messages/<id>/", told, one.keys)
+            if ask.pages:
+                _message_page(ask, who, name, one, said)
         hidden = [one for one in ask.estate.flow_of if one not in true]
         for name in hidden:
             answer = reader.page(f"/m/{quote(uid(name))}")
             ask.same(who, f"page of the hidden {name}", "/m/<id>", answer.status_code, 404)
+
+
+def _message_page(ask: Asking, who: str, name: str, true: Seen, told: dict[str, Any]) -> None:
+    facts = Page(ask.readers[who].page(f"/messages/{told['id']}/")).facts()
+    ask.same(who, f"events of {name}", "/messages/<id>/", text_of(facts["Events"]), str(true.events))
+    ask.same(who, f"first event of {name}", "/messages/<id>/", time_of(facts["First seen"]), ask.at(true.first))
+    ask.same(who, f"last of {name}", "messages and page", time_of(facts["Last seen"]), stamp(told["last_seen_at"]))
+    keys = {key: text_of(value) for key, value in facts.items() if key in (*KEYS[name], "shelf")}
+    ask.same(who, f"keys of {name}", "/messages/<id>/", keys, true.keys)
 
 
 def tell_events(ask: Asking) -> None:
@@ -92,30 +94,7 @@ def tell_letters(ask: Asking) -> None:
     for who, reader in ask.everybody():
         letters = ask.estate.letters_of(who)
         waiting = [one for one in letters if not one.closed]
-        tabs: dict[str, tuple[list[Letter], str]] = {
-            "waiting": (waiting, "status:waiting"),
-            "closed": ([one for one in letters if one.closed], "status:closed"),
-            "all": (letters, ""),
-        }
-        for tab, (true, q) in tabs.items():
-            told = reader.results("dead-letters", q=q)
-            by_queue = Counter((one["flow"], one["queue"]) for one in told)
-            ask.same(
-                who,
-                f"{tab} letters by flow and queue",
-                "dead-letters",
-                by_queue,
-                Counter((one.flow, one.queue) for one in true),
-            )
-            page = Page(reader.page("/dead-letters/", state=tab))
-            rows = page.rows("letter-list") if true else []
-            ask.same(
-                who,
-                f"{tab} letters",
-                "/dead-letters/",
-                sorted(one.times[-1] for one in rows),
-                sorted(map(str, map(ask.at, (one.ago for one in true)))),
-            )
+        _tabs(ask, who, letters)
         for one in reader.results("dead-letters"):
             detail = Page(reader.page(f"/dead-letters/{one['id']}/"))
             ask.same(
@@ -146,6 +125,22 @@ def tell_letters(ask: Asking) -> None:
             )
 
 
+def _tabs(ask: Asking, who: str, letters: list[Letter]) -> None:
+    reader = ask.readers[who]
+    tabs: dict[str, tuple[list[Letter], str]] = {
+        "waiting": ([one for one in letters if not one.closed], "status:waiting"),
+        "closed": ([one for one in letters if one.closed], "status:closed"),
+        "all": (letters, ""),
+    }
+    for tab, (true, q) in tabs.items():
+        told = Counter((one["flow"], one["queue"]) for one in reader.results("dead-letters", q=q))
+        by_queue = Counter((one.flow, one.queue) for one in true)
+        ask.same(who, f"{tab} letters by flow and queue", "dead-letters", told, by_queue)
+        page = Page(reader.page("/dead-letters/", state=tab))
+        shown = sorted(one.times[-1] for one in page.rows("letter-list")) if true else []
+        ask.same(who, f"{tab} letters", "/dead-letters/", shown, sorted(str(ask.at(one.ago)) for one in true))
+
+
 # journeys ---------------------------------------------------------------------------------------------------------------
 
 
@@ -164,15 +159,7 @@ def tell_journey(ask: Asking) -> None:
             steps,
             [(one.system, ask.at(one.ago), "strong" if one.trace else "weak") for one in tied],
         )
-        sent = {one.about: one for one in tied if one.operation == "send"}
-        hops = {
-            (sent[one.about].system, one.system): (
-                round((sent[one.about].ago - one.ago) * 60_000) - sent[one.about].took_ms,
-                one.took_ms,
-            )
-            for one in tied
-            if one.operation == "process" and one.about in sent
-        }
+        hops = _hops(tied)
         said = {
             (one["sender"], one["receiver"]): (
                 one["queue"]["median_us"] // 1000,
@@ -189,24 +176,34 @@ def tell_journey(ask: Asking) -> None:
         )
         rows = page.rows("hops") if hops else []
         ask.same(who, "hops", "/j/<trace>", [one.cells["messages"] for one in rows], ["1"] * len(hops))
-        for one in ask.estate.messages(who) if ask.pages else ():
-            row = reader.results("messages", q=f'message_id:"{uid(one.about)}"')[0]
-            journey = reader.rest(f"messages/{row['id']}/journey").json()
-            if not any(two.trace for two in ask.estate.about(one.about)) and one.about not in (
-                "I-1",
-                "O-2",
-                "O-2 again",
-            ):
-                ask.same(
-                    who, f"events of the journey of {one.about}", "messages/<id>/journey", journey["total"], one.events
-                )
-                ask.same(
-                    who,
-                    f"letters of the journey of {one.about}",
-                    "messages/<id>/journey",
-                    len(journey["dead_letters"]),
-                    one.letters,
-                )
+        if ask.pages:
+            _journeys_alone(ask, who)
+
+
+def _hops(tied: list[Event]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return {(sender, receiver): (ms in the queue, ms of processing)}."""
+    sent = {one.about: one for one in tied if one.operation == "send"}
+    return {
+        (sent[one.about].system, one.system): (
+            round((sent[one.about].ago - one.ago) * 60_000) - sent[one.about].took_ms,
+            one.took_ms,
+        )
+        for one in tied
+        if one.operation == "process" and one.about in sent
+    }
+
+
+def _journeys_alone(ask: Asking, who: str) -> None:
+    """What is tied to nothing else has the journey of its own events and letters."""
+    reader = ask.readers[who]
+    for one in ask.estate.messages(who):
+        if one.about in ("I-1", "O-2", "O-2 again") or any(two.trace for two in ask.estate.about(one.about)):
+            continue
+        row = reader.results("messages", q=f'message_id:"{uid(one.about)}"')[0]
+        told = reader.rest(f"messages/{row['id']}/journey").json()
+        of = f"of the journey of {one.about}"
+        ask.same(who, f"events {of}", "messages/<id>/journey", told["total"], one.events)
+        ask.same(who, f"letters {of}", "messages/<id>/journey", len(told["dead_letters"]), one.letters)
 
 
 # searches ---------------------------------------------------------------------------------------------------------------

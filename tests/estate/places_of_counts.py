@@ -354,37 +354,38 @@ def tell_reconciliations(ask: Asking) -> None:
                     (404, 404),
                 )
                 continue
-            true, told = ask.estate.reconciled(flow, key, listed), reader.rest(path).json()
-            names = {
-                "arrived": "arrived",
-                "processed": "processed",
-                "failed": "failed",
-                "moving": "on-the-way",
-                "never": "never-seen",
-                "twice": "twice",
-                "unlisted": "not-on-the-list",
-            }
-            shown = {one.cells[0]: one.cells["keys"] for one in Page(reader.page(f"/{path}/")).rows("sets")}
-            for number, slug in names.items():
-                keys = true[slug]
-                assert isinstance(keys, set)
-                ask.same(who, f"{number} of {flow}", "reconciliations/<id>", told[number], len(keys))
-                ask.same(
-                    who,
-                    f"{number} of {flow}",
-                    "…/keys?set",
-                    {one["key"] for one in reader.results(f"{path}/keys", set=slug)},
-                    keys,
-                )
-                label = slug.replace("-", " ").capitalize().replace("Twice", "Came twice")
-                ask.same(who, f"{number} of {flow}", "/reconciliations/<id>/", shown[label], str(len(keys)))
-            ask.same(who, f"messages of {flow}", "reconciliations/<id>", told["messages"], true["messages"])
-            failed = reader.results("messages", q=f"reconciled:{made[flow]}.failed") + reader.results(
-                "dead-letters", q=f"reconciled:{made[flow]}.failed"
-            )
-            found = {one["keys"].get(key) for one in failed}
-            visible = {one for one in true["failed"] if _is_found(ask, who, flow, key, one)}  # type: ignore[union-attr]
-            ask.same(who, f"failed of {flow}", "?q=reconciled:", found & set(listed), visible)
+            _reconciled(ask, who, flow, made[flow], key, listed)
+
+
+SETS = {
+    "arrived": "arrived",
+    "processed": "processed",
+    "failed": "failed",
+    "moving": "on-the-way",
+    "never": "never-seen",
+    "twice": "twice",
+    "unlisted": "not-on-the-list",
+}  # of REST: the number, the set
+
+
+def _reconciled(ask: Asking, who: str, flow: str, made: str, key: str, listed: list[str]) -> None:
+    reader, path = ask.readers[who], f"reconciliations/{made}"
+    true, told = ask.estate.reconciled(flow, key, listed), reader.rest(path).json()
+    shown = {one.cells[0]: one.cells["keys"] for one in Page(reader.page(f"/{path}/")).rows("sets")}
+    for number, slug in SETS.items():
+        keys = true[slug]
+        assert isinstance(keys, set)
+        of = f"{number} of {flow}"
+        ask.same(who, of, "reconciliations/<id>", told[number], len(keys))
+        ask.same(who, of, "…/keys?set", {one["key"] for one in reader.results(f"{path}/keys", set=slug)}, keys)
+        label = slug.replace("-", " ").capitalize().replace("Twice", "Came twice")
+        ask.same(who, of, "/reconciliations/<id>/", shown[label], str(len(keys)))
+    ask.same(who, f"messages of {flow}", "reconciliations/<id>", told["messages"], true["messages"])
+    q = f"reconciled:{made}.failed"
+    failed = reader.results("messages", q=q) + reader.results("dead-letters", q=q)
+    found = {one["keys"].get(key) for one in failed}
+    visible = {one for one in true["failed"] if _is_found(ask, who, flow, key, one)}  # type: ignore[union-attr]
+    ask.same(who, f"failed of {flow}", "?q=reconciled:", found & set(listed), visible)
 
 
 def _is_found(ask: Asking, who: str, flow: str, key: str, value: str) -> bool:

@@ -15,7 +15,7 @@ from tests.pages.keys import press
 from tests.pages.test_compare import GOT, SENT, address, bodies
 from tests.pages.test_different import fill
 from tests.pages.test_in_a_browser import TRACE, browser, sign_in, unsafe_async  # noqa: F401  fixtures
-from tests.pages.test_journey_links import across_platforms
+from tests.pages.test_journey_ties import across_platforms
 from tests.services.test_journeys_of_thousands import fan_out
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
