@@ -65,6 +65,13 @@ def test_who_may_see_it_has_it_among_the_failures_alone(path: str):
     assert [LINE in text_of(client.get(path)) for client in (owner, signed_in(superuser=True))] == [False, False]
 
 
+def test_what_died_in_flows_of_others_that_sent_it_too_is_not_the_readers_and_not_told():
+    died(NAMES[0])
+    Flow.objects.filter(name="orders").update(team=Team.objects.get(name="Payroll team"))
+
+    assert unseen.died_unseen(actor(person("member", Role.OPERATOR)), environment()).count == 0
+
+
 def test_what_was_dealt_with_is_told_no_more():
     (letter,) = died(NAMES[0])
     client = signed_in()

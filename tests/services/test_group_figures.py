@@ -281,6 +281,18 @@ def test_a_whole_is_called_by_its_own_failures_whatever_it_speaks_for():
     assert headings(away, vat) == before
 
 
+def test_a_whole_is_called_by_its_own_failures_though_those_it_speaks_for_have_the_same_form():
+    [own] = push_letters(timeout(1))
+    [other] = push_letters(timeout(2, error={"type": "OtherTimeout", "message": "erp did not answer order 2 in 30 s"}))
+    assert own.group is not None
+    assert other.group is not None
+
+    merged(own.group, [other.group])
+    refresh_groups()
+
+    assert headings(own.group) == ["ErpTimeout: erp did not answer order 1 in 30 s"]
+
+
 def without_a_vat(number: int) -> dict[str, Any]:
     return timeout(number, error={"type": "DataError", "message": f"customer.vat is missing for customer K-{number}"})
 

@@ -202,6 +202,19 @@ def test_a_group_of_a_flow_does_not_say_what_another_team_s_flow_told(closed: bo
     assert group.title == ("it failed in a flow of another team" if closed else WORDS)
 
 
+def test_a_group_of_a_flow_does_not_say_when_another_team_s_flow_failed_again():
+    at = datetime.now(UTC) - timedelta(hours=5)
+    error = {"type": "Refused", "message": "no", "stack": ""}
+    batch({"outcome": "error", "error": error, "occurred_at": at.isoformat()})
+    batch(paid(occurred_at=(at + timedelta(hours=4)).isoformat()))
+    owned()
+
+    sweep_groups()
+    refresh_groups()
+
+    assert FailureGroup.objects.get().last_seen_at == at
+
+
 def test_a_group_says_what_another_flow_of_its_team_told_though_a_third_team_s_told_too():
     batch({"keys": {"order_no": "1"}, "occurred_at": (datetime.now(UTC) - timedelta(minutes=3)).isoformat()})
     batch({"destination": "stock", "system": "wms", "operation": "process", "keys": {"shelf": "7"}})
