@@ -13,6 +13,7 @@ class Differences:
     """What failed messages have and delivered ones do not.
 
     failed, delivered                messages that were looked at.
+    events_failed, events_delivered  of them, how many some event told of: their senders, numbers and times are known.
     bodies_failed, bodies_delivered  of them, how many bodies were read; with_bodies: whether this reader may have them read.
     read_of                          ids of the flows whose bodies were read: a message may pass through several.
     left_out                         bodies that were too large, unreadable, withheld by a masking rule, or not read in time.
@@ -25,6 +26,8 @@ class Differences:
     failed: int
     delivered: int
     with_bodies: bool
+    events_failed: int = 0
+    events_delivered: int = 0
     bodies_failed: int = 0
     bodies_delivered: int = 0
     read_of: list[int] = field(default_factory=list)
@@ -35,8 +38,10 @@ class Differences:
 
     @property
     def is_small(self) -> bool:
-        """Whether the sample is too small to tell any but plain differences."""
-        return self.failed < SMALL_FAILED or self.delivered < SMALL_DELIVERED
+        """Whether the sample, or a part of it that was compared, is too small to tell any but plain differences."""
+        parts = (self.events_failed, self.events_delivered), (self.bodies_failed, self.bodies_delivered)
+        compared = [(self.failed, self.delivered), *(part for part in parts if all(part))]
+        return any(failed < SMALL_FAILED or delivered < SMALL_DELIVERED for failed, delivered in compared)
 
     @property
     def all(self) -> list[Difference]:

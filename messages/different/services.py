@@ -111,9 +111,9 @@ def _find(
         with_bodies=with_bodies,
     )  # fmt: skip
     known = sizes if alike else {}
-    found.of_messages = differences_of(
-        _abouts(failed_ones, known, station), _abouts(delivered_ones, known, station), work
-    )
+    told_failed, told_delivered = _abouts(failed_ones, known, station), _abouts(delivered_ones, known, station)
+    found.events_failed, found.events_delivered = len(told_failed), len(told_delivered)
+    found.of_messages = differences_of(told_failed, told_delivered, work)
     if with_bodies:
         until = time.monotonic() + READ_S
         # by turns, so that a budget that ends leaves both sides with some

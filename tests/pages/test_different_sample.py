@@ -146,6 +146,16 @@ def test_few_messages_are_said_to_be_a_small_sample():
     assert found_by().is_small
 
 
+def test_many_letters_hide_not_that_few_failed_messages_told_of_themselves():
+    fill(5, 60)
+    letters = [letter(message_id=f"told by nobody {number}", origin=FLOW) for number in range(30)]
+    push("/ingest/v1/dead-letters", letters, key=agent_key("another harvester"))
+
+    found = found_by()
+
+    assert (found.failed, found.events_failed, found.is_small) == (35, 5, True)
+
+
 def test_the_number_of_queries_does_not_grow_with_the_sample():
     fill(10, 20)
     by, flow = actor(person("olga", Role.OPERATOR)), Flow.objects.get()
