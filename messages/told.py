@@ -70,12 +70,13 @@ def as_seen(actor: Actor, rows: list[Message]) -> list[Message]:
     narrowed = flows_to_narrow_to(actor) if told or groups else None
     if narrowed is None:
         return rows
-    if groups:
-        of_seen = FailureGroup.objects.filter(pk__in=groups, flow_id__in=narrowed.order_by().values("pk"))
-        groups -= set(of_seen.values_list("pk", flat=True))
-        for row in rows:
-            row.group_id = None if row.group_id in groups else row.group_id
-    seen = set(narrowed.filter(pk__in=told).order_by().values_list("pk", flat=True))
+    flow_of = dict(FailureGroup.objects.filter(pk__in=groups).order_by().values_list("pk", "flow_id"))
+    seen = {row.flow_id for row in rows}
+    unknown = {*told, *flow_of.values()} - seen
+    seen |= set(narrowed.filter(pk__in=unknown).order_by().values_list("pk", flat=True))
+    for row in rows:
+        if row.group_id is not None and flow_of.get(row.group_id, 0) not in seen:
+            row.group_id = None
     mixed = [row for row in rows if not seen.issuperset(row.told_by or ())]
     if mixed:
         said = _said(mixed, visible_events(actor), visible_dead_letters(actor), lambda row, flow: True)

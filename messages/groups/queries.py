@@ -29,6 +29,7 @@ from messages.groups.states import STATES
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 from messages.models.groups import FURTHEST_FIRST
+from messages.rows import FLOW_UNNAMED, OWNER_UNNAMED, with_environment
 from messages.search import lookups  # noqa: F401  registers `holds`
 from messages.search.fields import TARGETS, fields_of
 
@@ -121,6 +122,7 @@ def find_groups(
     only = only or Filter()
     check_filter(only)
     rows = visible_groups(actor).filter(environment__in=environments)
+    rows = rows.select_related(None).select_related("flow__team", "owner").defer(*FLOW_UNNAMED, *OWNER_UNNAMED)
     number = number_of(only.q.removeprefix("group:"))
     rows = rows.filter(pk=number) if number is not None else _shown(rows.filter(merged_into=None), only)
     rows = _narrowed(rows, only)
@@ -131,6 +133,7 @@ def find_groups(
     found = list(rows.order_by(*FURTHEST_FIRST)[: limit + 1])
     last = found[limit - 1] if len(found) > limit else None
     shown = found[:limit]
+    with_environment(shown, environments)
     note_next_breaches(shown)
     return Page(shown, encode_cursor(last.blast, last.next_breach_s, last.pk) if last else None)
 
@@ -158,7 +161,7 @@ def _narrowed(rows: QuerySet[FailureGroup], only: Filter) -> QuerySet[FailureGro
 def verdict_of(actor: Actor, environment: Environment, only: Filter) -> Verdict:
     """Return the numbers of the first sentence: of what waits of the flow, state, class and owner, whatever else is shown; two queries."""
     groups = visible_groups(actor).filter(WAITS, environment=environment, merged_into=None).order_by()
-    standing = _narrowed(groups, only)
+    standing = _narrowed(groups, only).select_related(None)
     counted = standing.aggregate(
         causes=Count("pk", filter=UNRESOLVED),
         flows=Count("flow", distinct=True, filter=UNRESOLVED),

@@ -6,15 +6,15 @@ Events are read in a few columns (seen.py), failures first, so that the limit ne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice, starmap
+from itertools import chain, islice, starmap
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BigIntegerField, BooleanField, Q, QuerySet
+from django.db.models import BigIntegerField, BooleanField, Q, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
 from console.identity.actor import Actor
@@ -38,8 +38,7 @@ AFTER = 10 * AROUND
 KEY_AROUND = timedelta(days=1)
 # A trace of millions costs what one of 201 events does.
 OWN_TRACES = """
-SELECT own.trace_id FROM unnest(%s::uuid[]) WITH ORDINALITY AS own (trace_id, at) CROSS JOIN LATERAL ({events}) AS event (keys)
-GROUP BY own.trace_id, own.at HAVING count(*) <= %s AND bool_and(coalesce(event.keys ->> %s, %s) = %s) ORDER BY own.at
+SELECT event.* FROM unnest(%s::uuid[]) WITH ORDINALITY AS own (trace_id, at) CROSS JOIN LATERAL ({events}) AS event ORDER BY own.at
 """
 # As much of a message as a page shows; of one that is stored out of line no more than that is fetched.
 ERROR_NUMBER = RawSQL(
@@ -68,12 +67,21 @@ def any_of(table: type[Any], column: str, values: Collection[Any]) -> RawSQL:
     return RawSQL(f'"{table._meta.db_table}"."{column}" = ANY(%s)', [list(values)], output_field=BooleanField())  # noqa: S611  names of ours
 
 
+def read_seen(rows: QuerySet[Event]) -> Iterator[Seen]:
+    """Yield these events, the failures before the rest; one more than MOST_SEEN where there are more."""
+    rows = rows.annotate(error=ERROR_NUMBER).order_by("-outcome", "occurred_at", "id")
+    return starmap(Seen, rows.values_list(*Seen._fields)[: MOST_SEEN + 1])
+
+
 def gather(
     actor: Actor, environments: Sequence[Environment], traces: set[UUID], uids: set[UUID], around: datetime, *,
-    correlation: str | None, keys: dict[str, str],
+    correlation: str | None, keys: dict[str, str], read: Mapping[UUID, Sequence[Seen]] | None = None,
 ) -> Gathered:  # fmt: skip
-    """Return what is tied to these traces and messages, and to the correlation id and number that they carry."""
-    walk = _Walk(actor, environments, around)
+    """Return what is tied to these traces and messages, and to the correlation id and number that they carry.
+
+    read  {trace: its events}, of those traces that were read in full before.
+    """
+    walk = _Walk(actor, environments, around, read or {})
     walk.follow(dict.fromkeys(traces, START), dict.fromkeys(uids, Evidence(kind=MESSAGE)))
     walk.correlate(correlation)
     walk.by_number(stitching_keys(keys or walk.keys()))
@@ -81,10 +89,17 @@ def gather(
 
 
 class _Walk:
-    def __init__(self, actor: Actor, environments: Sequence[Environment], around: datetime) -> None:
-        self.actor, self.environments, self.around = actor, environments, around
+    def __init__(
+        self,
+        actor: Actor,
+        environments: Sequence[Environment],
+        around: datetime,
+        read: Mapping[UUID, Sequence[Seen]],
+    ) -> None:
+        self.actor, self.environments, self.around, self.read = actor, environments, around, read
+        self.since, self.until = around - AROUND, around + AFTER
         self.base = visible_events(actor).filter(environment__in=environments)
-        self.near = self.base.filter(occurred_at__gte=around - AROUND, occurred_at__lte=around + AFTER)
+        self.near = self.base.filter(occurred_at__gte=self.since, occurred_at__lte=self.until)
         self.found = Gathered()
 
     def follow(self, traces: dict[UUID, Evidence], uids: dict[UUID, Evidence]) -> None:
@@ -106,10 +121,13 @@ class _Walk:
         self.found.traces |= traces.keys()
         if not traces:
             return []
-        return self.take(
-            self.near.filter(any_of(Event, "trace_id", traces)),
-            lambda seen: traces.get(seen.trace_id or NO_TRACE, START),
-        )
+        return self._add(self._of_traces(traces), lambda seen: traces.get(seen.trace_id or NO_TRACE, START))
+
+    def _of_traces(self, traces: Collection[UUID]) -> Iterable[Seen]:
+        if self.read.keys() >= set(traces):
+            known = (one for trace in traces for one in self.read[trace])
+            return (one for one in known if self.since <= one.occurred_at <= self.until)
+        return read_seen(self.near.filter(any_of(Event, "trace_id", traces)))
 
     def _take_messages(self, uids: dict[UUID, Evidence]) -> list[Seen]:
         self.found.uids |= uids.keys()
@@ -122,11 +140,7 @@ class _Walk:
 
     def take(self, rows: QuerySet[Event], why: Callable[[Seen], Evidence]) -> list[Seen]:
         """Add the rows that are not there yet, with the evidence that brought them; the failures among them before the rest."""
-        return self._add(self._read(rows), why)
-
-    def _read(self, rows: QuerySet[Event]) -> Iterator[Seen]:
-        rows = rows.annotate(error=ERROR_NUMBER).order_by("-outcome", "occurred_at", "id")
-        return starmap(Seen, rows.values_list(*Seen._fields)[: MOST_SEEN + 1])
+        return self._add(read_seen(rows), why)
 
     def _add(self, rows: Iterable[Seen], why: Callable[[Seen], Evidence]) -> list[Seen]:
         found = self.found
@@ -148,8 +162,8 @@ class _Walk:
         rows = TraceLink.objects.filter(
             Q(any_of(TraceLink, "trace_id", traces)) | Q(any_of(TraceLink, "linked_trace_id", traces)),
             environment__in=self.environments,
-            occurred_at__gte=self.around - AROUND,
-            occurred_at__lte=self.around + AFTER,
+            occurred_at__gte=self.since,
+            occurred_at__lte=self.until,
         )
         names = ("trace_id", "span_id", "linked_trace_id", "linked_span_id")
         found: list[Any] = list(rows.values_list(*names)[: MOST_LINKS + 1])
@@ -245,7 +259,7 @@ class _Walk:
             shown = value
             for environment in self.environments:
                 shown = key_shown(self.actor, environment.pk, shown)
-            carrying = list(self._read(rows))
+            carrying = list(read_seen(rows))
             bringer = next((one for one in carrying if one.id in self.found.seen), None)
             why = brought(KEY, f"{name}={shown}", self._as_bringer(bringer))
             fresh = self._add(carrying, lambda _, why=why: why)  # type: ignore[misc]
@@ -264,17 +278,29 @@ class _Walk:
                 bringers.setdefault(one.trace_id, one)
         self.found.truncated |= len(bringers) > MOST_OWN_TRACES
         asked = list(islice(bringers, MOST_OWN_TRACES))
-        own = self._without_another(name, value, asked) if asked else []
-        self._take_traces({trace: brought(TRACE, trace.hex, self._as_bringer(bringers[trace])) for trace in own})
+        own = self._without_another(name, value, asked) if asked else {}
+        self.found.traces |= own.keys()
+        why = {trace: brought(TRACE, trace.hex, self._as_bringer(bringers[trace])) for trace in own}
+        self._add(chain.from_iterable(own.values()), lambda seen: why[seen.trace_id or NO_TRACE])
 
-    def _without_another(self, name: str, value: str, traces: list[UUID]) -> list[UUID]:
-        """Return those of these traces that are small and in which the number has no other value, as far as the actor sees them."""
+    def _without_another(self, name: str, value: str, traces: list[UUID]) -> dict[UUID, list[Seen]]:
+        """Return the events of those of these traces that are small and in which the number has no other value, as far as the actor sees them."""
         events = self.near.filter(RawSQL("messaging_event.trace_id = own.trace_id", [], output_field=BooleanField()))
-        one, with_rights = events.values("keys")[: MOST_OF_AN_OWN_TRACE + 1].query.sql_with_params()
-        asked = [traces, *with_rights, MOST_OF_AN_OWN_TRACE, name, value, value]
+        number = RawSQL("messaging_event.keys ->> %s", [name], output_field=TextField())
+        columns = events.annotate(error=ERROR_NUMBER, number=number).values_list(*Seen._fields, "number")
+        one, with_rights = columns[: MOST_OF_AN_OWN_TRACE + 1].query.sql_with_params()
+        own: dict[UUID, list[Seen]] = {trace: [] for trace in traces}
+        others: set[UUID] = set()
         with connection.cursor() as cursor:
-            cursor.execute(OWN_TRACES.format(events=one), asked)
-            return [trace for (trace,) in cursor.fetchall()]
+            cursor.execute(OWN_TRACES.format(events=one), [traces, *with_rights])
+            for *row, its_number in cursor.fetchall():
+                seen = Seen(*row)
+                own[seen.trace_id or NO_TRACE].append(seen)
+                if its_number not in (None, value):
+                    others.add(seen.trace_id or NO_TRACE)
+        return {
+            trace: found for trace, found in own.items() if trace not in others and len(found) <= MOST_OF_AN_OWN_TRACE
+        }
 
 
 def stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.fold import WHOLE, chosen, folds_of
-from messages.journeys.gather import AROUND, Gathered, any_of, gather
+from messages.journeys.gather import AROUND, MOST_SEEN, Gathered, any_of, gather, read_seen
 from messages.journeys.hops import handovers_of, hops_of, waits_of
 from messages.journeys.seen import ERROR, Seen, attempts_of, timed
 from messages.journeys.stations import stations_of, with_hops
@@ -38,11 +38,24 @@ def journey_of_trace(
     correct_clocks  False leaves every time as its sender reported it.
     """
     events = visible_events(actor).filter(environment__in=environments, trace_id=trace_id)
-    first = events.order_by("occurred_at", "id").values_list("occurred_at", flat=True).first()
-    if first is None:
+    read = list(read_seen(events))
+    if not read:
         letters = _told(actor).filter(environment__in=environments, trace_id=trace_id)
         return _with_replays(build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS])))
-    start = _Start(environments=environments, traces={trace_id}, uids=set(), around=first, keys={})
+    whole = len(read) <= MOST_SEEN
+    first = (
+        min(one.occurred_at for one in read)
+        if whole
+        else events.order_by("occurred_at", "id").values_list("occurred_at", flat=True)[0]
+    )
+    start = _Start(
+        environments=environments,
+        traces={trace_id},
+        uids=set(),
+        around=first,
+        keys={},
+        read={trace_id: read} if whole else {},
+    )
     return _stitch(actor, start, correct_clocks=correct_clocks)
 
 
@@ -75,11 +88,13 @@ class _Start:
     around: datetime
     correlation: str | None = None
     keys: dict[str, str]
+    read: Mapping[UUID, Sequence[Seen]] = field(default_factory=dict)
 
     def gathered(self, actor: Actor) -> Gathered:
         return gather(
-            actor, self.environments, self.traces, self.uids, self.around, correlation=self.correlation, keys=self.keys
-        )
+            actor, self.environments, self.traces, self.uids, self.around,
+            correlation=self.correlation, keys=self.keys, read=self.read,
+        )  # fmt: skip
 
 
 def _of_message(message: Message) -> _Start:

@@ -16,6 +16,7 @@ from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
+from messages.rows import FLOW_UNNAMED, with_environment
 from messages.search.base import Away, Hit, Question, Unsuited
 from messages.search.conditions import Scope
 from messages.search.elsewhere import (
@@ -54,7 +55,7 @@ def find_messages(
     cursor: str | None = None,
 ) -> Page[Message]:
     """Return messages, newest first by when they were first seen. Raises BadQuery, InvalidCursor."""
-    rows = visible_messages(actor).select_related("flow", "environment")
+    rows = visible_messages(actor).select_related("flow").defer(*FLOW_UNNAMED)
     page = _timed(rows, MESSAGES, actor, environments, query, window, limit, cursor)
     as_seen(actor, page.rows)
     return page
@@ -70,7 +71,7 @@ def find_events(
     cursor: str | None = None,
 ) -> Page[Event]:
     """Return events, newest first. Raises BadQuery, InvalidCursor."""
-    rows = visible_events(actor).select_related("flow", "system", "agent", "environment")
+    rows = visible_events(actor).select_related("flow", "system", "agent").defer(*FLOW_UNNAMED)
     return _timed(rows, EVENTS, actor, environments, query, window, limit, cursor)
 
 
@@ -179,6 +180,7 @@ def _timed(
 
     page, note = _elsewhere(query, target, question, fetch)
     if page is not None:
+        with_environment(page.rows, environments)
         return page
     latest = after[0] if after else until
     rows = between(rows.filter(condition), target, since, latest, upto="lte" if after else "lt")
@@ -188,7 +190,9 @@ def _timed(
     found: list[Any] = list(rows.order_by(*_newest_first(query, target))[: limit + 1])
     more = len(found) > limit
     last = found[limit - 1] if more else None
-    return Page(found[:limit], encode_cursor(getattr(last, field), last.id) if last is not None else None, note=note)
+    after_it = encode_cursor(getattr(last, field), last.id) if last is not None else None
+    with_environment(found, environments)
+    return Page(found[:limit], after_it, note=note)
 
 
 def between(rows: QuerySet[M], target: Target, since: datetime, until: datetime, *, upto: str = "lt") -> QuerySet[M]:
