@@ -191,8 +191,8 @@ def count_failing(actor: Actor, environment: Environment) -> int:
 def groups_with_failed_messages(actor: Actor, environment: Environment) -> list[tuple[FailureGroup, list[int]]]:
     """Return the causes that fail now and have messages without a dead letter that stand so, each with itself and what it speaks for; one query."""
     merged = FailureGroup.objects.filter(merged_into=OuterRef("pk")).order_by().values("pk")
-    found = list(visible_groups(actor).filter(STANDING, environment=environment).annotate(parts=ArraySubquery(merged)))
-    return [(group, [group.pk, *group.parts]) for group in found]
+    found = _with_flow(visible_groups(actor)).filter(STANDING, environment=environment)
+    return [(group, [group.pk, *group.parts]) for group in found.annotate(parts=ArraySubquery(merged))]
 
 
 def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, datetime | None, bool]]:
@@ -318,7 +318,13 @@ def _newest(pks: Collection[int], *, only: str = "") -> dict[int, Newest]:
 
 def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGroup]:
     """Return {group: the group that speaks for it, itself when it was not merged}, of those that the actor may see."""
-    found = visible_groups(actor).in_bulk(sorted(pks)) if pks else {}
+    groups = _with_flow(visible_groups(actor))
+    found = groups.in_bulk(sorted(pks)) if pks else {}
     missing = {one.merged_into_id for one in found.values() if one.merged_into_id} - set(found)
-    known = found | (visible_groups(actor).in_bulk(sorted(pk for pk in missing if pk)) if missing else {})
+    known = found | (groups.in_bulk(sorted(pk for pk in missing if pk)) if missing else {})
     return {pk: known.get(one.merged_into_id or pk, one) for pk, one in found.items()}
+
+
+def _with_flow(groups: QuerySet[FailureGroup]) -> QuerySet[FailureGroup]:
+    """Return these groups, of which there may be hundreds on a page that names no more of each than its flow."""
+    return groups.select_related(None).select_related("flow").defer(*FLOW_UNNAMED)
