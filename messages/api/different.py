@@ -48,8 +48,17 @@ class DifferencesOut(serializers.Serializer[Any]):
     at = serializers.DateTimeField(help_text="When they were compared; an answer is kept for five minutes.")
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
-    failed = serializers.IntegerField(help_text="Messages that were looked at.")
+    failed = serializers.IntegerField(
+        help_text="Failures that were looked at: a message and its dead letter are one, also where the letter names none but its document."
+    )
     delivered = serializers.IntegerField(help_text="Messages that were looked at.")
+    nameless = serializers.IntegerField(
+        help_text="Of the failed, dead letters that name no message and are of none that is known: it may be one that counts beside them."
+    )
+    events_failed = serializers.IntegerField(
+        help_text="Of the failed, how many some event told of; all but bodies and headers is compared of these alone."
+    )
+    events_delivered = serializers.IntegerField(help_text="Of the delivered, how many some event told of.")
     small_sample = serializers.BooleanField(source="is_small")
     with_bodies = serializers.BooleanField(help_text="Whether the caller may have bodies and headers read.")
     bodies_failed = serializers.IntegerField()

@@ -17,6 +17,7 @@ from django.db.models.functions import RowNumber
 
 from console.identity.actor import Actor
 from messages.access import visible_events
+from messages.groups.nameless import messages_of
 from messages.journeys.gather import any_of
 from messages.models import DeadLetter, Event, Flow, Message, MessageStatus
 from messages.models.stream import Outcome
@@ -136,27 +137,28 @@ class Body(NamedTuple):
     """Where a body is stored, where it was going, and the flow that says who may read it and how it is masked.
 
     An event's flow is that of its own destination: an exchange's may be another team's than that of the queue behind it.
+
+    from_letter  whether it is the dead letter's: then it is what the sender's event brought, with headers of the broker's own.
     """
 
     id: UUID
     day: date
     destinations: tuple[str, ...]
     flow_id: int
+    from_letter: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Sampled:
     """One message of the sample.
 
-    body         None when no body came.
-    from_letter  whether it is the dead letter's: then it is what the sender's event brought, with headers of the broker's own.
+    body  None when no body came.
     """
 
     uid: UUID | None
     at: datetime
     events: list[Any] = field(default_factory=list)
     body: Body | None = None
-    from_letter: bool = False
 
 
 def spread(ids: Sequence[Any], most: int) -> list[Any]:
@@ -169,12 +171,20 @@ def spread(ids: Sequence[Any], most: int) -> list[Any]:
 def failed_sample(
     letters: QuerySet[DeadLetter] | Collection[UUID], flow: Flow, visible: QuerySet[DeadLetter]
 ) -> list[DeadLetter]:
-    """Return at most 200 of these letters that are of this flow and may be seen, from all over them in order of harvest."""
+    """Return at most 200 of these letters that are of this flow and may be seen, from all over them in order of harvest.
+
+    One that names no message has here, in memory alone, that of which it is: the two are one failure.
+    """
     if isinstance(letters, QuerySet):
         chosen = spread(_ends(letters.filter(flow=flow).values_list("id", flat=True), "id"), MOST_FAILED)
     else:
         chosen = spread(sorted(letters), MOST_FAILED)
-    return list(visible.filter(any_of(DeadLetter, "id", chosen), flow=flow).order_by("id"))
+    found = list(visible.filter(any_of(DeadLetter, "id", chosen), flow=flow).order_by("id"))
+    nameless = [letter for letter in found if letter.message_uid is None]
+    messages = messages_of(flow.pk, ((letter.keys, letter.failed_at) for letter in nameless))
+    for letter in nameless:
+        letter.message_uid = messages.get(letter.pk)
+    return found
 
 
 def _ends(rows: QuerySet[Any, Any], *order: str) -> list[Any]:
@@ -187,13 +197,26 @@ def _ends(rows: QuerySet[Any, Any], *order: str) -> list[Any]:
 
 
 def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter]) -> list[OneMessage]:
-    """Return messages that failed and have none of these letters, as many as 200 leave room for, from all over them."""
-    room = MOST_FAILED - len(letters)
-    if rows is None or room <= 0:
+    """Return at most 200 messages that failed and have none of these letters, from all over them."""
+    if rows is None:
         return []
     known = {letter.message_uid for letter in letters}
     found = _ends(rows.values_list("id", "first_seen_at"), "first_seen_at", "id")
-    return spread([OneMessage(*one) for one in found if one[0] not in known], room)
+    return spread([OneMessage(*one) for one in found if one[0] not in known], MOST_FAILED)
+
+
+def with_room(
+    letters: Sequence[DeadLetter], messages: Sequence[OneMessage], events: Collection[UUID]
+) -> tuple[list[DeadLetter], list[OneMessage]]:
+    """Return at most 200 of both: letters of whose messages events told before others, which leave the messages at least half of the room.
+
+    events  messages of the letters that events told of.
+    """
+    silent = [letter for letter in letters if letter.message_uid not in events]
+    told = len(letters) - len(silent)
+    left_out = set(silent).difference(spread(silent, max(MOST_FAILED // 2, MOST_FAILED - told - len(messages))))
+    chosen = [letter for letter in letters if letter not in left_out]
+    return chosen, spread(messages, MOST_FAILED - len(chosen))
 
 
 def station_of(
@@ -306,8 +329,8 @@ def of_letters(
         at = own[0].occurred_at if own else letter.first_failed_at or letter.failed_at
         one = Sampled(uid=letter.message_uid, at=at, events=own, body=_first_body(own, readable))
         if one.body is None and letter.payload_on:
-            one.body = Body(letter.pk, letter.payload_on, _named(letter.origin, letter.queue), letter.flow_id)
-            one.from_letter = True
+            named = _named(letter.origin, letter.queue)
+            one.body = Body(letter.pk, letter.payload_on, named, letter.flow_id, from_letter=True)
         sampled.append(one)
     return sampled
 

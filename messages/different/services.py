@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -33,8 +34,9 @@ from messages.different.sample import (
     of_letters,
     of_messages,
     station_of,
+    with_room,
 )
-from messages.different.traits import MOST_TESTED, differences_of
+from messages.different.traits import MOST_TESTED, Difference, differences_of
 from messages.ingest.catalog import rules_of
 from messages.masking.shown import keys_shown
 from messages.models import DeadLetter, Event, Flow, Message, Payload, Schema
@@ -50,6 +52,13 @@ READ_S = 4.0  # seconds in which bodies are opened and read; what is left then i
 LARGEST_BYTES = 256 * 1024
 AT_ONCE = 25
 AUDITED = "payloads.sampled"
+
+
+class Read(NamedTuple):
+    """What is in a body, and the headers that came with it; None of a letter's, whose are the broker's."""
+
+    body: Features
+    headers: Sequence[Mapping[str, Any]] | None
 
 
 def find_differences(
@@ -89,8 +98,11 @@ def _find(
     *,
     with_bodies: bool,
 ) -> Differences:
-    died = {letter.message_uid for letter in letters if letter.message_uid} | {one.id for one in others}
+    died = {letter.message_uid for letter in letters if letter.message_uid}
     events = events_of(actor, died, window)
+    letters, others = with_room(letters, others, events)
+    events |= events_of(actor, [one.id for one in others], window)
+    died |= {one.id for one in others}
     station = station_of(flow, letters, events, window)
     delivered = [one for one in delivered_sample(flow.environment_id, station, window) if one.id not in died]
     events |= events_of(actor, [one.id for one in delivered], window)
@@ -102,13 +114,12 @@ def _find(
     delivered_ones = of_messages(delivered, events, readers)
     everyone = [*failed_ones, *delivered_ones]
     sizes = _sizes(flow, everyone)
-    alike = not any(
-        one.from_letter for one in everyone
-    )  # bodies of events on both sides: sizes and headers can be compared
+    # of bodies that letters brought, sizes and headers are the broker's
+    alike = not any(one.events and one.body and one.body.from_letter for one in everyone)
     work = Work(left=MOST_TESTED)
     found = Differences(
         at=datetime.now(UTC), failed=len(failed_ones), delivered=len(delivered_ones), since=window.since, until=window.until,
-        with_bodies=with_bodies,
+        with_bodies=with_bodies, nameless=sum(letter.message_uid is None for letter in letters),
     )  # fmt: skip
     known = sizes if alike else {}
     told_failed, told_delivered = _abouts(failed_ones, known, station), _abouts(delivered_ones, known, station)
@@ -117,10 +128,10 @@ def _find(
     if with_bodies:
         until = time.monotonic() + READ_S
         # by turns, so that a budget that ends leaves both sides with some
-        one, other, left_out = _bodies(readers, failed_ones, delivered_ones, sizes, until, headers=alike)
-        found.bodies_failed, found.bodies_delivered, found.left_out = len(one), len(other), left_out
+        one, other, found.left_out = _bodies(readers, failed_ones, delivered_ones, sizes, until)
+        found.bodies_failed, found.bodies_delivered = len(one), len(other)
         found.read_of = sorted({one.body.flow_id for one in everyone if one.body and one.body.flow_id in readers})
-        found.of_bodies = differences_of(one, other, work)
+        found.of_bodies = _of_bodies(one, other, work)
     found.cut = work.spent
     return found
 
@@ -162,11 +173,9 @@ def _bodies(
     delivered: Sequence[Sampled],
     sizes: Sizes,
     until: float,
-    *,
-    headers: bool,
-) -> tuple[list[Features], list[Features], int]:
-    """Return (features of failed bodies, of delivered ones, how many bodies were too large, unreadable, or came too late)."""
-    sides: tuple[list[Features], list[Features]] = [], []
+) -> tuple[list[Read], list[Read], int]:
+    """Return (what is in failed bodies, in delivered ones, how many bodies were too large, unreadable, or came too late)."""
+    sides: tuple[list[Read], list[Read]] = [], []
     queues = [
         [one.body for one in side if one.body and one.body.id in sizes and one.body.flow_id in flows]
         for side in (failed, delivered)
@@ -178,7 +187,7 @@ def _bodies(
         for side, queue in zip(sides, queues, strict=True):
             if time.monotonic() < until:
                 small = [body for body in queue[at : at + AT_ONCE] if sizes[body.id][0] <= LARGEST_BYTES]
-                side.extend(_read(flows, environment_id, small, sizes, until, schemas, headers=headers))
+                side.extend(_read(flows, environment_id, small, sizes, until, schemas))
     return *sides, there - len(sides[0]) - len(sides[1])
 
 
@@ -189,9 +198,7 @@ def _read(
     sizes: Sizes,
     until: float,
     schemas: Callable[[], Sequence[Schema]],
-    *,
-    headers: bool,
-) -> list[Features]:
+) -> list[Read]:
     contents = stored_contents(environment_id, {body.id: body.day for body in bodies})
     found = []
     for place in bodies:
@@ -208,10 +215,22 @@ def _read(
         for step in shown.steps:
             if "schema id" in step:
                 features.add("schema", "", text_value(step))
-        if headers:
-            add_headers(features, masked_headers(flows[place.flow_id], content.headers))
-        found.append(features)
+        headers = None if place.from_letter else masked_headers(flows[place.flow_id], content.headers)
+        found.append(Read(features, headers))
     return found
+
+
+def _of_bodies(failed: Sequence[Read], delivered: Sequence[Read], work: Work) -> list[Difference]:
+    """Return how bodies differ, and headers: apart where not every body has any, else together, as what is the same of the same messages is told once."""
+    apart = any(one.headers is None for one in failed)
+    brought: tuple[list[Features], list[Features]] = [], []
+    for side, several in zip(brought, (failed, delivered), strict=True):
+        for one in several:
+            if one.headers is not None:
+                side.append(Features() if apart else one.body)
+                add_headers(side[-1], one.headers)
+    found = differences_of([one.body for one in failed], [one.body for one in delivered], work)
+    return [*found, *differences_of(*brought, work)] if apart else found
 
 
 def _audit(actor: Actor, flow: Flow, found: Differences) -> None:
@@ -238,7 +257,7 @@ def _name(actor: Actor, flow: Flow, failed: Sequence[UUID], window: Window, *, w
         _minutes(window.until),
         [pk.hex for pk in failed],
     ]
-    return "different:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    return "different:2:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
 def _minutes(at: datetime) -> int:

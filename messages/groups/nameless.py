@@ -75,10 +75,12 @@ def stands_for(letter: Letter, message: Failed) -> bool:
     return is_open and letter.failed_at >= message.failed_at - BEFORE
 
 
-def pair(letters: Iterable[Letter], messages: Iterable[Failed], fits: Fits) -> set[UUID]:
-    """Return the messages, of one flow and document, that letters stand for, one each: of its own group before others, then the nearest in time."""
+def pair(letters: Iterable[Letter], messages: Iterable[Failed], fits: Fits) -> dict[UUID, UUID]:
+    """Return {message: letter} of the messages, of one flow and document, that letters stand for, one each: of its own group before others, then the
+    nearest in time.
+    """
     left = {message.id: message for message in messages}
-    paired = set[UUID]()
+    paired = dict[UUID, UUID]()
     rest = sorted(letters, key=lambda one: one.id)
     for of_group in (True, False):
         for letter in list(rest):
@@ -87,7 +89,7 @@ def pair(letters: Iterable[Letter], messages: Iterable[Failed], fits: Fits) -> s
             ]
             if several:
                 nearest = min(several, key=lambda one: (abs(letter.failed_at - one.failed_at), one.id))
-                paired.add(left.pop(nearest.id).id)
+                paired[left.pop(nearest.id).id] = letter.id
                 rest.remove(letter)
     return paired
 
@@ -114,8 +116,24 @@ def with_a_letter(
     for document, few in letters.items():
         known = {one.id for one in mine[document]}
         more = [one for one in others.get(document, ()) if one.stands and one.id not in known]
-        paired |= pair(few, [*mine[document][:MOST], *more], stands_for) & known
+        paired |= pair(few, [*mine[document][:MOST], *more], stands_for).keys() & known
     return paired
+
+
+# one failure --------------------------------------------------------------------------------------------------------------
+
+
+def messages_of(flow_id: int, letters: Iterable[tuple[Mapping[str, str], datetime]]) -> dict[UUID, UUID]:
+    """Return {letter: message} of the letters without a message that share a document with these (keys, when) of a flow, and are one failure with it."""
+    told = [((flow_id, name), at) for keys, at in letters if (name := document_of(keys))]
+    if not told:
+        return {}
+    documents, first, last = {one for one, _ in told}, min(at for _, at in told), max(at for _, at in told)
+    _tidy(documents)
+    found = _letters(documents, first - BEFORE - AFTER)
+    messages = _messages(found, first - AFTER - BEFORE, last + AFTER + BEFORE)
+    pairs = [pair(found[document], several, fits_in_time) for document, several in messages.items()]
+    return {letter: message for paired in pairs for message, letter in paired.items()}
 
 
 # counts by hour -----------------------------------------------------------------------------------------------------------
@@ -152,8 +170,8 @@ def counted_twice(
         fewer = [one for one in several if one.id not in new]
         before = pair((one for one in letters[document] if one.id not in new), fewer, fits_in_time)
         after = pair(letters[document], several, fits_in_time)
-        no_more += [(one.group_id, one.failed_at) for one in several if one.id in after - before]
-        again += [(one.group_id, one.failed_at) for one in several if one.id in before - after]
+        no_more += [(one.group_id, one.failed_at) for one in several if one.id in after.keys() - before.keys()]
+        again += [(one.group_id, one.failed_at) for one in several if one.id in before.keys() - after.keys()]
     return no_more, again
 
 

@@ -192,6 +192,28 @@ def test_headers_and_attributes_that_came_before_their_rule_compare_as_masked_al
     assert "4711" not in repr(found_by("otto"))
 
 
+def test_keys_that_came_before_their_rule_are_told_as_lists_show_them_and_attributes_masked():
+    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10)
+    events, letters = [], []
+    for number in range(90):
+        currency = "USD" if number < 30 else "EUR"
+        common = {"message_id": f"order {number} long enough", "destination": FLOW, "occurred_at": at.isoformat()}
+        events.append(event(**common, keys={"currency": currency}, attributes={"x.currency": currency}))
+        events.append(event(**common, system="erp", operation="process", outcome="error" if number < 30 else "ok"))
+        if number < 30:
+            letters.append(letter(message_id=common["message_id"], origin=FLOW, failed_at=at.isoformat()))
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == 180
+    assert push("/ingest/v1/dead-letters", letters, key=agent_key("harvester")).json()["accepted"] == 30
+    add_masking_rule(environment(), NewRule(kind="regex", expression="USD|EUR"), by=ROOT)
+    catalog.forget()
+
+    found = found_by()
+    listed = ask("messages?limit=500", api_key(person("otto", Role.OPERATOR))).json()["results"]
+
+    assert {place for place in said(found) if "currency" in place} == {"key currency is USD"}
+    assert {one["keys"]["currency"] for one in listed} == {"USD", "EUR"}
+
+
 def test_packed_bodies_are_read():
     fill(0, 60)
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
