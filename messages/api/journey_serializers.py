@@ -100,7 +100,10 @@ class StationOut(serializers.Serializer[Any]):
     system = serializers.CharField()
     state = serializers.CharField()
     note = serializers.CharField()
-    hop_us = serializers.IntegerField(allow_null=True)
+    hop_us = serializers.IntegerField(
+        allow_null=True,
+        help_text="From the station before; null when it came from elsewhere, or began while that was at work.",
+    )
     queue_us = serializers.IntegerField(allow_null=True, help_text="The longest of the messages that came to it.")
     processing_us = serializers.IntegerField(allow_null=True, help_text="The longest of the messages that came to it.")
 
