@@ -48,9 +48,11 @@ def stations_of(
         taken[handover.first.system_id].append(handover)
     own_id = next((one for one in by_system if systems.get(one) == "waybill"), 0)
     replayed = {one.seen.message_uid: one.start_us for one in by_system.pop(own_id, [])}
+    reached = {one: _reached(own, taken[one]) for one, own in by_system.items()}
     stations: list[Station] = []
     before: Sequence[Timed] = ()
-    for system_id, own in by_system.items():
+    for system_id in sorted(by_system, key=reached.__getitem__):
+        own = by_system[system_id]
         ends, last = _ends(own, taken[system_id])
         state, note = _fared(own, ends, last, _lost(ends, replayed))
         if counted and len(ends) > 1 and state == "passed":
@@ -59,6 +61,12 @@ def stations_of(
         stations.append(Station(system=systems.get(system_id, ""), state=state, note=note, hop_us=hop))
         before = own
     return stations
+
+
+def _reached(own: Sequence[Timed], taken: Iterable[Handover]) -> tuple[int, int]:
+    """Return (when the journey reached a system, what it did first there): before its message was sent, a poll had nothing yet."""
+    begun = [one.start_us for one in own if one.seen.operation != RECEIVE] + [one.taken_us for one in taken]
+    return min(begun, default=own[0].start_us), own[0].seen.operation
 
 
 def _hop_us(before: Sequence[Timed], own: Sequence[Timed], taken: Iterable[Handover]) -> int | None:

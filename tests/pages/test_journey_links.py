@@ -207,6 +207,21 @@ def test_hops_are_of_corrected_times():
     assert (corrected["queue"]["longest_us"], reported["queue"]["longest_us"]) == (50_000, 2_050_000)
 
 
+def test_a_long_poll_that_is_told_of_late_is_no_clock_behind_and_no_station_before_the_sender():
+    at = datetime.now(UTC) - timedelta(seconds=6)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+    polled = event(**common, system="erp", operation="receive", occurred_at=(at - timedelta(seconds=3)).isoformat(), duration_ms=3_090)  # fmt: skip
+    push("/ingest/v1/events", [event(**common, occurred_at=at.isoformat())], key=agent_key())
+    push("/ingest/v1/events", [polled], key=agent_key("erp agent"))
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert found["corrections"] == []
+    assert [(one["system"], one["hop_us"], one["queue_us"]) for one in found["stations"]] == [
+        ("shop", None, None), ("erp", 90_000, 90_000),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
