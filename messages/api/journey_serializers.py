@@ -78,7 +78,8 @@ class StepOut(serializers.Serializer[Any]):
     offset_us = serializers.IntegerField()
     duration_us = serializers.IntegerField()
     queue_us = serializers.IntegerField(
-        allow_null=True, help_text="How long its message waited since it was sent, at the step that took it."
+        allow_null=True,
+        help_text="How long its message waited since it was sent, at the step that took it; of a batch the longest.",
     )
     outcome = serializers.CharField()
     tie = serializers.CharField(

@@ -218,5 +218,8 @@ def figures(values: Iterable[int]) -> Figures:
 
 
 def waits_of(handovers: Sequence[Handover]) -> dict[UUID, int]:
-    """Return {id of the event that took a message: how long it had waited since its sending}."""
-    return {one.first.id: one.queue_us for one in handovers}
+    """Return {id of the event that took a message: how long it had waited since its sending, of a batch the one that waited longest}."""
+    waits: dict[UUID, int] = {}
+    for one in handovers:
+        waits[one.first.id] = max(one.queue_us, waits.get(one.first.id, 0))
+    return waits
