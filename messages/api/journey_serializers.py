@@ -78,7 +78,8 @@ class StepOut(serializers.Serializer[Any]):
     offset_us = serializers.IntegerField()
     duration_us = serializers.IntegerField()
     queue_us = serializers.IntegerField(
-        allow_null=True, help_text="How long its message waited since it was sent, at the step that took it."
+        allow_null=True,
+        help_text="How long its message waited since it was sent, at the step that took it; of a batch the longest.",
     )
     outcome = serializers.CharField()
     tie = serializers.CharField(
@@ -100,7 +101,10 @@ class StationOut(serializers.Serializer[Any]):
     system = serializers.CharField()
     state = serializers.CharField()
     note = serializers.CharField()
-    hop_us = serializers.IntegerField(allow_null=True)
+    hop_us = serializers.IntegerField(
+        allow_null=True,
+        help_text="From the station before; null when it came from elsewhere, or began while that was at work.",
+    )
     queue_us = serializers.IntegerField(allow_null=True, help_text="The longest of the messages that came to it.")
     processing_us = serializers.IntegerField(allow_null=True, help_text="The longest of the messages that came to it.")
 

@@ -1,7 +1,8 @@
 """Which clocks of a journey are wrong, and by how much: what was measured, and what cannot have been. Pure.
 
 A clock is that of one system as one agent reports it. Corrected only on evidence: ahead by a reading, or behind because a message
-would have been received before it was sent, or a child would have begun before its parent. The least that explains it, never a guess.
+would have been received before it was sent, or a child would have begun before its parent. The least that explains it, never a guess: a
+receipt counts from its end, as it may be a long poll that began when there was nothing yet.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def clock_of(event: Any) -> Clock:
 def corrections_of(events: Sequence[Any], readings: Readings) -> dict[Clock, Correction]:
     """Return the correction of each clock that needs one.
 
-    events    of one journey, with agent_id, system_id, system.name, occurred_at, received_at, clamped_from, operation, message_uid,
-              trace_id, span_id, parent_span_id.
+    events    of one journey, with agent_id, system_id, system.name, occurred_at, received_at, duration_us, clamped_from, operation,
+              message_uid, trace_id, span_id, parent_span_id.
     """
     found: dict[Clock, Correction] = {}
     for event in events:
@@ -66,7 +67,10 @@ def _move(found: dict[Clock, Correction], readings: Readings, earlier: Any, late
 
     Never further than the clock can be behind: what it reported arrived so soon after it happened.
     """
-    missing = corrected(earlier, found) - corrected(later, found)
+    reached = corrected(later, found)
+    if later.operation == RECEIVE:
+        reached += timedelta(microseconds=later.duration_us)
+    missing = corrected(earlier, found) - reached
     clock = clock_of(later)
     known = found.get(clock)
     shift = (known.shift if known else NONE) + missing

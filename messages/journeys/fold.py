@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from uuid import UUID
 
+from console.core.paging import encode_cursor
 from messages.journeys.evidence import Evidence
 from messages.journeys.hops import Figures, figures
-from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, Timed
+from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS, Seen, Timed
 
 WHOLE = 200  # events; a journey up to this size is shown event by event
 # Of a folded journey, how many events of each fold, and how many failures, are read in full.
@@ -97,6 +98,11 @@ def _fold(
 def ref_of(system: str, operation: int, destination: str, outcome: int) -> str:
     """Return the name of a fold in addresses: the same for the same journey tomorrow, and nothing to quote."""
     return hashlib.sha256(repr((system, operation, destination, outcome)).encode()).hexdigest()[:12]
+
+
+def opened_at(fold: Fold, event: Seen) -> str:
+    """Return what opens a fold at one of its events, in addresses: its ref, and the cursor just before that event."""
+    return f"{fold.ref}&after={encode_cursor(event.occurred_at, UUID(int=event.id.int - 1))}"
 
 
 def chosen(folds: Sequence[Fold], own: Collection[UUID]) -> set[UUID]:

@@ -39,10 +39,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One message from its sending to one receiving system; times in µs. ended: the event that says how it fared, or the last there is."""
+    """One message from its sending to one receiving system; times in µs.
+
+    taken_us  when the receiver had it, from the journey's start.   ended  the event that says how it fared, or the last there is.
+    """
 
     sent: Seen
     first: Seen
+    taken_us: int
     queue_us: int
     processing_us: int
     retry_us: int
@@ -141,11 +145,13 @@ def _handover(held: _Taken) -> Handover | None:
         return None
     sent_us = held.sent.end_us
     spans = [_from(one, sent_us) for one in works or takes]
+    received = [_from(one, sent_us) for one in takes]
     first, attempts, working, between = _union(spans)
     deciding = [one for one in held.events if _tells(one)]
     return Handover(
         sent=held.sent.seen,
         first=(works or takes)[0].seen,
+        taken_us=min(spans + received)[0],
         queue_us=max(0, first - sent_us),
         processing_us=working,
         retry_us=between,
@@ -162,7 +168,7 @@ def _tells(one: Timed) -> bool:
 
 def _from(one: Timed, sent_us: int) -> tuple[int, int]:
     """Return when the receiver had the message and when it was done with it: a poll that began earlier had nothing before it ended."""
-    if one.seen.operation == RECEIVE and one.start_us < sent_us <= one.end_us:
+    if one.seen.operation == RECEIVE and one.start_us < sent_us:
         return one.end_us, one.end_us
     return one.start_us, one.end_us
 
@@ -212,5 +218,8 @@ def figures(values: Iterable[int]) -> Figures:
 
 
 def waits_of(handovers: Sequence[Handover]) -> dict[UUID, int]:
-    """Return {id of the event that took a message: how long it had waited since its sending}."""
-    return {one.first.id: one.queue_us for one in handovers}
+    """Return {id of the event that took a message: how long it had waited since its sending, of a batch the one that waited longest}."""
+    waits: dict[UUID, int] = {}
+    for one in handovers:
+        waits[one.first.id] = max(one.queue_us, waits.get(one.first.id, 0))
+    return waits

@@ -147,6 +147,7 @@ def _built(
     handovers = handovers_of(placed, found.links)
     waits, attempts = waits_of(handovers), attempts_of(placed)
     letters = _letters(actor, environments, found.traces, found.uids)
+    folds = folds_of(placed, names, found.evidence, waits) if folded else []
     journey = build_journey(
         read,
         found.evidence,
@@ -156,6 +157,7 @@ def _built(
         waits=waits,
         attempts=attempts,
         span=(began, ended),
+        folds=folds,
     )
     journey.total, journey.own, journey.more_letters = len(seen), own, len(letters) > MOST_LETTERS
     journey.attempts = attempts
@@ -164,7 +166,6 @@ def _built(
     failed = [seen[event.id] for event in read if event.outcome == ERROR]
     journey.errors, journey.times = len(errors), {one.id: errors[(one.system_id, one.error)] for one in failed}
     if folded:
-        journey.folds = folds_of(placed, names, found.evidence, waits)
         journey.trace_ids = list(dict.fromkeys(one.seen.trace_id for one in placed if one.seen.trace_id))
         journey.ties = list(dict.fromkeys(found.evidence[one.seen.id].tie for one in placed))
         journey.evidence = found.evidence
@@ -204,7 +205,8 @@ def steps_of_fold(
     corrections = {one.clock: one for one in journey.corrections}
     waits = {one.seen.id: one.start_us for one in fold.events}
     part = build_journey(
-        read, journey.evidence, corrections=corrections, attempts=journey.attempts, span=(journey.started_at, journey.ended_at)
+        read, journey.evidence, corrections=corrections, attempts=journey.attempts, span=(journey.started_at, journey.ended_at),
+        folds=journey.folds,
     )  # fmt: skip
     for step in part.steps:
         step.offset_us = waits[step.event.id]

@@ -18,6 +18,8 @@ Ends = dict[UUID, Timed]  # of each message, by its id: the event that says how 
 class Station:
     """A system on the way: passed, failed, moving or unreached, and how long the hop to it took.
 
+    hop_us  from the station before: as long as the message from there that waited longest. Where none is known from there, the time from
+            the end there to the beginning here. None when what is here came from elsewhere, or while the station before was still at it.
     queue_us, processing_us  the longest of the messages that came to it; None when nobody reported both ends.
     back  what a compensation does to it, in words; "" for nothing.
     """
@@ -46,18 +48,35 @@ def stations_of(
         taken[handover.first.system_id].append(handover)
     own_id = next((one for one in by_system if systems.get(one) == "waybill"), 0)
     replayed = {one.seen.message_uid: one.start_us for one in by_system.pop(own_id, [])}
+    reached = {one: _reached(own, taken[one]) for one, own in by_system.items()}
     stations: list[Station] = []
-    before: Timed | None = None
-    for system_id, own in by_system.items():
+    before: Sequence[Timed] = ()
+    for system_id in sorted(by_system, key=reached.__getitem__):
+        own = by_system[system_id]
         ends, last = _ends(own, taken[system_id])
         state, note = _fared(own, ends, last, _lost(ends, replayed))
-        many = counted and len(ends) > 1
-        if many and state == "passed":
+        if counted and len(ends) > 1 and state == "passed":
             note = f"{note} {len(ends):,}"
-        hop = max(0, own[0].start_us - before.end_us) if before and not many else None
+        hop = _hop_us(before, own, taken[system_id]) if before else None
         stations.append(Station(system=systems.get(system_id, ""), state=state, note=note, hop_us=hop))
-        before = own[-1]
+        before = own
     return stations
+
+
+def _reached(own: Sequence[Timed], taken: Iterable[Handover]) -> tuple[int, int]:
+    """Return (when the journey reached a system, what it did first there): before its message was sent, a poll had nothing yet."""
+    begun = [one.start_us for one in own if one.seen.operation != RECEIVE] + [one.taken_us for one in taken]
+    return min(begun, default=own[0].start_us), own[0].seen.operation
+
+
+def _hop_us(before: Sequence[Timed], own: Sequence[Timed], taken: Iterable[Handover]) -> int | None:
+    """Return how long the hop from the station before took, as Station has it. taken: what was handed over to this one."""
+    there, here = before[0].seen.system_id, own[0].seen.system_id
+    came = [one for one in taken if one.sent.system_id != here]
+    if waits := [one.queue_us for one in came if one.sent.system_id == there]:
+        return max(waits)
+    gap = own[0].start_us - max(one.end_us for one in before)
+    return gap if gap >= 0 and not came else None
 
 
 def _ends(own: Sequence[Timed], handovers: Iterable[Handover]) -> tuple[Ends, Timed]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from messages.journeys.clocks import Clock, Correction, clock_of, corrected
 from messages.journeys.evidence import START, Evidence, words_of_tie
-from messages.journeys.fold import Fold
+from messages.journeys.fold import Fold, opened_at
 from messages.journeys.hops import Hop
 from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS
 from messages.journeys.stations import Station
@@ -34,7 +34,8 @@ class Step:
     tie: str  # trace, link, message id, answer, request, correlation id, or "order_no=4711"
     evidence: Evidence = START
     why: str = ""  # the evidence as a sentence, naming the event that brought this one
-    brought_by: UUID | None = None  # that event, when it is among the steps
+    brought_by: UUID | None = None  # that event, when it is in the journey
+    brought_in: str = ""  # of a folded journey: what opens that event's fold at it
     attempt: int = 0  # 0 of a message with one attempt
     clamped: bool = False
     correction: Correction | None = None
@@ -93,18 +94,21 @@ def build_journey(
     waits: Mapping[UUID, int] | None = None,
     attempts: Mapping[UUID, int] | None = None,
     span: tuple[datetime | None, datetime | None] = (None, None),
+    folds: Sequence[Fold] = (),
 ) -> Journey:
     """Return the journey of these events, in order of their corrected times.
 
     events    with occurred_at, duration_us, system.name, operation, outcome, message_uid, span_id; any order.
     evidence  {event id: why it is here}; events without it were found by the trace.
     waits     {event id: µs that its message had waited}.   attempts  {event id: which attempt}, of messages with several.
-    span      when the whole journey began and ended; without it, these events.
+    span      when the whole journey began and ended; without it, these events.   folds  of a folded journey: every event.
     """
     corrections = corrections or {}
     at = {event.id: corrected(event, corrections) for event in events}
     ordered = sorted(events, key=lambda e: (at[e.id], e.operation, e.id))
-    journey = Journey(dead_letters=list(dead_letters), truncated=truncated, corrections=list(corrections.values()))
+    journey = Journey(
+        dead_letters=list(dead_letters), truncated=truncated, corrections=list(corrections.values()), folds=list(folds)
+    )
     if not ordered:
         return journey
     journey.started_at = span[0] or at[ordered[0].id]
@@ -117,7 +121,7 @@ def build_journey(
         journey.steps.append(step)
     last = max(step.offset_us + step.duration_us for step in journey.steps)
     journey.ended_at = span[1] or journey.started_at + timedelta(microseconds=last)
-    _say_why(journey.steps)
+    _say_why(journey.steps, folds, attempts or {})
     journey.ties = list(dict.fromkeys(step.tie for step in journey.steps))
     journey.trace_ids = list(dict.fromkeys(e.trace_id for e in ordered if e.trace_id))
     return journey
@@ -132,12 +136,11 @@ def _step(
     attempts: Mapping[UUID, int],
 ) -> Step:
     system, attempt = event.system.name, attempts.get(event.id, 0)
-    label = f"{system} {OPERATION_WORDS[event.operation] or event.name}".strip()
     return Step(
         event=event,
         at=at,
         system=system,
-        label=f"{label} · attempt {attempt}" if attempt else label,
+        label=_label(system, OPERATION_WORDS[event.operation] or event.name, attempt),
         offset_us=_us(at, start),
         duration_us=event.duration_us,
         queue_us=waits.get(event.id),
@@ -149,9 +152,22 @@ def _step(
     )
 
 
-def _say_why(steps: Sequence[Step]) -> None:
-    by_id = {step.event.id: step for step in steps}
+def _label(system: str, did: str, attempt: int) -> str:
+    label = f"{system} {did}".strip()
+    return f"{label} · attempt {attempt}" if attempt else label
+
+
+def _say_why(steps: Sequence[Step], folds: Sequence[Fold], attempts: Mapping[UUID, int]) -> None:
+    labels = {step.event.id: step.label for step in steps}
+    bringers = {step.evidence.by for step in steps}
+    opened: dict[UUID, str] = {}
+    for fold in folds:
+        for one, _, _ in fold.events:
+            if one.id in bringers:
+                opened[one.id] = opened_at(fold, one)
+                labels.setdefault(one.id, _label(fold.system, fold.operation, attempts.get(one.id, 0)))
     for step in steps:
-        bringer = by_id.get(step.evidence.by) if step.evidence.by else None
-        step.brought_by = bringer.event.id if bringer else None
-        step.why = words_of_tie(step.evidence, bringer.label if bringer else "")
+        by, label = step.evidence.by, ""
+        if by is not None and by in labels:
+            step.brought_by, step.brought_in, label = by, opened.get(by, ""), labels[by]
+        step.why = words_of_tie(step.evidence, label)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -160,6 +162,29 @@ def test_hops_say_what_was_queue_and_what_was_processing_on_stations_and_in_rest
     assert ask(f"messages/{message.id}/journey", api_key(person("victor", Role.VIEWER))).json()["hops"] == found["hops"]
 
 
+def test_between_stations_stands_what_the_hop_took_and_nothing_where_both_got_it_from_elsewhere():
+    """An exchange with two queues, of which the ERP is slower than it retries; the answer to the shop comes last."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711", "destination": "orders"}
+
+    def one(seconds: float, **more: Any) -> dict[str, Any]:
+        return event(**common | more, occurred_at=(at + timedelta(seconds=seconds)).isoformat())
+
+    failed = [one(s, system="erp", operation="process", outcome="error", destination="q.erp") for s in (2, 3)]
+    passed = one(5, system="erp", operation="process", destination="q.erp")
+    billed = one(4, system="billing", operation="process", destination="q.billing")
+    answered = one(8, system="shop", operation="process", message_id="the answer to 4711", destination="answers")
+    push("/ingest/v1/events", [one(0), *failed, billed, passed, answered], key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert [(one["system"], one["hop_us"], one["queue_us"]) for one in found["stations"]] == [
+        ("shop", None, None), ("erp", 2_000_000, 2_000_000), ("billing", None, 4_000_000),
+    ]  # fmt: skip
+    page = signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}").content.decode()
+    assert re.findall(r'<span class="(hop[^"]*)"><span>([^<]*)</span>', page) == [("hop", "2.0 s"), ("hop idle", "")]
+
+
 def test_hops_are_of_corrected_times():
     at = datetime.now(UTC) - timedelta(minutes=2)
     common = {"trace_id": TRACE, "message_id": "the order of 4711"}
@@ -180,6 +205,21 @@ def test_hops_are_of_corrected_times():
     corrected, reported = (ask(f"journeys/{TRACE}{more}", key).json()["hops"][0] for more in ("", "?clock=reported"))
 
     assert (corrected["queue"]["longest_us"], reported["queue"]["longest_us"]) == (50_000, 2_050_000)
+
+
+def test_a_long_poll_that_is_told_of_late_is_no_clock_behind_and_no_station_before_the_sender():
+    at = datetime.now(UTC) - timedelta(seconds=6)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+    polled = event(**common, system="erp", operation="receive", occurred_at=(at - timedelta(seconds=3)).isoformat(), duration_ms=3_090)  # fmt: skip
+    push("/ingest/v1/events", [event(**common, occurred_at=at.isoformat())], key=agent_key())
+    push("/ingest/v1/events", [polled], key=agent_key("erp agent"))
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert found["corrections"] == []
+    assert [(one["system"], one["hop_us"], one["queue_us"]) for one in found["stations"]] == [
+        ("shop", None, None), ("erp", 90_000, 90_000),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -194,6 +196,31 @@ def test_the_page_folds_shows_failures_and_unfolds_by_address():
     assert "message 51" in text_of(client.get(f"/j/{TRACE}{following}"))
     assert client.get(f"/j/{TRACE}?open=nonsense&after=x").status_code == 200
     assert client.get(f"/j/{TRACE}?open={fold.ref}&after=x").status_code == 400
+
+
+def test_a_step_names_the_event_that_brought_it_and_leads_to_it_though_that_is_inside_of_a_fold():
+    """The shop sends all in one instant; of the ERP, which has no trace, one fails."""
+    sends = [event(message_id=f"part {n} of the batch", trace_id=TRACE) for n in range(120)]
+    sends = [one | {"occurred_at": sends[0]["occurred_at"]} for one in sends]
+    done = [event(message_id=one["message_id"], system="erp", operation="process") for one in sends]
+    done[60] |= {"outcome": "error", "error": {"type": "T", "message": "no"}}
+    push("/ingest/v1/events", [*sends, *done], key=agent_key())
+    bringer = Event.objects.get(system__name="shop", message_id="part 60 of the batch").id
+    client = signed_in(superuser=True)
+
+    found = journey()
+
+    (failed,) = [step for step in found.steps if step.outcome == "error"]
+    assert bringer not in {step.event.id for step in found.steps}
+    assert failed.why == "is about the same message as shop send"
+    (fold,) = [one for one in found.folds if (one.system, one.outcome) == ("erp", "ok")]
+    opened, _ = steps_of_fold(ROOT, found, fold.ref, after=None, limit=50)
+    assert {step.why for step in opened} == {failed.why}
+    page = client.get(f"/j/{TRACE}").content.decode()
+    (link,) = [one for one in re.findall(r'href="([^"]+)">The event that brought it', page) if str(bringer) in one]
+    there, anchor = unescape(link).split("#")
+    assert anchor == f"event-{bringer}"
+    assert f'id="{anchor}"' in client.get(f"/j/{TRACE}{there}").content.decode()
 
 
 def test_rest_has_folds_hops_and_every_step_by_pages():

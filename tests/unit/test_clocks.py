@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from console.core.words import clock_words_of
-from messages.journeys.clocks import RECEIVE, SEND, clock_of, corrected, corrections_of
+from messages.journeys.clocks import PROCESS, RECEIVE, SEND, clock_of, corrected, corrections_of
 from messages.journeys.stitch import build_journey
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -50,8 +50,21 @@ def test_the_way_here_is_no_clock():
 
 
 def test_a_receiver_that_would_have_been_faster_than_the_sender_is_moved_on_to_the_sending():
-    assert shifts([said("shop", 0), said("erp", -3_000, RECEIVE)], {"erp": ms(-3_100)}) == {"erp": ms(3_000)}
-    assert shifts([said("shop", 0), said("erp", -3_000, RECEIVE)], {}) == {"erp": ms(3_000)}
+    assert shifts([said("shop", 0), said("erp", -3_000, PROCESS)], {"erp": ms(-3_100)}) == {"erp": ms(3_000)}
+    assert shifts([said("shop", 0), said("erp", -3_000, PROCESS)], {}) == {"erp": ms(3_000)}
+
+
+@pytest.mark.parametrize("asked", [{"erp": ms(-6_000)}, {}], ids=["told late", "never read"])
+def test_a_long_poll_that_began_before_the_sending_and_ended_after_it_is_no_clock_behind(asked: dict[str, timedelta]):
+    poll = said("erp", -3_000, RECEIVE, duration_us=3_090_000, span_id="b" * 16, parent_span_id="a" * 16)
+
+    assert shifts([said("shop", 0, span_id="a" * 16), poll, said("erp", 95, PROCESS)], asked) == {}
+
+
+def test_a_long_poll_that_ended_before_the_sending_moves_its_clock_on_by_no_more_than_that():
+    poll = said("erp", -3_000, RECEIVE, duration_us=2_500_000)
+
+    assert shifts([said("shop", 0), poll], {}) == {"erp": ms(500)}
 
 
 def test_a_clock_that_was_read_to_be_right_is_not_moved_by_a_strange_order():
@@ -80,7 +93,7 @@ def test_a_chain_of_clocks_is_corrected_one_after_the_other():
         said("billing", -2_000, RECEIVE, destination="invoices"),
     ]
 
-    assert shifts(events, {}) == {"erp": ms(1_000), "billing": ms(2_100)}
+    assert shifts(events, {}) == {"erp": ms(990), "billing": ms(2_080)}
 
 
 def test_the_consoles_own_replay_is_no_cause_of_the_attempts_before_it():
@@ -98,7 +111,7 @@ def test_a_clamped_time_is_ours_already():
 
 
 def test_a_journey_is_told_in_the_order_in_which_it_happened():
-    sent, received = said("shop", 0), said("erp", -2_970, RECEIVE)
+    sent, received = said("shop", 0), said("erp", -2_970, PROCESS)
     corrections = corrections_of([sent, received], {((7, 2), NOON): ms(-3_000)})
 
     journey = build_journey([received, sent], {}, corrections=corrections)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from messages.journeys.hops import Figures, handovers_of, hops_of
+from messages.journeys.hops import Figures, handovers_of, hops_of, waits_of
 from messages.journeys.seen import Seen, timed
 
 START = datetime(2026, 11, 26, 8, tzinfo=UTC)
@@ -92,6 +92,18 @@ def test_a_batch_receive_is_a_hop_of_each_message_that_it_links_to():
 
     assert (hop.messages, hop.batches) == (3, 3)
     assert hop.queue == Figures(median_us=29_000, longest_us=39_000)
+
+
+def test_a_batch_receive_waited_as_long_as_the_message_of_it_that_waited_longest():
+    sends = [seen(SHOP, SEND, 10 * n, 1, message_uid=UUID(int=100 + n), span_id=f"{n:016x}") for n in range(3)]
+    batch = seen(ERP, PROCESS, 40, 5, message_uid=None, trace_id=OTHER, span_id="b" * 16)
+    alone = [seen(SHOP, SEND, 50), seen(ERP, PROCESS, 52)]
+    placed, _, _ = timed([*sends, batch, *alone], {})
+    links = [(OTHER, "b" * 16, TRACE, f"{n:016x}") for n in range(3)]
+
+    waits = waits_of(handovers_of(placed, links))
+
+    assert waits == {batch.id: 39_000, alone[1].id: 2_000}
 
 
 def test_what_nobody_sent_or_nobody_took_is_no_hop():
