@@ -44,7 +44,7 @@ class NodeOut(serializers.Serializer[Any]):
 
 
 class EdgeOut(serializers.Serializer[Any]):
-    """What went from one to another in one flow; an estimate where several send to what several take from."""
+    """What went from one to another in one flow."""
 
     sender = serializers.CharField(help_text="`key` of one of the systems.")
     receiver = serializers.CharField()
@@ -53,6 +53,9 @@ class EdgeOut(serializers.Serializer[Any]):
     destination = serializers.CharField()
     count = serializers.IntegerField(help_text="Tries: a message that was processed three times is three.")
     failed = serializers.IntegerField(help_text="Of them.")
+    about = serializers.BooleanField(
+        help_text="The counts are a share of those of several connections: nobody says whose message was taken by whom."
+    )
     health = serializers.CharField()
     tie = serializers.ChoiceField(choices=["destination", "flow", "nobody"], help_text="What ties the two ends.")
 
@@ -157,6 +160,7 @@ def _edge(edge: Edge, topology: Topology) -> dict[str, Any]:
         "destination": edge.destination,
         "count": edge.count,
         "failed": edge.failed,
+        "about": edge.about,
         "health": edge.health,
         "tie": edge.tie,
     }

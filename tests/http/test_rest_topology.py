@@ -43,7 +43,7 @@ def test_the_map_has_systems_and_connections_with_their_health():
     [line] = [one for one in found["connections"] if one["flow"] == "orders"]
     assert (line["sender"], line["receiver"]) == (systems["shop"]["key"], systems["erp"]["key"])
     assert (line["count"], line["failed"], line["health"], line["tie"]) == (1, 1, "failing", "destination")
-    assert found["cut"] is False
+    assert (line["about"], found["cut"]) == (False, False)
 
 
 def test_one_system_or_one_flow_of_the_map():

@@ -156,6 +156,19 @@ def test_a_line_counts_tries_and_says_so():
     assert "tries a minute in 1 flow, 3 failed" in page.content.decode()
 
 
+def test_a_share_of_what_several_did_is_told_as_about_so_much():
+    estate(minutes=9)
+    client = signed_in(superuser=True)
+    alone = client.get("/topology/").content.decode().partition('id="connections"')[2]
+    push("/ingest/v1/events", [event(destination="orders", message_id="of another", system="crm")], key=agent_key())
+
+    shared = client.get("/topology/").content.decode().partition('id="connections"')[2]
+
+    assert "about" not in alone
+    assert "<b>about</b>: a share, as nobody says whose message was taken by whom" in shared
+    assert shared.count('data-label="tries"><span class="faint">about</span> ') == 2
+
+
 def test_a_flow_whose_letters_wait_has_a_station_also_without_traffic():
     """One letter says at which system it died, the other does not."""
     stored_letter(origin="stock", system="wms")
