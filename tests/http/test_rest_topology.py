@@ -99,6 +99,14 @@ def test_a_time_that_cannot_be_read_is_a_problem(path, query):
 
 
 @pytest.mark.parametrize("path", ["topology", "figures"])
+def test_the_longest_time_can_be_asked_for(path):
+    estate()
+
+    assert len(got(f"{path}?window=1100d")["results"]) == 1
+    assert got(f"{path}?window=1101d", name="longer", status=400)["code"] == "bad_window"
+
+
+@pytest.mark.parametrize("path", ["topology", "figures"])
 def test_strangers_and_other_environments_get_nothing(path):
     assert Client().get(f"/api/v1/{path}").status_code == 401
     got(f"{path}?environment=staging", status=404)
