@@ -72,7 +72,7 @@ def _charts(figures: Figures, marks: Sequence[Mark]) -> list[tuple[str, str, Cha
     delivered = Series(name="delivered a minute", look="move", values=rates)
     failed = Series(name="failed", look="bad", values=[point.failed for point in points], area=True)
     took = [
-        Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) or 0 for point in points])
+        Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) for point in points])
         for name in SHARES
     ]
     return [
