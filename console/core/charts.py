@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from math import ceil, floor, log10
 
 from console.core.words import duration_words, exact_words
@@ -66,11 +67,11 @@ def spark(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One line of a chart: its name, its look (good, bad, move, warn, idle) and one value a bucket."""
+    """One line of a chart: its name, its look (good, bad, move, warn, idle) and one value a bucket, None where it has a gap."""
 
     name: str
     look: str
-    values: Sequence[float]
+    values: Sequence[float | None]
     area: bool = False
 
 
@@ -110,7 +111,7 @@ class Band:
 class Line:
     name: str
     look: str
-    points: str
+    path: str
     area: str
     total: float
 
@@ -157,14 +158,14 @@ def line_chart(
 ) -> Chart:
     """Return a chart of one or more series over the same buckets.
 
-    instants  start of each bucket, oldest first; every series has as many values, each >= 0.
+    instants  start of each bucket, oldest first; every series has as many values, each >= 0 or None.
     label     read aloud in place of the picture, e.g. "Messages a minute, last 24 hours".
     Raises    ValueError when a series has another length.
     """
     count = len(instants)
     if any(len(one.values) != count for one in series):
         raise ValueError("every series needs one value for each instant")
-    top = _ceiling(max((value for one in series for value in one.values), default=0))
+    top = _ceiling(max((value or 0 for one in series for value in one.values), default=0))
     step = 100 / max(1, count - 1)
     lines = tuple(_line(one, top, step) for one in series)
     wide = 100 / max(1, count)
@@ -173,7 +174,8 @@ def line_chart(
             x=f"{i * wide:.3f}%",
             width=f"{wide:.3f}%",
             at=at,
-            words=", ".join(f"{_number(one.values[i])} {one.name}" for one in series),
+            words=", ".join(f"{_number(value)} {one.name}" for one in series if (value := one.values[i]) is not None)
+            or "nothing",
         )
         for i, at in enumerate(instants)
     )
@@ -194,11 +196,16 @@ def line_chart(
 
 
 def _line(one: Series, top: float, step: float) -> Line:
-    points = " ".join(
-        f"{i * step:.2f},{CHART_HEIGHT - value / top * CHART_HEIGHT:.2f}" for i, value in enumerate(one.values)
-    )
-    area = f"0,100 {points} {(len(one.values) - 1) * step:.2f},100" if one.area and one.values else ""
-    return Line(name=one.name, look=one.look, points=points, area=area, total=sum(one.values))
+    """Return the line of a series; a value alone between two gaps is a dash."""
+    points = [
+        "" if value is None else f"{i * step:.2f},{CHART_HEIGHT - value / top * CHART_HEIGHT:.2f}"
+        for i, value in enumerate(one.values)
+    ]
+    runs = [list(run) for there, run in groupby(points, key=bool) if there]
+    path = "".join(f"M{' '.join(run)}" if len(run) > 1 else f"M{run[0]}m-0.25,0h0.5" for run in runs)
+    end = (len(one.values) - 1) * step
+    area = f"0,100 {' '.join(filter(None, points))} {end:.2f},100" if one.area and one.values else ""
+    return Line(name=one.name, look=one.look, path=path, area=area, total=sum(value or 0 for value in one.values))
 
 
 def _reaches(mark: Mark, instants: Sequence[datetime]) -> bool:

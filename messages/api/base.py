@@ -97,12 +97,12 @@ class View(APIView):
         slug = self.request.query_params.get("environment")
         return [get_visible_environment(self.actor, slug)] if slug else list(visible_environments(self.actor))
 
-    def window(self) -> Window | None:
+    def window(self, *, now: datetime | None = None) -> Window | None:
         """Return the window asked for, None when none was."""
         asked = {name: self.request.query_params.get(name) for name in ("window", "since", "until")}
         if not any(asked.values()):
             return None
-        return parse_window(asked["window"], now=datetime.now(UTC), since=asked["since"], until=asked["until"])
+        return parse_window(asked["window"], now=now or datetime.now(UTC), since=asked["since"], until=asked["until"])
 
     def query(self, target: str) -> dict[str, Any]:
         """Return the arguments that every list query takes. target: of which rows."""

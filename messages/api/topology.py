@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -44,7 +45,7 @@ class NodeOut(serializers.Serializer[Any]):
 
 
 class EdgeOut(serializers.Serializer[Any]):
-    """What went from one to another in one flow; an estimate where several send to what several take from."""
+    """What went from one to another in one flow."""
 
     sender = serializers.CharField(help_text="`key` of one of the systems.")
     receiver = serializers.CharField()
@@ -53,6 +54,9 @@ class EdgeOut(serializers.Serializer[Any]):
     destination = serializers.CharField()
     count = serializers.IntegerField(help_text="Tries: a message that was processed three times is three.")
     failed = serializers.IntegerField(help_text="Of them.")
+    about = serializers.BooleanField(
+        help_text="The counts are a share of those of several connections: nobody says whose message was taken by whom."
+    )
     health = serializers.CharField()
     tie = serializers.ChoiceField(choices=["destination", "flow", "nobody"], help_text="What ties the two ends.")
 
@@ -103,8 +107,8 @@ def _results(name: str, shape: type[serializers.Serializer[Any]]) -> Any:
 
 
 class _Timed(View):
-    def asked_window(self) -> Window:
-        return self.window() or parse_window(None, now=timezone.now())
+    def asked_window(self, now: datetime) -> Window:
+        return self.window(now=now) or parse_window(None, now=now)
 
     def asked_flow(self) -> Flow | None:
         asked = self.request.query_params.get("flow")
@@ -120,8 +124,9 @@ class TopologyMap(_Timed):
     def get(self, request: Request) -> Response:
         """Who sent what to whom, and how it went. Times are whole hours."""
         flow, name = self.asked_flow(), request.query_params.get("system", "").replace("\x00", "")
-        environments = [flow.environment] if flow else self.environments()
-        found = [(one, read_topology(self.actor, one, self.asked_window(), now=timezone.now())) for one in environments]
+        environments, now = [flow.environment] if flow else self.environments(), timezone.now()
+        window = self.asked_window(now)
+        found = [(one, read_topology(self.actor, one, window, now=now)) for one in environments]
         if name:
             found = [(one, topology) for one, topology in found if system_named(topology, name)]
             if not found:
@@ -157,6 +162,7 @@ def _edge(edge: Edge, topology: Topology) -> dict[str, Any]:
         "destination": edge.destination,
         "count": edge.count,
         "failed": edge.failed,
+        "about": edge.about,
         "health": edge.health,
         "tie": edge.tie,
     }
@@ -170,7 +176,8 @@ class FiguresOfTime(_Timed):
     )
     def get(self, request: Request) -> Response:
         """Throughput, failures, replays and latency by step; what was changed meanwhile is at `changes`."""
-        flow, span = self.asked_flow(), range_of(self.asked_window(), now=timezone.now())
+        now = timezone.now()
+        flow, span = self.asked_flow(), range_of(self.asked_window(now), now=now)
         environments = [flow.environment] if flow else self.environments()
         results = [_figures(one, read_figures(self.actor, one, span, flow=flow), flow) for one in environments]
         return Response({"results": FiguresOfTimeOut(results, many=True).data})

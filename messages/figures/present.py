@@ -72,7 +72,7 @@ def _charts(figures: Figures, marks: Sequence[Mark]) -> list[tuple[str, str, Cha
     delivered = Series(name="delivered a minute", look="move", values=rates)
     failed = Series(name="failed", look="bad", values=[point.failed for point in points], area=True)
     took = [
-        Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) or 0 for point in points])
+        Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) for point in points])
         for name in SHARES
     ]
     return [
@@ -100,12 +100,13 @@ def _ms(at: datetime) -> int:
 
 
 def messages_address(flow: Flow | None, at: str = "") -> str:
-    """Return the search for messages that failed; static/js/figures.js adds the time in the same words.
+    """Return the search for messages that ever failed, also those that passed since; static/js/figures.js adds the time in the same words.
 
-    A flow's figures count events that name it, whatever flow told of the message first: so does the search.
+    An event that failed has a type of error, "_OTHER" where its sender gave none. A flow's figures count events that name it, whatever
+    flow told of the message first: so does the search.
     """
     words = [f"via:{quoted(flow.name)}"] if flow else []
-    words += ["status:(failed OR dead)"] + ([at] if at else [])
+    words += ["error:*"] + ([at] if at else [])
     return f"{reverse('messages')}?{urlencode({'q': ' '.join(words)})}"
 
 

@@ -6,6 +6,7 @@ Colours are names of tokens.css, "var(--bad)": the page puts in those of its the
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 Spec = dict[str, Any]
@@ -24,9 +25,13 @@ CHOSEN = {"fill": "var(--accent)", "fillOpacity": 0.15, "stroke": "var(--accent)
 BRUSH = {"name": "brush", "select": {"type": "interval", "encodings": ["x"], "mark": CHOSEN}}
 COLUMN = {"type": "rect", "fill": "var(--ink)", "fillOpacity": 0.001, "cursor": "crosshair"}
 HEIGHT = 160
-ROUND_MS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000]
+ROUND_MS = [
+    0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000, 18_000_000,
+]  # fmt: skip
+BELOW = reduce(lambda others, ms: f"datum.least >= {ms} ? {ms} : {others}", ROUND_MS[1:-1], str(ROUND_MS[0]))
+ABOVE = reduce(lambda others, ms: f"datum.most < {ms} ? {ms} : {others}", ROUND_MS[-2:0:-1], str(ROUND_MS[-1]))
 MS = (
-    "datum.value >= 60000 ? datum.value / 60000 + ' min' : "
+    "datum.value >= 3600000 ? datum.value / 3600000 + ' h' : datum.value >= 60000 ? datum.value / 60000 + ' min' : "
     "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
 )
 COUNT = "format(datum.value, datum.value < 1 ? '.3~g' : '~s')"  # 0.2, 15, 1.5k: below 1 the prefix m would be read as millions
@@ -83,19 +88,38 @@ def _failures() -> Spec:
 
 def _latency() -> Spec:
     names = ["p50", "p95", "p99"]
+    took = [{"fold": names, "as": ["percentile", "took"]}, {"filter": "isValid(datum.took)"}]
+    y = {
+        "type": "quantitative",
+        "title": None,
+        "scale": {"type": "log", "nice": False},
+        "axis": {"values": ROUND_MS, "labelExpr": MS, "labelOverlap": True},
+    }
+    # The axis begins and ends at round values: between two of them a steady flow would have none in sight.
+    ends = {
+        "data": STEPS,
+        "transform": [
+            *took,
+            {
+                "aggregate": [
+                    {"op": "min", "field": "took", "as": "least"},
+                    {"op": "max", "field": "took", "as": "most"},
+                ]
+            },
+            {"calculate": BELOW, "as": "below"},
+            {"calculate": ABOVE, "as": "above"},
+            {"fold": ["below", "above"], "as": ["end", "round_ms"]},
+        ],
+        "mark": {"type": "point", "opacity": 0},
+        "encoding": {"x": {"value": 0}, "y": {"field": "round_ms", **y}},
+    }
     lines = {
         "data": STEPS,
-        "transform": [{"fold": names, "as": ["percentile", "took"]}, {"filter": "isValid(datum.took)"}],
+        "transform": took,
         "mark": {"type": "line", "strokeWidth": 1.75, "point": {"size": 8, "filled": True}},
         "encoding": {
             "x": TIME,
-            "y": {
-                "field": "took",
-                "type": "quantitative",
-                "title": None,
-                "scale": {"type": "log", "nice": False},
-                "axis": {"values": ROUND_MS, "labelExpr": MS, "labelOverlap": True},
-            },
+            "y": {"field": "took", **y},
             "color": {
                 "field": "percentile", "type": "nominal", "legend": None,
                 "scale": {"domain": names, "range": ["var(--good)", "var(--warn)", "var(--bad)"]},
@@ -106,7 +130,7 @@ def _latency() -> Spec:
             },
         },
     }  # fmt: skip
-    return _chart("How long receivers took", [lines], [(name, f"{name}, ms") for name in names], format=",.4~g")
+    return _chart("How long receivers took", [ends, lines], [(name, f"{name}, ms") for name in names], format=",.4~g")
 
 
 def _count(field: str, title: str) -> Spec:

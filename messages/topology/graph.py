@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from messages.models.stream import Operation
 
@@ -60,8 +61,7 @@ class Node:
 class Edge:
     """What went from one node to another in one flow. `count` is tries: a message that was processed three times is three.
 
-    It is an estimate where several send to what several take from.
-
+    about  `count` and `failed` are a share of what was counted for several lines together.
     tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
          same flow), or nobody (one side was never reported).
     """
@@ -73,6 +73,7 @@ class Edge:
     count: int
     failed: int
     tie: str
+    about: bool = False
 
     @property
     def health(self) -> str:
@@ -165,12 +166,17 @@ class _Side:
     """What a system did on one side of a destination, by operation."""
 
     counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    failed: int = 0
+    failures: int = 0
 
     @property
     def count(self) -> int:
         """Return how many tries: what is created, sent, received and processed once is one, so the largest of these counts."""
         return max(self.counts.values(), default=0)
+
+    @property
+    def failed(self) -> int:
+        """Return how many tries failed: what failed to be received and to be processed is one."""
+        return min(self.failures, self.count)
 
 
 Sides = dict[str, dict[int, _Side]]  # destination → system → what it did
@@ -200,7 +206,7 @@ def _sides(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
         if cell.operation in operations:
             side = sides[cell.destination][cell.system_id]
             side.counts[cell.operation] += cell.count
-            side.failed += cell.failed
+            side.failures += cell.failed
     return dict(sides)
 
 
@@ -210,7 +216,7 @@ def _united(sides: Sides) -> dict[int, _Side]:
         for system_id, side in by_system.items():
             for operation, count in side.counts.items():
                 united[system_id].counts[operation] += count
-            united[system_id].failed += side.failed
+            united[system_id].failures += side.failures
     return dict(united)
 
 
@@ -222,29 +228,63 @@ def _between(
     nodes: dict[str, Node],
     tie: str,
 ) -> list[Edge]:
-    """Return the edges between those who send and those who take; each of several gets its share of what the others did."""
+    """Return the edges between those who send and those who take: what each taker did, and what a sender failed to send.
+
+    Of several senders each has its share of what a taker did, by what it sent; of several takers each its share of what was not sent.
+    """
     if len(senders) * len(takers) > MOST_PAIRS:
-        hub = _other(nodes, "destination", flow_id, destination, destination)
-        to = [
-            _edge((system_key(one), hub.key), flow_id, destination, side.count, side.failed, tie)
-            for one, side in sorted(senders.items())
-        ]
-        return to + [
-            _edge((hub.key, system_key(one)), flow_id, destination, side.count, side.failed, tie)
-            for one, side in sorted(takers.items())
-        ]
-    sent = sum(side.count for side in senders.values()) or 1
-    taken = sum(side.count for side in takers.values()) or 1
-    edges = []
-    for sender, out in sorted(senders.items()):
-        for taker, into in sorted(takers.items()):
-            if sender == taker and len(senders) * len(takers) > 1:
-                continue  # a receiver that puts back what it could not do yet
-            count = max(into.count * out.count / sent, out.count * into.count / taken)
-            failed = out.failed * into.count / taken + into.failed * out.count / sent
-            pair = (system_key(sender), system_key(taker))
-            edges.append(_edge(pair, flow_id, destination, count, failed, tie))
-    return edges
+        return _at_hub(flow_id, destination, senders, takers, nodes, tie)
+    pairs = [(sender, taker) for sender in sorted(senders) for taker in sorted(takers)]
+    if len(pairs) > 1:  # not a receiver that puts back what it could not do yet
+        pairs = [(sender, taker) for sender, taker in pairs if sender != taker]
+    count, failed, about = dict.fromkeys(pairs, 0), dict.fromkeys(pairs, 0), set()
+    for taker, into in takers.items():
+        mine = [pair for pair in pairs if pair[1] == taker]
+        went = [senders[sender].count - senders[sender].failed for sender, _ in mine]
+        tries = _shares(into.count, went)
+        for pair, tried, bad in zip(mine, tries, _shares(into.failed, tries), strict=True):
+            count[pair] += tried
+            failed[pair] += bad
+        if len(mine) > 1 and (len(takers) > 1 or into.failed or into.count != sum(went)):
+            about.update(mine)
+    for sender, out in senders.items():
+        mine = [pair for pair in pairs if pair[0] == sender]
+        for pair, bad in zip(mine, _shares(out.failed, [takers[taker].count for _, taker in mine]), strict=True):
+            count[pair] += bad
+            failed[pair] += bad
+        if len(mine) > 1 and out.failed:
+            about.update(mine)
+    return [
+        _edge((system_key(one), system_key(other)), flow_id, destination, count[one, other], failed[one, other], tie, (one, other) in about)
+        for one, other in pairs
+    ]  # fmt: skip
+
+
+def _at_hub(
+    flow_id: int,
+    destination: str,
+    senders: dict[int, _Side],
+    takers: dict[int, _Side],
+    nodes: dict[str, Node],
+    tie: str,
+) -> list[Edge]:
+    hub = _other(nodes, "destination", flow_id, destination, destination)
+    to = [
+        _edge((system_key(one), hub.key), flow_id, destination, side.count, side.failed, tie)
+        for one, side in sorted(senders.items())
+    ]
+    return to + [
+        _edge((hub.key, system_key(one)), flow_id, destination, side.count, side.failed, tie)
+        for one, side in sorted(takers.items())
+    ]
+
+
+def _shares(total: int, weights: Sequence[int]) -> list[int]:
+    """Return a count in whole parts by weight, none above its weight while the count is not above theirs; equal parts without any."""
+    weights = weights if any(weights) else [1] * len(weights)
+    whole = sum(weights) or 1
+    ends = [(2 * total * end + whole) // (2 * whole) for end in accumulate(weights, initial=0)]  # rounded, half up
+    return [end - begin for begin, end in pairwise(ends)]
 
 
 def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, name: str) -> Node:
@@ -252,9 +292,11 @@ def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, na
     return nodes.setdefault(key, Node(key=key, kind=kind, name=name, flows={flow_id}))
 
 
-def _edge(pair: tuple[str, ...], flow_id: int, destination: str, count: float, failed: float, tie: str) -> Edge:
+def _edge(
+    pair: tuple[str, ...], flow_id: int, destination: str, count: int, failed: int, tie: str, about: bool = False
+) -> Edge:
     return Edge(
-        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=round(count), failed=round(failed), tie=tie
+        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=count, failed=failed, tie=tie, about=about
     )  # fmt: skip
 
 

@@ -145,9 +145,10 @@ def _line(
     count, failed = _sums(edges)
     flows = len({edge.flow_id for edge in edges})
     ends = f"{boxes[edges[0].source].name} to {boxes[edges[0].target].name}"
-    words = f"{ends}: {rate_words(count, minutes)} tries a minute in {flows} flow{'s' * (flows > 1)}"
+    about = "about " * any(edge.about for edge in edges)
+    words = f"{ends}: {about}{rate_words(count, minutes)} tries a minute in {flows} flow{'s' * (flows > 1)}"
     if failed:
-        words += f", {count_words(failed)} failed"
+        words += f", {about}{count_words(failed)} failed"
     rate = count / max(1.0, minutes)
     return MapLine(
         path=path,

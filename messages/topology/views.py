@@ -88,6 +88,7 @@ def _context(request: PageRequest, found: Topology, asked: AskedTime) -> dict[st
         "systems": [_system_line(node, found, asked, request.path) for node in systems[:SHOWN_SYSTEMS]],
         "more_systems": max(0, len(systems) - SHOWN_SYSTEMS),
         "edges": [_edge_line(edge, found, asked, request.path) for edge in edges[:SHOWN_EDGES]],
+        "about": any(edge.about for edge in edges[:SHOWN_EDGES]),
         "more_edges": max(0, len(edges) - SHOWN_EDGES),
         "by_health": {health: sum(node.health == health for node in systems) for health in ORDER},
         "flow_count": len({edge.flow_id for edge in edges} | {pk for node in systems for pk in node.flows}),

@@ -43,7 +43,7 @@ def test_the_map_has_systems_and_connections_with_their_health():
     [line] = [one for one in found["connections"] if one["flow"] == "orders"]
     assert (line["sender"], line["receiver"]) == (systems["shop"]["key"], systems["erp"]["key"])
     assert (line["count"], line["failed"], line["health"], line["tie"]) == (1, 1, "failing", "destination")
-    assert found["cut"] is False
+    assert (line["about"], found["cut"]) == (False, False)
 
 
 def test_one_system_or_one_flow_of_the_map():
@@ -96,6 +96,14 @@ def test_a_time_that_cannot_be_read_is_a_problem(path, query):
     estate()
 
     assert got(f"{path}?{query}", status=400)["code"] == "bad_window"
+
+
+@pytest.mark.parametrize("path", ["topology", "figures"])
+def test_the_longest_time_can_be_asked_for(path):
+    estate()
+
+    assert len(got(f"{path}?window=1100d")["results"]) == 1
+    assert got(f"{path}?window=1101d", name="longer", status=400)["code"] == "bad_window"
 
 
 @pytest.mark.parametrize("path", ["topology", "figures"])

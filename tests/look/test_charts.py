@@ -38,10 +38,20 @@ def test_a_waterfall_without_any_length_is_still_drawn(bars):
 def test_a_chart_reaches_from_the_first_bucket_to_the_last():
     chart = line_chart(INSTANTS, [Series(name="failed", look="bad", values=[0, 1, 2, 4, 3])], label="x", ticks=3)
 
-    assert chart.lines[0].points == "0.00,100.00 25.00,75.00 50.00,50.00 75.00,0.00 100.00,25.00"
+    assert chart.lines[0].path == "M0.00,100.00 25.00,75.00 50.00,50.00 75.00,0.00 100.00,25.00"
     assert (chart.top, chart.middle, chart.empty) == ("4", "2", False)
     assert chart.ticks == (INSTANTS[0], INSTANTS[2], INSTANTS[4])
     assert chart.columns[3].words == "4 failed"
+
+
+def test_where_a_series_has_no_value_its_line_has_a_gap():
+    series = [Series(name="ms", look="good", values=[4, None, 2, 1, None])]
+
+    chart = line_chart(INSTANTS, series, label="x")
+
+    assert chart.lines[0].path == "M0.00,0.00m-0.25,0h0.5M50.00,50.00 75.00,75.00"
+    assert [column.words for column in chart.columns] == ["4 ms", "nothing", "2 ms", "1 ms", "nothing"]
+    assert (chart.top, chart.empty, chart.lines[0].total) == ("4", False, 7)
 
 
 def test_a_mark_outside_the_chart_is_left_out():

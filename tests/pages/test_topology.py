@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from console.identity.models import Role, Team
+from messages.figures.present import messages_address
 from messages.groups.refresh import refresh_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import Flow
@@ -154,6 +155,19 @@ def test_a_line_counts_tries_and_says_so():
     assert '<th class="num">Messages</th>' not in html
     assert 'data-label="tries">3</td>' in html
     assert "tries a minute in 1 flow, 3 failed" in page.content.decode()
+
+
+def test_a_share_of_what_several_did_is_told_as_about_so_much():
+    estate(minutes=9)
+    client = signed_in(superuser=True)
+    alone = client.get("/topology/").content.decode().partition('id="connections"')[2]
+    push("/ingest/v1/events", [event(destination="orders", message_id="of another", system="crm")], key=agent_key())
+
+    shared = client.get("/topology/").content.decode().partition('id="connections"')[2]
+
+    assert "about" not in alone
+    assert "<b>about</b>: a share, as nobody says whose message was taken by whom" in shared
+    assert shared.count('data-label="tries"><span class="faint">about</span> ') == 2
 
 
 def test_a_flow_whose_letters_wait_has_a_station_also_without_traffic():
@@ -323,7 +337,7 @@ def test_the_steps_in_which_something_failed_lead_to_the_messages():
     [(step, _, url)] = page.context["failed_steps"]
     assert step.failed == 1
     assert url in links(page, "/messages/?")
-    assert "status:(failed OR dead)" in client.get(url).context["q"]
+    assert 'via:"orders" error:*' in client.get(url).context["q"]
     assert client.get(url).status_code == 200
     recent = signed_in("now", Role.VIEWER).get("/figures/?window=1h")
     assert len(recent.context["failed_steps"]) == 2
@@ -336,6 +350,30 @@ def test_a_failure_is_found_by_its_step():
     [(_, _, url)] = client.get("/figures/?window=1h").context["failed_steps"]
 
     assert [row[0].message_id for row in client.get(url).context["rows"]] == ["message of orders 2"]
+
+
+def test_what_failed_and_passed_since_is_found_by_its_step():
+    """Also where the failure told nothing of itself, and by whoever may not see all that the message went through."""
+    at = datetime.now(UTC) - timedelta(minutes=10)
+    common = {"message_id": "passed since", "destination": "orders", "system": "erp", "operation": "process"}
+    tries = [
+        event(**common, occurred_at=(at + timedelta(seconds=90 * number)).isoformat(), outcome=outcome)
+        for number, outcome in enumerate(("error", "ok"))
+    ]
+    other = event(
+        **common | {"destination": "payroll"}, keys={"iban": "DE1"}, occurred_at=(at + timedelta(minutes=3)).isoformat()
+    )
+    push("/ingest/v1/events", [*tries, other], key=agent_key())
+    Flow.objects.filter(name="payroll").update(team=Team.objects.create(name="Payroll team"))
+    readers = signed_in(superuser=True), signed_in("stranger", Role.VIEWER, team="Stock team")
+
+    asked = "/figures/?window=1h", "/figures/?window=1h&flow=orders"
+    steps = [(reader, reader.get(path).context["failed_steps"]) for reader in readers for path in asked]
+    urls = [(reader, url) for reader, found in steps for _, _, url in found]
+    urls += [(reader, f"{messages_address(None)}&window=1h") for reader in readers]
+
+    found = [[row[0].message_id for row in reader.get(url).context["rows"]] for reader, url in urls]
+    assert found == [["passed since"]] * 6
 
 
 def test_changes_and_replays_are_marks_with_links():

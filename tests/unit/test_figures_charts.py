@@ -23,3 +23,16 @@ def test_the_last_point_is_of_as_many_minutes_as_it_has(monkeypatch: pytest.Monk
 
     assert len(drawn[0]) < len(steps)
     assert set(drawn[0]) == {60.0}
+
+
+def test_where_nothing_was_processed_no_time_to_process_is_drawn():
+    now = datetime(2026, 11, 28, 12, 0, 30, tzinfo=UTC)
+    span = range_of(Window(since=now - timedelta(minutes=5), until=now), now=now)
+    steps = [
+        Step(at=at, processed=number % 2, buckets={8: 1} if number % 2 else {}) for number, at in enumerate(span.steps)
+    ]
+
+    charts = {name: chart for name, _, chart in present._charts(Figures(range=span, steps=steps, total=steps[0]), [])}
+
+    assert [column.words.startswith("nothing") for column in charts["latency"].columns] == [True, False] * 2 + [True]
+    assert charts["throughput"].columns[0].words == "0 delivered a minute"

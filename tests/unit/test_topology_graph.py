@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from messages.models.stream import Operation
@@ -24,7 +26,7 @@ def test_one_who_sends_and_one_who_takes_at_a_destination_are_tied():
         Cell(1, 1, "orders", SEND, 10, 0), Cell(1, 2, "orders", RECEIVE, 9, 0), Cell(1, 2, "orders", TAKE, 9, 2)
     )
 
-    assert found == [(SHOP, ERP, "destination", 10, 2)]
+    assert found == [(SHOP, ERP, "destination", 9, 2)]
 
 
 def test_a_message_that_is_created_and_sent_is_counted_once():
@@ -57,12 +59,87 @@ def test_several_senders_share_what_was_taken():
     assert found == [(SHOP, ERP, "destination", 30, 6), (BILLING, ERP, "destination", 10, 2)]
 
 
+def test_a_line_from_one_sender_is_what_its_receiver_did_whatever_waits():
+    backlog = build_graph(
+        [Cell(1, 1, "orders", SEND, 1000, 0), Cell(1, 2, "orders", TAKE, 50, 10), Cell(1, 3, "orders", TAKE, 50, 0)],
+        names=NAMES,
+    )
+    batches = build_graph(
+        [Cell(1, 1, "topic", SEND, 300, 0), Cell(1, 2, "topic", RECEIVE, 4, 0), Cell(1, 3, "topic", TAKE, 10, 4)],
+        names=NAMES,
+    )
+
+    found = [[(one.count, one.failed, one.health, one.about) for one in graph.edges] for graph in (backlog, batches)]
+
+    assert found == [
+        [(50, 10, "failing", False), (50, 0, "well", False)],
+        [(4, 0, "well", False), (10, 4, "failing", False)],
+    ]
+
+
+def test_of_several_senders_each_has_its_share_of_what_failed():
+    found = edges_of(
+        Cell(1, 1, "orders", SEND, 6, 0), Cell(1, 3, "orders", SEND, 2, 0), Cell(1, 2, "orders", TAKE, 8, 6)
+    )
+
+    assert found == [(SHOP, ERP, "destination", 6, 5), (BILLING, ERP, "destination", 2, 1)]
+
+
+def test_what_a_sender_failed_to_send_is_tries_of_its_own_line():
+    found = edges_of(
+        Cell(1, 1, "orders", SEND, 60, 0), Cell(1, 3, "orders", SEND, 20, 20), Cell(1, 2, "orders", TAKE, 60, 0)
+    )
+
+    assert found == [(SHOP, ERP, "destination", 60, 0), (BILLING, ERP, "destination", 20, 20)]
+
+
+@pytest.mark.parametrize(
+    ("senders", "takers", "about"),
+    [
+        ([(5, 0)], [(4, 1), (3, 0)], False),  # whoever took it, it was this one's
+        ([(5, 1)], [(4, 1), (3, 0)], True),  # which of the two was the failed one for?
+        ([(5, 0), (3, 0)], [(8, 0)], False),  # all of it was taken, and went well
+        ([(5, 0), (3, 0)], [(8, 1)], True),
+        ([(5, 0), (3, 0)], [(7, 0)], True),
+        ([(5, 0), (3, 0)], [(4, 0), (4, 0)], True),
+    ],
+)
+def test_a_share_is_said_to_be_one(senders, takers, about):
+    cells = [Cell(1, 10 + at, "orders", SEND, *side) for at, side in enumerate(senders)]
+    cells += [Cell(1, 20 + at, "orders", TAKE, *side) for at, side in enumerate(takers)]
+    graph = build_graph(cells, names={cell.system_id: f"system {cell.system_id}" for cell in cells})
+
+    words = [line.words for line in draw_map(graph, minutes=1, addresses=NOWHERE).lines]
+
+    assert {edge.about for edge in graph.edges} == {about}
+    assert all((": about" in one) is about for one in words)
+
+
+def test_lines_are_together_what_was_taken_and_what_was_not_sent_and_none_failed_more_often_than_it_tried():
+    chosen = random.Random(7)
+    names = {number: f"system {number}" for number in range(8)}
+    for _ in range(500):
+        sides = [(number, chosen.choice([3, 40, 1000])) for number in chosen.sample(range(8), chosen.randint(2, 8))]
+        cells = [
+            Cell(1, number, "orders", SEND if at < len(sides) // 2 else TAKE, count, chosen.choice([0, 1, count // 2, count]))
+            for at, (number, count) in enumerate(sides)
+        ]  # fmt: skip
+
+        edges = build_graph(cells, names=names).edges
+
+        taken = sum(cell.count for cell in cells if cell.operation == TAKE)
+        unsent = sum(cell.failed for cell in cells if cell.operation == SEND)
+        assert sum(edge.count for edge in edges) == taken + unsent
+        assert sum(edge.failed for edge in edges) == sum(cell.failed for cell in cells)
+        assert all(0 <= edge.failed <= edge.count for edge in edges)
+
+
 def test_a_receiver_that_puts_back_what_it_could_not_do_is_no_sender_to_itself():
     found = edges_of(
         Cell(1, 1, "orders", SEND, 10, 0), Cell(1, 2, "orders", SEND, 1, 0), Cell(1, 2, "orders", TAKE, 11, 0)
     )
 
-    assert [(source, target) for source, target, *_ in found] == [(SHOP, ERP)]
+    assert found == [(SHOP, ERP, "destination", 11, 0)]
 
 
 def test_many_who_send_and_many_who_take_meet_at_the_destination():

@@ -58,6 +58,27 @@ def test_an_axis_below_one_a_minute_has_no_prefix_that_reads_as_millions(deliver
     assert labels <= set(re.findall(">([^<>]+)</text>", svg))
 
 
+@pytest.mark.parametrize(
+    ("took", "labels"),
+    [
+        ((192, 250, 255.5), ["100 ms", "300 ms"]),
+        ((3100, 3900, 4100), ["3 s", "10 s"]),
+        ((1, 1, 1), ["1 ms", "3 ms"]),
+        ((0.1, 0.1, 0.1), ["0.1 ms", "0.3 ms"]),
+        ((0.5, 40, 95), ["0.3 ms", "1 ms", "3 ms", "10 ms", "30 ms", "100 ms"]),
+        ((7_000_000, 8_400_000, 16_760_000), ["30 min", "2 h", "5 h"]),
+    ],
+)
+def test_the_axis_of_times_begins_and_ends_at_round_ones_whatever_they_are(took, labels):
+    steps = [{"at": at * 60_000, **dict(zip(("p50", "p95", "p99"), took, strict=True))} for at in range(3)]
+    steps.append({"at": 180_000, "delivered": 0, "failed": 0})
+
+    svg = vl_convert.vegalite_to_svg(chart_specs()["latency"] | {"datasets": {"steps": steps, "marks": [MARK]}})
+
+    shown = re.findall(r">([\d.]+ (?:ms|s|min|h))</text>", svg)
+    assert sorted(shown, key=labels.index) == labels
+
+
 def test_a_count_is_told_to_its_last_digit():
     told = {one["field"]: one["format"] for one in chart_specs()["throughput"]["layer"][2]["encoding"]["tooltip"]}
     text = {"field": "delivered", "type": "quantitative", "format": told["delivered"]}
