@@ -59,6 +59,27 @@ def test_the_figures_follow_what_waits_and_whom_it_touches():
     )  # fmt: skip
 
 
+def test_failures_that_name_no_document_are_told_and_ranked_beside_the_one_that_does():
+    nameless: dict[str, Any] = {"keys": {}, "body": "{}"}
+    vat = {"type": "DataError", "message": "vat is missing"}
+    push_letters(timeout(1), *(timeout(number, **nameless) for number in range(2, 5)))
+    push("/ingest/v1/events", [failed_event(9) | {"keys": {}}], key=agent_key())
+    push_letters(*(timeout(number, **nameless, error=vat) for number in range(6, 8)))
+    sweep_groups()
+    before = ranked()
+
+    refresh_groups()
+
+    said = [("ErpTimeout", "5 failures, at least 1 order of 1 customer, 10", True), ("DataError", "2 failures", False)]
+    assert before[0][0] == "ErpTimeout"
+    assert ranked() == said
+
+
+def ranked() -> list[tuple[str, str, bool]]:
+    groups = FailureGroup.objects.order_by("-blast")
+    return [(one.error_type, reach_said(one), one.capped) for one in groups]
+
+
 def test_what_failed_earlier_and_comes_later_makes_its_group_older():
     now = datetime.now(UTC)
     push_letters(timeout(1, failed_at=now.isoformat()))
