@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,8 @@ from console.identity.models import Role, Team
 from messages.groups import refresh
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import take_out
+from messages.groups.ruling import NewGroupRule, add_rule
+from messages.groups.services import merge_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
@@ -268,6 +271,38 @@ def test_older_notes_are_a_link_away():
 
     assert ("note 100." in newest, "note 1." in newest, "note 0." in newest) == (True, True, False)
     assert ("note 0." in older, "note 1." in older, "Older notes" in older) == (True, False, False)
+
+
+def test_the_page_tells_of_deployments_where_a_group_failed_though_its_rule_leaves_the_system_out_or_a_part_failed_there():
+    add_rule(environment(), NewGroupRule(name="Away", error_type="Away", parts=("error_type",)), by=ROOT)
+    away = {"error": {"type": "Away", "message": "away", "stack": ""}}
+    deployed = {
+        "kind": "deployment",
+        "version": "2",
+        "started_at": (datetime.now(UTC) - timedelta(minutes=5)).isoformat(),
+    }
+    changes = [
+        deployed | {"id": name, "title": f"{name} 2", "systems": [name]} for name in ("wms", "tms", "crm", "pos")
+    ]
+    push("/ingest/v1/changes", changes, key=agent_key())
+    ruled = fails(1, system="wms", **away).group
+    failed = event(
+        system="tms", operation="process", outcome="error", destination="erp.orders", message_id="x" * 20, **away
+    )
+    push("/ingest/v1/events", [failed], key=agent_key())
+    whole, part = fails(2, system="erp").group, fails(3, system="crm").group
+    sweep_groups()
+    merge_groups(whole, [part], by=ROOT, reason="one cause")
+    client = signed_in()
+
+    of_rule, of_whole = (client.get(f"/groups/{one.reference}/") for one in (ruled, whole))
+
+    def told(page: Any) -> tuple[list[str], list[str]]:
+        suspects = [one["label"] for one in page.context["suspects"]]
+        return sorted(one.title for one, *_ in page.context["changes"]), sorted(suspects)
+
+    assert told(of_rule) == (["tms 2", "wms 2"], ["tms 2", "wms 2"])
+    assert told(of_whole) == (["crm 2"], ["crm 2"])
 
 
 def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
