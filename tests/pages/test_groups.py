@@ -52,6 +52,13 @@ def test_a_group_of_more_letters_than_are_read_says_which_of_its_figures_are_at_
     assert told == {"customers": "3+", "documents": "3+", "amount": "at least €300", "waiting": "5"}
 
 
+def test_of_more_failed_messages_than_are_looked_through_the_page_of_their_group_says_so():
+    group = fails(1).group
+    FailureGroup.objects.update(failed=5000, failed_capped=True)
+
+    assert "5,000+ failed messages without a letter" in text_of(signed_in().get(f"/groups/{group.reference}/"))
+
+
 def test_the_list_says_one_sentence_and_shows_what_reaches_furthest_first():
     large, small = two_groups()
     client = signed_in()
