@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 CUSTOMERS = ("customer_no", "customer_id", "customer", "account_no", "client_no", "debtor_no")
 DOCUMENT = re.compile(r"(?:.*_)?(?:no|nr|number|id)", re.ASCII)
@@ -177,11 +177,12 @@ def blast_of(reach: Reach, *, waiting: int) -> int:
 
 
 def amount_words(amounts: Mapping[str, str], *, at_least: bool = False) -> str:
-    """Return "€74,912", "at least €12.50 and CHF 300"; nothing without amounts."""
+    """Return "€74,912", "at least €12.50 and CHF 300"; nothing without amounts. From 1,000 on they are whole, and a half is one more."""
     told = []
     for currency, text in sorted(amounts.items()):
         figure = Decimal(text)
-        said = f"{figure:,.0f}" if abs(figure) >= 1000 or figure == int(figure) else f"{figure:,.2f}"
+        is_whole = abs(figure) >= 1000 or figure == int(figure)
+        said = f"{figure.quantize(Decimal(1 if is_whole else '0.01'), ROUND_HALF_UP):,}"
         told.append(f"{SIGNS[currency]}{said}" if currency in SIGNS else f"{currency} {said}".strip())
     return f"{'at least ' if at_least and told else ''}{' and '.join(told)}"
 

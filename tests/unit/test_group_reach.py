@@ -128,7 +128,8 @@ def test_figures_are_said_as_one_phrase():
     assert reach_words(**mixed) == "181 failures, at least 1 order of 1 customer, €12"
     assert reach_words(**mixed, failed_capped=True) == "at least 181 failures, at least 1 order of 1 customer, €12"
     assert (amount_words({"EUR": "1"}, at_least=True), amount_words({}, at_least=True)) == ("at least €1", "")
-    assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,000"
+    assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,001"
+    assert amount_words({"CHF": "1234.50", "EUR": "2284.49", "USD": "12.345"}) == "CHF 1,235 and €2,284 and $12.35"
 
 
 def failing(*, customers: int = 0, documents: int = 0, waiting: int) -> int:
