@@ -344,6 +344,29 @@ def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
     assert FailureGroup.objects.get(pk=group.pk).rule is None
 
 
+def test_a_rule_moves_past_the_next_one_that_one_sees_whatever_lies_between():
+    team = Team.objects.create(name="Stock team")
+    hidden = [
+        GroupRule(environment=environment(), name=name, step="wms", position=at, teams=[team.pk])
+        for name, at in (("x", 2), ("y", 3))
+    ]
+    client = signed_in("member", Role.OPERATOR)
+    for name in ("First", "Last"):
+        client.post("/groups/rules/new/", {"name": name, "step": "erp"})
+    for one in hidden:
+        one.save()
+    GroupRule.objects.filter(name="Last").update(position=4)
+    first = GroupRule.objects.get(name="First")
+
+    def moved(do: str) -> list[str]:
+        assert client.post(f"/groups/rules/{first.pk}/change/", {"do": do, "reason": "x"}).status_code == 303
+        return list(GroupRule.objects.order_by("position", "id").values_list("name", flat=True))
+
+    assert [one.name for one, _ in client.get("/groups/rules/").context["lines"]] == ["First", "Last"]
+    assert moved("down") == moved("down") == ["x", "y", "Last", "First"]
+    assert moved("up") == moved("up") == ["x", "y", "First", "Last"]
+
+
 def test_a_rule_keeps_what_it_says_in_its_editor():
     client = signed_in()
     client.post("/groups/rules/new/", {"name": "A", "words": "<x>", "parts": ["step", "queue"], "keys": "country"})
