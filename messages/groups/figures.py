@@ -176,15 +176,23 @@ def blast_of(reach: Reach, *, waiting: int) -> int:
     return min(first, MOST) * 10**12 + min(documents, MOST) * 10**6 + min(waiting, MOST)
 
 
-def amount_words(amounts: Mapping[str, str], *, at_least: bool = False) -> str:
-    """Return "€74,912", "at least €12.50 and CHF 300"; nothing without amounts. From 1,000 on they are whole, and a half is one more."""
-    told = []
+def amount_pieces(amounts: Mapping[str, str], *, at_least: bool = False) -> list[str]:
+    """Return ["at least", "€12.50", "and CHF 300"], which lines may part; nothing without amounts. From 1,000 on they are whole, and a half
+    is one more.
+    """
+    told: list[str] = []
     for currency, text in sorted(amounts.items()):
         figure = Decimal(text)
         is_whole = abs(figure) >= 1000 or figure == int(figure)
         said = f"{figure.quantize(Decimal(1 if is_whole else '0.01'), ROUND_HALF_UP):,}"
-        told.append(f"{SIGNS[currency]}{said}" if currency in SIGNS else f"{currency} {said}".strip())
-    return f"{'at least ' if at_least and told else ''}{' and '.join(told)}"
+        said = f"{SIGNS[currency]}{said}" if currency in SIGNS else f"{currency} {said}".strip()
+        told.append(f"and {said}" if told else said)
+    return ["at least", *told] if at_least and told else told
+
+
+def amount_words(amounts: Mapping[str, str], *, at_least: bool = False) -> str:
+    """Return "€74,912", "at least €12.50 and CHF 300"; nothing without amounts."""
+    return " ".join(amount_pieces(amounts, at_least=at_least))
 
 
 def reach_words(
