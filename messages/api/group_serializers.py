@@ -56,7 +56,8 @@ class GroupOut(serializers.Serializer[Any]):
         help_text="An amount was named that cannot be read: it is not in `amounts`."
     )
     at_least = serializers.BooleanField(
-        source="capped", help_text="More waits than was looked at: customers, documents and amounts may be more."
+        source="capped",
+        help_text="More waits than was looked at, or some of it names none: customers, documents and amounts may be more.",
     )
     failed_at_least = serializers.BooleanField(
         source="failed_capped", help_text="More failed messages may stand: they, and what waits, may be more."

@@ -159,7 +159,6 @@ def _new(
     times = [seen.at for seen, _ in found]
     standing = [seen for seen, _ in found if seen.waits]
     reach = reach_of(seen.failure.keys for seen in standing)
-    count, customers, documents = len(standing), len(reach.customers), len(reach.documents)
     return FailureGroup(
         environment_id=environment_id,
         flow_id=failure.flow_id,
@@ -179,10 +178,11 @@ def _new(
         last_seen_at=max(times),
         oldest_at=min(times),
         failed_oldest_at=min(times) if column == "failed" else None,
-        customers=customers,
-        documents=documents,
-        blast=blast_of(customers=customers, documents=documents, waiting=count),
-        **{column: count},
+        customers=len(reach.customers),
+        documents=len(reach.documents),
+        capped=reach.is_least,
+        blast=blast_of(reach, waiting=len(standing)),
+        **{column: len(standing)},
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 CUSTOMERS = ("customer_no", "customer_id", "customer", "account_no", "client_no", "debtor_no")
 DOCUMENT = re.compile(r"(?:.*_)?(?:no|nr|number|id)", re.ASCII)
@@ -30,6 +30,7 @@ class Reach:
     """documents  {value of the first document key: how often it failed}.   amounts  by currency, each document once.
 
     is_partial  whether an amount was named that could not be read: the sum is without it.
+    failures  how many these are.   unnamed  of them, those that name no document.   unknown  of these, those that name no customer either.
     """
 
     customers: set[str] = field(default_factory=set)
@@ -37,6 +38,14 @@ class Reach:
     amounts: dict[str, Decimal] = field(default_factory=dict)
     is_partial: bool = False
     word: str = ""  # what a document is called: order, invoice
+    failures: int = 0
+    unnamed: int = 0
+    unknown: int = 0
+
+    @property
+    def is_least(self) -> bool:
+        """Whether some failures name what others do not, so that customers, documents and amounts may be more."""
+        return bool((self.unnamed and self.documents) or (self.unknown and (self.customers or self.amounts)))
 
 
 def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
@@ -44,6 +53,7 @@ def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
     reach, named = Reach(), Counter[str]()
     said: list[tuple[str, Mapping[str, str], list[str]]] = []  # document, keys, names of amounts
     for one in keys:
+        reach.failures += 1
         customer = next((one[name] for name in CUSTOMERS if one.get(name)), "")
         if customer:
             reach.customers.add(str(customer))
@@ -51,6 +61,9 @@ def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
         if document:
             reach.documents[document] += 1
             named[document.partition("=")[0]] += 1
+        else:
+            reach.unnamed += 1
+            reach.unknown += not customer
         names = [name for name in sorted(one) if AMOUNT.fullmatch(name[:64]) and str(one[name]).strip()]
         if names:
             said.append((document, one, names))
@@ -148,26 +161,38 @@ def _currency(keys: Mapping[str, str], name: str) -> str:
     return said if CURRENCY.fullmatch(said) else tail if CURRENCY.fullmatch(tail) and tail not in ("NET",) else ""
 
 
-def blast_of(*, customers: int, documents: int, waiting: int) -> int:
-    """Return the number by which groups are ordered, from 0 (nothing waits) to 10**18.
+def blast_of(reach: Reach, *, waiting: int) -> int:
+    """Return the number by which groups are ordered, from 0 (nothing waits) to 10**18. waiting: of them `reach` is of those that were read.
 
-    First the customers; where no failure names one, the documents; where none names a document, the failures themselves: what is not
-    known is taken for the worst. Then documents, then failures.
+    First the customers; where no failure names one, the documents; then documents, then failures. A failure that names no document is one,
+    and one that names neither a customer too: what is not known is taken for the worst. Those that were not read are as these, if there are any.
     """
     if not waiting:
         return 0
-    first = customers or documents or waiting
+    unread = max(0, waiting - reach.failures)
+    documents = len(reach.documents) + (reach.unnamed + unread if reach.unnamed else 0)
+    customers = len(reach.customers) + (reach.unknown + unread if reach.unknown else 0)
+    first = customers if reach.customers else documents
     return min(first, MOST) * 10**12 + min(documents, MOST) * 10**6 + min(waiting, MOST)
+
+
+def amount_pieces(amounts: Mapping[str, str], *, at_least: bool = False) -> list[str]:
+    """Return ["at least", "€12.50", "and CHF 300"], which lines may part; nothing without amounts. From 1,000 on they are whole, and a half
+    is one more.
+    """
+    told: list[str] = []
+    for currency, text in sorted(amounts.items()):
+        figure = Decimal(text)
+        is_whole = abs(figure) >= 1000 or figure == int(figure)
+        said = f"{figure.quantize(Decimal(1 if is_whole else '0.01'), ROUND_HALF_UP):,}"
+        said = f"{SIGNS[currency]}{said}" if currency in SIGNS else f"{currency} {said}".strip()
+        told.append(f"and {said}" if told else said)
+    return ["at least", *told] if at_least and told else told
 
 
 def amount_words(amounts: Mapping[str, str], *, at_least: bool = False) -> str:
     """Return "€74,912", "at least €12.50 and CHF 300"; nothing without amounts."""
-    told = []
-    for currency, text in sorted(amounts.items()):
-        figure = Decimal(text)
-        said = f"{figure:,.0f}" if abs(figure) >= 1000 or figure == int(figure) else f"{figure:,.2f}"
-        told.append(f"{SIGNS[currency]}{said}" if currency in SIGNS else f"{currency} {said}".strip())
-    return f"{'at least ' if at_least and told else ''}{' and '.join(told)}"
+    return " ".join(amount_pieces(amounts, at_least=at_least))
 
 
 def reach_words(
@@ -181,15 +206,18 @@ def reach_words(
     failed_capped: bool = False,
     partial: bool = False,
 ) -> str:
-    """Return "181 orders of 63 customers, €74,912": what is touched, as one phrase. Figures are as those of FailureGroup of these names."""
-    least = "at least " if (capped if documents else failed_capped) else ""
-    count = documents or waiting
-    noun = f"{(word or 'document')}{'' if count == 1 else 's'}" if documents else f"failure{'' if count == 1 else 's'}"
-    said = f"{least}{count:,} {noun}"
+    """Return "181 orders of 63 customers, €74,912": what is touched, as one phrase; where these are not all, after how many failed:
+    "501 failures, at least 1 order of 1 customer". Figures are as those of FailureGroup of these names.
+    """
+    least, of_all = "at least " if capped else "", "at least " if failed_capped else ""
+    said = []
+    if not documents or (capped and waiting > documents):
+        said.append(f"{of_all}{waiting:,} failure{'' if waiting == 1 else 's'}")
+    if documents:
+        said.append(f"{least}{documents:,} {word or 'document'}{'' if documents == 1 else 's'}")
+    is_open = capped and not documents and not failed_capped
     if customers:
-        said += (
-            f" of {'at least ' if capped and not least else ''}{customers:,} customer{'' if customers == 1 else 's'}"
-        )
-    if money := amount_words(amounts, at_least=(partial or capped) and not least):
-        said += f", {money}"
-    return said
+        said[-1] += f" of {least if is_open else ''}{customers:,} customer{'' if customers == 1 else 's'}"
+    if money := amount_words(amounts, at_least=(partial and not capped) or is_open):
+        said.append(money)
+    return ", ".join(said)

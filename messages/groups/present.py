@@ -10,7 +10,7 @@ from console.core.charts import Chart, Mark, Series, Spark, line_chart, spark
 from console.core.words import age_words
 from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
-from messages.groups.figures import amount_words, reach_words
+from messages.groups.figures import amount_pieces, reach_words
 from messages.groups.states import WORDS
 from messages.models import FailureGroup
 
@@ -22,7 +22,7 @@ class Line:
     group: FailureGroup
     spark: Spark
     reach: str
-    amounts: str
+    amounts: Sequence[str]  # pieces that lines may part
     next_breach: str
 
 
@@ -48,7 +48,7 @@ def line_of(group: FailureGroup, hours: Sequence[int], *, now: datetime) -> Line
         group=group,
         spark=spark(hours, bad=[count > 0 for count in hours], label=label),
         reach=reach_said(group),
-        amounts=amount_words(group.amounts, at_least=group.amounts_partial or group.capped),
+        amounts=amount_pieces(group.amounts, at_least=group.amounts_partial or group.capped),
         next_breach=breach_words(next_breach_of(group), now=now),
     )
 

@@ -19,13 +19,14 @@ from console.core.errors import Invalid
 from console.core.paging import Page, decode_number_cursor, decode_numbers_cursor, encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import visible_dead_letters, visible_systems
+from messages.access import visible_dead_letters, visible_flows
 from messages.groups.access import possible_owners, visible_group_rules, visible_groups
 from messages.groups.breaching import note_next_breaches
 from messages.groups.classes import CLASSES
 from messages.groups.reference import number_of
 from messages.groups.refresh import hours_of
 from messages.groups.states import STATES
+from messages.groups.tried import LATE, MOST_ASKED, MOST_EVENTS
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
 from messages.models.groups import FURTHEST_FIRST
@@ -277,11 +278,39 @@ def runbook_of(group: FailureGroup) -> str:
     return group.runbook_url or (rule.runbook_url if rule else "") or group.flow.runbook_url
 
 
-def systems_of(actor: Actor, group: FailureGroup) -> list[str]:
-    """Return the names of systems whose changes may explain a group: where it failed."""
-    return list(
-        visible_systems(actor).filter(environment=group.environment, name=group.step).values_list("name", flat=True)
-    )
+# From the indexes of a group's letters, oldest and newest, and of its newest messages and their events.
+WHERE_FAILED = """
+SELECT DISTINCT w.flow_id, s.name FROM (
+    SELECT d.flow_id, d.system_id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
+        (SELECT flow_id, system_id FROM messaging_deadletter WHERE group_id = g.id ORDER BY id DESC LIMIT %b) UNION ALL
+        (SELECT flow_id, system_id FROM messaging_deadletter WHERE group_id = g.id ORDER BY id LIMIT %b)
+    ) d
+    UNION
+    SELECT e.flow_id, e.system_id FROM unnest(%b::int8[]) AS g (id) CROSS JOIN LATERAL (
+        SELECT id FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
+        ORDER BY first_seen_at DESC, id DESC LIMIT %b
+    ) m CROSS JOIN LATERAL (
+        SELECT flow_id, system_id FROM messaging_event WHERE message_uid = m.id AND outcome = 2 AND occurred_at >= %b LIMIT %b
+    ) e
+) w JOIN messaging_system s ON s.id = w.system_id
+"""
+MOST_LETTERS = 200  # the newest of a group, and as many of the oldest, whose systems are looked at
+
+
+def systems_of(actor: Actor, group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> list[str]:
+    """Return the names of systems whose changes may explain a group: where it and `parts`, what was merged into it, failed.
+
+    Where a rule leaves the system out, those of letters and messages in flows that the actor may see.
+    """
+    whole = [group, *parts]
+    found = {one.step for one in whole if one.step}
+    if of_any := [one for one in whole if not one.step]:
+        pks, since = [one.pk for one in of_any], min(one.last_seen_at for one in of_any) - LATE
+        asked = [pks, MOST_LETTERS, MOST_LETTERS, pks, since.date(), since, MOST_ASKED, since, MOST_EVENTS]
+        rows = run(WHERE_FAILED, asked).fetchall()
+        seen = set(visible_flows(actor).filter(pk__in={flow for flow, _ in rows}).values_list("pk", flat=True))
+        found |= {name for flow, name in rows if flow in seen}
+    return sorted(found)
 
 
 def rules_in_order(actor: Actor, environment: Environment) -> list[tuple[GroupRule, int]]:

@@ -160,14 +160,14 @@ def _refresh(
     failed_oldest = min((one.failed_at for one in messages), default=None)
     oldest = min((at for at in (letters.oldest_at, failed_oldest) if at), default=None)
     latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.told_at for one in messages)) if at)
-    capped = len(rows) < letters.count or not is_all
+    all_read = is_all and len(rows) >= letters.count
     spread = spread_of_group(
         group,
         [row[0] for row in rows],
         messages,
         reach.documents,
         tried,
-        is_all=not capped,
+        is_all=all_read,
         failed=(oldest, latest),
         now=now,
     )
@@ -175,7 +175,7 @@ def _refresh(
         "letters": letters.count,
         "replaying": letters.replaying,
         "failed": len(messages),
-        "capped": capped,
+        "capped": not all_read or reach.is_least,
         "failed_capped": not is_all,
         "oldest_at": oldest,
         "failed_oldest_at": failed_oldest,
@@ -184,8 +184,7 @@ def _refresh(
         "spread": spread.kind if waiting else "",
         "spread_words": spread.words if waiting else "",
         # not all could be looked through and none was found: one may stand, and nobody may say that none does
-        "blast": blast_of(customers=len(reach.customers), documents=len(reach.documents), waiting=waiting)
-        or int(not is_all and failed_lately(parts, now)),
+        "blast": blast_of(reach, waiting=waiting) or int(not is_all and failed_lately(parts, now)),
         "newest": letters.newest,
         "figures_at": now,
     } | _of_reach(reach)

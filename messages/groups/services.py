@@ -28,7 +28,7 @@ from messages.models import DeadLetter, FailureGroup, GroupNote, Message
 LONGEST_NOTE = 4_000
 MOST_MERGED = 50  # at once
 MOST_PARTS = 100  # that one group speaks for: its figures are read from each of them
-HOUR = timedelta(hours=1)
+MOST_LOOKED = 100  # newest letters, and as many messages, of a group among which the last failure is looked for
 LATE = timedelta(days=4)  # between a message's first event and its failure
 TO_READ_ANEW: dict[str, Any] = {
     "figures_at": None,
@@ -161,14 +161,14 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         if target is None:
             raise GroupState(f"{now.reference} was merged into another group meanwhile: look at it again")
         rest = [pk for pk, one in locked.items() if target.pk in (pk, one.merged_into_id) and pk != now.pk]
-        (_, last), (rest_first, rest_last) = _hours_of_failures([now.pk]), _hours_of_failures(rest)
+        (_, last), (rest_first, rest_last) = _first_and_last_failure([now.pk]), _first_and_last_failure(rest)
         FailureGroup.objects.filter(pk=now.pk).update(
             merged_into=None, last_seen_at=max(now.last_seen_at, last or now.last_seen_at), **TO_READ_ANEW
         )
         without: dict[str, Any] = {}
         if rest_first and now.first_seen_at <= target.first_seen_at < rest_first:
             without["first_seen_at"] = rest_first
-        if rest_last and last and rest_last + HOUR <= target.last_seen_at:  # retries of what stands are read anew
+        if rest_last and last and rest_last < target.last_seen_at:  # retries of what stands are read anew
             without["last_seen_at"] = rest_last
         FailureGroup.objects.filter(pk=target.pk).update(**TO_READ_ANEW, **without)
         audit(by, "group.taken_apart", now, reason=reason, details={"was in": target.reference})
@@ -178,16 +178,28 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
     return fresh(group)
 
 
+# The hours are of all, the times of the newest letters and messages: the last failure is among these, or it is known to the hour.
 FIRST_AND_LAST = """
-SELECT min(first.hour), max(last.hour) FROM unnest(%b::int8[]) AS g (id)
+SELECT min(first.hour), max(greatest(last.hour, letters.at, messages.at)) FROM unnest(%b::int8[]) AS g (id)
 CROSS JOIN LATERAL (SELECT hour FROM messaging_grouphour WHERE group_id = g.id AND letters + messages > 0 ORDER BY hour LIMIT 1) first
 CROSS JOIN LATERAL (SELECT hour FROM messaging_grouphour WHERE group_id = g.id AND letters + messages > 0 ORDER BY hour DESC LIMIT 1) last
+CROSS JOIN LATERAL (
+    SELECT max(failed_at) AS at FROM (
+        SELECT failed_at FROM messaging_deadletter WHERE group_id = g.id ORDER BY id DESC LIMIT %b
+    ) d
+) letters
+CROSS JOIN LATERAL (
+    SELECT max(failed_at) AS at FROM (
+        SELECT failed_at FROM messaging_message WHERE group_id = g.id AND first_seen_on >= (last.hour - %b)::date
+          AND first_seen_at >= last.hour - %b ORDER BY first_seen_at DESC, id DESC LIMIT %b
+    ) m
+) messages
 """
 
 
-def _hours_of_failures(pks: Sequence[int]) -> tuple[datetime | None, datetime | None]:
-    """Return the first and the last hour in which these groups' own failures were: what a whole says is of all that it speaks for."""
-    (found,) = run(FIRST_AND_LAST, [list(pks)]).fetchall()
+def _first_and_last_failure(pks: Sequence[int]) -> tuple[datetime | None, datetime | None]:
+    """Return (the first hour in which, when last) these groups' own failures were: what a whole says is of all that it speaks for."""
+    (found,) = run(FIRST_AND_LAST, [list(pks), MOST_LOOKED, LATE, LATE, MOST_LOOKED]).fetchall()
     return found
 
 

@@ -49,6 +49,7 @@ from messages.groups.queries import (
     owners_of,
     runbook_of,
     sample_of,
+    systems_of,
     trends_of,
     verdict_of,
     whole_of,
@@ -158,7 +159,7 @@ def group_context(request: PageRequest, found: FailureGroup) -> dict[str, Any]:
     parts = whole_of(found)
     sample = sample_of(actor, found, parts)
     hours = trends_of([found], now)[found.pk]
-    systems, flows = [found.step] if found.step else [], [found.flow.name]
+    systems, flows = systems_of(actor, found, parts), [found.flow.name]
     changes = changes_between(actor, [found.environment], since=now - timedelta(hours=24), until=now, systems=systems, flows=flows)  # fmt: skip
     before = changes_before(actor, found.environment, found.first_seen_at, systems=systems, flows=flows, most=2)
     runbook = runbook_of(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile, islice
 from typing import Any
 
 from django.contrib import messages as flash
@@ -120,7 +121,7 @@ def act(request: PageRequest, pk: int) -> HttpResponse:
                 request, f"“{rule.name}” is removed: its groups stay, new failures go by the next rule that fits."
             )
         elif do in {"up", "down"}:
-            move_rule(rule, to=place_of(rule) + (1 if do == "down" else -1), by=request.actor, reason=reason)
+            move_rule(rule, to=_place_beyond(request, rule, do), by=request.actor, reason=reason)
         else:
             raise NotFound("a grouping rule can be moved up or down, or removed")
     except ConsoleError as refusal:
@@ -128,6 +129,13 @@ def act(request: PageRequest, pk: int) -> HttpResponse:
             raise
         return render(request, LIST, _list(request) | {"refusal": str(refusal)}, status=422)
     return seen(reverse("group-rules"))
+
+
+def _place_beyond(request: PageRequest, rule: GroupRule, do: str) -> int:
+    """Return the place of the next rule that the actor sees, up or down, the rule's own where there is none: those between are not theirs."""
+    seen = [one for one, _ in rules_in_order(request.actor, rule.environment)]
+    onward = dropwhile(lambda one: one != rule, seen if do == "down" else reversed(seen))
+    return place_of(next(islice(onward, 1, None), rule))
 
 
 @require_POST

@@ -100,7 +100,7 @@ class FailureGroup(models.Model):
     word = models.CharField(max_length=64, blank=True)  # what a document is called: order, invoice
     capped = models.BooleanField(
         default=False
-    )  # more waits than was looked at: customers, documents and amounts are "at least"
+    )  # customers, documents and amounts are "at least": more waits than was looked at, or some name what others do not
     failed_capped = models.BooleanField(default=False, db_default=False)  # so is `failed`: letters are all counted
     oldest_at = models.DateTimeField(null=True)
     failed_oldest_at = models.DateTimeField(null=True)  # of the messages alone, for a letter may be being replayed

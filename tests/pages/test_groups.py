@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,8 @@ from console.identity.models import Role, Team
 from messages.groups import refresh
 from messages.groups.refresh import refresh_groups
 from messages.groups.regroup import take_out
+from messages.groups.ruling import NewGroupRule, add_rule
+from messages.groups.services import merge_groups
 from messages.groups.sweep import sweep_groups
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
@@ -44,9 +47,17 @@ def test_a_group_of_more_letters_than_are_read_says_which_of_its_figures_are_at_
     refresh_groups()
 
     row = signed_in().get("/groups/").content.decode()
-    told = dict(re.findall(r'data-label="(customers|documents|amount|waiting)">(?:<b[^>]*>)?([^<]+)', row))
+    told = dict(re.findall(r'data-label="(customers|documents|waiting)">(?:<b[^>]*>)?([^<]+)', row))
 
-    assert told == {"customers": "3+", "documents": "3+", "amount": "at least €300", "waiting": "5"}
+    assert told == {"customers": "3+", "documents": "3+", "waiting": "5"}
+    assert '<span class="nowrap">at least</span> <span class="nowrap">€300</span>' in row
+
+
+def test_of_more_failed_messages_than_are_looked_through_the_page_of_their_group_says_so():
+    group = fails(1).group
+    FailureGroup.objects.update(failed=5000, failed_capped=True)
+
+    assert "5,000+ failed messages without a letter" in text_of(signed_in().get(f"/groups/{group.reference}/"))
 
 
 def test_the_list_says_one_sentence_and_shows_what_reaches_furthest_first():
@@ -270,6 +281,38 @@ def test_older_notes_are_a_link_away():
     assert ("note 0." in older, "note 1." in older, "Older notes" in older) == (True, False, False)
 
 
+def test_the_page_tells_of_deployments_where_a_group_failed_though_its_rule_leaves_the_system_out_or_a_part_failed_there():
+    add_rule(environment(), NewGroupRule(name="Away", error_type="Away", parts=("error_type",)), by=ROOT)
+    away = {"error": {"type": "Away", "message": "away", "stack": ""}}
+    deployed = {
+        "kind": "deployment",
+        "version": "2",
+        "started_at": (datetime.now(UTC) - timedelta(minutes=5)).isoformat(),
+    }
+    changes = [
+        deployed | {"id": name, "title": f"{name} 2", "systems": [name]} for name in ("wms", "tms", "crm", "pos")
+    ]
+    push("/ingest/v1/changes", changes, key=agent_key())
+    ruled = fails(1, system="wms", **away).group
+    failed = event(
+        system="tms", operation="process", outcome="error", destination="erp.orders", message_id="x" * 20, **away
+    )
+    push("/ingest/v1/events", [failed], key=agent_key())
+    whole, part = fails(2, system="erp").group, fails(3, system="crm").group
+    sweep_groups()
+    merge_groups(whole, [part], by=ROOT, reason="one cause")
+    client = signed_in()
+
+    of_rule, of_whole = (client.get(f"/groups/{one.reference}/") for one in (ruled, whole))
+
+    def told(page: Any) -> tuple[list[str], list[str]]:
+        suspects = [one["label"] for one in page.context["suspects"]]
+        return sorted(one.title for one, *_ in page.context["changes"]), sorted(suspects)
+
+    assert told(of_rule) == (["tms 2", "wms 2"], ["tms 2", "wms 2"])
+    assert told(of_whole) == (["crm 2"], ["crm 2"])
+
+
 def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
     two_groups()
     client = signed_in("member", Role.OPERATOR)
@@ -300,6 +343,29 @@ def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
     assert group.failure_class == "throttled"
     assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "remove", "reason": "over"}).status_code == 303
     assert FailureGroup.objects.get(pk=group.pk).rule is None
+
+
+def test_a_rule_moves_past_the_next_one_that_one_sees_whatever_lies_between():
+    team = Team.objects.create(name="Stock team")
+    hidden = [
+        GroupRule(environment=environment(), name=name, step="wms", position=at, teams=[team.pk])
+        for name, at in (("x", 2), ("y", 3))
+    ]
+    client = signed_in("member", Role.OPERATOR)
+    for name in ("First", "Last"):
+        client.post("/groups/rules/new/", {"name": name, "step": "erp"})
+    for one in hidden:
+        one.save()
+    GroupRule.objects.filter(name="Last").update(position=4)
+    first = GroupRule.objects.get(name="First")
+
+    def moved(do: str) -> list[str]:
+        assert client.post(f"/groups/rules/{first.pk}/change/", {"do": do, "reason": "x"}).status_code == 303
+        return list(GroupRule.objects.order_by("position", "id").values_list("name", flat=True))
+
+    assert [one.name for one, _ in client.get("/groups/rules/").context["lines"]] == ["First", "Last"]
+    assert moved("down") == moved("down") == ["x", "y", "Last", "First"]
+    assert moved("up") == moved("up") == ["x", "y", "First", "Last"]
 
 
 def test_a_rule_keeps_what_it_says_in_its_editor():

@@ -112,6 +112,23 @@ def test_ticked_letters_are_taken_out_of_a_group_by_key(browser: Browser, live_s
     expect(page.locator("h1")).to_contain_text(f"Take 2 letters out of {group.reference}")
 
 
+def test_the_list_is_read_at_every_width_when_one_group_has_several_currencies(browser: Browser, live_server: Any):
+    group = failures()
+    amounts = {"CHF": "1234567.50", "EUR": "2284", "JPY": "1000000"}
+    FailureGroup.objects.filter(pk=group.pk).update(amounts=amounts, amounts_partial=True, state="acknowledged")
+    page = sign_in(browser, live_server.url)
+    narrow = []
+
+    def measure(_: str, width: int) -> None:
+        causes = page.locator("#groups td.wide").evaluate_all("all => all.map(one => one.clientWidth)")
+        room = page.locator("#groups .scroll").evaluate("one => one.clientWidth - one.scrollWidth")
+        narrow.extend([(width, causes, room)] if min(causes) < 190 or room < 0 else [])
+
+    found = faults_of(page, live_server.url, ["/groups/"], widths=(390, 1280, 1366, 1440), then=measure)
+
+    assert (found, narrow) == ({}, [])
+
+
 def test_pages_of_failures_fit_a_phone_and_a_desk_and_axe_finds_nothing(browser: Browser, live_server: Any):
     group = failures()
     small = FailureGroup.objects.order_by("blast")[0]

@@ -59,6 +59,27 @@ def test_the_figures_follow_what_waits_and_whom_it_touches():
     )  # fmt: skip
 
 
+def test_failures_that_name_no_document_are_told_and_ranked_beside_the_one_that_does():
+    nameless: dict[str, Any] = {"keys": {}, "body": "{}"}
+    vat = {"type": "DataError", "message": "vat is missing"}
+    push_letters(timeout(1), *(timeout(number, **nameless) for number in range(2, 5)))
+    push("/ingest/v1/events", [failed_event(9) | {"keys": {}}], key=agent_key())
+    push_letters(*(timeout(number, **nameless, error=vat) for number in range(6, 8)))
+    sweep_groups()
+    before = ranked()
+
+    refresh_groups()
+
+    said = [("ErpTimeout", "5 failures, at least 1 order of 1 customer, 10", True), ("DataError", "2 failures", False)]
+    assert before[0][0] == "ErpTimeout"
+    assert ranked() == said
+
+
+def ranked() -> list[tuple[str, str, bool]]:
+    groups = FailureGroup.objects.order_by("-blast")
+    return [(one.error_type, reach_said(one), one.capped) for one in groups]
+
+
 def test_what_failed_earlier_and_comes_later_makes_its_group_older():
     now = datetime.now(UTC)
     push_letters(timeout(1, failed_at=now.isoformat()))
@@ -153,7 +174,7 @@ def test_a_whole_was_seen_first_and_last_when_its_parts_were_and_what_is_left_wh
     assert (seen(whole), seen(old)) == ((of_whole, ago(2)), (ago(50), ago(50)))
     take_apart(new, by=ROOT, reason="another cause")
 
-    assert (seen(whole), seen(new)) == ((of_whole, of_whole), (ago(2), ago(2)))
+    assert (seen(whole), seen(new)) == ((of_whole, ago(5)), (ago(2), ago(2)))
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
@@ -193,10 +214,10 @@ def test_a_merge_and_a_taking_apart_while_figures_are_read_are_not_lost_though_n
 
 def test_a_part_that_failed_while_another_spoke_for_it_was_last_seen_then():
     now = datetime.now(UTC)
-    [one], [other] = push_letters(timeout(1)), push_letters(timeout(2, error={"type": "ValueError", "message": "vat"}))
+    died = {"failed_at": (now - timedelta(hours=9)).isoformat()}
+    [one] = push_letters(timeout(1, **died))
+    [other] = push_letters(timeout(2, error={"type": "ValueError", "message": "vat"}, **died))
     whole, part = FailureGroup.objects.get(pk=one.group_id), FailureGroup.objects.get(pk=other.group_id)
-    FailureGroup.objects.update(first_seen_at=now - timedelta(hours=9), last_seen_at=now - timedelta(hours=9))
-    GroupHour.objects.update(hour=(now - timedelta(hours=9)).replace(minute=0, second=0, microsecond=0))
     DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
     merge_groups(whole, [part], by=ROOT, reason="one cause")
     again = failed_event(3, occurred_at=now.isoformat()) | {"error": {"type": "ValueError", "message": "vat"}}
@@ -208,9 +229,33 @@ def test_a_part_that_failed_while_another_spoke_for_it_was_last_seen_then():
 
     part.refresh_from_db()
     whole.refresh_from_db()
-    this_hour = now.replace(minute=0, second=0, microsecond=0)
-    assert part.last_seen_at == this_hour
-    assert whole.last_seen_at < this_hour - timedelta(hours=8)
+    assert (part.last_seen_at, whole.last_seen_at) == (now, now - timedelta(hours=9))
+
+
+def test_what_is_left_after_taking_a_part_out_does_not_fail_still_because_the_part_does():
+    now = datetime.now(UTC).replace(minute=40, second=0, microsecond=0) - timedelta(hours=1)
+
+    def failed(number: int, kind: str, minutes: int) -> FailureGroup:
+        at = (now - timedelta(minutes=minutes)).isoformat()
+        (one,) = push_letters(timeout(number, error={"type": kind, "message": kind}, failed_at=at))
+        return FailureGroup.objects.get(pk=one.group_id)
+
+    whole, part = failed(1, "Whole", 34), failed(2, "Part", 1)
+    sent = failed_event(3, occurred_at=(now - timedelta(minutes=20)).isoformat())
+    push("/ingest/v1/events", [sent | {"error": {"type": "Whole", "message": "Whole"}}], key=agent_key())
+    sweep_groups()
+    DeadLetter.objects.update(state="closed", resolution="discarded", closed_at=now)
+    Message.objects.update(status=1)
+    merge_groups(whole, [part], by=ROOT, reason="one cause")
+    refresh_groups()
+    part.refresh_from_db()
+
+    take_apart(part, by=ROOT, reason="two causes")
+
+    refresh_groups()
+    for group, quiet in ((whole, "the last one failed 20 min ago"), (part, "it still fails")):
+        group.refresh_from_db()
+        assert quiet in sentence_of(group, now=now)
 
 
 def test_what_is_tried_again_and_again_without_a_letter_still_fails_and_takes_its_times_along_when_it_is_taken_apart():

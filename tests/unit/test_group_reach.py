@@ -124,20 +124,45 @@ def test_figures_are_said_as_one_phrase():
     nameless = said | {"documents": 0, "capped": True}
     assert reach_words(**nameless) == "181 failures of at least 63 customers, at least €74,912"
     assert reach_words(**nameless, failed_capped=True) == "at least 181 failures of 63 customers, €74,912"
+    mixed = said | {"capped": True, "documents": 1, "customers": 1, "amounts": {"EUR": "12"}}
+    assert reach_words(**mixed) == "181 failures, at least 1 order of 1 customer, €12"
+    assert reach_words(**mixed, failed_capped=True) == "at least 181 failures, at least 1 order of 1 customer, €12"
     assert (amount_words({"EUR": "1"}, at_least=True), amount_words({}, at_least=True)) == ("at least €1", "")
-    assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,000"
+    assert amount_words({"": "12.50", "CHF": "300", "EUR": "-1000.5"}) == "12.50 and CHF 300 and €-1,001"
+    assert amount_words({"CHF": "1234.50", "EUR": "2284.49", "USD": "12.345"}) == "CHF 1,235 and €2,284 and $12.35"
+
+
+def failing(*, customers: int = 0, documents: int = 0, waiting: int) -> int:
+    """Return the rank of failures of which each names a document that so many do, or none of them any."""
+    whom = [{"customer_no": str(number)} for number in range(customers)] or [{}]
+    what = [{"order_no": str(number)} for number in range(documents)] or [{}]
+    keys = [what[at % len(what)] | whom[at % len(whom)] for at in range(max(len(what), len(whom)))]
+    return blast_of(reach_of([*keys, *keys[:1] * (waiting - len(keys))]), waiting=waiting)
 
 
 def test_groups_are_ordered_by_customers_then_documents_then_failures():
-    reaches = [(63, 181, 181), (2, 500, 900), (2, 3, 4), (0, 64, 64), (0, 0, 5000), (1, 1, 10**9)]
+    reaches = [(63, 181, 181), (2, 500, 900), (2, 3, 4), (0, 64, 64), (0, 0, 5000), (1, 1, 10_000)]
 
-    blasts = {one: blast_of(customers=one[0], documents=one[1], waiting=one[2]) for one in reaches}
+    blasts = {one: failing(customers=one[0], documents=one[1], waiting=one[2]) for one in reaches}
 
     assert sorted(reaches, key=blasts.__getitem__, reverse=True) == [
-        (0, 0, 5000), (0, 64, 64), (63, 181, 181), (2, 500, 900), (2, 3, 4), (1, 1, 10**9),
+        (0, 0, 5000), (0, 64, 64), (63, 181, 181), (2, 500, 900), (2, 3, 4), (1, 1, 10_000),
     ]  # fmt: skip
-    assert blast_of(customers=9, documents=9, waiting=0) == 0
-    assert blast_of(customers=10**9, documents=10**9, waiting=10**9) < 2**63
+    assert blast_of(reach_of([{"order_no": "1"}]), waiting=0) == 0
+    assert blast_of(reach_of([{}]), waiting=10**9) < 2**63
+
+
+@pytest.mark.parametrize("named", [{"order_no": "1"}, {"customer_no": "1"}, {"order_no": "1", "customer_no": "1"}])
+def test_one_failure_of_many_that_names_something_leaves_the_rank_what_it_is_without_any(named: dict[str, str]):
+    nameless = [{"trace": "x"}] * 499
+
+    mixed = reach_of([named, *nameless])
+
+    assert mixed.is_least
+    assert blast_of(mixed, waiting=500) == blast_of(reach_of([{}, *nameless]), waiting=500)
+    assert blast_of(mixed, waiting=9_000) == blast_of(reach_of([{}, *nameless]), waiting=9_000)  # 8,500 not read
+    assert not reach_of([named] * 3).is_least
+    assert not reach_of(nameless).is_least
 
 
 def test_poison_is_told_from_an_outage():

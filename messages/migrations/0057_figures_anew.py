@@ -1,0 +1,15 @@
+"""Of failures that name no document beside others that do, which the next refresh of their group's figures tells."""
+
+from django.db import migrations
+
+ANEW = "UPDATE messaging_failuregroup SET figures_at = NULL WHERE merged_into_id IS NULL AND blast > 0"
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("messaging", "0056_failed_of_groups"),
+    ]
+
+    operations = [
+        migrations.RunSQL(ANEW, migrations.RunSQL.noop),
+    ]
