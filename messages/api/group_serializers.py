@@ -52,12 +52,14 @@ class GroupOut(serializers.Serializer[Any]):
     customers = serializers.IntegerField()
     documents = serializers.IntegerField()
     amounts = serializers.DictField(child=serializers.CharField(), help_text="By currency; empty name: not told.")
+    customers_partial = serializers.BooleanField(help_text="Some of what failed has no known customer.")
+    documents_partial = serializers.BooleanField(help_text="Some failures name no document.")
     amounts_partial = serializers.BooleanField(
-        help_text="An amount was named that cannot be read: it is not in `amounts`."
+        help_text="An amount cannot be read, or some failures name none: these are not in `amounts`."
     )
     at_least = serializers.BooleanField(
-        source="capped",
-        help_text="More waits than was looked at, or some of it names none: customers, documents and amounts may be more.",
+        source="is_least",
+        help_text="Customers, documents or amounts may be more: more waits than was looked at, or some of it names none.",
     )
     failed_at_least = serializers.BooleanField(
         source="failed_capped", help_text="More failed messages may stand: they, and what waits, may be more."

@@ -179,8 +179,9 @@ def _new(
         oldest_at=min(times),
         failed_oldest_at=min(times) if column == "failed" else None,
         customers=len(reach.customers),
+        customers_partial=reach.is_customer_partial,
         documents=len(reach.documents),
-        capped=reach.is_least,
+        documents_partial=reach.is_document_partial,
         blast=blast_of(reach, waiting=len(standing)),
         **{column: len(standing)},
     )

@@ -29,29 +29,36 @@ MOST = 999_999
 class Reach:
     """documents  {value of the first document key: how often it failed}.   amounts  by currency, each document once.
 
-    is_partial  whether an amount was named that could not be read: the sum is without it.
-    failures  how many these are.   unnamed  of them, those that name no document.   unknown  of these, those that name no customer either.
+    is_amount_partial  whether an amount could not be read, or some name none that others do: the sum is without it.
+    failures  how many these are.   unnamed  of them, those that name no document.
+    unknown  documents of which no failure names a customer, and failures that name neither.
     """
 
     customers: set[str] = field(default_factory=set)
     documents: Counter[str] = field(default_factory=Counter)
     amounts: dict[str, Decimal] = field(default_factory=dict)
-    is_partial: bool = False
+    is_amount_partial: bool = False
     word: str = ""  # what a document is called: order, invoice
     failures: int = 0
     unnamed: int = 0
     unknown: int = 0
 
     @property
-    def is_least(self) -> bool:
-        """Whether some failures name what others do not, so that customers, documents and amounts may be more."""
-        return bool((self.unnamed and self.documents) or (self.unknown and (self.customers or self.amounts)))
+    def is_document_partial(self) -> bool:
+        """Whether some failures name a document and some do not."""
+        return bool(self.unnamed and self.documents)
+
+    @property
+    def is_customer_partial(self) -> bool:
+        """Whether some of what failed has a known customer and some has not."""
+        return bool(self.unknown and self.customers)
 
 
 def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
     """Return what failures with these business keys touch: distinct values, an amount once a document."""
     reach, named = Reach(), Counter[str]()
     said: list[tuple[str, Mapping[str, str], list[str]]] = []  # document, keys, names of amounts
+    owned, unpriced = set[str](), 0  # documents of a known customer; failures that name neither document nor amount
     for one in keys:
         reach.failures += 1
         customer = next((one[name] for name in CUSTOMERS if one.get(name)), "")
@@ -61,12 +68,17 @@ def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
         if document:
             reach.documents[document] += 1
             named[document.partition("=")[0]] += 1
+            if customer:
+                owned.add(document)
         else:
             reach.unnamed += 1
             reach.unknown += not customer
         names = [name for name in sorted(one) if AMOUNT.fullmatch(name[:64]) and str(one[name]).strip()]
         if names:
             said.append((document, one, names))
+        elif not document:
+            unpriced += 1
+    reach.unknown += len(reach.documents) - len(owned)
     marks, counted, unread = _marks_of(said), set[str](), set[str]()
     for document, one, names in said:
         if document in counted:
@@ -75,7 +87,9 @@ def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
             unread.add(document)
         elif document:
             counted.add(document)
-    reach.is_partial = bool(unread - counted)
+    reach.is_amount_partial = bool(unread - counted) or bool(
+        reach.amounts and (unpriced or reach.documents.keys() - counted)
+    )
     if named:
         reach.word = named.most_common(1)[0][0].rpartition("_")[0].replace("_", " ").replace(".", " ")
     return reach
@@ -165,7 +179,7 @@ def blast_of(reach: Reach, *, waiting: int) -> int:
     """Return the number by which groups are ordered, from 0 (nothing waits) to 10**18. waiting: of them `reach` is of those that were read.
 
     First the customers; where no failure names one, the documents; then documents, then failures. A failure that names no document is one,
-    and one that names neither a customer too: what is not known is taken for the worst. Those that were not read are as these, if there are any.
+    and what has no known customer is one too: what is not known is taken for the worst. Those that were not read are as these, if there are any.
     """
     if not waiting:
         return 0
@@ -204,20 +218,25 @@ def reach_words(
     word: str,
     capped: bool,
     failed_capped: bool = False,
-    partial: bool = False,
+    customers_partial: bool = False,
+    documents_partial: bool = False,
+    amounts_partial: bool = False,
 ) -> str:
     """Return "181 orders of 63 customers, €74,912": what is touched, as one phrase; where these are not all, after how many failed:
     "501 failures, at least 1 order of 1 customer". Figures are as those of FailureGroup of these names.
     """
-    least, of_all = "at least " if capped else "", "at least " if failed_capped else ""
     said = []
-    if not documents or (capped and waiting > documents):
-        said.append(f"{of_all}{waiting:,} failure{'' if waiting == 1 else 's'}")
+    if not documents or ((capped or documents_partial) and waiting > documents):
+        said.append(_counted(waiting, "failure", at_least=failed_capped))
     if documents:
-        said.append(f"{least}{documents:,} {word or 'document'}{'' if documents == 1 else 's'}")
-    is_open = capped and not documents and not failed_capped
+        said.append(_counted(documents, word or "document", at_least=capped or documents_partial))
+    is_told = capped if documents else failed_capped  # one "at least" is for all that follows
     if customers:
-        said[-1] += f" of {least if is_open else ''}{customers:,} customer{'' if customers == 1 else 's'}"
-    if money := amount_words(amounts, at_least=(partial and not capped) or is_open):
+        said[-1] += f" of {_counted(customers, 'customer', at_least=(capped or customers_partial) and not is_told)}"
+    if money := amount_words(amounts, at_least=(capped or amounts_partial) and not is_told):
         said.append(money)
     return ", ".join(said)
+
+
+def _counted(count: int, noun: str, *, at_least: bool) -> str:
+    return f"{'at least ' if at_least else ''}{count:,} {noun}{'' if count == 1 else 's'}"

@@ -38,7 +38,9 @@ def reach_said(group: FailureGroup) -> str:
         word=group.word,
         capped=group.capped,
         failed_capped=group.failed_capped,
-        partial=group.amounts_partial,
+        customers_partial=group.customers_partial,
+        documents_partial=group.documents_partial,
+        amounts_partial=group.amounts_partial,
     )
 
 

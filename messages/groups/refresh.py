@@ -175,7 +175,7 @@ def _refresh(
         "letters": letters.count,
         "replaying": letters.replaying,
         "failed": len(messages),
-        "capped": not all_read or reach.is_least,
+        "capped": not all_read,
         "failed_capped": not is_all,
         "oldest_at": oldest,
         "failed_oldest_at": failed_oldest,
@@ -198,9 +198,11 @@ def _refresh(
 def _of_reach(reach: Reach) -> dict[str, Any]:
     return {
         "customers": len(reach.customers),
+        "customers_partial": reach.is_customer_partial,
         "documents": len(reach.documents),
+        "documents_partial": reach.is_document_partial,
         "amounts": {currency: str(figure) for currency, figure in sorted(reach.amounts.items())},
-        "amounts_partial": reach.is_partial,
+        "amounts_partial": reach.is_amount_partial,
         "word": reach.word[:64],
     }
 

@@ -96,11 +96,14 @@ class FailureGroup(models.Model):
     customers = models.IntegerField(default=0)
     documents = models.IntegerField(default=0)
     amounts = models.JSONField(default=dict)  # {"EUR": "74912.00"}; "" for a currency that nobody said
-    amounts_partial = models.BooleanField(default=False, db_default=False)  # one was named that could not be read
+    # Of what failed some name none; an amount that cannot be read is none.
+    customers_partial = models.BooleanField(default=False, db_default=False)
+    documents_partial = models.BooleanField(default=False, db_default=False)
+    amounts_partial = models.BooleanField(default=False, db_default=False)
     word = models.CharField(max_length=64, blank=True)  # what a document is called: order, invoice
     capped = models.BooleanField(
         default=False
-    )  # customers, documents and amounts are "at least": more waits than was looked at, or some name what others do not
+    )  # more waits than was looked at: customers, documents and amounts are "at least"
     failed_capped = models.BooleanField(default=False, db_default=False)  # so is `failed`: letters are all counted
     oldest_at = models.DateTimeField(null=True)
     failed_oldest_at = models.DateTimeField(null=True)  # of the messages alone, for a letter may be being replayed
@@ -148,6 +151,11 @@ class FailureGroup(models.Model):
         said = self.title or self.message
         kind = self.short_type
         return self.name or (f"{kind}: {said}" if kind and said else kind or said or "no error was reported")
+
+    @property
+    def is_least(self) -> bool:
+        """Whether customers, documents or amounts may be more."""
+        return self.capped or self.customers_partial or self.documents_partial or self.amounts_partial
 
     @property
     def waiting(self) -> int:

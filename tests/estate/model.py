@@ -46,6 +46,9 @@ class Reach:
     letters: int
     failed: int
     customers: int
+    customers_partial: bool
+    documents_partial: bool
+    amounts_partial: bool
     documents: int
     amounts: dict[str, Decimal]
     first: float
@@ -174,6 +177,9 @@ class Estate:
             letters=len(waiting),
             failed=len(standing),
             customers=len({one["customer_no"] for one in touched if "customer_no" in one}),
+            customers_partial=partly(touched, "customer_no"),
+            documents_partial=len({bool(document_of(one)) for one in touched}) == 2,
+            amounts_partial=partly(touched, "amount"),
             documents=len({document for one in touched if (document := document_of(one))}),
             amounts=dict(total),
             first=max(failures),
@@ -315,15 +321,26 @@ def heading(cause: Cause) -> str:
     return ": ".join(one for one in cause[2:4] if one)
 
 
+def partly(touched: list[dict[str, str]], key: str) -> bool:
+    """Whether some documents have this key in one of their failures and some in none."""
+    having = {document_of(one) for one in touched if key in one and document_of(one)}
+    some = any(key in one for one in touched)
+    return some and any(key not in one and document_of(one) not in having for one in touched)
+
+
 def reach_words(reach: Reach, word: str) -> str:
-    """Return "3 prices", "1 order of 1 customer, €100": what is touched."""
+    """Return "3 prices", "1 order of 1 customer, €100", "2 orders of at least 1 customer", "3 failures, at least 1 order": what is touched."""
     if not reach.waiting:
         return "nothing waits"
     count = reach.documents or reach.waiting
     said = f"{count} {word if reach.documents else 'failure'}{'s' if count != 1 else ''}"
-    said += f" of {reach.customers} customer{'s' if reach.customers != 1 else ''}" if reach.customers else ""
+    said = f"{reach.waiting} failures, at least {said}" if reach.documents_partial else said
+    some, part = "at least " * reach.customers_partial, "at least " * reach.amounts_partial
+    said += f" of {some}{reach.customers} customer{'s' if reach.customers != 1 else ''}" if reach.customers else ""
     amount = reach.amounts.get("EUR", Decimal())
-    return said + (f", €{amount:.0f}" if amount and amount == int(amount) else f", €{amount:.2f}" if amount else "")
+    return said + (
+        f", {part}€{amount:.0f}" if amount and amount == int(amount) else f", {part}€{amount:.2f}" if amount else ""
+    )
 
 
 def document_of(keys: dict[str, str]) -> str:

@@ -61,10 +61,9 @@ def tell_groups(ask: Asking) -> None:
 
 def _group(ask: Asking, who: str, name: tuple[str, str, str], true: Reach, told: dict[str, Any], row: Any) -> None:
     reader, amounts = ask.readers[who], {key: str(value) for key, value in true.amounts.items()}
-    numbers = {
-        "letters": true.letters, "failed_messages": true.failed, "waiting": true.waiting, "customers": true.customers,
-        "documents": true.documents, "amounts": amounts,
-    }  # fmt: skip
+    named = ("customers", "documents", "customers_partial", "documents_partial", "amounts_partial")
+    numbers: dict[str, Any] = {"letters": true.letters, "failed_messages": true.failed, "waiting": true.waiting}
+    numbers |= {"amounts": amounts, **{one: getattr(true, one) for one in named}}
     whole = reader.rest(f"groups/{told['reference']}").json()
     for number, value in numbers.items():
         ask.same(who, f"{number} of {name}", "groups", told[number], value)
@@ -85,9 +84,10 @@ def _group(ask: Asking, who: str, name: tuple[str, str, str], true: Reach, told:
     )
     for number in ("waiting", "customers", "documents"):
         shown = row.cells[number].replace(DASH, "0")
-        ask.same(who, f"{number} of {name}", "/groups/", int(shown), numbers[number])
+        expected = f"{numbers[number]}{'+' * getattr(true, f'{number}_partial', False)}"
+        ask.same(who, f"{number} of {name}", "/groups/", shown, expected)
     ask.same(who, f"oldest of {name}", "/groups/", row.times[-1:], [one for one in [ask.at(true.oldest)] if one])
-    money = Decimal(re.sub(r"[€,]", "", row.cells["amount"]).replace(DASH, "0"))
+    money = Decimal(re.sub(r"[€,]|at least", "", row.cells["amount"]).replace(DASH, "0"))
     ask.same(who, f"amount of {name}", "/groups/", money, sum(true.amounts.values(), Decimal(0)))
     for number, ago in (("first_seen_at", true.first), ("last_seen_at", true.last)) if not ask.looked else ():
         ask.same(who, f"{number} of {name}", "groups/<reference>", stamp(whole[number]), ask.at(ago))

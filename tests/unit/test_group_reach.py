@@ -24,7 +24,7 @@ def test_the_reach_counts_distinct_customers_and_documents_and_each_amount_once(
         "order",
     )
     assert {currency: str(figure) for currency, figure in reach.amounts.items()} == {"EUR": "16.00"}
-    assert reach.is_partial
+    assert reach.is_amount_partial
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_the_amount_of_a_document_is_that_of_the_failure_that_names_one():
     reach = reach_of(newest_first)
     partial = reach_of([*newest_first, {"order_no": "2", "amount": "12,500"}])
 
-    assert (reach.amounts, reach.is_partial) == ({"": Decimal("14.50")}, False)
-    assert (partial.amounts, partial.is_partial) == ({"": Decimal("14.50")}, True)
-    assert reach_of([{"amount": "lots"}]).is_partial
+    assert (reach.amounts, reach.is_amount_partial) == ({"": Decimal("14.50")}, False)
+    assert (partial.amounts, partial.is_amount_partial) == ({"": Decimal("14.50")}, True)
+    assert reach_of([{"amount": "lots"}]).is_amount_partial
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_amount_that_may_be_two_is_read_as_the_other_values_of_its_key_say(
     reach = reach_of([asked, asked, {"order_no": "2", "amount": other}])
     alone = reach_of([asked, {"order_no": "2", "total": other}])
 
-    assert (reach.is_partial, alone.is_partial) == (figure is None or other == "lots", True)
+    assert (reach.is_amount_partial, alone.is_amount_partial) == (figure is None or other == "lots", True)
     if figure is not None:
         assert reach.amounts == {"": Decimal(figure) + (figure_of(other) or 0)}
 
@@ -81,7 +81,7 @@ def test_values_of_a_key_that_are_written_in_two_ways_decide_nothing():
 
     reach = reach_of(written)
 
-    assert (reach.amounts, reach.is_partial) == ({"": Decimal(3)}, True)
+    assert (reach.amounts, reach.is_amount_partial) == ({"": Decimal(3)}, True)
 
 
 def test_each_document_counts_by_the_first_of_its_names_that_any_value_of_the_group_makes_readable():
@@ -90,7 +90,7 @@ def test_each_document_counts_by_the_first_of_its_names_that_any_value_of_the_gr
 
     for rows in ([first, second], [second, first]):
         reach = reach_of(rows)
-        assert (reach.amounts, reach.is_partial) == ({"": Decimal("12599.50")}, False)
+        assert (reach.amounts, reach.is_amount_partial) == ({"": Decimal("12599.50")}, False)
 
 
 def test_one_value_decides_nothing_of_twenty_others():
@@ -100,8 +100,8 @@ def test_one_value_decides_nothing_of_twenty_others():
     told_often = reach_of([*rows, *[{"order_no": "99", "amount": "99,5"}] * 30])
 
     assert (
-        (reach.amounts, reach.is_partial)
-        == (told_often.amounts, told_often.is_partial)
+        (reach.amounts, reach.is_amount_partial)
+        == (told_often.amounts, told_often.is_amount_partial)
         == ({"": Decimal("99.5")}, True)
     )
 
@@ -119,11 +119,19 @@ def test_figures_are_said_as_one_phrase():
     assert reach_words(**said) == "181 orders of 63 customers, €74,912"
     assert reach_words(**said | {"documents": 0, "customers": 1, "amounts": {}}) == "181 failures of 1 customer"
     assert reach_words(**said | {"capped": True, "customers": 0, "amounts": {}}) == "at least 181 orders"
-    assert reach_words(**said, partial=True) == "181 orders of 63 customers, at least €74,912"
-    assert reach_words(**said | {"capped": True}, partial=True) == "at least 181 orders of 63 customers, €74,912"
+    assert reach_words(**said, amounts_partial=True) == "181 orders of 63 customers, at least €74,912"
+    assert (
+        reach_words(**said | {"capped": True}, amounts_partial=True) == "at least 181 orders of 63 customers, €74,912"
+    )
+    some = {"customers_partial": True, "amounts_partial": True}
+    assert reach_words(**said, **some) == "181 orders of at least 63 customers, at least €74,912"
+    assert reach_words(**said | {"capped": True}, **some) == "at least 181 orders of 63 customers, €74,912"
     nameless = said | {"documents": 0, "capped": True}
     assert reach_words(**nameless) == "181 failures of at least 63 customers, at least €74,912"
     assert reach_words(**nameless, failed_capped=True) == "at least 181 failures of 63 customers, €74,912"
+    part = said | {"documents_partial": True, "documents": 1, "customers": 1, "amounts": {"EUR": "12"}}
+    assert reach_words(**part) == "181 failures, at least 1 order of 1 customer, €12"
+    assert reach_words(**part, **some) == "181 failures, at least 1 order of at least 1 customer, at least €12"
     mixed = said | {"capped": True, "documents": 1, "customers": 1, "amounts": {"EUR": "12"}}
     assert reach_words(**mixed) == "181 failures, at least 1 order of 1 customer, €12"
     assert reach_words(**mixed, failed_capped=True) == "at least 181 failures, at least 1 order of 1 customer, €12"
@@ -158,11 +166,23 @@ def test_one_failure_of_many_that_names_something_leaves_the_rank_what_it_is_wit
 
     mixed = reach_of([named, *nameless])
 
-    assert mixed.is_least
+    assert (mixed.is_document_partial, mixed.is_customer_partial) == ("order_no" in named, "customer_no" in named)
     assert blast_of(mixed, waiting=500) == blast_of(reach_of([{}, *nameless]), waiting=500)
     assert blast_of(mixed, waiting=9_000) == blast_of(reach_of([{}, *nameless]), waiting=9_000)  # 8,500 not read
-    assert not reach_of([named] * 3).is_least
-    assert not reach_of(nameless).is_least
+    assert not any(
+        (one.is_document_partial or one.is_customer_partial) for one in (reach_of([named] * 3), reach_of(nameless))
+    )
+
+
+def test_what_has_no_known_customer_ranks_as_one_and_a_document_has_the_customer_that_any_of_its_failures_names():
+    orders = [{"order_no": str(number), "amount": "2"} for number in range(9)]
+
+    mixed = reach_of([*orders, {"order_no": "0", "customer_no": "C"}, {"order_no": "9"}])
+    known = reach_of([orders[0], {"order_no": "0", "customer_no": "C"}])
+
+    assert (mixed.is_customer_partial, mixed.is_document_partial, mixed.is_amount_partial) == (True, False, True)
+    assert (known.is_customer_partial, known.is_amount_partial) == (False, False)
+    assert blast_of(mixed, waiting=11) // 10**12 == 10
 
 
 def test_poison_is_told_from_an_outage():

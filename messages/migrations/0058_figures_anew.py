@@ -1,4 +1,4 @@
-"""Of failures that name no document beside others that do, which the next refresh of their group's figures tells."""
+"""Of failures that name no document, customer or amount beside others that do, which the next refresh of their group's figures tells."""
 
 from django.db import migrations
 
@@ -7,7 +7,7 @@ ANEW = "UPDATE messaging_failuregroup SET figures_at = NULL WHERE merged_into_id
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("messaging", "0056_failed_of_groups"),
+        ("messaging", "0057_partial_figures"),
     ]
 
     operations = [
