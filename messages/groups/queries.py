@@ -202,9 +202,9 @@ def failed_messages_of_flows(flow_ids: Collection[int]) -> dict[int, tuple[int, 
     """
     rows = FailureGroup.objects.filter(STANDING, flow_id__in=flow_ids).order_by().values_list("flow_id")
     counted = rows.annotate(
-        Sum("failed"), oldest=Min(Coalesce("failed_oldest_at", "oldest_at")), is_least=BoolOr("failed_capped")
+        Sum("failed"), oldest=Min(Coalesce("failed_oldest_at", "oldest_at")), at_least=BoolOr("failed_capped")
     )
-    return {flow_id: (failed, oldest_at, is_least) for flow_id, failed, oldest_at, is_least in counted}
+    return {flow_id: (failed, oldest_at, at_least) for flow_id, failed, oldest_at, at_least in counted}
 
 
 def trends_of(groups: Sequence[FailureGroup], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
