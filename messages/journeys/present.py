@@ -15,7 +15,7 @@ from console.core.words import duration_words
 from messages.changes.present import bars_of, entries_of
 from messages.journeys.clocks import NONE, Correction
 from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
-from messages.journeys.fold import Fold
+from messages.journeys.fold import Fold, opened_at
 from messages.journeys.seen import ERROR_SHOWN, OPERATION_WORDS
 from messages.journeys.stations import Station
 from messages.journeys.stitch import Journey, Step
@@ -51,11 +51,13 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None, opens: str = 
 
     opens  the address that opens a fold, without its ref.
     """
-    alone = {one.seen.id for fold in journey.folds if fold.count <= ALONE for one in fold.events}
+    few = (fold for fold in journey.folds if fold.count <= ALONE)
+    alone = {one.seen.id: f"{opens}{opened_at(fold, one.seen)}" for fold in few for one in fold.events}
+    listed = {step.event.id for step in steps_shown(journey)}
     bars: list[Bar] = []
     for step in journey.steps[:MOST_BARS]:
         if not journey.folds or step.event.id in alone or step.event.message_uid in journey.own:
-            bars += _bars_of_step(step)
+            bars += _bars_of_step(step, "" if step.event.id in listed else alone[step.event.id])
     bars += [_bar_of_fold(fold, opens) for fold in journey.folds[:MOST_BARS] if fold.count > ALONE]
     for dead in journey.dead_letters:
         if journey.started_at is not None:
@@ -73,7 +75,7 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None, opens: str = 
     return waterfall(bars)
 
 
-def _bars_of_step(step: Step) -> Iterator[Bar]:
+def _bars_of_step(step: Step, opens: str) -> Iterator[Bar]:
     destination = step.event.destination or ""
     if step.queue_us is not None and step.attempt < 2:  # a retry did not wait since the first sending
         offset_us = step.offset_us - step.queue_us
@@ -85,7 +87,7 @@ def _bars_of_step(step: Step) -> Iterator[Bar]:
         duration_us=step.duration_us,
         look=LOOKS[step.outcome],
         tie=f"{step.tie}, weak" if step.evidence.strength == WEAK else step.tie,
-        url=f"#event-{step.event.id}",
+        url=f"{opens}#event-{step.event.id}",
         note=note,
     )
 

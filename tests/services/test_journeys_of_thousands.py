@@ -278,3 +278,22 @@ def test_every_query_of_the_walk_is_served_by_an_index():
             cursor.execute("EXPLAIN " + sql)
             plan = "\n".join(row[0] for row in cursor.fetchall())
             assert "Seq Scan" not in plan, sql[-400:]
+
+
+def test_every_bar_of_one_event_leads_to_that_event_though_it_is_not_listed():
+    """Two stock systems answer 120 orders, and three times something else was done, which no list of the page shows."""
+    sends = [event(message_id=f"part {n} of the batch", trace_id=TRACE) for n in range(120)]
+    done = [event(message_id=one["message_id"], system="erp", operation="process") for one in sends]
+    rare = [event(message_id=f"a rare thing {n}", trace_id=TRACE, system="wms", operation="create") for n in range(3)]
+    push("/ingest/v1/events", [*sends, *done, *rare], key=agent_key())
+    client = signed_in(superuser=True)
+
+    page = client.get(f"/j/{TRACE}").content.decode()
+
+    bars = {unescape(one) for one in re.findall(r'href="([^"]*#event-[0-9a-f-]+)"', page)}
+    ids = {str(one.id) for one in Event.objects.filter(system__name="wms")}
+    assert ids <= {one.split("#event-")[1] for one in bars}
+    for bar in bars:
+        there, anchor = bar.split("#")
+        shown = client.get(f"/j/{TRACE}{there}").content.decode() if there else page
+        assert f'id="{anchor}"' in shown
