@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
+from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -162,10 +163,15 @@ class Sampled:
 
 
 def spread(ids: Sequence[Any], most: int) -> list[Any]:
-    """Return at most so many of a sequence, evenly from its beginning to its end."""
-    if len(ids) <= most:
-        return list(ids)
-    return [ids[at * len(ids) // most] for at in range(most)]
+    """Return at most so many of a sequence, one by chance of each of as many equal stretches; of the same sequence always the same.
+
+    Not every k-th: of two consumers in turn that would be one alone.
+    """
+    if len(ids) <= most or most < 1:
+        return list(ids[:most])
+    chance = Random(f"{ids[0]} {ids[-1]} {len(ids)}")  # noqa: S311  no secret
+    ends = [at * len(ids) // most for at in range(most + 1)]
+    return [ids[chance.randrange(first, end)] for first, end in pairwise(ends)]
 
 
 def failed_sample(

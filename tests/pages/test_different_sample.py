@@ -61,8 +61,19 @@ def test_the_sample_is_bounded_and_from_all_over_the_window(monkeypatch: pytest.
 
     assert (found.failed, found.delivered) == (10, 20 if found.delivered == 20 else found.delivered)
     assert found.delivered <= 20
-    assert sample.spread(list(range(100)), 5) == [0, 20, 40, 60, 80]
+    assert [one // 20 for one in sample.spread(list(range(100)), 5)] == [0, 1, 2, 3, 4]
     assert sample.spread([1, 2], 5) == [1, 2]
+
+
+@pytest.mark.parametrize("several", [2, 3, 5])
+@pytest.mark.parametrize("failed", [400, 1_000, 10_000])
+def test_of_consumers_in_turn_none_is_told_to_have_more_failures_than_it_has(several: int, failed: int):
+    chosen = sample.spread(list(range(failed)), sample.MOST_FAILED)
+
+    shares = [sum(one % several == at for one in chosen) / len(chosen) for at in range(several)]
+
+    assert shares == pytest.approx([1 / several] * several, abs=0.12)
+    assert chosen == sample.spread(list(range(failed)), sample.MOST_FAILED)
 
 
 def passed(destination: str, at: datetime, count: int, *, first: int = 0) -> list[dict[str, Any]]:
