@@ -96,7 +96,9 @@ _MESSAGES = (
     (
         "authentication",
         "unauthorised|unauthorized|forbidden|access denied|not authorised|not authorized|permission denied|bad credentials|"
-        "invalid api key|token expired|token has expired|certificate",
+        "invalid api key|token expired|token has expired|certificate|invalid credentials|invalid username|invalid password|"
+        "username/password|password is incorrect|incorrect password|login failed|login incorrect|logon denied|"
+        "authentication failed|authentication credentials",
     ),
     (
         "contract",

@@ -38,7 +38,7 @@ class Reach:
     documents: Counter[str] = field(default_factory=Counter)
     amounts: dict[str, Decimal] = field(default_factory=dict)
     is_amount_partial: bool = False
-    word: str = ""  # what a document is called: order, invoice
+    word: str = ""  # what a document is called: order, invoice; "" where some are called otherwise
     failures: int = 0
     unnamed: int = 0
     unknown: int = 0
@@ -90,8 +90,8 @@ def reach_of(keys: Iterable[Mapping[str, str]]) -> Reach:
     reach.is_amount_partial = bool(unread - counted) or bool(
         reach.amounts and (unpriced or reach.documents.keys() - counted)
     )
-    if named:
-        reach.word = named.most_common(1)[0][0].rpartition("_")[0].replace("_", " ").replace(".", " ")
+    if len(named) == 1:
+        reach.word = next(iter(named)).rpartition("_")[0].replace("_", " ").replace(".", " ")
     return reach
 
 

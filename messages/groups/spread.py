@@ -119,21 +119,28 @@ def spread_of(
         return Spread(kind="outage", words=_words_of_outage(tried, where))
     if tried.failed < SEVERAL:
         return Spread()
+    return Spread(kind="some", words=_words_of_some(tried, where))
+
+
+def _words_of_some(tried: Tried, where: str) -> str:
+    """Return "25% of what came to erp in the last hours failed this way: 20 of 80, 19 of them passed since, 60 passed at once."."""
     share = tried.failed / tried.all
-    percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
-    since = f"{tried.recovered:,} of them passed since, " if tried.recovered else ""
+    percent = f"{share:.0%}" if share >= 0.01 else f"{share:.1%}" if tried.is_most else "less than 1%"
+    least, most = ("at least ", "at most ") if tried.is_most else ("", "")
+    since = f"{least}{tried.recovered:,} of them passed since, " if tried.recovered else ""
     otherwise = f"{tried.otherwise:,} failed otherwise, " if tried.otherwise else ""
-    at_once = " at once" if tried.recovered or tried.recovered_otherwise else ""
-    return Spread(
-        kind="some",
-        words=f"{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of "
-        f"{'at most ' if tried.is_most else ''}{tried.all:,}, {since}{otherwise}{tried.at_once:,} passed{at_once}. "
-        "It is neither one message alone nor everything.",
+    at_once = " at once" if tried.recovered or tried.recovered_otherwise or tried.is_most else ""
+    words = (
+        f"{least}{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of "
+        f"{most}{tried.all:,}, {since}{otherwise}{most}{tried.at_once:,} passed{at_once}. It is neither one message alone nor everything."
     )
+    return words[0].upper() + words[1:]
 
 
 def _words_of_outage(tried: Tried, where: str) -> str:
-    whole = f"Only {tried.through:,} of {tried.all:,}" if tried.through else "Nothing"
+    whole = (
+        f"Only {tried.through:,} of {'at most ' if tried.is_most else ''}{tried.all:,}" if tried.through else "Nothing"
+    )
     ways = f"; {tried.failed:,} failed this way, {tried.otherwise:,} otherwise" if tried.otherwise else ""
     return f"{whole} passed {where} in the last hours{ways}: the destination or what leads to it is the trouble."
 

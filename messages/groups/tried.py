@@ -21,7 +21,8 @@ MOST_ASKED = 20  # newest messages of a group whose failed events say in which f
 MOST_EVENTS = 100  # of one of them
 MOST_GROUPS = 500  # that failed lately at the same systems
 MOST_WALKED = 1_000  # newest messages of a group among which those are counted that passed after all
-MOST_WALKED_IN_ALL = 20_000  # in one run
+LEAST_WALKED = 40
+MOST_WALKED_IN_ALL = 20_000  # in one run, shared by how often each failed
 
 # A message may be of the flow of an exchange, and fail in that of a queue. Hidden: one that not everybody who sees the group's sees.
 FLOWS = """
@@ -44,11 +45,11 @@ RECOVERED = """
 SELECT g.id, count(*) FILTER (WHERE m.status = %b AND m.failed_at >= %b AND EXISTS (
     SELECT 1 FROM messaging_event e WHERE e.message_uid = m.id AND e.occurred_at >= %b AND e.occurred_at >= m.failed_at
       AND e.operation = %b AND e.outcome <> 2
-      AND e.system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))), count(*) = %b
-FROM messaging_failuregroup g CROSS JOIN LATERAL (
+      AND e.system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))), count(*) = asked.most
+FROM unnest(%b::int8[], %b::int4[]) AS asked (id, most) JOIN messaging_failuregroup g ON g.id = asked.id CROSS JOIN LATERAL (
     SELECT id, status, failed_at FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
-    ORDER BY first_seen_at DESC, id DESC LIMIT %b
-) m WHERE g.id = ANY(%b::int8[]) AND g.step <> '' GROUP BY g.id
+    ORDER BY first_seen_at DESC, id DESC LIMIT asked.most
+) m WHERE g.step <> '' GROUP BY g.id, asked.most
 """
 Station = tuple[int, str | None]  # a flow, and a system or None for all of them
 
@@ -86,9 +87,7 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
         since, {*(one.flow_id for one in groups), *(flow for several in flows.values() for flow in several)}
     )
     wanted = {one.flow_id for one in groups}.union(*(flows.get(part, ()) for one in groups for part in parts[one.pk]))
-    recovered = _recovered(
-        [one.id for one in failed if not wanted.isdisjoint({one.flow, *flows.get(one.id, ())})], since
-    )
+    recovered = _recovered([one for one in failed if not wanted.isdisjoint({one.flow, *flows.get(one.id, ())})], since)
     found = {}
     for group in groups:
         known = {group.flow_id}.union(*(flows.get(part, ()) for part in parts[group.pk]))
@@ -146,11 +145,14 @@ def _flows_of(parts: Collection[int], since: datetime) -> tuple[dict[int, list[i
     return {part: flows for part, flows, _ in rows}, {part for part, _, is_hidden in rows if is_hidden}
 
 
-def _recovered(parts: Sequence[int], since: datetime) -> dict[int, tuple[int, bool]]:
+def _recovered(parts: Sequence[Part], since: datetime) -> dict[int, tuple[int, bool]]:
     """Return {group: (messages that failed in the last hours and passed the same system after all, whether there may be more)}."""
-    sent, walked = since - LATE, min(MOST_WALKED, max(40, MOST_WALKED_IN_ALL // max(1, len(parts))))
-    where: list[Any] = [(sent - timedelta(days=1)).date(), sent, walked, list(parts)]
-    asked = [MessageStatus.DELIVERED, since, since, Operation.PROCESS, walked, *where]
+    wanted = [min(MOST_WALKED, LEAST_WALKED + 2 * max(0, part.failures)) for part in parts]  # some failed before
+    share = min(1.0, MOST_WALKED_IN_ALL / max(1, sum(wanted)))
+    most = [max(LEAST_WALKED, int(one * share)) for one in wanted]
+    sent = since - LATE
+    where: list[Any] = [[part.id for part in parts], most, (sent - timedelta(days=1)).date(), sent]
+    asked = [MessageStatus.DELIVERED, since, since, Operation.PROCESS, *where]
     return {part: (count, is_most) for part, count, is_most in run(RECOVERED, asked).fetchall()}
 
 

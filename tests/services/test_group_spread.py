@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from console.identity.models import Team
+from messages.groups import tried
 from messages.groups.refresh import refresh_groups
 from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.services import merge_groups
+from messages.groups.spread import Tried, spread_of
 from messages.groups.sweep import sweep_groups
 from messages.models import FailureGroup, Flow
 from tests.factories import ROOT, agent_key, environment, event, push
@@ -114,6 +116,41 @@ def test_a_message_that_failed_and_passed_when_it_was_tried_again_came_once():
     words = read_anew().spread_words
     assert words.startswith(
         "100% of what came to erp in the last hours failed this way: 20 of 20, 18 of them passed since, 0 passed at once."
+    )
+
+
+def test_many_small_groups_take_no_room_from_the_one_that_failed_often(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tried, "MOST_WALKED_IN_ALL", 600)
+    fails = [failed_event(number, id=f"first try {number}") for number in range(60)]
+    rare = [
+        failed_event(100 + number) | {"error": {"type": f"Odd{chr(65 + number)}", "message": "no"}}
+        for number in range(20)
+    ]
+    push("/ingest/v1/events", [*fails, *rare], key=agent_key())
+    sweep_groups()
+    again = [failed_event(number, id=f"second try {number}") | {"outcome": "ok"} for number in range(58)]
+    for one in again:
+        one.pop("error")
+    push("/ingest/v1/events", again, key=agent_key())
+
+    refresh_groups()
+    FailureGroup.objects.update(figures_at=None)
+    refresh_groups()
+
+    (words,) = [
+        one.spread_words for one in FailureGroup.objects.all() if one.last_seen_at and "60 of 80" in one.spread_words
+    ]
+    assert words.startswith(
+        "75% of what came to erp in the last hours failed this way: 60 of 80, 58 of them passed since, 20 failed otherwise, 0 passed at once."
+    )
+
+
+def test_of_more_than_was_looked_through_each_number_says_what_it_is_at_least_or_at_most():
+    came = Tried(failed=6_000, otherwise=0, passed=5_900, recovered=327, is_most=True, station="k", anywhere=5_900)
+
+    assert spread_of({}, came).words.startswith(
+        "At least 52% of what came to k in the last hours failed this way: 6,000 of at most 11,573, at least 327 of them passed since, "
+        "at most 5,573 passed at once."
     )
 
 

@@ -21,8 +21,9 @@ def test_the_reach_counts_distinct_customers_and_documents_and_each_amount_once(
         {"7", "8"},
         5,
         2,
-        "order",
+        "",
     )
+    assert reach_of([order]).word == "order"
     assert {currency: str(figure) for currency, figure in reach.amounts.items()} == {"EUR": "16.00"}
     assert reach.is_amount_partial
 

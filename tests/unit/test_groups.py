@@ -115,6 +115,17 @@ def test_a_fingerprint_is_the_same_for_the_same_cause_and_differs_in_each_part()
         ({"error_type": "java.lang.ClassNotFoundException"}, "configuration"),
         ({"error_type": "HttpError", "message": "HTTP 503 Service Unavailable"}, "transient"),
         ({"error_type": "HttpError", "message": "status: 401"}, "authentication"),
+        (
+            {"error_type": "DatabaseError", "message": "ORA-01017: invalid username/password; logon denied"},
+            "authentication",
+        ),
+        (
+            {"error_type": "OperationalError", "message": 'FATAL: password authentication failed for user "erp"'},
+            "authentication",
+        ),
+        ({"error_type": "SqlError", "message": "Login failed for user 'sa'."}, "authentication"),
+        ({"error_type": "LdapException", "message": "Invalid Credentials"}, "authentication"),
+        ({"error_type": "SMTPError", "message": "535 Authentication credentials invalid"}, "authentication"),
         ({"error_type": "HttpError", "message": "the ERP returned 422"}, "data"),
         ({"message": "Too Many Requests"}, "throttled"),
         ({"message": "no such queue erp.orders"}, "configuration"),
