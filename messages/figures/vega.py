@@ -88,7 +88,7 @@ def _failures() -> Spec:
 
 def _latency() -> Spec:
     names = ["p50", "p95", "p99"]
-    took = [{"fold": names, "as": ["percentile", "took"]}, {"filter": "isValid(datum.took)"}]
+    took = {"fold": names, "as": ["percentile", "took"]}
     y = {
         "type": "quantitative",
         "title": None,
@@ -99,7 +99,8 @@ def _latency() -> Spec:
     ends = {
         "data": STEPS,
         "transform": [
-            *took,
+            took,
+            {"filter": "isValid(datum.took)"},
             {
                 "aggregate": [
                     {"op": "min", "field": "took", "as": "least"},
@@ -115,8 +116,13 @@ def _latency() -> Spec:
     }
     lines = {
         "data": STEPS,
-        "transform": took,
-        "mark": {"type": "line", "strokeWidth": 1.75, "point": {"size": 8, "filled": True}},
+        "transform": [took],
+        "mark": {
+            "type": "line",
+            "strokeWidth": 1.75,
+            "point": {"size": 8, "filled": True},
+            "invalid": "break-paths-filter-domains",
+        },
         "encoding": {
             "x": TIME,
             "y": {"field": "took", **y},

@@ -79,6 +79,18 @@ def test_the_axis_of_times_begins_and_ends_at_round_ones_whatever_they_are(took,
     assert sorted(shown, key=labels.index) == labels
 
 
+def test_lines_of_times_break_where_nothing_was_processed_and_one_value_alone_is_a_point():
+    took = [700, 700, None, None, 5000, None, 3000, 3000]
+    steps = [{"at": at * 60_000} | ({"p50": ms} if ms else {}) for at, ms in enumerate(took)]
+
+    svg = vl_convert.vegalite_to_svg(chart_specs()["latency"] | {"datasets": {"steps": steps, "marks": []}})
+
+    [line] = [path for path in re.findall(r'<path d="([^"]+)"[^>]* stroke-width="1.75"', svg) if "L" in path]
+    assert [part.count("L") for part in line.split("M")[1:]] == [1, 0, 1]
+    points = re.search(r'<g class="mark-symbol role-mark layer_\d+_layer_1_marks"[^>]*>(.*?)</g>', svg)
+    assert points[1].count("<path") == 5
+
+
 def test_a_count_is_told_to_its_last_digit():
     told = {one["field"]: one["format"] for one in chart_specs()["throughput"]["layer"][2]["encoding"]["tooltip"]}
     text = {"field": "delivered", "type": "quantitative", "format": told["delivered"]}
