@@ -61,7 +61,8 @@ class Node:
 class Edge:
     """What went from one node to another in one flow. `count` is tries: a message that was processed three times is three.
 
-    about  `count` and `failed` are a share of what was counted for several lines together.
+    unsent  how many of `failed` its sender failed to send.
+    about  the counts are a share of what was counted for several lines together.
     tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
          same flow), or nobody (one side was never reported).
     """
@@ -73,6 +74,7 @@ class Edge:
     count: int
     failed: int
     tie: str
+    unsent: int = 0
     about: bool = False
 
     @property
@@ -237,7 +239,8 @@ def _between(
     pairs = [(sender, taker) for sender in sorted(senders) for taker in sorted(takers)]
     if len(pairs) > 1:  # not a receiver that puts back what it could not do yet
         pairs = [(sender, taker) for sender, taker in pairs if sender != taker]
-    count, failed, about = dict.fromkeys(pairs, 0), dict.fromkeys(pairs, 0), set()
+    count, failed, unsent = (dict.fromkeys(pairs, 0) for _ in range(3))
+    about = set()
     for taker, into in takers.items():
         mine = [pair for pair in pairs if pair[1] == taker]
         went = [senders[sender].count - senders[sender].failed for sender, _ in mine]
@@ -252,11 +255,15 @@ def _between(
         for pair, bad in zip(mine, _shares(out.failed, [takers[taker].count for _, taker in mine]), strict=True):
             count[pair] += bad
             failed[pair] += bad
+            unsent[pair] = bad
         if len(mine) > 1 and out.failed:
             about.update(mine)
     return [
-        _edge((system_key(one), system_key(other)), flow_id, destination, count[one, other], failed[one, other], tie, (one, other) in about)
-        for one, other in pairs
+        Edge(
+            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=flow_id, destination=destination, tie=tie,
+            count=count[pair], failed=failed[pair], unsent=unsent[pair], about=pair in about,
+        )
+        for pair in pairs
     ]  # fmt: skip
 
 
@@ -292,12 +299,10 @@ def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, na
     return nodes.setdefault(key, Node(key=key, kind=kind, name=name, flows={flow_id}))
 
 
-def _edge(
-    pair: tuple[str, ...], flow_id: int, destination: str, count: int, failed: int, tie: str, about: bool = False
-) -> Edge:
+def _edge(pair: tuple[str, ...], flow_id: int, destination: str, count: int, failed: int, tie: str) -> Edge:
     return Edge(
-        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=count, failed=failed, tie=tie, about=about
-    )  # fmt: skip
+        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=count, failed=failed, tie=tie
+    )
 
 
 def near(graph: Graph, key: str) -> Graph:

@@ -137,6 +137,56 @@ def test_a_line_of_several_flows_leads_to_what_both_ends_touched():
     assert addresses == {f"/messages/?q={flow}{ends}" for flow in ("", 'via:"orders" ', 'via:"invoices" ')}
 
 
+def failing_sender(flow: str, *receivers: str) -> set[str]:
+    """One message that failed at each receiver, one that shop failed to send, twice, and one that waits; returns the ids of those that failed."""
+    error = {"outcome": "error", "error": {"type": "E", "message": "no", "stack": ""}}
+    names = {f"{flow} at {receiver}": receiver for receiver in receivers}
+    sent = [event(destination=flow, message_id=name) for name in names]
+    taken = [
+        event(destination=flow, message_id=name, system=receiver, operation="process", **error)
+        for name, receiver in names.items()
+    ]
+    unsent = [event(destination=flow, message_id=f"{flow} unsent", span_id=f"{at:016x}", **error) for at in (1, 2)]
+    waits = [event(destination=flow, message_id=f"{flow} waits")]
+    push("/ingest/v1/events", [*sent, *taken, *unsent, *waits], key=agent_key())
+    return {*names, f"{flow} unsent"}
+
+
+def found_by(client: Client, url: str) -> set[str]:
+    return {row.message_id for row, *_ in client.get(url).context["rows"]}
+
+
+def test_a_line_leads_to_what_its_sender_failed_to_send():
+    ids = failing_sender("payments", "ledger")
+    client = signed_in(superuser=True)
+
+    [line] = client.get("/topology/").context["edges"]
+
+    assert (line.edge.failed, line.edge.unsent) == (3, 2)
+    assert found_by(client, line.url) == ids
+    assert found_by(client, line.url.replace("&", "+status%3Afailed&")) == ids
+
+
+def test_a_line_does_not_lead_to_what_failed_at_another_receiver():
+    failing_sender("payments", "crm", "ledger")
+    client = signed_in(superuser=True)
+
+    found = {line.target.name: found_by(client, line.url) for line in client.get("/topology/").context["edges"]}
+
+    assert found == {name: {f"payments at {name}", "payments unsent"} for name in ("crm", "ledger")}
+
+
+def test_a_line_of_several_flows_leads_to_what_its_sender_failed_to_send_in_those_where_it_did():
+    ids = failing_sender("payments", "ledger") | failing_sender("refunds", "ledger")
+    estate("stock", "wms")
+    client = signed_in(superuser=True)
+
+    [url] = [url for url in links(client.get("/topology/"), "/messages/?q=system") if "ledger" in url]
+
+    assert found_by(client, url) == ids
+    assert 'flow:("payments" OR "refunds")' in unquote_plus(url)
+
+
 def test_a_line_counts_tries_and_says_so():
     estate(minutes=9)
     tries = [
