@@ -230,13 +230,13 @@ class _Cases:
     def _flows(self) -> Case:
         counted = (
             "SELECT flow_id, sum(count) FILTER (WHERE operation = 4 AND outcome <> 2), sum(count) FILTER (WHERE outcome = 2) FROM messaging_rollup_hour "
-            "WHERE environment_id = %s AND flow_id = ANY(%s) AND hour > %s GROUP BY 1"
+            "WHERE environment_id = %s AND flow_id = ANY(%s) AND hour >= %s GROUP BY 1"
         )
         waiting = (
             "SELECT flow_id, count(*), min(failed_at) FROM messaging_deadletter WHERE environment_id = %s AND flow_id = ANY(%s) "
             "AND state IN ('open', 'replaying') GROUP BY 1"
         )
-        since = self.now - timedelta(days=1)
+        since = self.now.replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
         return Case(
             name="flows, figures of a day",
             value=lambda: None,

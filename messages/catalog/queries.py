@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
@@ -20,6 +20,11 @@ from messages.models import Connection, DeadLetter, Flow, FlowRule, KeyRule, Rol
 from messages.models.stream import Operation, Outcome
 
 DAY = timedelta(hours=24)
+
+
+def _a_day_before(now: datetime) -> datetime:
+    """Return the beginning of the hour, in UTC, that lay 24 hours ago: counts from it on are of 24 hours at least, as those of the map."""
+    return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - DAY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,9 +64,8 @@ def find_flows(
 def add_figures(actor: Actor, lines: Sequence[FlowLine], *, now: datetime | None = None) -> None:
     """Fill the figures of these flows from the hourly rollup, the letters that wait and what failure groups say of messages without one."""
     by_flow = {line.flow.pk: line for line in lines}
-    since = (now or datetime.now().astimezone()).replace(minute=0, second=0, microsecond=0) - DAY
     counted = (
-        RollupHour.objects.filter(hour__gt=since, flow_id__in=list(by_flow))
+        RollupHour.objects.filter(hour__gte=_a_day_before(now or datetime.now(UTC)), flow_id__in=list(by_flow))
         .values_list("flow_id")
         .annotate(
             delivered=Sum("count", filter=Q(operation=Operation.PROCESS) & ~Q(outcome=Outcome.ERROR)),
@@ -99,9 +103,8 @@ class SystemLine:
 
 def systems_of_flow(flow: Flow, *, now: datetime) -> list[SystemLine]:
     """Return what the systems of a flow did in 24 hours, senders first; the caller has checked that the flow may be seen."""
-    since = now.replace(minute=0, second=0, microsecond=0) - DAY
     rows = list(
-        RollupHour.objects.filter(flow=flow, hour__gt=since)
+        RollupHour.objects.filter(flow=flow, hour__gte=_a_day_before(now))
         .values_list("system_id", "destination", "operation")
         .annotate(Sum("count"), failed=Sum("count", filter=Q(outcome=Outcome.ERROR)))
         .order_by("operation", "system_id")[:100]
@@ -167,8 +170,8 @@ def recent_destinations(
     actor: Actor, environment: Environment, rules: Sequence[FlowRule], *, now: datetime
 ) -> list[Destination]:
     """Return the 50 busiest destinations of 24 hours with the rule that matches each first."""
-    since = now.replace(minute=0, second=0, microsecond=0) - DAY
-    rows = visible_hours(actor).filter(environment=environment, hour__gt=since).exclude(destination="")
+    since = _a_day_before(now)
+    rows = visible_hours(actor).filter(environment=environment, hour__gte=since).exclude(destination="")
     busiest = rows.values_list("destination").annotate(total=Sum("count")).order_by("-total", "destination")[:50]
     return [Destination(name=name, count=total, rule=_first_match(rules, name)) for name, total in busiest]
 

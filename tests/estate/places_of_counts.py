@@ -166,7 +166,7 @@ def _hours_told(ask: Asking, who: str, name: tuple[str, str, str]) -> list[int]:
 def tell_flows(ask: Asking) -> None:
     """What went through each flow and what waits: its line, its page, REST, its figures; and of all together."""
     now = datetime.now(UTC)
-    day = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    day = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=24)
     for who, reader in ask.everybody():
         flows = {one["name"]: one["id"] for one in reader.results("flows")}
         ask.same(who, "flows", "flows", sorted(flows), ask.estate.flows_of(who))

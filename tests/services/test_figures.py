@@ -16,6 +16,7 @@ from console.dashboard.overview import message_rates, recent_figures
 from console.identity.actor import Actor
 from console.identity.models import Agent, Role, Team
 from messages.access import visible_flows
+from messages.catalog.queries import FlowLine, add_figures, recent_destinations, systems_of_flow
 from messages.figures.queries import read_figures, replay_runs
 from messages.figures.ranges import Range, range_of
 from messages.figures.services import fold_latency
@@ -406,3 +407,20 @@ def test_the_overview_and_the_figures_of_a_day_say_the_same():
     assert (shown.range, shown.total) == (figures_of_day.range, figures_of_day.total)
     rates = message_rates(shown)
     assert (len(rates), sum(rate.delivered * 15 for rate in rates)) == (96, shown.total.delivered) == (96, 1)
+
+
+@pytest.mark.parametrize("minute", [1, 59])
+def test_the_figures_of_a_day_of_a_flow_are_of_24_hours_at_any_minute_and_those_of_the_map(minute):
+    now = datetime.now(UTC).replace(minute=minute, second=0, microsecond=0) - HOUR
+    for at in (now - DAY, now - DAY + timedelta(minutes=30), now):
+        pushed(event(operation="process", occurred_at=at.isoformat()))
+    pushed(event(operation="process", occurred_at=(now - DAY - HOUR).isoformat()))
+    flow, who, where = Flow.objects.get(), actor(person("root", Role.ADMINISTRATOR)), environment()
+    line = FlowLine(flow=flow)
+
+    add_figures(who, [line], now=now)
+
+    [station] = read_topology(who, where, parse_window("24h", now=now), now=now).graph.systems
+    [destination] = recent_destinations(who, where, [], now=now)
+    counts = [line.delivered, systems_of_flow(flow, now=now)[0].count, destination.count, station.count]
+    assert counts == [3, 3, 3, 3]
