@@ -168,7 +168,7 @@ class _Side:
     """What a system did on one side of a destination, by operation."""
 
     counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    failures: int = 0
+    failures: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
     def count(self) -> int:
@@ -177,8 +177,8 @@ class _Side:
 
     @property
     def failed(self) -> int:
-        """Return how many tries failed: what failed to be received and to be processed is one."""
-        return min(self.failures, self.count)
+        """Return how many tries failed, at least: what failed to be processed and to be settled is one, so the largest of these counts too."""
+        return max(self.failures.values(), default=0)
 
 
 Sides = dict[str, dict[int, _Side]]  # destination → system → what it did
@@ -208,7 +208,7 @@ def _sides(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
         if cell.operation in operations:
             side = sides[cell.destination][cell.system_id]
             side.counts[cell.operation] += cell.count
-            side.failures += cell.failed
+            side.failures[cell.operation] += cell.failed
     return dict(sides)
 
 
@@ -218,7 +218,7 @@ def _united(sides: Sides) -> dict[int, _Side]:
         for system_id, side in by_system.items():
             for operation, count in side.counts.items():
                 united[system_id].counts[operation] += count
-            united[system_id].failures += side.failures
+                united[system_id].failures[operation] += side.failures[operation]
     return dict(united)
 
 

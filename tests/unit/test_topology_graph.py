@@ -37,6 +37,15 @@ def test_a_message_that_is_created_and_sent_is_counted_once():
     assert found == [(SHOP, ERP, "destination", 10, 0)]
 
 
+def test_a_try_that_failed_to_be_processed_and_to_be_settled_failed_once():
+    found = edges_of(
+        Cell(1, 1, "orders", CREATE, 44, 4), Cell(1, 1, "orders", SEND, 44, 4), Cell(1, 2, "orders", RECEIVE, 40, 0),
+        Cell(1, 2, "orders", TAKE, 40, 4), Cell(1, 2, "orders", Operation.SETTLE, 40, 4),
+    )  # fmt: skip
+
+    assert found == [(SHOP, ERP, "destination", 44, 8)]
+
+
 def test_an_exchange_and_a_queue_bound_to_it_are_tied_by_their_flow():
     found = edges_of(Cell(1, 1, "exchange", SEND, 5, 0), Cell(1, 2, "queue", TAKE, 5, 0))
 
