@@ -165,8 +165,9 @@ def _count(nodes: dict[str, Node], cell: Cell, names: Mapping[int, str]) -> None
 
 @dataclass(slots=True)
 class _Side:
-    """What a system did on one side of a destination, by operation."""
+    """What a system did on one side of a destination, of several the busiest, by operation."""
 
+    destination: str
     counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     failures: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -203,23 +204,24 @@ def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node]) -> li
 
 
 def _sides(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
-    sides: Sides = defaultdict(lambda: defaultdict(_Side))
+    sides: Sides = defaultdict(dict)
     for cell in cells:
         if cell.operation in operations:
-            side = sides[cell.destination][cell.system_id]
+            side = sides[cell.destination].setdefault(cell.system_id, _Side(cell.destination))
             side.counts[cell.operation] += cell.count
             side.failures[cell.operation] += cell.failed
     return dict(sides)
 
 
 def _united(sides: Sides) -> dict[int, _Side]:
-    united: dict[int, _Side] = defaultdict(_Side)
-    for by_system in sides.values():
-        for system_id, side in by_system.items():
-            for operation, count in side.counts.items():
-                united[system_id].counts[operation] += count
-                united[system_id].failures[operation] += side.failures[operation]
-    return dict(united)
+    united: dict[int, _Side] = {}
+    parts = [part for by_system in sides.values() for part in by_system.items()]
+    for system_id, side in sorted(parts, key=lambda part: (-part[1].count, part[1].destination)):
+        into = united.setdefault(system_id, _Side(side.destination))
+        for operation, count in side.counts.items():
+            into.counts[operation] += count
+            into.failures[operation] += side.failures[operation]
+    return united
 
 
 def _between(
@@ -260,7 +262,8 @@ def _between(
             about.update(mine)
     return [
         Edge(
-            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=flow_id, destination=destination, tie=tie,
+            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=flow_id, tie=tie,
+            destination=" → ".join(dict.fromkeys((senders[pair[0]].destination, takers[pair[1]].destination))),
             count=count[pair], failed=failed[pair], unsent=unsent[pair], about=pair in about,
         )
         for pair in pairs
@@ -277,11 +280,11 @@ def _at_hub(
 ) -> list[Edge]:
     hub = _other(nodes, "destination", flow_id, destination, destination)
     to = [
-        _edge((system_key(one), hub.key), flow_id, destination, side.count, side.failed, tie)
+        _edge((system_key(one), hub.key), flow_id, side.destination, side.count, side.failed, tie)
         for one, side in sorted(senders.items())
     ]
     return to + [
-        _edge((hub.key, system_key(one)), flow_id, destination, side.count, side.failed, tie)
+        _edge((hub.key, system_key(one)), flow_id, side.destination, side.count, side.failed, tie)
         for one, side in sorted(takers.items())
     ]
 

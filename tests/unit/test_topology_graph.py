@@ -52,6 +52,21 @@ def test_an_exchange_and_a_queue_bound_to_it_are_tied_by_their_flow():
     assert found == [(SHOP, ERP, "flow", 5, 0)]
 
 
+def test_each_line_of_a_flow_has_the_destinations_of_its_own_sender_and_receiver():
+    graph = build_graph(
+        [
+            Cell(1, 1, "ex.orders", SEND, 9, 0), Cell(1, 2, "q.erp", TAKE, 9, 0), Cell(1, 3, "q.mail", TAKE, 8, 0),
+            Cell(1, 3, "q.a", RECEIVE, 1, 0),
+        ],
+        names=NAMES,
+    )  # fmt: skip
+
+    assert {edge.target: edge.destination for edge in graph.edges} == {
+        ERP: "ex.orders → q.erp",
+        BILLING: "ex.orders → q.mail",
+    }
+
+
 def test_destinations_of_different_flows_are_not_tied():
     graph = build_graph([Cell(1, 1, "orders", SEND, 5, 0), Cell(2, 2, "orders", TAKE, 4, 0)], names=NAMES)
 
