@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -150,16 +150,25 @@ def _ceiling(value: float) -> float:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+    if value >= 10 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def line_chart(
-    instants: Sequence[datetime], series: Sequence[Series], *, label: str, marks: Sequence[Mark] = (), ticks: int = 5
+    instants: Sequence[datetime],
+    series: Sequence[Series],
+    *,
+    label: str,
+    marks: Sequence[Mark] = (),
+    ticks: int = 5,
+    words: Callable[[float], str] = _number,
 ) -> Chart:
     """Return a chart of one or more series over the same buckets.
 
     instants  start of each bucket, oldest first; every series has as many values, each >= 0 or None.
     label     read aloud in place of the picture, e.g. "Messages a minute, last 24 hours".
+    words     says a value, with its unit.
     Raises    ValueError when a series has another length.
     """
     count = len(instants)
@@ -174,7 +183,7 @@ def line_chart(
             x=f"{i * wide:.3f}%",
             width=f"{wide:.3f}%",
             at=at,
-            words=", ".join(f"{_number(value)} {one.name}" for one in series if (value := one.values[i]) is not None)
+            words=", ".join(f"{words(value)} {one.name}" for one in series if (value := one.values[i]) is not None)
             or "nothing",
         )
         for i, at in enumerate(instants)
@@ -188,8 +197,8 @@ def line_chart(
         ticks=tick_at,
         marks=_placed(reached, instants),
         bands=tuple(_band(mark, instants) for mark in reached if mark.until is not None),
-        top=_number(top),
-        middle=_number(top / 2),
+        top=words(top),
+        middle=words(top / 2),
         label=label,
         empty=not any(value for one in series for value in one.values),
     )

@@ -12,7 +12,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.urls import reverse
 
 from console.core.charts import Chart, Mark, Series, line_chart
-from console.core.words import exact_words
+from console.core.words import duration_words, exact_words
 from messages.changes.present import did, label_of, lasted_until, marks_of, page_of
 from messages.figures.asking import stamp
 from messages.figures.queries import SHARES, Figures, ReplayRun, Step, joined, replay_runs
@@ -71,18 +71,16 @@ def _charts(figures: Figures, marks: Sequence[Mark]) -> list[tuple[str, str, Cha
     rates = [point.delivered / (len(part) * minutes) for point, part in zip(points, parts, strict=True)]
     delivered = Series(name="delivered a minute", look="move", values=rates)
     failed = Series(name="failed", look="bad", values=[point.failed for point in points], area=True)
-    took = [
-        Series(name=f"ms {name}", look=LOOKS[name], values=[point.latency_ms(name) for point in points])
-        for name in SHARES
-    ]
+    took = [Series(name=name, look=LOOKS[name], values=[point.latency_ms(name) for point in points]) for name in SHARES]
+    instants = [point.at for point in points]
+    timed = line_chart(instants, took, label="How long receivers took", marks=marks, words=duration_words)
     return [
-        (name, title, line_chart([point.at for point in points], series, label=label, marks=marks))
+        (name, title, line_chart(instants, [series], label=label, marks=marks))
         for name, title, series, label in (
-            ("throughput", "Delivered a minute", [delivered], "Messages delivered a minute"),
-            ("failures", "Failures", [failed], "Failures by step"),
-            ("latency", "Time to process", took, "How long receivers took, ms"),
+            ("throughput", "Delivered a minute", delivered, "Messages delivered a minute"),
+            ("failures", "Failures", failed, "Failures by step"),
         )
-    ]
+    ] + [("latency", "Time to process", timed)]
 
 
 def _row(step: Step) -> dict[str, Any]:

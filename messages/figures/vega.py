@@ -136,7 +136,7 @@ def _latency() -> Spec:
             },
         },
     }  # fmt: skip
-    return _chart("How long receivers took", [ends, lines], [(name, f"{name}, ms") for name in names], format=",.4~g")
+    return _chart("How long receivers took", [ends, lines], [(name, f"{name}, ms") for name in names], format=",.4~r")
 
 
 def _count(field: str, title: str) -> Spec:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.core.charts import Bar, Mark, Series, Share, line_chart, meter, spark, stacked, waterfall
+from console.core.words import duration_words
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 INSTANTS = [START + timedelta(minutes=i) for i in range(5)]
@@ -52,6 +53,21 @@ def test_where_a_series_has_no_value_its_line_has_a_gap():
     assert chart.lines[0].path == "M0.00,0.00m-0.25,0h0.5M50.00,50.00 75.00,75.00"
     assert [column.words for column in chart.columns] == ["4 ms", "nothing", "2 ms", "1 ms", "nothing"]
     assert (chart.top, chart.empty, chart.lines[0].total) == ("4", False, 7)
+
+
+@pytest.mark.parametrize(("value", "axis"), [(0.1, ("0.1", "0.05")), (0.3, ("0.4", "0.2")), (4.5, ("5", "2.5"))])
+def test_an_axis_below_one_never_reads_the_same_twice(value, axis):
+    chart = line_chart(INSTANTS, [Series(name="n", look="move", values=[value] * 5)], label="x")
+
+    assert (chart.top, chart.middle) == axis
+
+
+def test_the_values_of_a_chart_are_told_with_their_unit():
+    chart = line_chart(
+        INSTANTS, [Series(name="p50", look="good", values=[450_000] * 5)], label="x", words=duration_words
+    )
+
+    assert (chart.top, chart.middle, chart.columns[0].words) == ("8 min 20 s", "4 min 10 s", "7 min 30 s p50")
 
 
 def test_a_mark_outside_the_chart_is_left_out():

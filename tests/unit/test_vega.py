@@ -99,6 +99,20 @@ def test_a_count_is_told_to_its_last_digit():
     assert ">1,234,567</text>" in vl_convert.vegalite_to_svg(spec)
 
 
+@pytest.mark.parametrize(
+    ("took", "words"), [(49_152.3, "49,150"), (0.1, "0.1"), (384.5, "384.5"), (7_000_000, "7,000,000")]
+)
+def test_a_time_is_told_in_digits_however_long_it_is(took, words):
+    told = {one["field"]: one["format"] for one in chart_specs()["latency"]["layer"][3]["encoding"]["tooltip"][1:]}
+    spec = {
+        "data": {"values": [{"p50": took}]},
+        "mark": "text",
+        "encoding": {"text": {"field": "p50", "type": "quantitative", "format": told["p50"]}},
+    }
+
+    assert f">{words}</text>" in vl_convert.vegalite_to_svg(spec)
+
+
 def test_no_web_process_imports_altair_or_the_engine_of_vl_convert():
     root = TOKENS.parents[2]
     importing = {
