@@ -185,6 +185,33 @@ def test_between_stations_stands_what_the_hop_took_and_nothing_where_both_got_it
     assert re.findall(r'<span class="(hop[^"]*)"><span>([^<]*)</span>', page) == [("hop", "2.0 s"), ("hop idle", "")]
 
 
+@pytest.mark.parametrize(("operation", "began_s", "took_ms"), [("receive", -3, 3_090), ("process", 2, 0)])
+def test_what_a_batch_took_once_was_tried_once_though_its_links_are_found_from_both_ends(
+    operation: str, began_s: float, took_ms: int
+):
+    """A long poll counts from its end, so it is as short as a process that took no time."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    spans = [{"trace_id": f"{number:032x}", "span_id": f"{number:016x}"} for number in (111, 222, 333)]
+    sent = [event(message_id=f"order {one['span_id']}", occurred_at=at.isoformat(), **one) for one in spans]
+    when = (at + timedelta(seconds=began_s)).isoformat()
+    taken = event(
+        trace_id=TRACE,
+        span_id="b" * 16,
+        system="erp",
+        operation=operation,
+        links=spans,
+        occurred_at=when,
+        duration_ms=took_ms,
+    )
+    del taken["message_id"]
+    assert push("/ingest/v1/events", [*sent, taken], key=agent_key()).json()["accepted"] == 4
+    key = api_key(person("vera", Role.VIEWER))
+
+    hops = [ask(f"journeys/{trace}", key).json()["hops"] for trace in (spans[0]["trace_id"], TRACE)]
+
+    assert [(hop["messages"], hop["attempts"], hop["failed"]) for (hop,) in hops] == [(3, 1, 0)] * 2
+
+
 def test_hops_are_of_corrected_times():
     at = datetime.now(UTC) - timedelta(minutes=2)
     common = {"trace_id": TRACE, "message_id": "the order of 4711"}

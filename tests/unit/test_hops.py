@@ -38,10 +38,11 @@ CREATE, SEND, RECEIVE, PROCESS, SETTLE = 1, 2, 3, 4, 5
         ([seen(ERP, RECEIVE, 0, 50), seen(SHOP, SEND, 20, 2)], 28, 0, 0, 1),  # a long poll that began before there was anything
         ([seen(SHOP, SEND, 0, 30), seen(ERP, PROCESS, 10, 5)], 0, 5, 0, 1),  # the confirmation came after the receiver was at work
         ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 5, outcome=2), seen(ERP, PROCESS, 115, 5)], 10, 10, 100, 2),
+        ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, outcome=2), seen(ERP, PROCESS, 115)], 10, 0, 105, 2),  # that took no time
         ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 50), seen(ERP, PROCESS, 20, 5)], 10, 50, 0, 1),  # one span inside another
         ([seen(SHOP, SEND, 0), seen(SHOP, SEND, 100), seen(ERP, PROCESS, 110, 5)], 10, 5, 0, 1),  # sent again: the last before it counts
     ],
-    ids=["plain", "received first", "received only", "long poll", "late confirmation", "retry", "nested", "sent twice"],
+    ids=["plain", "received first", "received only", "long poll", "late confirmation", "retry", "retry at once", "nested", "sent twice"],
 )  # fmt: skip
 def test_a_hop_is_split(events: list[Seen], queue_ms: int, processing_ms: int, retry_ms: int, attempts: int):
     placed, _, _ = timed(events, {})
