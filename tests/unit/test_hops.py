@@ -136,6 +136,21 @@ def test_a_message_that_goes_on_under_its_id_was_sent_by_who_sent_it_to_where_it
     }
 
 
+def test_a_long_poll_took_what_was_sent_before_its_end_and_a_receive_with_work_inside_what_was_sent_before_its_beginning():
+    def figures_of(*taken: Seen) -> list[tuple[int, int, int, int]]:
+        placed, _, _ = timed([seen(SHOP, SEND, 0), seen(SHOP, SEND, 60_000), *taken], {})
+        found = handovers_of(placed, [])
+        return [(one.queue_us, one.processing_us, one.retry_us, one.attempts) for one in found]
+
+    polls = [seen(ERP, RECEIVE, 40, 5), seen(ERP, RECEIVE, 950, 59_140)]
+    works = [seen(ERP, PROCESS, 41, 5), seen(ERP, PROCESS, 60_091, 5)]
+    around = [seen(ERP, RECEIVE, 40, 60_050), seen(ERP, PROCESS, 41, 60_040)]
+
+    assert figures_of(*polls) == [(40_000, 5_000, 0, 1), (90_000, 0, 0, 1)]
+    assert figures_of(*polls, *works) == [(41_000, 5_000, 0, 1), (91_000, 5_000, 0, 1)]
+    assert figures_of(*around) == [(41_000, 60_040_000, 0, 1)]
+
+
 def test_a_hop_has_failed_when_the_last_that_was_told_of_it_is_a_failure_and_a_message_given_back_tells_nothing():
     def failed(*further: Seen) -> list[int]:
         placed, _, _ = timed([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 5), *further], {})
