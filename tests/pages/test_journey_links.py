@@ -212,6 +212,27 @@ def test_what_a_batch_took_once_was_tried_once_though_its_links_are_found_from_b
     assert [(hop["messages"], hop["attempts"], hop["failed"]) for (hop,) in hops] == [(3, 1, 0)] * 2
 
 
+def test_what_the_hop_from_a_station_took_stands_there_though_that_station_failed():
+    """The ERP sends it on, and fails after that."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+
+    def one(seconds: float, **more: Any) -> dict[str, Any]:
+        return event(**common | more, occurred_at=(at + timedelta(seconds=seconds)).isoformat())
+
+    failed = one(3, system="erp", operation="process", outcome="error", error={"type": "T", "message": "no"})
+    on, taken = ({"destination": "contacts", "system": system} for system in ("erp", "crm"))
+    push("/ingest/v1/events", [one(0), one(2.5, **on), failed, one(6, operation="process", **taken)], key=agent_key())
+
+    page = signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}").content.decode()
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()["stations"]
+    assert [(one["system"], one["state"], one["hop_us"]) for one in found] == [
+        ("shop", "passed", None), ("erp", "failed", 3_000_000), ("crm", "passed", 3_500_000),
+    ]  # fmt: skip
+    assert re.findall(r'<span class="(hop[^"]*)"><span>([^<]*)</span>', page) == [("hop", "3.0 s"), ("hop", "3.5 s")]
+
+
 def test_hops_are_of_corrected_times():
     at = datetime.now(UTC) - timedelta(minutes=2)
     common = {"trace_id": TRACE, "message_id": "the order of 4711"}
