@@ -416,5 +416,8 @@ def test_the_traces_that_a_number_brings_are_asked_for_together_and_more_than_ar
     assert statements <= 12
     monkeypatch.setattr(gather, "MOST_OWN_TRACES", 4)
     assert gathered()[:2] == (16, True)
+    page = text_of(signed_in(superuser=True).get(f"/j/{UUID(int=1).hex}"))
+    assert "There is more: a journey is followed to at most 50,000 events" in page
+    assert "20 traces of a document number. Counts are of what was looked at." in page
     monkeypatch.setattr(gather, "MOST_OF_AN_OWN_TRACE", 2)
     assert gathered()[0] == 8
