@@ -129,6 +129,13 @@ def get_message(actor: Actor, pk: UUID) -> Message:
     return as_seen(actor, [get_one(visible_messages(actor), "message", id=pk)])[0]
 
 
+def is_partly_hidden(actor: Actor, row: Message) -> bool:
+    """Whether a flow that the actor may not see had events or letters of this message, which the actor may see."""
+    others = _others(row) - {row.flow_id}
+    narrowed = flows_to_narrow_to(actor) if others else None
+    return narrowed is not None and narrowed.filter(pk__in=others).count() < len(others)
+
+
 # what is kept for everybody who sees a flow ------------------------------------------------------------------------------
 
 

@@ -129,7 +129,8 @@ class JourneyOut(serializers.Serializer[Any]):
         help_text="Over 200 events: `steps` are its failures and some of each fold, `folds` count all."
     )
     truncated = serializers.BooleanField(
-        help_text="There are more than the 50,000 events that are looked at, failures first."
+        help_text="There is more than was looked at: at most 50,000 events, failures first, 25,000 traces, 25,000 links at a time, "
+        "20 correlation ids and 20 traces of a document number."
     )
     ties = serializers.ListField(child=serializers.CharField())
     corrections = CorrectionOut(many=True)

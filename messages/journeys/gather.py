@@ -58,7 +58,7 @@ class Gathered:
     evidence: dict[UUID, Evidence] = field(default_factory=dict)
     traces: set[UUID] = field(default_factory=set)
     uids: set[UUID] = field(default_factory=set)
-    links: list[Link] = field(default_factory=list)
+    links: dict[Link, None] = field(default_factory=dict)  # each once, though it is found from both of its ends
     truncated: bool = False
 
 
@@ -168,7 +168,7 @@ class _Walk:
         names = ("trace_id", "span_id", "linked_trace_id", "linked_span_id")
         found: list[Any] = list(rows.values_list(*names)[: MOST_LINKS + 1])
         self.found.truncated |= len(found) > MOST_LINKS
-        self.found.links += found[:MOST_LINKS]
+        self.found.links.update(dict.fromkeys(found[:MOST_LINKS]))
         return found[:MOST_LINKS]
 
     def _led_to_by(

@@ -1,7 +1,8 @@
 """How long each hop took, and what of it: waiting in the queue, being processed, waiting for the next attempt. Pure.
 
 sent        the end of the sending span; of several sendings the last before the receiver took the message, of those to where it took it: a
-            receiver that sends a message on under the same id, and tries once more, did not get it from itself.
+            receiver that sends a message on under the same id, and tries once more, did not get it from itself. A `receive` without any
+            `process` took it by its end: a long poll may have begun before.
 taken       when the receiver's first `process` began. Without one, when its `receive` began; where that began before the message was
             sent, as a long poll does, when it ended.
 queue       from sent to taken, in the broker or in the receiver's own buffer: nobody worked on it. 0 when the sender only heard of the
@@ -106,10 +107,13 @@ def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handove
             if one.seen.span_id:
                 by_span[here] = one
     starts = {way: [one.start_us for one in many] for way, many in sends.items()}
+    worked = {(one.seen.message_uid, one.seen.system_id) for one in events if one.seen.operation == PROCESS}
     taken: dict[tuple[UUID, UUID | None, int], _Taken] = {}
     for one in events:
         if one.seen.operation in CONSUMING:
-            for sent, batch in _sent_before(one, sends, starts, by_span, linked):
+            polled = one.seen.operation == RECEIVE and (one.seen.message_uid, one.seen.system_id) not in worked
+            at_us = one.end_us if polled else one.start_us
+            for sent, batch in _sent_before(one, at_us, sends, starts, by_span, linked):
                 named = one.seen.message_uid  # one sending may be of many messages
                 of = named if (named, None) in sends else sent.seen.message_uid
                 held = taken.setdefault((sent.seen.id, of, one.seen.system_id), _Taken(sent))
@@ -121,18 +125,19 @@ def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handove
 
 def _sent_before(
     one: Timed,
+    at_us: int,
     sends: Mapping[Way, list[Timed]],
     starts: Mapping[Way, list[int]],
     by_span: Mapping[Span, Timed],
     linked: Mapping[Span, list[Span]],
 ) -> list[tuple[Timed, bool]]:
-    """Return the sendings that this event received, each with whether it came in a batch."""
+    """Return the sendings that this event received, the last before at_us, each with whether it came in a batch."""
     uid = one.seen.message_uid
     if uid is not None and (uid, None) in sends:
         way = (uid, one.seen.destination)
         if way not in sends or starts[way][0] > one.end_us:  # nobody had, by then: to an exchange, or a clock is wrong
             way = (uid, None)
-        return [(sends[way][max(0, bisect_right(starts[way], one.start_us) - 1)], False)]
+        return [(sends[way][max(0, bisect_right(starts[way], at_us) - 1)], False)]
     here = (one.seen.trace_id, one.seen.span_id)
     found = [by_span[span] for span in linked.get(here, ()) if span in by_span]
     return [(sent, uid is None) for sent in found]

@@ -169,7 +169,7 @@ def _built(
         journey.trace_ids = list(dict.fromkeys(one.seen.trace_id for one in placed if one.seen.trace_id))
         journey.ties = list(dict.fromkeys(found.evidence[one.seen.id].tie for one in placed))
         journey.evidence = found.evidence
-    journey.stations = with_hops(stations_of(placed, names, handovers, counted=folded), journey.hops)
+    journey.stations = with_hops(stations_of(placed, names, handovers, found.links, counted=folded), journey.hops)
     return journey
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from messages.journeys.hops import Handover, Hop
-from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Timed, decides
+from messages.journeys.seen import CREATE, ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Span, Timed, decides
 
-DID = {1: "created", SEND: "sent", RECEIVE: "received", PROCESS: "processed", SETTLE: "settled"}
+DID = {CREATE: "created", SEND: "sent", RECEIVE: "received", PROCESS: "processed", SETTLE: "settled"}
+NONE = UUID(int=0)
 Ends = dict[UUID, Timed]  # of each message, by its id: the event that says how it fared
 
 
@@ -34,7 +35,12 @@ class Station:
 
 
 def stations_of(
-    events: Iterable[Timed], systems: Mapping[int, str], handovers: Iterable[Handover], *, counted: bool
+    events: Sequence[Timed],
+    systems: Mapping[int, str],
+    handovers: Iterable[Handover],
+    links: Iterable[Link] = (),
+    *,
+    counted: bool,
 ) -> list[Station]:
     """Return the systems in the order the journey reached them; the console's own replay is no station.
 
@@ -47,14 +53,16 @@ def stations_of(
     for handover in handovers:
         taken[handover.first.system_id].append(handover)
     own_id = next((one for one in by_system if systems.get(one) == "waybill"), 0)
-    replayed = {one.seen.message_uid: one.start_us for one in by_system.pop(own_id, [])}
+    replays = by_system.pop(own_id, [])
+    sent = {one.seen.message_uid for one in events if one.seen.operation in (CREATE, SEND)} if replays else set()
+    tied = _tied(links) if replays else {}
     reached = {one: _reached(own, taken[one]) for one, own in by_system.items()}
     stations: list[Station] = []
     before: Sequence[Timed] = ()
     for system_id in sorted(by_system, key=reached.__getitem__):
         own = by_system[system_id]
         ends, last = _ends(own, taken[system_id])
-        state, note = _fared(own, ends, last, _lost(ends, replayed))
+        state, note = _fared(own, ends, last, _lost(ends, replays, _copies(own, ends, sent, tied) if replays else {}))
         if counted and len(ends) > 1 and state == "passed":
             note = f"{note} {len(ends):,}"
         hop = _hop_us(before, own, taken[system_id]) if before else None
@@ -99,14 +107,40 @@ def _ends(own: Sequence[Timed], handovers: Iterable[Handover]) -> tuple[Ends, Ti
     return ends, telling[-1]
 
 
-def _lost(ends: Ends, replayed: Mapping[UUID | None, int]) -> list[UUID]:
-    """Return the messages that failed. Not one that was replayed after that, and something passed after it: its copy may have another id."""
-    passed = max((one.start_us for one in ends.values() if one.seen.outcome != ERROR), default=-1)
-    return [
-        uid
-        for uid, one in ends.items()
-        if one.seen.outcome == ERROR and not one.start_us < replayed.get(uid, -1) < passed
-    ]
+def _tied(links: Iterable[Link]) -> dict[Span, set[UUID]]:
+    """Return {span: the traces that it links to}."""
+    tied: dict[Span, set[UUID]] = defaultdict(set)
+    for trace, span, other, _ in links:
+        tied[(trace, span)].add(other)
+    return tied
+
+
+def _copies(
+    own: Sequence[Timed], ends: Ends, sent: Collection[UUID | None], tied: Mapping[Span, Collection[UUID]]
+) -> dict[UUID, int]:
+    """Return {trace that it is of or links to: when it came} of messages that passed and of which no system told that it sent them.
+
+    So is the copy that a replay makes where the broker gives each sending an id of its own; each replay has a trace of its own.
+    """
+    came = {one.seen.message_uid: one.start_us for one in reversed(own)}
+    copies: dict[UUID, int] = {}
+    for end in ends.values():
+        seen = end.seen
+        if seen.outcome != ERROR and seen.message_uid and seen.message_uid not in sent:
+            for trace in filter(None, {seen.trace_id, *tied.get((seen.trace_id, seen.span_id), ())}):
+                copies[trace] = max(came[seen.message_uid], copies.get(trace, -1))
+    return copies
+
+
+def _lost(ends: Ends, replays: Iterable[Timed], copies: Mapping[UUID, int]) -> list[UUID]:
+    """Return the messages that failed. Not one that was replayed after that, and the copy of it that passed came after the replay."""
+    lost = {uid: one for uid, one in ends.items() if one.seen.outcome == ERROR}
+    again = [(one.seen.message_uid or NONE, one.seen.trace_id or NONE, one.start_us) for one in replays]
+    replayed = Counter(trace for _, trace in {(uid, trace) for uid, trace, _ in again})
+    for uid, trace, at_us in again:
+        if uid in lost and trace in copies and replayed[trace] == 1 and lost[uid].start_us < at_us < copies[trace]:
+            del lost[uid]
+    return list(lost)
 
 
 def _fared(own: Sequence[Timed], ends: Ends, last: Timed, lost: Sequence[UUID]) -> tuple[str, str]:

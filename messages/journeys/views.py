@@ -35,7 +35,7 @@ from messages.models import Message
 from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
 from messages.search.naming import name_of
-from messages.told import get_message
+from messages.told import get_message, is_partly_hidden
 
 OPENED = 50  # steps of a fold on a page
 MOST_STEPS, ERRORS_IN_FULL = 200, 3
@@ -58,12 +58,20 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         "stuck": next(
             (one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None
         ),
+        "failed_elsewhere": not letters and _failed_elsewhere(request, found, journey),
         "payload": _payload(request, found, journey),
         "live": found.get_status_display() == "moving" and not journey.folds,
         **journey_context(request, journey, as_reported=_as_reported(request)),
         **offered_for(request.actor, message=found),
     }
     return render_page(request, "messaging/message.html", "messaging/_message.html", context)
+
+
+def _failed_elsewhere(request: PageRequest, found: Message, journey: Journey) -> bool:
+    """Whether the message failed in a flow that the reader may not see: nothing that is shown tells of it."""
+    told = any(step.outcome == "error" and step.event.message_uid in (found.id, None) for step in journey.steps)
+    silent = found.status > 1 and not (found.error_message or found.error_type or told)
+    return silent and is_partly_hidden(request.actor, found)
 
 
 def _payload(request: PageRequest, found: Message, journey: Journey) -> ShownPayload | None:

@@ -185,6 +185,54 @@ def test_between_stations_stands_what_the_hop_took_and_nothing_where_both_got_it
     assert re.findall(r'<span class="(hop[^"]*)"><span>([^<]*)</span>', page) == [("hop", "2.0 s"), ("hop idle", "")]
 
 
+@pytest.mark.parametrize(("operation", "began_s", "took_ms"), [("receive", -3, 3_090), ("process", 2, 0)])
+def test_what_a_batch_took_once_was_tried_once_though_its_links_are_found_from_both_ends(
+    operation: str, began_s: float, took_ms: int
+):
+    """A long poll counts from its end, so it is as short as a process that took no time."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    spans = [{"trace_id": f"{number:032x}", "span_id": f"{number:016x}"} for number in (111, 222, 333)]
+    sent = [event(message_id=f"order {one['span_id']}", occurred_at=at.isoformat(), **one) for one in spans]
+    when = (at + timedelta(seconds=began_s)).isoformat()
+    taken = event(
+        trace_id=TRACE,
+        span_id="b" * 16,
+        system="erp",
+        operation=operation,
+        links=spans,
+        occurred_at=when,
+        duration_ms=took_ms,
+    )
+    del taken["message_id"]
+    assert push("/ingest/v1/events", [*sent, taken], key=agent_key()).json()["accepted"] == 4
+    key = api_key(person("vera", Role.VIEWER))
+
+    hops = [ask(f"journeys/{trace}", key).json()["hops"] for trace in (spans[0]["trace_id"], TRACE)]
+
+    assert [(hop["messages"], hop["attempts"], hop["failed"]) for (hop,) in hops] == [(3, 1, 0)] * 2
+
+
+def test_what_the_hop_from_a_station_took_stands_there_though_that_station_failed():
+    """The ERP sends it on, and fails after that."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
+    common = {"trace_id": TRACE, "message_id": "the order of 4711"}
+
+    def one(seconds: float, **more: Any) -> dict[str, Any]:
+        return event(**common | more, occurred_at=(at + timedelta(seconds=seconds)).isoformat())
+
+    failed = one(3, system="erp", operation="process", outcome="error", error={"type": "T", "message": "no"})
+    on, taken = ({"destination": "contacts", "system": system} for system in ("erp", "crm"))
+    push("/ingest/v1/events", [one(0), one(2.5, **on), failed, one(6, operation="process", **taken)], key=agent_key())
+
+    page = signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}").content.decode()
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()["stations"]
+    assert [(one["system"], one["state"], one["hop_us"]) for one in found] == [
+        ("shop", "passed", None), ("erp", "failed", 3_000_000), ("crm", "passed", 3_500_000),
+    ]  # fmt: skip
+    assert re.findall(r'<span class="(hop[^"]*)"><span>([^<]*)</span>', page) == [("hop", "3.0 s"), ("hop", "3.5 s")]
+
+
 def test_hops_are_of_corrected_times():
     at = datetime.now(UTC) - timedelta(minutes=2)
     common = {"trace_id": TRACE, "message_id": "the order of 4711"}
@@ -368,5 +416,8 @@ def test_the_traces_that_a_number_brings_are_asked_for_together_and_more_than_ar
     assert statements <= 12
     monkeypatch.setattr(gather, "MOST_OWN_TRACES", 4)
     assert gathered()[:2] == (16, True)
+    page = text_of(signed_in(superuser=True).get(f"/j/{UUID(int=1).hex}"))
+    assert "There is more: a journey is followed to at most 50,000 events" in page
+    assert "20 traces of a document number. Counts are of what was looked at." in page
     monkeypatch.setattr(gather, "MOST_OF_AN_OWN_TRACE", 2)
     assert gathered()[0] == 8

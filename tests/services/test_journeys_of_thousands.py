@@ -98,6 +98,46 @@ def test_a_replay_whose_copy_has_an_id_of_its_own_and_passed_takes_the_failure_b
     assert [(station.system, station.state) for station in journey().stations] == [("shop", "passed"), ("erp", state)]
 
 
+@pytest.mark.parametrize(
+    ("failed", "replayed", "passed", "copied", "state", "note"),
+    [
+        (3, 3, 1, False, "failed", "2 of 3 failed"),
+        (4, 2, 1, False, "failed", "3 of 4 failed"),
+        (3, 3, 3, False, "passed", "processed"),
+        (3, 3, 1, True, "failed", "2 of 4 failed"),
+        (1, 1, 1, True, "passed", "processed"),
+    ],
+)
+def test_a_pass_after_a_replay_takes_back_the_failure_of_its_own_message_only(
+    failed: int, replayed: int, passed: int, copied: bool, state: str, note: str
+):
+    """copied: whether the broker gave what was sent again an id of its own, as SQS does, and the receiver a trace that links to the replay's."""
+    at, wrong = datetime.now(UTC) - timedelta(minutes=5), {"outcome": "error", "error": {"type": "T", "message": "no"}}
+
+    def one(number: int, system: str, seconds: int, trace: str = TRACE, **more: Any) -> dict[str, Any]:
+        when = (at + timedelta(seconds=seconds)).isoformat()
+        named = {"message_id": f"order {number} of the batch", "trace_id": trace} | more
+        return event(system=system, occurred_at=when, **named)
+
+    def link(number: int) -> dict[str, Any]:
+        return {"links": [{"trace_id": f"{number + 1:032x}", "span_id": f"{number + 1:016x}"}]}
+
+    events = [one(number, "shop", 0) for number in range(failed)]
+    events += [one(number, "erp", 1, operation="process", **wrong) for number in range(failed)]
+    for number in range(replayed):
+        first = {"links": [{"trace_id": TRACE, "span_id": "0" * 15 + "1"}]}
+        events.append(one(number, "waybill", 10 + number, f"{number + 1:032x}", span_id=f"{number + 1:016x}", **first))
+    for number in range(passed):
+        own = {"message_id": f"copy {number} of SQS", **link(number)} if copied else {}
+        trace = f"{number + 101:032x}" if copied else f"{number + 1:032x}"
+        events.append(one(number, "erp", 30, trace, span_id=f"{number + 201:016x}", operation="process", **own))
+    push("/ingest/v1/events", events, key=agent_key())
+
+    found = {station.system: (station.state, station.note) for station in journey().stations}
+
+    assert found == {"shop": ("passed", "sent"), "erp": (state, note)}
+
+
 def test_a_journey_stopped_where_a_message_failed_though_another_passed_there_after():
     at = datetime.now(UTC) - timedelta(minutes=5)
 
@@ -202,10 +242,14 @@ def test_a_step_names_the_event_that_brought_it_and_leads_to_it_though_that_is_i
     """The shop sends all in one instant; of the ERP, which has no trace, one fails."""
     sends = [event(message_id=f"part {n} of the batch", trace_id=TRACE) for n in range(120)]
     sends = [one | {"occurred_at": sends[0]["occurred_at"]} for one in sends]
-    done = [event(message_id=one["message_id"], system="erp", operation="process") for one in sends]
-    done[60] |= {"outcome": "error", "error": {"type": "T", "message": "no"}}
-    push("/ingest/v1/events", [*sends, *done], key=agent_key())
-    bringer = Event.objects.get(system__name="shop", message_id="part 60 of the batch").id
+    done = {one["message_id"]: event(message_id=one["message_id"], system="erp", operation="process") for one in sends}
+    key = agent_key()
+    push("/ingest/v1/events", sends, key=key)
+    bringer, message_id = Event.objects.order_by("id").values_list("id", "message_id")[
+        60
+    ]  # neither the first nor the last
+    done[message_id] |= {"outcome": "error", "error": {"type": "T", "message": "no"}}
+    push("/ingest/v1/events", list(done.values()), key=key)
     client = signed_in(superuser=True)
 
     found = journey()

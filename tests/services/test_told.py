@@ -12,7 +12,7 @@ from django.test import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from console.identity.actor import Actor
-from console.identity.models import Role, Team
+from console.identity.models import Role, Team, User
 from messages.compensation.proposing import _drafted, target_of_message
 from messages.groups.refresh import refresh_groups
 from messages.groups.sweep import sweep_groups
@@ -179,6 +179,24 @@ def test_nothing_that_shows_the_message_shows_what_the_other_flow_told(of_two_fl
     assert "1" in ask(rest[1], key).json()["keys"].values()
     assert [row.title for row in find_matches(actor(mate), search).rows] == ["Order 1"]
     assert "payroll_no" not in known_keys(actor(mate), [environment()])
+
+
+def test_a_message_that_failed_where_its_reader_may_not_look_says_so_and_one_without_words_that_none_were_reported(
+    of_two_flows: Message,
+):
+    own = "a message of the orders alone"
+    batch({"message_id": own, "system": "erp", "operation": "process", "outcome": "error"})
+    owned_by_others()
+    mate, owner = person("mate", Role.OPERATOR), person("owner", Role.OPERATOR, team="Payroll team")
+
+    def why(who: User, message: Message) -> str:
+        browser = Client()
+        browser.force_login(who)
+        return text_of(browser.get(f"/messages/{message.id}/")).partition("Why it failed")[2][:60]
+
+    assert "it failed in a flow of another team" in why(mate, of_two_flows)
+    assert WORDS in why(owner, of_two_flows)
+    assert "no error was reported" in why(mate, Message.objects.get(message_id=own))
 
 
 def owned_by_others() -> None:

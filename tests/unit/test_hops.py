@@ -38,10 +38,11 @@ CREATE, SEND, RECEIVE, PROCESS, SETTLE = 1, 2, 3, 4, 5
         ([seen(ERP, RECEIVE, 0, 50), seen(SHOP, SEND, 20, 2)], 28, 0, 0, 1),  # a long poll that began before there was anything
         ([seen(SHOP, SEND, 0, 30), seen(ERP, PROCESS, 10, 5)], 0, 5, 0, 1),  # the confirmation came after the receiver was at work
         ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 5, outcome=2), seen(ERP, PROCESS, 115, 5)], 10, 10, 100, 2),
+        ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, outcome=2), seen(ERP, PROCESS, 115)], 10, 0, 105, 2),  # that took no time
         ([seen(SHOP, SEND, 0), seen(ERP, PROCESS, 10, 50), seen(ERP, PROCESS, 20, 5)], 10, 50, 0, 1),  # one span inside another
         ([seen(SHOP, SEND, 0), seen(SHOP, SEND, 100), seen(ERP, PROCESS, 110, 5)], 10, 5, 0, 1),  # sent again: the last before it counts
     ],
-    ids=["plain", "received first", "received only", "long poll", "late confirmation", "retry", "nested", "sent twice"],
+    ids=["plain", "received first", "received only", "long poll", "late confirmation", "retry", "retry at once", "nested", "sent twice"],
 )  # fmt: skip
 def test_a_hop_is_split(events: list[Seen], queue_ms: int, processing_ms: int, retry_ms: int, attempts: int):
     placed, _, _ = timed(events, {})
@@ -133,6 +134,21 @@ def test_a_message_that_goes_on_under_its_id_was_sent_by_who_sent_it_to_where_it
         ("erp", "crm", 1, 0, 8_000),
         ("erp", "shop", 1, 0, 118_000),
     }
+
+
+def test_a_long_poll_took_what_was_sent_before_its_end_and_a_receive_with_work_inside_what_was_sent_before_its_beginning():
+    def figures_of(*taken: Seen) -> list[tuple[int, int, int, int]]:
+        placed, _, _ = timed([seen(SHOP, SEND, 0), seen(SHOP, SEND, 60_000), *taken], {})
+        found = handovers_of(placed, [])
+        return [(one.queue_us, one.processing_us, one.retry_us, one.attempts) for one in found]
+
+    polls = [seen(ERP, RECEIVE, 40, 5), seen(ERP, RECEIVE, 950, 59_140)]
+    works = [seen(ERP, PROCESS, 41, 5), seen(ERP, PROCESS, 60_091, 5)]
+    around = [seen(ERP, RECEIVE, 40, 60_050), seen(ERP, PROCESS, 41, 60_040)]
+
+    assert figures_of(*polls) == [(40_000, 5_000, 0, 1), (90_000, 0, 0, 1)]
+    assert figures_of(*polls, *works) == [(41_000, 5_000, 0, 1), (91_000, 5_000, 0, 1)]
+    assert figures_of(*around) == [(41_000, 60_040_000, 0, 1)]
 
 
 def test_a_hop_has_failed_when_the_last_that_was_told_of_it_is_a_failure_and_a_message_given_back_tells_nothing():
