@@ -16,13 +16,16 @@ def test_the_last_point_is_of_as_many_minutes_as_it_has(monkeypatch: pytest.Monk
     now = datetime(2026, 11, 28, 12, 0, 30, tzinfo=UTC)
     span = range_of(Window(since=now - timedelta(minutes=101), until=now), now=now)
     steps = [Step(at=at, delivered=60) for at in span.steps]
-    drawn: list[list[float]] = []
-    monkeypatch.setattr(present, "line_chart", lambda at, series, **_: drawn.append(list(series[0].values)))
+    drawn: dict[str, list[float | None]] = {}
+    monkeypatch.setattr(
+        present, "line_chart", lambda at, series, *, label, **_: drawn.update({label: list(series[0].values)})
+    )
 
     present._charts(Figures(range=span, steps=steps, total=steps[0]), [])
 
-    assert len(drawn[0]) < len(steps)
-    assert set(drawn[0]) == {60.0}
+    delivered = drawn["Messages delivered a minute"]
+    assert len(delivered) < len(steps)
+    assert set(delivered) == {60.0}
 
 
 def test_where_nothing_was_processed_no_time_to_process_is_drawn():
