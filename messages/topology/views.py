@@ -17,7 +17,6 @@ from console.identity.pages import PageRequest, asked_text, page
 from messages.figures.asking import AskedTime, asked_time, stamp, with_time
 from messages.models import Flow
 from messages.search.quoting import quoted
-from messages.search.scan import LONGEST
 from messages.search.window import BadWindow, parse_window
 from messages.topology.graph import ORDER, Edge, Graph, Node, near, of_flow
 from messages.topology.picture import Addresses, draw_map, rate_words
@@ -110,36 +109,25 @@ def _addresses(path: str, asked: AskedTime, found: Topology) -> Addresses:
 
 
 def _messages_url(edges: Sequence[Edge], found: Topology, asked: AskedTime) -> str:
-    """Return the search for the messages of a line: that both ends touched, by way of its flow where it has one, and that its sender failed to send.
+    """Return the search for the messages of a line: that both ends touched, by way of its flow where it has one. By way of several flows it
+    is not asked: each would be looked for in every event of the time.
 
-    By way of several flows it is not asked: each would be looked for in every event of the time.
+    What a sender failed to send no receiver has touched: where the line counts such, it is what failed of its sender, there or at a receiver.
+    Both in one, with OR, reads all that the receiver did (of ten million messages longer than a page may take).
     """
     flows = [quoted(found.flows[pk].name) for pk in {edge.flow_id for edge in edges} if pk in found.flows]
     ends = [found.graph.nodes[key] for key in (edges[0].source, edges[0].target)]
     words = [f"via:{flows[0]}"] if len(flows) == 1 else []
-    words += [f"system:{quoted(node.name)}" for node in ends if node.kind == "system"]
-    unsent = [edge for edge in edges if edge.unsent and edge.flow_id in found.flows]
-    if unsent and len(alone := f"({words[-1]} OR ({_failed_alone(unsent, found, len(flows) > 1)}))") <= LONGEST // 2:
-        words[-1] = alone
+    if any(edge.unsent for edge in edges):
+        words += [f"flow:({' OR '.join(sorted(flows))})"] if len(flows) > 1 else []
+        words += [f"system:{quoted(ends[0].name)}", "error:*"]
+    else:
+        words += [f"system:{quoted(node.name)}" for node in ends if node.kind == "system"]
     query = {"window": asked.text}
     if "since" in asked.query:
         words.append(f'at:["{stamp(found.since)}" TO "{stamp(found.until)}"]')
         query = {}
     return f"{reverse('messages')}?{urlencode({'q': ' '.join(words), **query})}"
-
-
-def _failed_alone(edges: Sequence[Edge], found: Topology, of_flows: bool) -> str:
-    """Return what finds, of the messages of a sender, those that failed and that no other system next to it in these flows touched."""
-    sender, flows = edges[0].source, {edge.flow_id for edge in edges}
-    pairs = [{edge.source, edge.target} for edge in found.graph.edges if edge.flow_id in flows]
-    others = sorted(set().union(*(pair for pair in pairs if sender in pair)) - {sender, edges[0].target})
-    systems = [quoted(node.name) for key in others if (node := found.graph.nodes[key]).kind == "system"]
-    words = ["error:*"]
-    if of_flows:
-        words.append(f"flow:({' OR '.join(sorted(quoted(found.flows[pk].name) for pk in flows))})")
-    if systems:
-        words.append(f"-system:({' OR '.join(systems)})")
-    return " ".join(words)
 
 
 def _letters_url(flow: Flow | None, node: Node | None) -> str:
