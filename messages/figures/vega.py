@@ -95,25 +95,6 @@ def _latency() -> Spec:
         "scale": {"type": "log", "nice": False},
         "axis": {"values": ROUND_MS, "labelExpr": MS, "labelOverlap": True},
     }
-    # The axis begins and ends at round values: between two of them a steady flow would have none in sight.
-    ends = {
-        "data": STEPS,
-        "transform": [
-            took,
-            {"filter": "isValid(datum.took)"},
-            {
-                "aggregate": [
-                    {"op": "min", "field": "took", "as": "least"},
-                    {"op": "max", "field": "took", "as": "most"},
-                ]
-            },
-            {"calculate": BELOW, "as": "below"},
-            {"calculate": ABOVE, "as": "above"},
-            {"fold": ["below", "above"], "as": ["end", "round_ms"]},
-        ],
-        "mark": {"type": "point", "opacity": 0},
-        "encoding": {"x": {"value": 0}, "y": {"field": "round_ms", **y}},
-    }
     lines = {
         "data": STEPS,
         "transform": [took],
@@ -136,7 +117,30 @@ def _latency() -> Spec:
             },
         },
     }  # fmt: skip
-    return _chart("How long receivers took", [ends, lines], [(name, f"{name}, ms") for name in names], format=",.4~r")
+    return _chart(
+        "How long receivers took",
+        [_round_ends(took, y), lines],
+        [(name, f"{name}, ms") for name in names],
+        format=",.4~r",
+    )
+
+
+def _round_ends(took: Spec, y: Spec) -> Spec:
+    """Return an unseen layer that has the axis begin and end at round values: between two of them a steady flow would have none in sight."""
+    least, most = ({"op": op, "field": "took", "as": name} for op, name in (("min", "least"), ("max", "most")))
+    return {
+        "data": STEPS,
+        "transform": [
+            took,
+            {"filter": "isValid(datum.took)"},
+            {"aggregate": [least, most]},
+            {"calculate": BELOW, "as": "below"},
+            {"calculate": ABOVE, "as": "above"},
+            {"fold": ["below", "above"], "as": ["end", "round_ms"]},
+        ],
+        "mark": {"type": "point", "opacity": 0},
+        "encoding": {"x": {"value": 0}, "y": {"field": "round_ms", **y}},
+    }
 
 
 def _count(field: str, title: str) -> Spec:

@@ -7,7 +7,7 @@ failure that is being stored refers to its group and is wholly before or wholly 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +22,7 @@ from messages.catalog.runbooks import check_runbook
 from messages.groups.access import possible_owners
 from messages.groups.assign import move
 from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_before
+from messages.groups.tried import LATE
 from messages.ingest.messages_sql import run
 from messages.models import DeadLetter, FailureGroup, GroupNote, Message
 
@@ -29,7 +30,6 @@ LONGEST_NOTE = 4_000
 MOST_MERGED = 50  # at once
 MOST_PARTS = 100  # that one group speaks for: its figures are read from each of them
 MOST_LOOKED = 100  # newest letters, and as many messages, of a group among which the last failure is looked for
-LATE = timedelta(days=4)  # between a message's first event and its failure
 TO_READ_ANEW: dict[str, Any] = {
     "figures_at": None,
     "figures_no": F("figures_no") + 1,

@@ -79,7 +79,7 @@ def gather(
 ) -> Gathered:  # fmt: skip
     """Return what is tied to these traces and messages, and to the correlation id and number that they carry.
 
-    read  {trace: its events}, of those traces that were read in full before.
+    read  {trace: its events}, as read_seen has them, of traces that were read before.
     """
     walk = _Walk(actor, environments, around, read or {})
     walk.follow(dict.fromkeys(traces, START), dict.fromkeys(uids, Evidence(kind=MESSAGE)))

@@ -18,7 +18,7 @@ from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
 from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.fold import WHOLE, chosen, folds_of
-from messages.journeys.gather import AROUND, MOST_SEEN, Gathered, any_of, gather, read_seen
+from messages.journeys.gather import AROUND, Gathered, any_of, gather, read_seen
 from messages.journeys.hops import handovers_of, hops_of, waits_of
 from messages.journeys.seen import ERROR, Seen, attempts_of, timed
 from messages.journeys.stations import stations_of, with_hops
@@ -42,19 +42,9 @@ def journey_of_trace(
     if not read:
         letters = _told(actor).filter(environment__in=environments, trace_id=trace_id)
         return _with_replays(build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS])))
-    whole = len(read) <= MOST_SEEN
-    first = (
-        min(one.occurred_at for one in read)
-        if whole
-        else events.order_by("occurred_at", "id").values_list("occurred_at", flat=True)[0]
-    )
+    first = min(one.occurred_at for one in read)
     start = _Start(
-        environments=environments,
-        traces={trace_id},
-        uids=set(),
-        around=first,
-        keys={},
-        read={trace_id: read} if whole else {},
+        environments=environments, traces={trace_id}, uids=set(), around=first, keys={}, read={trace_id: read}
     )
     return _stitch(actor, start, correct_clocks=correct_clocks)
 

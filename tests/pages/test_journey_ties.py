@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from console.identity.models import Role
 from messages.journeys import gather
+from messages.journeys.queries import journey_of_trace
 from messages.models import Message
-from tests.factories import agent_key, api_key, event, person, push
+from tests.factories import ROOT, agent_key, api_key, environment, event, person, push
 from tests.http.test_access import ask
 from tests.pages.people import TRACE, signed_in, text_of
 
@@ -154,3 +156,14 @@ def test_links_that_lead_in_a_circle_make_one_journey_of_every_event_once():
     assert [len(one["steps"]) for one in journeys] == [3, 3, 3]
     assert all(len({step["event"] for step in one["steps"]}) == 3 for one in journeys)
     assert all(signed_in(f"u{trace[-1]}", superuser=True).get(f"/j/{trace}").status_code == 200 for trace in traces)
+
+
+def test_of_a_trace_that_is_used_again_a_month_later_the_first_journey_is_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gather, "AFTER", timedelta(hours=1))
+    now = datetime.now(UTC)
+    times = [now - timedelta(hours=3), now - timedelta(hours=3) + timedelta(minutes=9), now]
+    push("/ingest/v1/events", [event(occurred_at=one.isoformat(), trace_id=TRACE) for one in times], key=agent_key())
+
+    found = journey_of_trace(ROOT, [environment()], UUID(TRACE))
+
+    assert [step.at for step in found.steps] == times[:2]
