@@ -120,7 +120,7 @@ def store(count: int, since: datetime, within: timedelta) -> None:
     of = flow()
     with connection.cursor() as cursor:
         cursor.execute(STORE, [of.environment_id, of.pk, count, since, within, count])
-        cursor.execute("ANALYZE messaging_message")
+        cursor.execute("ANALYZE")
 
 
 def rows_read() -> int:

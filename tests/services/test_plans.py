@@ -34,7 +34,7 @@ def test_a_dead_letter_is_found_by_its_numbers_through_an_index(q: str, index: s
     stored_letter()
     with connection.cursor() as cursor:
         cursor.execute(COPIES)
-        cursor.execute("ANALYZE messaging_deadletter")
+        cursor.execute("ANALYZE")
 
     with CaptureQueriesContext(connection) as asked:
         found = find_dead_letters(ROOT, environments=[environment()], query=parse_query(q))

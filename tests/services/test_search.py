@@ -295,7 +295,7 @@ def test_a_message_is_found_by_its_numbers_through_an_index(q: str, index: str):
     push("/ingest/v1/events", [event()], key=agent_key())
     with connection.cursor() as cursor:
         cursor.execute(MANY)
-        cursor.execute("ANALYZE messaging_message")
+        cursor.execute("ANALYZE")
 
     with CaptureQueriesContext(connection) as asked:
         find_messages(ROOT, environments=[environment()], query=parse_query(q))
@@ -322,7 +322,7 @@ def test_events_are_found_by_a_number_through_the_indexes_of_messages_and_keys(n
     push("/ingest/v1/events", [event(keys={"order_no": "4711"})], key=agent_key())
     with connection.cursor() as cursor:
         cursor.execute(EVENTS_OF_NO_MESSAGE)
-        cursor.execute("ANALYZE messaging_event")
+        cursor.execute("ANALYZE")
 
     with CaptureQueriesContext(connection) as asked:
         page = find_events(ROOT, environments=[environment()], query=parse_query(f"order_no:{number}"))
