@@ -49,7 +49,7 @@ def _batches_us() -> float:
     for _ in range(BATCHES // 2):
         now = datetime.now(UTC)
         rows = [
-            (now.date(), uid, environment.pk, flow.pk, str(uid), None, uid, at, at, 1, at, None, 4, keys, None, None, at, None)
+            (now.date(), uid, environment.pk, flow.pk, str(uid), None, uid, at, at, 1, at, None, 4, keys, None, None, at, None, None)
             for uid, at in sorted((uuid4(), now - n * timedelta(milliseconds=8)) for n in range(MESSAGES))
         ]  # fmt: skip
         for _ in range(2):

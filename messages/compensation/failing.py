@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Q
-
 from console.core.errors import Conflict
 from messages.compensation.journey import Target
-from messages.journeys.gather import AROUND
-from messages.journeys.seen import ERROR, PROCESS, SETTLE
-from messages.models import DeadLetter, Event, Message, MessageStatus
+from messages.journeys.seen import PROCESS, SETTLE
+from messages.models import DeadLetter, Event, MessageStatus
 from messages.models.stream import Outcome
 
 A_DAY = timedelta(days=1)
@@ -33,8 +30,8 @@ def why_not_failed(target: Target) -> str:
     letter, message = target.letter, target.message
     if letter is not None:
         return _why_processed_since(letter) if letter.state == DeadLetter.State.OPEN else ""
-    if message is not None and message.status == MessageStatus.DELIVERED and not _fails_somewhere(message):
-        return "it was delivered, and no system has failed with it: only what failed is compensated"
+    if message is not None and message.status == MessageStatus.DELIVERED:
+        return "it was delivered, and no system that took it failed it last: only what failed is compensated"
     return ""
 
 
@@ -59,13 +56,3 @@ def _why_processed_since(letter: DeadLetter) -> str:
         f"{letter.system.name} has processed it since, at {at:%Y-%m-%d %H:%M:%S} UTC: it did not fail after all. "
         "Close its dead letter"
     )
-
-
-def _fails_somewhere(message: Message) -> bool:
-    """Whether the last that any system told of this message is a failure: the latest event of all decides its status."""
-    rows = Event.objects.filter(
-        Q(outcome=ERROR) | Q(operation=PROCESS) | Q(operation=SETTLE, outcome=Outcome.OK), environment_id=message.environment_id, message_uid=message.id,
-        occurred_at__range=(message.began_at - AROUND, message.last_seen_at + A_DAY),
-    )  # fmt: skip
-    last = rows.order_by("system_id", "-occurred_at", "-id").distinct("system_id").values_list("outcome", flat=True)
-    return ERROR in set(last)

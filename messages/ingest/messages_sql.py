@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from console.core.ids import uuid_of
 from messages.ingest.arrays import array_of, arrays_of
 from messages.ingest.model import NewEvent
-from messages.ingest.status import DEAD, Tally, add_to_tally, of_each_message
+from messages.ingest.status import DEAD, Tally, add_to_tally, of_each_message, settled
 
 LOCK = 7_219_002  # advisory: shared by writers of today's messages, exclusive for any other day
 NEAR_MIDNIGHT = timedelta(minutes=5)
@@ -64,6 +64,9 @@ COLUMNS = """first_seen_on, id, environment_id, flow_id, message_id, correlation
 OWN_FAILURE = """m.told_by IS NOT NULL AND m.flow_id = excluded.flow_id AND excluded.told_by IS NULL
         AND (excluded.error_type IS NOT NULL OR excluded.error_message IS NOT NULL)
         AND NOT messaging_failed_before(m.id, m.flow_id, least(m.started_at, m.first_seen_at), excluded.failed_at)"""
+# [when it failed, where that stands, and when it was passed last]: asked only where some say that it was delivered and some that it failed.
+FARES = """CASE WHEN (m.status, excluded.status) IN ((1, 2), (2, 1))
+             THEN messaging_fares(m.id, least(m.started_at, m.first_seen_at, excluded.started_at), NULL) END"""
 # What another flow tells is noted to be that flow's, so that whoever may not see it is not shown it; of two values of a key its own counts.
 UPSERT = f"""
 INSERT INTO messaging_message AS m ({COLUMNS}, told_by, also_in)
@@ -73,10 +76,14 @@ FROM unnest(%b::date[], %b::uuid[], %b::int8[], %b::int8[], %b::text[], %b::text
             %b::timestamptz[], %b::text[], %b::text[]) AS v ({COLUMNS}, told_by, also_in)
 ON CONFLICT (id, first_seen_on) DO UPDATE SET
     last_seen_at = greatest(m.last_seen_at, excluded.last_seen_at),
-    status = CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
-                  WHEN excluded.decided_at IS NULL OR excluded.decided_at < m.decided_at THEN m.status
-                  ELSE excluded.status END,
-    decided_at = greatest(m.decided_at, excluded.decided_at),
+    (status, decided_at) = (
+        SELECT CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
+                    WHEN fares[1] IS NOT NULL THEN 2
+                    WHEN fares[2] IS NOT NULL THEN 1
+                    WHEN excluded.decided_at IS NULL OR excluded.decided_at < m.decided_at THEN m.status
+                    ELSE excluded.status END,
+               coalesce(fares[1], greatest(m.decided_at, excluded.decided_at, fares[2]))
+        FROM (SELECT {FARES}) AS asked (fares)),
     failed_at = least(m.failed_at, excluded.failed_at),
     event_count = m.event_count + excluded.event_count,
     keys = CASE WHEN m.flow_id = excluded.flow_id AND excluded.told_by IS NULL THEN m.keys || excluded.keys ELSE excluded.keys || m.keys END,
@@ -97,13 +104,15 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
 ERROR_TYPE, ERROR_MESSAGE = 14, 15  # places in a row
 
 
-def rows_of(environment_id: int, events: Iterable[tuple[NewEvent, int]], now: datetime) -> list[tuple[object, ...]]:
-    """Return what UPSERT takes to fold these (event, flow id) into their messages' rows, each placed in its partition."""
+def rows_of(
+    environment_id: int, events: Iterable[tuple[NewEvent, int, int]], now: datetime
+) -> list[tuple[object, ...]]:
+    """Return what UPSERT takes to fold these (event, flow id, system id) into their messages' rows, each placed in its partition."""
     tallies: dict[bytes, _Told] = {}
-    for event, flow_id in events:
+    for event, flow_id, system_id in events:
         for one in (event,) if not event.batch else of_each_message(event):
             if one.message_uid is not None:
-                tallies[one.message_uid] = _add(tallies.get(one.message_uid), one, flow_id)
+                tallies[one.message_uid] = _add(tallies.get(one.message_uid), one, flow_id, system_id)
     if not tallies:
         return []
     by_uid = {uuid_of(uid): tallies[uid] for uid in sorted(tallies)}
@@ -120,21 +129,22 @@ class _Told(NamedTuple):
     also: frozenset[int] = NO_OTHERS
 
 
-def _add(told: _Told | None, event: NewEvent, flow_id: int) -> _Told:
+def _add(told: _Told | None, event: NewEvent, flow_id: int, system_id: int) -> _Told:
     if told is None:
-        return _Told(add_to_tally(None, event), flow_id)
+        return _Told(add_to_tally(None, event, system_id), flow_id)
     if told.flow != flow_id and flow_id not in told.also:
         told = told._replace(also=told.also | {flow_id})
     if told.flow == flow_id or not (event.keys or event.error_type or event.error_message):
-        add_to_tally(told.tally, event)
+        add_to_tally(told.tally, event, system_id)
         return told
     own = dict(told.tally.keys)
-    add_to_tally(told.tally, event).keys.update(own)
+    add_to_tally(told.tally, event, system_id).keys.update(own)
     return told._replace(others=told.others | {flow_id})
 
 
 def _row(environment_id: int, uid: UUID, day: date, told: _Told) -> tuple[object, ...]:
     tally = told.tally
+    status, decided_at = settled(tally)
     return (
         day,
         uid,
@@ -145,8 +155,8 @@ def _row(environment_id: int, uid: UUID, day: date, told: _Told) -> tuple[object
         tally.trace_id or None,
         tally.first_at,
         tally.last_at,
-        tally.status,
-        tally.decided_at,
+        status,
+        decided_at,
         tally.failed_at,
         tally.count,
         json(tally.keys),
@@ -224,7 +234,17 @@ def mark_dead(
     return rows
 
 
+STATUS = """
+UPDATE messaging_message SET decided_at = now(), status = CASE
+    WHEN EXISTS (SELECT FROM messaging_deadletter d WHERE d.message_uid = messaging_message.id AND d.state <> 'closed') THEN 3
+    WHEN %(status)s = 1 AND (messaging_fares(id, least(started_at, first_seen_at), now()))[1] IS NOT NULL THEN 2
+    ELSE %(status)s END
+WHERE id = %(uid)s"""
+
+
 def set_status(uid: UUID, status: int) -> None:
-    """Set a message's status because of what a person or a proof decided about its dead letter."""
+    """Set a message's status because of what a person or a proof decided about its dead letter: dead it is while another waits, and delivered
+    where no other receiver failed it.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE messaging_message SET status = %s, decided_at = now() WHERE id = %s", [status, uid])
+        cursor.execute(STATUS, {"uid": uid, "status": status})

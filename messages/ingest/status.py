@@ -10,13 +10,19 @@ from msgspec.structs import replace
 from messages.ingest.model import NewEvent
 
 MOVING, DELIVERED, FAILED, DEAD, COMPENSATED = 0, 1, 2, 3, 4
-PROCESS, SETTLE = 4, 5
+RECEIVE, PROCESS, SETTLE = 3, 4, 5
 UNSET, OK, ERROR = 0, 1, 2
+RECEIVERS = frozenset(
+    {RECEIVE, PROCESS, SETTLE}
+)  # who does these took the message; a sending that failed is nobody's who did
 
 
 @dataclass(slots=True)
 class Tally:
-    """One batch's events of one message, summed."""
+    """One batch's events of one message, summed.
+
+    status  what the last deciding event says.   fared  {receiving system: (when it decided last, what)}
+    """
 
     first: NewEvent
     first_at: datetime
@@ -30,6 +36,7 @@ class Tally:
     trace_id: bytes | None
     correlation_id: str | None
     keys: dict[str, str]
+    fared: dict[int, tuple[datetime, int]]
 
 
 def of_each_message(event: NewEvent) -> list[NewEvent]:
@@ -50,11 +57,11 @@ def deciding_status(event: NewEvent) -> int | None:
     return None
 
 
-def add_to_tally(tally: Tally | None, event: NewEvent) -> Tally:
+def add_to_tally(tally: Tally | None, event: NewEvent, system_id: int) -> Tally:
     """Fold one event into its message's tally; the latest deciding event wins, whatever order they came in."""
     at, decides = event.occurred_at, deciding_status(event)
     if tally is None:
-        tally = Tally(event, at, at, 0, MOVING, None, None, None, None, event.trace_id, event.correlation_id, {})
+        tally = Tally(event, at, at, 0, MOVING, None, None, None, None, event.trace_id, event.correlation_id, {}, {})
     tally.count += 1
     if at < tally.first_at:
         tally.first_at, tally.first = at, event
@@ -67,7 +74,20 @@ def add_to_tally(tally: Tally | None, event: NewEvent) -> Tally:
         tally.keys.update(event.keys)
     if decides is not None and (tally.decided_at is None or at >= tally.decided_at):
         tally.status, tally.decided_at = decides, at
+    if decides is not None and event.operation in RECEIVERS:
+        known = tally.fared.get(system_id)
+        if known is None or at >= known[0]:
+            tally.fared[system_id] = at, decides
     if decides == FAILED and (tally.failed_at is None or at < tally.failed_at):
         tally.failed_at = at
         tally.error_type, tally.error_message = event.error_type, event.error_message
     return tally
+
+
+def settled(tally: Tally) -> tuple[int, datetime | None]:
+    """Return (status, when the event was that says so): failed while one of the systems that took it failed it last, else what was said last."""
+    if tally.failed_at is not None:
+        failing = [at for at, decided in tally.fared.values() if decided == FAILED]
+        if failing:
+            return FAILED, max(failing)
+    return tally.status, tally.decided_at

@@ -185,7 +185,7 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
     """Write messages, links and rollups of these events, in one round trip with what the caller adds."""
     environment_id = agent.environment_id
     # A link inside one trace ties nothing that the trace does not, but of an event about many messages: it alone says which.
-    messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id) for row in fresh], now)
+    messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id, row.system_id) for row in fresh], now)
     links = [
         (row.event.occurred_at, environment_id, row.event.trace_id, row.event.span_id, trace_id, span_id)
         for row in fresh

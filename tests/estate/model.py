@@ -307,10 +307,14 @@ class Estate:
 
 
 def became(events: Iterable[Event]) -> str:
-    """The latest event that decides: an error fails, a processing delivers."""
+    """Failed while a system that took it failed it last; else what the latest event says that decides: an error fails, a processing delivers."""
     decides = [one for one in events if one.error or one.operation == "process"]
     latest = min(decides, key=lambda one: one.ago, default=None)
-    return "moving" if latest is None else "failed" if latest.error else "delivered"
+    lasts = {
+        one.system: one for one in sorted(decides, key=lambda one: -one.ago) if one.operation in ("receive", "process")
+    }
+    failing = any(one.error for one in lasts.values())
+    return "moving" if latest is None else "failed" if failing or latest.error else "delivered"
 
 
 def cause_of_letter(letter: Letter) -> Cause:

@@ -1,0 +1,65 @@
+"""What a message's events say together, asked where some say that it was processed and others that it failed, of one or of several receivers:
+when it failed, where that stands, and when it was passed last. What is stored is told anew by it, and dead again where a letter of it waits.
+"""
+
+from django.db import migrations
+
+MADE = """
+CREATE FUNCTION messaging_fares(uid uuid, since timestamptz, proved timestamptz) RETURNS timestamptz[]
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN (
+        WITH own AS (
+            SELECT system_id, occurred_at, received_at, operation, outcome, trace_id, span_id
+            FROM messaging_event WHERE message_uid = uid AND occurred_at >= since
+        ), told AS (
+            SELECT system_id, occurred_at, received_at, operation, outcome FROM own
+            UNION ALL -- what tells of many messages is tied to each by a link
+            SELECT e.system_id, e.occurred_at, e.received_at, e.operation, e.outcome
+            FROM own
+            JOIN messaging_trace_link l ON l.linked_trace_id = own.trace_id AND l.linked_span_id = own.span_id AND l.occurred_at >= since
+            JOIN messaging_event e ON e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.occurred_at = l.occurred_at
+                AND e.message_uid IS NULL
+        ), decided AS (
+            SELECT system_id, occurred_at, received_at, outcome = 2 AS failed, operation IN (3, 4, 5) AS took FROM told
+            WHERE outcome = 2 OR operation = 4 OR operation = 5 AND outcome = 1
+            UNION ALL
+            SELECT system_id, closed_at, closed_at, true, false FROM messaging_deadletter
+            WHERE message_uid = uid AND resolution IN ('discarded', 'gone')
+            UNION ALL
+            SELECT NULL, proved, proved, false, false WHERE proved IS NOT NULL
+        ), last AS (
+            SELECT DISTINCT ON (system_id) * FROM decided WHERE took ORDER BY system_id, occurred_at DESC, received_at DESC
+        ), standing AS (
+            SELECT occurred_at FROM last WHERE failed AND NOT EXISTS (
+                SELECT FROM messaging_deadletter d
+                WHERE d.message_uid = uid AND d.resolution = 'processed' AND d.closed_at >= last.occurred_at
+                  AND (d.system_id IS NULL OR d.system_id = last.system_id OR d.system_id NOT IN (SELECT system_id FROM last)))
+        )
+        SELECT ARRAY[coalesce((SELECT max(occurred_at) FROM standing), max(occurred_at) FILTER (WHERE failed AND NOT took AND nth = 1)),
+            max(occurred_at) FILTER (WHERE NOT failed)]
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY occurred_at DESC, received_at DESC) AS nth FROM decided WHERE NOT (took AND failed)
+        ) others
+    );
+END $$
+"""
+BACKFILL = """
+UPDATE messaging_message m SET status = 2, decided_at = known.stands FROM (
+    SELECT first_seen_on, id, (messaging_fares(id, least(started_at, first_seen_at), NULL))[1] AS stands
+    FROM messaging_message WHERE status = 1 AND failed_at IS NOT NULL
+) known WHERE m.first_seen_on = known.first_seen_on AND m.id = known.id AND known.stands IS NOT NULL;
+UPDATE messaging_message m SET status = 3 FROM messaging_deadletter d
+WHERE d.message_uid = m.id AND d.state <> 'closed' AND m.status <> 3;
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("messaging", "0058_figures_anew"),
+    ]
+
+    operations = [
+        migrations.RunSQL(MADE, "DROP FUNCTION messaging_fares"),
+        migrations.RunSQL(BACKFILL, migrations.RunSQL.noop),
+    ]
