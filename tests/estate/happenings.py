@@ -38,6 +38,7 @@ KEYS = {
     "O-8": {"order_no": "O-8", "customer_no": "C-1", "amount": "80", "currency": "EUR"},
     "O-9": {"order_no": "O-9", "customer_no": "C-5", "amount": "90", "currency": "EUR"},
     "O-10": {"order_no": "O-10", "customer_no": "C-2", "amount": "100", "currency": "EUR"},
+    "O-11": {"order_no": "O-11", "customer_no": "C-6", "amount": "110", "currency": "EUR"},
     "O-12": {"order_no": "O-12", "customer_no": "C-2", "amount": "120", "currency": "EUR"},
     "P-1": {"price_no": "P-1"}, "P-2": {"price_no": "P-2"}, "P-3": {"price_no": "P-3"}, "P-4": {"price_no": "P-4"},
     "K-1": {"customer_no": "C-1"}, "K-2": {"customer_no": "C-6"}, "K-3": {"customer_no": "C-7"}, "K-4": {"customer_no": "C-8"},
@@ -157,6 +158,10 @@ HAPPENED: list[Happening] = [
     Event("O-6 failed", 118, "O-6", "erp", "process", "q.erp", TIMEOUT, 30_000),
     SENT("O-10", 115),
     Event("O-10 failed", 114, "O-10", "erp", "process", "q.erp", TIMEOUT, 30_000),
+    # O-11: the ERP times out, the warehouse picks it after that, and no letter comes.
+    SENT("O-11", 113),
+    Event("O-11 failed", 112, "O-11", "erp", "process", "q.erp", TIMEOUT, 30_000),
+    Event("O-11 picked", 111, "O-11", "wms", "process", "q.stock", took_ms=130),
     # O-7: on its way. O-8: times out, then passes.
     SENT("O-7", 30),
     SENT("O-8", 100),
