@@ -8,6 +8,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from messages.ingest.model import NewEvent
+from messages.receivers import is_one_queue
 
 MOVING, DELIVERED, FAILED, DEAD, COMPENSATED = 0, 1, 2, 3, 4
 RECEIVE, PROCESS, SETTLE = 3, 4, 5
@@ -21,7 +22,7 @@ RECEIVERS = frozenset(
 class Tally:
     """One batch's events of one message, summed.
 
-    status  what the last deciding event says.   fared  {receiving system: (when it decided last, what)}
+    status  what the last deciding event says.   fared  {(receiving system, its queue): (when it decided last, what)}
     """
 
     first: NewEvent
@@ -36,7 +37,7 @@ class Tally:
     trace_id: bytes | None
     correlation_id: str | None
     keys: dict[str, str]
-    fared: dict[int, tuple[datetime, int]]
+    fared: dict[tuple[int, str | None], tuple[datetime, int]]
 
 
 def of_each_message(event: NewEvent) -> list[NewEvent]:
@@ -75,9 +76,10 @@ def add_to_tally(tally: Tally | None, event: NewEvent, system_id: int) -> Tally:
     if decides is not None and (tally.decided_at is None or at >= tally.decided_at):
         tally.status, tally.decided_at = decides, at
     if decides is not None and event.operation in RECEIVERS:
-        known = tally.fared.get(system_id)
+        receiver = system_id, event.destination
+        known = tally.fared.get(receiver)
         if known is None or at >= known[0]:
-            tally.fared[system_id] = at, decides
+            tally.fared[receiver] = at, decides
     if decides == FAILED and (tally.failed_at is None or at < tally.failed_at):
         tally.failed_at = at
         tally.error_type, tally.error_message = event.error_type, event.error_message
@@ -87,7 +89,18 @@ def add_to_tally(tally: Tally | None, event: NewEvent, system_id: int) -> Tally:
 def settled(tally: Tally) -> tuple[int, datetime | None]:
     """Return (status, when the event was that says so): failed while one of the systems that took it failed it last, else what was said last."""
     if tally.failed_at is not None:
-        failing = [at for at, decided in tally.fared.values() if decided == FAILED]
-        if failing:
-            return FAILED, max(failing)
+        standing = [
+            at
+            for receiver, (at, said) in tally.fared.items()
+            if said == FAILED and not _passed_since(tally, receiver, at)
+        ]
+        if standing:
+            return FAILED, max(standing)
     return tally.status, tally.decided_at
+
+
+def _passed_since(tally: Tally, failed: tuple[int, str | None], at: datetime) -> bool:
+    return any(
+        said == DELIVERED and system_id == failed[0] and since >= at and is_one_queue(queue, failed[1])
+        for (system_id, queue), (since, said) in tally.fared.items()
+    )

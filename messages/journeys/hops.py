@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from uuid import UUID
 
-from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed, decides
+from messages.journeys.seen import ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Seen, Span, Timed, by_queue, decides
+from messages.receivers import is_one_queue
 
 CREATE = 1
 CONSUMING = frozenset({RECEIVE, PROCESS, SETTLE})
@@ -40,7 +41,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One message from its sending to one receiving system; times in µs.
+    """One message from its sending to one receiving system, and to one of its queues where it came to several; times in µs.
 
     taken_us  when the receiver had it, from the journey's start.   ended  the event that says how it fared, or the last there is.
     """
@@ -54,6 +55,7 @@ class Handover:
     attempts: int
     ended: Timed
     batch: bool
+    destination: str
 
     @property
     def failed(self) -> bool:
@@ -85,6 +87,7 @@ class _Taken:
     sent: Timed
     events: list[Timed] = field(default_factory=list)
     batch: bool = False
+    queue: str | None = None
 
 
 def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handover]:
@@ -119,7 +122,7 @@ def handovers_of(events: Sequence[Timed], links: Iterable[Link]) -> list[Handove
                 held = taken.setdefault((sent.seen.id, of, one.seen.system_id), _Taken(sent))
                 held.events.append(one)
                 held.batch |= batch
-    found = (_handover(one) for one in taken.values())
+    found = (_handover(one) for held in taken.values() for one in _by_queue(held))
     return [one for one in found if one is not None]
 
 
@@ -143,6 +146,19 @@ def _sent_before(
     return [(sent, uid is None) for sent in found]
 
 
+def _by_queue(held: _Taken) -> list[_Taken]:
+    """Return what a system took of one sending for each of its queues; what names none of them belongs to the first."""
+    works = [one for one in held.events if one.seen.operation == PROCESS]
+    queues = by_queue(works or (one for one in held.events if one.seen.operation == RECEIVE))
+    if len(queues) < 2:
+        return [held]
+    parts = [_Taken(held.sent, [], held.batch, many[0].seen.destination) for many in queues]
+    for one in held.events:
+        own = (part for part in parts if is_one_queue(part.queue, one.seen.destination))
+        next(own, parts[0]).events.append(one)
+    return parts
+
+
 def _handover(held: _Taken) -> Handover | None:
     works = [one for one in held.events if one.seen.operation == PROCESS]
     takes = [one for one in held.events if one.seen.operation == RECEIVE]
@@ -152,10 +168,11 @@ def _handover(held: _Taken) -> Handover | None:
     spans = [_from(one, sent_us) for one in works or takes]
     received = [_from(one, sent_us) for one in takes]
     first, attempts, working, between = _union(spans)
+    first_of = (works or takes)[0].seen
     deciding = [one for one in held.events if _tells(one)]
     return Handover(
         sent=held.sent.seen,
-        first=(works or takes)[0].seen,
+        first=first_of,
         taken_us=min(spans + received)[0],
         queue_us=max(0, first - sent_us),
         processing_us=working,
@@ -163,6 +180,7 @@ def _handover(held: _Taken) -> Handover | None:
         attempts=attempts,
         ended=(deciding or held.events)[-1],
         batch=held.batch,
+        destination=held.queue or held.sent.seen.destination or first_of.destination or "",
     )
 
 
@@ -196,8 +214,7 @@ def hops_of(handovers: Sequence[Handover], systems: Mapping[int, str]) -> list[H
     """Return the ways that messages went, those with failures first, then in the order in which they were first taken."""
     ways: dict[tuple[int, int, str], list[Handover]] = defaultdict(list)
     for one in handovers:
-        destination = one.sent.destination or one.first.destination or ""
-        ways[(one.sent.system_id, one.first.system_id, destination)].append(one)
+        ways[(one.sent.system_id, one.first.system_id, one.destination)].append(one)
     found = [
         Hop(
             sender=systems.get(sender, ""),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from messages.journeys.clocks import Clock, Correction
+from messages.receivers import is_one_queue
 
 CREATE, SEND, RECEIVE, PROCESS, SETTLE = 1, 2, 3, 4, 5
 UNSET, ERROR = 0, 2
@@ -76,12 +77,26 @@ def timed(
 
 
 def attempts_of(events: Iterable[Timed]) -> dict[UUID, int]:
-    """Return {event id: which attempt it was} of the messages that a system processed more than once. events: in order of time."""
-    tries: dict[tuple[int, UUID], list[UUID]] = defaultdict(list)
-    for one, _, _ in events:
-        if one.operation == PROCESS and one.message_uid:
-            tries[(one.system_id, one.message_uid)].append(one.id)
-    return {event: number for same in tries.values() if len(same) > 1 for number, event in enumerate(same, 1)}
+    """Return {event id: which attempt it was} of the messages that a system processed more than once from one queue. events: in order of time."""
+    tries: dict[tuple[int, UUID], list[Timed]] = defaultdict(list)
+    for one in events:
+        if one.seen.operation == PROCESS and one.seen.message_uid:
+            tries[(one.seen.system_id, one.seen.message_uid)].append(one)
+    several = [same for many in tries.values() if len(many) > 1 for same in by_queue(many) if len(same) > 1]
+    return {event.seen.id: number for same in several for number, event in enumerate(same, 1)}
+
+
+def by_queue(events: Iterable[Timed]) -> list[list[Timed]]:
+    """Return what a system did with a message for each of its queues that the message came from, in the order given."""
+    queues: list[list[Timed]] = []
+    for one in events:
+        same = (many for many in queues if is_one_queue(many[0].seen.destination, one.seen.destination))
+        found = next(same, None)
+        if found is None:
+            queues.append([one])
+        else:
+            found.append(one)
+    return queues
 
 
 def _corrected(one: Seen, corrections: Mapping[Clock, Correction]) -> datetime:

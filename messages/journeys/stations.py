@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from messages.journeys.hops import Handover, Hop
-from messages.journeys.seen import CREATE, ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Span, Timed, decides
+from messages.journeys.seen import CREATE, ERROR, PROCESS, RECEIVE, SEND, SETTLE, Link, Span, Timed, by_queue, decides
+from messages.receivers import is_one_queue
 
 DID = {CREATE: "created", SEND: "sent", RECEIVE: "received", PROCESS: "processed", SETTLE: "settled"}
 NONE = UUID(int=0)
@@ -94,7 +95,11 @@ def _ends(own: Sequence[Timed], handovers: Iterable[Handover]) -> tuple[Ends, Ti
     """
     about = [one for one in own if one.seen.message_uid]
     telling = [one for one in own if decides(one.seen.operation, one.seen.outcome)] or about or own
-    ends = {one.seen.message_uid: one for one in telling if one.seen.message_uid}
+    of_each: dict[UUID, list[Timed]] = defaultdict(list)
+    for one in telling:
+        if one.seen.message_uid:
+            of_each[one.seen.message_uid].append(one)
+    ends = {uid: _end(many) for uid, many in of_each.items()}
     others = {one.seen.message_uid: one for one in about if one.seen.message_uid not in ends}
     ends |= {uid: one for uid, one in others.items() if uid and one.seen.outcome == ERROR}
     for handover in handovers:
@@ -105,6 +110,13 @@ def _ends(own: Sequence[Timed], handovers: Iterable[Handover]) -> tuple[Ends, Ti
         if handover.decided and (known is None or later):
             ends[uid] = end
     return ends, telling[-1]
+
+
+def _end(telling: Sequence[Timed]) -> Timed:
+    """Return what says how a message fared that came from one queue or from several: it failed where it did in one of them."""
+    decided = len(telling) > 1 and decides(telling[-1].seen.operation, telling[-1].seen.outcome)
+    lasts = [many[-1] for many in by_queue(telling)] if decided else []
+    return next((one for one in reversed(lasts) if one.seen.outcome == ERROR), telling[-1])
 
 
 def _tied(links: Iterable[Link]) -> dict[Span, set[UUID]]:
@@ -149,7 +161,12 @@ def _fared(own: Sequence[Timed], ends: Ends, last: Timed, lost: Sequence[UUID]) 
         return "failed", f"{len(lost):,} of {len(ends):,} failed"
     if not lost and (last.seen.message_uid or last.seen.outcome != ERROR):
         return "passed", DID.get(last.seen.operation, "passed")
-    tries = [one.seen.operation for one in own if lost and one.seen.message_uid == lost[0]]
+    queue = ends[lost[0]].seen.destination if lost else None
+    tries = [
+        one.seen.operation
+        for one in own
+        if lost and one.seen.message_uid == lost[0] and is_one_queue(one.seen.destination, queue)
+    ]
     attempts = tries.count(PROCESS) or tries.count(last.seen.operation)
     return "failed", f"failed, {attempts:,} attempts" if attempts > 1 else "failed"
 

@@ -4,37 +4,50 @@ when it failed, where that stands, and when it was passed last. What is stored i
 
 from django.db import migrations
 
+AFTER = "[-._/:](retry|retries|redeliver[a-z]*|delay[a-z]*|wait|dlq|dlt|dead[a-z]*|errors?|parked)([-._/:0-9].*)?$"
+ONE_QUEUE = f"""
+CREATE FUNCTION messaging_is_one_queue(one text, other text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
+    SELECT coalesce(one, '') = '' OR coalesce(other, '') = '' OR a = b
+        OR starts_with(a, b) AND substr(a, length(b) + 1, 1) ~ '[-._/:]'
+        OR starts_with(b, a) AND substr(b, length(a) + 1, 1) ~ '[-._/:]'
+    FROM (SELECT regexp_replace(lower(one), '{AFTER}', '') AS a, regexp_replace(lower(other), '{AFTER}', '') AS b) names
+$$
+"""  # noqa: S608  a constant of ours
 MADE = """
 CREATE FUNCTION messaging_fares(uid uuid, since timestamptz, proved timestamptz) RETURNS timestamptz[]
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN (
         WITH own AS (
-            SELECT system_id, occurred_at, received_at, operation, outcome, trace_id, span_id
+            SELECT system_id, occurred_at, received_at, operation, outcome, destination, trace_id, span_id
             FROM messaging_event WHERE message_uid = uid AND occurred_at >= since
         ), told AS (
-            SELECT system_id, occurred_at, received_at, operation, outcome FROM own
+            SELECT system_id, occurred_at, received_at, operation, outcome, destination FROM own
             UNION ALL -- what tells of many messages is tied to each by a link
-            SELECT e.system_id, e.occurred_at, e.received_at, e.operation, e.outcome
+            SELECT e.system_id, e.occurred_at, e.received_at, e.operation, e.outcome, e.destination
             FROM own
             JOIN messaging_trace_link l ON l.linked_trace_id = own.trace_id AND l.linked_span_id = own.span_id AND l.occurred_at >= since
             JOIN messaging_event e ON e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.occurred_at = l.occurred_at
                 AND e.message_uid IS NULL
         ), decided AS (
-            SELECT system_id, occurred_at, received_at, outcome = 2 AS failed, operation IN (3, 4, 5) AS took FROM told
+            SELECT system_id, destination, occurred_at, received_at, outcome = 2 AS failed, operation IN (3, 4, 5) AS took FROM told
             WHERE outcome = 2 OR operation = 4 OR operation = 5 AND outcome = 1
             UNION ALL
-            SELECT system_id, closed_at, closed_at, true, false FROM messaging_deadletter
+            SELECT system_id, NULL, closed_at, closed_at, true, false FROM messaging_deadletter
             WHERE message_uid = uid AND resolution IN ('discarded', 'gone')
             UNION ALL
-            SELECT NULL, proved, proved, false, false WHERE proved IS NOT NULL
-        ), last AS (
-            SELECT DISTINCT ON (system_id) * FROM decided WHERE took ORDER BY system_id, occurred_at DESC, received_at DESC
+            SELECT NULL, NULL, proved, proved, false, false WHERE proved IS NOT NULL
         ), standing AS (
-            SELECT occurred_at FROM last WHERE failed AND NOT EXISTS (
+            SELECT occurred_at FROM decided AS failure WHERE took AND failed AND NOT EXISTS (
+                SELECT FROM decided AS passed
+                WHERE passed.took AND NOT passed.failed AND passed.system_id = failure.system_id
+                  AND (passed.occurred_at, passed.received_at) >= (failure.occurred_at, failure.received_at)
+                  AND messaging_is_one_queue(passed.destination, failure.destination)
+            ) AND NOT EXISTS (
                 SELECT FROM messaging_deadletter d
-                WHERE d.message_uid = uid AND d.resolution = 'processed' AND d.closed_at >= last.occurred_at
-                  AND (d.system_id IS NULL OR d.system_id = last.system_id OR d.system_id NOT IN (SELECT system_id FROM last)))
+                WHERE d.message_uid = uid AND d.resolution = 'processed' AND d.closed_at >= failure.occurred_at
+                  AND (d.system_id IS NULL OR d.system_id = failure.system_id
+                       OR d.system_id NOT IN (SELECT system_id FROM decided WHERE took)))
         )
         SELECT ARRAY[coalesce((SELECT max(occurred_at) FROM standing), max(occurred_at) FILTER (WHERE failed AND NOT took AND nth = 1)),
             max(occurred_at) FILTER (WHERE NOT failed)]
@@ -60,6 +73,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RunSQL(ONE_QUEUE, "DROP FUNCTION messaging_is_one_queue"),
         migrations.RunSQL(MADE, "DROP FUNCTION messaging_fares"),
         migrations.RunSQL(BACKFILL, migrations.RunSQL.noop),
     ]

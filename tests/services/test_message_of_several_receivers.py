@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from messages.dead_letters.services import discard_dead_letter
 from messages.models import DeadLetter, Message, MessageStatus
+from messages.receivers import is_one_queue
 from messages.replay.proofs import settle_replays
 from messages.replay.sending import send_due
 from messages.replay.services import request_replay
@@ -56,6 +57,37 @@ def test_it_is_delivered_once_the_system_that_failed_passed_it(order: Sequence[i
     told = [did(1, "erp", **REFUSED), did(2, "mail"), did(3, "erp")]
 
     assert tell(*([told[at]] for at in order)) == ("DELIVERED", 3)
+
+
+@pytest.mark.parametrize(
+    ("passed", "status"),
+    [("q.stock", "FAILED"), ("q.booking", "DELIVERED"), ("q.booking.retry-1", "DELIVERED"), ("", "DELIVERED")],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "each by itself"])
+def test_nor_does_one_queue_of_a_system_speak_for_another(passed: str, status: str, together: bool):
+    told = [did(1, "erp", destination="q.booking", **REFUSED), did(2, "erp", destination=passed)]
+
+    assert (tell(told) if together else tell(*([one] for one in told)))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("orders", "orders", True), ("orders", "Orders-retry-0", True), ("orders-retry-0", "orders-retry-1", True), ("orders_error", "orders", True),
+        ("orders.dlq", "orders", True), ("orders-dead-letter", "orders", True), ("erp.orders", "erp.orders.5m", True),
+        (None, "orders", True), ("", "orders", True), ("q.stock", "q.booking", False),
+        ("orders", "orders2", False), ("order", "orders", False), ("orders-retry-0", "prices-retry-0", False),
+        ("orders.a_b", "orders.a%b", False), ("wait", "orders", False), ("https://shop/hook/a", "https://shop/hook/b", False),
+        ("retry", "orders", False), (".retry", "orders", False),
+    ],
+)  # fmt: skip
+def test_which_queues_are_one_is_the_same_in_sql(one: str | None, other: str | None, same: bool):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT messaging_is_one_queue(%s, %s), messaging_is_one_queue(%s, %s)", [one, other, other, one]
+        )
+        assert cursor.fetchone() == (same, same)
+    assert is_one_queue(one, other) is is_one_queue(other, one) is same
 
 
 def test_a_sending_that_failed_is_made_good_by_any_receiver():

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from messages.journeys.hops import Figures, handovers_of, hops_of, waits_of
-from messages.journeys.seen import Seen, timed
+from messages.journeys.seen import Seen, attempts_of, timed
 
 START = datetime(2026, 11, 26, 8, tzinfo=UTC)
 TRACE, OTHER, MESSAGE = UUID(int=1), UUID(int=2), UUID(int=9)
@@ -159,3 +159,37 @@ def test_a_hop_has_failed_when_the_last_that_was_told_of_it_is_a_failure_and_a_m
     assert failed(seen(ERP, RECEIVE, 20, 1, outcome=2)) == [1]
     assert failed(seen(ERP, PROCESS, 20, 5, outcome=2), seen(ERP, SETTLE, 30, outcome=0)) == [1]
     assert failed(seen(ERP, PROCESS, 20, 5, outcome=2), seen(ERP, SETTLE, 30, outcome=1)) == [0]
+
+
+def test_two_queues_of_one_system_are_two_hops_and_those_of_its_retries_are_attempts():
+    events = [
+        seen(SHOP, SEND, 0, destination="ex.orders"),
+        *(
+            seen(ERP, PROCESS, at, 5, outcome=2, destination=queue)
+            for at, queue in ((10, "q.booking"), (110, "q.booking.retry-1"))
+        ),
+        seen(ERP, PROCESS, 2_010, 20, destination="q.stock"),
+        seen(ERP, SETTLE, 2_031, destination="q.stock"),
+    ]
+    placed, _, _ = timed(events, {})
+
+    booking, stock = hops_of(handovers_of(placed, []), SYSTEMS)
+
+    assert (booking.destination, booking.messages, booking.failed, booking.attempts) == ("q.booking", 1, 1, 2)
+    assert (stock.destination, stock.messages, stock.failed, stock.attempts) == ("q.stock", 1, 0, 1)
+    assert (booking.retry.longest_us, stock.retry.longest_us, stock.queue.longest_us) == (95_000, 0, 2_010_000)
+    assert attempts_of(placed) == {events[1].id: 1, events[2].id: 2}
+
+
+def test_one_queue_under_two_names_of_a_receipt_and_its_work_is_one_hop():
+    events = [
+        seen(SHOP, SEND, 0, destination="ex.orders"),
+        seen(ERP, RECEIVE, 10, 1, destination="ex.orders:created"),
+        seen(ERP, PROCESS, 12, 5, destination="q.booking"),
+        seen(ERP, SETTLE, 18, destination=None),
+    ]
+    placed, _, _ = timed(events, {})
+
+    (one,) = hops_of(handovers_of(placed, []), SYSTEMS)
+
+    assert (one.destination, one.messages, one.attempts, one.queue.longest_us) == ("ex.orders", 1, 1, 12_000)

@@ -48,3 +48,28 @@ def test_a_hop_took_what_it_took_from_the_station_before_and_what_is_not_known_i
 
         assert first.hop_us is None
         assert {one.system: one.hop_us and one.hop_us / 1000 for one in others} == hops_ms
+
+
+@pytest.mark.parametrize(
+    ("queues", "state", "note"),
+    [
+        ([("q.booking", 2), ("q.stock", 1)], "failed", "failed"),
+        ([("q.stock", 1), ("q.booking", 2), ("q.booking", 2)], "failed", "failed, 2 attempts"),
+        ([("q.booking", 2), ("q.booking.retry", 2), ("q.stock", 1)], "failed", "failed, 2 attempts"),
+        ([("q.booking", 2), ("q.stock", 1), ("q.booking_retry_0", 1)], "passed", "processed"),
+        ([("q.booking", 2), (None, 1)], "passed", "processed"),
+        ([("q.booking", 1), ("q.stock", 1)], "passed", "processed"),
+    ],
+)
+def test_a_system_that_takes_a_message_from_two_of_its_queues_failed_where_it_did_in_one(
+    queues: list[tuple[str | None, int]], state: str, note: str
+):
+    done = [
+        seen(ERP, PROCESS, at * 100, 5, destination=queue, outcome=outcome)
+        for at, (queue, outcome) in enumerate(queues, 1)
+    ]
+    placed, _, _ = timed([seen(SHOP, SEND, 0, destination="ex.orders"), *done], {})
+
+    _, erp = stations_of(placed, SYSTEMS, handovers_of(placed, []), counted=False)
+
+    assert (erp.state, erp.note) == (state, note)
