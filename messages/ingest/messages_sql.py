@@ -235,16 +235,22 @@ def mark_dead(
 
 
 STATUS = """
-UPDATE messaging_message SET decided_at = now(), status = CASE
-    WHEN EXISTS (SELECT FROM messaging_deadletter d WHERE d.message_uid = messaging_message.id AND d.state <> 'closed') THEN 3
-    WHEN %(status)s = 1 AND (messaging_fares(id, least(started_at, first_seen_at), now()))[1] IS NOT NULL THEN 2
-    ELSE %(status)s END
+UPDATE messaging_message m SET (status, decided_at) = (
+    SELECT CASE WHEN EXISTS (SELECT FROM messaging_deadletter d WHERE d.message_uid = m.id AND d.state <> 'closed') THEN 3
+                WHEN fares[1] IS NOT NULL THEN 2
+                WHEN fares[2] IS NOT NULL THEN 1
+                ELSE %(status)s END,
+           CASE WHEN fares[1] IS NULL AND fares[2] IS NOT NULL THEN fares[2] ELSE now() END
+    FROM (SELECT CASE WHEN %(status)s IN (1, 2) THEN
+              messaging_fares(m.id, least(m.started_at, m.first_seen_at), CASE WHEN %(status)s = 1 THEN now() END) END) AS asked (fares))
 WHERE id = %(uid)s"""
 
 
 def set_status(uid: UUID, status: int) -> None:
-    """Set a message's status because of what a person or a proof decided about its dead letter: dead it is while another waits, and delivered
-    where no other receiver failed it.
+    """Set a message's status because of what a person or a proof decided about its dead letter.
+
+    Dead it is while another letter waits. Else what events and letters say together: no proof speaks for another receiver that failed, and what
+    was processed after it died, under the eyes of nobody here, did not fail.
     """
     with connection.cursor() as cursor:
         cursor.execute(STATUS, {"uid": uid, "status": status})

@@ -33,7 +33,7 @@ BEGIN
             SELECT system_id, destination, occurred_at, received_at, outcome = 2 AS failed, operation IN (3, 4, 5) AS took FROM told
             WHERE outcome = 2 OR operation = 4 OR operation = 5 AND outcome = 1
             UNION ALL
-            SELECT system_id, NULL, closed_at, closed_at, true, false FROM messaging_deadletter
+            SELECT system_id, NULL, failed_at, received_at, true, system_id IS NOT NULL FROM messaging_deadletter
             WHERE message_uid = uid AND resolution IN ('discarded', 'gone')
             UNION ALL
             SELECT NULL, NULL, proved, proved, false, false WHERE proved IS NOT NULL

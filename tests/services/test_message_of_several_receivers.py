@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import permutations
@@ -203,15 +203,49 @@ def test_a_letter_of_a_system_that_told_of_nothing_speaks_for_those_that_did():
     assert status() == MessageStatus.DELIVERED
 
 
-def test_what_was_discarded_and_came_by_another_way_is_delivered():
-    letter = stored_letter(message_id=ORDER, system="erp")
-    discard_dead_letter(letter, by=ROOT, reason="sent by hand")
+def gone(letter: DeadLetter) -> None:
+    answer = push("/ingest/v1/dead-letters/gone", {"ids": ["of-the-erp"]}, key=agent_key("harvester"))
+    assert answer.json()["closed"] == 1, answer.content
+
+
+@pytest.mark.parametrize(
+    "close",
+    [gone, lambda letter: discard_dead_letter(letter, by=ROOT, reason="entered by hand")],
+    ids=["gone", "discarded"],
+)
+def test_what_its_system_processed_after_it_died_is_delivered_whenever_its_letter_is_closed(
+    close: Callable[[DeadLetter], None],
+):
+    """Somebody shovelled it back, or entered it again."""
+    late = {"system": "erp", "operation": "process", "message_id": ORDER, "occurred_at": datetime.now(UTC).isoformat()}
+    letter = stored_letter(
+        id="of-the-erp", message_id=ORDER, system="erp", failed_at=(START + timedelta(minutes=2)).isoformat()
+    )
+    tell([did(1, "erp", **REFUSED)], [did(5, "mail")], [did(6, "erp")])
+    assert status() == MessageStatus.DEAD
+
+    close(letter)
+    assert tell() == ("DELIVERED", 6)
+
+    Message.objects.update(status=MessageStatus.FAILED)
+    push("/ingest/v1/events", [event(**late)], key=agent_key())
+    assert status() == MessageStatus.DELIVERED
+
+
+@pytest.mark.parametrize(
+    "close", [gone, lambda letter: discard_dead_letter(letter, by=ROOT, reason="not wanted")], ids=["gone", "discarded"]
+)
+def test_a_letter_that_was_closed_is_a_failure_of_its_system_for_which_no_other_speaks(
+    close: Callable[[DeadLetter], None],
+):
+    letter = stored_letter(
+        id="of-the-erp", message_id=ORDER, system="erp", failed_at=(START + timedelta(minutes=2)).isoformat()
+    )
+    close(letter)
     assert status() == MessageStatus.FAILED
 
-    assert tell([did(1, "mail")])[0] == "FAILED"  # before it was discarded
-    later = event(system="erp", operation="process", message_id=ORDER, occurred_at=datetime.now(UTC).isoformat())
-    push("/ingest/v1/events", [later], key=agent_key())
-    assert status() == MessageStatus.DELIVERED
+    assert tell([did(1, "erp")], [did(5, "mail")])[0] == "FAILED"
+    assert tell([did(6, "erp")])[0] == "DELIVERED"
 
 
 def test_what_was_stored_before_is_told_anew_by_an_upgrade():
