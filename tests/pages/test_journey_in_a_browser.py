@@ -112,8 +112,9 @@ def test_a_long_destination_gives_way_to_the_tie_beside_it(browser: Browser, liv
     events = [
         first,
         event(destination=hook, message_id="another order", correlation_id="conversation 7"),
-        event(destination=hook, system="erp", operation="process", message_id="another order"),
     ]
+    taken = {"destination": hook, "system": "order-orchestration-service-prod-eu-1", "operation": "process"}
+    events += [event(**taken, message_id="another order") for _ in range(2)]
     push("/ingest/v1/events", events, key=agent_key())
     page = sign_in(browser, live_server.url, viewport={"width": width, "height": 900})
 
@@ -122,4 +123,8 @@ def test_a_long_destination_gives_way_to_the_tie_beside_it(browser: Browser, liv
     ties = page.locator(".fall .what .tag")
     assert {"trace", "correlation id"} <= set(ties.all_inner_texts())
     assert ties.evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)") == [0] * ties.count()
+    assert page.locator(".fall .clip + .nowrap").all_inner_texts() == ["· attempt 1", "· attempt 2"]
+    assert set(
+        page.locator(".fall .what").evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")
+    ) == {0}
     assert page.locator(".fall .clip", has_text="shop send").first.get_attribute("title") == f"shop send {hook}"
