@@ -290,11 +290,13 @@ class Bar:
 
     look  ok, bad, moving, unset, queue (hatched: nobody worked, it waited), change (a line through all rows) or earlier (one before
           the start).   tie  the evidence, e.g. "trace".   took  words in place of the duration.
+    end   of the label, what stays where the label is too long: "× 1,500".
     """
 
     label: str
     offset_us: int
     duration_us: int
+    end: str = ""
     look: str = "ok"
     tie: str = ""
     url: str = ""
@@ -305,6 +307,7 @@ class Bar:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallRow:
     label: str
+    end: str
     look: str
     tie: str
     url: str
@@ -338,6 +341,7 @@ def _fallen(bar: Bar, span: int) -> FallRow:
     x = min(max(0.0, bar.offset_us / span * 100), 99.4 if width < THINNEST_PERCENT else 100.0)
     return FallRow(
         label=bar.label,
+        end=bar.end,
         look=bar.look,
         tie=bar.tie,
         url=bar.url,

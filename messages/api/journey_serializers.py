@@ -30,6 +30,15 @@ class EvidenceOut(serializers.Serializer[Any]):
     )
 
 
+class NotFollowedOut(serializers.Serializer[Any]):
+    """A tie that more share than a journey follows."""
+
+    kind = serializers.CharField(help_text="correlation id, answer or key.")
+    value = serializers.CharField(help_text="What is shared.")
+    words = serializers.CharField(help_text="How many share it, and what of them is not here.")
+    q = serializers.CharField(help_text="The query that finds their messages; empty where you are not told the value.")
+
+
 class SpreadOut(serializers.Serializer[Any]):
     median_us = serializers.IntegerField()
     longest_us = serializers.IntegerField()
@@ -129,9 +138,11 @@ class JourneyOut(serializers.Serializer[Any]):
         help_text="Over 200 events: `steps` are its failures and some of each fold, `folds` count all."
     )
     truncated = serializers.BooleanField(
-        help_text="There is more than was looked at: at most 50,000 events, failures first, 25,000 traces, 25,000 links at a time, "
-        "20 correlation ids and 20 traces of a document number."
+        source="more",
+        help_text="There is more than was looked at: at most 50,000 events, failures first, four rounds of ties, 25,000 traces, "
+        "25,000 links at a time, 20 correlation ids and 20 traces of a document number; or a tie was not followed.",
     )
+    not_followed = NotFollowedOut(many=True, help_text="Ties that too many share: what they lead to is not here.")
     ties = serializers.ListField(child=serializers.CharField())
     corrections = CorrectionOut(many=True)
     stations = StationOut(many=True)

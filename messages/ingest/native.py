@@ -16,8 +16,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from messages.ingest import clean, jsontext
 from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge
-from messages.ingest.identity import message_of_span, message_uid, native_event_id
+from messages.ingest.identity import created_by_span, message_of_span, message_uid, native_event_id
 from messages.ingest.model import NewEvent, NewPayload, RawItem, Refused
+from messages.ingest.semconv import CONSUMING
 from messages.payloads.seal import Content
 
 NDJSON = "application/x-ndjson"
@@ -26,16 +27,20 @@ Hex16 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{16}$", max_length=16)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Zoned = Annotated[datetime, Meta(tz=True)]
-LINKS = "They need the trace_id of this event; without a span_id it gets one of its own."
+LINKS = (
+    "They need the trace_id of this event; without a span_id it gets one of its own. A receive, process or settle without a message_id "
+    "and with several links, or one that names a message, is about every message that they lead to: give the ids of those that have one."
+)
 OPERATIONS = {"other": 0, "create": 1, "send": 2, "receive": 3, "process": 4, "settle": 5}
 OUTCOMES = {"unset": 0, "ok": 1, "error": 2}
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A span of another trace that this event continues."""
+    """A span of another trace that this event continues; of a batch, the span that sent the message with this id."""
 
     trace_id: Hex32
     span_id: Hex16
+    message_id: str = ""
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,7 +168,8 @@ def _event(
         id_of(item.parent_span_id),
     )
     uid: bytes | None = message_uid(environment_id, message_id, destination) if message_id else None
-    if trace and span_id and not message_id:
+    batch = [] if message_id else _batch(item, links, destination, environment_id)
+    if trace and span_id and not (message_id or batch):
         uid = message_of_span(
             environment_id, operation=OPERATIONS[item.operation], destination=destination, trace_id=trace, span_id=span_id,
             parent_span_id=parent_span_id, links=links,
@@ -183,6 +189,7 @@ def _event(
         destination=destination,
         message_id=message_id,
         message_uid=uid,
+        batch=batch,
         correlation_id=clean.optional(item.correlation_id, clean.ID_BYTES),
         trace_id=trace,
         span_id=span_id,
@@ -210,6 +217,22 @@ def _links(item: EventItem) -> list[tuple[bytes, str]]:
     if links and not id_of(item.trace_id):
         raise Malformed("links lead from this event's trace: give its trace_id too")
     return links
+
+
+def _batch(
+    item: EventItem, links: list[tuple[bytes, str]], destination: str | None, environment_id: int
+) -> list[tuple[bytes, str | None]]:
+    """Return the messages of an event about many, as otlp._batch does; [] for one about one or none."""
+    named = [clean.optional(link.message_id, clean.ID_BYTES) for link in item.links]
+    if not destination or OPERATIONS[item.operation] not in CONSUMING or not (len(links) > 1 or any(named)):
+        return []
+    messages: dict[bytes, str | None] = {}
+    for link, message_id in zip(item.links, named, strict=True):
+        if message_id:
+            messages[message_uid(environment_id, message_id, destination)] = message_id
+        elif id_of(link.trace_id) and id_of(link.span_id):
+            messages[created_by_span(environment_id, bytes.fromhex(link.trace_id), link.span_id.lower())] = None
+    return list(messages.items())
 
 
 def _trace_of(item: EventItem) -> bytes | None:

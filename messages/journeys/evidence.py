@@ -42,6 +42,19 @@ class Evidence:
 START = Evidence(kind=TRACE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotFollowed:
+    """A tie that more share than a journey follows. kind, value: as Evidence has them. words: of how many what is not here.
+
+    q  the search that finds the messages of all of them; "" where the reader is not told the value.
+    """
+
+    kind: str
+    value: str
+    words: str
+    q: str
+
+
 def brought(kind: str, value: str = "", by: tuple[UUID, Evidence] | None = None) -> Evidence:
     """Return the evidence of what `by`, an event that is here already, brought."""
     strength = OF_KIND[kind]

@@ -21,10 +21,23 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_events, visible_messages
 from messages.ingest.identity import LONG_ID, message_uid
-from messages.journeys.evidence import ANSWER, CORRELATION, KEY, LINK, MESSAGE, REQUEST, START, TRACE, Evidence, brought
+from messages.journeys.evidence import (
+    ANSWER,
+    CORRELATION,
+    KEY,
+    LINK,
+    MESSAGE,
+    REQUEST,
+    START,
+    TRACE,
+    Evidence,
+    NotFollowed,
+    brought,
+)
 from messages.journeys.seen import ERROR_SHOWN, Link, Seen
 from messages.masking.shown import key_shown
 from messages.models import Event, TraceLink
+from messages.search.query import Query, Term
 
 MOST_SEEN = 50_000  # events; with their evidence about 52 MB while a page is made
 MOST_TRACES = MOST_LINKS = 25_000
@@ -52,7 +65,7 @@ A_DAY_OFF = timedelta(days=4)  # a message's row may lie on an earlier or later 
 
 @dataclass(slots=True, kw_only=True)
 class Gathered:
-    """What was found, and why each of it belongs here; truncated: there was more than is looked at."""
+    """What was found, and why each of it belongs here; truncated: there was more than is looked at; not_followed: ties that too many share."""
 
     seen: dict[UUID, Seen] = field(default_factory=dict)
     evidence: dict[UUID, Evidence] = field(default_factory=dict)
@@ -60,6 +73,7 @@ class Gathered:
     uids: set[UUID] = field(default_factory=set)
     links: dict[Link, None] = field(default_factory=dict)  # each once, though it is found from both of its ends
     truncated: bool = False
+    not_followed: list[NotFollowed] = field(default_factory=list)
 
 
 def any_of(table: type[Any], column: str, values: Collection[Any]) -> RawSQL:
@@ -116,6 +130,8 @@ class _Walk:
             fresh = self._take_traces(traces) + self._take_messages(uids)
             links = self._links(traces)
             traces, uids = self._led_to_by(fresh, links)
+        further = Q(any_of(Event, "trace_id", traces)) | Q(any_of(Event, "message_uid", uids.keys() - found.uids))
+        found.truncated |= self.near.filter(further).exclude(any_of(Event, "id", found.seen)).exists()
 
     def _take_traces(self, traces: dict[UUID, Evidence]) -> list[Seen]:
         self.found.traces |= traces.keys()
@@ -219,6 +235,7 @@ class _Walk:
             self.near.filter(any_of(Event, "correlation_id", why)), lambda seen: why[seen.correlation_id or ""]
         )
         of_each = Counter(one.correlation_id for one in fresh)
+        self._say_not_followed({one for one, count in of_each.items() if one and count > MOST_FOLLOWED}, why)
         traces, uids = self._led_to_by([one for one in fresh if of_each[one.correlation_id] <= MOST_FOLLOWED], [])
         requests = {
             UUID(bytes=message_uid(place.pk, one, None)): brought(REQUEST, one, self._as_bringer(by))
@@ -227,6 +244,18 @@ class _Walk:
             for place in self.environments
         }
         self.follow(traces, requests | uids)
+
+    def _say_not_followed(self, correlations: Collection[str], why: Mapping[str, Evidence]) -> None:
+        if not correlations:
+            return
+        carrying = Counter(one.correlation_id for one in self.found.seen.values())
+        for one in correlations:
+            words = (
+                f"{carrying[one]:,} events carry the correlation id {one}, and over {MOST_FOLLOWED:,} are not followed: "
+                "they are here, but not what else is in their traces and about their messages"
+            )
+            q = Query(Term("correlation", one)).text
+            self.found.not_followed.append(NotFollowed(kind=why[one].kind, value=one, words=words, q=q))
 
     def keys(self) -> dict[str, str]:
         """Return the business keys that the first events carry, of those with one value only: a batch of many orders has no number."""
@@ -252,7 +281,8 @@ class _Walk:
                 first_seen_on__range=((since - A_DAY_OFF).date(), (until + A_DAY_OFF).date()),
                 keys__contains={name: value},
             )
-            ids = list(messages.values_list("id", flat=True)[:MOST_OF_A_KEY])
+            ids = list(messages.values_list("id", flat=True)[: MOST_OF_A_KEY + 1])
+            many, ids = len(ids) > MOST_OF_A_KEY, ids[:MOST_OF_A_KEY]
             rows = self.base.filter(occurred_at__range=(since, until), keys__contains={name: value}).filter(
                 Q(any_of(Event, "message_uid", ids)) | Q(message_uid__isnull=True)
             )
@@ -268,23 +298,37 @@ class _Walk:
                 one.message_uid: one for one in fresh if one.message_uid and one.message_uid not in self.found.uids
             }
             self._take_messages({uid: brought(MESSAGE, "", self._as_bringer(one)) for uid, one in named.items()})
-            self._take_own_traces(fresh, name, value)
+            large = self._take_own_traces(fresh, name, value)
+            tie, q = f"{name}={shown}", Query(Term(f"key.{name}", value)).text if shown == value else ""
+            if many:
+                words = f"over {MOST_OF_A_KEY:,} messages have {tie} within days of it: of {MOST_OF_A_KEY:,} of them events are here"
+                self.found.not_followed.append(NotFollowed(kind=KEY, value=tie, words=words, q=q))
+            if large:
+                words = (
+                    f"{large:,} other trace{'s have' if large > 1 else ' has'} {tie} and over {MOST_OF_AN_OWN_TRACE:,} events: "
+                    "only those with the number are here"
+                )
+                self.found.not_followed.append(NotFollowed(kind=KEY, value=tie, words=words, q=q))
 
-    def _take_own_traces(self, fresh: Sequence[Seen], name: str, value: str) -> None:
-        """Take the rest of the traces of events that a number brought, where a trace has no other number: that of a batch has many."""
+    def _take_own_traces(self, fresh: Sequence[Seen], name: str, value: str) -> int:
+        """Take the rest of the traces of events that a number brought, where a trace has no other number: that of a batch has many. Return how
+        many were too large.
+        """
         bringers: dict[UUID, Seen] = {}
         for one in fresh:
             if one.trace_id and one.trace_id not in self.found.traces:
                 bringers.setdefault(one.trace_id, one)
         self.found.truncated |= len(bringers) > MOST_OWN_TRACES
         asked = list(islice(bringers, MOST_OWN_TRACES))
-        own = self._without_another(name, value, asked) if asked else {}
+        alone = self._without_another(name, value, asked) if asked else {}
+        own = {trace: events for trace, events in alone.items() if len(events) <= MOST_OF_AN_OWN_TRACE}
         self.found.traces |= own.keys()
         why = {trace: brought(TRACE, trace.hex, self._as_bringer(bringers[trace])) for trace in own}
         self._add(chain.from_iterable(own.values()), lambda seen: why[seen.trace_id or NO_TRACE])
+        return len(alone) - len(own)
 
     def _without_another(self, name: str, value: str, traces: list[UUID]) -> dict[UUID, list[Seen]]:
-        """Return the events of those of these traces that are small and in which the number has no other value, as far as the actor sees them."""
+        """Return the events of those of these traces in which the number has no other value, as far as the actor sees them; of a large one some."""
         events = self.near.filter(RawSQL("messaging_event.trace_id = own.trace_id", [], output_field=BooleanField()))
         number = RawSQL("messaging_event.keys ->> %s", [name], output_field=TextField())
         columns = events.annotate(error=ERROR_NUMBER, number=number).values_list(*Seen._fields, "number")
@@ -298,9 +342,7 @@ class _Walk:
                 own[seen.trace_id or NO_TRACE].append(seen)
                 if its_number not in (None, value):
                     others.add(seen.trace_id or NO_TRACE)
-        return {
-            trace: found for trace, found in own.items() if trace not in others and len(found) <= MOST_OF_AN_OWN_TRACE
-        }
+        return {trace: found for trace, found in own.items() if trace not in others}
 
 
 def stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:

@@ -81,8 +81,11 @@ def _bars_of_step(step: Step, opens: str) -> Iterator[Bar]:
         offset_us = step.offset_us - step.queue_us
         yield Bar(label=f"queue {destination}", offset_us=offset_us, duration_us=step.queue_us, look="queue")
     note = f"its clock said {step.event.clamped_from:%Y-%m-%d %H:%M:%S}" if step.clamped else moved_words(step)
+    attempt = f"· attempt {step.attempt}" if step.attempt else ""
+    label = step.label.removesuffix(attempt).strip()
     yield Bar(
-        label=f"{step.label} {destination}".strip() if step.event.operation == 2 else step.label,
+        label=f"{label} {destination}".strip() if step.event.operation == 2 else label,
+        end=attempt,
         offset_us=step.offset_us,
         duration_us=step.duration_us,
         look=LOOKS[step.outcome],
@@ -95,7 +98,8 @@ def _bars_of_step(step: Step, opens: str) -> Iterator[Bar]:
 def _bar_of_fold(fold: Fold, opens: str) -> Bar:
     failed = "failed " if fold.outcome == "error" else ""
     return Bar(
-        label=f"{failed}{fold.label} × {fold.count:,}",
+        label=f"{failed}{fold.label}",
+        end=f"× {fold.count:,}",
         offset_us=fold.start_us,
         duration_us=fold.end_us - fold.start_us,
         look=LOOKS[fold.outcome],

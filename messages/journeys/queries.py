@@ -150,7 +150,7 @@ def _built(
         folds=folds,
     )
     journey.total, journey.own, journey.more_letters = len(seen), own, len(letters) > MOST_LETTERS
-    journey.attempts = attempts
+    journey.attempts, journey.not_followed = attempts, found.not_followed
     journey.hops = hops_of(handovers, names)
     errors = Counter((one.system_id, one.error) for one in seen.values() if one.outcome == ERROR)
     failed = [seen[event.id] for event in read if event.outcome == ERROR]

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from messages.journeys.clocks import Clock, Correction, clock_of, corrected
-from messages.journeys.evidence import START, Evidence, words_of_tie
+from messages.journeys.evidence import START, Evidence, NotFollowed, words_of_tie
 from messages.journeys.fold import Fold, opened_at
 from messages.journeys.hops import Hop
 from messages.journeys.seen import OPERATION_WORDS, OUTCOME_WORDS
@@ -61,7 +61,8 @@ class Journey:
     )  # of its clocks; empty too when times are shown as reported
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    truncated: bool = False  # there is more than was looked at
+    truncated: bool = False  # a limit was reached
+    not_followed: list[NotFollowed] = field(default_factory=list)  # ties that more share than are followed
     more_letters: bool = False  # there are more dead letters than the 50 that are here
     total: int = 0  # events found; steps are all of them, unless it is folded
     own: set[UUID] = field(default_factory=set)  # the message ids that the page is about
@@ -71,6 +72,11 @@ class Journey:
     attempts: dict[UUID, int] = field(default_factory=dict)  # of every event, as attempts_of has them
     errors: int = 0  # different ones: system, type and message
     times: dict[UUID, int] = field(default_factory=dict)  # of each step that failed, how often its error came in all
+
+    @property
+    def more(self) -> bool:
+        """Whether there is more than was looked at."""
+        return self.truncated or bool(self.not_followed)
 
     @property
     def duration_us(self) -> int:

@@ -21,7 +21,7 @@ from messages.models import DeadLetter, Event, Message
 from messages.retention.policies import longest_age
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters, find_events, find_messages
-from messages.search.query import Query, Term
+from messages.search.query import Query, Term, all_of, none_of
 
 LONGEST_SHOWN, LONGEST_KEY = 120, 256
 MOST_OFFERED = 50  # messages of a choice
@@ -136,14 +136,22 @@ def _to_letter(request: PageRequest, environments: list[Environment], query: Que
 def _to_journey(request: PageRequest, environments: list[Environment], query: Query, asked: str) -> HttpResponse | None:
     """Lead to the journey into which an event about no message, such as that of a web request, brought the key, or to a choice."""
     events = find_events(request.actor, environments=environments, query=query)
-    newest = {
-        (one.environment_id, one.trace_id): one for one in reversed(events.rows) if one.trace_id and not one.message_uid
-    }
+    newest = _of_each_trace(events.rows)
+    if len(newest) == 1 and events.next:
+        ((_, trace),) = newest
+        others = Query(all_of(query.root, none_of(Term("trace", trace.hex))))
+        events = find_events(request.actor, environments=environments, query=others)
+        newest |= _of_each_trace(events.rows)
     found = sorted(newest.values(), key=lambda one: one.occurred_at, reverse=True)
     rows = [(one, _of_trace(one)) for one in found]
     if len(rows) < 2:
         return HttpResponseRedirect(rows[0][1]) if rows else None
     return render(request, "messaging/choice.html", {"journeys": rows, "more": events.next, "asked": asked})
+
+
+def _of_each_trace(events: list[Event]) -> dict[tuple[int, UUID], Event]:
+    """Return the newest of the events about no message for each environment and trace. events: newest first."""
+    return {(one.environment_id, one.trace_id): one for one in reversed(events) if one.trace_id and not one.message_uid}
 
 
 def _of_trace(event: Event) -> str:

@@ -103,3 +103,28 @@ def test_what_is_different_is_asked_for_by_keyboard(browser: Browser, live_serve
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         picture(page, f"different-{width}")
     assert findings(page, "different") == {}
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_long_destination_gives_way_to_the_tie_beside_it(browser: Browser, live_server: Any, width: int):  # noqa: F811
+    hook = "https://hooks.partner.example.com/v2/tenants/4711/orders/confirmations?version=2026-11"
+    first = event(trace_id=TRACE, destination=hook, message_id="the order of 4711", correlation_id="conversation 7")
+    events = [
+        first,
+        event(destination=hook, message_id="another order", correlation_id="conversation 7"),
+    ]
+    taken = {"destination": hook, "system": "order-orchestration-service-prod-eu-1", "operation": "process"}
+    events += [event(**taken, message_id="another order") for _ in range(2)]
+    push("/ingest/v1/events", events, key=agent_key())
+    page = sign_in(browser, live_server.url, viewport={"width": width, "height": 900})
+
+    page.goto(f"{live_server.url}/j/{TRACE}")
+
+    ties = page.locator(".fall .what .tag")
+    assert {"trace", "correlation id"} <= set(ties.all_inner_texts())
+    assert ties.evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)") == [0] * ties.count()
+    assert page.locator(".fall .clip + .nowrap").all_inner_texts() == ["· attempt 1", "· attempt 2"]
+    assert set(
+        page.locator(".fall .what").evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")
+    ) == {0}
+    assert page.locator(".fall .clip", has_text="shop send").first.get_attribute("title") == f"shop send {hook}"

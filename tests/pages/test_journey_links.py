@@ -388,6 +388,18 @@ def test_of_more_journeys_than_a_page_has_the_choice_says_that_there_may_be_more
     assert "50 or more journeys have order_no 4711" in text_of(signed_in(superuser=True).get("/k/order_no/4711"))
 
 
+def test_a_number_of_which_one_journey_fills_a_page_leads_to_a_choice_where_another_has_it_too():
+    web = {"system": "web", "operation": "other", "destination": "", "message_id": "", "keys": {"order_no": "4711"}}
+    key, client = agent_key(), signed_in(superuser=True)
+    push("/ingest/v1/events", [event(**web, trace_id=TRACE) for _ in range(60)], key=key)
+
+    assert client.get("/k/order_no/4711")["Location"] == f"/j/{TRACE}?environment=production"
+
+    earlier = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    push("/ingest/v1/events", [event(**web, trace_id="ee" * 16, occurred_at=earlier)], key=key)
+    assert "2 journeys have order_no 4711" in text_of(client.get("/k/order_no/4711"))
+
+
 def test_the_traces_that_a_number_brings_are_asked_for_together_and_more_than_are_looked_at_are_said(
     monkeypatch: pytest.MonkeyPatch,
 ):

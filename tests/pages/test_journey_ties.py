@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -72,17 +74,80 @@ def test_the_page_says_the_evidence_and_marks_what_is_weak():
     assert '<span class="chip warn">weak</span>' in page.content.decode()
 
 
-def test_what_a_correlation_id_of_thousands_brings_is_counted_and_not_followed(monkeypatch: pytest.MonkeyPatch):
+def test_what_a_correlation_id_of_thousands_brings_is_counted_and_not_followed_and_the_page_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(gather, "MOST_FOLLOWED", 2)
-    common = {"correlation_id": "constant", "system": "billing"}
+    common = {"correlation_id": "run of the night", "system": "billing"}
     strangers = [event(**common, trace_id=f"{number:032x}") for number in range(1, 4)]
     further = [event(trace_id=f"{number:032x}", system="stranger") for number in range(1, 4)]
-    push("/ingest/v1/events", [event(trace_id=TRACE, correlation_id="constant"), *strangers, *further], key=agent_key())
+    first = event(trace_id=TRACE, correlation_id="run of the night")
+    push("/ingest/v1/events", [first, *strangers, *further], key=agent_key())
 
     found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+    page = signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}")
 
     assert [step["system"] for step in found["steps"]].count("billing") == 3
     assert "stranger" not in {step["system"] for step in found["steps"]}
+    words = (
+        "4 events carry the correlation id run of the night, and over 2 are not followed: "
+        "they are here, but not what else is in their traces and about their messages"
+    )
+    q = 'correlation:"run of the night"'
+    assert (found["truncated"], found["not_followed"]) == (
+        True,
+        [{"kind": "correlation id", "value": "run of the night", "words": words, "q": q}],
+    )
+    assert f"There is more: {words}. Counts are of what was looked at." in text_of(page)
+    assert "4+ events" in text_of(page)
+    (address,) = re.findall(r'href="(/messages/\?q=correlation[^"]*)"', page.content.decode())
+    assert "4 messages" in text_of(signed_in("reader", Role.VIEWER).get(unescape(address)))
+
+
+@pytest.mark.parametrize(("most", "said"), [(3, 0), (2, 1)])
+def test_a_number_of_more_messages_than_are_looked_at_is_said(monkeypatch: pytest.MonkeyPatch, most: int, said: int):
+    monkeypatch.setattr(gather, "MOST_OF_A_KEY", most)
+    numbered = [event(keys={"order_no": "4711"}, **({} if n else {"trace_id": TRACE})) for n in range(3)]
+    push("/ingest/v1/events", numbered, key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    words = "over 2 messages have order_no=4711 within days of it: of 2 of them events are here"
+    told = [{"kind": "key", "value": "order_no=4711", "words": words, "q": "key.order_no:4711"}]
+    assert (found["truncated"], found["not_followed"]) == (bool(said), told[:said])
+
+
+@pytest.mark.parametrize(("other", "said"), [({}, 1), ({"keys": {"order_no": "4712"}}, 0)])
+def test_a_large_trace_that_a_number_is_in_is_said_where_it_is_no_batch(
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], said: int
+):
+    monkeypatch.setattr(gather, "MOST_OF_AN_OWN_TRACE", 2)
+    numbered = [event(keys={"order_no": "4711"}, trace_id=trace) for trace in (TRACE, "ee" * 16)]
+    push("/ingest/v1/events", [*numbered, *[event(trace_id="ee" * 16, **other) for _ in range(2)]], key=agent_key())
+
+    found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
+
+    words = "1 other trace has order_no=4711 and over 2 events: only those with the number are here"
+    told = [{"kind": "key", "value": "order_no=4711", "words": words, "q": "key.order_no:4711"}]
+    assert (found["truncated"], found["not_followed"], found["total"]) == (bool(said), told[:said], 2)
+
+
+@pytest.mark.parametrize(("traces", "total", "truncated"), [(4, 4, False), (5, 4, True)])
+def test_a_chain_of_more_links_than_there_are_rounds_is_cut_and_the_page_says_so(
+    traces: int, total: int, truncated: bool
+):
+    chain = [
+        event(
+            trace_id=f"{n:032x}", span_id=f"{n:016x}", message_id=f"message {n} of the chain",
+            links=[{"trace_id": f"{n - 1:032x}", "span_id": f"{n - 1:016x}"}] if n > 1 else [],
+        )
+        for n in range(1, traces + 1)
+    ]  # fmt: skip
+    push("/ingest/v1/events", chain, key=agent_key())
+
+    found = ask(f"journeys/{1:032x}", api_key(person("vera", Role.VIEWER))).json()
+
+    assert (found["total"], found["truncated"]) == (total, truncated)
 
 
 def test_a_batch_of_several_orders_is_not_tied_by_any_of_their_numbers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -20,7 +21,7 @@ from console.identity.models import Role, Team
 from messages.journeys import gather
 from messages.journeys.queries import journey_of_trace, steps_of_fold
 from messages.journeys.usual import _stop
-from messages.models import Event, Flow, Message
+from messages.models import Event, Flow, Message, MessageStatus
 from tests.factories import ROOT, agent_key, api_key, environment, event, person, push
 from tests.pages.people import signed_in, text_of
 
@@ -80,6 +81,48 @@ def test_a_station_of_a_small_fan_out_has_failed_where_one_message_did(fails: in
     push("/ingest/v1/events", [*sent, *done], key=agent_key())
 
     assert [(one.system, one.state, one.note) for one in journey().stations][1:] == [("erp", state, note)]
+
+
+@pytest.mark.parametrize(
+    ("of_their_own", "named", "statuses"),
+    [
+        (True, True, {MessageStatus.DELIVERED: 8, MessageStatus.FAILED: 4}),
+        (False, False, {MessageStatus.DELIVERED: 8, MessageStatus.FAILED: 4}),
+        (True, False, {MessageStatus.MOVING: 12, MessageStatus.DELIVERED: 8, MessageStatus.FAILED: 4}),
+    ],
+)
+def test_a_native_batch_is_about_the_messages_that_it_links_to_and_status_station_and_hop_say_the_same(
+    of_their_own: bool, named: bool, statuses: dict[int, int]
+):
+    """Three batches of four, the second failed. Where links do not name the ids of the messages, nobody knows those by what they lead to."""
+    at = datetime.now(UTC) - timedelta(minutes=5)
+
+    def sent(number: int, *, named: bool) -> dict[str, Any]:
+        message_id = f"invoice {number} of the night" if named else ""
+        return {"trace_id": f"{number + 1:032x}", "span_id": f"{number + 1:016x}", "message_id": message_id}
+
+    sends = [event(occurred_at=at.isoformat(), **sent(number, named=of_their_own)) for number in range(12)]
+    wrong = {"outcome": "error", "error": {"type": "T", "message": "no"}}
+    batches = [
+        event(
+            system="erp",
+            operation="process",
+            message_id="",
+            trace_id=TRACE,
+            occurred_at=(at + timedelta(seconds=1 + number)).isoformat(),
+            links=[sent(one, named=named) for one in range(4 * number, 4 * number + 4)],
+            **(wrong if number == 1 else {}),
+        )
+        for number in range(3)
+    ]
+    push("/ingest/v1/events", [*sends, *batches], key=agent_key())
+
+    found = journey()
+
+    assert Counter(Message.objects.values_list("status", flat=True)) == statuses
+    assert [(one.system, one.state, one.note) for one in found.stations][1:] == [("erp", "failed", "4 of 12 failed")]
+    (hop,) = found.hops
+    assert (hop.messages, hop.failed, hop.batches) == (12, 4, 12)
 
 
 @pytest.mark.parametrize(("after", "state"), [(30, "passed"), (5, "failed"), (None, "failed")])
