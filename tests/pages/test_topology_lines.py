@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 
 import pytest
 from django.test import Client
 
-from tests.factories import agent_key, event, push
+from messages.catalog.services import add_flow_rule
+from messages.replay.sending import send_due
+from messages.replay.services import request_replay
+from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
 from tests.pages.mapped import estate, links
 from tests.pages.people import signed_in
 
@@ -73,6 +77,31 @@ def test_a_line_of_several_flows_leads_to_what_its_sender_failed_to_send_in_thos
 
     assert found_by(client, url) == ids
     assert 'flow:("payments" OR "refunds")' in unquote_plus(url)
+
+
+def test_the_sender_to_an_exchange_keeps_its_line_when_dead_letters_are_replayed_into_the_queue():
+    """RabbitMQ: who sends names the exchange, who takes a queue bound to it, and a replay goes into the queue."""
+    add_flow_rule(environment(), pattern="sales.*", flow_name="sales", by=ROOT)
+    ids = [f"sale-{number:020d}" for number in range(6)]
+    sent = [event(destination="sales.orders", message_id=name) for name in ids]
+    taken = {"system": "erp", "operation": "process", "destination": "sales.q.erp"}
+    error = {"outcome": "error", "error": {"type": "E", "message": "no", "stack": ""}}
+    tried = [event(message_id=name, **taken, **(error if name in ids[:2] else {})) for name in ids]
+    push("/ingest/v1/events", [*sent, *tried], key=agent_key())
+    redis = memory_connection()
+    for name in ids[:2]:
+        request_replay(stored_letter(message_id=name, origin="sales.q.erp", queue="sales.dlq"), by=ROOT, reason="fixed")
+    send_due(redis.pk)
+    now = datetime.now(UTC).isoformat()
+    push("/ingest/v1/events", [event(message_id=name, occurred_at=now, **taken) for name in ids[:2]], key=agent_key())
+    client = signed_in(superuser=True)
+
+    lines = client.get("/topology/").context["edges"]
+
+    counted = {
+        (one.source.name, one.target.name): (one.edge.count, one.edge.about, found_by(client, one.url)) for one in lines
+    }
+    assert counted == {("shop", "erp"): (6, True, set(ids)), ("waybill", "erp"): (2, True, set(ids[:2]))}
 
 
 def test_a_line_counts_tries_and_says_so():
