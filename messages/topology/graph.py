@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 from messages.models.stream import Operation
@@ -64,6 +64,7 @@ class Edge:
 
     unsent  how many of `failed` its sender failed to send.
     about  the counts are a share of what was counted for several lines together.
+    alone  its receiver is at no other line of the flow: what it touched there came from the sender, under whatever id.
     tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
          same flow), or nobody (one side was never reported).
     """
@@ -77,6 +78,7 @@ class Edge:
     tie: str
     unsent: int = 0
     about: bool = False
+    alone: bool = False
 
     @property
     def health(self) -> str:
@@ -225,7 +227,8 @@ def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours:
         for system_id, side in sorted(sides[destination].items()):
             pair = (system_key(system_id), other.key)[::way]
             edges.append(_edge(pair, flow_id, destination, side, "nobody"))
-    return edges
+    met = Counter(end for edge in edges for end in (edge.source, edge.target))
+    return [replace(edge, alone=met[edge.target] == 1) for edge in edges]
 
 
 def _tied(

@@ -25,8 +25,40 @@ def test_a_line_of_several_flows_leads_to_what_both_ends_touched():
 
     addresses = {unquote_plus(url) for url in links(client.get("/topology/"), "/messages/?q=")}
 
-    ends = 'system:"shop" system:"erp"&window=24h'
-    assert addresses == {f"/messages/?q={flow}{ends}" for flow in ("", 'via:"orders" ', 'via:"invoices" ')}
+    words = ('system:"shop" system:"erp"', 'via:"orders" system:"erp"', 'via:"invoices" system:"erp"')
+    assert addresses == {f"/messages/?q={one}&window=24h" for one in words}
+
+
+def test_a_line_leads_to_what_its_receiver_reports_under_ids_of_its_own():
+    """Receivers of webhooks do, and nothing ties the two."""
+    error = {"outcome": "error", "error": {"type": "E", "message": "no", "stack": ""}}
+    sent = [event(destination="hooks", system="crm") for _ in range(4)]
+    taken = [
+        event(destination="hooks", system="partner", operation="process", **(error if at else {})) for at in range(2)
+    ]
+    push("/ingest/v1/events", [*sent, *taken], key=agent_key())
+    client = signed_in(superuser=True)
+
+    [line] = client.get("/topology/").context["edges"]
+
+    assert (line.edge.count, line.edge.failed) == (2, 1)
+    assert found_by(client, line.url) == {one["message_id"] for one in taken}
+
+
+def test_a_line_asks_for_its_sender_where_the_receiver_has_other_lines_of_the_flow():
+    """What it takes of another, and what it sends on, are not of this line."""
+    add_flow_rule(environment(), pattern="sales.*", flow_name="sales", by=ROOT)
+    hops = [("sales.in", "shop", "erp"), ("sales.out", "erp", "wms"), ("sales.direct", "crm", "wms")]
+    for destination, sender, receiver in hops:
+        common = {"destination": destination, "message_id": f"{destination}-{0:020d}"}
+        push("/ingest/v1/events", [event(**common, system=sender)], key=agent_key())
+        push("/ingest/v1/events", [event(**common, system=receiver, operation="process")], key=agent_key())
+    client = signed_in(superuser=True)
+
+    lines = client.get("/topology/").context["edges"]
+
+    found = {line.edge.destination: found_by(client, line.url) for line in lines}
+    assert found == {destination: {f"{destination}-{0:020d}"} for destination, *_ in hops}
 
 
 def failing_sender(flow: str, *receivers: str) -> set[str]:
