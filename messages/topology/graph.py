@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 from messages.models.stream import Operation
@@ -14,6 +14,7 @@ TAKES = (Operation.RECEIVE, Operation.PROCESS, Operation.SETTLE)
 FAILING_SHARE = (
     0.05  # of its events: from here on a system, or a connection, is failing and not only touched by a failure
 )
+OURS = "waybill"  # the system of the console's own sends
 MOST_PAIRS = 16  # senders × receivers of one destination that are drawn one by one; more meet at the destination
 ORDER = ("failing", "failures", "quiet", "well")  # worst first; the words of words.CHIPS["health"]
 
@@ -63,6 +64,7 @@ class Edge:
 
     unsent  how many of `failed` its sender failed to send.
     about  the counts are a share of what was counted for several lines together.
+    alone  its receiver is at no other line of the flow: what it touched there came from the sender, under whatever id.
     tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
          same flow), or nobody (one side was never reported).
     """
@@ -76,6 +78,7 @@ class Edge:
     tie: str
     unsent: int = 0
     about: bool = False
+    alone: bool = False
 
     @property
     def health(self) -> str:
@@ -130,7 +133,8 @@ def build_graph(
     _wait(nodes, waiting or {}, names)
     for node in nodes.values():
         node.quiet = node.system_id in quiet
-    edges = [edge for flow_id in sorted(by_flow) for edge in _edges_of(flow_id, by_flow[flow_id], nodes)]
+    ours = next((system_id for system_id, name in names.items() if name == OURS), None)
+    edges = [edge for flow_id in sorted(by_flow) for edge in _edges_of(flow_id, by_flow[flow_id], nodes, ours)]
     return Graph(nodes=nodes, edges=edges)
 
 
@@ -165,9 +169,13 @@ def _count(nodes: dict[str, Node], cell: Cell, names: Mapping[int, str]) -> None
 
 @dataclass(slots=True)
 class _Side:
-    """What a system did on one side of a destination, of several the busiest, by operation."""
+    """What a system did on one side of a destination, of several the busiest, by operation.
+
+    about  it is a share of what was done, as nobody says for whom.
+    """
 
     destination: str
+    about: bool = False
     counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     failures: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -181,26 +189,97 @@ class _Side:
         """Return how many tries failed, at least: what failed to be processed and to be settled is one, so the largest of these counts too."""
         return max(self.failures.values(), default=0)
 
+    def parted(self, part: int, *, about: bool) -> tuple[_Side, _Side]:
+        """Return so many of its tries, and the others; what failed is shared as they are."""
+        both, weights = (_Side(self.destination, about), _Side(self.destination, about)), (part, self.count - part)
+        for operation, count in self.counts.items():
+            failures = _shares(self.failures[operation], weights)
+            for side, tried, bad in zip(both, _shares(count, weights), failures, strict=True):
+                side.counts[operation], side.failures[operation] = tried, bad
+        return both
+
 
 Sides = dict[str, dict[int, _Side]]  # destination → system → what it did
 
 
-def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node]) -> list[Edge]:
+def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours: int | None) -> list[Edge]:
     senders, takers = _sides(cells, SENDS), _sides(cells, TAKES)
+    elsewhere = _united({name: sides for name, sides in senders.items() if name not in takers})
+    taking = {system_id for sides in takers.values() for system_id in sides}
+    elsewhere = {system_id: side for system_id, side in elsewhere.items() if system_id != ours}
+    begun = _went(side for system_id, side in elsewhere.items() if system_id not in taking)
     edges: list[Edge] = []
     for destination in sorted(senders.keys() & takers.keys()):
-        edges += _between(flow_id, destination, senders.pop(destination), takers.pop(destination), nodes, "destination")
+        mine, into = senders.pop(destination), takers.pop(destination)
+        tied, left = _tied(flow_id, destination, mine, into, nodes, "destination", ours, elsewhere, begun)
+        edges += tied
+        if left:
+            takers[destination] = left
     # One publishes to an exchange or a topic, another takes from a queue bound to it: the flow is what they have in common.
     if senders and takers:
         name = " → ".join(dict.fromkeys((min(senders), min(takers))))
-        return edges + _between(flow_id, name, _united(senders), _united(takers), nodes, "flow")
+        tied, left = _tied(flow_id, name, _united(senders), _united(takers), nodes, "flow", ours, {}, 0)
+        edges += tied
+        senders, takers = {}, _by_destination(left)
     for destination in sorted(senders.keys() | takers.keys()):
-        mine, way = (senders, 1) if destination in senders else (takers, -1)
+        sides, way = (senders, 1) if destination in senders else (takers, -1)
         other = _other(nodes, "unknown", flow_id, destination, "receiver" if way == 1 else "sender")
-        for system_id, side in sorted(mine[destination].items()):
+        for system_id, side in sorted(sides[destination].items()):
             pair = (system_key(system_id), other.key)[::way]
-            edges.append(_edge(pair, flow_id, destination, side.count, side.failed, "nobody"))
-    return edges
+            edges.append(_edge(pair, flow_id, destination, side, "nobody"))
+    met = Counter(end for edge in edges for end in (edge.source, edge.target))
+    return [replace(edge, alone=met[edge.target] == 1) for edge in edges]
+
+
+def _tied(
+    flow_id: int,
+    destination: str,
+    senders: dict[int, _Side],
+    takers: dict[int, _Side],
+    nodes: dict[str, Node],
+    tie: str,
+    ours: int | None,
+    elsewhere: Mapping[int, _Side],
+    begun: int,
+) -> tuple[list[Edge], dict[int, _Side]]:
+    """Return the edges between those who send and those who take, and what the takers did for nobody of these.
+
+    elsewhere  the other senders of the flow, who name what nobody takes from.   begun  what those of them sent who take nothing of the flow.
+
+    The console sends again what another sent, and so do they who sent no more than half of what was taken and no more than was begun: they have
+    at most what they sent. The rest is of the other senders, or else is returned: of who sends elsewhere, or of a sender that nobody reported.
+    """
+    forward = {system_id: side for system_id, side in senders.items() if {system_id} != takers.keys()}
+    if forward or elsewhere:  # not a receiver that puts back what it could not do yet
+        senders = forward
+    main = {system_id: side for system_id, side in senders.items() if system_id != ours}
+    if begun and _went(main.values()) <= min(begun, max(side.count for side in takers.values()) / 2):
+        main = {}
+    again = {system_id: side for system_id, side in senders.items() if system_id not in main}
+    sent, others = _went(again.values()), _went((main or elsewhere).values())
+    lent: dict[int, _Side] = {}
+    left: dict[int, _Side] = {}
+    for system_id, into in takers.items():
+        most = sent + others if main else into.count  # of what went elsewhere no more came here than was taken
+        part = min(sent, _shares(into.count, (min(sent, most), min(others, most)))[0])
+        exact = len(takers) == 1 and not into.failed and into.count == sent + others
+        about = bool(sent and (others or into.count > sent) and not exact)
+        lent[system_id], left[system_id] = into.parted(part, about=about or into.about)
+    edges = _between(flow_id, destination, again, lent, nodes, tie)
+    if main:
+        return edges + _between(flow_id, destination, main, left, nodes, tie), {}
+    return edges, {system_id: side for system_id, side in left.items() if side.count}
+
+
+def _went(sides: Iterable[_Side]) -> int:
+    return sum(side.count - side.failed for side in sides)
+
+
+def _by_destination(sides: Mapping[int, _Side]) -> Sides:
+    by_destination: Sides = defaultdict(dict)
+    for system_id, side in sides.items():
+        by_destination[side.destination][system_id] = side
+    return by_destination
 
 
 def _sides(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
@@ -218,6 +297,7 @@ def _united(sides: Sides) -> dict[int, _Side]:
     parts = [part for by_system in sides.values() for part in by_system.items()]
     for system_id, side in sorted(parts, key=lambda part: (-part[1].count, part[1].destination)):
         into = united.setdefault(system_id, _Side(side.destination))
+        into.about |= side.about
         for operation, count in side.counts.items():
             into.counts[operation] += count
             into.failures[operation] += side.failures[operation]
@@ -245,12 +325,12 @@ def _between(
     about = set()
     for taker, into in takers.items():
         mine = [pair for pair in pairs if pair[1] == taker]
-        went = [senders[sender].count - senders[sender].failed for sender, _ in mine]
+        went = [_went([senders[sender]]) for sender, _ in mine]
         tries = _shares(into.count, went)
         for pair, tried, bad in zip(mine, tries, _shares(into.failed, tries), strict=True):
             count[pair] += tried
             failed[pair] += bad
-        if len(mine) > 1 and (len(takers) > 1 or into.failed or into.count != sum(went)):
+        if into.about or (len(mine) > 1 and (len(takers) > 1 or into.failed or into.count != sum(went))):
             about.update(mine)
     for sender, out in senders.items():
         mine = [pair for pair in pairs if pair[0] == sender]
@@ -280,12 +360,10 @@ def _at_hub(
 ) -> list[Edge]:
     hub = _other(nodes, "destination", flow_id, destination, destination)
     to = [
-        _edge((system_key(one), hub.key), flow_id, side.destination, side.count, side.failed, tie)
-        for one, side in sorted(senders.items())
+        _edge((system_key(one), hub.key), flow_id, side.destination, side, tie) for one, side in sorted(senders.items())
     ]
     return to + [
-        _edge((hub.key, system_key(one)), flow_id, side.destination, side.count, side.failed, tie)
-        for one, side in sorted(takers.items())
+        _edge((hub.key, system_key(one)), flow_id, side.destination, side, tie) for one, side in sorted(takers.items())
     ]
 
 
@@ -302,10 +380,11 @@ def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, na
     return nodes.setdefault(key, Node(key=key, kind=kind, name=name, flows={flow_id}))
 
 
-def _edge(pair: tuple[str, ...], flow_id: int, destination: str, count: int, failed: int, tie: str) -> Edge:
+def _edge(pair: tuple[str, ...], flow_id: int, destination: str, side: _Side, tie: str) -> Edge:
     return Edge(
-        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=count, failed=failed, tie=tie
-    )
+        source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=side.count, failed=side.failed,
+        tie=tie, about=side.about,
+    )  # fmt: skip
 
 
 def near(graph: Graph, key: str) -> Graph:

@@ -110,7 +110,8 @@ def _addresses(path: str, asked: AskedTime, found: Topology) -> Addresses:
 
 def _messages_url(edges: Sequence[Edge], found: Topology, asked: AskedTime) -> str:
     """Return the search for the messages of a line: that both ends touched, by way of its flow where it has one. By way of several flows it
-    is not asked: each would be looked for in every event of the time.
+    is not asked: each would be looked for in every event of the time. Where the receiver is at no other line of the flow, the sender is not
+    asked for: a receiver may report under ids of its own, as those of webhooks do.
 
     What a sender failed to send no receiver has touched: where the line counts such, it is what failed of its sender, there or at a receiver.
     Both in one, with OR, reads all that the receiver did (of ten million messages longer than a page may take).
@@ -122,7 +123,8 @@ def _messages_url(edges: Sequence[Edge], found: Topology, asked: AskedTime) -> s
         words += [f"flow:({' OR '.join(sorted(flows))})"] if len(flows) > 1 else []
         words += [f"system:{quoted(ends[0].name)}", "error:*"]
     else:
-        words += [f"system:{quoted(node.name)}" for node in ends if node.kind == "system"]
+        asked_ends = ends[1:] if edges[0].alone and len(edges) == 1 and ends[1].kind == "system" else ends
+        words += [f"system:{quoted(node.name)}" for node in asked_ends if node.kind == "system"]
     query = {"window": asked.text}
     if "since" in asked.query:
         words.append(f'at:["{stamp(found.since)}" TO "{stamp(found.until)}"]')

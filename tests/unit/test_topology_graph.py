@@ -10,9 +10,9 @@ from messages.models.stream import Operation
 from messages.topology.graph import Cell, build_graph, health_of, near, of_flow, system_key
 from messages.topology.picture import Addresses, draw_map, rate_words
 
-NAMES = {1: "shop", 2: "erp", 3: "billing", 4: "shipping"}
+NAMES = {1: "shop", 2: "erp", 3: "billing", 4: "shipping", 5: "waybill"}
 SEND, TAKE, RECEIVE, CREATE = Operation.SEND, Operation.PROCESS, Operation.RECEIVE, Operation.CREATE
-SHOP, ERP, BILLING = system_key(1), system_key(2), system_key(3)
+SHOP, ERP, BILLING, WAYBILL = system_key(1), system_key(2), system_key(3), system_key(5)
 NOWHERE = Addresses(system=lambda node: f"/?{node.name}", line=lambda edges: "/")
 
 
@@ -139,9 +139,91 @@ def test_a_share_is_said_to_be_one(senders, takers, about):
     assert all((": about" in one) is about for one in words)
 
 
+AT_EXCHANGE, FAILING = Cell(1, 1, "ex", SEND, 1000, 0), Cell(1, 2, "q", TAKE, 1121, 120)
+REPLAYS, REQUEUED = Cell(1, 5, "q", SEND, 3, 0), Cell(1, 3, "q", SEND, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "lines"),
+    [
+        ([AT_EXCHANGE, FAILING, REPLAYS], [(WAYBILL, ERP, 3, 0, True), (SHOP, ERP, 1118, 120, True)]),
+        ([FAILING, REPLAYS], [(WAYBILL, ERP, 3, 0, True), ("unknown", ERP, 1118, 120, True)]),
+        ([Cell(1, 1, "q", SEND, 1000, 0), FAILING, REPLAYS], [(WAYBILL, ERP, 3, 0, True), (SHOP, ERP, 1118, 120, True)]),
+        ([AT_EXCHANGE, FAILING, Cell(1, 5, "ex", SEND, 3, 0)], [(WAYBILL, ERP, 3, 0, True), (SHOP, ERP, 1118, 120, True)]),
+        ([FAILING, Cell(1, 5, "ex", SEND, 3, 0)], [(WAYBILL, ERP, 3, 0, True), ("unknown", ERP, 1118, 120, True)]),
+        (  # another sends again as well
+            [AT_EXCHANGE, FAILING, REPLAYS, REQUEUED],
+            [(BILLING, ERP, 5, 1, True), (WAYBILL, ERP, 3, 0, True), (SHOP, ERP, 1113, 119, True)],
+        ),
+        (  # of another queue of the exchange nothing was sent again
+            [AT_EXCHANGE, FAILING, REPLAYS, Cell(1, 4, "q2", TAKE, 900, 9)],
+            [(WAYBILL, ERP, 3, 0, True), (SHOP, ERP, 1118, 120, True), (SHOP, system_key(4), 900, 9, False)],
+        ),
+        (  # all were there, and went well
+            [AT_EXCHANGE, Cell(1, 2, "q", TAKE, 1003, 0), REPLAYS],
+            [(WAYBILL, ERP, 3, 0, False), (SHOP, ERP, 1000, 0, False)],
+        ),
+        (  # most of it waits
+            [AT_EXCHANGE, Cell(1, 2, "q", TAKE, 150, 0), Cell(1, 5, "q", SEND, 200, 0)],
+            [(WAYBILL, ERP, 75, 0, True), (SHOP, ERP, 75, 0, True)],
+        ),
+        ([Cell(1, 2, "q", TAKE, 150, 0), Cell(1, 5, "q", SEND, 200, 0)], [(WAYBILL, ERP, 150, 0, False)]),
+        (  # none of them left
+            [AT_EXCHANGE, FAILING, Cell(1, 5, "q", SEND, 3, 3)],
+            [(WAYBILL, ERP, 3, 3, False), (SHOP, ERP, 1121, 120, False)],
+        ),
+    ],
+)  # fmt: skip
+def test_who_sends_again_what_another_sent_has_at_most_what_it_sent(cells, lines):
+    graph = build_graph(cells, names=NAMES)
+
+    found = {
+        (edge.source.partition(" 1 ")[0], *(edge.target, edge.count, edge.failed, edge.about)) for edge in graph.edges
+    }
+
+    assert found == set(lines)
+
+
+@pytest.mark.parametrize(
+    ("again", "taken", "lines"),
+    [
+        (1, (201, 0), [(BILLING, 1, 0, False), (SHOP, 200, 0, False)]),
+        (1, (201, 201), [(BILLING, 1, 1, True), (SHOP, 200, 200, True)]),
+        (200, (400, 200), [(BILLING, 200, 100, True), (SHOP, 200, 100, True)]),
+    ],
+)
+def test_who_sends_into_a_queue_does_not_cut_off_who_sends_to_its_exchange(again, taken, lines):
+    graph = build_graph(
+        [Cell(1, 1, "ex", SEND, 200, 0), Cell(1, 2, "q", TAKE, *taken), Cell(1, 3, "q", SEND, again, 0)], names=NAMES
+    )
+
+    assert [(one.source, one.count, one.failed, one.about) for one in graph.edges] == lines
+
+
+def test_what_is_tried_again_is_of_who_sent_it_though_others_of_its_flow_send_on_to_nobody_known():
+    hops = [
+        Cell(1, 1, "in", SEND, 100, 0), Cell(1, 2, "in", TAKE, 900, 800), Cell(1, 2, "mid", SEND, 100, 0),
+        Cell(1, 3, "mid", TAKE, 130, 0), Cell(1, 3, "out", SEND, 130, 0),
+    ]  # fmt: skip
+    copies = [Cell(2, 1, "in", SEND, 100, 0), Cell(2, 2, "in", TAKE, 130, 30), Cell(2, 4, "audit", SEND, 500, 0)]
+
+    tied = [[one for one in edges_of(*cells) if one[2] != "nobody"] for cells in (hops, copies)]
+
+    assert tied == [
+        [(SHOP, ERP, "destination", 900, 800), (ERP, BILLING, "destination", 130, 0)],
+        [(SHOP, ERP, "destination", 130, 30)],
+    ]
+
+
+def test_a_receiver_that_puts_back_does_not_cut_off_who_sends_to_the_exchange():
+    found = edges_of(Cell(1, 1, "ex", SEND, 100, 0), Cell(1, 2, "q", TAKE, 120, 20), Cell(1, 2, "q", SEND, 20, 0))
+
+    assert found == [(SHOP, ERP, "flow", 120, 20)]
+
+
 def test_lines_are_together_what_was_taken_and_what_was_not_sent_and_none_failed_more_often_than_it_tried():
     chosen = random.Random(7)
-    names = {number: f"system {number}" for number in range(8)}
+    names = {number: f"system {number}" for number in range(8)} | {0: "waybill"}
     for _ in range(500):
         sides = [(number, chosen.choice([3, 40, 1000])) for number in chosen.sample(range(8), chosen.randint(2, 8))]
         cells = [
@@ -156,6 +238,12 @@ def test_lines_are_together_what_was_taken_and_what_was_not_sent_and_none_failed
         assert sum(edge.count for edge in edges) == taken + unsent
         assert sum(edge.failed for edge in edges) == sum(cell.failed for cell in cells)
         assert all(0 <= edge.failed <= edge.count for edge in edges)
+        went = sum(cell.count - cell.failed for cell in cells if (cell.system_id, cell.operation) == (0, SEND))
+        assert all(
+            edge.count - edge.unsent <= went
+            for edge in edges
+            if edge.source == system_key(0) and edge.tie == "destination"
+        )
 
 
 def test_a_receiver_that_puts_back_what_it_could_not_do_is_no_sender_to_itself():
