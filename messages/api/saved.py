@@ -16,6 +16,7 @@ from console.identity.access import get_visible_environment
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, number_or_404, validated
 from messages.models import OutboxMail, SavedSearch, Subscription
 from messages.saved.access import get_visible_saved_search
+from messages.saved.outbox import cannot_tell
 from messages.saved.queries import count_of, find_saved_searches, mails_of, subscription_of
 from messages.saved.services import NewSearch, Wish, change_search, remove_search, save_search, subscribe, unsubscribe
 from messages.saved.words import list_path
@@ -90,6 +91,9 @@ class SubscriptionOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Subscription.State.choices)
     state_since = serializers.DateTimeField()
     problem = serializers.CharField(help_text="Why it is broken or stopped, or why the last look said nothing.")
+    cannot_tell = serializers.SerializerMethodField(
+        help_text="Why no mail of it can go now, such as a missing mail address (`PATCH users/<id>`), and what to do; empty when mails go."
+    )
     count = serializers.IntegerField(allow_null=True)
     last_looked_at = serializers.DateTimeField(allow_null=True)
     last_matched_at = serializers.DateTimeField(allow_null=True)
@@ -102,6 +106,9 @@ class SubscriptionOut(serializers.Serializer[Any]):
 
     def get_ends(self, subscription: Subscription) -> str:
         return clock_text(subscription.until_minute)
+
+    def get_cannot_tell(self, subscription: Subscription) -> str:
+        return cannot_tell(subscription.owner, reader=True)
 
     def get_mails(self, subscription: Subscription) -> list[dict[str, Any]]:
         return list(OutboxMailOut(mails_of(subscription), many=True).data)
