@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from console.identity.models import Role, Team, User
-from messages.models import OutboxMail, SavedSearch, Subscription
+from messages.models import DeadLetter, OutboxMail, SavedSearch, Subscription
 from messages.saved.assessing import look_at_subscriptions
 from tests.factories import environment, stored_letter
 from tests.http.test_rest_administration import Caller
@@ -33,6 +33,25 @@ def test_a_search_is_saved_read_with_its_count_changed_listed_and_removed():
     assert ada("get", "saved-searches?of=messages").json()["results"] == []
     assert ada("delete", one).status_code == 204
     assert ada("get", one).status_code == 404
+
+
+def test_a_count_that_ends_at_its_cap_says_that_there_are_more(monkeypatch: pytest.MonkeyPatch):
+    for module in ("messages.saved.matching", "messages.api.saved"):
+        monkeypatch.setattr(f"{module}.COUNT_CAP", 10)
+    for n in range(11):
+        stored_letter(origin=str(n))
+    ada = Caller("ada", Role.OPERATOR)
+
+    one = ada("post", "saved-searches", WANTED).json()
+    ada("put", f"saved-searches/{one['id']}/subscription", {"when": "matches"})
+    look_at_subscriptions()
+    told = ada("get", f"saved-searches/{one['id']}/subscription").json()
+    DeadLetter.objects.latest("pk").delete()
+    fewer = ada("get", f"saved-searches/{one['id']}").json()
+
+    assert (one["count"], one["at_least"]) == (10, True)
+    assert (told["count"], told["at_least"]) == (10, True)
+    assert (fewer["count"], fewer["at_least"]) == (10, False)
 
 
 def test_a_subscription_says_when_it_matched_was_told_and_looks_next():
