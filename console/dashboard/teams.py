@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from console.core.errors import ConsoleError, Invalid
 from console.identity.access import check_superuser, get_visible_environment, visible_environments
+from console.identity.addresses import set_address
 from console.identity.administration import add_member, create_team, create_user, remove_member
 from console.identity.models import Role
 from console.identity.pages import PageRequest, page
@@ -51,7 +52,13 @@ def _do(request: PageRequest) -> str:
         case "team":
             return f"Team {create_team(asked.get('name', ''), by=by)} is made."
         case "user":
-            return f"{create_user(asked.get('username', ''), asked.get('password', ''), by=by)} can sign in now."
+            made = create_user(
+                asked.get("username", ""), asked.get("password", ""), address=asked.get("email", ""), by=by
+            )
+            return f"{made} can sign in now."
+        case "address":
+            user = set_address(_number(asked.get("user", ""), "choose a person"), asked.get("email", ""), by=by)
+            return f"Mails to {user} go to {user.email}." if user.email else f"{user} has no mail address any more."
         case "member":
             role = asked.get("role", "")
             if role not in {str(value) for value in Role.values}:
@@ -62,9 +69,13 @@ def _do(request: PageRequest) -> str:
             )
             return f"{membership.user} is {Role(int(role)).label.lower()} of {membership.team} in {environment}."
         case "remove":
-            number = asked.get("membership", "")
-            if not number.isdecimal() or len(number) > 18:
-                raise Invalid("choose a membership")
-            remove_member(int(number), by=by)
+            remove_member(_number(asked.get("membership", ""), "choose a membership"), by=by)
             return "The role is taken away."
     raise Invalid("choose what to do")
+
+
+def _number(said: str, words: str) -> int:
+    """Return an id that a form sent; raises Invalid with these words."""
+    if not said.isdecimal() or len(said) > 18:
+        raise Invalid(words)
+    return int(said)

@@ -8,6 +8,7 @@ from console.audit.services import record_audit
 from console.core.errors import Conflict, Invalid, NotFound
 from console.identity.access import check_can_administer, check_superuser
 from console.identity.actor import Actor
+from console.identity.addresses import check_address
 from console.identity.keys import create_agent_key, revoke_key
 from console.identity.models import Environment, Key, Membership, Role, Team, User
 from console.identity.names import check_name
@@ -78,17 +79,20 @@ def add_member(team: Team, username: str, environment: Environment, role: Role, 
 
 
 @transaction.atomic
-def create_user(username: str, password: str, *, by: Actor) -> User:
+def create_user(username: str, password: str, *, address: str = "", by: Actor) -> User:
     """Make a person who can sign in and belongs to no team yet; raises Invalid, and Conflict when the name, or one that reads alike, is taken."""
     check_superuser(by)
+    address = check_address(address)
     username = check_name(username, taken=User.objects.order_by().values_list("username", flat=True))
     check_password(password, User(username=username))
     try:
         with transaction.atomic():
-            user = User.objects.create_user(username=username, password=password)
+            user = User.objects.create_user(username=username, email=address, password=password)
     except IntegrityError as error:
         raise Conflict(f"there is a user {username} already") from error
     record_audit(by, "user.created", user)
+    if address:
+        record_audit(by, "user.address_set", user)
     return user
 
 

@@ -15,12 +15,13 @@ from django_htmx.middleware import HtmxDetails
 
 from console.core.errors import Forbidden
 from console.identity.actor import Actor
-from console.identity.models import Environment
+from console.identity.models import Environment, User
 
 
 class PageRequest(HttpRequest):
     """A request behind `page`: all are there but `counted`, which a page sets that has counted what the rail counts, by the rail's names."""
 
+    user: User
     actor: Actor
     environment: Environment
     htmx: HtmxDetails

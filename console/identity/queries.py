@@ -18,6 +18,14 @@ def find_users() -> QuerySet[User]:
     return User.objects.filter(is_active=True).order_by("username")
 
 
+def get_user(pk: int, *, of: QuerySet[User] | None = None) -> User:
+    """Return a person by their id, with an account that is off too; raises NotFound. of: how to read the row."""
+    found = (User.objects.all() if of is None else of).filter(pk=pk).first()
+    if found is None:
+        raise NotFound("there is no such person")
+    return found
+
+
 def get_team(pk: str) -> Team:
     """Return a team by the id that a form sent; raises NotFound."""
     found = Team.objects.filter(pk=int(pk)).first() if pk.isdecimal() and len(pk) < 18 else None

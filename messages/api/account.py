@@ -28,6 +28,9 @@ class AccountOut(serializers.Serializer[Any]):
     """Whoever asks; an administrator of everything needs no roles."""
 
     username = serializers.CharField()
+    email = serializers.CharField(
+        help_text="Where their mails go; empty: nowhere. An administrator of the console sets it."
+    )
     is_superuser = serializers.BooleanField()
     roles = RoleOut(many=True)
 
@@ -44,7 +47,12 @@ class Account(View):
     def get(self, request: Request) -> Response:
         """Who the key or session belongs to, and the roles they hold."""
         actor = self.actor
-        answer = {"username": actor.name, "is_superuser": actor.is_superuser, "roles": roles_of(actor)}
+        answer = {
+            "username": actor.name,
+            "email": request.user.email,  # type: ignore[union-attr]  # IsAuthenticated let nobody else in
+            "is_superuser": actor.is_superuser,
+            "roles": roles_of(actor),
+        }
         return Response(AccountOut(answer).data)
 
 

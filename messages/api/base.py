@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -25,9 +25,11 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from console.identity.rest import actor_for
 from messages.search.fields import TARGETS, fields_of
+from messages.search.keys import unseen_keys
 from messages.search.parse import parse_query
 from messages.search.window import Window, parse_window
 
+UNSEEN = "is no field: taken for a business key, and nothing recent that you may see carries it"
 LIST_PARAMETERS = [
     OpenApiParameter(
         "q", str, description="Lucene syntax, e.g. `order_no:4711` or `status:dead -flow:orders age:>1h`."
@@ -124,6 +126,18 @@ class View(APIView):
         response = Response({"results": rows, "next": self._next(page.next)})
         if settings.SEARCH_BACKEND != "postgresql":
             response["Waybill-Search"] = page.by + (f'; degraded="{page.note}"' if page.note else "")
+        return response
+
+    def found(
+        self, find: Callable[..., Page[Any]], target: str, serializer: type[serializers.BaseSerializer[Any]]
+    ) -> Response:
+        """Return a page of what a query finds; where that is nothing, with `warnings` that name what was taken for a business key that nobody knows."""
+        asked = self.query(target)
+        page = find(self.actor, **asked)
+        response = self.page(page, serializer)
+        names = [] if page.rows else unseen_keys(self.actor, asked["environments"], asked["query"], target)
+        if names:
+            response.data["warnings"] = [f"{name[:64]} {UNSEEN}" for name in names]
         return response
 
     def _next(self, cursor: str | None) -> str | None:

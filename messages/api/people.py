@@ -10,11 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console.identity.access import check_superuser, get_visible_environment
+from console.identity.addresses import MOST, set_address
 from console.identity.administration import add_member, create_team, create_user, remove_member
 from console.identity.models import Membership, Role, Team, User
-from console.identity.queries import find_teams, find_users, get_team
+from console.identity.queries import find_teams, find_users, get_team, get_user
 from messages.api.base import CONFLICTS, PROBLEMS, View, number_or_404, validated
 
+ADDRESS = "Where this person's mails go: of subscriptions, checks and plans. Empty for none."
 ROLES = {role.label.lower(): role for role in Role}
 
 
@@ -42,7 +44,7 @@ class TeamOut(serializers.ModelSerializer[Team]):
 class UserOut(serializers.ModelSerializer[User]):
     class Meta:
         model = User
-        fields = ("id", "username", "is_superuser", "last_login")
+        fields = ("id", "username", "email", "is_superuser", "last_login")
 
 
 class TeamIn(serializers.Serializer[Any]):
@@ -56,6 +58,13 @@ class UserIn(serializers.Serializer[Any]):
 
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=500, trim_whitespace=False, write_only=True)
+    email = serializers.CharField(max_length=MOST, allow_blank=True, default="", help_text=ADDRESS)
+
+
+class UserChangeIn(serializers.Serializer[Any]):
+    """What of a person changes."""
+
+    email = serializers.CharField(max_length=MOST, allow_blank=True, help_text=ADDRESS)
 
 
 class MemberIn(serializers.Serializer[Any]):
@@ -116,4 +125,20 @@ class Users(View):
     def post(self, request: Request) -> Response:
         """Make a person who belongs to no team yet; their name reads as nobody else's, and not as the console's own."""
         asked = validated(UserIn, request.data)
-        return Response(UserOut(create_user(asked["username"], asked["password"], by=self.actor)).data, status=201)
+        made = create_user(asked["username"], asked["password"], address=asked["email"], by=self.actor)
+        return Response(UserOut(made).data, status=201)
+
+
+class OneUser(View):
+    @extend_schema(operation_id="read_user", responses={200: UserOut, **PROBLEMS})
+    def get(self, request: Request, pk: str) -> Response:
+        """One person."""
+        check_superuser(self.actor)
+        return Response(UserOut(get_user(number_or_404(pk))).data)
+
+    @extend_schema(operation_id="change_user", request=UserChangeIn, responses={200: UserOut, **PROBLEMS})
+    def patch(self, request: Request, pk: str) -> Response:
+        """Set, change or clear a person's mail address. Audited without the address."""
+        check_superuser(self.actor)
+        asked = validated(UserChangeIn, request.data)
+        return Response(UserOut(set_address(number_or_404(pk), asked["email"], by=self.actor)).data)

@@ -21,7 +21,7 @@ from messages.reconcile.access import get_visible_check
 from messages.reconcile.check_services import NewCheck, add_check, change_check, receive_list_of_check, remove_check
 from messages.reconcile.checking import about_of
 from messages.reconcile.queries import find_checks
-from messages.saved.outbox import mails_about
+from messages.saved.outbox import cannot_tell, mails_about
 
 
 class ReconciliationCheckOut(serializers.Serializer[Any]):
@@ -40,12 +40,18 @@ class ReconciliationCheckOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=ReconciliationCheck.State.choices)
     state_since = serializers.DateTimeField()
     problem = serializers.CharField()
+    cannot_tell = serializers.SerializerMethodField(
+        help_text="Why no mail can reach its owner now, such as a missing mail address (`PATCH users/<id>`), and what to do; empty when mails go."
+    )
     due_at = serializers.DateTimeField()
     checked_at = serializers.DateTimeField(allow_null=True)
     told_at = serializers.DateTimeField(allow_null=True)
 
     def get_due(self, check: ReconciliationCheck) -> str:
         return clock_text(check.minute)
+
+    def get_cannot_tell(self, check: ReconciliationCheck) -> str:
+        return cannot_tell(check.owner, reader=False)
 
 
 class ReconciliationCheckWithMails(ReconciliationCheckOut):

@@ -12,16 +12,28 @@ from rest_framework.response import Response
 from console.core.calendars import clock_text, parse_clock
 from console.core.errors import Invalid, NotFound
 from console.core.paging import parse_limit
+from console.core.words import COUNT_CAP
 from console.identity.access import get_visible_environment
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, number_or_404, validated
 from messages.models import OutboxMail, SavedSearch, Subscription
 from messages.saved.access import get_visible_saved_search
+from messages.saved.outbox import cannot_tell
 from messages.saved.queries import count_of, find_saved_searches, mails_of, subscription_of
 from messages.saved.services import NewSearch, Wish, change_search, remove_search, save_search, subscribe, unsubscribe
 from messages.saved.words import list_path
 
 PAGED = [one for one in LIST_PARAMETERS if one.name in ("limit", "cursor", "environment")]
 OF = OpenApiParameter("of", str, description="`messages` or `dead-letters`; without it, both.")
+
+
+COUNTED = f"Up to {COUNT_CAP:,}: no more are counted."
+MORE = "More match than were counted."
+
+
+def _counted(count: int | None) -> dict[str, Any]:
+    """Return a count that goes to one above its cap as REST tells it."""
+    at_least = count is not None and count > COUNT_CAP
+    return {"count": COUNT_CAP if at_least else count, "at_least": at_least}
 
 
 class SavedSearchOut(serializers.Serializer[Any]):
@@ -44,9 +56,10 @@ class SavedSearchOut(serializers.Serializer[Any]):
 
 
 class SavedSearchWithCount(SavedSearchOut):
-    """A saved search and what it finds now, up to 10,001: null with a `problem` when its query cannot be read any more."""
+    """A saved search and what it finds now: null with a `problem` when its query cannot be read any more, or takes too long."""
 
-    count = serializers.IntegerField(allow_null=True)
+    count = serializers.IntegerField(allow_null=True, help_text=COUNTED)
+    at_least = serializers.BooleanField(help_text=MORE)
     problem = serializers.CharField()
 
 
@@ -90,7 +103,11 @@ class SubscriptionOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Subscription.State.choices)
     state_since = serializers.DateTimeField()
     problem = serializers.CharField(help_text="Why it is broken or stopped, or why the last look said nothing.")
-    count = serializers.IntegerField(allow_null=True)
+    cannot_tell = serializers.SerializerMethodField(
+        help_text="Why no mail of it can go now, such as a missing mail address (`PATCH users/<id>`), and what to do; empty when mails go."
+    )
+    count = serializers.SerializerMethodField(help_text=COUNTED)
+    at_least = serializers.SerializerMethodField(help_text=MORE)
     last_looked_at = serializers.DateTimeField(allow_null=True)
     last_matched_at = serializers.DateTimeField(allow_null=True)
     told_at = serializers.DateTimeField(allow_null=True)
@@ -102,6 +119,16 @@ class SubscriptionOut(serializers.Serializer[Any]):
 
     def get_ends(self, subscription: Subscription) -> str:
         return clock_text(subscription.until_minute)
+
+    def get_count(self, subscription: Subscription) -> int | None:
+        found: int | None = _counted(subscription.count)["count"]
+        return found
+
+    def get_at_least(self, subscription: Subscription) -> bool:
+        return bool(_counted(subscription.count)["at_least"])
+
+    def get_cannot_tell(self, subscription: Subscription) -> str:
+        return cannot_tell(subscription.owner, reader=True)
 
     def get_mails(self, subscription: Subscription) -> list[dict[str, Any]]:
         return list(OutboxMailOut(mails_of(subscription), many=True).data)
@@ -133,7 +160,7 @@ class _Told(View):
         """Return a saved search with what it finds now."""
         search = get_visible_saved_search(self.actor, pk)
         counted = count_of(self.actor, search)
-        return {**SavedSearchOut(search).data, "count": counted.count, "problem": counted.problem}
+        return {**SavedSearchOut(search).data, **_counted(counted.count), "problem": counted.problem}
 
 
 class SavedSearches(_Told):

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from console.core.errors import NotFound
+from console.core.errors import Invalid, NotFound
 from console.identity.models import Environment
 from messages.access import get_visible_flow
 from messages.api.base import LIST_PARAMETERS, PROBLEMS, View, number_or_404
@@ -23,7 +23,9 @@ from messages.topology.graph import Edge, Graph, Node, near, of_flow
 from messages.topology.queries import Topology, read_topology, system_named
 
 TIMES = [one for one in LIST_PARAMETERS if one.name in {"environment", "window", "since", "until"}]
-FLOW = OpenApiParameter("flow", int, description="Id of a flow: only what goes through it.")
+FLOW = OpenApiParameter(
+    "flow", int, description="Id of a flow, as `flows` and `flow_id` have it, not its name: only what goes through it."
+)
 SYSTEM = OpenApiParameter("system", str, description="Name of a system: only it, its neighbours and what goes between.")
 
 
@@ -112,7 +114,13 @@ class _Timed(View):
 
     def asked_flow(self) -> Flow | None:
         asked = self.request.query_params.get("flow")
-        return get_visible_flow(self.actor, number_or_404(asked)) if asked else None
+        if not asked:
+            return None
+        if not asked.isascii() or not asked.isdigit():
+            raise Invalid(
+                f"flow is the id of a flow here, and “{asked[:80]}” is none: /api/v1/flows?q=… has the ids by name"
+            )
+        return get_visible_flow(self.actor, number_or_404(asked))
 
 
 class TopologyMap(_Timed):

@@ -206,6 +206,7 @@ urlpatterns = [
     path("teams/<str:pk>/members", people.Members.as_view()),
     path("members/<str:pk>", people.OneMember.as_view()),
     path("users", people.Users.as_view()),
+    path("users/<str:pk>", people.OneUser.as_view()),
     path("account", account.Account.as_view()),
     path("account/password", account.Password.as_view()),
     path("ingest", ingest.Ingest.as_view()),

@@ -37,13 +37,17 @@ OF_AUDIT = ("object_kind", "object_id", "actor", "action")
 def listing(serializer: type[serializers.BaseSerializer[Any]], *more: OpenApiParameter, searchable: bool) -> Any:
     """Describe a list for OpenAPI: {"results": […], "next": address or null}. searchable: by a query; else `q` is part of a name."""
     name = serializer.__name__.removesuffix("Out")
-    shape = inline_serializer(
-        f"{name}List",
-        {
-            "results": serializer(many=True),
-            "next": serializers.URLField(allow_null=True, help_text="The following page."),
-        },
-    )
+    fields: dict[str, Any] = {
+        "results": serializer(many=True),
+        "next": serializers.URLField(allow_null=True, help_text="The following page."),
+    }
+    if searchable:
+        fields["warnings"] = serializers.ListField(
+            child=serializers.CharField(),
+            required=False,
+            help_text="There only where nothing was found: names of `q` that may be slips.",
+        )
+    shape = inline_serializer(f"{name}List", fields)
     parameters = [*(LIST_PARAMETERS if searchable else [SAID, *PAGE_PARAMETERS]), *more]
     return extend_schema(operation_id=f"list_{name.lower()}", parameters=parameters, responses={200: shape, **PROBLEMS})
 
@@ -58,7 +62,7 @@ class Messages(View):
     @listing(out.MessageOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Messages, newest first."""
-        return self.page(find_messages(self.actor, **self.query("messages")), out.MessageOut)
+        return self.found(find_messages, "messages", out.MessageOut)
 
 
 class OneMessage(View):
@@ -71,7 +75,7 @@ class Events(View):
     @listing(out.EventOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Events, newest first."""
-        return self.page(find_events(self.actor, **self.query("events")), out.EventOut)
+        return self.found(find_events, "events", out.EventOut)
 
 
 class OneEvent(View):
@@ -84,14 +88,14 @@ class Journeys(View):
     @listing(journeys.JourneyLine, searchable=True)
     def get(self, request: Request) -> Response:
         """Recent messages, each with the trace under which its journey is read."""
-        return self.page(find_messages(self.actor, **self.query("messages")), journeys.JourneyLine)
+        return self.found(find_messages, "messages", journeys.JourneyLine)
 
 
 class DeadLetters(View):
     @listing(out.DeadLetterOut, searchable=True)
     def get(self, request: Request) -> Response:
         """Dead letters, newest first; all of them unless a window is asked for."""
-        return self.page(find_dead_letters(self.actor, **self.query("dead-letters")), out.DeadLetterOut)
+        return self.found(find_dead_letters, "dead-letters", out.DeadLetterOut)
 
 
 class OneDeadLetter(View):

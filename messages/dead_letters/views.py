@@ -110,7 +110,7 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,
-        "unseen": unseen_keys(request.actor, request.environment, asked.query, "dead-letters")
+        "unseen": unseen_keys(request.actor, [request.environment], asked.query, "dead-letters")
         if asked and not found.rows
         else [],
         "selects": [

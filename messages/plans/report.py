@@ -26,7 +26,7 @@ from messages.plans.states import ENDED, WORDS
 from messages.plans.summary import OUTCOME_WORDS
 from messages.plans.telling import about_of, address_of, person_address
 from messages.plans.waves import OUTCOMES
-from messages.saved.outbox import queue_mail
+from messages.saved.outbox import WHO_SETS_IT, queue_mail
 
 TOLD_IN = (*ENDED, "aborted")
 ASKED, DECLINED = "plan.report_asked", "plan.report_declined"
@@ -44,7 +44,7 @@ SELECT why, count(*) FROM (
 
 
 class NoAddress(Conflict):
-    """There is no mail address to send this to: an administrator adds it to the person."""
+    """There is no mail address to send this to: an administrator of the console sets it on the page Teams and people."""
 
     code = "no_mail_address"
 
@@ -129,7 +129,7 @@ def ask_for_report(plan: Plan, *, wanted: bool, by: Actor) -> Plan:
         if Plan.objects.filter(pk=plan.pk, mail_to_author=True).update(mail_to_author=False):
             audit(by, DECLINED, plan)
     elif by.user_id is None or not User.objects.filter(pk=by.user_id).exclude(email="").exists():
-        raise NoAddress("you have no mail address here: an administrator adds it")
+        raise NoAddress(f"you have no mail address here: {WHO_SETS_IT}")
     else:
         Plan.objects.filter(pk=plan.pk).update(mail_to_author=True, reported_at=None)
         if by.name not in asked_by(plan):

@@ -31,7 +31,9 @@ def author_address(plan: Plan) -> str:
 def why_not_now(mail: OutboxMail, pk: int) -> str:
     """Return why a mail about this plan must not be sent any more, in words: its receiver lost the right since it was written."""
     plan = Plan.objects.select_related("environment").filter(pk=pk).first()
-    people = User.objects.filter(email=mail.to)
+    people = list(User.objects.filter(email=mail.to))
+    if not people:
+        return "nobody has this mail address any more"
     may = plan is not None and any(can_see_plan_now(one, plan) for one in people)
     return "" if may else "its receiver may not see the plan any more"
 

@@ -129,7 +129,7 @@ def settle(check: ReconciliationCheck, outcome: Outcome, now: datetime) -> bool:
         withdraw_mails(about_of(row.pk), outcome.problem)
     if outcome.state != Check.CALM or (changed and row.state == Check.RAISED):
         _tell(check, row, outcome)
-        row.told_at = now
+        row.told_at = now if check.owner.is_active and check.owner.email else row.told_at
     if outcome.state == Check.STOPPED:
         _audit_stop(check, outcome.problem)
     row.state_since = now if changed else row.state_since

@@ -24,7 +24,7 @@ from messages.reconcile.check_services import add_check, change_check, remove_ch
 from messages.reconcile.checking import about_of
 from messages.reconcile.forms import CheckForm
 from messages.reconcile.queries import find_checks, find_reconciliations
-from messages.saved.outbox import mails_about
+from messages.saved.outbox import cannot_tell, mails_about
 from messages.search.keys import known_keys
 
 ONE = "messaging/reconciliation_check.html"
@@ -97,6 +97,7 @@ def _context(request: PageRequest, check: ReconciliationCheck) -> dict[str, Any]
         "may_change": may_change,
         "form": CheckForm(flows=[check.flow.name], check=check) if may_change else None,
         "found": find_reconciliations(request.actor, environments=[check.environment], check=check, limit=10).rows,
+        "cannot_tell": cannot_tell(check.owner, reader=check.owner_id == request.actor.user_id),
         "mails": mails_about(about_of(check.pk)),
         "line": LINE.format(address=request.build_absolute_uri(f"/api/v1/reconciliation-checks/{check.pk}/list")),
         "key_names": _names(request),

@@ -56,4 +56,4 @@ def teams_to_share_with(actor: Actor, environment: Environment) -> QuerySet[Team
 
 def own_subscriptions(actor: Actor) -> QuerySet[Subscription]:
     """Return the actor's own subscriptions: nobody else sees what a person wants to be told."""
-    return Subscription.objects.filter(owner_id=actor.user_id).select_related("search")
+    return Subscription.objects.filter(owner_id=actor.user_id).select_related("search", "owner")

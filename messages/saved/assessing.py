@@ -111,6 +111,9 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
         row.last_matched_at = now if look.found.count else row.last_matched_at
     if state == STOPPED:
         withdraw_mails(about_of(row.pk), look.problem)
+    if subscription.owner.is_active and not subscription.owner.email:
+        telling = row.told = row.fingerprint = ""  # nobody was told: what lasts until there is an address is told then
+        row.told_at = None
     if telling:
         row.told, row.told_at, row.told_count, row.fingerprint = state, now, row.told_count + 1, fingerprint
         letter = letter_of(subscription, telling, look.found, look.problem, base=settings.CONSOLE_URL)

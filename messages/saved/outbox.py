@@ -20,6 +20,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import F
 
+from console.identity.models import User
 from messages.models import OutboxMail
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,7 @@ BUDGET_S = 40.0  # of one look: a task is killed after two minutes
 KEPT = timedelta(days=30)
 NO_SERVER = "no mail server is set: EMAIL_URL"
 NO_ADDRESS = "its receiver has no mail address"
+WHO_SETS_IT = "an administrator of the console sets it, on the page Teams and people"
 DUMMY = "django.core.mail.backends.dummy.EmailBackend"
 
 
@@ -58,6 +60,15 @@ def queue_mail(
     )
     made = OutboxMail.objects.bulk_create([mail], ignore_conflicts=True)
     return OutboxMail.objects.filter(pk=made[0].pk).exists()
+
+
+def cannot_tell(person: User, *, reader: bool) -> str:
+    """Return why no mail can reach a person and what to do about it, in words; "" when mails go. reader: whether it is they who read that."""
+    if not person.email:
+        whose = "you have" if reader else f"{person.username} has"
+        return f"{whose} no mail address here: {WHO_SETS_IT}"
+    why = _hindrance(person.email)
+    return f"the mail address of {person.username} is none: {WHO_SETS_IT}" if why not in ("", NO_SERVER) else why
 
 
 def _hindrance(to: str) -> str:

@@ -16,6 +16,7 @@ from messages.plans import telling
 from messages.saved.access import visible_saved_searches
 from messages.saved.assessing import about_of
 from messages.saved.judge import CALM, RAISED, STOPPED
+from messages.saved.outbox import NO_ADDRESS
 
 ABOUT = re.compile(r"([a-z-]+):([1-9]\d{0,17})", re.ASCII)
 OFF = "its receiver’s account is switched off"
@@ -39,7 +40,7 @@ def _of_subscription(mail: OutboxMail, pk: int) -> str:
     if row is None:
         return "the subscription has ended"
     if row.state == STOPPED:
-        return "" if row.owner.is_active else OFF  # the one mail left says that it stopped, and names nothing
+        return _why_not_reached(row.owner, mail)  # the one mail left says that it stopped, and names nothing
     why = _why_not(row.owner, mail)
     if not why and not visible_saved_searches(_actor(row.owner)).filter(pk=row.search_id).exists():
         why = "its receiver may not see the saved search any more"
@@ -68,10 +69,20 @@ def _of_check(mail: OutboxMail, pk: int) -> str:
 
 
 def _why_not(owner: User, mail: OutboxMail) -> str:
-    if not owner.is_active:
-        return OFF
+    if why := _why_not_reached(owner, mail):
+        return why
     seen = visible_flows(_actor(owner)).filter(pk__in=mail.flows).count()
     return NARROWED if seen < len(set(mail.flows)) else ""
+
+
+def _why_not_reached(owner: User, mail: OutboxMail) -> str:
+    """Return why a mail cannot go to its owner; has it go to the address that they have now, not to the one of when it was written."""
+    if not owner.is_active:
+        return OFF
+    if owner.email and mail.to != owner.email:
+        OutboxMail.objects.filter(pk=mail.pk).update(to=owner.email)
+        mail.to = owner.email
+    return "" if owner.email else NO_ADDRESS
 
 
 def _actor(owner: User) -> Actor:

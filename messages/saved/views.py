@@ -23,6 +23,7 @@ from messages.saved.access import (
     teams_to_share_with,
 )
 from messages.saved.forms import SearchForm, WishForm
+from messages.saved.outbox import cannot_tell
 from messages.saved.queries import count_of, find_saved_searches, mails_of, subscription_of, subscriptions_of
 from messages.saved.services import change_search, remove_search, save_search, subscribe, unsubscribe
 from messages.saved.words import list_path, wish_words
@@ -43,7 +44,7 @@ def saved_searches(request: PageRequest) -> HttpResponse:
     for search in found.rows:
         subscription = told.get(search.pk)
         rows.append((search, list_path(search), subscription, wish_words(subscription) if subscription else ""))
-    context = {"page": found, "rows": rows, "of": of}
+    context = {"page": found, "rows": rows, "of": of, "cannot_tell": cannot_tell(request.user, reader=True)}
     return render_page(request, "messaging/saved_searches.html", "messaging/_saved_searches.html", context)
 
 
@@ -108,6 +109,7 @@ def _context(request: PageRequest, search: SavedSearch) -> dict[str, Any]:
         "form": SearchForm(teams=teams, search=search) if may_change else None,
         "subscription": subscription,
         "wish": wish_words(subscription) if subscription else "",
+        "cannot_tell": cannot_tell(request.user, reader=True),
         "wish_form": WishForm(subscription=subscription),
         "mails": mails_of(subscription) if subscription else [],
     }
@@ -147,7 +149,10 @@ def tell_me(request: PageRequest, pk: int) -> HttpResponse:
         except Invalid as refusal:
             form.complain(refusal)
         else:
-            flash.success(request, f"You are told {wish_words(made)}.")
+            if why := cannot_tell(request.user, reader=True):
+                flash.warning(request, f"It is kept, and nothing can be sent: {why}.")
+            else:
+                flash.success(request, f"You are told {wish_words(made)}.")
             return seen(reverse("saved-search", args=[pk]))
     return render(request, ONE, _context(request, search) | {"wish_form": form}, status=422)
 

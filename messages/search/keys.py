@@ -26,10 +26,10 @@ def known_keys(actor: Actor, environments: Sequence[Environment]) -> set[str]:
     return names | {name for flows, keys in latest if visible >= flows for name in keys}
 
 
-def unseen_keys(actor: Actor, environment: Environment, query: Query, target: str) -> list[str]:
+def unseen_keys(actor: Actor, environments: Sequence[Environment], query: Query, target: str) -> list[str]:
     """Return the names in a query that were taken for business keys and that no rule and no recent row has: perhaps slips."""
     named = sorted(name for name in query.fields if name.lower() not in fields_of(target))
-    known = known_keys(actor, [environment]) if named else set()
+    known = known_keys(actor, environments) if named else set()
     return [name for name in named if name.removeprefix("key.") not in known]
 
 

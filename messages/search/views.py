@@ -65,7 +65,7 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None, *,
         "q": asked_text(request, "q", most=MOST_ASKED),
         "window": "As the query asks" if own_time else (asked and asked.window_text) or "24h",
         "own_time": own_time,
-        "unseen": unseen_keys(request.actor, request.environment, asked.query, "messages")
+        "unseen": unseen_keys(request.actor, [request.environment], asked.query, "messages")
         if asked and not found.rows
         else [],
         "filtered": asked is None or asked.filtered,

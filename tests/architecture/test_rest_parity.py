@@ -28,7 +28,7 @@ COUNTERPARTS: dict[str, list[str] | str] = {
     "agents/<int:pk>/quota": ["PATCH agents/1"],
     "agents/<int:pk>/keys/<int:key>/revoke": ["DELETE agents/1/keys/1"],
     "audit/": ["GET audit", f"GET audit/{ID}"],
-    "settings/teams/": ["GET teams", "POST teams", "GET users", "POST users", "POST teams/1/members", "DELETE members/1"],
+    "settings/teams/": ["GET teams", "POST teams", "GET users", "POST users", "PATCH users/1", "POST teams/1/members", "DELETE members/1"],
     "demo/": ["GET demo"],
     "demo/faults/<slug:key>": ["PUT demo/faults/poison"],
     "messages/": ["GET messages"],

@@ -12,6 +12,7 @@ from django.test import Client
 from console.audit.models import AuditEntry
 from console.celery import app
 from console.core.errors import Forbidden, Invalid, NotFound
+from console.identity.addresses import set_address
 from console.identity.models import Membership, Role, Team, User
 from messages import tasks
 from messages.connectors import memory
@@ -278,6 +279,20 @@ def test_who_loses_the_right_between_the_writing_and_the_sending_gets_no_mail(li
     assert [one.subject for one in mail.outbox] == ["of something else"]
     kept = OutboxMail.objects.get(about=f"plan:{plan.pk}")
     assert (kept.state, kept.answer) == ("given_up", "its receiver may not see the plan any more")
+
+
+def test_a_report_goes_nowhere_when_its_address_was_taken_from_its_receiver_meanwhile(line, ada):
+    plan = plan_of(died(1)[0], ada)
+    Plan.objects.filter(pk=plan.pk).update(mail_to_author=True)
+    run_plan(plan, line)
+    assert mail_reports() == 1
+
+    set_address(ada.user_id, "", by=ROOT)
+    tasks.send_mails()
+
+    assert mail.outbox == []
+    kept = OutboxMail.objects.get(about=f"plan:{plan.pk}")
+    assert (kept.state, kept.answer) == ("given_up", "nobody has this mail address any more")
 
 
 def test_hostile_words_in_a_report_are_text(line, ada):

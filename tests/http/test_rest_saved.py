@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from console.identity.models import Role, Team
-from messages.models import SavedSearch
+from console.identity.models import Role, Team, User
+from messages.models import DeadLetter, OutboxMail, SavedSearch, Subscription
 from messages.saved.assessing import look_at_subscriptions
 from tests.factories import environment, stored_letter
 from tests.http.test_rest_administration import Caller
@@ -34,6 +35,25 @@ def test_a_search_is_saved_read_with_its_count_changed_listed_and_removed():
     assert ada("get", one).status_code == 404
 
 
+def test_a_count_that_ends_at_its_cap_says_that_there_are_more(monkeypatch: pytest.MonkeyPatch):
+    for module in ("messages.saved.matching", "messages.api.saved"):
+        monkeypatch.setattr(f"{module}.COUNT_CAP", 10)
+    for n in range(11):
+        stored_letter(origin=str(n))
+    ada = Caller("ada", Role.OPERATOR)
+
+    one = ada("post", "saved-searches", WANTED).json()
+    ada("put", f"saved-searches/{one['id']}/subscription", {"when": "matches"})
+    look_at_subscriptions()
+    told = ada("get", f"saved-searches/{one['id']}/subscription").json()
+    DeadLetter.objects.latest("pk").delete()
+    fewer = ada("get", f"saved-searches/{one['id']}").json()
+
+    assert (one["count"], one["at_least"]) == (10, True)
+    assert (told["count"], told["at_least"]) == (10, True)
+    assert (fewer["count"], fewer["at_least"]) == (10, False)
+
+
 def test_a_subscription_says_when_it_matched_was_told_and_looks_next():
     ada = Caller("ada", Role.OPERATOR)
     environment()
@@ -45,6 +65,7 @@ def test_a_subscription_says_when_it_matched_was_told_and_looks_next():
     )
     assert (put.status_code, put.json()["state"], put.json()["begins"]) == (200, "new", "08:00")
     ada("put", one, {"when": "matches", "digest_minutes": 60})
+    User.objects.update(email="ada@example.com")
     stored_letter()
     look_at_subscriptions()
     told = ada("get", one).json()
@@ -53,11 +74,30 @@ def test_a_subscription_says_when_it_matched_was_told_and_looks_next():
     assert told["last_matched_at"]
     assert told["told_at"]
     assert told["next_look_at"] > told["told_at"]
-    assert [(mail["state"], mail["answer"]) for mail in told["mails"]] == [
-        ("given_up", "its receiver has no mail address")
-    ]
+    assert [mail["state"] for mail in told["mails"]] == ["waiting"]
+    assert told["cannot_tell"] == ""
     assert ada("put", one, told).json()["digest_minutes"] == 60
     assert ada("delete", one).status_code == 204
+
+
+def test_a_subscription_that_can_reach_nobody_says_so_at_once_and_tells_what_lasts_when_it_can():
+    ada, root = Caller("ada", Role.OPERATOR), Caller("root", superuser=True)
+    environment()
+    one = f"saved-searches/{ada('post', 'saved-searches', WANTED).json()['id']}/subscription"
+    stored_letter()
+
+    put = ada("put", one, {"when": "matches"}).json()
+    assert put["cannot_tell"].startswith("you have no mail address here: an administrator of the console sets it")
+    assert look_at_subscriptions() == 0
+    untold = ada("get", one).json()
+    assert (untold["state"], untold["told_at"], untold["mails"]) == ("raised", None, [])
+    root("patch", f"users/{User.objects.get(username='ada').pk}", {"email": "ada@example.com"})
+    Subscription.objects.update(next_look_at=datetime.now(UTC))
+
+    assert look_at_subscriptions() == 1
+    told = ada("get", one).json()
+    assert (told["cannot_tell"], [mail["state"] for mail in told["mails"]]) == ("", ["waiting"])
+    assert OutboxMail.objects.get().to == "ada@example.com"
 
 
 @pytest.mark.parametrize(

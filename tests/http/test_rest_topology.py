@@ -56,7 +56,6 @@ def test_one_system_or_one_flow_of_the_map():
     for found in (near, stations):
         assert sorted(one["name"] for one in found["systems"]) == ["erp", "shop"]
     got("topology?system=nobody", name="c", status=404)
-    got("topology?flow=junk", name="d", status=404)
 
 
 def test_figures_by_step_and_their_total():
@@ -125,3 +124,21 @@ def test_the_map_counts_whole_hours_of_utc_whatever_zone_they_are_asked_in():
 
         assert [one["sent"] for one in found["systems"] if one["name"] == "shop"] == [2]
         assert [datetime.fromisoformat(found[name]) for name in ("since", "until")] == [hour, hour + timedelta(hours=1)]
+
+
+@pytest.mark.parametrize("path", ["topology", "figures"])
+@pytest.mark.parametrize("said", ["orders", "-1", "1.5", "²"])
+def test_what_is_no_id_of_a_flow_is_told_that_one_is_wanted_and_where_it_is_and_an_id_of_nothing_is_not_there(
+    path: str, said: str
+):
+    estate()
+
+    refused = got(f"{path}?flow={quote(said)}", status=400)
+
+    assert refused["code"] == "invalid"
+    assert (
+        refused["detail"]
+        == f"flow is the id of a flow here, and “{said}” is none: /api/v1/flows?q=… has the ids by name"
+    )
+    for wanting in ("999999", "9" * 30):
+        got(f"{path}?flow={wanting}", name=f"w{wanting}", status=404)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console.identity.models import Role, Team
+from console.identity.models import Membership, Role, Team
 from messages.models import Flow
 from messages.search.complete import complete
 from tests.factories import (
@@ -197,3 +197,58 @@ def test_a_completion_takes_few_queries_however_much_there_is():
 
     assert counts == {"sta": 4, "flow:o": 2, "system:s": 2, "agent:s": 2, "destination:o": 1, "status:": 0}
     assert complete(ROOT, [here], "messages", "x" * 50, 7).cursor == 7
+
+
+LISTS = ("messages", "events", "journeys", "dead-letters")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_misspelt_business_key_is_told_beside_results_that_are_none_and_a_known_one_is_not(path: str):
+    stored_letter(keys={"order_no": "4711"})
+    push("/ingest/v1/events", [event(keys={"order_no": "4711"})], key=agent_key())
+    key = api_key(person("op", Role.OPERATOR))
+
+    slip = ask(path, key, q="oder_no:4711 OR key.flwo:1").json()
+    found, none = ask(path, key, q="order_no:4711").json(), ask(path, key, q="order_no:1").json()
+    both = ask(path, key, q="oder_no:1 OR order_no:4711").json()
+
+    words = "is no field: taken for a business key, and nothing recent that you may see carries it"
+    assert slip == {"results": [], "next": None, "warnings": [f"key.flwo {words}", f"oder_no {words}"]}
+    assert none == {"results": [], "next": None}
+    assert [set(one) for one in (found, both)] == [{"results", "next"}] * 2
+    assert found["results"]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_warnings_cost_nothing_where_something_is_found(path: str, monkeypatch: pytest.MonkeyPatch):
+    stored_letter(keys={"order_no": "4711"})
+    push("/ingest/v1/events", [event(keys={"order_no": "4711"})], key=agent_key())
+    key = api_key(person("op", Role.OPERATOR))
+    ask(path, key, q="order_no:4711")
+
+    def counted(q: str) -> int:
+        with CaptureQueriesContext(connection) as made:
+            ask(path, key, q=q)
+        return len(made)
+
+    with_rows = counted("order_no:4711")
+    monkeypatch.setattr("messages.api.base.unseen_keys", lambda *_: [])
+    assert counted("order_no:4711") == with_rows
+
+
+def test_a_key_of_another_team_is_told_as_one_that_nobody_knows_and_one_of_any_environment_is_known():
+    push("/ingest/v1/events", [event(keys={"salary_no": "1"})], key=agent_key())
+    push("/ingest/v1/events", [event(keys={"parcel_no": "1"})], key=agent_key(slug="staging"))
+    Flow.objects.filter(environment=environment()).update(team=Team.objects.create(name="Payroll"))
+    user = person("op", Role.OPERATOR)
+    Membership.objects.create(
+        user=user, team=Team.objects.get(name="Order team"), environment=environment("staging"), role=Role.VIEWER
+    )
+    key = api_key(user)
+
+    told = {
+        name: "warnings" in ask("messages", key, q=f"{name}:2").json()
+        for name in ("salary_no", "parcel_no", "salarx_no")
+    }
+
+    assert told == {"salary_no": True, "parcel_no": False, "salarx_no": True}

@@ -107,6 +107,7 @@ def test_rest_changes_it_too_asks_for_the_present_one_and_says_who_asks():
     assert browser.get("/messages/").status_code == 302
     assert client.get("/api/v1/account", **key).json() == {
         "username": "mia",
+        "email": "",
         "is_superuser": False,
         "roles": [{"environment": "production", "team": "Order team", "role": "operator"}],
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from console.identity.models import Role, Team, User
-from messages.models import SavedSearch, Subscription
+from messages.models import OutboxMail, SavedSearch, Subscription
 from messages.saved.assessing import look_at_subscriptions
 from tests.factories import agent_key, environment, event, push, stored_letter
 from tests.pages.people import signed_in, text_of
@@ -144,18 +145,29 @@ def test_the_page_says_what_was_told_when_it_looks_next_and_why_a_mail_did_not_g
     client = signed_in("ada", Role.OPERATOR)
     search = save(client)
     page = f"/saved-searches/{search.pk}/"
+    untold = client.post(f"{page}subscribe/", WISH, follow=True)
+    assert "It is kept, and nothing can be sent: you have no mail address here: an administrator" in text_of(untold)
+    assert "You have no mail address here: an administrator of the console sets it, on the page Teams" in text_of(
+        untold
+    )
+    assert "nothing can be sent" in text_of(client.get("/saved-searches/"))
+    User.objects.update(email="ada@example.com")
     told = client.post(f"{page}subscribe/", WISH, follow=True)
     stored_letter()
     look_at_subscriptions()
+    OutboxMail.objects.update(
+        state="given_up", answer="550: no such person", next_try_at=None, finished_at=datetime.now(UTC)
+    )
 
     seen = text_of(client.get(page))
 
     assert "You are told when it matches, and at most every 60 min while there is more." in text_of(told)
     assert "raised" in seen
     assert "found 1" in seen
-    assert "You have no mail address here" in seen
+    assert "no mail address" not in seen
+    assert "at ada@example.com" in seen
     assert "[production] Stuck <b>orders</b>: 1 dead letter" in seen.replace("&lt;", "<").replace("&gt;", ">")
-    assert "its receiver has no mail address" in seen
+    assert "550: no such person" in seen
     assert client.post(f"{page}unsubscribe/", follow=True).status_code == 200
     assert not Subscription.objects.exists()
 
