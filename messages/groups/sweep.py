@@ -21,7 +21,7 @@ from messages.connectors.roots import root_type
 from messages.groups.again import A_DAY_OFF, tell_newest_again
 from messages.groups.assign import Home, Seen, count_in_hours, find_homes, names_of_flows, rules_of, tell_failed
 from messages.groups.fingerprint import Failure
-from messages.groups.many import TIED
+from messages.groups.many import FAILED_OF_MANY
 from messages.groups.nameless import counted_twice
 from messages.ingest.messages_sql import run
 from messages.ingest.status import FAILED
@@ -155,16 +155,11 @@ WHERE e.message_uid = ANY(%b) AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND
   AND {OF_THEIR_TEAM.format(message="e.message_uid")}
 ORDER BY e.message_uid, e.occurred_at, e.id
 """  # noqa: S608  constants of ours
-# An event about many messages, as it was their first failure: found by its time, tied to each by a link or, where its sender told nothing, by its trace.
 OF_MANY = f"""
 SELECT DISTINCT ON (m.id) m.id, {SAID}
 FROM unnest(%b::uuid[], %b::int8[], %b::timestamptz[], %b::uuid[]) AS m (id, environment_id, failed_at, trace_id)
-CROSS JOIN LATERAL (
-    SELECT * FROM messaging_event e
-    WHERE e.environment_id = m.environment_id AND e.occurred_at = m.failed_at AND e.outcome = 2 AND e.message_uid IS NULL OFFSET 0
-) e
-JOIN messaging_system s ON s.id = e.system_id
-WHERE (e.trace_id = m.trace_id OR {TIED.format(message="m.id")}) AND {OF_THEIR_TEAM.format(message="m.id")}
+CROSS JOIN LATERAL {FAILED_OF_MANY} e JOIN messaging_system s ON s.id = e.system_id
+WHERE {OF_THEIR_TEAM.format(message="m.id")}
 ORDER BY m.id, e.id
 """  # noqa: S608  constants of ours
 GIVE_MESSAGES = """
