@@ -51,14 +51,14 @@ SELECT uuidv7(m.failed_at - clock_timestamp()), m.id, m.environment_id, m.flow_i
 FROM messaging_message m JOIN messaging_flow f ON f.id = m.flow_id, LATERAL (SELECT m.first_seen_at > now() - interval '3 days') w (waits) WHERE m.status = 3
 """
 MINUTES = """
-INSERT INTO messaging_rollup_minute (minute, flow_id, operation, outcome, bucket, environment_id, shard, count, duration_us)
+INSERT INTO messaging_rollup_minute (minute, flow_id, operation, outcome, bucket, environment_id, shard, count, duration_us, messages)
 SELECT date_trunc('minute', occurred_at), flow_id, operation, outcome, least(24, floor(log(2, 1 + duration_us / 1000)) + 1), environment_id, 0,
-       count(*), sum(duration_us)
+       count(*), sum(duration_us), count(*)
 FROM messaging_event WHERE occurred_at >= now() - %s * interval '1 day' GROUP BY 1, 2, 3, 4, 5, 6
 """
 HOURS = """
-INSERT INTO messaging_rollup_hour (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count)
-SELECT date_trunc('hour', occurred_at), flow_id, system_id, destination, operation, outcome, environment_id, 0, count(*)
+INSERT INTO messaging_rollup_hour (hour, flow_id, system_id, destination, operation, outcome, environment_id, shard, count, messages)
+SELECT date_trunc('hour', occurred_at), flow_id, system_id, destination, operation, outcome, environment_id, 0, count(*), count(*)
 FROM messaging_event GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
 LATENCY = """

@@ -14,7 +14,7 @@ from django.db.models import Sum
 from messages.groups.figures import document_of
 from messages.groups.spread import FEW, Again, Passed, Spread, Tried, may_be_few, spread_of
 from messages.groups.standing import Standing
-from messages.groups.tried import LATE, lately
+from messages.groups.tried import LATE, MESSAGES, lately
 from messages.ingest.messages_sql import run
 from messages.models import FailureGroup, RollupMinute
 from messages.models.stream import MessageStatus, Operation, Outcome
@@ -30,17 +30,24 @@ FROM unnest(%b::text[], %b::text[], %b::text[]) AS v (name, value, key) CROSS JO
       AND first_seen_on >= %b AND last_seen_at >= %b AND (told_by IS NULL OR told_by <@ %b::int8[]) LIMIT 100
 ) m GROUP BY 1
 """
-# From the index of a message's events, at the step of its group and in the flows where that fails.
-TIMES = """
+THESE = """e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b AND e.flow_id = ANY(%b::int8[]) AND (g.step = '' OR e.system_id IN (
+            SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))"""
+# From the index of a message's events, and of batches that they are linked to by, at the step of its group and in the flows where that fails.
+TIMES = f"""
 SELECT v.id, n.times FROM unnest(%b::uuid[], %b::int8[]) AS v (id, group_id) JOIN messaging_failuregroup g ON g.id = v.group_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS times FROM (
-        SELECT FROM messaging_event e WHERE e.message_uid = v.id AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b
-          AND e.flow_id = ANY(%b::int8[]) AND (g.step = '' OR e.system_id IN (
-            SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step)) LIMIT %b
+        (SELECT id FROM messaging_event e WHERE e.message_uid = v.id AND {THESE} LIMIT %b)
+        UNION (
+            SELECT e.id FROM messaging_event sent CROSS JOIN LATERAL (
+                SELECT * FROM messaging_trace_link l WHERE l.linked_trace_id = sent.trace_id AND l.occurred_at BETWEEN %b AND %b OFFSET 0
+            ) l CROSS JOIN LATERAL (
+                SELECT * FROM messaging_event e WHERE e.trace_id = l.trace_id AND e.occurred_at = l.occurred_at AND e.span_id = l.span_id OFFSET 0
+            ) e WHERE sent.message_uid = v.id AND sent.occurred_at >= %b AND l.linked_span_id = sent.span_id AND e.message_uid IS NULL AND {THESE} LIMIT %b
+        )
     ) e
 ) n
-"""
+"""  # noqa: S608  constants of ours
 
 
 def spread_of_group(
@@ -72,7 +79,7 @@ def _with_meanwhile(tried: Tried, first_failed: datetime, now: datetime) -> Trie
     """Add how many processed well from the minute of this failure on. Minutes know no systems: of several it is at most what passed this one."""
     begun = max(first_failed.replace(second=0, microsecond=0), lately(now))
     rows = RollupMinute.objects.filter(minute__gte=begun, flow_id__in=tried.flows, operation=Operation.PROCESS)
-    count = rows.exclude(outcome=Outcome.ERROR).aggregate(count=Sum("count"))["count"] or 0
+    count = rows.exclude(outcome=Outcome.ERROR).aggregate(count=Sum(MESSAGES))["count"] or 0
     is_exact = tried.anywhere == tried.passed or count >= tried.anywhere
     return replace(tried, meanwhile=min(tried.passed, count), is_exact=is_exact)
 
@@ -108,9 +115,9 @@ def _again_of(
     asked = messages[:MOST_ASKED]
     span = [lately(now), now + timedelta(days=1)]
     flows = list(tried.flows) if tried else []
-    found = run(
-        TIMES, [[one.id for one in asked], [one.group_id for one in asked], *span, flows, MOST_TIMES]
-    ).fetchall()
+    these = [*span, flows, MOST_TIMES]
+    ids, groups = [one.id for one in asked], [one.group_id for one in asked]
+    found = run(TIMES, [ids, groups, *these, *span, span[0] - LATE, *these]).fetchall()
     counted = dict(found)
     for pk, name in named.items():
         times[name] += max(1, counted.get(pk, 1))  # it stands so: it failed once, if not in the last hours

@@ -17,6 +17,7 @@ class Spread:
 SEVERAL = 3
 FEW = 3  # keys that fail again and again while all others pass
 MANY = 10  # times as many have to pass
+NEARLY_NOTHING = 0.1  # of what came
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ def spread_of(
     if tried is None or not tried.failed or tried.failed + tried.otherwise < SEVERAL:
         return Spread()
     where = tried.station or "the flow"
-    if tried.through <= 0.1 * tried.all:
+    if tried.through <= NEARLY_NOTHING * tried.all:
         return Spread(kind="outage", words=_words_of_outage(tried, where))
     if tried.failed < SEVERAL:
         return Spread()
@@ -132,9 +133,15 @@ def _words_of_some(tried: Tried, where: str) -> str:
     at_once = " at once" if tried.recovered or tried.recovered_otherwise or tried.is_most else ""
     words = (
         f"{least}{percent} of what came to {where} in the last hours failed this way: {tried.failed:,} of "
-        f"{most}{tried.all:,}, {since}{otherwise}{most}{tried.at_once:,} passed{at_once}. It is neither one message alone nor everything."
+        f"{most}{tried.all:,}, {since}{otherwise}{most}{tried.at_once:,} passed{at_once}. {_whole(tried)}"
     )
     return words[0].upper() + words[1:]
+
+
+def _whole(tried: Tried) -> str:
+    if tried.at_once > NEARLY_NOTHING * tried.all:
+        return "It is neither one message alone nor everything."
+    return f"{'Nearly everything' if tried.at_once else 'Everything'} failed at first, and some of it passed since."
 
 
 def _words_of_outage(tried: Tried, where: str) -> str:

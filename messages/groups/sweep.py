@@ -21,6 +21,7 @@ from messages.connectors.roots import root_type
 from messages.groups.again import A_DAY_OFF, tell_newest_again
 from messages.groups.assign import Home, Seen, count_in_hours, find_homes, names_of_flows, rules_of, tell_failed
 from messages.groups.fingerprint import Failure
+from messages.groups.many import FAILED_OF_MANY
 from messages.groups.nameless import counted_twice
 from messages.ingest.messages_sql import run
 from messages.ingest.status import FAILED
@@ -129,11 +130,12 @@ class Row:
     status: int
     keys: dict[str, str]
     is_mixed: bool  # other flows told of it too
+    trace_id: UUID | None
 
 
 UNGROUPED = """
 SELECT id, first_seen_on, environment_id, flow_id, coalesce(error_type, ''), coalesce(error_message, ''), failed_at, first_seen_at, status, keys,
-       told_by IS NOT NULL
+       told_by IS NOT NULL, trace_id
 FROM messaging_message WHERE failed_at IS NOT NULL AND group_id IS NULL ORDER BY first_seen_at LIMIT %s
 """
 OF_LETTERS = """
@@ -141,16 +143,25 @@ SELECT DISTINCT ON (d.message_uid) d.message_uid, g.id, coalesce(g.merged_into_i
 FROM messaging_deadletter d JOIN messaging_failuregroup g ON g.id = d.group_id WHERE d.message_uid = ANY(%b)
 ORDER BY d.message_uid, d.id DESC
 """
-EVENTS = """
-SELECT DISTINCT ON (e.message_uid) e.message_uid, s.name, coalesce(e.destination, ''), coalesce(e.error_type, ''),
-       coalesce(e.error_message, ''), left(coalesce(e.error_stack, ''), 20000), e.received_at
+SAID = """s.name, coalesce(e.destination, ''), coalesce(e.error_type, ''),
+       coalesce(e.error_message, ''), left(coalesce(e.error_stack, ''), 20000), e.received_at"""
+OF_THEIR_TEAM = """NOT EXISTS (
+    SELECT 1 FROM unnest(%b::uuid[], %b::int8[]) AS own (id, flow) JOIN messaging_flow f ON f.id = own.flow JOIN messaging_flow o ON o.id = e.flow_id
+    WHERE own.id = {message} AND o.id <> f.id AND o.team_id IS NOT NULL AND o.team_id IS DISTINCT FROM f.team_id)"""
+EVENTS = f"""
+SELECT DISTINCT ON (e.message_uid) e.message_uid, {SAID}
 FROM messaging_event e JOIN messaging_system s ON s.id = e.system_id
 WHERE e.message_uid = ANY(%b) AND e.outcome = 2 AND e.occurred_at BETWEEN %b AND %b
-  AND NOT EXISTS (
-    SELECT 1 FROM unnest(%b::uuid[], %b::int8[]) AS own (id, flow) JOIN messaging_flow f ON f.id = own.flow JOIN messaging_flow o ON o.id = e.flow_id
-    WHERE own.id = e.message_uid AND o.id <> f.id AND o.team_id IS NOT NULL AND o.team_id IS DISTINCT FROM f.team_id)
+  AND {OF_THEIR_TEAM.format(message="e.message_uid")}
 ORDER BY e.message_uid, e.occurred_at, e.id
-"""
+"""  # noqa: S608  constants of ours
+OF_MANY = f"""
+SELECT DISTINCT ON (m.id) m.id, {SAID}
+FROM unnest(%b::uuid[], %b::int8[], %b::timestamptz[], %b::uuid[]) AS m (id, environment_id, failed_at, trace_id)
+CROSS JOIN LATERAL {FAILED_OF_MANY} e JOIN messaging_system s ON s.id = e.system_id
+WHERE {OF_THEIR_TEAM.format(message="m.id")}
+ORDER BY m.id, e.id
+"""  # noqa: S608  constants of ours
 GIVE_MESSAGES = """
 WITH mine AS (
     SELECT m.id, m.first_seen_on, v.group_id FROM unnest(%b::uuid[], %b::int8[], %b::date[]) AS v (id, group_id, day)
@@ -207,10 +218,8 @@ def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:
         return {}
     for_all = _words_for_all(rows)
     rows = [replace(row, **for_all[row.id]) if row.id in for_all else row for row in rows]
-    since, until = min(row.first_seen_at for row in rows) - A_DAY_OFF, max(row.failed_at for row in rows) + A_DAY_OFF
     own = {row.id: row.flow_id for row in rows if row.id in for_all}
-    events = run(EVENTS, [[row.id for row in rows], since, until, list(own), list(own.values())]).fetchall()
-    told = {row[0]: row[1:] for row in events}
+    told = _first_failures(rows, own)
     names, found = names_of_flows(row.flow_id for row in rows), {}
     for row in rows:
         step, destination, kind, message, stack, received_at = told.get(row.id, ("", "", "", "", "", None))
@@ -231,6 +240,18 @@ def _failures(rows: Sequence[Row], now: datetime) -> dict[UUID, Failure]:
     return found
 
 
+def _first_failures(rows: Sequence[Row], own: Mapping[UUID, int]) -> dict[UUID, tuple[Any, ...]]:
+    """Return {message: (system, destination, class, message, stack, when it came) of its first failure}. own: {message that others told of: its flow}."""
+    since, until = min(row.first_seen_at for row in rows) - A_DAY_OFF, max(row.failed_at for row in rows) + A_DAY_OFF
+    mixed = [list(own), list(own.values())]
+    told = {row[0]: row[1:] for row in run(EVENTS, [[row.id for row in rows], since, until, *mixed]).fetchall()}
+    rest = [(row.id, row.environment_id, row.failed_at, row.trace_id) for row in rows if row.id not in told]
+    if rest:
+        columns = [list(column) for column in zip(*rest, strict=True)]
+        told |= {row[0]: row[1:] for row in run(OF_MANY, [*columns, *mixed]).fetchall()}
+    return told
+
+
 def _words_for_all(rows: Sequence[Row]) -> dict[UUID, dict[str, Any]]:
     """Return what a group of its flow may say of these, of those of which other teams' flows told."""
     mixed = {row.id: row.day for row in rows if row.is_mixed}
@@ -243,7 +264,7 @@ def _words_for_all(rows: Sequence[Row]) -> dict[UUID, dict[str, Any]]:
 
 def _row(row: tuple[Any, ...]) -> Row:
     keys = json.loads(row[9]) if isinstance(row[9], str) else row[9]
-    return Row(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], keys, row[10])
+    return Row(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], keys, *row[10:])
 
 
 def oldest_ungrouped(now: datetime) -> tuple[int, bool]:

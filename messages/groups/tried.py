@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from messages.groups.many import FAILED_OF_MANY
 from messages.groups.spread import Tried
 from messages.ingest.messages_sql import run
 from messages.models import FailureGroup, GroupHour, RollupHour
 from messages.models.stream import MessageStatus, Operation, Outcome
 
 LATELY = timedelta(hours=3)
+MESSAGES = Coalesce("messages", "count")  # of a rollup
 LATE = timedelta(days=4)  # between a message's first event and its failure
 MOST_ASKED = 20  # newest messages of a group whose failed events say in which flows it fails
 MOST_EVENTS = 100  # of one of them
@@ -24,33 +26,64 @@ MOST_WALKED = 1_000  # newest messages of a group among which those are counted 
 LEAST_WALKED = 40
 MOST_WALKED_IN_ALL = 20_000  # in one run, shared by how often each failed
 
+AT_STEP = "(g.step = '' OR system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))"
 # A message may be of the flow of an exchange, and fail in that of a queue. Hidden: one that not everybody who sees the group's sees.
-FLOWS = """
+FLOWS = f"""
 SELECT g.id, array_agg(DISTINCT o.id), bool_or(o.team_id IS NOT NULL AND o.team_id IS DISTINCT FROM f.team_id)
 FROM messaging_failuregroup g JOIN messaging_flow f ON f.id = g.flow_id
 CROSS JOIN LATERAL (
-    SELECT id FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
+    SELECT id, environment_id, failed_at, trace_id FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
     ORDER BY first_seen_at DESC, id DESC LIMIT %b
 ) m
 CROSS JOIN LATERAL (
-    SELECT flow_id FROM messaging_event WHERE message_uid = m.id AND outcome = 2 AND occurred_at >= %b
-      AND (g.step = '' OR system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))
-    LIMIT %b
+    (SELECT flow_id, system_id FROM messaging_event WHERE message_uid = m.id AND outcome = 2 AND occurred_at >= %b AND {AT_STEP} LIMIT %b)
+    UNION ALL SELECT flow_id, system_id FROM {FAILED_OF_MANY} e WHERE {AT_STEP}
 ) e
 JOIN messaging_flow o ON o.id = e.flow_id
 WHERE g.id = ANY(%b::int8[]) GROUP BY g.id
-"""
+"""  # noqa: S608  constants of ours
 # Passed after all: at the system where they had failed, whatever became of them elsewhere.
 RECOVERED = """
-SELECT g.id, count(*) FILTER (WHERE m.status = %b AND m.failed_at >= %b AND EXISTS (
-    SELECT 1 FROM messaging_event e WHERE e.message_uid = m.id AND e.occurred_at >= %b AND e.occurred_at >= m.failed_at
-      AND e.operation = %b AND e.outcome <> 2
-      AND e.system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))), count(*) = asked.most
+SELECT g.id, count(*) FILTER (WHERE became.passed), count(*) = asked.most,
+       array_agg(m.id) FILTER (WHERE NOT became.passed), array_agg(m.failed_at) FILTER (WHERE NOT became.passed),
+       array_agg(m.trace_id) FILTER (WHERE NOT became.passed)
 FROM unnest(%b::int8[], %b::int4[]) AS asked (id, most) JOIN messaging_failuregroup g ON g.id = asked.id CROSS JOIN LATERAL (
-    SELECT id, status, failed_at FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
+    SELECT id, status, failed_at, trace_id FROM messaging_message WHERE group_id = g.id AND first_seen_on >= %b AND first_seen_at >= %b
     ORDER BY first_seen_at DESC, id DESC LIMIT asked.most
-) m WHERE g.step <> '' GROUP BY g.id, asked.most
+) m CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.status = %b AND m.failed_at >= %b THEN EXISTS (
+        SELECT 1 FROM messaging_event e WHERE e.message_uid = m.id AND e.occurred_at >= %b AND e.occurred_at >= m.failed_at
+          AND e.operation = %b AND e.outcome <> 2
+          AND e.system_id IN (SELECT s.id FROM messaging_system s WHERE s.environment_id = g.environment_id AND s.name = g.step))
+    END AS passed OFFSET 0
+) became WHERE g.step <> '' GROUP BY g.id, asked.most
 """
+# The same of those that were delivered and have no such event: in batches, which their links lead to, each trace looked up once. Where a message's
+# sender told nothing of it, and only a batch is known, nobody knows.
+IN_BATCHES = f"""
+WITH asked AS MATERIALIZED (
+    SELECT v.*, g.environment_id, s.id AS system_id
+    FROM unnest(%b::uuid[], %b::timestamptz[], %b::uuid[], %b::int8[]) AS v (id, failed_at, trace_id, group_id)
+    JOIN messaging_failuregroup g ON g.id = v.group_id JOIN messaging_system s ON s.environment_id = g.environment_id AND s.name = g.step
+), own AS MATERIALIZED (
+    SELECT asked.id, asked.failed_at, asked.system_id, e.trace_id, e.span_id FROM asked CROSS JOIN LATERAL (
+        SELECT trace_id, span_id FROM messaging_event WHERE message_uid = asked.id AND occurred_at >= %b OFFSET 0
+    ) e
+), tied AS MATERIALIZED (
+    SELECT own.id, own.failed_at, own.system_id, l.trace_id, l.span_id, l.occurred_at FROM (SELECT DISTINCT trace_id FROM own) t CROSS JOIN LATERAL (
+        SELECT * FROM messaging_trace_link WHERE linked_trace_id = t.trace_id AND occurred_at >= %b OFFSET 0
+    ) l JOIN own ON own.trace_id = l.linked_trace_id AND own.span_id = l.linked_span_id
+), passed AS MATERIALIZED (
+    SELECT b.*, e.system_id FROM (SELECT DISTINCT trace_id, span_id, occurred_at FROM tied) b CROSS JOIN LATERAL (
+        SELECT system_id FROM messaging_event WHERE trace_id = b.trace_id AND span_id = b.span_id AND occurred_at = b.occurred_at
+          AND message_uid IS NULL AND operation = %b AND outcome <> 2 OFFSET 0
+    ) e
+), recovered AS MATERIALIZED (
+    SELECT id FROM tied JOIN passed USING (trace_id, span_id, occurred_at, system_id) WHERE occurred_at >= failed_at
+)
+SELECT group_id, count(*) FILTER (WHERE id IN (SELECT id FROM recovered)), bool_or(id NOT IN (SELECT id FROM own) AND EXISTS {FAILED_OF_MANY})
+FROM asked m GROUP BY group_id
+"""  # noqa: S608  constants of ours
 Station = tuple[int, str | None]  # a flow, and a system or None for all of them
 
 
@@ -83,7 +116,7 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
     flows, hidden = _flows_of(
         {*(part for one in groups for part in parts[one.pk]), *(part.id for part in failed)}, since
     )
-    passed = _passed(
+    passed, unsure = _passed(
         since, {*(one.flow_id for one in groups), *(flow for several in flows.values() for flow in several)}
     )
     wanted = {one.flow_id for one in groups}.union(*(flows.get(part, ()) for one in groups for part in parts[one.pk]))
@@ -94,6 +127,8 @@ def tried_of(groups: Sequence[FailureGroup], parts: Mapping[int, Sequence[int]],
         if hidden.intersection(parts[group.pk]) or not any((flow, None) in passed for flow in known):
             continue
         station = group.step if any((flow, group.step) in passed for flow in known) else None
+        if any((flow, station) in unsure for flow in known):
+            continue
         here = [
             one
             for one in failed
@@ -152,19 +187,36 @@ def _recovered(parts: Sequence[Part], since: datetime) -> dict[int, tuple[int, b
     most = [max(LEAST_WALKED, int(one * share)) for one in wanted]
     sent = since - LATE
     where: list[Any] = [[part.id for part in parts], most, (sent - timedelta(days=1)).date(), sent]
-    asked = [MessageStatus.DELIVERED, since, since, Operation.PROCESS, *where]
-    return {part: (count, is_most) for part, count, is_most in run(RECOVERED, asked).fetchall()}
+    rows = run(RECOVERED, [*where, MessageStatus.DELIVERED, since, since, Operation.PROCESS]).fetchall()
+    found = {part: (count, is_most) for part, count, is_most, *_ in rows}
+    rest = [
+        (*one, part) for part, _, _, *columns in rows for one in zip(*(column or () for column in columns), strict=True)
+    ]
+    if rest:
+        asked = [*(list(column) for column in zip(*rest, strict=True)), sent, since, Operation.PROCESS]
+        for part, count, is_unsure in run(IN_BATCHES, asked).fetchall():
+            found[part] = found[part][0] + count, found[part][1] or is_unsure
+    return found
 
 
-def _passed(since: datetime, flows: Collection[int]) -> Counter[Station]:
-    """Return what processed well in these flows, at each system that processes and at all of them; none of a flow in which nothing does."""
+def _passed(since: datetime, flows: Collection[int]) -> tuple[Counter[Station], set[Station]]:
+    """Return (what processed well in these flows, at each system that processes and at all of them; none of a flow in which nothing does;
+    those of which it is not known how many messages that were).
+
+    Of hours before an upgrade only events are known. Where all since were about one message each, those before were taken to be so.
+    """
     tried = Q(operation=Operation.PROCESS)
-    rows = RollupHour.objects.filter(hour__gte=since, flow_id__in=flows).values_list("flow_id", "system__name")
+    rows = RollupHour.objects.filter(tried, hour__gte=since, flow_id__in=flows).values_list("flow_id", "system__name")
     passed: Counter[Station] = Counter()
-    for flow, system, count, good in rows.annotate(
-        tried=Sum("count", filter=tried), good=Sum("count", filter=tried & ~Q(outcome=Outcome.ERROR))
+    unsure: set[Station] = set()
+    for flow, system, good, events, known, messages in rows.annotate(
+        good=Sum(MESSAGES, filter=~Q(outcome=Outcome.ERROR)),
+        events=Sum("count"),
+        known=Sum("count", filter=Q(messages__isnull=False)),
+        messages_known=Sum("messages"),
     ):
-        if count:
-            passed[flow, None] += good or 0
-            passed[flow, system] = good or 0
-    return passed
+        passed[flow, None] += good or 0
+        passed[flow, system] = good or 0
+        if known != events and (known is None or known != messages):
+            unsure |= {(flow, None), (flow, system)}
+    return passed, unsure

@@ -182,7 +182,7 @@ def _write(
 
 @contextmanager
 def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator[None]:
-    """Write messages, links and rollups of these events, in one round trip with what the caller adds."""
+    """Write links, messages and rollups of these events, in one round trip with what the caller adds."""
     environment_id = agent.environment_id
     # A link inside one trace ties nothing that the trace does not, but of an event about many messages: it alone says which.
     messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id, row.system_id) for row in fresh], now)
@@ -205,11 +205,11 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
         # no partial, of which Django cannot say that it failed
         transaction.on_commit(lambda: tell_again(failed, now), robust=True)
     with messages_sql.one_round_trip():
+        if links:  # first: what an event about many messages says of one of them is found by its link
+            messages_sql.run_set_based(LINKS, links)
         if messages:
             messages_sql.run_set_based(messages_sql.UPSERT, messages)
             note_texts(environment_id, messages)
-        if links:
-            messages_sql.run_set_based(LINKS, links)
         rollups.add_events([(row.event, row.flow_id, row.system_id) for row in fresh], environment_id)
         add_hits((row.work for row in fresh), now)
         yield

@@ -192,6 +192,7 @@ class RollupMinute(models.Model):
     shard = models.SmallIntegerField()
     count = models.BigIntegerField()
     duration_us = models.BigIntegerField()
+    messages = models.BigIntegerField(null=True)  # as of an hour
 
     class Meta:
         managed = False
@@ -211,6 +212,7 @@ class RollupHour(models.Model):
     outcome = models.SmallIntegerField()
     shard = models.SmallIntegerField()
     count = models.BigIntegerField()
+    messages = models.BigIntegerField(null=True)  # those of a batch are all counted; null: counted before it was known
 
     class Meta:
         managed = False

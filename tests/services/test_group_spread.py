@@ -145,6 +145,18 @@ def test_many_small_groups_take_no_room_from_the_one_that_failed_often(monkeypat
     )
 
 
+@pytest.mark.parametrize(
+    ("came", "ends"),
+    [
+        (Tried(failed=52, otherwise=0, passed=30, recovered=30, station="erp"), "Everything failed at first, and some of it passed since."),
+        (Tried(failed=40, otherwise=8, passed=24, recovered=20, station="erp"), "Nearly everything failed at first, and some of it passed since."),
+        (Tried(failed=40, otherwise=0, passed=30, recovered=20, station="erp"), "It is neither one message alone nor everything."),
+    ],
+)  # fmt: skip
+def test_an_outage_that_is_over_is_not_said_to_have_been_less_than_everything(came: Tried, ends: str):
+    assert spread_of({}, came).words.endswith(f"passed at once. {ends}")
+
+
 def test_of_more_than_was_looked_through_each_number_says_what_it_is_at_least_or_at_most():
     came = Tried(failed=6_000, otherwise=0, passed=5_900, recovered=327, is_most=True, station="k", anywhere=5_900)
 

@@ -148,6 +148,33 @@ def test_a_batch_tells_of_each_of_its_messages_when_others_told_before(outcome: 
     assert found.status == (MessageStatus.FAILED if outcome == 2 else MessageStatus.DELIVERED)
 
 
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ([("erp", True), ("erp", False)], MessageStatus.DELIVERED),
+        ([("erp", False), ("mail", True)], MessageStatus.FAILED),
+    ],
+    ids=["tried again", "of another receiver"],
+)
+def test_the_batch_that_came_last_is_known_to_tell_of_its_message(told: list[tuple[str, bool]], status: int):
+    request = ExportTraceServiceRequest()
+    queue = {"messaging__system": "kafka", "messaging__destination__name": "orders"}
+    sent = span(request, **queue, messaging__operation__type="send")
+    assert export(request, agent_key()).status_code == 200
+    for second, (system, fails) in enumerate(told, start=1):
+        one = ExportTraceServiceRequest()
+        done = span(
+            one, service=system, kind=5, links=[(sent.trace_id, sent.span_id)], **queue, messaging__operation__type="process",
+            messaging__batch__message_count=1,
+        )  # fmt: skip
+        done.start_time_unix_nano = sent.start_time_unix_nano + second * 1_000_000_000
+        done.status.code = 2 if fails else 1
+
+        assert export(one, agent_key()).status_code == 200
+
+    assert Message.objects.get().status == status
+
+
 def replay_of(letter: DeadLetter) -> None:
     """Replay a letter, and prove it by an event of the system that it died of: under another id, as a copy has it."""
     replay = request_replay(letter, by=ROOT, reason="mended")

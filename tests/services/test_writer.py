@@ -55,8 +55,8 @@ def rows() -> dict[str, list[tuple[object, ...]]]:
         "events": sorted(Event.objects.values_list("id", "occurred_at", "operation", "outcome", "message_uid", "destination", "error_type")),
         "messages": sorted(Message.objects.values_list("id", "first_seen_on", "status", "event_count", "failed_at", "decided_at", "first_seen_at")),
         "links": sorted(TraceLink.objects.values_list("trace_id", "span_id", "linked_trace_id")),
-        "minutes": sorted(RollupMinute.objects.values_list("minute", "flow__name", "operation", "outcome", "bucket", "count", "duration_us")),
-        "hours": sorted(RollupHour.objects.values_list("hour", "flow__name", "system__name", "destination", "operation", "outcome", "count")),
+        "minutes": sorted(RollupMinute.objects.values_list("minute", "flow__name", "operation", "outcome", "bucket", "count", "duration_us", "messages")),
+        "hours": sorted(RollupHour.objects.values_list("hour", "flow__name", "system__name", "destination", "operation", "outcome", "count", "messages")),
     }  # fmt: skip
 
 
