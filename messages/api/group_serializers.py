@@ -25,7 +25,7 @@ class UnseenOut(serializers.Serializer[Any]):
 
 
 class GroupOut(serializers.Serializer[Any]):
-    """A failure group. Figures are of a few seconds ago; `waiting` is letters and failed messages without one."""
+    """A failure group. Figures are of `counted_at`; `waiting` is letters and failed messages without one."""
 
     reference = serializers.CharField(help_text="G-<number>: the same for ever; `group:G-204` in `q`.")
     environment = serializers.SlugField(source="environment.slug")
@@ -45,6 +45,9 @@ class GroupOut(serializers.Serializer[Any]):
     first_seen_at = serializers.DateTimeField()
     last_seen_at = serializers.DateTimeField()
     oldest_at = serializers.DateTimeField(allow_null=True)
+    counted_at = serializers.DateTimeField(
+        source="figures_at", allow_null=True, help_text="Null: being counted; until then figures are those of before."
+    )
     waiting = serializers.IntegerField()
     letters = serializers.IntegerField()
     replaying = serializers.IntegerField()

@@ -134,11 +134,13 @@ def document_of(keys: Mapping[str, str]) -> str:
 
 def document_key(keys: Mapping[str, str]) -> str:
     """Return the key that names the document: an order before an invoice before a shipment before any other number; "" without one."""
-    for name in FIRST_DOCUMENTS:
-        if keys.get(name):
-            return name
-    others = sorted(name for name in keys if name not in CUSTOMERS and keys[name] and DOCUMENT.fullmatch(name[:64]))
-    return others[0] if others else ""
+    return next((name for name in FIRST_DOCUMENTS if keys.get(name)), "") or next(iter(numbers_of(keys)), "")
+
+
+def numbers_of(keys: Mapping[str, str]) -> dict[str, str]:
+    """Return what may name a document, {key: value}: first what names this one, customers left out."""
+    others = sorted(name for name in keys if name not in CUSTOMERS and DOCUMENT.fullmatch(name[:64]))
+    return {name: keys[name] for name in dict.fromkeys((*FIRST_DOCUMENTS, *others)) if keys.get(name)}
 
 
 def figure_of(text: str, *, mark: str = "") -> Decimal | None:

@@ -28,6 +28,8 @@ class Line:
 
 def reach_said(group: FailureGroup) -> str:
     """Return "181 orders of 63 customers, €74,912", "nothing waits" when that is so, and that it is not known when that is so."""
+    if group.figures_at is None and group.merged_into_id is None:
+        return "being counted"
     if not group.waiting:
         return "more failed than was looked through, and some of it may wait" if group.blast else "nothing waits"
     return reach_words(

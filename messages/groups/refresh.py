@@ -6,14 +6,15 @@ So nobody who closes or opens a letter has to think of groups, and whatever was 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import Q, Sum
+from django.db import OperationalError, connection, transaction
+from django.db.models import F, Q, Sum
 
 from console.audit.models import AuditEntry
 from messages.groups.assign import move
@@ -24,12 +25,13 @@ from messages.groups.fingerprint import in_common, normal
 from messages.groups.spread import Tried
 from messages.groups.standing import MOST_READ, STANDS, Standing, failed_lately, standing_in
 from messages.groups.states import GROWN_TIMES, next_state, trend_of
-from messages.groups.tried import lately, tried_of
+from messages.groups.tried import LATE, lately, tried_of
 from messages.models import DeadLetter, FailureGroup, GroupHour
 from messages.models.groups import NO_BREACH
 
 SAMPLE = 50  # newest letters, and as many messages, of the group itself whose words make the title
 AT_ONCE = 100  # groups read anew in one run; those that wait longest for it first
+MOST_AT_ONCE = 5_000  # failures of groups that are counted while somebody waits
 ESCALATED = "group.escalated"
 # What is said of the last hours is read so often: what failed, and others, may have passed.
 AGAIN = timedelta(seconds=30)
@@ -39,7 +41,7 @@ SELECT coalesce(g.merged_into_id, g.id), sum(w.count), sum(w.replaying), min(w.o
 FROM (
     SELECT group_id, count(*) AS count, count(*) FILTER (WHERE state <> 'open') AS replaying, min(failed_at) AS oldest,
            max(failed_at) AS latest, max(id::text) AS newest
-    FROM messaging_deadletter WHERE closed_at IS NULL AND group_id IS NOT NULL GROUP BY group_id
+    FROM messaging_deadletter WHERE closed_at IS NULL AND group_id IS NOT NULL AND {of} GROUP BY group_id
 ) w JOIN messaging_failuregroup g ON g.id = w.group_id GROUP BY 1
 """
 
@@ -71,9 +73,42 @@ def refresh_groups(*, now: datetime | None = None) -> int:
     return len(due)
 
 
-def _waiting() -> dict[int, Waiting]:
+def count_at_once(pks: Collection[int]) -> None:
+    """Write down how far these groups reach, for who changed what they consist of and reads on; call it after that was committed.
+
+    At most 5,000 failures of all of them: of more, `figures_at` stays None until the next run counts them, as where somebody has them locked
+    too long. That run also tells the sentence of their spread, for which others have to be read.
+    """
+    with contextlib.suppress(OperationalError), transaction.atomic():
+        _count(pks, datetime.now(UTC))
+
+
+def _count(pks: Collection[int], now: datetime) -> None:
+    groups = list(FailureGroup.objects.filter(pk__in=pks, merged_into=None, figures_at=None).order_by("pk"))
+    parts = _parts_of(groups)
+    every = [part for several in parts.values() for part in several]
+    if not every or _is_much(every, now):
+        return
+    waiting = _waiting(every)
+    for group in groups:
+        read = _read(group, parts[group.pk], waiting.get(group.pk, NONE), now)
+        # no newest letter: the next run finds that one waits, and looks again
+        _write(group, read.figures | {"newest": None})
+
+
+def _is_much(parts: Sequence[int], now: datetime) -> bool:
+    """Whether these groups have more failures than somebody should wait for."""
+    letters = DeadLetter.objects.filter(group_id__in=parts, closed_at=None)[: MOST_AT_ONCE + 1].count()
+    hours = GroupHour.objects.filter(group_id__in=parts, hour__gt=now - STANDS - LATE)
+    failed = hours.aggregate(count=Sum(F("letters") + F("messages")))["count"] or 0
+    return max(letters, failed) > MOST_AT_ONCE
+
+
+def _waiting(parts: Sequence[int] | None = None) -> dict[int, Waiting]:
+    """Return what waits in each group, as they are merged; of these groups alone where they are given."""
+    of = "true" if parts is None else "group_id = ANY(%s)"
     with connection.cursor() as cursor:
-        cursor.execute(WAITING)
+        cursor.execute(WAITING.format(of=of), None if parts is None else [list(parts)])
         return {row[0]: Waiting(int(row[1]), int(row[2]), row[3], row[4], UUID(row[5])) for row in cursor.fetchall()}
 
 
@@ -110,6 +145,15 @@ def _is_due(group: FailureGroup, waiting: dict[int, Waiting], failing: Collectio
 def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now: datetime) -> None:
     if not groups:
         return
+    parts = _parts_of(groups)
+    tried = tried_of(groups, parts, now)
+    hours = hours_of(parts, now)
+    for group in groups:
+        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), tried.get(group.pk), hours[group.pk], now)
+
+
+def _parts_of(groups: Sequence[FailureGroup]) -> dict[int, list[int]]:
+    """Return {group: ids of it and of what is merged into it}; each was first and last seen when these were."""
     parts: dict[int, list[int]] = {group.pk: [group.pk] for group in groups}
     by_pk = {group.pk: group for group in groups}
     merged = FailureGroup.objects.filter(merged_into__in=list(parts))
@@ -117,10 +161,7 @@ def _read_anew(groups: Sequence[FailureGroup], waiting: dict[int, Waiting], now:
         parts[target].append(pk)
         whole = by_pk[target]
         whole.first_seen_at, whole.last_seen_at = min(whole.first_seen_at, first), max(whole.last_seen_at, last)
-    tried = tried_of(groups, parts, now)
-    hours = hours_of(parts, now)
-    for group in groups:
-        _refresh(group, parts[group.pk], waiting.get(group.pk, NONE), tried.get(group.pk), hours[group.pk], now)
+    return parts
 
 
 def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> dict[int, list[int]]:
@@ -145,14 +186,19 @@ def _open_letters(parts: Sequence[int]) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _refresh(
-    group: FailureGroup,
-    parts: Sequence[int],
-    letters: Waiting,
-    tried: Tried | None,
-    hours: Sequence[int],
-    now: datetime,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What waits in a group, and its figures but those of its spread. letters: the keys of each.   failed  when the first and the last did."""
+
+    letters: list[Mapping[str, str]]
+    messages: list[Standing]
+    documents: Mapping[str, int]
+    is_all: bool
+    failed: tuple[datetime | None, datetime]
+    figures: dict[str, Any]
+
+
+def _read(group: FailureGroup, parts: Sequence[int], letters: Waiting, now: datetime) -> Read:
     rows = _open_letters(parts) if letters.count else []
     messages, is_all = standing_in(group.flow_id, parts, now)
     reach = reach_of([*(row[0] for row in rows), *(one.keys for one in messages)])
@@ -161,16 +207,6 @@ def _refresh(
     oldest = min((at for at in (letters.oldest_at, failed_oldest) if at), default=None)
     latest = max(at for at in (letters.latest_at, group.last_seen_at, *(one.told_at for one in messages)) if at)
     all_read = is_all and len(rows) >= letters.count
-    spread = spread_of_group(
-        group,
-        [row[0] for row in rows],
-        messages,
-        reach.documents,
-        tried,
-        is_all=all_read,
-        failed=(oldest, latest),
-        now=now,
-    )
     figures = {
         "letters": letters.count,
         "replaying": letters.replaying,
@@ -181,8 +217,6 @@ def _refresh(
         "failed_oldest_at": failed_oldest,
         "first_seen_at": min(group.first_seen_at, oldest or group.first_seen_at),
         "last_seen_at": latest,
-        "spread": spread.kind if waiting else "",
-        "spread_words": spread.words if waiting else "",
         # not all could be looked through and none was found: one may stand, and nobody may say that none does
         "blast": blast_of(reach, waiting=waiting) or int(not is_all and failed_lately(parts, now)),
         "newest": letters.newest,
@@ -190,9 +224,37 @@ def _refresh(
     } | _of_reach(reach)
     if not group.name:
         figures["title"] = _title_of(group, rows, messages)
-    # not over what a merge or taking apart says meanwhile: these are of what the group was
-    FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at, figures_no=group.figures_no).update(**figures)
+    return Read(
+        letters=[row[0] for row in rows],
+        messages=messages,
+        documents=reach.documents,
+        is_all=all_read,
+        failed=(oldest, latest),
+        figures=figures,
+    )
+
+
+def _refresh(
+    group: FailureGroup,
+    parts: Sequence[int],
+    letters: Waiting,
+    tried: Tried | None,
+    hours: Sequence[int],
+    now: datetime,
+) -> None:
+    read = _read(group, parts, letters, now)
+    spread = spread_of_group(
+        group, read.letters, read.messages, read.documents, tried, is_all=read.is_all, failed=read.failed, now=now
+    )
+    waits = letters.count or read.messages
+    said = {"spread": spread.kind if waits else "", "spread_words": spread.words if waits else ""}
+    _write(group, read.figures | said)
     _move_by_trend(group, hours, now)
+
+
+def _write(group: FailureGroup, figures: dict[str, Any]) -> None:
+    """Not over what a merge or taking apart, or another look, says meanwhile: these are of what the group was."""
+    FailureGroup.objects.filter(pk=group.pk, figures_at=group.figures_at, figures_no=group.figures_no).update(**figures)
 
 
 def _of_reach(reach: Reach) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from messages.access import check_can_operate, operated_flows
 from messages.groups.access import check_can_group
 from messages.groups.assign import count_in_hours, group_messages
 from messages.groups.fingerprint import VERSION, Parts, fingerprint_of, in_common, normal
+from messages.groups.refresh import count_at_once
 from messages.groups.rules import EXACT, USUAL, is_part
 from messages.groups.services import TO_READ_ANEW, audit, check_reason, fresh, lock_whole
 from messages.groups.sweep import home_rows
@@ -25,11 +26,11 @@ from messages.models import DeadLetter, FailureGroup, GroupRule
 
 MOST_TAKEN = 500
 MOST_PLACED = 50_000
+MOST_COUNTED = 100  # groups that a split made, at once
 CHUNK = 500
 BUDGET_S = 20.0
 
 
-@transaction.atomic
 def take_out(group: FailureGroup, ids: Collection[UUID], name: str, *, by: Actor, reason: str) -> FailureGroup:
     """Put letters of a group into a new one of their own, which no rule touches; what comes later is placed as before.
 
@@ -37,8 +38,17 @@ def take_out(group: FailureGroup, ids: Collection[UUID], name: str, *, by: Actor
     """
     check_can_operate(by, group.flow)
     reason, name = check_reason(reason), check_name(name)
+    with transaction.atomic():
+        whole, made = _take_out(group, set(ids), name, by, reason)
+    count_at_once([whole.pk, made.pk])
+    return fresh(made)
+
+
+def _take_out(
+    group: FailureGroup, wanted: set[UUID], name: str, by: Actor, reason: str
+) -> tuple[FailureGroup, FailureGroup]:
+    """Return (the group, the new one)."""
     whole = lock_whole(group)
-    wanted = set(ids)
     if not 1 <= len(wanted) <= MOST_TAKEN:
         raise Invalid(f"tick 1 to {MOST_TAKEN} letters of {whole.reference} to take out")
     letters = _locked(Q(pk__in=wanted), Q(group=whole) | Q(group__merged_into=whole))
@@ -72,7 +82,7 @@ def take_out(group: FailureGroup, ids: Collection[UUID], name: str, *, by: Actor
     FailureGroup.objects.filter(pk=whole.pk).update(**TO_READ_ANEW)
     audit(by, "group.split", whole, reason=reason, details={"letters": len(letters), "into": made.reference})
     audit(by, "group.split", made, reason=reason, details={"letters": len(letters), "from": whole.reference})
-    return fresh(made)
+    return whole, made
 
 
 def split_by(group: FailureGroup, part: str, *, by: Actor, reason: str) -> GroupRule:
@@ -111,6 +121,8 @@ def split_by(group: FailureGroup, part: str, *, by: Actor, reason: str) -> Group
         move_rule(rule, to=1, by=by, reason=reason)
         audit(by, "group.split", group, reason=reason, details={"by": part, "rule": rule.name})
     place_waiting(group.environment, by=by, reason=reason, only=group)
+    made = FailureGroup.objects.filter(rule=rule).order_by("pk").values_list("pk", flat=True)
+    count_at_once([group.pk, *made[:MOST_COUNTED]])
     return rule
 
 

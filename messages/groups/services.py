@@ -21,6 +21,7 @@ from messages.access import check_can_operate
 from messages.catalog.runbooks import check_runbook
 from messages.groups.access import possible_owners
 from messages.groups.assign import move
+from messages.groups.refresh import count_at_once
 from messages.groups.states import BY_PEOPLE, joined_state, next_state, states_before
 from messages.groups.tried import LATE
 from messages.ingest.messages_sql import run
@@ -33,6 +34,8 @@ MOST_LOOKED = 100  # newest letters, and as many messages, of a group among whic
 TO_READ_ANEW: dict[str, Any] = {
     "figures_at": None,
     "figures_no": F("figures_no") + 1,
+    "spread": "",
+    "spread_words": "",
 }  # figures that are being read are of before
 DONE = {"acknowledge": "group.acknowledged", "resolve": "group.resolved", "reopen": "group.reopened"}
 
@@ -132,6 +135,7 @@ def merge_groups(target: FailureGroup, sources: Sequence[FailureGroup], *, by: A
         audit(by, "group.merged", now, reason=reason, details={"with": ", ".join(one.reference for one in joined)})
         for one in joined:
             audit(by, "group.merged", one, reason=reason, details={"into": now.reference})
+    count_at_once([target.pk])
     return fresh(target)
 
 
@@ -175,6 +179,7 @@ def take_apart(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         audit(by, "group.taken_apart", target, reason=reason, details={"without": now.reference})
         if now.state in states_before("fail") and _failed_since(now):
             move(now.pk, now.state, "fail", "group.regressed", datetime.now(UTC))
+    count_at_once([now.pk, target.pk])
     return fresh(group)
 
 

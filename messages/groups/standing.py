@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Sum
 
-from messages.groups.figures import document_of
+from messages.groups.figures import numbers_of
 from messages.groups.nameless import Failed, with_a_letter
 from messages.groups.tried import LATE
 from messages.models import GroupHour, Message
@@ -107,11 +107,14 @@ def _standing(row: tuple[Any, ...]) -> Standing:
 
 def _without_letters(rows: list[Standing], flow_id: int, parts: Sequence[int], now: datetime) -> list[Standing]:
     """Leave out those for which a letter stands that names no message."""
-    documents = {row.id: document_of(row.keys) for row in rows}
     failed = [
-        Failed(id=row.id, group_id=row.group_id, failed_at=row.failed_at, decided_at=row.decided_at) for row in rows
-    ]
-    told = with_a_letter(flow_id, parts, documents, failed, now)
+        Failed(
+            id=row.id, flow_id=flow_id, numbers=numbers_of(row.keys), group_id=row.group_id,
+            failed_at=row.failed_at, decided_at=row.decided_at,
+        )
+        for row in rows
+    ]  # fmt: skip
+    told = with_a_letter(parts, failed, now)
     return [row for row in rows if row.id not in told]
 
 

@@ -10,6 +10,7 @@ from django.test import Client
 
 from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
+from messages.groups import refresh
 from messages.groups.refresh import refresh_groups
 from messages.groups.ruling import NewGroupRule, add_rule
 from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, Message
@@ -162,6 +163,53 @@ def test_groups_are_merged_taken_apart_and_split():
     by_queue = api("post", f"groups/{large.reference}/split", {"by": "queue", "reason": "two queues"})
     assert (by_queue.status_code, by_queue.json()["group"]) == (201, None)
     assert api("post", f"groups/{large.reference}/split", {"by": "flow", "reason": "x"}).status_code == 400
+
+
+def reach(answer: Any) -> tuple[int, int, str]:
+    said = answer.json()
+    said = said.get("group", said)
+    return said["waiting"], said["documents"], said["reach"]
+
+
+def test_who_merges_takes_apart_or_splits_reads_the_new_figures_at_once():
+    large, small = three_letters()
+    FailureGroup.objects.update(spread="outage", spread_words="nothing passes")
+    api, path = Api(), f"groups/{large.reference}"
+
+    merged = api("post", f"{path}/merge", {"groups": [small.reference], "reason": "one trouble"})
+    whole = api("get", path)
+    apart = api("post", f"groups/{small.reference}/apart", {"reason": "two troubles"})
+    rest = api("get", path)
+    letter = str(DeadLetter.objects.filter(group=large).first().pk)
+    made = api("post", f"{path}/split", {"letters": [letter], "name": "This one", "reason": "odd"})
+    left = api("get", path)
+    api("post", f"{path}/split", {"by": "queue", "reason": "two queues"})
+    by_rule = FailureGroup.objects.get(rule__isnull=False)
+
+    assert reach(merged) == reach(whole) == (3, 3, "3 orders of at least 2 customers")
+    assert (reach(apart), reach(rest)) == ((1, 1, "1 order"), (2, 2, "2 orders of 2 customers"))
+    assert (reach(made), reach(left)) == ((1, 1, "1 order of 1 customer"),) * 2
+    assert (reach(api("get", path)), by_rule.documents) == ((0, 0, "nothing waits"), 1)
+    assert not FailureGroup.objects.exclude(spread_words="").filter(
+        merged_into=None
+    )  # told by the next run, of what is now
+    assert FailureGroup.objects.filter(blast__gt=0).count() == refresh_groups()
+
+
+def test_of_groups_too_large_to_be_counted_at_once_rest_and_page_say_that_they_are_being_counted(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    large, small = three_letters()
+    monkeypatch.setattr(refresh, "MOST_AT_ONCE", 2)
+    api, path = Api(), f"groups/{large.reference}"
+
+    merged = api("post", f"{path}/merge", {"groups": [small.reference], "reason": "one trouble"}).json()
+    refresh_groups()
+    then = api("get", path).json()
+
+    assert (merged["counted_at"], merged["reach"]) == (None, "being counted")
+    assert (bool(then["counted_at"]), then["waiting"], then["reach"]) == (True, 3, "3 orders of at least 2 customers")
+    assert "being counted" not in api("get", f"groups/{small.reference}").json()["reach"]
 
 
 @pytest.mark.parametrize("groups", [[], ["G-99999"], ["self"]])

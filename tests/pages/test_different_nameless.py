@@ -26,13 +26,22 @@ BEGAN = timedelta(hours=2)
 TOLD = {"key business.country is XX", "sender's service.version is 9.1", "header src is new"}
 
 
-def fill(failed: int, letters: int, delivered: int = 60, *, document: bool = True, events: bool = True) -> FailureGroup:
-    """Orders of one flow: those that failed are of another country, version and source, and died without a message id."""
+def fill(
+    failed: int, letters: int, delivered: int = 60, *, document: bool = True, events: bool = True, more: str = ""
+) -> FailureGroup:
+    """Orders of one flow: those that failed are of another country, version and source, and died without a message id.
+
+    more  a key that their senders name beside the order, and their letters in its place.
+    """
     at = (datetime.now(UTC) - BEGAN).replace(minute=10)
     sent, died = [], []
     for number in range(failed + delivered):
         bad = number < failed
         named = {"business.country": "XX" if bad else "DE"} | ({"order_no": f"47-{number}"} if document else {})
+        in_letter = named
+        if more:
+            in_letter = {"business.country": named["business.country"], more: f"48-{number}"}
+            named |= in_letter
         when = {"occurred_at": (at + timedelta(seconds=number)).isoformat()}
         common = {"message_id": f"order {number} that a topic took", "destination": FLOW}
         payload = {
@@ -46,7 +55,7 @@ def fill(failed: int, letters: int, delivered: int = 60, *, document: bool = Tru
         if number < letters:
             died.append(
                 letter(
-                    message_id="", headers=[], origin=FLOW, failed_at=when["occurred_at"], keys=named, body=payload["body"], error=REFUSED
+                    message_id="", headers=[], origin=FLOW, failed_at=when["occurred_at"], keys=in_letter, body=payload["body"], error=REFUSED
                 )
             )  # fmt: skip
     if not events:
@@ -63,9 +72,12 @@ def compared(group: FailureGroup, by: Any = ROOT) -> Any:
     return find_differences(by, group.flow, letters, window, messages)
 
 
-def test_letters_that_name_no_message_are_compared_by_what_told_of_their_messages(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("more", ["", "shipment_no", "delivery_no"])
+def test_letters_that_name_no_message_are_compared_by_what_told_of_their_messages(
+    more: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(sample, "MOST_FAILED", 30)
-    group = fill(40, 40)
+    group = fill(40, 40, more=more)
 
     found = compared(group)
 

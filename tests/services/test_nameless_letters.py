@@ -98,6 +98,67 @@ def test_a_letter_that_was_dealt_with_stands_for_what_failed_before_and_not_for_
     assert (dealt_with, said()) == ({"ErpTimeout": (0, 0, 1)}, {"ErpTimeout": (0, 1, 1)})
 
 
+def shipment(number: int, **keys: str) -> dict[str, str]:
+    return {"order_no": "47", "shipment_no": f"S-{number}"} | keys
+
+
+@pytest.mark.parametrize("letters_first", [True, False])
+@pytest.mark.parametrize(
+    ("sent", "died"),
+    [
+        (("order_no", "shipment_no"), ("shipment_no",)),
+        (("shipment_no",), ("order_no", "shipment_no")),
+        (("order_no", "shipment_no"), ("order_no",)),
+        (("order_no", "delivery_no"), ("delivery_no",)),
+        (("invoice_no", "shipment_no"), ("order_no", "shipment_no")),
+    ],
+)
+def test_a_failure_that_its_sender_and_its_letter_name_by_other_keys_is_one(
+    letters_first: bool, sent: tuple[str, ...], died: tuple[str, ...]
+):
+    every = [shipment(number, delivery_no=f"D-{number}", invoice_no=f"I-{number}") for number in range(5)]
+    failed = [failed_event(at) | {"keys": {name: one[name] for name in sent}} for at, one in enumerate(every)]
+    letters = [nameless(at, body="{}", keys={name: one[name] for name in died}) for at, one in enumerate(every)]
+    if letters_first:
+        push_letters(*letters)
+    events_fail(*failed)
+    if not letters_first:
+        push_letters(*letters)
+
+    assert said() == {"ErpTimeout": (5, 0, 5)}
+    assert FailureGroup.objects.get().documents == (1 if "order_no" in died else 5)
+
+
+@pytest.mark.parametrize("letters_first", [True, False])
+def test_a_letter_that_names_the_order_alone_leaves_each_shipment_to_its_own_letter(letters_first: bool):
+    letters = [nameless(1, keys={"order_no": "47"}), nameless(2, keys=shipment(2)), nameless(3, keys=shipment(3))]
+    if letters_first:
+        push_letters(*letters)
+    events_fail(*(failed_event(number) | {"keys": shipment(number)} for number in (2, 3, 4)))
+    if not letters_first:
+        push_letters(*letters)
+
+    assert said() == {"ErpTimeout": (3, 0, 3)}
+
+
+def test_a_letter_of_another_group_that_others_need_stands_for_what_they_leave():
+    events_fail(failed_event(1) | {"keys": shipment(1)}, failed_event(2) | {"keys": shipment(2)} | REFUSED)
+    push_letters(
+        nameless(1, keys={"order_no": "47"}, **REFUSED), nameless(2, body="{}", keys={"shipment_no": "S-2"}, **REFUSED)
+    )
+
+    assert said() == {"ErpTimeout": (0, 0, 0), "QueueFull": (2, 0, 2)}
+
+
+def test_letters_of_a_shipment_of_the_same_order_or_of_the_same_tenant_stand_for_nothing():
+    events_fail(
+        failed_event(1) | {"keys": shipment(1)}, failed_event(2) | {"keys": {"invoice_no": "I-2", "tenant_id": "T"}}
+    )
+    push_letters(nameless(3, keys=shipment(3)), nameless(4, keys={"order_no": "49", "tenant_id": "T"}))
+
+    assert said() == {"ErpTimeout": (2, 2, 4)}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
