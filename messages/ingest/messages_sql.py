@@ -66,7 +66,7 @@ OWN_FAILURE = """m.told_by IS NOT NULL AND m.flow_id = excluded.flow_id AND excl
         AND NOT messaging_failed_before(m.id, m.flow_id, least(m.started_at, m.first_seen_at), excluded.failed_at)"""
 # [when it failed, where that stands, and when it was passed last]: asked only where some say that it was delivered and some that it failed.
 FARES = """CASE WHEN (m.status, excluded.status) IN ((1, 2), (2, 1))
-             THEN messaging_fares(m.id, least(m.started_at, m.first_seen_at, excluded.started_at), NULL) END"""
+             THEN messaging_fares(m.id, least(m.started_at, m.first_seen_at, excluded.started_at), NULL, ARRAY[m.decided_at, excluded.decided_at]) END"""
 # What another flow tells is noted to be that flow's, so that whoever may not see it is not shown it; of two values of a key its own counts.
 UPSERT = f"""
 INSERT INTO messaging_message AS m ({COLUMNS}, told_by, also_in)
@@ -240,9 +240,9 @@ UPDATE messaging_message m SET (status, decided_at) = (
                 WHEN fares[1] IS NOT NULL THEN 2
                 WHEN fares[2] IS NOT NULL THEN 1
                 ELSE %(status)s END,
-           CASE WHEN fares[1] IS NULL AND fares[2] IS NOT NULL THEN fares[2] ELSE now() END
+           coalesce(fares[1], fares[2], now())
     FROM (SELECT CASE WHEN %(status)s IN (1, 2) THEN
-              messaging_fares(m.id, least(m.started_at, m.first_seen_at), CASE WHEN %(status)s = 1 THEN now() END) END) AS asked (fares))
+              messaging_fares(m.id, least(m.started_at, m.first_seen_at), CASE WHEN %(status)s = 1 THEN now() END, NULL) END) AS asked (fares))
 WHERE id = %(uid)s"""
 
 

@@ -1,5 +1,6 @@
 """What a message's events say together, asked where some say that it was processed and others that it failed, of one or of several receivers:
-when it failed, where that stands, and when it was passed last. What is stored is told anew by it, and dead again where a letter of it waits.
+when it failed, where that stands, and when it was passed last. Null where one of the times that somebody told is of no event here: a batch that no
+link ties. What is stored is told anew by it, and dead again where a letter of it waits.
 """
 
 from django.db import migrations
@@ -14,7 +15,7 @@ CREATE FUNCTION messaging_is_one_queue(one text, other text) RETURNS boolean IMM
 $$
 """  # noqa: S608  a constant of ours
 MADE = """
-CREATE FUNCTION messaging_fares(uid uuid, since timestamptz, proved timestamptz) RETURNS timestamptz[]
+CREATE FUNCTION messaging_fares(uid uuid, since timestamptz, proved timestamptz, told timestamptz[]) RETURNS timestamptz[]
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN (
@@ -28,7 +29,7 @@ BEGIN
             FROM own
             JOIN messaging_trace_link l ON l.linked_trace_id = own.trace_id AND l.linked_span_id = own.span_id AND l.occurred_at >= since
             JOIN messaging_event e ON e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.occurred_at = l.occurred_at
-                AND e.message_uid IS NULL
+                AND e.message_uid IS NULL AND e.operation IN (3, 4, 5) AND e.destination IS NOT NULL
         ), decided AS (
             SELECT system_id, destination, occurred_at, received_at, outcome = 2 AS failed, operation IN (3, 4, 5) AS took FROM told
             WHERE outcome = 2 OR operation = 4 OR operation = 5 AND outcome = 1
@@ -54,12 +55,13 @@ BEGIN
         FROM (
             SELECT *, row_number() OVER (ORDER BY occurred_at DESC, received_at DESC) AS nth FROM decided WHERE NOT (took AND failed)
         ) others
+        HAVING NOT EXISTS (SELECT FROM unnest(told) AS said (at) WHERE at IS NOT NULL AND at NOT IN (SELECT occurred_at FROM decided))
     );
 END $$
 """
 BACKFILL = """
 UPDATE messaging_message m SET status = 2, decided_at = known.stands FROM (
-    SELECT first_seen_on, id, (messaging_fares(id, least(started_at, first_seen_at), NULL))[1] AS stands
+    SELECT first_seen_on, id, (messaging_fares(id, least(started_at, first_seen_at), NULL, ARRAY[decided_at]))[1] AS stands
     FROM messaging_message WHERE status = 1 AND failed_at IS NOT NULL
 ) known WHERE m.first_seen_on = known.first_seen_on AND m.id = known.id AND known.stands IS NOT NULL;
 UPDATE messaging_message m SET status = 3 FROM messaging_deadletter d

@@ -293,3 +293,23 @@ def test_what_was_stored_before_is_told_anew_by_an_upgrade():
     told = {one.message_id: MessageStatus(one.status).name for one in Message.objects.all()}
     assert told == {ORDER: "FAILED", passed["message_id"]: "DELIVERED", "its-letter-waits-still": "DEAD"}
     assert Message.objects.get(message_id=ORDER).decided_at == START + timedelta(minutes=1)
+
+
+def test_a_batch_that_no_link_ties_is_believed_as_it_was_told():
+    """It names its messages by their ids, and links to spans that nobody reported: only when it comes is it known of whom it tells."""
+    foreign = {"trace_id": "cd" * 16, "span_id": "ef" * 8, "message_id": ORDER}
+    batch = {"trace_id": "ab" * 16, "span_id": "12" * 8, "links": [foreign]}
+
+    def of_batch(minute: int, **changes: Any) -> Did:
+        return did(minute, "erp", destination="orders", **batch, **changes) | {"message_id": ""}
+
+    assert tell([did(1, "erp", **REFUSED)], [of_batch(2)]) == ("DELIVERED", 2)
+    assert tell([did(0, "erp", **REFUSED)]) == ("DELIVERED", 2)  # an earlier try, told late
+    assert tell([did(3, "erp", **REFUSED)])[0] == "FAILED"
+
+
+def test_an_event_about_no_message_that_links_to_one_decides_nothing():
+    sent = {"trace_id": "ab" * 16, "span_id": "12" * 8}
+    drawn = did(3, "pdf", "other", destination="", links=[sent], **REFUSED) | {"trace_id": "ef" * 16, "message_id": ""}
+
+    assert tell([did(0, "shop", "send", **sent), did(1, "erp", **REFUSED), drawn], [did(2, "erp")]) == ("DELIVERED", 2)
