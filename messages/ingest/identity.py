@@ -6,7 +6,7 @@ message without an id is named by the span that created it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from uuid import UUID
 
@@ -70,3 +70,16 @@ def message_of_span(
         if parent_span_id:
             return created_by_span(environment_id, trace_id, parent_span_id)
     return created_by_span(environment_id, trace_id, span_id)
+
+
+def messages_of_links(
+    environment_id: int, destination: str, links: Iterable[tuple[str | None, tuple[bytes, str] | None]]
+) -> list[tuple[bytes, str | None]]:
+    """Return (uid, message id) of each message that an event about many leads to. links: (message id, span that created it), either None."""
+    messages: dict[bytes, str | None] = {}
+    for message_id, span in links:
+        if message_id:
+            messages[message_uid(environment_id, message_id, destination)] = message_id
+        elif span:
+            messages[created_by_span(environment_id, *span)] = None
+    return list(messages.items())

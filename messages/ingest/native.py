@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from messages.ingest import clean, jsontext
 from messages.ingest.http import MOST_ITEMS, Malformed, TooLarge
-from messages.ingest.identity import created_by_span, message_of_span, message_uid, native_event_id
+from messages.ingest.identity import message_of_span, message_uid, messages_of_links, native_event_id
 from messages.ingest.model import NewEvent, NewPayload, RawItem, Refused
 from messages.ingest.semconv import CONSUMING
 from messages.payloads.seal import Content
@@ -163,10 +163,8 @@ def _event(
     event_id = native_event_id(environment_id, system, item.id)
     links = _links(item)
     trace = _trace_of(item)
-    span_id, parent_span_id = (
-        id_of(item.span_id) or (event_id[-8:].hex() if links else None),
-        id_of(item.parent_span_id),
-    )
+    span_id = id_of(item.span_id) or (event_id[-8:].hex() if links else None)
+    parent_span_id = id_of(item.parent_span_id)
     uid: bytes | None = message_uid(environment_id, message_id, destination) if message_id else None
     batch = [] if message_id else _batch(item, links, destination, environment_id)
     if trace and span_id and not (message_id or batch):
@@ -209,30 +207,26 @@ def _event(
 
 def _links(item: EventItem) -> list[tuple[bytes, str]]:
     """Return the spans it is linked to; a link to an all-zero id leads nowhere. Raises Malformed where they lead from no trace."""
-    links = [
-        (bytes.fromhex(link.trace_id), link.span_id.lower())
-        for link in item.links
-        if id_of(link.trace_id) and id_of(link.span_id)
-    ]
+    links = [span for span in map(_span_of, item.links) if span]
     if links and not id_of(item.trace_id):
         raise Malformed("links lead from this event's trace: give its trace_id too")
     return links
 
 
+def _span_of(link: Link) -> tuple[bytes, str] | None:
+    return (
+        (bytes.fromhex(link.trace_id), link.span_id.lower()) if id_of(link.trace_id) and id_of(link.span_id) else None
+    )
+
+
 def _batch(
     item: EventItem, links: list[tuple[bytes, str]], destination: str | None, environment_id: int
 ) -> list[tuple[bytes, str | None]]:
-    """Return the messages of an event about many, as otlp._batch does; [] for one about one or none."""
+    """Return the messages of an event about many: those that its links lead to, or [] for one about one or none."""
     named = [clean.optional(link.message_id, clean.ID_BYTES) for link in item.links]
     if not destination or OPERATIONS[item.operation] not in CONSUMING or not (len(links) > 1 or any(named)):
         return []
-    messages: dict[bytes, str | None] = {}
-    for link, message_id in zip(item.links, named, strict=True):
-        if message_id:
-            messages[message_uid(environment_id, message_id, destination)] = message_id
-        elif id_of(link.trace_id) and id_of(link.span_id):
-            messages[created_by_span(environment_id, bytes.fromhex(link.trace_id), link.span_id.lower())] = None
-    return list(messages.items())
+    return messages_of_links(environment_id, destination, zip(named, map(_span_of, item.links), strict=True))
 
 
 def _trace_of(item: EventItem) -> bytes | None:

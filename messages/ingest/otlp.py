@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from messages.ingest import clean, semconv
 from messages.ingest.http import MOST_OTLP_ITEMS, TooLarge
-from messages.ingest.identity import created_by_span, message_of_span, message_uid, span_event_id
+from messages.ingest.identity import message_of_span, message_uid, messages_of_links, span_event_id
 from messages.ingest.model import NewEvent, NewPayload, Refused
 from messages.ingest.otlp_decode import check_some_are_readable, not_readable
 from messages.ingest.otlp_wire import Encoded, TraceRequest, attributes_of, plain
@@ -207,13 +207,14 @@ def _attributes(span: Any, scope: str) -> dict[str, Any]:
 
 
 def _links(span: Any) -> list[tuple[bytes, str]]:
-    return [(link.trace_id, link.span_id.hex()) for link in span.links[: clean.MOST_LINKS] if _leads_to_a_span(link)]
+    return [one for one in map(_span_of, span.links[: clean.MOST_LINKS]) if one]
 
 
-def _leads_to_a_span(link: Any) -> bool:
-    """Whether a link names a span. SDKs also record links to nothing, all zero, for the attributes on them."""
+def _span_of(link: Any) -> tuple[bytes, str] | None:
+    """Return the span that a link names. SDKs also record links to nothing, all zero, for the attributes on them."""
     trace_id, span_id = link.trace_id, link.span_id
-    return len(trace_id) == 16 and len(span_id) == 8 and trace_id != NO_TRACE and span_id != NO_SPAN
+    leads = len(trace_id) == 16 and len(span_id) == 8 and trace_id != NO_TRACE and span_id != NO_SPAN
+    return (trace_id, span_id.hex()) if leads else None
 
 
 def _took_us(span: Any) -> int:
@@ -234,14 +235,8 @@ def _batch(
     many = len(span.links) > 1 and operation in semconv.CONSUMING
     if not destination or not (many or semconv.BATCH_COUNT in attributes):
         return []
-    messages: dict[bytes, str | None] = {}
-    for link in span.links[: clean.MOST_LINKS]:
-        message_id = semconv.message_id_of(plain(link.attributes))
-        if message_id:
-            messages[message_uid(environment_id, message_id, destination)] = message_id
-        elif _leads_to_a_span(link):
-            messages[created_by_span(environment_id, link.trace_id, link.span_id.hex())] = None
-    return list(messages.items())
+    links = ((semconv.message_id_of(plain(link.attributes)), _span_of(link)) for link in span.links[: clean.MOST_LINKS])
+    return messages_of_links(environment_id, destination, links)
 
 
 def _started(span: Any, source: _Source) -> tuple[datetime, datetime | None]:

@@ -8,14 +8,11 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from messages.ingest.model import NewEvent
+from messages.ingest.semconv import CONSUMING, PROCESS, SETTLE
 from messages.receivers import is_one_queue
 
 MOVING, DELIVERED, FAILED, DEAD, COMPENSATED = 0, 1, 2, 3, 4
-RECEIVE, PROCESS, SETTLE = 3, 4, 5
 UNSET, OK, ERROR = 0, 1, 2
-RECEIVERS = frozenset(
-    {RECEIVE, PROCESS, SETTLE}
-)  # who does these took the message; a sending that failed is nobody's who did
 
 
 @dataclass(slots=True)
@@ -75,7 +72,9 @@ def add_to_tally(tally: Tally | None, event: NewEvent, system_id: int) -> Tally:
         tally.keys.update(event.keys)
     if decides is not None and (tally.decided_at is None or at >= tally.decided_at):
         tally.status, tally.decided_at = decides, at
-    if decides is not None and event.operation in RECEIVERS:
+    if (
+        decides is not None and event.operation in CONSUMING
+    ):  # who did one of these took it; a sending that failed is nobody's who did
         receiver = system_id, event.destination
         known = tally.fared.get(receiver)
         if known is None or at >= known[0]:
