@@ -5,30 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise
 
 from messages.models.stream import Operation
+from messages.topology.sides import SENDS, TAKES, Cell, Side, by_destination, sent_of, shares, sides_of, united
 
-SENDS = (Operation.CREATE, Operation.SEND)
-TAKES = (Operation.RECEIVE, Operation.PROCESS, Operation.SETTLE)
 FAILING_SHARE = (
     0.05  # of its events: from here on a system, or a connection, is failing and not only touched by a failure
 )
 OURS = "waybill"  # the system of the console's own sends
 MOST_PAIRS = 16  # senders × receivers of one destination that are drawn one by one; more meet at the destination
 ORDER = ("failing", "failures", "quiet", "well")  # worst first; the words of words.CHIPS["health"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What one system did at one destination of one flow; `failed` of `count` events went wrong."""
-
-    flow_id: int
-    system_id: int
-    destination: str
-    operation: int
-    count: int
-    failed: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,60 +153,25 @@ def _count(nodes: dict[str, Node], cell: Cell, names: Mapping[int, str]) -> None
         node.processed += cell.count * (cell.operation == Operation.PROCESS)
 
 
-@dataclass(slots=True)
-class _Side:
-    """What a system did on one side of a destination, of several the busiest, by operation.
-
-    about  it is a share of what was done, as nobody says for whom.
-    """
-
-    destination: str
-    about: bool = False
-    counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    failures: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-
-    @property
-    def count(self) -> int:
-        """Return how many tries: what is created, sent, received and processed once is one, so the largest of these counts."""
-        return max(self.counts.values(), default=0)
-
-    @property
-    def failed(self) -> int:
-        """Return how many tries failed, at least: what failed to be processed and to be settled is one, so the largest of these counts too."""
-        return max(self.failures.values(), default=0)
-
-    def parted(self, part: int, *, about: bool) -> tuple[_Side, _Side]:
-        """Return so many of its tries, and the others; what failed is shared as they are."""
-        both, weights = (_Side(self.destination, about), _Side(self.destination, about)), (part, self.count - part)
-        for operation, count in self.counts.items():
-            failures = _shares(self.failures[operation], weights)
-            for side, tried, bad in zip(both, _shares(count, weights), failures, strict=True):
-                side.counts[operation], side.failures[operation] = tried, bad
-        return both
-
-
-Sides = dict[str, dict[int, _Side]]  # destination → system → what it did
-
-
 def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours: int | None) -> list[Edge]:
-    senders, takers = _sides(cells, SENDS), _sides(cells, TAKES)
-    elsewhere = _united({name: sides for name, sides in senders.items() if name not in takers})
+    senders, takers = sides_of(cells, SENDS), sides_of(cells, TAKES)
+    elsewhere = united({name: sides for name, sides in senders.items() if name not in takers})
     taking = {system_id for sides in takers.values() for system_id in sides}
     elsewhere = {system_id: side for system_id, side in elsewhere.items() if system_id != ours}
-    begun = _went(side for system_id, side in elsewhere.items() if system_id not in taking)
+    begun = sent_of(side for system_id, side in elsewhere.items() if system_id not in taking)
     edges: list[Edge] = []
     for destination in sorted(senders.keys() & takers.keys()):
         mine, into = senders.pop(destination), takers.pop(destination)
-        tied, left = _tied(flow_id, destination, mine, into, nodes, "destination", ours, elsewhere, begun)
+        tied, left = _tied(_Meeting(flow_id, destination, "destination", nodes), mine, into, ours, elsewhere, begun)
         edges += tied
         if left:
             takers[destination] = left
     # One publishes to an exchange or a topic, another takes from a queue bound to it: the flow is what they have in common.
     if senders and takers:
         name = " → ".join(dict.fromkeys((min(senders), min(takers))))
-        tied, left = _tied(flow_id, name, _united(senders), _united(takers), nodes, "flow", ours, {}, 0)
+        tied, left = _tied(_Meeting(flow_id, name, "flow", nodes), united(senders), united(takers), ours, {}, 0)
         edges += tied
-        senders, takers = {}, _by_destination(left)
+        senders, takers = {}, by_destination(left)
     for destination in sorted(senders.keys() | takers.keys()):
         sides, way = (senders, 1) if destination in senders else (takers, -1)
         other = _other(nodes, "unknown", flow_id, destination, "receiver" if way == 1 else "sender")
@@ -231,17 +182,24 @@ def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours:
     return [replace(edge, alone=met[edge.target] == 1) for edge in edges]
 
 
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """Where senders and takers of a flow meet, and why they are tied there. nodes: of the whole graph."""
+
+    flow_id: int
+    destination: str
+    tie: str
+    nodes: dict[str, Node]
+
+
 def _tied(
-    flow_id: int,
-    destination: str,
-    senders: dict[int, _Side],
-    takers: dict[int, _Side],
-    nodes: dict[str, Node],
-    tie: str,
+    at: _Meeting,
+    senders: dict[int, Side],
+    takers: dict[int, Side],
     ours: int | None,
-    elsewhere: Mapping[int, _Side],
+    elsewhere: Mapping[int, Side],
     begun: int,
-) -> tuple[list[Edge], dict[int, _Side]]:
+) -> tuple[list[Edge], dict[int, Side]]:
     """Return the edges between those who send and those who take, and what the takers did for nobody of these.
 
     elsewhere  the other senders of the flow, who name what nobody takes from.   begun  what those of them sent who take nothing of the flow.
@@ -253,71 +211,31 @@ def _tied(
     if forward or elsewhere:  # not a receiver that puts back what it could not do yet
         senders = forward
     main = {system_id: side for system_id, side in senders.items() if system_id != ours}
-    if begun and _went(main.values()) <= min(begun, max(side.count for side in takers.values()) / 2):
+    if begun and sent_of(main.values()) <= min(begun, max(side.count for side in takers.values()) / 2):
         main = {}
     again = {system_id: side for system_id, side in senders.items() if system_id not in main}
-    sent, others = _went(again.values()), _went((main or elsewhere).values())
-    lent: dict[int, _Side] = {}
-    left: dict[int, _Side] = {}
+    sent, others = sent_of(again.values()), sent_of((main or elsewhere).values())
+    lent: dict[int, Side] = {}
+    left: dict[int, Side] = {}
     for system_id, into in takers.items():
         most = sent + others if main else into.count  # of what went elsewhere no more came here than was taken
-        part = min(sent, _shares(into.count, (min(sent, most), min(others, most)))[0])
+        part = min(sent, shares(into.count, (min(sent, most), min(others, most)))[0])
         exact = len(takers) == 1 and not into.failed and into.count == sent + others
         about = bool(sent and (others or into.count > sent) and not exact)
         lent[system_id], left[system_id] = into.parted(part, about=about or into.about)
-    edges = _between(flow_id, destination, again, lent, nodes, tie)
+    edges = _between(at, again, lent)
     if main:
-        return edges + _between(flow_id, destination, main, left, nodes, tie), {}
+        return edges + _between(at, main, left), {}
     return edges, {system_id: side for system_id, side in left.items() if side.count}
 
 
-def _went(sides: Iterable[_Side]) -> int:
-    return sum(side.count - side.failed for side in sides)
-
-
-def _by_destination(sides: Mapping[int, _Side]) -> Sides:
-    by_destination: Sides = defaultdict(dict)
-    for system_id, side in sides.items():
-        by_destination[side.destination][system_id] = side
-    return by_destination
-
-
-def _sides(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
-    sides: Sides = defaultdict(dict)
-    for cell in cells:
-        if cell.operation in operations:
-            side = sides[cell.destination].setdefault(cell.system_id, _Side(cell.destination))
-            side.counts[cell.operation] += cell.count
-            side.failures[cell.operation] += cell.failed
-    return dict(sides)
-
-
-def _united(sides: Sides) -> dict[int, _Side]:
-    united: dict[int, _Side] = {}
-    parts = [part for by_system in sides.values() for part in by_system.items()]
-    for system_id, side in sorted(parts, key=lambda part: (-part[1].count, part[1].destination)):
-        into = united.setdefault(system_id, _Side(side.destination))
-        into.about |= side.about
-        for operation, count in side.counts.items():
-            into.counts[operation] += count
-            into.failures[operation] += side.failures[operation]
-    return united
-
-
-def _between(
-    flow_id: int,
-    destination: str,
-    senders: dict[int, _Side],
-    takers: dict[int, _Side],
-    nodes: dict[str, Node],
-    tie: str,
-) -> list[Edge]:
+def _between(at: _Meeting, senders: dict[int, Side], takers: dict[int, Side]) -> list[Edge]:
     """Return the edges between those who send and those who take: what each taker did, and what a sender failed to send.
 
     Of several senders each has its share of what a taker did, by what it sent; of several takers each its share of what was not sent.
     """
     if len(senders) * len(takers) > MOST_PAIRS:
-        return _at_hub(flow_id, destination, senders, takers, nodes, tie)
+        return _at_hub(at, senders, takers)
     pairs = [(sender, taker) for sender in sorted(senders) for taker in sorted(takers)]
     if len(pairs) > 1:  # not a receiver that puts back what it could not do yet
         pairs = [(sender, taker) for sender, taker in pairs if sender != taker]
@@ -325,16 +243,16 @@ def _between(
     about = set()
     for taker, into in takers.items():
         mine = [pair for pair in pairs if pair[1] == taker]
-        went = [_went([senders[sender]]) for sender, _ in mine]
-        tries = _shares(into.count, went)
-        for pair, tried, bad in zip(mine, tries, _shares(into.failed, tries), strict=True):
+        sent = [sent_of([senders[sender]]) for sender, _ in mine]
+        tries = shares(into.count, sent)
+        for pair, tried, bad in zip(mine, tries, shares(into.failed, tries), strict=True):
             count[pair] += tried
             failed[pair] += bad
-        if into.about or (len(mine) > 1 and (len(takers) > 1 or into.failed or into.count != sum(went))):
+        if into.about or (len(mine) > 1 and (len(takers) > 1 or into.failed or into.count != sum(sent))):
             about.update(mine)
     for sender, out in senders.items():
         mine = [pair for pair in pairs if pair[0] == sender]
-        for pair, bad in zip(mine, _shares(out.failed, [takers[taker].count for _, taker in mine]), strict=True):
+        for pair, bad in zip(mine, shares(out.failed, [takers[taker].count for _, taker in mine]), strict=True):
             count[pair] += bad
             failed[pair] += bad
             unsent[pair] = bad
@@ -342,7 +260,7 @@ def _between(
             about.update(mine)
     return [
         Edge(
-            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=flow_id, tie=tie,
+            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=at.flow_id, tie=at.tie,
             destination=" → ".join(dict.fromkeys((senders[pair[0]].destination, takers[pair[1]].destination))),
             count=count[pair], failed=failed[pair], unsent=unsent[pair], about=pair in about,
         )
@@ -350,29 +268,11 @@ def _between(
     ]  # fmt: skip
 
 
-def _at_hub(
-    flow_id: int,
-    destination: str,
-    senders: dict[int, _Side],
-    takers: dict[int, _Side],
-    nodes: dict[str, Node],
-    tie: str,
-) -> list[Edge]:
-    hub = _other(nodes, "destination", flow_id, destination, destination)
-    to = [
-        _edge((system_key(one), hub.key), flow_id, side.destination, side, tie) for one, side in sorted(senders.items())
-    ]
-    return to + [
-        _edge((hub.key, system_key(one)), flow_id, side.destination, side, tie) for one, side in sorted(takers.items())
-    ]
-
-
-def _shares(total: int, weights: Sequence[int]) -> list[int]:
-    """Return a count in whole parts by weight, none above its weight while the count is not above theirs; equal parts without any."""
-    weights = weights if any(weights) else [1] * len(weights)
-    whole = sum(weights) or 1
-    ends = [(2 * total * end + whole) // (2 * whole) for end in accumulate(weights, initial=0)]  # rounded, half up
-    return [end - begin for begin, end in pairwise(ends)]
+def _at_hub(at: _Meeting, senders: dict[int, Side], takers: dict[int, Side]) -> list[Edge]:
+    hub = _other(at.nodes, "destination", at.flow_id, at.destination, at.destination)
+    pairs = [((system_key(one), hub.key), side) for one, side in sorted(senders.items())]
+    pairs += [((hub.key, system_key(one)), side) for one, side in sorted(takers.items())]
+    return [_edge(pair, at.flow_id, side.destination, side, at.tie) for pair, side in pairs]
 
 
 def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, name: str) -> Node:
@@ -380,7 +280,7 @@ def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, na
     return nodes.setdefault(key, Node(key=key, kind=kind, name=name, flows={flow_id}))
 
 
-def _edge(pair: tuple[str, ...], flow_id: int, destination: str, side: _Side, tie: str) -> Edge:
+def _edge(pair: tuple[str, ...], flow_id: int, destination: str, side: Side, tie: str) -> Edge:
     return Edge(
         source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=side.count, failed=side.failed,
         tie=tie, about=side.about,

@@ -15,7 +15,8 @@ from messages.figures.ranges import LONGEST
 from messages.models import ClockReading, Flow, System
 from messages.models.stream import Outcome
 from messages.search.window import BadWindow, Window
-from messages.topology.graph import Cell, Graph, build_graph
+from messages.topology.graph import Graph, build_graph
+from messages.topology.sides import Cell
 
 MOST_CELLS = 50_000  # 1,000 flows have some 4,000; memory and time stay bounded whatever names senders make up
 SILENT = timedelta(minutes=10)

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from messages.models.stream import Operation
-from messages.topology.graph import Cell, build_graph, health_of, near, of_flow, system_key
+from messages.topology.graph import build_graph, health_of, near, of_flow, system_key
 from messages.topology.picture import Addresses, draw_map, rate_words
+from messages.topology.sides import Cell
 
 NAMES = {1: "shop", 2: "erp", 3: "billing", 4: "shipping", 5: "waybill"}
 SEND, TAKE, RECEIVE, CREATE = Operation.SEND, Operation.PROCESS, Operation.RECEIVE, Operation.CREATE
