@@ -48,7 +48,11 @@ BEGIN
                 SELECT FROM messaging_deadletter d
                 WHERE d.message_uid = uid AND d.resolution = 'processed' AND d.closed_at >= failure.occurred_at
                   AND (d.system_id IS NULL OR d.system_id = failure.system_id
-                       OR d.system_id NOT IN (SELECT system_id FROM decided WHERE took)))
+                       OR d.system_id NOT IN (SELECT system_id FROM decided WHERE took))
+                  AND (messaging_is_one_queue(d.origin, failure.destination) OR NOT EXISTS ( -- brokers may name it otherwise than systems
+                      SELECT FROM decided AS other
+                      WHERE other.took AND other.failed AND other.destination <> '' AND other.system_id = failure.system_id
+                        AND messaging_is_one_queue(d.origin, other.destination))))
         )
         SELECT ARRAY[coalesce((SELECT max(occurred_at) FROM standing), max(occurred_at) FILTER (WHERE failed AND NOT took AND nth = 1)),
             max(occurred_at) FILTER (WHERE NOT failed)]

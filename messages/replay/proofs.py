@@ -36,16 +36,16 @@ FROM messaging_replay r WHERE {AWAITING}
 # system, tied to the replay by its own trace, by a link to that trace, or by the same message after the sending.
 # OFFSET 0: from the link to its event. Of a day that was not analysed yet PostgreSQL would read all events, for each replay (measured: 4 ms).
 PROOFS = """
-SELECT r.id, p.occurred_at, p.event_id, p.tie
+SELECT r.id, p.occurred_at, p.event_id, p.tie, p.system_id
 FROM messaging_replay r
 JOIN messaging_deadletter d ON d.id = r.dead_letter_id
 CROSS JOIN LATERAL (
-    SELECT e.occurred_at, e.id AS event_id, 'trace' AS tie, 1 AS strength FROM messaging_event e
+    SELECT e.occurred_at, e.id AS event_id, 'trace' AS tie, 1 AS strength, e.system_id FROM messaging_event e
     WHERE e.trace_id = r.trace_id AND e.occurred_at >= r.created_at - interval '10 minutes'
       AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
       AND (e.flow_id = d.flow_id OR e.message_uid = d.message_uid OR e.system_id = d.system_id)
     UNION ALL
-    SELECT e.occurred_at, e.id, 'link', 2 FROM (
+    SELECT e.occurred_at, e.id, 'link', 2, e.system_id FROM (
         SELECT * FROM messaging_trace_link l
         WHERE l.linked_trace_id = r.trace_id AND l.occurred_at >= r.created_at - interval '10 minutes' OFFSET 0
     ) l
@@ -53,7 +53,7 @@ CROSS JOIN LATERAL (
     WHERE e.span_id = l.span_id AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
       AND (e.flow_id = d.flow_id OR e.message_uid = d.message_uid OR e.system_id = d.system_id)
     UNION ALL
-    SELECT e.occurred_at, e.id, 'message id', 3 FROM messaging_event e
+    SELECT e.occurred_at, e.id, 'message id', 3, e.system_id FROM messaging_event e
     WHERE e.message_uid = d.message_uid AND e.occurred_at > r.sent_at
       AND e.operation IN (4, 5) AND e.outcome = 1 AND e.agent_id IS NOT NULL
       AND (d.system_id IS NULL OR e.system_id = d.system_id)
@@ -83,7 +83,7 @@ def settle_replays(*, within: timedelta = LOOKED_FOR) -> int:
         return sum(_settle(*row) for row in found)
 
 
-def _settle(pk: UUID, occurred_at: datetime, event_id: UUID, tie: str) -> bool:
+def _settle(pk: UUID, occurred_at: datetime, event_id: UUID, tie: str, system_id: int) -> bool:
     replay = Replay.objects.select_related("dead_letter__flow", "dead_letter__environment").get(pk=pk)
     now = datetime.now(UTC)
     proof: dict[str, Any] = {
@@ -97,6 +97,8 @@ def _settle(pk: UUID, occurred_at: datetime, event_id: UUID, tie: str) -> bool:
         return False
     letter = replay.dead_letter
     close_dead_letter(letter.pk, DeadLetter.Resolution.PROCESSED, now)
+    if letter.system_id is None:  # now it is known: it speaks for no other that failed the message
+        DeadLetter.objects.filter(pk=letter.pk).update(system_id=system_id)
     if letter.message_uid:
         messages_sql.set_status(letter.message_uid, DELIVERED)
     details = {"replay": str(pk), "event": str(event_id), "tie": tie}

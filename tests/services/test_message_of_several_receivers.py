@@ -221,6 +221,41 @@ def test_a_replay_makes_good_what_its_own_system_failed(other: str):
     assert status() == (MessageStatus.FAILED if other else MessageStatus.DELIVERED)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["its system is told", "nobody told its system"])
+@pytest.mark.parametrize(
+    ("systems", "queues"),
+    [(("erp", "crm"), ("erp.orders", "crm.orders")), (("erp", "erp"), ("erp.orders", "erp.billing"))],
+    ids=["of two systems", "of two queues"],
+)
+@pytest.mark.parametrize("discarded_first", [True, False])
+def test_of_two_letters_the_one_that_was_replayed_does_not_speak_for_the_one_that_was_discarded(
+    named: bool, systems: Sequence[str], queues: Sequence[str], discarded_first: bool
+):
+    memory_connection()
+    tell([did(1, system, destination=queue, **REFUSED) for system, queue in zip(systems, queues, strict=True)])
+    kept, lost = (
+        stored_letter(message_id=ORDER, system=system if named else "", origin=queue, queue=f"{queue}.dlq")
+        for system, queue in zip(systems, queues, strict=True)
+    )
+    acts = [lambda: discard_dead_letter(lost, by=ROOT, reason="not wanted"), lambda: replay_of(kept)]
+
+    for act in acts if discarded_first else reversed(acts):
+        act()
+
+    kept.refresh_from_db()
+    assert (kept.resolution, kept.system and kept.system.name) == ("processed", "erp")
+    assert status() == MessageStatus.FAILED
+
+
+def test_a_letter_whose_queue_the_broker_names_otherwise_than_events_do_speaks_for_its_system():
+    memory_connection()
+    tell([did(1, "erp", destination="ex.orders:created", **REFUSED)])
+
+    replay_of(stored_letter(message_id=ORDER, system="erp", origin="erp.orders"))
+
+    assert status() == MessageStatus.DELIVERED
+
+
 def test_a_letter_of_a_system_that_told_of_nothing_speaks_for_those_that_did():
     memory_connection()
     tell([did(1, "erp-adapter-v2", **REFUSED)])
