@@ -76,6 +76,6 @@ def _do(request: PageRequest) -> str:
 
 def _number(said: str, words: str) -> int:
     """Return an id that a form sent; raises Invalid with these words."""
-    if not said.isdecimal() or len(said) > 18:
+    if not (said.isascii() and said.isdecimal()) or len(said) > 18:
         raise Invalid(words)
     return int(said)

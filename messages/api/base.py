@@ -29,7 +29,7 @@ from messages.search.keys import unseen_keys
 from messages.search.parse import parse_query
 from messages.search.window import Window, parse_window
 
-UNSEEN = "is no field: taken for a business key, and nothing recent that you may see carries it"
+UNSEEN = "is no field: taken for a business key, and nothing among the latest 300 that you may see carries it"
 LIST_PARAMETERS = [
     OpenApiParameter(
         "q", str, description="Lucene syntax, e.g. `order_no:4711` or `status:dead -flow:orders age:>1h`."

@@ -301,7 +301,7 @@ class _Walk:
             large = self._take_own_traces(fresh, name, value)
             tie, q = f"{name}={shown}", Query(Term(f"key.{name}", value)).text if shown == value else ""
             if many:
-                words = f"over {MOST_OF_A_KEY:,} messages have {tie} within days of it: of {MOST_OF_A_KEY:,} of them events are here"
+                words = f"over {MOST_OF_A_KEY:,} messages have {tie} within days of it: it brings the events of {MOST_OF_A_KEY:,} of them"
                 self.found.not_followed.append(NotFollowed(kind=KEY, value=tie, words=words, q=q))
             if large:
                 words = (

@@ -80,6 +80,19 @@ def _silence(subscription: Subscription, actor: Actor, now: datetime) -> Look:
     return Look(state=CALM if found.count else RAISED, found=found)
 
 
+def _queue(row: Subscription, subscription: Subscription, look: Look, telling: str) -> None:
+    """Write the mail of what is told now. row: the subscription as it is written; subscription: with its search and its owner."""
+    letter = letter_of(subscription, telling, look.found, look.problem, base=settings.CONSOLE_URL)
+    queue_mail(
+        about_of(row.pk),
+        f"{about_of(row.pk)}:{row.told_count}",
+        to=subscription.owner.email if subscription.owner.is_active else "",
+        subject=letter.subject,
+        body=letter.body,
+        flows=look.found.flows if look.found else (),
+    )
+
+
 @transaction.atomic
 def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
     """Write what a look found, and the mail that tells it; return whether one was written. Nothing if somebody else has it now."""
@@ -112,19 +125,10 @@ def settle(subscription: Subscription, look: Look, now: datetime) -> bool:
     if state == STOPPED:
         withdraw_mails(about_of(row.pk), look.problem)
     if subscription.owner.is_active and not subscription.owner.email:
-        telling = row.told = row.fingerprint = ""  # nobody was told: what lasts until there is an address is told then
-        row.told_at = None
+        telling = ""  # what lasts until there is an address is told then
     if telling:
         row.told, row.told_at, row.told_count, row.fingerprint = state, now, row.told_count + 1, fingerprint
-        letter = letter_of(subscription, telling, look.found, look.problem, base=settings.CONSOLE_URL)
-        queue_mail(
-            about_of(row.pk),
-            f"{about_of(row.pk)}:{row.told_count}",
-            to=subscription.owner.email if subscription.owner.is_active else "",
-            subject=letter.subject,
-            body=letter.body,
-            flows=look.found.flows if look.found else (),
-        )
+        _queue(row, subscription, look, telling)
     if state == STOPPED:
         _audit_stop(subscription, look.problem)
     row.save(

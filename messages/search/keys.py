@@ -27,7 +27,7 @@ def known_keys(actor: Actor, environments: Sequence[Environment]) -> set[str]:
 
 
 def unseen_keys(actor: Actor, environments: Sequence[Environment], query: Query, target: str) -> list[str]:
-    """Return the names in a query that were taken for business keys and that no rule and no recent row has: perhaps slips."""
+    """Return the names in a query that were taken for business keys and that no rule and none of the latest rows has: perhaps slips."""
     named = sorted(name for name in query.fields if name.lower() not in fields_of(target))
     known = known_keys(actor, environments) if named else set()
     return [name for name in named if name.removeprefix("key.") not in known]

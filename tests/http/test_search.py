@@ -212,7 +212,7 @@ def test_a_misspelt_business_key_is_told_beside_results_that_are_none_and_a_know
     found, none = ask(path, key, q="order_no:4711").json(), ask(path, key, q="order_no:1").json()
     both = ask(path, key, q="oder_no:1 OR order_no:4711").json()
 
-    words = "is no field: taken for a business key, and nothing recent that you may see carries it"
+    words = "is no field: taken for a business key, and nothing among the latest 300 that you may see carries it"
     assert slip == {"results": [], "next": None, "warnings": [f"key.flwo {words}", f"oder_no {words}"]}
     assert none == {"results": [], "next": None}
     assert [set(one) for one in (found, both)] == [{"results", "next"}] * 2

@@ -112,7 +112,7 @@ def test_a_number_of_more_messages_than_are_looked_at_is_said(monkeypatch: pytes
 
     found = ask(f"journeys/{TRACE}", api_key(person("vera", Role.VIEWER))).json()
 
-    words = "over 2 messages have order_no=4711 within days of it: of 2 of them events are here"
+    words = "over 2 messages have order_no=4711 within days of it: it brings the events of 2 of them"
     told = [{"kind": "key", "value": "order_no=4711", "words": words, "q": "key.order_no:4711"}]
     assert (found["truncated"], found["not_followed"]) == (bool(said), told[:said])
 

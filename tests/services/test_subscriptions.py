@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test import override_settings
 
@@ -53,6 +55,39 @@ def test_it_tells_once_when_it_matches_with_links_and_no_payload_and_once_when_i
     assert (look(20), look(22)) == (1, 0)
     assert subjects()[1] == "[production] Stuck: it matches nothing any more"
     assert Subscription.objects.get().state == "calm"
+
+
+def test_what_was_told_is_remembered_while_there_is_no_address_and_told_once():
+    user = ada()
+    subscribe(saved(user), Wish(when="matches"), by=actor(user))
+    letter = stored_letter(keys={"order_no": "4711"})
+    assert look(1) == 1
+
+    User.objects.update(email="")
+    assert (look(10), look(20)) == (0, 0)
+    User.objects.update(email="ada@example.com")
+    assert look(30) == 0
+    User.objects.update(email="")
+    letter.delete()
+    assert look(40) == 0
+    User.objects.update(email="ada@example.com")
+
+    assert (look(50), look(60)) == (1, 0)
+    assert subjects() == ["[production] Stuck: 1 dead letter", "[production] Stuck: it matches nothing any more"]
+
+
+def test_what_was_told_to_nobody_before_an_upgrade_is_told_once_there_is_an_address():
+    user = ada()
+    subscribe(saved(user), Wish(when="matches"), by=actor(user))
+    stored_letter(keys={"order_no": "4711"})
+    assert look(1) == 1
+    User.objects.update(email="")
+
+    import_module("messages.migrations.0061_told_to_nobody").forget(apps, None)
+    assert look(10) == 0
+    User.objects.update(email="ada@example.com")
+
+    assert (look(20), look(30)) == (1, 0)
 
 
 def test_what_a_masking_rule_replaced_stands_in_no_mail():
