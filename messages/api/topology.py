@@ -60,7 +60,9 @@ class EdgeOut(serializers.Serializer[Any]):
         help_text="The counts are a share of those of several connections: nobody says whose message was taken by whom."
     )
     health = serializers.CharField()
-    tie = serializers.ChoiceField(choices=["destination", "flow", "nobody"], help_text="What ties the two ends.")
+    tie = serializers.ChoiceField(
+        choices=["destination", "flow", "messages", "nobody"], help_text="What ties the two ends."
+    )
 
 
 class TopologyOut(serializers.Serializer[Any]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from messages.models.stream import Operation
 from messages.topology.sides import SENDS, TAKES, Cell, Side, by_destination, sent_of, shares, sides_of, united
+from messages.topology.ties import Ties, joined
 
 FAILING_SHARE = (
     0.05  # of its events: from here on a system, or a connection, is failing and not only touched by a failure
@@ -52,7 +53,8 @@ class Edge:
     about  the counts are a share of what was counted for several lines together.
     alone  its receiver is at no other line of the flow: what it touched there came from the sender, under whatever id.
     tie  why the two are tied: destination (one sends to it, the other takes from it), flow (each named another destination of the
-         same flow), or nobody (one side was never reported).
+         same flow), messages (each named another flow, of the same messages), or nobody (one side was never reported).
+    taken_in  the flow that its receiver names, where it is another than its sender's.
     """
 
     source: str
@@ -65,6 +67,7 @@ class Edge:
     unsent: int = 0
     about: bool = False
     alone: bool = False
+    taken_in: int | None = None
 
     @property
     def health(self) -> str:
@@ -103,19 +106,21 @@ def build_graph(
     names: Mapping[int, str],
     waiting: Mapping[tuple[int, int | None], int] | None = None,
     quiet: Collection[int] = (),
+    ties: Ties | None = None,
 ) -> Graph:
     """Return the systems that were seen and what went between them.
 
     names    of systems, by id; a cell of a system without one is left out.   waiting  dead letters by flow id and system id: where they
              died is a station of their flow, also when nothing of it went through; None is a station that nobody named.
-    quiet    ids of systems whose agents are silent.
+    quiet    ids of systems whose agents are silent.   ties  flows whose messages were sent in others.
     """
     nodes: dict[str, Node] = {}
+    known = [cell for cell in cells if cell.system_id in names]
+    for cell in known:
+        _count(nodes, cell, names)
     by_flow: dict[int, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.system_id in names:
-            by_flow[cell.flow_id].append(cell)
-            _count(nodes, cell, names)
+    for cell in joined(known, ties or {}):
+        by_flow[cell.flow_id].append(cell)
     _wait(nodes, waiting or {}, names)
     for node in nodes.values():
         node.quiet = node.system_id in quiet
@@ -159,17 +164,22 @@ def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours:
     taking = {system_id for sides in takers.values() for system_id in sides}
     elsewhere = {system_id: side for system_id, side in elsewhere.items() if system_id != ours}
     begun = sent_of(side for system_id, side in elsewhere.items() if system_id not in taking)
+    named_by = {cell.destination: cell.named_by for cell in cells if cell.named_by is not None}
     edges: list[Edge] = []
     for destination in sorted(senders.keys() & takers.keys()):
         mine, into = senders.pop(destination), takers.pop(destination)
-        tied, left = _tied(_Meeting(flow_id, destination, "destination", nodes), mine, into, ours, elsewhere, begun)
+        tied, left = _tied(
+            _Meeting(flow_id, destination, "destination", nodes, named_by), mine, into, ours, elsewhere, begun
+        )
         edges += tied
         if left:
             takers[destination] = left
     # One publishes to an exchange or a topic, another takes from a queue bound to it: the flow is what they have in common.
     if senders and takers:
         name = " → ".join(dict.fromkeys((min(senders), min(takers))))
-        tied, left = _tied(_Meeting(flow_id, name, "flow", nodes), united(senders), united(takers), ours, {}, 0)
+        tied, left = _tied(
+            _Meeting(flow_id, name, "flow", nodes, named_by), united(senders), united(takers), ours, {}, 0
+        )
         edges += tied
         senders, takers = {}, by_destination(left)
     for destination in sorted(senders.keys() | takers.keys()):
@@ -177,19 +187,23 @@ def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours:
         other = _other(nodes, "unknown", flow_id, destination, "receiver" if way == 1 else "sender")
         for system_id, side in sorted(sides[destination].items()):
             pair = (system_key(system_id), other.key)[::way]
-            edges.append(_edge(pair, flow_id, destination, side, "nobody"))
+            edges.append(_edge(pair, flow_id, destination, side, "nobody", named_by))
     met = Counter(end for edge in edges for end in (edge.source, edge.target))
     return [replace(edge, alone=met[edge.target] == 1) for edge in edges]
 
 
 @dataclass(frozen=True, slots=True)
 class _Meeting:
-    """Where senders and takers of a flow meet, and why they are tied there. nodes: of the whole graph."""
+    """Where senders and takers of a flow meet, and why they are tied there.
+
+    nodes  of the whole graph.   named_by  destination → flow, of what is named by another flow than this one.
+    """
 
     flow_id: int
     destination: str
     tie: str
     nodes: dict[str, Node]
+    named_by: Mapping[str, int]
 
 
 def _tied(
@@ -260,7 +274,9 @@ def _between(at: _Meeting, senders: dict[int, Side], takers: dict[int, Side]) ->
             about.update(mine)
     return [
         Edge(
-            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=at.flow_id, tie=at.tie,
+            source=system_key(pair[0]), target=system_key(pair[1]), flow_id=at.flow_id,
+            tie="messages" if at.tie == "flow" and takers[pair[1]].destination in at.named_by else at.tie,
+            taken_in=at.named_by.get(takers[pair[1]].destination),
             destination=" → ".join(dict.fromkeys((senders[pair[0]].destination, takers[pair[1]].destination))),
             count=count[pair], failed=failed[pair], unsent=unsent[pair], about=pair in about,
         )
@@ -272,7 +288,7 @@ def _at_hub(at: _Meeting, senders: dict[int, Side], takers: dict[int, Side]) -> 
     hub = _other(at.nodes, "destination", at.flow_id, at.destination, at.destination)
     pairs = [((system_key(one), hub.key), side) for one, side in sorted(senders.items())]
     pairs += [((hub.key, system_key(one)), side) for one, side in sorted(takers.items())]
-    return [_edge(pair, at.flow_id, side.destination, side, at.tie) for pair, side in pairs]
+    return [_edge(pair, at.flow_id, side.destination, side, at.tie, at.named_by) for pair, side in pairs]
 
 
 def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, name: str) -> Node:
@@ -280,10 +296,12 @@ def _other(nodes: dict[str, Node], kind: str, flow_id: int, destination: str, na
     return nodes.setdefault(key, Node(key=key, kind=kind, name=name, flows={flow_id}))
 
 
-def _edge(pair: tuple[str, ...], flow_id: int, destination: str, side: Side, tie: str) -> Edge:
+def _edge(
+    pair: tuple[str, ...], flow_id: int, destination: str, side: Side, tie: str, named_by: Mapping[str, int]
+) -> Edge:
     return Edge(
         source=pair[0], target=pair[1], flow_id=flow_id, destination=destination, count=side.count, failed=side.failed,
-        tie=tie, about=side.about,
+        tie=tie, about=side.about, taken_in=named_by.get(side.destination),
     )  # fmt: skip
 
 
@@ -294,9 +312,9 @@ def near(graph: Graph, key: str) -> Graph:
 
 
 def of_flow(graph: Graph, flow_id: int) -> Graph:
-    """Return the stations of one flow."""
+    """Return the stations of one flow, and from whom it has what nobody sent in it."""
     stations = {node.key for node in graph.systems if flow_id in node.flows}
-    return _with(graph, [edge for edge in graph.edges if edge.flow_id == flow_id], stations)
+    return _with(graph, [edge for edge in graph.edges if flow_id in (edge.flow_id, edge.taken_in)], stations)
 
 
 def _with(graph: Graph, edges: list[Edge], keys: set[str]) -> Graph:

@@ -15,7 +15,10 @@ TAKES = (Operation.RECEIVE, Operation.PROCESS, Operation.SETTLE)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one system did at one destination of one flow; `failed` of `count` events went wrong."""
+    """What one system did at one destination of one flow; `failed` of `count` events went wrong.
+
+    named_by  the flow that its events name, where it is another.   about  its counts are a share.
+    """
 
     flow_id: int
     system_id: int
@@ -23,6 +26,8 @@ class Cell:
     operation: int
     count: int
     failed: int
+    named_by: int | None = None
+    about: bool = False
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ def sides_of(cells: Iterable[Cell], operations: Collection[int]) -> Sides:
             side = sides[cell.destination].setdefault(cell.system_id, Side(cell.destination))
             side.counts[cell.operation] += cell.count
             side.failures[cell.operation] += cell.failed
+            side.about |= cell.about
     return dict(sides)
 
 

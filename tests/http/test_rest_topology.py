@@ -46,6 +46,70 @@ def test_the_map_has_systems_and_connections_with_their_health():
     assert (line["about"], found["cut"]) == (False, False)
 
 
+def bound(exchange: str, queues: dict[str, str], *, sender: str = "shop", messages: int = 10, failed: int = 0) -> None:
+    """Push messages that a system sent to an exchange and others took from queues bound to it, {queue: system}, each a flow of its own."""
+    at = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
+    events = []
+    for number in range(messages):
+        told = {"message_id": f"{exchange}-of-{sender}-{number:06}", "occurred_at": at}
+        events.append(event(**told, system=sender, destination=exchange))
+        outcome = "error" if number < failed else "ok"
+        events += [
+            event(**told, system=system, destination=queue, operation="process", outcome=outcome)
+            for queue, system in queues.items()
+        ]
+    assert push("/ingest/v1/events", events, key=agent_key()).json()["accepted"] == len(events)
+
+
+def lines(found: Any) -> set[tuple[str, str, str, int, int, str, bool]]:
+    names = {one["key"]: one["name"] for one in found["systems"]}
+    return {
+        (
+            names[one["sender"]],
+            names[one["receiver"]],
+            one["flow"],
+            one["count"],
+            one["failed"],
+            one["tie"],
+            one["about"],
+        )
+        for one in found["connections"]
+    }
+
+
+def test_queues_bound_to_an_exchange_are_tied_to_it_by_their_messages_without_a_rule():
+    bound("ex.orders", {"q.erp": "erp", "q.mail": "mail"}, failed=2)
+    erp = ("shop", "erp", "ex.orders", 10, 2, "messages", False)
+
+    [found] = got("topology", name="a")["results"]
+    [of_queue] = got(f"topology?flow={Flow.objects.get(name='q.erp').pk}", name="b")["results"]
+
+    assert lines(found) == {erp, ("shop", "mail", "ex.orders", 10, 2, "messages", False)}
+    assert lines(of_queue) == {erp}
+    assert not [one for one in found["systems"] if one["kind"] == "unknown"]
+
+
+def test_a_queue_of_two_exchanges_has_its_share_of_each():
+    bound("ex.orders", {"q.erp": "erp"}, messages=30)
+    bound("ex.returns", {"q.erp": "erp"}, sender="portal")
+
+    [found] = got("topology")["results"]
+
+    assert lines(found) == {
+        ("shop", "erp", "ex.orders", 30, 0, "messages", True),
+        ("portal", "erp", "ex.returns", 10, 0, "messages", True),
+    }
+
+
+def test_a_queue_is_tied_to_no_exchange_that_the_reader_may_not_see():
+    bound("ex.orders", {"q.erp": "erp"})
+    Flow.objects.filter(name="ex.orders").update(team=Team.objects.create(name="Shop team"))
+
+    [found] = got("topology", team="Stock team")["results"]
+
+    assert lines(found) == {("sender", "erp", "q.erp", 10, 0, "nobody", False)}
+
+
 def test_one_system_or_one_flow_of_the_map():
     estate()
     flow = Flow.objects.get(name="orders").pk

@@ -10,6 +10,7 @@ from messages.models.stream import Operation
 from messages.topology.graph import build_graph, health_of, near, of_flow, system_key
 from messages.topology.picture import Addresses, draw_map, rate_words
 from messages.topology.sides import Cell
+from messages.topology.ties import sending_and_fed
 
 NAMES = {1: "shop", 2: "erp", 3: "billing", 4: "shipping", 5: "waybill"}
 SEND, TAKE, RECEIVE, CREATE = Operation.SEND, Operation.PROCESS, Operation.RECEIVE, Operation.CREATE
@@ -74,6 +75,28 @@ def test_destinations_of_different_flows_are_not_tied():
     assert [(edge.tie, edge.count) for edge in graph.edges] == [("nobody", 5), ("nobody", 4)]
     assert [node.name for node in graph.nodes.values() if node.kind == "unknown"] == ["receiver", "sender"]
     assert [(edge.source == SHOP, edge.target == ERP) for edge in graph.edges] == [(True, False), (False, True)]
+
+
+def test_a_queue_keeps_its_exchange_when_its_letters_were_replayed_into_it():
+    cells = [
+        Cell(1, 1, "ex.orders", SEND, 100, 0), Cell(2, 2, "q.orders", TAKE, 105, 5), Cell(2, 5, "q.orders", SEND, 5, 0)
+    ]  # fmt: skip
+
+    assert sending_and_fed(cells, 5) == ({1}, {2})
+    graph = build_graph(cells, names=NAMES, ties={2: {1: 100}})
+
+    assert {(edge.source, edge.count, edge.tie, edge.taken_in) for edge in graph.edges} == {
+        (SHOP, 100, "messages", 2),
+        (WAYBILL, 5, "destination", 2),
+    }
+
+
+def test_a_queue_into_which_somebody_sends_most_of_what_is_taken_is_fed_by_no_other_flow():
+    cells = [
+        Cell(1, 1, "ex.orders", SEND, 100, 0), Cell(2, 1, "q.orders", SEND, 60, 0), Cell(2, 2, "q.orders", TAKE, 100, 0)
+    ]  # fmt: skip
+
+    assert sending_and_fed(cells, 5) == ({1, 2}, set())
 
 
 def test_several_senders_share_what_was_taken():
