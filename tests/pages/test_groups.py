@@ -1,4 +1,4 @@
-"""The pages of failures: the list in order of reach, one group with its actions, rights, and the rules with their preview."""
+"""The pages of failures: the list in order of reach, one group with its actions, and rights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from console.audit.models import AuditEntry
 from console.identity.models import Role, Team
 from messages.groups import refresh
 from messages.groups.refresh import refresh_groups
-from messages.groups.regroup import take_out
 from messages.groups.ruling import NewGroupRule, add_rule
 from messages.groups.services import merge_groups
 from messages.groups.sweep import sweep_groups
-from messages.models import DeadLetter, FailureGroup, Flow, GroupNote, GroupRule
+from messages.models import DeadLetter, FailureGroup, Flow, GroupNote
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
 from tests.pages.people import signed_in, text_of
 
@@ -313,75 +312,6 @@ def test_the_page_tells_of_deployments_where_a_group_failed_though_its_rule_leav
     assert told(of_whole) == (["crm 2"], ["crm 2"])
 
 
-def test_a_rule_is_previewed_saved_ordered_applied_and_removed():
-    two_groups()
-    client = signed_in("member", Role.OPERATOR)
-    said = {"name": "ERP is away", "step": "erp", "failure_class": "throttled"}
-
-    preview = text_of(client.post("/groups/rules/new/?do=preview", said))
-    assert "It fits 4 dead letters; 4 would be in another group." in preview
-    assert not GroupRule.objects.exists()
-    assert client.post("/groups/rules/new/", said | {"step": ""}).status_code == 422
-    assert client.post("/groups/rules/new/", said).status_code == 303
-    assert (
-        client.post(
-            "/groups/rules/new/", said | {"name": "Second", "parts": ["step", "queue"], "keys": "country"}
-        ).status_code
-        == 303
-    )
-    rule = GroupRule.objects.get(name="ERP is away")
-    assert fails(5).group.name == "ERP is away"
-    assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "down", "reason": "x"}).status_code == 303
-    assert [one.name for one in GroupRule.objects.order_by("position")] == ["Second", "ERP is away"]
-    assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "up", "reason": "x"}).status_code == 303
-    assert client.post("/groups/rules/apply/", {"reason": ""}).status_code == 422
-
-    assert client.post("/groups/rules/apply/", {"reason": "one trouble"}).status_code == 303
-
-    group = FailureGroup.objects.get(name="ERP is away")
-    assert set(DeadLetter.objects.values_list("group_id", flat=True)) == {group.pk}
-    assert group.failure_class == "throttled"
-    assert client.post(f"/groups/rules/{rule.pk}/change/", {"do": "remove", "reason": "over"}).status_code == 303
-    assert FailureGroup.objects.get(pk=group.pk).rule is None
-
-
-def test_a_rule_moves_past_the_next_one_that_one_sees_whatever_lies_between():
-    team = Team.objects.create(name="Stock team")
-    hidden = [
-        GroupRule(environment=environment(), name=name, step="wms", position=at, teams=[team.pk])
-        for name, at in (("x", 2), ("y", 3))
-    ]
-    client = signed_in("member", Role.OPERATOR)
-    for name in ("First", "Last"):
-        client.post("/groups/rules/new/", {"name": name, "step": "erp"})
-    for one in hidden:
-        one.save()
-    GroupRule.objects.filter(name="Last").update(position=4)
-    first = GroupRule.objects.get(name="First")
-
-    def moved(do: str) -> list[str]:
-        assert client.post(f"/groups/rules/{first.pk}/change/", {"do": do, "reason": "x"}).status_code == 303
-        return list(GroupRule.objects.order_by("position", "id").values_list("name", flat=True))
-
-    assert [one.name for one, _ in client.get("/groups/rules/").context["lines"]] == ["First", "Last"]
-    assert moved("down") == moved("down") == ["x", "y", "Last", "First"]
-    assert moved("up") == moved("up") == ["x", "y", "First", "Last"]
-
-
-def test_a_rule_keeps_what_it_says_in_its_editor():
-    client = signed_in()
-    client.post("/groups/rules/new/", {"name": "A", "words": "<x>", "parts": ["step", "queue"], "keys": "country"})
-    rule = GroupRule.objects.get()
-
-    page = client.get(f"/groups/rules/{rule.pk}/").content.decode()
-
-    assert "&lt;x&gt;" in page
-    assert page.count("checked") == 2
-    assert rule.parts == ["step", "queue", "key.country"]
-    assert client.post(f"/groups/rules/{rule.pk}/", {"name": "B", "words": "y"}).status_code == 303
-    assert GroupRule.objects.get().name == "B"
-
-
 def test_another_teams_group_is_not_there_and_a_viewer_may_only_look():
     large, small = two_groups()
     Flow.objects.update(team=Team.objects.create(name="ERP team"))
@@ -403,15 +333,6 @@ def test_another_teams_group_is_not_there_and_a_viewer_may_only_look():
     assert not AuditEntry.objects.filter(object_kind="failuregroup").exists()
 
 
-def test_a_preview_leaves_out_what_was_taken_out_by_hand_as_rules_do():
-    large, _ = two_groups()
-    take_out(large, [DeadLetter.objects.filter(group=large)[0].pk], "The blue one", by=ROOT, reason="x")
-
-    shown = text_of(signed_in().post("/groups/rules/new/?do=preview", {"name": "x", "step": "erp"}))
-
-    assert "It fits 3 dead letters; 3 would be in another group." in shown
-
-
 def test_a_group_whose_letters_are_those_of_what_was_merged_into_it_shows_their_newest():
     large, small = two_groups()
     client = signed_in()
@@ -421,17 +342,6 @@ def test_a_group_whose_letters_are_those_of_what_was_merged_into_it_shows_their_
     page = client.get(f"/groups/{small.reference}/")
 
     assert page.context["sample"] == DeadLetter.objects.filter(group=large).latest("pk")
-
-
-def test_a_preview_counts_only_what_its_reader_may_see():
-    two_groups()
-    Flow.objects.update(team=Team.objects.create(name="ERP team"))
-
-    shown = text_of(
-        signed_in("stranger", Role.OPERATOR).post("/groups/rules/new/?do=preview", {"name": "x", "step": "*"})
-    )
-
-    assert "It fits 0 dead letters" in shown
 
 
 @pytest.mark.parametrize("reference", ["G-0", "G-99999999", "x", "G-" + "9" * 40, "-1", "%00"])
