@@ -262,9 +262,6 @@ def test_several_that_fold_at_once_count_once():
     assert sum(folded().values()) == RollupMinute.objects.filter(operation=4).count() == 5
 
 
-# the map -------------------------------------------------------------------------------------------------------------
-
-
 def test_figures_of_a_range_that_a_caller_made_have_its_steps():
     now = datetime(2026, 11, 26, 10, tzinfo=UTC)
 
