@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -267,6 +268,29 @@ def test_lines_are_together_what_was_taken_and_what_was_not_sent_and_none_failed
             edge.count - edge.unsent <= went
             for edge in edges
             if edge.source == system_key(0) and edge.tie == "destination"
+        )
+
+
+def test_queues_that_are_tied_to_their_exchange_have_the_lines_of_one_flow():
+    chosen = random.Random(7)
+    for _ in range(300):
+        cells = [
+            Cell(1, number, "ex", SEND, chosen.choice([3, 40, 1000]), chosen.choice([0, 2]))
+            for number in chosen.sample(range(3), 2)
+        ]
+        for queue in range(2, chosen.randint(3, 5)):
+            taken = chosen.choice([10, 300])
+            cells.append(Cell(queue, queue + 1, f"q{queue}", TAKE, taken, chosen.choice([0, taken // 2])))
+            cells += [Cell(queue, 5, f"q{queue}", SEND, 2, 0)] * chosen.randint(0, 1)
+        names = NAMES | {number: f"system {number}" for number in (0, 6, 7)}
+        _, fed = sending_and_fed(cells, 5)
+
+        tied = build_graph(cells, names=names, ties={queue: {1: 7} for queue in fed}).edges
+        ruled = build_graph([replace(cell, flow_id=1) for cell in cells], names=names).edges
+
+        assert [replace(edge, tie="", taken_in=None) for edge in tied] == [replace(edge, tie="") for edge in ruled]
+        assert (
+            {edge.taken_in for edge in tied if edge.tie == "messages"} <= fed == {cell.flow_id for cell in cells} - {1}
         )
 
 
