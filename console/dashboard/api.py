@@ -15,8 +15,9 @@ from console.identity.models import Environment
 from messages.api import serializers as out
 from messages.api.base import PROBLEMS, View
 from messages.api.figures import ENVIRONMENT
-from messages.api.group_serializers import UnseenOut
+from messages.api.group_serializers import FailedHereOut, UnseenOut
 from messages.compensation.queries import count_needing
+from messages.groups.failed_here import failed_here
 from messages.groups.unseen import died_unseen
 from messages.search.window import BadWindow
 
@@ -80,6 +81,7 @@ class OverviewOut(serializers.Serializer[Any]):
     oldest = out.DeadLetterOut(allow_null=True)
     compensations = NeedingOut(source="needing", help_text="Those that need a person.")
     died_elsewhere = UnseenOut()
+    failed_here = FailedHereOut()
     failing = FailingOut(many=True)
     rates = RateOut(many=True)
     agents = SeenAgentOut(many=True)
@@ -117,6 +119,7 @@ class Overview(View):
             "oldest": verdict.oldest,
             "needing": count_needing(actor, environment, now=now),
             "died_elsewhere": died_unseen(actor, environment),
+            "failed_here": failed_here(actor, environment),
             "failing": groups,
             "rates": queries.message_rates(queries.recent_figures(actor, environment, window=window, now=now)),
             "agents": queries.seen_agents(actor, environment, now=now),

@@ -29,6 +29,7 @@ from messages.changes.present import did, label_of, lasted_until, marks_of, touc
 from messages.changes.queries import changes_between
 from messages.compensation.queries import count_needing
 from messages.figures.present import replay_marks
+from messages.groups.failed_here import failed_here
 from messages.groups.unseen import died_unseen
 from messages.models import Change
 from messages.search.naming import name_of
@@ -89,6 +90,7 @@ def _overview(request: PageRequest, groups: Sequence[queries.Failing], *, now: d
         "more_changes": max(0, len(marked) - SHOWN_CHANGES),
         "needing": needing,
         "unseen": died_unseen(actor, environment),
+        "failed_here": failed_here(actor, environment),
     }
 
 

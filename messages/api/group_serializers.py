@@ -24,6 +24,29 @@ class UnseenOut(serializers.Serializer[Any]):
     q = serializers.CharField(help_text="Finds them in `messages`.")
 
 
+class CauseHereOut(serializers.Serializer[Any]):
+    """Failures of one class at one system of one flow; words and trace of the newest."""
+
+    flow = serializers.CharField()
+    system = serializers.CharField()
+    error_type = serializers.CharField()
+    error_message = serializers.CharField()
+    count = serializers.IntegerField()
+    newest_at = serializers.DateTimeField()
+    trace_id = serializers.UUIDField(
+        format="hex", allow_null=True, help_text="Its journey is at `journeys/<trace_id>`."
+    )
+
+
+class FailedHereOut(serializers.Serializer[Any]):
+    """What failed within 24 hours in flows that the key may see, of messages of flows that it may not see: it is in no group of its own."""
+
+    environment = serializers.SlugField()
+    count = serializers.IntegerField(help_text="Messages, once for each system that failed them.")
+    at_least = serializers.BooleanField(help_text="There may be more.")
+    causes = CauseHereOut(many=True)
+
+
 class GroupOut(serializers.Serializer[Any]):
     """A failure group. Figures are of `counted_at`; `waiting` is letters and failed messages without one."""
 

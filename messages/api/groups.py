@@ -20,6 +20,7 @@ from messages.api.group_serializers import (
     AppliedOut,
     ApplyIn,
     AssignIn,
+    FailedHereOut,
     GroupOut,
     GroupReason,
     GroupRuleIn,
@@ -39,6 +40,7 @@ from messages.api.group_serializers import (
 )
 from messages.api.views import PAGE_PARAMETERS
 from messages.groups.access import get_visible_group, get_visible_group_rule
+from messages.groups.failed_here import failed_here
 from messages.groups.queries import (
     TABS,
     Filter,
@@ -82,6 +84,7 @@ class Groups(View):
                     "results": GroupOut(many=True),
                     "next": serializers.URLField(allow_null=True),
                     "died_elsewhere": UnseenOut(many=True),
+                    "failed_here": FailedHereOut(many=True),
                 },
             ),
             **PROBLEMS,
@@ -107,12 +110,17 @@ class Groups(View):
         )
         response = self.page(found, GroupOut)
         response.data["died_elsewhere"] = self._died_elsewhere(environments)
+        response.data["failed_here"] = self._failed_here(environments)
         return response
 
     def _died_elsewhere(self, environments: Sequence[Environment]) -> list[dict[str, Any]]:
         """Return it of each environment that has such, whatever the list is narrowed to."""
         unseen = (died_unseen(self.actor, environment) for environment in environments)
         return list(UnseenOut([one for one in unseen if one.count or one.at_least], many=True).data)
+
+    def _failed_here(self, environments: Sequence[Environment]) -> list[dict[str, Any]]:
+        told = (failed_here(self.actor, environment) for environment in environments)
+        return list(FailedHereOut([one for one in told if one.causes], many=True).data)
 
 
 class _One(View):

@@ -27,6 +27,7 @@ from messages.compensation.books import newest_book
 from messages.groups.access import get_visible_group
 from messages.groups.breaching import next_breach_of
 from messages.groups.classes import CLASSES
+from messages.groups.failed_here import failed_here
 from messages.groups.present import (
     action_of,
     breach_words,
@@ -88,6 +89,7 @@ def groups(request: PageRequest) -> HttpResponse:
         "reach": reach_said(verdict.largest) if verdict.largest else "",
         "next_breach": _next_breach(verdict.largest, found.rows, now),
         "unseen": died_unseen(request.actor, request.environment),
+        "failed_here": failed_here(request.actor, request.environment),
         "problem": problem,
         "tab": only.show,
         "tabs": [
