@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from console.identity.actor import Actor
 from console.identity.models import Environment
-from messages.access import seen_flow_ids
+from messages.access import flows_to_narrow_to
 from messages.models import Flow
 
 MOST_WALKED = 2_000  # failed events of a day that are looked through, newest first
@@ -86,10 +86,11 @@ class FailedHere:
 
 def failed_here(actor: Actor, environment: Environment) -> FailedHere:
     """Return what failed in the actor's flows of messages that are in no group of theirs; nothing is asked for who sees every flow."""
-    flows = seen_flow_ids(actor, environment)
-    nothing = FailedHere(environment=environment.slug, causes=[])
-    if not flows or not Flow.objects.filter(environment=environment).exclude(pk__in=flows).exists():
-        return nothing
+    seen = flows_to_narrow_to(actor)
+    hidden = Flow.objects.filter(environment=environment)
+    if seen is None or not hidden.exclude(pk__in=seen.order_by().values("pk")).exists():
+        return FailedHere(environment=environment.slug, causes=[])
+    flows = list(seen.filter(environment=environment).order_by().values_list("pk", flat=True))
     since = datetime.now(UTC) - DAY
     asked: dict[str, Any] = {
         "environment": environment.pk, "since": since, "day": (since - BEFORE).date(), "flows": flows, "most": MOST_WALKED + 1,

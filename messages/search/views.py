@@ -12,6 +12,7 @@ from console.core.paging import Page
 from console.core.render import render_page
 from console.identity.pages import PageRequest, asked_text, page
 from messages.catalog.queries import flow_names
+from messages.groups.failed_here import failed_here
 from messages.models import Message
 from messages.saved.tabs import saved_tabs
 from messages.search.asking import MOST_ASKED, Asked, asked_of
@@ -68,6 +69,7 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None, *,
         "unseen": unseen_keys(request.actor, [request.environment], asked.query, "messages")
         if asked and not found.rows
         else [],
+        "failed_here": failed_here(request.actor, request.environment) if asked and not found.rows else None,
         "filtered": asked is None or asked.filtered,
         "quick": quick,
         "selects": [flow_select(request)],
