@@ -18,7 +18,7 @@ from console.identity.models import Environment
 from messages.access import flows_to_narrow_to
 from messages.models import Flow
 
-MOST_WALKED = 2_000  # failed events of a day that are looked through, newest first
+MOST_WALKED = 1_000  # failed events of a day that are looked through, newest first
 SHOWN = 5
 DAY, BEFORE = timedelta(days=1), timedelta(days=3)  # how long before it failed a message may have been sent
 
