@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,9 +15,10 @@ from console.core.errors import Invalid, NotFound
 from console.core.paging import parse_limit
 from console.core.words import COUNT_CAP
 from console.identity.access import get_visible_environment
+from console.identity.models import Team
 from messages.api.base import CONFLICTS, LIST_PARAMETERS, PROBLEMS, View, number_or_404, validated
 from messages.models import OutboxMail, SavedSearch, Subscription
-from messages.saved.access import get_visible_saved_search
+from messages.saved.access import get_visible_saved_search, teams_to_share_with
 from messages.saved.outbox import cannot_tell
 from messages.saved.queries import count_of, find_saved_searches, mails_of, subscription_of
 from messages.saved.services import NewSearch, Wish, change_search, remove_search, save_search, subscribe, unsubscribe
@@ -46,6 +48,7 @@ class SavedSearchOut(serializers.Serializer[Any]):
     q = serializers.CharField()
     window = serializers.CharField(help_text="A span such as 7d; empty: that of the list.")
     team = serializers.IntegerField(source="team_id", allow_null=True)
+    team_name = serializers.CharField(source="team.name", allow_null=True, default=None)
     owner = serializers.CharField(source="owner.username")
     page = serializers.SerializerMethodField(help_text="Address of the list that it opens.")
     created_at = serializers.DateTimeField()
@@ -63,13 +66,25 @@ class SavedSearchWithCount(SavedSearchOut):
     problem = serializers.CharField()
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}], "nullable": True})
+class TeamField(serializers.Field[int | str, Any, Any, Any]):
+    """A team by its name, or by the id that a saved search has for it."""
+
+    default_error_messages = {"invalid": "the name of a team, or its id"}
+
+    def to_internal_value(self, data: Any) -> int | str:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            self.fail("invalid")
+        return data
+
+
 class SavedSearchChangeIn(serializers.Serializer[Any]):
-    """What a saved search says. `team`: the id of one of one's teams, null for oneself alone."""
+    """What a saved search says. `team`: one of one's teams, by name or id; null for oneself alone."""
 
     name = serializers.CharField(max_length=80)
     q = serializers.CharField(max_length=4_000, allow_blank=True)
     window = serializers.CharField(max_length=12, allow_blank=True, default="")
-    team = serializers.IntegerField(allow_null=True, default=None)
+    team = TeamField(allow_null=True, default=None)
 
 
 class SavedSearchIn(SavedSearchChangeIn):
@@ -151,8 +166,15 @@ SEARCHES = inline_serializer(
 )
 
 
-def _said(asked: dict[str, Any]) -> NewSearch:
-    return NewSearch(name=asked["name"], q=asked["q"], window=asked["window"], team_id=asked["team"])
+def _said(asked: dict[str, Any], teams: Iterable[Team]) -> NewSearch:
+    """Return what is asked for; a team that is none of these is left to be refused."""
+    team = asked["team"]
+    team_id = next(
+        (one.pk for one in teams if team in {one.name, one.pk, str(one.pk)}), team if isinstance(team, int) else 0
+    )
+    return NewSearch(
+        name=asked["name"], q=asked["q"], window=asked["window"], team_id=None if team in {None, ""} else team_id
+    )
 
 
 class _Told(View):
@@ -186,7 +208,9 @@ class SavedSearches(_Told):
         """Keep a query under a name."""
         asked = validated(SavedSearchIn, request.data)
         environment = get_visible_environment(self.actor, asked["environment"])
-        made = save_search(environment, asked["of"], _said(asked), by=self.actor)
+        made = save_search(
+            environment, asked["of"], _said(asked, teams_to_share_with(self.actor, environment)), by=self.actor
+        )
         return Response(self.told(made.pk), status=201)
 
 
@@ -204,9 +228,9 @@ class OneSavedSearch(_Told):
     def put(self, request: Request, pk: str) -> Response:
         """Edit, rename, share; for its owner and administrators of its team."""
         search = get_visible_saved_search(self.actor, number_or_404(pk))
-        change_search(
-            search, _said(validated(SavedSearchChangeIn, request.data, answers=SavedSearchWithCount)), by=self.actor
-        )
+        asked = validated(SavedSearchChangeIn, request.data, answers=SavedSearchWithCount)
+        teams = [*teams_to_share_with(self.actor, search.environment), *([search.team] if search.team else [])]
+        change_search(search, _said(asked, teams), by=self.actor)
         return Response(self.told(search.pk))
 
     @extend_schema(operation_id="remove_saved_search", responses={204: None, **PROBLEMS})

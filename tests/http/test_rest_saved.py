@@ -100,6 +100,24 @@ def test_a_subscription_that_can_reach_nobody_says_so_at_once_and_tells_what_las
     assert OutboxMail.objects.get().to == "ada@example.com"
 
 
+def test_a_search_is_shared_with_a_team_by_its_name_and_kept_so_by_who_reads_and_writes_it():
+    ada, bo = Caller("ada", Role.OPERATOR), Caller("bo", Role.VIEWER)
+    Team.objects.create(name="Stock team")
+
+    made = ada("post", "saved-searches", WANTED | {"team": "Order team"})
+    one = f"saved-searches/{made.json()['id']}"
+    read = ada("get", one).json()
+    kept = ada("put", one, read).json()
+    refused = ada("put", one, read | {"team": "Stock team"})
+
+    assert (made.status_code, read["team"], read["team_name"]) == (
+        201,
+        Team.objects.get(name="Order team").pk,
+        "Order team",
+    )
+    assert (kept["team_name"], bo("get", one).status_code, refused.status_code) == ("Order team", 200, 404)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [
@@ -108,6 +126,8 @@ def test_a_subscription_that_can_reach_nobody_says_so_at_once_and_tells_what_las
         ({"of": "events"}, 400, "invalid"),
         ({"name": "\x00 "}, 400, "invalid"),
         ({"team": 999}, 404, "not_found"),
+        ({"team": "Nobody's team"}, 404, "not_found"),
+        ({"team": ["Order team"]}, 400, "invalid"),
         ({"team": 10**30}, 404, "not_found"),
         ({"environment": "elsewhere"}, 404, "not_found"),
     ],
