@@ -30,7 +30,7 @@ SYSTEM = OpenApiParameter("system", str, description="Name of a system: only it,
 
 
 class NodeOut(serializers.Serializer[Any]):
-    """A system, a destination where many meet, or a side that nobody reported. Counts are events in the time asked for."""
+    """A system, a destination where many meet, or a side that nobody reported. Counts are tries in the time asked for, as those of connections."""
 
     key = serializers.CharField(help_text="What connections call it; stable within an answer.")
     kind = serializers.ChoiceField(choices=["system", "destination", "unknown"])

@@ -11,7 +11,7 @@ from messages.topology.sides import SENDS, TAKES, Cell, Side, by_destination, se
 from messages.topology.ties import Ties, joined
 
 FAILING_SHARE = (
-    0.05  # of its events: from here on a system, or a connection, is failing and not only touched by a failure
+    0.05  # of its tries: from here on a system, or a connection, is failing and not only touched by a failure
 )
 OURS = "waybill"  # the system of the console's own sends
 MOST_PAIRS = 16  # senders × receivers of one destination that are drawn one by one; more meet at the destination
@@ -116,8 +116,7 @@ def build_graph(
     """
     nodes: dict[str, Node] = {}
     known = [cell for cell in cells if cell.system_id in names]
-    for cell in known:
-        _count(nodes, cell, names)
+    _count(nodes, known, names)
     by_flow: dict[int, list[Cell]] = defaultdict(list)
     for cell in joined(known, ties or {}):
         by_flow[cell.flow_id].append(cell)
@@ -146,16 +145,23 @@ def _system(nodes: dict[str, Node], system_id: int, names: Mapping[int, str]) ->
     return nodes.setdefault(key, Node(key=key, kind="system", name=names[system_id], system_id=system_id))
 
 
-def _count(nodes: dict[str, Node], cell: Cell, names: Mapping[int, str]) -> None:
-    node = _system(nodes, cell.system_id, names)
-    node.flows.add(cell.flow_id)
-    node.count += cell.count
-    node.failed += cell.failed
-    if cell.operation in SENDS:
-        node.sent += cell.count
-    elif cell.operation in TAKES:
-        node.taken += cell.count
-        node.processed += cell.count * (cell.operation == Operation.PROCESS)
+def _count(nodes: dict[str, Node], cells: Iterable[Cell], names: Mapping[int, str]) -> None:
+    """Count what each system did, in tries as its lines have them: what it received, processed and settled of a destination is one."""
+    tries: dict[tuple[int, int, str, str], Side] = {}
+    for cell in cells:
+        what = "sent" if cell.operation in SENDS else "taken" if cell.operation in TAKES else ""
+        place = cell.system_id, cell.flow_id, cell.destination, what
+        side = tries.setdefault(place, Side(cell.destination))
+        side.counts[cell.operation] += cell.count
+        side.failures[cell.operation] += cell.failed
+    for (system_id, flow_id, _, what), side in tries.items():
+        node = _system(nodes, system_id, names)
+        node.flows.add(flow_id)
+        node.count += side.count
+        node.failed += side.failed
+        if what:
+            setattr(node, what, getattr(node, what) + side.count)
+        node.processed += side.counts[Operation.PROCESS]
 
 
 def _edges_of(flow_id: int, cells: Sequence[Cell], nodes: dict[str, Node], ours: int | None) -> list[Edge]:

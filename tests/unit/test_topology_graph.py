@@ -40,6 +40,19 @@ def test_a_message_that_is_created_and_sent_is_counted_once():
     assert found == [(SHOP, ERP, "destination", 10, 0)]
 
 
+def test_a_system_sends_and_takes_as_many_as_its_lines_have():
+    cells = [Cell(1, 1, "orders", operation, 120, 3) for operation in (CREATE, SEND)]
+    cells += [Cell(1, 2, "orders", operation, 117, 8) for operation in (RECEIVE, TAKE, Operation.SETTLE)]
+    cells += [Cell(1, 2, "orders", Operation.OTHER, 5, 0), Cell(1, 2, "returns", TAKE, 10, 0)]
+
+    nodes = build_graph(cells, names=NAMES).nodes
+
+    told = {
+        key: (one.sent, one.taken, one.processed, one.count, one.failed) for key, one in nodes.items() if one.system_id
+    }
+    assert told == {SHOP: (120, 0, 0, 120, 3), ERP: (0, 127, 127, 132, 8)}
+
+
 def test_a_try_that_failed_to_be_processed_and_to_be_settled_failed_once():
     found = edges_of(
         Cell(1, 1, "orders", CREATE, 44, 4), Cell(1, 1, "orders", SEND, 44, 4), Cell(1, 2, "orders", RECEIVE, 40, 0),
