@@ -79,7 +79,7 @@ def different_response(found: Differences) -> Response:
 class LettersLikeThis(View):
     @extend_schema(operation_id="read_what_is_different", responses={200: DifferencesOut, **PROBLEMS})
     def get(self, request: Request, pk: str) -> Response:
-        """What letters of the same flow and error have and delivered messages do not; audited when bodies were read."""
+        """What letters of the same flow, system and error have and delivered messages do not; audited when bodies were read."""
         letter = get_visible_dead_letter(self.actor, uuid_or_404(pk))
         window = window_of(letter, now=datetime.now(UTC))
         return different_response(

@@ -28,7 +28,7 @@ def about(
     """Return the features of one message: only what delivered messages have in the same way, so nothing that its dead letter brought.
 
     events   of it, in order of time, with operation, system.name, agent.name, destination, attributes, keys. Of receivers only what says where
-             they ran is taken: what they say of the failure itself, failed messages alone have.
+             they ran is taken, of each the last: what they say of the failure itself, failed messages alone have.
     is_here  whether an event is of where messages failed or passed: a message of an exchange has receivers elsewhere too.
     """
     found = Features()
@@ -49,8 +49,7 @@ def about(
         for name in sorted(sent.attributes)[:MOST_ATTRIBUTES]:
             if name not in NAMES_EACH:
                 _add(found, f"sender's {name}", scalar_value_of(sent.attributes[name]))
-    received = next((one for one in reversed(events) if one.operation in OF_RECEIVING and is_here(one)), None)
-    if received is not None:
+    for received in {one.system.name: one for one in events if one.operation in OF_RECEIVING and is_here(one)}.values():
         found.add("receiving system", None, text_value(received.system.name))
         for name in OF_WHERE:
             if name in received.attributes:

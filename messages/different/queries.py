@@ -33,9 +33,9 @@ def _week_with(failed_at: datetime, now: datetime) -> Window:
 
 
 def letters_like(actor: Actor, letter: DeadLetter, window: Window) -> QuerySet[DeadLetter]:
-    """Return the letters of the same flow and root error that failed in the window, as far as the actor may see them."""
+    """Return the letters of the same flow, system and root error that failed in the window, as far as the actor may see them."""
     return visible_dead_letters(actor).filter(
-        environment=letter.environment_id, flow=letter.flow_id, error_root_type=letter.error_root_type,
+        environment=letter.environment_id, flow=letter.flow_id, system=letter.system_id, error_root_type=letter.error_root_type,
         failed_at__gte=window.since, failed_at__lte=window.until,
     )  # fmt: skip
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import islice, pairwise
@@ -18,17 +17,16 @@ from django.db.models.functions import RowNumber
 
 from console.identity.actor import Actor
 from messages.access import visible_events
+from messages.different.station import PASSED, WENT_ON, Station
 from messages.groups.nameless import messages_of
 from messages.journeys.gather import any_of
 from messages.models import DeadLetter, Event, Flow, Message, MessageStatus
-from messages.models.stream import Outcome
 from messages.search.window import Window
 
 MOST_FAILED, MOST_DELIVERED = 200, 400
 MOST_LOOKED = 10_000  # failures whose ids are read to choose among them; of more the first and the last half of it
 MOST_HOURS, MOST_MINUTES, WALKED = 40, 120, 5_000
 MOST_ASKED = 2_000  # messages of which it is asked whether they failed as well, to find 400 that did not
-MOST_PLACES = 20  # where they failed most
 MOST_OF_A_MESSAGE = 20  # events; so each message has the same chance to be known
 AROUND = timedelta(days=3)
 READ = (
@@ -49,16 +47,6 @@ READ = (
 # No index leads from a flow to its events (it would cost each of them at ingest), but the counts know in which hours and minutes what passed
 # there. So a flow of any size is met: a probe of an index for each hour of the window and each minute of 40 of them, then at most 5,000 events
 # of each of 120 minutes, one of each in turn, then what became of 2,000 messages. Each LIMIT keeps the planner at that.
-PASSED = "(operation = 4 AND outcome <> 2 OR operation = 5 AND outcome = 1)"  # as ingest.status decides: a message is delivered
-WENT_ON = "outcome <> 2"
-HOURS = """
-SELECT h.hour, p.flow, p.system FROM generate_series(%(first)s::timestamptz, %(until)s::timestamptz, interval '1 hour') AS h (hour)
-CROSS JOIN unnest(%(flows)s::int8[], %(systems)s::int8[]) AS p (flow, system)
-CROSS JOIN LATERAL (
-    SELECT 1 FROM messaging_rollup_hour r
-    WHERE r.hour = h.hour AND r.flow_id = p.flow AND (p.system IS NULL OR r.system_id = p.system) AND {passed} LIMIT 1
-) AS there
-ORDER BY h.hour"""
 MINUTES = """
 SELECT m.minute FROM unnest(%(hours)s::timestamptz[]) AS h (hour)
 CROSS JOIN LATERAL generate_series(h.hour, h.hour + interval '59 minutes', interval '1 minute') AS m (minute)
@@ -104,7 +92,9 @@ LEFT JOIN LATERAL (
       AND flow_id = ANY(%(flows)s) AND (%(systems)s::int8[] IS NULL OR system_id = ANY(%(systems)s)) LIMIT 1
 ) AS failed ON true
 LEFT JOIN LATERAL (
-    SELECT 1 AS yes FROM messaging_deadletter WHERE message_uid = m.uid AND flow_id = ANY(%(flows)s) LIMIT 1
+    SELECT 1 AS yes FROM messaging_deadletter
+    WHERE message_uid = m.uid AND flow_id = ANY(%(flows)s)
+      AND (system_id IS NULL OR %(systems)s::int8[] IS NULL OR system_id = ANY(%(systems)s)) LIMIT 1
 ) AS died ON true
 WHERE failed.yes IS NULL AND died.yes IS NULL
   AND (%(ends)s OR became.status = %(delivered)s) AND (became.failed_at IS NULL OR %(ends)s AND e.uid IS NOT NULL)
@@ -114,24 +104,7 @@ ORDER BY row_number() OVER (PARTITION BY e.nth), e.nth"""
 class OneMessage(NamedTuple):
     id: UUID
     at: datetime
-
-
-Place = tuple[int, int | None]  # a flow, and a system or None for all of them
-
-
-class Station(NamedTuple):
-    """Where these failed and others pass: flows, the systems there or None for all, and the hours in which something passed.
-
-    ends  whether messages are processed there; else they only go on from there, and were delivered elsewhere.
-    """
-
-    flows: list[int]
-    systems: list[int] | None
-    hours: list[datetime]
-    ends: bool
-
-    def has(self, event: Event) -> bool:
-        return event.flow_id in self.flows and (self.systems is None or event.system_id in self.systems)
+    group_id: int | None = None
 
 
 class Body(NamedTuple):
@@ -207,7 +180,7 @@ def failed_messages(rows: QuerySet[Message] | None, letters: Sequence[DeadLetter
     if rows is None:
         return []
     known = {letter.message_uid for letter in letters}
-    found = _ends(rows.values_list("id", "first_seen_at"), "first_seen_at", "id")
+    found = _ends(rows.values_list("id", "first_seen_at", "group_id"), "first_seen_at", "id")
     return spread([OneMessage(*one) for one in found if one[0] not in known], MOST_FAILED)
 
 
@@ -223,52 +196,6 @@ def with_room(
     left_out = set(silent).difference(spread(silent, max(MOST_FAILED // 2, MOST_FAILED - told - len(messages))))
     chosen = [letter for letter in letters if letter not in left_out]
     return chosen, spread(messages, MOST_FAILED - len(chosen))
-
-
-def station_of(
-    flow: Flow, letters: Sequence[DeadLetter], events: Mapping[UUID, Sequence[Event]], window: Window
-) -> Station:
-    """Return where messages pass that fail where these did: a message may be of the flow of an exchange, and fail in that of a queue.
-
-    Letters died in this flow; messages without one failed where their events say so. Of these places it is the systems that are known to
-    let others pass, else every system there; and where nothing is processed at all, what went on in this flow.
-
-    events  {message: those of its events that the caller may see}
-    """
-    failed = Counter((one.flow_id, one.system_id) for one in letters)
-    failed.update(
-        (one.flow_id, one.system_id) for several in events.values() for one in several if one.outcome == Outcome.ERROR
-    )
-    failing = [place for place, _ in failed.most_common(MOST_PLACES)]
-    elsewhere = list(dict.fromkeys(flow_id for flow_id, _ in failing))
-    places: list[Place] = list(dict.fromkeys([(flow.pk, None), *((one, None) for one in elsewhere), *failing]))
-    hours = _hours(places, window, PASSED)
-    for flows in ([flow.pk], elsewhere) if letters else (elsewhere, [flow.pk]):
-        there = [place for place in hours if place[0] in flows]
-        if there:
-            chosen = [place for place in there if place[1] is not None] or there
-            passing = {flow_id for flow_id, _ in chosen}
-            systems = {system for flow_id, system in failing if flow_id in passing and system is not None}
-            return Station(
-                flows=sorted(passing),
-                systems=sorted(systems) if chosen is not there else None,
-                hours=sorted({hour for place in chosen for hour in hours[place]}),
-                ends=True,
-            )
-    return Station([flow.pk], None, _hours([(flow.pk, None)], window, WENT_ON).get((flow.pk, None), []), ends=False)
-
-
-def _hours(places: Sequence[Place], window: Window, passed: str) -> dict[Place, list[datetime]]:
-    """Return {place: the hours of the window in which anything passed there}; of a place without a system, at any."""
-    values: dict[str, Any] = {
-        "first": window.since.replace(minute=0, second=0, microsecond=0), "until": window.until,
-        "flows": [flow for flow, _ in places], "systems": [system for _, system in places],
-    }  # fmt: skip
-    found: dict[Place, list[datetime]] = {}
-    with connection.cursor() as cursor:
-        for hour, flow, system in cursor.execute(HOURS.format(passed=passed), values).fetchall():
-            found.setdefault((flow, system), []).append(hour)
-    return found
 
 
 def delivered_sample(environment_id: int, station: Station, window: Window) -> list[OneMessage]:

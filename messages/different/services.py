@@ -26,16 +26,15 @@ from messages.different.sample import (
     Body,
     OneMessage,
     Sampled,
-    Station,
     delivered_sample,
     events_of,
     failed_messages,
     failed_sample,
     of_letters,
     of_messages,
-    station_of,
     with_room,
 )
+from messages.different.station import Station, station_of
 from messages.different.traits import MOST_TESTED, Difference, differences_of
 from messages.ingest.catalog import rules_of
 from messages.masking.shown import keys_shown
@@ -103,7 +102,7 @@ def _find(
     letters, others = with_room(letters, others, events)
     events |= events_of(actor, [one.id for one in others], window)
     died |= {one.id for one in others}
-    station = station_of(flow, letters, events, window)
+    station = station_of(flow, letters, {one.id: one.group_id for one in others}, events, window)
     delivered = [one for one in delivered_sample(flow.environment_id, station, window) if one.id not in died]
     events |= events_of(actor, [one.id for one in delivered], window)
     mask_attributes(flow.environment_id, (one for several in events.values() for one in several))
@@ -257,7 +256,7 @@ def _name(actor: Actor, flow: Flow, failed: Sequence[UUID], window: Window, *, w
         _minutes(window.until),
         [pk.hex for pk in failed],
     ]
-    return "different:2:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    return "different:3:" + hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
 def _minutes(at: datetime) -> int:

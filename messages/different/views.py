@@ -21,7 +21,7 @@ from messages.groups.access import get_visible_group
 @require_safe
 @page
 def different(request: PageRequest, pk: UUID) -> HttpResponse:
-    """/dead-letters/<id>/different/: letters of the same flow and error beside what was delivered meanwhile."""
+    """/dead-letters/<id>/different/: letters of the same flow, system and error beside what was delivered meanwhile."""
     letter = get_visible_dead_letter(request.actor, pk)
     window = window_of(letter, now=datetime.now(UTC))
     found = find_differences(request.actor, letter.flow, letters_like(request.actor, letter, window), window)

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from console.identity.models import Role
 from messages.different import sample, services
 from messages.different.services import find_differences
+from messages.different.station import station_of
 from messages.models import DeadLetter, Flow, Message
 from messages.search.window import Window
 from tests.factories import ROOT, actor, agent_key, event, letter, person, push
@@ -89,7 +90,7 @@ def passed(destination: str, at: datetime, count: int, *, first: int = 0) -> lis
 def delivered(flow: str) -> list[sample.OneMessage]:
     """Return the sample of what this flow delivered, when nothing says where in it messages fail."""
     one = Flow.objects.get(name=flow)
-    return sample.delivered_sample(one.environment_id, sample.station_of(one, [], {}, window()), window())
+    return sample.delivered_sample(one.environment_id, station_of(one, [], {}, {}, window()), window())
 
 
 def test_delivered_ones_come_from_every_part_of_the_window():
