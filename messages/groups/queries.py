@@ -354,6 +354,12 @@ def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGrou
     return {pk: known.get(one.merged_into_id or pk, one) for pk, one in found.items()}
 
 
+def groups_that_speak(actor: Actor, pks: Collection[int | None]) -> list[FailureGroup]:
+    """Return the groups that speak for these, of those that the actor may see, each once and the oldest first."""
+    found = speaking_groups(actor, {pk for pk in pks if pk is not None})
+    return sorted({one.pk: one for one in found.values()}.values(), key=lambda one: one.pk)
+
+
 def _with_flow(groups: QuerySet[FailureGroup]) -> QuerySet[FailureGroup]:
     """Return these groups, of which there may be hundreds on a page that names no more of each than its flow."""
     return groups.select_related(None).select_related("flow").defer(*FLOW_UNNAMED)
