@@ -35,6 +35,14 @@ DID = {
     4: "processed it from",
     5: "settled it at",
 }
+FAILED_TO = {
+    0: "failed:",
+    1: "failed to create it for",
+    2: "failed to send it to",
+    3: "failed to receive it from",
+    4: "failed to process it from",
+    5: "failed to settle it at",
+}
 WORD_NUMBERS = {word: number for number, word in OPERATION_WORDS.items()}
 DONE_TO_LETTER = {
     "dead_letter.discarded": "discarded it",
@@ -215,13 +223,13 @@ def _of_step(step: Step) -> dict[str, Any]:
 
 
 def _of_fold(fold: Fold, began: datetime) -> dict[str, Any]:
-    did = DID[WORD_NUMBERS[fold.operation]]
-    failed = "failed: " if fold.outcome == "error" else ""
+    failed = fold.outcome == "error"
+    did = (FAILED_TO if failed else DID)[WORD_NUMBERS[fold.operation]]
     return {
         "at": began + timedelta(microseconds=fold.start_us),
         "look": "bad" if failed else "",
         "strong": fold.system,
-        "text": f"{failed}{did} {fold.destination}, {fold.count:,} times from here on",
+        "text": f"{did} {fold.destination}, {fold.count:,} times from here on",
     }
 
 
