@@ -41,7 +41,8 @@ def journey_of_trace(
     read = list(read_seen(events))
     if not read:
         letters = told_letters(actor).filter(environment__in=environments, trace_id=trace_id)
-        return _with_replays(build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS])))
+        journey = build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS]))
+        return _with_groups(actor, environments, _with_replays(journey))
     first = min(one.occurred_at for one in read)
     start = _Start(
         environments=environments, traces={trace_id}, uids=set(), around=first, keys={}, read={trace_id: read}

@@ -85,6 +85,15 @@ def test_a_failure_that_events_alone_tell_of_leads_to_its_group():
         assert f'href="/groups/{group.reference}/"' in client.get(path).content.decode()
 
 
+def test_a_journey_of_which_a_letter_alone_tells_leads_to_its_group():
+    letter = died(trace_id=TRACE)
+
+    page = signed_in("viewer", Role.VIEWER).get(f"/j/{TRACE}")
+
+    assert letter.group
+    assert f'href="/groups/{letter.group.reference}/"' in page.content.decode()
+
+
 @pytest.mark.parametrize(
     ("message_keys", "letter_keys", "tie"),
     [
