@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from messages.api.serializers import ChangeOut, DeadLetterOut, Keys, Label, ReplayOut, TraceId
-from messages.models import Message
+from messages.journeys.evidence import words_of_tie
+from messages.models import DeadLetter, Message
 
 
 class LoggedOut(serializers.Serializer[Any]):
@@ -129,6 +131,25 @@ class CorrectionOut(serializers.Serializer[Any]):
         return int(correction.shift / timedelta(microseconds=1))
 
 
+class JourneyLetterOut(DeadLetterOut):
+    """A dead letter of the journey, and why it belongs there where neither its message nor its trace does."""
+
+    evidence = serializers.SerializerMethodField(help_text="Null for a letter of the journey's messages and traces.")
+    why = serializers.SerializerMethodField(help_text="The evidence as a sentence; empty without.")
+
+    class Meta(DeadLetterOut.Meta):
+        fields = (*DeadLetterOut.Meta.fields, "evidence", "why")  # type: ignore[assignment]
+
+    @extend_schema_field(EvidenceOut(allow_null=True))
+    def get_evidence(self, letter: DeadLetter) -> Any:
+        why = self.context["tied"].get(letter.pk)
+        return EvidenceOut(why).data if why else None
+
+    def get_why(self, letter: DeadLetter) -> str:
+        why = self.context["tied"].get(letter.pk)
+        return words_of_tie(why, "") if why else ""
+
+
 class JourneyOut(serializers.Serializer[Any]):
     trace_ids = serializers.ListField(child=TraceId())
     started_at = serializers.DateTimeField(allow_null=True)
@@ -152,13 +173,21 @@ class JourneyOut(serializers.Serializer[Any]):
     hops = HopOut(many=True)
     folds = FoldOut(many=True)
     steps = StepOut(many=True)
-    dead_letters = DeadLetterOut(many=True)
+    dead_letters = serializers.SerializerMethodField()
     more_letters = serializers.BooleanField(help_text="There are more dead letters than the 50 that are here.")
+    groups = serializers.SerializerMethodField(help_text="The failure groups of what failed in it: G-204.")
     replays = ReplayOut(many=True)
     changes = ChangeOut(many=True, help_text="To its systems and flows, during it or just before.")
 
     def get_folded(self, journey: Any) -> bool:
         return bool(journey.folds)
+
+    @extend_schema_field(JourneyLetterOut(many=True))
+    def get_dead_letters(self, journey: Any) -> Any:
+        return JourneyLetterOut(journey.dead_letters, many=True, context={**self.context, "tied": journey.tied}).data
+
+    def get_groups(self, journey: Any) -> list[str]:
+        return [group.reference for group in journey.groups]
 
 
 class JourneyLine(serializers.Serializer[Message]):

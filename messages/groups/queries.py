@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -28,14 +28,16 @@ from messages.groups.refresh import hours_of
 from messages.groups.states import STATES
 from messages.groups.tried import LATE, MOST_ASKED, MOST_EVENTS
 from messages.ingest.messages_sql import run
-from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule
+from messages.models import DeadLetter, FailureGroup, GroupNote, GroupRule, RollupHour
 from messages.models.groups import FURTHEST_FIRST
+from messages.models.stream import Operation
 from messages.rows import FLOW_UNNAMED, OWNER_UNNAMED, with_environment
 from messages.search import lookups  # noqa: F401  registers `holds`
 from messages.search.fields import TARGETS, fields_of
 
 TABS = ("failing", "resolved", "all")
 MOST_SHOWN = 100
+A_DAY = timedelta(days=1)
 WAITS = Q(blast__gt=0)  # or may: see messages.groups.refresh
 UNRESOLVED = ~Q(state="resolved")
 FAILING = WAITS & UNRESOLVED
@@ -298,12 +300,16 @@ MOST_LETTERS = 200  # the newest of a group, and as many of the oldest, whose sy
 
 
 def systems_of(actor: Actor, group: FailureGroup, parts: Sequence[FailureGroup] = ()) -> list[str]:
-    """Return the names of systems whose changes may explain a group: where it and `parts`, what was merged into it, failed.
+    """Return the names of systems whose changes may explain a group: where it and `parts`, what was merged into it, failed, and which had
+    sent in its flow in the day before its last failure.
 
     Where a rule leaves the system out, those of letters and messages in flows that the actor may see.
     """
     whole = [group, *parts]
     found = {one.step for one in whole if one.step}
+    sent = RollupHour.objects.filter(flow_id=group.flow_id, operation=Operation.SEND)
+    sent = sent.filter(hour__gt=group.last_seen_at - A_DAY, hour__lte=group.last_seen_at)
+    found |= set(sent.order_by().values_list("system__name", flat=True).distinct())
     if of_any := [one for one in whole if not one.step]:
         pks, since = [one.pk for one in of_any], min(one.last_seen_at for one in of_any) - LATE
         asked = [pks, MOST_LETTERS, MOST_LETTERS, pks, since.date(), since, MOST_ASKED, since, MOST_EVENTS]
@@ -352,6 +358,12 @@ def speaking_groups(actor: Actor, pks: Collection[int]) -> dict[int, FailureGrou
     missing = {one.merged_into_id for one in found.values() if one.merged_into_id} - set(found)
     known = found | (groups.in_bulk(sorted(pk for pk in missing if pk)) if missing else {})
     return {pk: known.get(one.merged_into_id or pk, one) for pk, one in found.items()}
+
+
+def groups_that_speak(actor: Actor, pks: Collection[int | None]) -> list[FailureGroup]:
+    """Return the groups that speak for these, of those that the actor may see, each once and the oldest first."""
+    found = speaking_groups(actor, {pk for pk in pks if pk is not None})
+    return sorted({one.pk: one for one in found.values()}.values(), key=lambda one: one.pk)
 
 
 def _with_flow(groups: QuerySet[FailureGroup]) -> QuerySet[FailureGroup]:

@@ -74,6 +74,8 @@ class Gathered:
     links: dict[Link, None] = field(default_factory=dict)  # each once, though it is found from both of its ends
     truncated: bool = False
     not_followed: list[NotFollowed] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)  # business keys that it has one value of
+    around: datetime | None = None  # when the walk began
 
 
 def any_of(table: type[Any], column: str, values: Collection[Any]) -> RawSQL:
@@ -98,7 +100,8 @@ def gather(
     walk = _Walk(actor, environments, around, read or {})
     walk.follow(dict.fromkeys(traces, START), dict.fromkeys(uids, Evidence(kind=MESSAGE)))
     walk.correlate(correlation)
-    walk.by_number(stitching_keys(keys or walk.keys()))
+    walk.found.around, walk.found.keys = around, keys or walk.keys()
+    walk.by_number(document_numbers(walk.found.keys)[:1])
     return walk.found
 
 
@@ -276,22 +279,15 @@ class _Walk:
         """Take what has the same document number within a day, and the rest of the messages which that names."""
         since, until = self.around - KEY_AROUND, self.around + KEY_AROUND
         for name, value in numbers:
-            messages = visible_messages(self.actor).filter(
-                environment__in=self.environments,
-                first_seen_on__range=((since - A_DAY_OFF).date(), (until + A_DAY_OFF).date()),
-                keys__contains={name: value},
-            )
-            ids = list(messages.values_list("id", flat=True)[: MOST_OF_A_KEY + 1])
+            ids = messages_with(self.actor, self.environments, (name, value), since, until)
             many, ids = len(ids) > MOST_OF_A_KEY, ids[:MOST_OF_A_KEY]
             rows = self.base.filter(occurred_at__range=(since, until), keys__contains={name: value}).filter(
                 Q(any_of(Event, "message_uid", ids)) | Q(message_uid__isnull=True)
             )
-            shown = value
-            for environment in self.environments:
-                shown = key_shown(self.actor, environment.pk, shown)
+            tie, q = tie_of(self.actor, self.environments, (name, value))
             carrying = list(read_seen(rows))
             bringer = next((one for one in carrying if one.id in self.found.seen), None)
-            why = brought(KEY, f"{name}={shown}", self._as_bringer(bringer))
+            why = brought(KEY, tie, self._as_bringer(bringer))
             fresh = self._add(carrying, lambda _, why=why: why)  # type: ignore[misc]
             # A message that one event with the number has brought is here with all its events: receivers seldom repeat the number.
             named = {
@@ -299,7 +295,6 @@ class _Walk:
             }
             self._take_messages({uid: brought(MESSAGE, "", self._as_bringer(one)) for uid, one in named.items()})
             large = self._take_own_traces(fresh, name, value)
-            tie, q = f"{name}={shown}", Query(Term(f"key.{name}", value)).text if shown == value else ""
             if many:
                 words = f"over {MOST_OF_A_KEY:,} messages have {tie} within days of it: it brings the events of {MOST_OF_A_KEY:,} of them"
                 self.found.not_followed.append(NotFollowed(kind=KEY, value=tie, words=words, q=q))
@@ -345,8 +340,29 @@ class _Walk:
         return {trace: found for trace, found in own.items() if trace not in others}
 
 
-def stitching_keys(keys: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the one document number that may tie events which no context ties; customers have too many documents."""
+def messages_with(
+    actor: Actor, environments: Sequence[Environment], number: tuple[str, str], since: datetime, until: datetime
+) -> list[UUID]:
+    """Return the messages with this number of these days, at most one more than MOST_OF_A_KEY."""
+    messages = visible_messages(actor).filter(
+        environment__in=environments,
+        first_seen_on__range=((since - A_DAY_OFF).date(), (until + A_DAY_OFF).date()),
+        keys__contains=dict([number]),
+    )
+    return list(messages.values_list("id", flat=True)[: MOST_OF_A_KEY + 1])
+
+
+def tie_of(actor: Actor, environments: Sequence[Environment], number: tuple[str, str]) -> tuple[str, str]:
+    """Return a number as the actor may know it, ("order_no=4711", the search for it), the search "" where its value is not told."""
+    name, value = number
+    shown = value
+    for environment in environments:
+        shown = key_shown(actor, environment.pk, shown)
+    return f"{name}={shown}", Query(Term(f"key.{name}", value)).text if shown == value else ""
+
+
+def document_numbers(keys: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the document numbers among these keys, first the one that may tie events which no context ties; customers have too many documents."""
     numbers = [(name, value) for name, value in sorted(keys.items()) if name.endswith("_no") and name != "customer_no"]
     numbers.sort(key=lambda pair: pair[0] != "order_no")
-    return numbers[:1]
+    return numbers

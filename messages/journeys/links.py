@@ -54,7 +54,8 @@ def readings_of(text: str, query: str) -> Iterator[str]:
     query  the query string behind it.
     """
     seen = set()
-    for one in (f"{text}?{query}" if query else "", text, text.strip(), unquote(text), text.strip("\"'<> ")):
+    cut = (f"{text}?{query}", f"{text}?{unquote(query)}") if query else ()
+    for one in (*cut, text, text.strip(), unquote(text), text.strip("\"'<> ")):
         if one and one not in seen and len(one) <= LONGEST and "\x00" not in one:
             seen.add(one)
             yield one

@@ -14,7 +14,7 @@ from console.core.charts import Bar, Waterfall, waterfall
 from console.core.words import duration_words
 from messages.changes.present import bars_of, entries_of
 from messages.journeys.clocks import NONE, Correction
-from messages.journeys.evidence import LIKELY, OF_KIND, WEAK
+from messages.journeys.evidence import LIKELY, OF_KIND, WEAK, Evidence
 from messages.journeys.fold import Fold, opened_at
 from messages.journeys.seen import ERROR_SHOWN, OPERATION_WORDS
 from messages.journeys.stations import Station
@@ -34,6 +34,14 @@ DID = {
     3: "received it from",
     4: "processed it from",
     5: "settled it at",
+}
+FAILED_TO = {
+    0: "failed:",
+    1: "failed to create it for",
+    2: "failed to send it to",
+    3: "failed to receive it from",
+    4: "failed to process it from",
+    5: "failed to settle it at",
 }
 WORD_NUMBERS = {word: number for number, word in OPERATION_WORDS.items()}
 DONE_TO_LETTER = {
@@ -59,11 +67,13 @@ def fall_of(journey: Journey, *, letter: DeadLetter | None = None, opens: str = 
         if not journey.folds or step.event.id in alone or step.event.message_uid in journey.own:
             bars += _bars_of_step(step, "" if step.event.id in listed else alone[step.event.id])
     bars += [_bar_of_fold(fold, opens) for fold in journey.folds[:MOST_BARS] if fold.count > ALONE]
-    for dead in journey.dead_letters:
+    for dead, why in journey.letters:
         if journey.started_at is not None:
             offset = int((dead.failed_at - journey.started_at).total_seconds() * 1_000_000)
             url = "" if letter is not None and dead.pk == letter.pk else reverse("dead-letter", args=[dead.pk])
-            bars.append(Bar(label=f"dead letter {dead.queue}", offset_us=offset, duration_us=0, look="bad", url=url))
+            tie = f"{why.tie}, weak" if why else ""
+            label = f"dead letter {dead.queue}"
+            bars.append(Bar(label=label, offset_us=offset, duration_us=0, look="bad", tie=tie, url=url))
     # Without traces a replay's own send is the first event, long after the death: then the death is where time begins. A second
     # may be the rounding of a broker that keeps no finer times.
     first = min((bar.offset_us for bar in bars), default=0)
@@ -175,8 +185,8 @@ def log_of(journey: Journey, history: Iterable[Any] = (), *, letter: DeadLetter 
             if fold.system != "waybill" and fold.count > 1
         ]
     known = {step.event.id for step in journey.steps}
-    for dead in journey.dead_letters:
-        entries.append(_of_letter(dead, letter))
+    for dead, why in journey.letters:
+        entries.append(_of_letter(dead, letter, why))
     for replay in journey.replays:
         entries += _of_replay(replay, known, journey.dead_letters, letter)
     for entry in history:
@@ -213,19 +223,20 @@ def _of_step(step: Step) -> dict[str, Any]:
 
 
 def _of_fold(fold: Fold, began: datetime) -> dict[str, Any]:
-    did = DID[WORD_NUMBERS[fold.operation]]
-    failed = "failed: " if fold.outcome == "error" else ""
+    failed = fold.outcome == "error"
+    did = (FAILED_TO if failed else DID)[WORD_NUMBERS[fold.operation]]
     return {
         "at": began + timedelta(microseconds=fold.start_us),
         "look": "bad" if failed else "",
         "strong": fold.system,
-        "text": f"{failed}{did} {fold.destination}, {fold.count:,} times from here on",
+        "text": f"{did} {fold.destination}, {fold.count:,} times from here on",
     }
 
 
-def _of_letter(dead: DeadLetter, letter: DeadLetter | None) -> dict[str, Any]:
+def _of_letter(dead: DeadLetter, letter: DeadLetter | None, why: Evidence | None) -> dict[str, Any]:
     by = f" by {dead.agent.name}" if dead.agent_id and dead.agent else ""
-    entry = {"at": dead.received_at, "look": "bad", "text": f"harvested from {dead.queue}{by}"}
+    tie = f", tied by {why.tie} (weak)" if why else ""
+    entry = {"at": dead.received_at, "look": "bad", "text": f"harvested from {dead.queue}{by}{tie}"}
     if letter is None or dead.pk != letter.pk:
         entry |= {"url": reverse("dead-letter", args=[dead.pk]), "link": "open the dead letter"}
     return entry

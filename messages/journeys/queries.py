@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-
 from console.core.garbage import collector_paused
 from console.identity.actor import Actor
 from console.identity.models import Environment
 from messages.access import visible_dead_letters, visible_events, visible_messages
 from messages.changes.present import JOURNEY_LEAD, MOST_TOLD
 from messages.changes.queries import changes_between
+from messages.groups.queries import groups_that_speak
 from messages.journeys.clocks import Clock, corrections_of
 from messages.journeys.fold import WHOLE, chosen, folds_of
-from messages.journeys.gather import AROUND, Gathered, any_of, gather, read_seen
+from messages.journeys.gather import A_DAY_OFF, AROUND, Gathered, any_of, gather, read_seen
 from messages.journeys.hops import handovers_of, hops_of, waits_of
+from messages.journeys.letters import MOST_LETTERS, letters_by_number, letters_of, told_letters
 from messages.journeys.seen import ERROR, Seen, attempts_of, timed
 from messages.journeys.stations import stations_of, with_hops
 from messages.journeys.stitch import Journey, Step, build_journey
@@ -27,7 +27,7 @@ from messages.journeys.usual import with_unreached
 from messages.models import ClockReading, DeadLetter, Event, LoggedException, Message, Replay, System
 from messages.told import as_seen
 
-MOST_LOGGED, MOST_LETTERS = 200, 50
+MOST_LOGGED, MOST_FAILED = 200, 50
 
 
 def journey_of_trace(
@@ -40,8 +40,9 @@ def journey_of_trace(
     events = visible_events(actor).filter(environment__in=environments, trace_id=trace_id)
     read = list(read_seen(events))
     if not read:
-        letters = _told(actor).filter(environment__in=environments, trace_id=trace_id)
-        return _with_replays(build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS])))
+        letters = told_letters(actor).filter(environment__in=environments, trace_id=trace_id)
+        journey = build_journey([], {}, dead_letters=list(letters.order_by("pk")[:MOST_LETTERS]))
+        return _with_groups(actor, environments, _with_replays(journey))
     first = min(one.occurred_at for one in read)
     start = _Start(
         environments=environments, traces={trace_id}, uids=set(), around=first, keys={}, read={trace_id: read}
@@ -78,6 +79,7 @@ class _Start:
     around: datetime
     correlation: str | None = None
     keys: dict[str, str]
+    letter: UUID | None = None
     read: Mapping[UUID, Sequence[Seen]] = field(default_factory=dict)
 
     def gathered(self, actor: Actor) -> Gathered:
@@ -103,6 +105,7 @@ def _of_dead_letter(letter: DeadLetter) -> _Start:
         around=letter.first_failed_at or letter.failed_at,
         correlation=letter.correlation_id or None,
         keys=letter.keys,
+        letter=letter.pk,
     )
 
 
@@ -116,13 +119,13 @@ def _stitch(actor: Actor, start: _Start, *, correct_clocks: bool) -> Journey:
     """Return the journey from this start; one of more than WHOLE events folded, with some of each fold read in full."""
     with collector_paused():
         found = start.gathered(actor)
-        journey = _built(actor, start.environments, found, own=set(start.uids), correct_clocks=correct_clocks)
-    return with_unreached(actor, _with_changes(actor, start.environments, _with_replays(_with_logged(journey))))
+        journey = _built(actor, start, found, correct_clocks=correct_clocks)
+    journey = _with_groups(actor, start.environments, _with_replays(_with_logged(journey)))
+    return with_unreached(actor, _with_changes(actor, start.environments, journey))
 
 
-def _built(
-    actor: Actor, environments: Sequence[Environment], found: Gathered, *, own: set[UUID], correct_clocks: bool
-) -> Journey:
+def _built(actor: Actor, start: _Start, found: Gathered, *, correct_clocks: bool) -> Journey:
+    own = set(start.uids)
     seen, names = found.seen, system_names(found.seen.values())
     read: list[Event] = []
     folded = len(seen) > WHOLE
@@ -136,7 +139,9 @@ def _built(
     placed, began, ended = timed(seen.values(), corrections)
     handovers = handovers_of(placed, found.links)
     waits, attempts = waits_of(handovers), attempts_of(placed)
-    letters = _letters(actor, environments, found.traces, found.uids)
+    letters = letters_of(actor, start.environments, found)
+    by_number = letters_by_number(actor, start.environments, found, but={one.pk for one in letters})
+    letters += [one for one, _ in by_number.values()]
     folds = folds_of(placed, names, found.evidence, waits) if folded else []
     journey = build_journey(
         read,
@@ -159,6 +164,8 @@ def _built(
         journey.trace_ids = list(dict.fromkeys(one.seen.trace_id for one in placed if one.seen.trace_id))
         journey.ties = list(dict.fromkeys(found.evidence[one.seen.id].tie for one in placed))
         journey.evidence = found.evidence
+    journey.tied = {pk: why for pk, (_, why) in by_number.items() if pk != start.letter}
+    journey.ties = list(dict.fromkeys([*journey.ties, *(why.tie for why in journey.tied.values())]))
     journey.stations = with_hops(stations_of(placed, names, handovers, found.links, counted=folded), journey.hops)
     return journey
 
@@ -219,20 +226,6 @@ def _readings(events: Sequence[Event]) -> dict[tuple[Clock, datetime], timedelta
     }
 
 
-def _told(actor: Actor) -> QuerySet[DeadLetter]:
-    """Return the dead letters of journeys with what their log names: who harvested each."""
-    return visible_dead_letters(actor).select_related("agent")
-
-
-def _letters(
-    actor: Actor, environments: Sequence[Environment], traces: Collection[UUID], uids: Collection[UUID]
-) -> list[DeadLetter]:
-    tied = Q(any_of(DeadLetter, "message_uid", uids)) | Q(any_of(DeadLetter, "trace_id", traces))
-    if not DeadLetter.objects.filter(tied, environment__in=environments).exists():
-        return []
-    return list(_told(actor).filter(tied, environment__in=environments).order_by("pk")[: MOST_LETTERS + 1])
-
-
 def _with_logged(journey: Journey) -> Journey:
     """Give each step the exceptions that were logged inside its span; the step's own rights cover them."""
     steps = {step.event.id: step for step in journey.steps}
@@ -251,6 +244,19 @@ def _with_replays(journey: Journey) -> Journey:
     if journey.dead_letters:
         replays = Replay.objects.filter(dead_letter__in=[letter.pk for letter in journey.dead_letters])
         journey.replays = list(replays.select_related("connection").order_by("pk")[:200])
+    return journey
+
+
+def _with_groups(actor: Actor, environments: Sequence[Environment], journey: Journey) -> Journey:
+    """Add the failure groups of its dead letters, and of the messages that failed in it, which the actor may see."""
+    pks = {letter.group_id for letter in journey.dead_letters}
+    failed = dict.fromkeys(step.event.message_uid for step in journey.steps if step.outcome == "error")
+    if failed and journey.started_at and journey.ended_at:
+        days = (journey.started_at - A_DAY_OFF).date(), (journey.ended_at + A_DAY_OFF).date()
+        messages = visible_messages(actor).filter(environment__in=environments, first_seen_on__range=days)
+        ids = [uid for uid in failed if uid][:MOST_FAILED]
+        pks |= set(messages.filter(any_of(Message, "id", ids)).values_list("group_id", flat=True))
+    journey.groups = groups_that_speak(actor, pks)
     return journey
 
 

@@ -53,6 +53,8 @@ class Journey:
     )  # systems where such messages usually go on, when this one stopped
     ties: list[str] = field(default_factory=list)
     dead_letters: list[Any] = field(default_factory=list)
+    tied: dict[UUID, Evidence] = field(default_factory=dict)  # {dead letter: why} of those that a number alone ties
+    groups: list[Any] = field(default_factory=list)  # failure groups of what failed in it
     replays: list[Any] = field(default_factory=list)
     changes: list[Any] = field(default_factory=list)  # to its systems and flows, during it or just before
     trace_ids: list[UUID] = field(default_factory=list)
@@ -77,6 +79,11 @@ class Journey:
     def more(self) -> bool:
         """Whether there is more than was looked at."""
         return self.truncated or bool(self.not_followed)
+
+    @property
+    def letters(self) -> list[tuple[Any, Evidence | None]]:
+        """Return each dead letter with the number that ties it; None where its message or trace does."""
+        return [(one, self.tied.get(one.pk)) for one in self.dead_letters]
 
     @property
     def duration_us(self) -> int:

@@ -60,7 +60,7 @@ def _stop(journey: Journey) -> tuple[int, int] | None:
     """Return (environment id, flow id) of where it stopped: a letter that nothing brought back, or a failure at the end."""
     if not journey.stations:
         return None
-    for letter in reversed(journey.dead_letters):
+    for letter in reversed([one for one, number in journey.letters if number is None]):
         if letter.state != DeadLetter.State.CLOSED or letter.resolution in (
             DeadLetter.Resolution.DISCARDED,
             DeadLetter.Resolution.GONE,

@@ -18,8 +18,10 @@ from console.identity.pages import PageRequest, page
 from messages.access import can_read_payload
 from messages.compensation.saga import offered_for, saga_context
 from messages.dead_letters.queries import history_of_letters
+from messages.groups.queries import groups_that_speak
 from messages.journeys.bodies import bodies_of
 from messages.journeys.fold import Fold
+from messages.journeys.letters import is_one_failure
 from messages.journeys.links import parse_trace
 from messages.journeys.present import errors_of, fall_of, log_of, route_of, steps_shown, ties_of, words_of
 from messages.journeys.queries import environments_of_trace, journey_of_message, journey_of_trace, steps_of_fold
@@ -31,7 +33,7 @@ from messages.journeys.views_links import (
     one_environment_or_choice,
 )
 from messages.masking.shown import keys_shown
-from messages.models import Message
+from messages.models import DeadLetter, Message
 from messages.payloads.present import ShownPayload, shown_payload
 from messages.payloads.render import render_stack
 from messages.search.naming import name_of
@@ -50,14 +52,16 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         return elsewhere
     journey = journey_of_message(request.actor, found, correct_clocks=not _as_reported(request))
     letters = [one for one in journey.dead_letters if one.message_uid == found.id]
+    nameless = [(one, why) for one, why in journey.letters if why and is_one_failure(one, found)]
+    groups = [letters[-1].group_id if letters and found.group_id is None else found.group_id]
     context = {
         "message": found,
         "name": name_of(found.keys, found.message_id),
         "keys": keys_shown(request.actor, found.environment_id, found.keys),
         "letter": letters[-1] if letters else None,
-        "stuck": next(
-            (one for one in journey.dead_letters if one.state != "closed" and one.message_uid != found.id), None
-        ),
+        "stuck": next((one for one in journey.dead_letters if _is_of_another(one, found, journey)), None),
+        "nameless": next((pair for pair in nameless if pair[0].state != "closed"), nameless[-1] if nameless else None),
+        "groups": groups_that_speak(request.actor, groups),
         "failed_elsewhere": not letters and _failed_elsewhere(request, found, journey),
         "payload": _payload(request, found, journey),
         "live": found.get_status_display() == "moving" and not journey.folds,
@@ -65,6 +69,11 @@ def message(request: PageRequest, pk: UUID) -> HttpResponse:
         **offered_for(request.actor, message=found),
     }
     return render_page(request, "messaging/message.html", "messaging/_message.html", context)
+
+
+def _is_of_another(letter: DeadLetter, found: Message, journey: Journey) -> bool:
+    """Whether a letter waits of what became of the message further on; a number alone does not tell."""
+    return letter.state != "closed" and letter.message_uid != found.id and letter.pk not in journey.tied
 
 
 def _failed_elsewhere(request: PageRequest, found: Message, journey: Journey) -> bool:

@@ -280,6 +280,25 @@ def test_older_notes_are_a_link_away():
     assert ("note 0." in older, "note 1." in older, "Older notes" in older) == (True, False, False)
 
 
+def test_the_page_tells_of_deployments_of_who_sends_in_the_flow_of_a_group():
+    deployed = {
+        "kind": "deployment",
+        "version": "2",
+        "started_at": (datetime.now(UTC) - timedelta(minutes=5)).isoformat(),
+    }
+    changes = [deployed | {"id": name, "title": f"{name} 2", "systems": [name]} for name in ("shop", "crm")]
+    push("/ingest/v1/changes", changes, key=agent_key())
+    sent = [event(destination="erp.orders"), event(system="crm", destination="contacts")]
+    push("/ingest/v1/events", sent, key=agent_key())
+    group = fails(1).group
+    assert group
+
+    page = signed_in().get(f"/groups/{group.reference}/")
+
+    assert [one.title for one, *_ in page.context["changes"]] == ["shop 2"]
+    assert [one["label"] for one in page.context["suspects"]] == ["shop 2"]
+
+
 def test_the_page_tells_of_deployments_where_a_group_failed_though_its_rule_leaves_the_system_out_or_a_part_failed_there():
     add_rule(environment(), NewGroupRule(name="Away", error_type="Away", parts=("error_type",)), by=ROOT)
     away = {"error": {"type": "Away", "message": "away", "stack": ""}}

@@ -13,7 +13,9 @@ from django.test import Client
 from alerts.api.urls import urlpatterns as alerting
 from console.identity.models import Role
 from messages.api.urls import urlpatterns as messaging
-from tests.factories import api_key, person
+from messages.models import Message
+from tests.factories import agent_key, api_key, event, person, push, stored_letter
+from tests.pages.people import TRACE, signed_in
 from tests.pages.test_queries import BASELINE, fill
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +107,25 @@ def test_every_list_reaches_what_grows_through_an_index():
     for address in addresses():
         more = headers if address.startswith("/api/") else {}
         for sql, values in statements_of(client, address, **more):
+            if scans := scanned(sql, values):
+                found[address] = (scans, sql[:300])
+
+    assert found == {}
+
+
+def test_a_message_and_a_journey_reach_what_grows_through_an_index():
+    fill(1)
+    common = {"keys": {"order_no": "470-1"}, "message_id": "a long message id 0 1", "destination": "flow-0"}
+    failed = event(**common, trace_id=TRACE, system="erp-0", operation="process", outcome="error")
+    assert push("/ingest/v1/events", [failed], key=agent_key()).json()["accepted"] == 1
+    stored_letter(message_id="", keys=common["keys"])
+    client = signed_in("member")
+
+    found = {}
+    for address in (f"/messages/{Message.objects.get(trace_id=TRACE).id}/", f"/j/{TRACE}"):
+        statements = statements_of(client, address)
+        assert [sql for sql, _ in statements if '"messaging_deadletter"."keys" @>' in sql]
+        for sql, values in statements:
             if scans := scanned(sql, values):
                 found[address] = (scans, sql[:300])
 

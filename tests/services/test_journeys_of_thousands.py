@@ -281,6 +281,20 @@ def test_the_page_folds_shows_failures_and_unfolds_by_address():
     assert client.get(f"/j/{TRACE}?open={fold.ref}&after=x").status_code == 400
 
 
+def test_the_log_says_of_a_fold_that_failed_what_was_not_done():
+    sends = [event(message_id=f"part {n} of the batch", trace_id=TRACE) for n in range(120)]
+    done = [
+        event(message_id=one["message_id"], system="stock", operation="process", outcome="error" if n < 7 else "ok")
+        for n, one in enumerate(sends)
+    ]
+    push("/ingest/v1/events", [*sends, *done], key=agent_key())
+
+    page = text_of(signed_in(superuser=True).get(f"/j/{TRACE}"))
+
+    assert "stock failed to process it from orders, 7 times from here on" in page
+    assert "stock processed it from orders, 113 times from here on" in page
+
+
 def test_a_step_names_the_event_that_brought_it_and_leads_to_it_though_that_is_inside_of_a_fold():
     """The shop sends all in one instant; of the ERP, which has no trace, one fails."""
     sends = [event(message_id=f"part {n} of the batch", trace_id=TRACE) for n in range(120)]

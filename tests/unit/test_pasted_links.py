@@ -76,6 +76,7 @@ def test_no_text_raises(text: str):
         ("orders/2026/4711", "", "orders/2026/4711", "orders/2026/4711"),
         ("ID:host-1?x=1#2", "", "ID:host-1?x=1#2", "ID:host-1?x=1#2"),
         ("urn:uuid", "part=2", "urn:uuid?part=2", "urn:uuid"),
+        ("a b", "c%23d", "a b?c%23d", "a b?c#d"),
         (" 4711 ", "", " 4711 ", "4711"),
         ("a%2Fb", "", "a%2Fb", "a/b"),
         ("<id@host>", "", "<id@host>", "id@host"),
