@@ -140,9 +140,10 @@ def is_partly_hidden(actor: Actor, row: Message) -> bool:
 
 
 def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUID, Words]:
-    """Return {message: what this flow tells of it} of those whose row not everybody who may see the flow may know.
+    """Return {message: what this flow tells of it, and others that whoever sees it sees: those of its team, or of none} of those whose row
+    not everybody who may see the flow may know.
 
-    flow  None: each message's own, and others that whoever sees it sees: those of its team, or of none.
+    flow  None: each message's own.
     """
     others = {row.id: {row.flow_id, *(row.told_by or ())} - {_of(row, flow)} for row in rows}
     pks = set().union(*others.values())
@@ -152,10 +153,10 @@ def words_for_all(rows: Sequence[Message], flow: Flow | None = None) -> dict[UUI
     kept = [row for row in rows if {teams.get(pk) for pk in others[row.id]} - {None, teams.get(_of(row, flow))}]
     if not kept:
         return {}
-    known = {row.id: {_of(row, flow)} for row in kept}
-    if flow is None:
-        for row in kept:
-            known[row.id] |= {pk for pk in others[row.id] if teams.get(pk) in (None, teams.get(row.flow_id))}
+    known = {
+        row.id: {_of(row, flow), *(pk for pk in others[row.id] if teams.get(pk) in (None, teams.get(_of(row, flow))))}
+        for row in kept
+    }
     told = set().union(*known.values())
     events, letters = Event.objects.filter(flow_id__in=told), DeadLetter.objects.filter(flow_id__in=told)
     return _said(kept, events, letters, lambda row, pk: pk in known[row.id])

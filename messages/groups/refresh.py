@@ -18,6 +18,7 @@ from django.db.models import F, Q, Sum
 
 from console.audit.models import AuditEntry
 from messages.groups.assign import move
+from messages.groups.both import Letter, with_their_messages
 from messages.groups.breaching import order_by_breach
 from messages.groups.few import spread_of_group
 from messages.groups.figures import Reach, blast_of, reach_of
@@ -177,13 +178,14 @@ def hours_of(parts: dict[int, list[int]], now: datetime, *, back: int = 24) -> d
     return {pk: [max(0, count) for count in hours] for pk, hours in found.items()}
 
 
-def _open_letters(parts: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Return (keys, error, reason, group) of letters that wait: one group at a time, each by its index in order, newest first."""
-    rows: list[tuple[Any, ...]] = []
+def _open_letters(group: FailureGroup, parts: Sequence[int]) -> list[Letter]:
+    """Return letters that wait, newest first, the newest 5,000 with what their messages name. Read one group at a time, by its index in order."""
+    rows: list[Letter] = []
     for part in parts:
         found = DeadLetter.objects.filter(group_id=part, closed_at=None).order_by("-id")
-        rows += found.values_list("keys", "error_message", "reason", "group_id")[:MOST_READ]
-    return rows
+        rows += map(Letter._make, found.values_list(*Letter._fields)[:MOST_READ])
+    rows.sort(key=lambda row: row.id, reverse=True)
+    return [*with_their_messages(group.flow, rows[:MOST_READ]), *rows[MOST_READ:]] if rows else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +201,9 @@ class Read:
 
 
 def _read(group: FailureGroup, parts: Sequence[int], letters: Waiting, now: datetime) -> Read:
-    rows = _open_letters(parts) if letters.count else []
+    rows = _open_letters(group, parts) if letters.count else []
     messages, is_all = standing_in(group.flow_id, parts, now)
-    reach = reach_of([*(row[0] for row in rows), *(one.keys for one in messages)])
+    reach = reach_of([*(row.keys for row in rows), *(one.keys for one in messages)])
     waiting = letters.count + len(messages)
     failed_oldest = min((one.failed_at for one in messages), default=None)
     oldest = min((at for at in (letters.oldest_at, failed_oldest) if at), default=None)
@@ -225,7 +227,7 @@ def _read(group: FailureGroup, parts: Sequence[int], letters: Waiting, now: date
     if not group.name:
         figures["title"] = _title_of(group, rows, messages)
     return Read(
-        letters=[row[0] for row in rows],
+        letters=[row.keys for row in rows],
         messages=messages,
         documents=reach.documents,
         is_all=all_read,
@@ -269,12 +271,12 @@ def _of_reach(reach: Reach) -> dict[str, Any]:
     }
 
 
-def _title_of(group: FailureGroup, rows: Sequence[tuple[Any, ...]], messages: Sequence[Standing]) -> str:
+def _title_of(group: FailureGroup, rows: Sequence[Letter], messages: Sequence[Standing]) -> str:
     """Return what the group's own failures of its form have in common, as its exception and class are its own: what it speaks for failed
     otherwise, and a letter that says nothing of its error may be in it. What it said stays when none of them waits.
     """
     form = group.message.casefold()
-    letters = [error or reason for _, error, reason, pk in rows if pk == group.pk]
+    letters = [row.error_message or row.reason for row in rows if row.group_id == group.pk]
     failed = [one.error or "" for one in messages if one.group_id == group.pk]
     alike = [one for one in (*letters[:SAMPLE], *failed[:SAMPLE]) if normal(one).casefold() == form]
     return in_common(alike) or (group.title if normal(group.title).casefold() == form else group.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from messages.groups import refresh, regroup, ruling
+from messages.groups import both, refresh, regroup, ruling
 from messages.groups.classes import CLASSES
 from messages.groups.figures import CUSTOMERS, FIRST_DOCUMENTS
 from messages.groups.fingerprint import normal
@@ -34,5 +34,5 @@ def test_the_examples_of_normal_forms_are_what_becomes_of_them():
 
 def test_keys_and_bounds_on_the_page_are_those_of_the_code():
     assert all(f"`{name}`" in PAGE for name in (*CUSTOMERS, *FIRST_DOCUMENTS))
-    for number in (refresh.MOST_READ, ruling.LOOKED_AT, regroup.MOST_PLACED):
+    for number in (refresh.MOST_READ, both.MOST_NAMELESS, ruling.LOOKED_AT, regroup.MOST_PLACED):
         assert f"{number:,}" in PAGE
