@@ -13,9 +13,11 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from psycopg.errors import QueryCanceled
 from rest_framework import exceptions
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from console.core.bodies import refusal_of
 from console.core.errors import ConsoleError, Invalid, Unavailable
 
 log = logging.getLogger("waybill.http")
@@ -75,7 +77,7 @@ class ConsoleErrorMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        error = meaning(error) or error
+        error = meaning(error) or _unread(error, request) or error
         if not isinstance(error, ConsoleError):
             return None
         if wants_json(request):
@@ -104,9 +106,13 @@ def meaning(error: Exception) -> ConsoleError | None:
     return None
 
 
+def _unread(error: Exception, request: HttpRequest | Request) -> ConsoleError | None:
+    return refusal_of(request) if isinstance(error, OSError) else None
+
+
 def rest_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return a problem document for every error a REST view raises; None lets Django answer 500."""
-    error = meaning(error) or error
+    error = meaning(error) or _unread(error, context["request"]) or error
     if isinstance(error, ConsoleError):
         response = Response(status=error.status)
         if error.status in (429, 503):
@@ -143,7 +149,9 @@ def _described(error: Exception) -> tuple[str, str, dict[str, Any]]:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The form was older than the session: say so, in the page's own frame."""
+    """The form was older than the session, or was cut before its token could be read: say so, in the page's own frame."""
+    if refusal := refusal_of(request):
+        return page_for(request, refusal.status, str(refusal))
     detail = "This form was opened before you signed in or has grown old. Go back, reload the page and press again."
     return problem(403, "forbidden", detail) if wants_json(request) else page_for(request, 403, detail)
 

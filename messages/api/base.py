@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
@@ -17,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from console.core.bodies import is_chunked
 from console.core.errors import Invalid, NotFound
 from console.core.paging import Page, decode_number_cursor, encode_cursor, parse_limit
 from console.core.problems import PROBLEM
@@ -73,6 +75,13 @@ class View(APIView):
     """A REST view: signed in or with an API key, nothing else."""
 
     permission_classes = (IsAuthenticated,)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Take a body in chunks too: the framework takes one without a length before it for none."""
+        made: Request = super().initialize_request(request, *args, **kwargs)
+        if is_chunked(request.META):
+            made._stream = request.META["wsgi.input"]
+        return made
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Let the reader in, and refuse parameters that this address does not have: misspelt, they would be passed over silently."""

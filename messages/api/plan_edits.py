@@ -130,7 +130,7 @@ def _said(request: Request) -> Edits | None:
     """Return the edits of a request, None when it has none; raises BadEdits, UnsupportedMediaType."""
     if (kind := request.content_type or "") and not kind.startswith("application/json"):
         raise UnsupportedMediaType(kind)  # its stream may have been read already
-    body = request.body
+    body: bytes = request.stream.read(LARGEST_EDITS + 1025) if request.stream is not None else b""
     if len(body) > LARGEST_EDITS + 1024:
         raise BadEdits(f"all edits together have at most {LARGEST_EDITS // 1024} KiB")
     try:

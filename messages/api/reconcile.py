@@ -14,6 +14,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from console.core.bodies import refusal_of
 from console.core.errors import ConsoleError
 from console.core.paging import parse_limit
 from console.identity.access import get_visible_environment
@@ -130,14 +131,17 @@ class ListParser(BaseParser):
 
 
 def parts_of(request: Request) -> Iterator[bytes]:
-    """Yield the body in parts of 64 KiB."""
+    """Yield the body in parts of 64 KiB; raises BodyCut, BodyTooSlow."""
     stream: Any = request.data
-    while part := stream.read(PART) if hasattr(stream, "read") else b"":  # no body at all is no stream
-        yield part
+    try:
+        while part := stream.read(PART) if hasattr(stream, "read") else b"":  # no body at all is no stream
+            yield part
+    except OSError as error:
+        raise (refusal_of(request) or error) from error
 
 
 LIST = {"text/csv": OpenApiTypes.BINARY, "text/plain": OpenApiTypes.BINARY}
-RECEIVED = CONFLICTS | problems(413)
+RECEIVED = CONFLICTS | problems(413, 503)
 FOUND = inline_serializer(
     "ReconciliationList", {"results": ReconciliationOut(many=True), "next": serializers.URLField(allow_null=True)}
 )

@@ -14,6 +14,7 @@ import zstandard
 from django.http import HttpRequest
 from zlib_ng import zlib_ng
 
+from console.core.bodies import is_chunked, refusal_of
 from console.core.errors import ConsoleError
 from console.identity.keys import find_key
 from console.identity.models import Agent
@@ -54,13 +55,6 @@ class TooLarge(ConsoleError):
     status = 413
     code = "too_large"
     again = "In smaller parts."
-
-
-class TooSlow(ConsoleError):
-    """The body came slower than 50 KB a second; nothing of it was stored."""
-
-    status = 503
-    code = "body_too_slow"
 
 
 class WrongMethod(ConsoleError):
@@ -143,18 +137,13 @@ def _read(request: HttpRequest) -> bytes:
     declared = request.META.get("CONTENT_LENGTH") or ""
     if declared.isdigit() and int(declared) > WIRE_BYTES:
         raise TooLarge(f"the body has {int(declared):,} bytes; at most {WIRE_BYTES:,} are taken, send smaller batches")
-    chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
-    stream = request.environ["wsgi.input"] if chunked else request  # type: ignore[attr-defined]
+    stream = request.META["wsgi.input"] if is_chunked(request.META) else request
     try:
         data: bytes = stream.read(WIRE_BYTES + 1)
     except OSError as error:
-        if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
-            raise TooSlow("the body came too slowly; send it again, in smaller batches if it is large") from error
-        raise Malformed("the body ended before its declared length") from error
+        raise (refusal_of(request) or error) from error
     if len(data) > WIRE_BYTES:
         raise TooLarge(f"the body has more than {WIRE_BYTES:,} bytes; send smaller batches")
-    if declared.isdigit() and not chunked and len(data) < int(declared):
-        raise Malformed("the body ended before its declared length")
     return data
 
 

@@ -67,6 +67,8 @@ def look_at(check: ReconciliationCheck, now: datetime) -> Outcome:
     one = check.waiting_for
     if one is None or one.removed_at is not None:
         return _begin(check)
+    if one.state == State.DONE and one.problem:  # a newer list was refused meanwhile: that of before is compared now
+        return _begin(check)
     if one.state == State.DONE:
         return _verdict(one)
     if one.state in RESTING:
@@ -86,7 +88,7 @@ def _begin(check: ReconciliationCheck) -> Outcome:
     lists = Reconciliation.objects.filter(of_check=check, removed_at=None, list_attempt__isnull=False)
     one = lists.filter(until__gt=since, until__lte=check.due_at).order_by("-received_at").first()
     if one is None:
-        return Outcome(state=Check.RAISED, problem=f"no list had come by {check.due_at:%H:%M} UTC")
+        return Outcome(state=Check.RAISED, problem=f"no list had come by {check.due_at:%H:%M} UTC{_refused(check)}")
     try:
         queue_again(one)
     except ListBusy:  # being compared, or a newer list is coming: its end decides
@@ -94,6 +96,13 @@ def _begin(check: ReconciliationCheck) -> Outcome:
     except Conflict:
         return Outcome(state=Check.RAISED, problem="its list is gone")
     return Outcome(state=None, waiting_for=one)
+
+
+def _refused(check: ReconciliationCheck) -> str:
+    """Return what became of lists that were sent for this occurrence, and of which none was taken."""
+    sent = Reconciliation.objects.filter(of_check=check, until=check.due_at, removed_at=None, state=State.FAILED)
+    one = sent.order_by("-pk").first()
+    return f"; one that was sent was refused: {one.problem}" if one and one.problem else ""
 
 
 def _verdict(one: Reconciliation) -> Outcome:

@@ -19,7 +19,7 @@ from psycopg.errors import QueryCanceled
 
 from console.core.ids import uuid7_floor
 from messages.models import Reconciliation
-from messages.reconcile.services import STEP_LEASE, State, tell_worker
+from messages.reconcile.services import NOT_WHOLE, STEP_LEASE, State, end_uploads, tell_worker
 from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, steps_of
 
 log = structlog.get_logger(__name__)
@@ -138,10 +138,7 @@ def _fail(one: Reconciliation, why: str) -> None:
 
 def end_dead_uploads() -> int:
     """Say of uploads whose process has died that their list did not come whole; return how many."""
-    dead = Reconciliation.objects.filter(state=State.RECEIVING, lease_until__lte=datetime.now(UTC))
-    return dead.update(
-        state=State.FAILED, lease_until=None, attempt=F("attempt") + 1, problem="the list did not come whole"
-    )
+    return end_uploads(Reconciliation.objects.filter(lease_until__lte=datetime.now(UTC)), NOT_WHOLE)
 
 
 # what is not needed any more ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from console.audit.services import record_audit
 from console.core.errors import Conflict, ConsoleError, Invalid
@@ -25,6 +25,7 @@ from messages.retention.policies import hold_of_flow
 log = structlog.get_logger(__name__)
 State = Reconciliation.State
 RECEIVING_LEASE = timedelta(minutes=10)  # between two parts of a list; after that its upload is taken for dead
+NOT_WHOLE = "the list did not come whole"
 COPIED = 20_000  # lines a transaction
 LONGEST = timedelta(days=92)
 YEARS = (1970, 9998)
@@ -175,11 +176,19 @@ def _nothing(reader: ListReader) -> str:
 
 def _fail_upload(pk: UUID, attempt: int, reader: ListReader, error: BaseException) -> None:
     """Leave words behind, and no half of a list: what was compared before stays as it is."""
-    why = str(error) if isinstance(error, ConsoleError) else "the list did not come whole"
-    Reconciliation.objects.filter(pk=pk, attempt=attempt, state=State.RECEIVING).update(
-        state=State.FAILED, lease_until=None, problem=why[:500]
-    )
+    why = str(error) if isinstance(error, ConsoleError) else NOT_WHOLE
+    end_uploads(Reconciliation.objects.filter(pk=pk, attempt=attempt), why)
     log.info("list_refused", reconciliation=str(pk), reason=why[:200], lines=reader.lines)
+
+
+def end_uploads(of: QuerySet[Reconciliation], why: str) -> int:
+    """End the uploads among these, without a list, in words; one whose list before was compared is done, as it was. Return how many."""
+    receiving = of.filter(state=State.RECEIVING)
+    compared = receiving.filter(list_attempt__isnull=False, evaluated_at__gte=F("received_at"))
+    ended = {"lease_until": None, "attempt": F("attempt") + 1}
+    words = f"another list was refused, and the one before it stays: {why}"
+    kept = compared.update(state=State.DONE, problem=words[:500], **ended)
+    return kept + receiving.update(state=State.FAILED, problem=why[:500], **ended)
 
 
 @transaction.atomic

@@ -19,6 +19,8 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import create
 
+from console.core.bodies import with_whole_body
+
 RECORDED = Path(__file__).parent / "recorded"
 KEY = b"wb_agent_recorded"  # what the recorder gave the senders for a key
 SEGMENT = 1460  # as TCP would cut it
@@ -62,10 +64,15 @@ def recording(name: str) -> Recording:
 def send(raw: bytes, key: str) -> Answer:
     """Return the answer to these bytes, with the recorder's key replaced by this one and nothing else changed."""
     assert raw.count(KEY) == 1
-    request = next(RequestParser(Config(), _segments(raw.replace(KEY, key.encode())), ("127.0.0.1", 1)))
+    return answer_to(raw.replace(KEY, key.encode()))
+
+
+def answer_to(raw: bytes) -> Answer:
+    """Return the answer to these bytes, after which the connection ends."""
+    request = next(RequestParser(Config(), _segments(raw), ("127.0.0.1", 1)))
     _, environ = create(request, None, ("127.0.0.1", 1), ("127.0.0.1", 8000), Config())
     # Not the handler's __call__: its signals end the database connection, and with it the test's transaction.
-    response = get_wsgi_application().get_response(WSGIRequest(environ))
+    response = get_wsgi_application().get_response(WSGIRequest(with_whole_body(environ)))
     return Answer(
         path=environ["PATH_INFO"],
         sent_as=environ.get("CONTENT_TYPE", ""),

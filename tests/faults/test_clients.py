@@ -7,6 +7,7 @@ import json
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ from tests.product import Product, call, wait_until
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 EVENTS = "/ingest/v1/events"
 MIB = 2**20
+FLOW = """
+from console.identity.models import Environment
+from messages.models import Flow
+Flow.objects.get_or_create(environment=Environment.objects.get(slug="production"), name="lists")
+"""
 
 
 def dial(base: str) -> socket.socket:
@@ -118,6 +124,45 @@ def test_a_body_that_ends_early_stores_nothing(running: Product):
         call("GET", f"{running.base}/api/v1/events?q=&limit=1&environment=production", key=running.api_key())[0] == 200
     )
     assert stored_by(running, "cut short") == 0
+
+
+@pytest.mark.parametrize("how", ["half-closed", "closed", "reset", "in chunks"])
+def test_a_list_that_ends_early_takes_the_place_of_none(running: Product, how: str):
+    """Row 24: the sender of a list dies at a place where the list looks whole."""
+    key, path = running.api_key(), f"{running.base}/api/v1/reconciliations"
+    running.manage("shell", "-c", FLOW)
+    wanted = {"environment": "production", "flow": "lists", "key": "order_no", "since": "2026-01-01T00:00:00Z"}
+    made = call("POST", path, key=key, body=wanted | {"until": "2026-01-02T00:00:00Z", "keys": ["1", "2", "3"]})[1]
+
+    def is_done() -> dict[str, Any] | None:
+        read: dict[str, Any] = call("GET", f"{path}/{made['id']}", key=key)[1]
+        return read if read["state"] == "done" else None
+
+    before = wait_until(is_done, seconds=60, what="the first list")
+    lines = b"".join(b"%d\n" % number for number in range(20_000))
+    framed = f"Content-Length: {2 * len(lines)}\r\n\r\n".encode() + lines
+    if how == "in chunks":
+        framed = f"Transfer-Encoding: chunked\r\n\r\n{len(lines):x}\r\n".encode() + lines + b"\r\n"
+    start = (
+        f"PUT {urlsplit(path).path}/{made['id']}/list HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    )
+
+    with dial(running.base) as client:
+        client.sendall(start.encode() + framed)
+        time.sleep(0.5)
+        if how == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif how != "closed":
+            client.shutdown(socket.SHUT_WR)
+            assert b'"code": "body_cut"' in client.recv(65536).replace(b'":"', b'": "')
+
+    def is_told() -> dict[str, Any] | None:
+        read = is_done()
+        return read if read and read["problem"] else None
+
+    after = wait_until(is_told, seconds=30, what="the refusal")
+    assert "the body was cut" in after["problem"]
+    assert after | {"problem": ""} == before
 
 
 def stored_by(product: Product, agent: str) -> int:

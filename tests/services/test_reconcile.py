@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,6 +33,7 @@ from messages.reconcile.sets import SETS
 from tests.services.reconciling import begun, compared, flow, keys_in, message, operator
 
 pytestmark = pytest.mark.django_db
+KEPT = "another list was refused, and the one before it stays: "
 MOVING, DELIVERED, FAILED, DEAD = (
     MessageStatus.MOVING,
     MessageStatus.DELIVERED,
@@ -166,7 +167,7 @@ def test_a_list_is_taken_whole_or_not_at_all_and_what_was_compared_before_stays(
         receive_list(one, broken(), by=operator())
 
     one.refresh_from_db()
-    assert (one.state, one.problem, one.processed) == ("failed", "the list did not come whole", 1)
+    assert (one.state, one.problem, one.processed) == ("done", f"{KEPT}the list did not come whole", 1)
     assert keys_in(one, "processed") == ["1"]
     assert rows_in("reconciliation_line") > 1
     sweep_leftovers()
@@ -313,6 +314,55 @@ def test_an_upload_whose_process_died_is_ended_and_can_be_sent_again():
         one.refresh_from_db()
         assert (one.state, one.problem) == ("failed", "the list did not come whole")
         assert receive_list(one, [b"1\n"], by=operator()).state == "queued"
+
+
+def cut() -> Iterator[bytes]:
+    yield b"1\n" * services.COPIED
+    raise Invalid("the body was cut")
+
+
+@pytest.mark.parametrize(
+    "data", [[b""], [b"a,b\n"], ["1\n".encode("utf-16")], cut()], ids=["empty", "bad", "UTF-16", "cut"]
+)
+def test_a_list_that_is_refused_leaves_the_comparison_of_the_one_before_it(data: Iterable[bytes]):
+    message("1")
+    one = compared("1\n2\n")
+
+    with pytest.raises(Invalid) as refusal:
+        receive_list(one, data, by=operator())
+
+    one.refresh_from_db()
+    assert (one.state, one.processed, one.never, one.lines) == ("done", 1, 1, 2)
+    assert one.problem == f"{KEPT}{refusal.value}"
+    sweep_leftovers()
+    compare_again(one, by=operator())
+    reconcile()
+    one.refresh_from_db()
+    assert (one.state, one.problem, one.processed, one.never) == ("done", "", 1, 1)
+
+
+def test_an_upload_whose_process_died_leaves_the_comparison_of_the_list_before_it():
+    one = compared("1\n2\n")
+    services._open_upload(one)
+
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=11), tick=True):
+        assert evaluating.end_dead_uploads() == 1
+
+    one.refresh_from_db()
+    assert (one.state, one.never) == ("done", 2)
+    assert one.problem == f"{KEPT}the list did not come whole"
+
+
+def test_a_list_that_is_refused_where_the_one_before_it_was_never_compared_ends_in_words():
+    one = begun()
+    receive_list(one, [b"1\n"], by=operator())
+    cancel_reconciliation(one, by=operator())
+
+    with pytest.raises(Invalid):
+        receive_list(one, [b""], by=operator())
+
+    one.refresh_from_db()
+    assert (one.state, one.problem, one.lines) == ("failed", "there is no key in this list", 1)
 
 
 def test_several_workers_at_once_compare_each_list_once(committed: None):

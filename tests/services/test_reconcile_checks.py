@@ -17,10 +17,12 @@ from console.audit.models import AuditEntry
 from console.core.errors import Conflict, Forbidden, Invalid
 from console.identity.models import Membership, Role, User
 from messages.models import MessageStatus, OutboxMail, Reconciliation, ReconciliationCheck
+from messages.reconcile import services
 from messages.reconcile.calendar import due_after, due_before, period_begins
 from messages.reconcile.check_services import NewCheck, add_check, change_check, receive_list_of_check, remove_check
 from messages.reconcile.checking import claim, look_at, run_checks, settle
 from messages.reconcile.evaluating import delete_rows, reconcile
+from messages.reconcile.lists import ListReader
 from tests.factories import ROOT, actor, person
 from tests.services.reconciling import flow, message, operator
 
@@ -136,6 +138,22 @@ def test_a_list_that_came_is_compared_again_when_it_is_due_and_what_is_missing_i
     assert (one.state, one.problem, subjects()) == ("calm", "", [])
     received.refresh_from_db()
     assert (received.never, received.processed) == (0, 2)
+
+
+def test_where_a_newer_list_is_refused_while_the_check_waits_that_of_before_is_compared_at_that_time():
+    one = check()
+    received = receive_list_of_check(one, [b"1\n"], by=operator())
+    reconcile()
+    upload = services._open_upload(received)
+    one.refresh_from_db()
+    with time_machine.travel(one.due_at + timedelta(minutes=1), tick=True):
+        assert run_checks() == 0  # it waits for the newer list
+        message("1")
+        services._fail_upload(received.pk, upload, ListReader(key_name="order_no"), Invalid("it was cut"))
+
+    assert on_due(one, minutes=2, work=False) == 0
+    assert on_due(one, minutes=3) == 1
+    assert (one.state, one.problem) == ("calm", "")
 
 
 def test_a_list_that_comes_late_decides_the_day_that_was_decided_without_it():
