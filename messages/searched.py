@@ -130,7 +130,7 @@ def _steady(q: str) -> Query:
     """Return the query of a text; raises BadQuery for one that finds other messages as time passes."""
     query = parse_query(q, "messages")
     for leaf in leaves_of(query.root):
-        if (leaf.field or "").lower() not in ("age", "at"):
+        if (leaf.field or "").lower() not in ("age", "at", "failed"):
             continue
         words = f"{leaf.field} moves with the clock: a promise counts messages as they come, and its window says which of them"
         try:

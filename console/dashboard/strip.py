@@ -11,7 +11,6 @@ from django.urls import reverse
 from console.core.words import age_words
 from console.dashboard.overview import Failing
 from messages.changes.present import label_of, page_of, touches
-from messages.figures.present import messages_address
 from messages.figures.queries import Figures
 from messages.models import Change
 
@@ -30,7 +29,7 @@ def strip_of(figures: Figures, window: str) -> dict[str, Any]:
         "p95_ms": total.latency_ms("p95"),
         "replays": total.replays,
         "words": "last hour" if window == "1h" else "24 h",
-        "failed_url": f"{messages_address(None)}&window={window}",
+        "failed_url": f"{reverse('messages')}?q=error:*&window={window}",
         "figures_url": f"{reverse('figures')}?window={window}",
     }
 

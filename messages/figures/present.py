@@ -23,7 +23,6 @@ from messages.search.quoting import quoted
 BUNDLE = "vega/vega.js"
 SHOWN_FAILED_STEPS = 50
 MOST_POINTS = 100
-REPORTED_WITHIN = timedelta(minutes=5)  # after it happened
 LOOKS = {"p50": "good", "p95": "warn", "p99": "bad"}
 
 
@@ -50,12 +49,12 @@ def drawn(figures: Figures, changes: Sequence[Change], *, flow: Flow | None, now
             "steps": [_row(step) for step in figures.steps],
             "marks": [*_changed(changes, figures, now), *(_replayed(run, flow) for run in runs)],
             "charts": chart_specs(),
-            "failures": messages_address(flow),
+            "failures": _messages_address(_via(flow)),
         },
         "bundle": bundle_address(),
         "runs": [(run, replays_address(flow)) for run in runs],
         "failed_steps": [
-            (step, step.at + figures.range.step, failures_address(step, figures, flow))
+            (step, step.at + figures.range.step, failures_address(flow, step.at, step.at + figures.range.step))
             for step in failed[::-1][:SHOWN_FAILED_STEPS]
         ],
         "more_failed_steps": max(0, len(failed) - SHOWN_FAILED_STEPS),
@@ -97,22 +96,18 @@ def _ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def messages_address(flow: Flow | None, at: str = "") -> str:
-    """Return the search for messages that ever failed, also those that passed since; static/js/figures.js adds the time in the same words.
-
-    An event that failed has a type of error, "_OTHER" where its sender gave none. A flow's figures count events that name it, whatever
-    flow told of the message first: so does the search.
-    """
-    words = [f"via:{quoted(flow.name)}"] if flow else []
-    words += ["error:*"] + ([at] if at else [])
-    return f"{reverse('messages')}?{urlencode({'q': ' '.join(words)})}"
+def _via(flow: Flow | None) -> str:
+    """Return the words that find what a flow's figures count: events that name it, whatever flow told of the message first."""
+    return f"via:{quoted(flow.name)} " if flow else ""
 
 
-def failures_address(step: Step, figures: Figures, flow: Flow | None) -> str:
-    """Return the search for the messages that failed in a step: looked for from before it, as they began earlier than they failed."""
-    earlier = max(figures.range.step, REPORTED_WITHIN)
-    since, until = step.at - earlier, step.at + figures.range.step + REPORTED_WITHIN
-    return messages_address(flow, f'at:["{stamp(since)}" TO "{stamp(until)}"]')
+def failures_address(flow: Flow | None, since: datetime, until: datetime) -> str:
+    """Return the search for the messages of which an event failed in a step; static/js/figures.js adds the time in the same words."""
+    return _messages_address(f'{_via(flow)}failed:["{stamp(since)}" TO "{stamp(until)}"}}')
+
+
+def _messages_address(q: str) -> str:
+    return f"{reverse('messages')}?{urlencode({'q': q})}"
 
 
 def replays_address(flow: Flow | None) -> str:

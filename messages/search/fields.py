@@ -46,6 +46,7 @@ RECONCILED = Field(name="reconciled", kind=Kind.ID, what="a set of a reconciliat
 FLOW = Field(name="flow", kind=Kind.NAME, what="the route it takes")
 VIA = Field(name="via", kind=Kind.NAME, what="a flow that one of its events names")
 SYSTEM = Field(name="system", kind=Kind.NAME, what="an application that touched it")
+FAILED = Field(name="failed", kind=Kind.TIME, what="when an event of it failed", examples=AT.examples)
 AGENT = Field(name="agent", kind=Kind.NAME, what="who reported it")
 ERROR = Field(name="error", kind=Kind.TEXT, what="words of the error")
 CLASS = Field(name="class", kind=Kind.TEXT, what="type of the error")
@@ -67,7 +68,7 @@ TARGETS: dict[str, tuple[Field, ...]] = {
         Field(name="status", kind=Kind.CHOICE, what="where it stands", choices=tuple(MessageStatus.labels)),
         FLOW, SYSTEM, DESTINATION, ERROR, CLASS, REASON, AGE, AT,
         Field(name="duration", kind=Kind.DURATION, what="from first to last event", examples=(">2s", ">1min")),
-        AGENT, VIA, *IDS, PAYLOAD, GROUP, RECONCILED,
+        AGENT, VIA, FAILED, *IDS, PAYLOAD, GROUP, RECONCILED,
     ),
     "events": (
         Field(name="status", kind=Kind.CHOICE, what="how it went", choices=tuple(Outcome.labels), also=("outcome",)),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
+from django.db.models import DurationField, ExpressionWrapper, F, Q, Subquery, Value
 from django.db.models.expressions import Combinable
 from django.db.models.fields.json import DataContains, HasKey
 from django.db.models.functions import Coalesce
@@ -26,6 +27,7 @@ from messages.search.conditions import (
     Condition,
     Scope,
     any_true,
+    bounds_of,
     lasting,
     later,
     named,
@@ -41,7 +43,20 @@ from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.lookups import Holds
-from messages.search.query import And, BadQuery, Exists, Leaf, Node, Not, Or, Prefix, Query, Refused, Term, leaves_of
+from messages.search.query import (
+    And,
+    BadQuery,
+    Exists,
+    Leaf,
+    Node,
+    Not,
+    Or,
+    Prefix,
+    Query,
+    Refused,
+    Term,
+    leaves_of,
+)
 from messages.search.reading import MOST_SLIPS, read_query
 from messages.search.reconciled import of_set
 from messages.search.said import days_saying
@@ -67,20 +82,31 @@ def to_q(query: Query, target: Target, scope: Scope) -> Q:
     """Return the condition of a query over one kind of row; raises BadQuery for what cannot be asked of it."""
     if sum(1 for _ in leaves_of(query.root)) > MOST_LOOKS:
         scope = replace(scope, by_days=False)
-    return asked(query, lambda leaf: _leaf(leaf, target, scope))
+    together = partial(_of_one_event, scope=scope) if target is MESSAGES else _apart
+    return asked(query, lambda leaf: _leaf(leaf, target, scope), together)
 
 
-def asked(query: Query, leaf: Callable[[Leaf], Q]) -> Q:
-    """Return the condition of a query whose leaves `leaf` reads; its Refused is told of the reader's own text, as BadQuery."""
+Together = Callable[[Sequence[Node]], tuple[Q, Sequence[Node]]]
+
+
+def _apart(parts: Sequence[Node]) -> tuple[Q, Sequence[Node]]:
+    return Q(), parts
+
+
+def asked(query: Query, leaf: Callable[[Leaf], Q], together: Together = _apart) -> Q:
+    """Return the condition of a query whose leaves `leaf` reads; its Refused is told of the reader's own text, as BadQuery.
+
+    together  of parts that must all hold, what some of them mean in one, and the others, each of which is asked by itself.
+    """
     try:
-        return _joined(query.root, leaf)
+        return _joined(query.root, leaf, together)
     except Refused as refused:
         refusal = query.refusal(refused)
-        refusal.suggestion = _mended(refusal.suggestion, leaf) if refusal.suggestion else ""
+        refusal.suggestion = _mended(refusal.suggestion, leaf, together) if refusal.suggestion else ""
         raise refusal from refused
 
 
-def _mended(text: str, leaf: Callable[[Leaf], Q]) -> str:
+def _mended(text: str, leaf: Callable[[Leaf], Q], together: Together) -> str:
     """Return what is suggested when it is taken itself, else what is suggested in its stead; "" after some slips, or none that is."""
     for _ in range(MOST_SLIPS):
         try:
@@ -88,7 +114,7 @@ def _mended(text: str, leaf: Callable[[Leaf], Q]) -> str:
         except BadQuery:
             return ""
         try:
-            _joined(query.root, leaf)
+            _joined(query.root, leaf, together)
         except Refused as refused:
             text = query.refusal(refused).suggestion
         else:
@@ -96,19 +122,19 @@ def _mended(text: str, leaf: Callable[[Leaf], Q]) -> str:
     return ""
 
 
-def _joined(node: Node, leaf: Callable[[Leaf], Q]) -> Q:
+def _joined(node: Node, leaf: Callable[[Leaf], Q], together: Together) -> Q:
     """No part is ever an empty Q: it would vanish from an OR and under a NOT instead of being true."""
     if isinstance(node, And):
-        condition = ALL if not node.parts else Q()
-        for part in node.parts:
-            condition &= _joined(part, leaf)
+        condition, parts = together(node.parts) if node.parts else (ALL, ())
+        for part in parts:
+            condition &= _joined(part, leaf, together)
         return condition
     if isinstance(node, Or):
         condition = NOTHING
         for part in node.parts:
-            condition |= _joined(part, leaf)
+            condition |= _joined(part, leaf, together)
         return condition
-    return ~_joined(node.of, leaf) if isinstance(node, Not) else leaf(node)
+    return ~_joined(node.of, leaf, together) if isinstance(node, Not) else leaf(node)
 
 
 def _leaf(leaf: Leaf, target: Target, scope: Scope) -> Q:
@@ -200,6 +226,58 @@ def _touched(condition: Condition) -> Condition:
         return Q(id__in=events.order_by().values("message_uid"))
 
     return of_message
+
+
+class OfFailures(Subquery):
+    """The messages of these events that failed: one, or those that the links of an event about many lead to, whoever sent them.
+
+    since, until  of the events, as literals: by parameters of each row the partitions of every day would be planned.
+    """
+
+    template = """(WITH failed AS MATERIALIZED (%(subquery)s)
+SELECT message_uid FROM failed WHERE message_uid IS NOT NULL
+UNION
+SELECT sent.message_uid FROM failed CROSS JOIN LATERAL (
+    SELECT l.linked_trace_id, l.linked_span_id FROM messaging_trace_link l
+    WHERE l.occurred_at = failed.occurred_at AND l.trace_id = failed.trace_id AND l.span_id = failed.span_id
+      AND l.occurred_at BETWEEN %(since)s AND %(until)s OFFSET 0
+) l CROSS JOIN LATERAL (
+    SELECT s.message_uid FROM messaging_event s
+    WHERE s.trace_id = l.linked_trace_id AND s.span_id = l.linked_span_id AND s.environment_id = failed.environment_id
+      AND s.occurred_at BETWEEN %(since)s - interval '4 days' AND %(until)s + interval '4 days' AND s.message_uid IS NOT NULL OFFSET 0
+) sent WHERE failed.message_uid IS NULL)"""
+
+
+def _failed(leaves: Sequence[Leaf], scope: Scope) -> Q:
+    """Return the condition of a message of which one event, that the reader may see, failed and is what all these leaves say.
+
+    When it was first seen is said in days alone, for the partitions, and that it ever failed, for the index of those.
+    """
+    events = visible_events(scope.actor).filter(environment__in=scope.environments, outcome=Outcome.ERROR)
+    since, until, days = scope.since - A_DAY_OFF, scope.now + A_DAY_OFF, EVER_FAILED
+    for leaf in leaves:
+        name = (leaf.field or "").lower()
+        events = events.filter(OF_A_FAILURE[name](leaf, scope))
+        if name != "failed":
+            continue
+        (_, low), (_, high) = bounds_of(leaf, scope.now)
+        since, until = max(since, low or since), min(until, high or until)
+        if low is not None:
+            days &= Q(first_seen_on__gte=(low - A_DAY_OFF).date())
+        if high is not None:
+            days &= Q(first_seen_on__lte=(high + A_DAY_OFF).date())
+    events = events.filter(occurred_at__range=(since, until)).order_by()
+    told = events.values("message_uid", "trace_id", "span_id", "occurred_at", "environment_id")
+    first, last = (f"timestamptz '{at.isoformat()}'" for at in (since, until))
+    return Q(id__in=OfFailures(told, since=first, until=last)) & days
+
+
+def _of_one_event(parts: Sequence[Node], scope: Scope) -> tuple[Q, Sequence[Node]]:
+    """What stands beside `failed` and is said of an event that failed is asked of the same one: it failed then, in that flow."""
+    said = [part for part in parts if isinstance(part, Leaf) and (part.field or "").lower() in OF_A_FAILURE]
+    if all((leaf.field or "").lower() != "failed" for leaf in said):
+        return Q(), parts
+    return _failed(said, scope), [part for part in parts if part not in said]
 
 
 def _died(condition: Condition) -> Condition:
@@ -310,6 +388,7 @@ DEAD_LETTERS = Target(
         "reconciled": of_set("message_uid", letters=True),
     },
 )
+OF_A_FAILURE = {"failed": time_of("occurred_at"), "via": EVENTS.fields["flow"]}
 SAID = _failing("errors", "error_message", "error_type")
 MESSAGES = Target(
     name="messages",
@@ -323,6 +402,7 @@ MESSAGES = Target(
         "duration": lasting(TOOK, _span),
         **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
         "via": _touched(EVENTS.fields["flow"]),
+        "failed": lambda leaf, scope: _failed([leaf], scope),
         "reason": _died(DEAD_LETTERS.fields["reason"]),
         "payload": PAYLOAD,
         "reconciled": of_set("id"),

@@ -1,4 +1,4 @@
-"""How far back a query asks by itself: its `at` and `age`, and ids and keys, which look through everything. Pure."""
+"""How far back a query asks by itself: its `at`, `age` and `failed`, and ids and keys, which look through everything. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from messages.search.conditions import bounds_of
-from messages.search.postgres import Target, is_exact
+from messages.search.postgres import A_DAY_OFF, Target, is_exact
 from messages.search.query import And, Node, Not, Or, Query, Refused, all_of, any_of
 from messages.search.window import EARLIEST
 
@@ -70,7 +70,11 @@ def _own(around: Reach) -> datetime | None:
 
 def _times(part: Node, around: Reach) -> tuple[datetime | None, datetime | None]:
     leaf = part.of if isinstance(part, Not) else part
-    if isinstance(leaf, And | Or | Not) or (leaf.field or "").lower() not in ("at", "age"):
+    if isinstance(leaf, And | Or | Not):
+        return None, None
+    name = (leaf.field or "").lower()
+    failed = name == "failed" and name in around.target.fields
+    if name not in ("at", "age") and (not failed or isinstance(part, Not)):
         return None, None
     try:
         (_, low), (_, high) = bounds_of(leaf, around.now)
@@ -78,4 +82,6 @@ def _times(part: Node, around: Reach) -> tuple[datetime | None, datetime | None]
         raise around.query.refusal(refused) from refused
     if isinstance(part, Not):  # what is not younger than a day is older; outside of two times is everywhere
         return (high, low) if low is None or high is None else (None, None)
+    if failed and low is not None:  # it was first seen before it failed
+        low = max(EARLIEST, low - A_DAY_OFF)
     return low, high

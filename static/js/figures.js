@@ -49,12 +49,10 @@ function show(since, until) {
 
 const stamp = (at) => new Date(at).toISOString().replace(/\.\d+/, "");
 
-// As messages/figures/present.py writes it: messages began before they failed, and are reported a little later.
+// As messages/figures/present.py writes it.
 function failuresOf(step) {
-  const within = 300_000, at = Number(step.at);
-  const address = new URL(given.failures, location.href);
-  const time = `at:["${stamp(at - Math.max(given.step_ms, within))}" TO "${stamp(at + given.step_ms + within)}"]`;
-  address.searchParams.set("q", `${address.searchParams.get("q")} ${time}`);
+  const at = Number(step.at), address = new URL(given.failures, location.href);
+  address.searchParams.set("q", `${address.searchParams.get("q")}failed:["${stamp(at)}" TO "${stamp(at + given.step_ms)}"}`);
   return address.pathname + address.search;
 }
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from console.identity.models import Role, Team
-from messages.figures.present import messages_address
 from messages.models import Flow
 from messages.replay.services import request_replay
 from tests.factories import ROOT, agent_key, environment, event, memory_connection, push, stored_letter
@@ -56,7 +56,7 @@ def test_the_steps_in_which_something_failed_lead_to_the_messages():
     [(step, _, url)] = page.context["failed_steps"]
     assert step.failed == 1
     assert url in links(page, "/messages/?")
-    assert 'via:"orders" error:*' in client.get(url).context["q"]
+    assert client.get(url).context["q"].startswith('via:"orders" failed:["')
     assert client.get(url).status_code == 200
     recent = signed_in("now", Role.VIEWER).get("/figures/?window=1h")
     assert len(recent.context["failed_steps"]) == 2
@@ -89,10 +89,97 @@ def test_what_failed_and_passed_since_is_found_by_its_step():
     asked = "/figures/?window=1h", "/figures/?window=1h&flow=orders"
     steps = [(reader, reader.get(path).context["failed_steps"]) for reader in readers for path in asked]
     urls = [(reader, url) for reader, found in steps for _, _, url in found]
-    urls += [(reader, f"{messages_address(None)}&window=1h") for reader in readers]
+    urls += [(reader, reader.get("/?window=1h").context["strip"]["failed_url"]) for reader in readers]
 
     found = [[row[0].message_id for row in reader.get(url).context["rows"]] for reader, url in urls]
     assert found == [["passed since"]] * 6
+
+
+FAILURE = {"outcome": "error", "error": {"type": "ErpTimeout", "message": "no", "stack": ""}}
+SENT = datetime.now(UTC).replace(minute=0, second=30, microsecond=0) - timedelta(hours=4)
+
+
+def told(name: str, after: timedelta, **more: Any) -> dict[str, Any]:
+    """What is told of a message so long after SENT."""
+    of_it = {"message_id": f"the long id of {name}", "destination": "orders"}
+    return event(**of_it | {"occurred_at": (SENT + after).isoformat()} | more)
+
+
+def tried(name: str, after: timedelta, **more: Any) -> dict[str, Any]:
+    return told(name, after, **{"system": "erp", "operation": "process"} | FAILURE | more)
+
+
+def stored(*events: dict[str, Any]) -> None:
+    assert push("/ingest/v1/events", list(events), key=agent_key()).json()["accepted"] == len(events)
+
+
+def failed_then(client: Client, hours: int = 2, **asked: str) -> list[tuple[int, list[str]]]:
+    """Return of each step in which something failed how many events did, and the messages that its link finds; oldest first."""
+    since, until = SENT - timedelta(seconds=30), SENT + timedelta(hours=hours)
+    page = shown(client, "/figures/", since=since.isoformat(), until=until.isoformat(), **asked)
+    found = [(step.failed, client.get(url).context["rows"]) for step, _, url in page.context["failed_steps"][::-1]]
+    return [
+        (failed, sorted(row[0].message_id.removeprefix("the long id of ") for row in rows)) for failed, rows in found
+    ]
+
+
+def test_a_poison_message_is_found_by_each_step_in_which_a_try_of_it_failed():
+    tries = [tried("poison", timedelta(minutes=5 * number)) for number in range(1, 13)]
+    stored(told("poison", timedelta()), told("another", timedelta()), *tries)
+    client = signed_in(superuser=True)
+
+    assert failed_then(client, flow="orders") == failed_then(client) == [(1, ["poison"])] * 12
+
+
+def test_of_an_outage_each_step_finds_what_failed_in_it_whenever_that_began():
+    began = {
+        "old": -timedelta(days=2, hours=20),
+        "late": timedelta(minutes=50),
+        "both": timedelta(),
+        "well": timedelta(),
+    }
+    failed = {"old": [20], "late": [55], "both": [20, 55]}
+    tries = [tried(name, timedelta(minutes=one)) for name, when in failed.items() for one in when]
+    passed = tried("well", timedelta(minutes=20), outcome="ok", error=None)
+    stored(*(told(name, after) for name, after in began.items()), *tries, passed)
+
+    found = failed_then(signed_in(superuser=True), flow="orders")
+
+    assert found == [(2, ["both", "old"]), (2, ["both", "late"])]
+
+
+def test_what_a_failed_batch_took_is_found_by_its_step():
+    trace, spans = "4bf92f3577b34da6a3ce929d0e0e4736", [f"{number:016x}" for number in (1, 2)]
+    sent = [told(f"order {span[-1]}", timedelta(), trace_id=trace, span_id=span) for span in spans]
+    links = [{"trace_id": trace, "span_id": one["span_id"], "message_id": one["message_id"]} for one in sent]
+    batch = tried("", timedelta(minutes=30), trace_id="5bf92f3577b34da6a3ce929d0e0e4736", links=links, message_id="")
+    stored(*sent, told("order 3", timedelta(), trace_id=trace, span_id=f"{3:016x}"), batch)
+
+    assert failed_then(signed_in(superuser=True), flow="orders") == [(1, ["order 1", "order 2"])]
+
+
+def test_a_message_that_failed_in_another_flow_is_not_found_by_the_steps_of_one_that_had_it():
+    """It was in both within the step, and failed in one: `via` and `failed` are asked of the same event."""
+    passed = tried("order", timedelta(minutes=20), outcome="ok", error=None)
+    stored(
+        told("order", timedelta()),
+        passed,
+        tried("order", timedelta(minutes=20), destination="stock"),
+        tried("other", timedelta(minutes=20)),
+    )
+    client = signed_in(superuser=True)
+
+    assert failed_then(client, flow="orders") == [(1, ["other"])]
+    assert failed_then(client, flow="stock") == [(1, ["order"])]
+
+
+def test_a_failure_that_the_reader_may_not_see_finds_no_message_for_them():
+    stored(told("order", timedelta()), tried("order", timedelta(minutes=20), destination="payroll"))
+    Flow.objects.filter(name="payroll").update(team=Team.objects.create(name="Payroll team"))
+    q = {"q": f'failed:>="{SENT.isoformat()}"'}
+    readers = signed_in("mate", Role.VIEWER, team="Stock team"), signed_in("owner", Role.VIEWER, team="Payroll team")
+
+    assert [len(reader.get("/messages/", q).context["rows"]) for reader in readers] == [0, 1]
 
 
 def test_changes_and_replays_are_marks_with_links():

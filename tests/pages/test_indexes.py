@@ -26,7 +26,10 @@ GROWS = (
     *("messaging_trace_link", "messaging_logged_exception", "messaging_ingestreject", "messaging_ledgerentry", "audit_entry"),
 )  # fmt: skip
 ASKED = {
-    "/messages/": ("q=order_no:470-2", "status=failed", "flow=flow-1", "q=timed&window=30d", "q=error:no", "q=system:shop", "window=7d&status=dead"),
+    "/messages/": (
+        *("q=order_no:470-2", "status=failed", "flow=flow-1", "q=timed&window=30d", "q=error:no", "q=system:shop", "window=7d&status=dead"),
+        *("q=failed:>now-1h", "q=failed:>now-1h+via:flow-1"),
+    ),
     "/dead-letters/": ("q=order_no:470-2", "state=closed", "q=Error1", "q=class:Error1", "flow=flow-1"),
     "/api/v1/messages": ("q=order_no:470-2", "q=status:failed", "q=message_id:x"),
     "/api/v1/events": ("q=order_no:470-2", "q=status:error", "q=message_id:x"),

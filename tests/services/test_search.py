@@ -236,6 +236,7 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
     words |= {
         "age": "<1h",
         "at": "now/d",
+        "failed": "now/d",
         "duration": ">1s",
         "died_of": "expired",
         "reconciled": f"{compared('1').pk}.arrived",
@@ -260,6 +261,8 @@ def test_every_field_can_be_asked_of_rows_with_nothing_in_it(target):
         ("NOT (age:<30h error:x)", 24), ("NOT (age:<30h age:<40h)", None), ("error:x OR status:dead", 24),
         ("NOT age:<1d", None), ("-at:>=now-3h -age:>5h", 5), ("NOT age:[1h TO 3d]", 24), ("-age:>2d", 48),
         ("message_id:a*", 24), ("key.status:1", None), ("trace:x -flow:y", None), ("4711", 24), ("destination:x", 24), ("queue:x", None),
+        ("failed:>=now-2h", 4 * 24 + 2), ("failed:[now-50h TO now-30h] via:x", 4 * 24 + 50), ("failed:>=now-90h at:>=now-2h", 2), ("failed:<now-1h", 24),
+        ("failed:<now-30h", None), ("failed:*", 24), ("NOT failed:>=now-90h", 24), ("failed:>=now-2h OR age:<9d", 9 * 24), ("failed:>=now-2h OR error:x", 24),
     ],
 )  # fmt: skip
 @pytest.mark.django_db
