@@ -37,7 +37,10 @@ def groups_called(leaf: Leaf, actor: Actor, environments: Sequence[Environment])
     groups = visible_groups(actor).filter(environment__in=environments).order_by()
     pks = sorted(groups.filter(Q(pk=number) | Q(merged_into=number)).values_list("pk", flat=True))
     if number not in pks:
-        raise Refused(leaf, f"there is no failure group {value[:40]} here, or none that you may see: the list of failures has those there are")
+        raise Refused(
+            leaf,
+            f"there is no failure group {value[:40]} here, or none that you may see: the list of failures has those there are",
+        )
     return pks
 
 

@@ -234,7 +234,9 @@ def test_a_set_of_a_reconciliation_that_is_gone_or_hidden_is_refused_in_the_same
     }
 
     assert len(words) == 1
-    assert words.pop().startswith("there is no such reconciliation here, or none that you may see: it may have been removed")
+    assert words.pop().startswith(
+        "there is no such reconciliation here, or none that you may see: it may have been removed"
+    )
 
 
 def test_a_set_of_a_reconciliation_that_was_never_compared_is_refused_until_it_is():
