@@ -27,11 +27,10 @@ from console.identity.actor import Actor
 from console.identity.models import Environment
 from console.identity.rest import actor_for
 from messages.search.fields import TARGETS, fields_of
-from messages.search.keys import unseen_keys
 from messages.search.parse import parse_query
+from messages.search.slips import slips_of
 from messages.search.window import Window, parse_window
 
-UNSEEN = "is no field: taken for a business key, and nothing among the latest 300 that you may see carries it"
 LIST_PARAMETERS = [
     OpenApiParameter(
         "q", str, description="Lucene syntax, e.g. `order_no:4711` or `status:dead -flow:orders age:>1h`."
@@ -140,13 +139,13 @@ class View(APIView):
     def found(
         self, find: Callable[..., Page[Any]], target: str, serializer: type[serializers.BaseSerializer[Any]]
     ) -> Response:
-        """Return a page of what a query finds; where that is nothing, with `warnings` that name what was taken for a business key that nobody knows."""
+        """Return a page of what a query finds; where that is nothing, with `warnings` that say what in it may be a slip."""
         asked = self.query(target)
         page = find(self.actor, **asked)
         response = self.page(page, serializer)
-        names = [] if page.rows else unseen_keys(self.actor, asked["environments"], asked["query"], target)
-        if names:
-            response.data["warnings"] = [f"{name[:64]} {UNSEEN}" for name in names]
+        slips = [] if page.rows else slips_of(self.actor, asked["environments"], asked["query"], target)
+        if slips:
+            response.data["warnings"] = slips
         return response
 
     def _next(self, cursor: str | None) -> str | None:

@@ -53,10 +53,10 @@ from messages.replay.outgoing import may_expire
 from messages.replay.services import hindrance_of, mark_processed, request_replay, send_again
 from messages.saved.tabs import saved_tabs
 from messages.search.asking import MOST_ASKED, Asked, asked_of
-from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
 from messages.search.queries import find_dead_letters
 from messages.search.quoting import quoted
+from messages.search.slips import slips_of
 from messages.search.views import changed, flow_select, problem_context
 
 LABELS = {"waiting": "Waiting", "closed": "Closed", "all": "All"}
@@ -110,7 +110,7 @@ def _context(request: PageRequest, found: Page[DeadLetter], asked: Asked | None,
         "tickable": any(_may_tick(request.actor, letter) for letter in found.rows),
         "q": asked_text(request, "q", most=MOST_ASKED),
         "filtered": asked is None or asked.filtered,
-        "unseen": unseen_keys(request.actor, [request.environment], asked.query, "dead-letters")
+        "slips": slips_of(request.actor, [request.environment], asked.query, "dead-letters")
         if asked and not found.rows
         else [],
         "selects": [

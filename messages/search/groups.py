@@ -14,7 +14,7 @@ from messages.groups.access import visible_groups
 from messages.groups.reference import number_of
 from messages.models import FailureGroup
 from messages.models.groups import FURTHEST_FIRST
-from messages.search.conditions import NOTHING, Scope, value_of
+from messages.search.conditions import Scope, value_of
 from messages.search.query import Exists, Leaf, Prefix, Refused
 
 
@@ -25,20 +25,23 @@ def of_group(leaf: Leaf, scope: Scope) -> Q:
         seen = {} if narrowed is None else {"group_id__in": visible_groups(scope.actor).order_by().values("pk")}
         return Q(group__isnull=False, **seen)
     pks = groups_called(leaf, scope.actor, scope.environments)
-    if not pks:
-        return NOTHING
     return Q(group_id=pks[0]) if len(pks) == 1 else Q(group_id__in=pks)
 
 
 def groups_called(leaf: Leaf, actor: Actor, environments: Sequence[Environment]) -> list[int]:
-    """Return the id of the group of this reference and of what was merged into it; none when the actor may not see it. Raises Refused."""
+    """Return the id of the group of this reference and of what was merged into it; raises Refused for one that the actor may not see, too."""
     value = value_of(leaf)
     number = number_of(value)
     if isinstance(leaf, Prefix) or number is None:
         raise Refused(leaf, f"a failure group is called by its reference, such as G-204, not “{value[:40]}”")
     groups = visible_groups(actor).filter(environment__in=environments).order_by()
     pks = sorted(groups.filter(Q(pk=number) | Q(merged_into=number)).values_list("pk", flat=True))
-    return pks if number in pks else []
+    if number not in pks:
+        raise Refused(
+            leaf,
+            f"there is no failure group {value[:40]} here, or none that you may see: the list of failures has those there are",
+        )
+    return pks
 
 
 def event_of_group(leaf: Leaf, scope: Scope) -> Q:

@@ -11,7 +11,7 @@ from messages.models import DeadLetter
 from messages.reconcile.access import visible_reconciliations
 from messages.reconcile.queries import keys_of_set
 from messages.reconcile.sets import SETS
-from messages.search.conditions import NOTHING, Condition, Scope, value_of
+from messages.search.conditions import Condition, Scope, value_of
 from messages.search.query import Leaf, Refused, Term
 
 VALUE = re.compile(r"([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\.([a-z-]{1,20})", re.ASCII)
@@ -29,7 +29,13 @@ def of_set(column: str, *, letters: bool = False) -> Condition:
             )
         one = visible_reconciliations(scope.actor).filter(pk=UUID(found[1]), environment__in=scope.environments).first()
         if one is None:
-            return NOTHING
+            raise Refused(
+                leaf,
+                "there is no such reconciliation here, or none that you may see: it may have been removed, or have left with retention;"
+                " compare anew and take the search from its page",
+            )
+        if one.evaluated_at is None:
+            raise Refused(leaf, "this reconciliation has not been compared yet: its page says how far it is")
         keys = keys_of_set(one, SETS[found[2]]).order_by()
         messages = keys.filter(message_uid__isnull=False).values("message_uid")
         own = keys.filter(letter_id__isnull=False).values("letter_id")

@@ -16,11 +16,11 @@ from messages.groups.failed_here import failed_here
 from messages.models import Message
 from messages.saved.tabs import saved_tabs
 from messages.search.asking import MOST_ASKED, Asked, asked_of
-from messages.search.keys import unseen_keys
 from messages.search.naming import name_of
 from messages.search.postgres import MESSAGES
 from messages.search.queries import find_messages, has_own_time
 from messages.search.query import BadQuery
+from messages.search.slips import slips_of
 from messages.search.window import BadWindow
 
 STATUSES = ("moving", "delivered", "failed", "dead")
@@ -66,7 +66,7 @@ def _context(request: PageRequest, found: Page[Message], asked: Asked | None, *,
         "q": asked_text(request, "q", most=MOST_ASKED),
         "window": "As the query asks" if own_time else (asked and asked.window_text) or "24h",
         "own_time": own_time,
-        "unseen": unseen_keys(request.actor, [request.environment], asked.query, "messages")
+        "slips": slips_of(request.actor, [request.environment], asked.query, "messages")
         if asked and not found.rows
         else [],
         "failed_here": failed_here(request.actor, request.environment) if asked and not found.rows else None,

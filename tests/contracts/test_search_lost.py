@@ -12,7 +12,7 @@ from django.db import connection
 from elastic_transport import TransportError
 
 from messages.ingest.partitions import create_partitions, partition_name
-from messages.models import Message, SearchChange, SearchGeneration
+from messages.models import Flow, Message, SearchChange, SearchGeneration
 from messages.search.backends import _made
 from messages.search.elastic import indexing, rebuild, work
 from messages.search.elastic.client import client
@@ -20,6 +20,7 @@ from messages.search.elastic.indexing import generations_of
 from messages.search.elastic.names import index_of_message
 from messages.search.elastic.outbox import attach, detach
 from messages.search.elastic.rebuild import Filling, begin_generation, go_live
+from messages.search.elastic.texts import READING
 from messages.search.elastic.upkeep import build_what_is_missing, keep_up
 from messages.search.elastic.whole import Lost, lead_to
 from messages.search.parse import parse_query
@@ -176,6 +177,23 @@ def test_what_another_version_may_have_begun_is_built_anew(noted: None, mapping:
 
     assert not SearchGeneration.objects.filter(pk=first, state="live").exists()
     work.keep()
+    assert asked() == (12, "elasticsearch", "")
+
+
+@pytest.mark.parametrize("of_payloads", [True, False])
+def test_words_of_payloads_that_another_version_read_are_read_anew_while_they_are_searched(
+    noted: None, of_payloads: bool
+):
+    first = built()
+    Flow.objects.update(payload_search=of_payloads)
+    said(texts=None)
+
+    keep_up()
+
+    assert (live().pk, SearchGeneration.objects.filter(state="building").exists()) == (first, of_payloads)
+    assert asked() == (12, "elasticsearch", "")
+    work.keep()
+    assert (live().pk == first, template()["_meta"]["texts"]) == (not of_payloads, READING)
     assert asked() == (12, "elasticsearch", "")
 
 

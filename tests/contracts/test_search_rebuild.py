@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from messages.ingest.partitions import create_partitions, partition_name
+from messages.management.commands import search
 from messages.models import Flow, Message, SearchChange, SearchGeneration
 from messages.search.base import Away
 from messages.search.elastic import rebuild
@@ -32,6 +33,10 @@ pytestmark = pytest.mark.engine
 
 class Killed(Exception):
     """In place of kill -9: nothing of ours catches it."""
+
+
+def kill(now: SearchGeneration) -> None:
+    raise Killed
 
 
 @pytest.fixture
@@ -104,6 +109,19 @@ def test_killed_after_any_chunk_it_goes_on_where_it_was(noted: None, chunk: int)
     assert SearchGeneration.objects.get(state="live").documents == 35
 
 
+def test_run_again_at_once_after_it_was_killed_it_says_that_it_waits_and_goes_on(noted: None):
+    send_events(35)
+    generation = begin_generation(environment())
+    with pytest.raises(Killed):
+        Filling(generation, kill).fill()
+    SearchGeneration.objects.update(lease_until=datetime.now(UTC) + timedelta(seconds=2), leased_by=uuid4())
+
+    lines = rebuilt()
+
+    assert lines[0] == "production: another process fills its index, or died less than 120 s ago: waiting for it"
+    assert (lines[-1], searched()) == ("production: live", stored())
+
+
 def test_killed_between_the_swap_and_saying_so_it_is_searched_and_said_again(noted: None):
     send_events(12)
     rebuilt()
@@ -137,7 +155,7 @@ def test_what_changes_while_it_is_built_is_in_it(noted: None):
     assert [one["status"] for one in documents(term={"message_id": "e00000"})] == [3]
 
 
-def test_two_never_fill_at_once_and_one_that_lost_its_lease_moves_nothing(noted: None):
+def test_two_never_fill_at_once_and_one_that_lost_its_lease_moves_nothing(noted: None, monkeypatch: pytest.MonkeyPatch):
     send_events(35)
     generation = begin_generation(environment())
     slow = Filling(generation)
@@ -145,6 +163,7 @@ def test_two_never_fill_at_once_and_one_that_lost_its_lease_moves_nothing(noted:
 
     with pytest.raises(RebuildElsewhere):
         Filling(SearchGeneration.objects.get(pk=generation.pk)).fill()
+    monkeypatch.setattr(search, "WAITED", timedelta())
     with pytest.raises(CommandError, match="another process fills"):
         rebuilt()
 

@@ -25,6 +25,7 @@ from tests.factories import (
     push,
     stored_letter,
 )
+from tests.pages.people import signed_in
 from tests.services.search_corpus import fill
 
 pytestmark = pytest.mark.django_db
@@ -232,8 +233,32 @@ def test_warnings_cost_nothing_where_something_is_found(path: str, monkeypatch: 
         return len(made)
 
     with_rows = counted("order_no:4711")
-    monkeypatch.setattr("messages.api.base.unseen_keys", lambda *_: [])
+    monkeypatch.setattr("messages.api.base.slips_of", lambda *_: [])
     assert counted("order_no:4711") == with_rows
+
+
+def test_names_that_nothing_visible_has_and_small_operators_are_told_on_pages_and_beside_results_that_are_none():
+    push("/ingest/v1/events", [event()], key=agent_key())
+    user = person("op", Role.OPERATOR)
+    key = api_key(user)
+    slips = {
+        "flow:ordrs": ["ordrs names no flow that you may see"],
+        "system:(shopp OR shop) flow:orders nothing_said": ["shopp names no system that you may see"],
+        "agent:shopp*": ["shopp names no agent that you may see"],
+        "via:ordrs": ["ordrs names no flow that you may see"],
+        "4711 or 4712": ["or was looked for as a word: between terms OR is written in capitals"],
+        'flow:orders "or" 4712': None,
+        "flow:orders 4711": None,
+    }
+
+    told = {q: ask("messages", key, q=q).json().get("warnings") for q in slips}
+    page = signed_in("reader", Role.OPERATOR).get("/messages/", {"q": "flow:ordrs or 1"}).content.decode()
+    Flow.objects.update(team=Team.objects.create(name="Payroll"))
+
+    assert told == slips
+    assert '<p class="break">ordrs names no flow that you may see.</p>' in page
+    assert '<p class="break">or was looked for as a word' in page
+    assert ask("messages", key, q="flow:orders").json()["warnings"] == ["orders names no flow that you may see"]
 
 
 def test_a_key_of_another_team_is_told_as_one_that_nobody_knows_and_one_of_any_environment_is_known():

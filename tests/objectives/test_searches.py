@@ -18,13 +18,14 @@ from alerts.objectives.windows import Span, portions
 from console.identity.models import Environment
 from messages.ingest.messages_sql import set_status
 from messages.models import Flow, Message, MessageStatus, RetentionPolicy, TouchedMinutes
+from messages.reconcile.services import remove_reconciliation
 from messages.retention import policies
 from messages.search.query import BadQuery
 from tests.factories import ROOT, agent_key, environment, event, push
 from tests.objectives.searching import counted_anew, counters, old_flow, on_search, total, triggers
 from tests.objectives.stored import DAY, HOUR, MINUTE, NOW, looked, message
 from tests.reports.stored import cause
-from tests.services.reconciling import flow
+from tests.services.reconciling import compared, flow, operator
 
 pytestmark = pytest.mark.django_db
 BIG = {"size": "big"}
@@ -338,6 +339,19 @@ def test_what_was_touched_while_a_search_could_not_be_asked_is_counted_afterward
     assert words.startswith("its search is asked with the rights")
     assert (total(one), Standing.objects.get().problem) == ((2, 0, 0), "")
     assert not Uncounted.objects.exists()
+
+
+def test_a_promise_on_a_set_of_a_reconciliation_that_is_gone_says_so_and_counts_nothing_more():
+    listed = compared("1\n")
+    one = on_search(f"size:big -reconciled:{listed.pk}.failed")
+    looked()
+    remove_reconciliation(listed, by=operator())
+    message(NOW - HOUR, took=MINUTE, keys=BIG)
+
+    counting.count(NOW + MINUTE)
+
+    assert Standing.objects.get().problem.startswith("its search cannot be asked: there is no such reconciliation here")
+    assert total(one) == (0, 0, 0)
 
 
 def test_what_there_is_no_time_for_is_counted_at_the_next_look():

@@ -275,7 +275,10 @@ def test_a_group_is_asked_for_in_every_list_by_those_who_see_its_flow_and_offere
     assert [one.label[:20] for one in complete(ROOT, here, "messages", "group:answ").items] == [f"{group} "[:20]]
     Flow.objects.update(team=Team.objects.create(name="ERP team"))
     stranger = actor(person("stranger", Role.OPERATOR))
-    assert counts(stranger) == [0, 0, 0]
+    for find in (find_messages, find_events, find_dead_letters):
+        for q in (f"group:{group.reference}", f"NOT group:{group.reference}", "group:G-999999"):
+            with pytest.raises(BadQuery, match=r"there is no failure group G-\d+ here, or none that you may see"):
+                find(stranger, environments=here, query=parse_query(q))
     assert complete(stranger, here, "messages", "group:g").items == []
     for wrong in ("group:x", "group:G-1*", "group:>3", "group:G-0"):
         with pytest.raises(BadQuery):

@@ -14,7 +14,10 @@ from console.core.errors import Forbidden, Invalid
 from console.core.paging import encode_cursor
 from console.identity.actor import Actor
 from console.identity.models import Role, Team
-from messages.models import Flow, Message, MessageStatus, ReconciledKey, Reconciliation
+from messages.models import Flow, Message, MessageStatus, Plan, ReconciledKey, Reconciliation
+from messages.plans.selection import Selection
+from messages.plans.services import create_plan
+from messages.queries import check_searchable
 from messages.reconcile import export, queries
 from messages.reconcile.access import visible_reconciliations
 from messages.reconcile.evaluating import reconcile
@@ -29,6 +32,7 @@ from messages.reconcile.services import (
     remove_reconciliation,
 )
 from messages.reconcile.sets import SETS, query_of
+from messages.saved.services import NewSearch, save_search
 from messages.search.parse import parse_query
 from messages.search.queries import find_dead_letters, find_messages, matching_letters
 from messages.search.query import BadQuery
@@ -190,12 +194,61 @@ def test_a_set_is_a_search_for_the_messages_that_decided_and_for_their_letters()
     assert (found("failed"), found("processed"), found("never-seen")) == ({letter.message_uid}, {delivered}, set())
     assert found("arrived") == {letter.message_uid, delivered}
     assert letters == [letter]
-    assert found("arrived", operator()) == set()
-    remove_reconciliation(one, by=ROOT)
-    assert found("arrived") == set()
     for wrong in ("reconciled:7", f"reconciled:{one.pk}", f"reconciled:{one.pk}.nothing", f"reconciled:{one.pk}.fail*"):
         with pytest.raises(BadQuery, match="called as its page says"):
             find_messages(ROOT, environments=[environment()], query=parse_query(wrong))
+
+
+def refusal(who: Actor, q: str, column: int) -> str:
+    """Return the words in which lists, plans, saved searches and promises refuse a query: the same everywhere, and where."""
+    query, here, words = parse_query(q), environment(), set()
+    selection = Selection(source=Plan.Source.QUERY, q=q, query=query)
+    for ask in (
+        lambda: find_messages(who, environments=[here], query=query),
+        lambda: find_dead_letters(who, environments=[here], query=query),
+        lambda: create_plan(selection, environment=here, by=who, reason="x"),
+        lambda: save_search(here, "messages", NewSearch(name="gone", q=q), by=who),
+        lambda: check_searchable(who, here, q),
+    ):
+        with pytest.raises(BadQuery) as refused:
+            ask()
+        assert refused.value.column == column
+        words.add(refused.value.detail)
+    return words.pop() if len(words) == 1 else f"several: {words}"
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "elasticsearch"])
+def test_a_set_of_a_reconciliation_that_is_gone_or_hidden_is_refused_in_the_same_words_and_never_empty(
+    backend: str, settings: Any
+):
+    settings.SEARCH_BACKEND = backend
+    letter = stored_letter(message_id="m-1", origin="orders", keys={"order_no": "1"})
+    removed, hidden = compared("1\n", of=letter.flow), compared("1\n", of=letter.flow)
+    remove_reconciliation(removed, by=operator())
+    Flow.objects.update(team=Team.objects.create(name="Others"))
+
+    words = {
+        refusal(operator(), f"class:dead {sign}reconciled:{pk}.failed", 23 + len(sign))
+        for pk in (removed.pk, hidden.pk, UUID(int=7))
+        for sign in ("", "-")
+    }
+
+    assert len(words) == 1
+    assert words.pop().startswith(
+        "there is no such reconciliation here, or none that you may see: it may have been removed"
+    )
+
+
+def test_a_set_of_a_reconciliation_that_was_never_compared_is_refused_until_it_is():
+    one = begun()
+    q = f"reconciled:{one.pk}.failed"
+
+    assert refusal(operator(), q, 12).startswith("this reconciliation has not been compared yet")
+    receive_list(one, [b"1\n"], by=operator())
+    reconcile()
+    compare_again(one, by=operator())  # under way: what there is is of the last comparison
+
+    assert find_messages(operator(), environments=[environment()], query=parse_query(q)).rows == []
 
 
 def compared_of_ten() -> Reconciliation:

@@ -17,9 +17,11 @@ from console.core.errors import Invalid
 from console.identity.models import Membership, Role, Team, User
 from messages.masking.services import NewRule, add_masking_rule
 from messages.models import Flow, OutboxMail, SavedSearch, Subscription
+from messages.reconcile.services import remove_reconciliation
 from messages.saved import assessing
 from messages.saved.assessing import claim, look_at, look_at_subscriptions, settle
 from messages.saved.matching import TooSlow
+from messages.saved.queries import count_of
 from messages.saved.services import (
     NewSearch,
     Wish,
@@ -27,6 +29,7 @@ from messages.saved.services import (
     subscribe,
 )
 from tests.factories import ROOT, actor, agent_key, environment, event, person, push, stored_letter
+from tests.services.reconciling import compared
 from tests.services.test_saved_searches import ada, look, saved, subjects
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +58,24 @@ def test_it_tells_once_when_it_matches_with_links_and_no_payload_and_once_when_i
     assert (look(20), look(22)) == (1, 0)
     assert subjects()[1] == "[production] Stuck: it matches nothing any more"
     assert Subscription.objects.get().state == "calm"
+
+
+def test_a_set_of_a_reconciliation_that_is_removed_is_told_as_unreadable_and_never_as_nothing_any_more():
+    user = ada()
+    letter = stored_letter(message_id="m-1", origin="orders", keys={"order_no": "1"})
+    one = compared("1\n", of=letter.flow)
+    search = saved(user, q=f"reconciled:{one.pk}.failed", of="messages")
+    subscribe(search, Wish(when="matches"), by=actor(user))
+    assert look(1) == 1
+
+    remove_reconciliation(one, by=ROOT)
+
+    assert (look(10), look(25)) == (1, 0)
+    assert subjects() == ["[production] Stuck: 1 message", "[production] Stuck: it cannot be searched"]
+    assert "The query cannot be read: there is no such reconciliation here" in OutboxMail.objects.latest("id").body
+    counted = count_of(actor(user), search)
+    assert counted.count is None
+    assert counted.problem.endswith("take the search from its page (at column 12)")
 
 
 def test_what_was_told_is_remembered_while_there_is_no_address_and_told_once():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -35,6 +37,7 @@ from messages.search.elastic.names import (
     index_of_message,
     parts_of,
 )
+from messages.search.elastic.texts import MOST_READ, text_of
 from messages.search.elastic.translate import body_of
 from messages.search.elastic.words import CHUNK, LONGEST_WORD, anywhere, chunks, folded, key_term, microseconds, moment
 from messages.search.parse import parse_query
@@ -299,3 +302,52 @@ def test_a_question_is_no_deeper_than_its_query():
     assert (
         depth(body_of(question(query, flows=[1]))["query"]) <= depth_of(tree) + 5
     )  # of 30 that it takes, 20 are a reader's
+
+
+# words of payloads ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        (rb'{"n":"M\u00fcnch \ud83d\ude00"}', "", '{"n":"Münch 😀"}'),
+        (rb'["half \ud800"]', "", '["half ?"]'),
+        (rb'"C:\\temp \"q\" a\/b\nx \\u00fc"', "", '"C:\\temp "q" a/b\nx \\u00fc"'),
+        (rb'{"cut": "\u00fc \u00', "", '{"cut": "ü '),
+        (rb'{"cut": "\\', "", '{"cut": "\\'),
+        (rb'{"no JSON": "\x41 \u00fc"}', "", r'{"no JSON": "\x41 \u00fc"}'),
+        (b'\xef\xbb\xbf {"n":"\\u00fc"}', "", ' {"n":"ü"}'),
+        (b"<n>M&#252;n&#xFC; &amp;#252; &lt;&#0;&#55296;&#9999999;&nbsp;</n>", "", "<n>Münü &#252; <   &nbsp;</n>"),
+        (b"<n>\xfc</n>", "text/xml; charset=ISO-8859-1", "<n>ü</n>"),
+        (b"<?xml version='1.0' encoding='windows-1252'?><n>\x80</n>", "", "<?xml version='1.0' encoding='windows-1252'?><n>€</n>"),
+        (b"<?xml version='1.0' encoding='latin1'?><n>\xc3\xbc</n>", "", "<?xml version='1.0' encoding='latin1'?><n>ü</n>"),
+        (b"<?xml version='1.0' encoding='idna'?><n>\xfc</n>", "", "<?xml version='1.0' encoding='idna'?><n>\ufffd</n>"),
+        (b"\xfc", "text/plain; charset=iso-8859-15", "ü"),
+        (rb"plain \u00fc &#252;", "text/plain", r"plain \u00fc &#252;"),
+        (b"a\x00b", "", ""),
+        (b"", "", ""),
+    ],
+)  # fmt: skip
+def test_a_body_is_read_without_the_escapes_of_json_and_xml_and_by_its_charset(
+    body: bytes, content_type: str, text: str
+):
+    assert text_of(body, content_type) == text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [rb"\"a", rb"\\", rb"\u00fca", rb"\ud800", b"&#1;a", b"&lt;", b"&", b"&#9", b"<?xml ", b"<?xml encoding=", b"[", b'{"', b" ", b"\xfc"],
+)  # fmt: skip
+def test_bodies_of_nothing_but_escapes_cost_little_and_can_be_sent(part: bytes):
+    for first in (b'{"', b"<a>", b"<?xml ", b""):
+        began = time.process_time()
+        text = text_of(first + part * (4 * MOST_READ // len(part)), "text/xml; charset=latin-1")
+
+        assert time.process_time() - began < 0.5
+        assert len(text.encode()) <= 4 * MOST_TEXT
+
+
+@given(st.text())
+def test_whatever_a_json_text_holds_is_read_as_it_is(text: str):
+    for escaped in (True, False):
+        body = json.dumps([text], ensure_ascii=escaped).encode("utf-8", "replace")
+        meant = text.encode("utf-8", "replace").decode()
+        assert text_of(body, "") == f'["{meant}"]'[:MOST_TEXT]

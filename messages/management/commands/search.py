@@ -6,6 +6,7 @@ import json
 import time
 from argparse import ArgumentParser
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,10 +17,11 @@ from messages.models import SearchGeneration
 from messages.search.base import Away
 from messages.search.elastic.client import FAULTS, words_of
 from messages.search.elastic.outbox import attach
-from messages.search.elastic.rebuild import Filling, RebuildElsewhere, begin_generation, go_live
+from messages.search.elastic.rebuild import LEASE, Filling, RebuildElsewhere, begin_generation, go_live
 from messages.search.elastic.state import COUNTED_TO, Status, search_status
 
 SAID_EVERY_S = 2.0
+WAITED = LEASE + timedelta(seconds=10)  # for a lease: whoever still has it then is alive
 
 
 class Command(BaseCommand):
@@ -60,7 +62,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{environment.slug}: {progress_of(now)}")
 
         try:
-            Filling(generation, tell).fill()
+            self._fill(Filling(generation, tell))
             go_live(generation)
         except RebuildElsewhere as error:
             raise CommandError(str(error)) from error
@@ -71,6 +73,27 @@ class Command(BaseCommand):
                 f"Elasticsearch: {words_of(fault)}; run this again and it goes on where it was"
             ) from fault
         self.stdout.write(f"{environment.slug}: live")
+
+    def _fill(self, filling: Filling) -> None:
+        """Fill; one that died holds its lease until it ends, so that this waits for it and says so. Raises RebuildElsewhere when it is alive."""
+        until, said = time.monotonic() + WAITED.total_seconds(), False
+        while True:
+            try:
+                filling.fill()
+                return
+            except RebuildElsewhere:
+                waiting = SearchGeneration.objects.filter(
+                    pk=filling.generation.pk, state=SearchGeneration.State.BUILDING
+                )
+                if time.monotonic() > until or not waiting.exists():
+                    raise
+            if not said:
+                slug, seconds = filling.environment.slug, LEASE.total_seconds()
+                self.stdout.write(
+                    f"{slug}: another process fills its index, or died less than {seconds:.0f} s ago: waiting for it"
+                )
+                said = True
+            time.sleep(1)
 
 
 def progress_of(generation: SearchGeneration) -> str:

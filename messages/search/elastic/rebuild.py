@@ -21,7 +21,7 @@ from django.db.models import F, Q
 
 from console.core.ids import uuid7
 from console.identity.models import Environment
-from messages.models import DeadLetter, SearchGeneration
+from messages.models import DeadLetter, Flow, SearchGeneration
 from messages.retention.policies import policy_of
 from messages.search.base import Away
 from messages.search.elastic.bulk import Outcome, raise_if_away, send
@@ -30,7 +30,7 @@ from messages.search.elastic.documents import MAPPING, SETTINGS
 from messages.search.elastic.indexing import LETTER, MESSAGE, letter_items, message_items, set_aside
 from messages.search.elastic.names import alias_of, days_per_index, index_of_letter, indices_of
 from messages.search.elastic.outbox import next_version
-from messages.search.elastic.texts import searchable_flows
+from messages.search.elastic.texts import READING, searchable_flows
 from messages.search.elastic.whole import (
     check_not_set_back,
     check_whole,
@@ -70,6 +70,8 @@ def put_template() -> None:
         said = about.get("kept")  # a worker of an older version says none
         if about.get("mapping") != MAPPED:
             retire_all(reason="its mapping is another version's")
+        elif about.get("texts") != READING:
+            _read_anew()
     if said is not None:
         check_not_set_back(int(said))
         turn = max(turn, int(said))  # another worker's clock may be ahead
@@ -78,9 +80,18 @@ def put_template() -> None:
         index_patterns=[f"{prefix}-e*-g*"],
         priority=500 + len(prefix),  # of two consoles whose names begin alike the longer one's counts
         template={"settings": SETTINGS, "mappings": MAPPING},
-        meta={"console": mine, "kept": turn, "mapping": MAPPED},
+        meta={"console": mine, "kept": turn, "mapping": MAPPED, "texts": READING},
     )
     remember_kept(turn)
+
+
+def _read_anew() -> None:
+    """Have indices with words of payloads built anew, because another version read those otherwise; what is live answers meanwhile."""
+    for environment in Environment.objects.filter(
+        pk__in=Flow.objects.filter(payload_search=True).values("environment")
+    ):
+        begin_generation(environment, anew=True)
+        log.info("search_texts_read_anew", environment=environment.slug, reading=READING)
 
 
 def _console() -> str:
