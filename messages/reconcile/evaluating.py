@@ -20,7 +20,7 @@ from psycopg.errors import QueryCanceled
 from console.core.ids import uuid7_floor
 from messages.models import Reconciliation
 from messages.reconcile.services import STEP_LEASE, State, tell_worker
-from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, steps_of
+from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, SEEN_OF_SYSTEM, steps_of
 
 log = structlog.get_logger(__name__)
 BUDGET_S = 15.0  # no step begins after it: a task is killed after two minutes
@@ -104,12 +104,18 @@ def _count_day(cursor: CursorWrapper, one: Reconciliation, day: date) -> dict[st
         "letters_since": uuid7_floor(begins),
         "letters_until": uuid7_floor(ends),
     }
-    cursor.execute(SEEN, parameters)
+    cursor.execute(SEEN if one.system_id is None else SEEN_OF_SYSTEM, parameters)
     return {}
 
 
 def _subject(one: Reconciliation) -> dict[str, Any]:
-    return {"pk": one.pk, "key": one.key_name, "environment": one.environment_id, "flow": one.flow_id}
+    return {
+        "pk": one.pk,
+        "key": one.key_name,
+        "environment": one.environment_id,
+        "flow": one.flow_id,
+        "system": one.system_id,
+    }
 
 
 def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
