@@ -114,7 +114,9 @@ class ReconciledKeyOut(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(source="get_kind_display", choices=ReconciledKey.Kind.labels)
     times_on_list = serializers.IntegerField(source="listed")
     line = serializers.IntegerField(allow_null=True)
-    messages = serializers.IntegerField()
+    messages = serializers.IntegerField(
+        help_text="How many carry it; of several, how many one system took: the one that is named, or any."
+    )
     message = serializers.UUIDField(
         source="message_uid",
         allow_null=True,

@@ -192,7 +192,9 @@ class ReconciledKey(models.Model):
     key = models.TextField(db_collation="C")
     listed = models.IntegerField()  # how often the list says it
     line = models.IntegerField(null=True)  # the first line that does
-    messages = models.IntegerField()  # how many messages carry it; with a receiving system, how many it took
+    messages = (
+        models.IntegerField()
+    )  # how many carry it; of several, how many one system took: the one that is named, or any
     message_uid: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)  # the one that decided
     letter_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(
         null=True

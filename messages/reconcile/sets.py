@@ -35,13 +35,15 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="processed",
             label="Processed",
-            meaning="arrived, and a message of theirs is delivered, or a dead letter that names none was processed by its replay, whatever became of others",
+            meaning="arrived, and a message of theirs is delivered, or a dead letter that names none was processed by its replay; "
+            "and a system that failed another of them passed one since",
             kinds=(PROCESSED, PROCESSED),
         ),
         KeySet(
             slug="failed",
             label="Failed",
-            meaning="arrived, no message of theirs is delivered, and one failed, is dead, was undone by a compensation, or left a dead letter that names none",
+            meaning="arrived, and no message of theirs is delivered, but one failed, is dead, was undone by a compensation, or left a dead letter "
+            "that names none; or a system failed one of them and passed none since",
             kinds=(FAILED, FAILED),
         ),
         KeySet(
@@ -59,7 +61,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="twice",
             label="Came twice",
-            meaning="arrived with more than one message; they are counted above as well",
+            meaning="arrived with more than one message that one system took, or sent where none took any; they are counted above as well",
             kinds=(PROCESSED, MOVING),
             twice=True,
         ),

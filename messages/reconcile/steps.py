@@ -91,8 +91,8 @@ MESSAGES_OF_FLOW = f"""
       AND m.first_seen_at >= %(since)s AND m.first_seen_at < %(until)s
     UNION ALL {SHARED}"""  # noqa: S608  constants of ours
 SEEN = f"""
-INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best)
-SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C")
+INSERT INTO messaging_reconciliation_seen (reconciliation_id, key, messages, best, carried)
+SELECT %(pk)s, f.key, sum(f.messages), max(f.best COLLATE "C"), CASE WHEN count(*) > 1 THEN string_agg(f.best, ',') FILTER (WHERE f.key IS NOT NULL) END
 FROM (
     SELECT m.key, 1 AS messages, m.fared || m.id::text AS best FROM ({MESSAGES_OF_FLOW}) m
     UNION ALL SELECT key, messages, best FROM ({LETTERS} AND d.id < %(letters_until)s) l
@@ -153,6 +153,59 @@ FROM (
 ) s ON s.key = l.key
 ORDER BY 2, 3
 """  # noqa: S608  a constant of ours
+# Where any receiver counts, a key of several messages may have failed at one and passed at another: short ids make one order a message at each
+# destination. Of each of these messages what its systems said is asked. The key failed where what a system failed last it did not pass later, under
+# whichever message; a failed sending, and a letter of no system, where nobody did. It came as often as one system took it, else as one sent it; what nobody
+# said anything of stays as it is. made_good: since then a failure is none.
+SEVERAL = """SELECT coalesce(sum(messages), 0)::bigint FROM messaging_reconciled_key WHERE reconciliation_id = %(pk)s AND messages > 1 AND listed > 0"""
+MOST_ASKED = 1_000_000  # messages of such keys; of more, only keys are asked that have a message that failed and one that was delivered
+ASKED = f"""
+WITH carried AS MATERIALIZED (
+    SELECT g.kind, g.key, one.best FROM (
+        SELECT key, max(kind) AS kind, string_agg(carried, ',') AS carried FROM (
+            SELECT key, NULL::smallint AS kind, coalesce(carried, best) AS carried FROM messaging_reconciliation_seen
+            WHERE reconciliation_id = %(pk)s AND key IS NOT NULL
+            UNION ALL SELECT key, kind, NULL FROM messaging_reconciled_key WHERE reconciliation_id = %(pk)s AND messages > 1 AND listed > 0
+        ) f GROUP BY key HAVING max(kind) IS NOT NULL AND (%(every)s OR max(kind) = 1 AND bool_or(carried ~ '(^|,)2'))
+    ) g CROSS JOIN LATERAL unnest(string_to_array(g.carried, ',')) one (best)
+    WHERE one.best NOT LIKE '_l%%'
+), told AS (
+    SELECT c.kind, c.key, w.system_id, max(w.at) FILTER (WHERE w.passed) AS passed_at, max(w.at) FILTER (WHERE NOT w.passed) AS failed_at,
+           (array_agg(m.id ORDER BY w.at DESC) FILTER (WHERE NOT w.passed))[1] AS failed_uid,
+           count(DISTINCT m.id) FILTER (WHERE w.operation >= 3) AS taken, count(DISTINCT m.id) FILTER (WHERE w.operation IN (1, 2)) AS sent
+    FROM carried c CROSS JOIN LATERAL (
+        SELECT m.id, m.flow_id, m.failed_at, m.last_seen_at, coalesce(m.started_at, m.first_seen_at) - interval '1 hour' AS began
+        FROM messaging_message m
+        WHERE m.id = right(c.best, 36)::uuid AND m.first_seen_on BETWEEN %(first)s AND %(last)s
+        ORDER BY m.flow_id = %(flow)s DESC LIMIT 1
+    ) m CROSS JOIN LATERAL (
+        SELECT e.occurred_at AS at, CASE WHEN {FAILS} AND e.operation IN (1, 2) THEN NULL ELSE e.system_id END AS system_id, e.operation,
+               CASE WHEN {FAILS} THEN false WHEN {DELIVERS} THEN true END AS passed
+        FROM messaging_event e
+        WHERE e.message_uid = m.id AND e.occurred_at BETWEEN m.began AND m.last_seen_at + interval '1 hour'
+          AND (e.flow_id = %(flow)s OR m.flow_id = %(flow)s AND e.flow_id <> ALL (ARRAY({OTHER_TEAMS})))
+        UNION ALL
+        SELECT CASE d.resolution WHEN 'processed' THEN d.closed_at ELSE d.failed_at END, d.system_id, 3, coalesce(d.resolution = 'processed', false)
+        FROM messaging_deadletter d
+        WHERE m.failed_at IS NOT NULL AND d.message_uid = m.id
+          AND (d.flow_id = %(flow)s OR m.flow_id = %(flow)s AND d.flow_id <> ALL (ARRAY({OTHER_TEAMS})))
+    ) w GROUP BY 1, 2, 3
+), asked AS (
+    SELECT kind, key, max(taken) AS taken, max(sent) AS sent,
+           (array_agg(failed_uid ORDER BY failed_at DESC) FILTER (WHERE failed_at >= coalesce(made_good, '-infinity')))[1] AS failed_uid
+    FROM (
+        SELECT *, CASE WHEN system_id IS NULL THEN max(passed_at) OVER of_key
+                       ELSE greatest(passed_at, max(passed_at) FILTER (WHERE system_id IS NULL) OVER of_key) END AS made_good
+        FROM told WINDOW of_key AS (PARTITION BY kind, key)
+    ) t GROUP BY 1, 2
+)
+UPDATE messaging_reconciled_key k
+SET kind = CASE WHEN a.failed AND k.letter_id IS NULL THEN 2 ELSE k.kind END,
+    message_uid = CASE WHEN a.failed AND k.letter_id IS NULL THEN a.failed_uid ELSE k.message_uid END,
+    messages = coalesce(nullif(a.taken, 0), nullif(a.sent, 0), k.messages)
+FROM (SELECT *, kind = 1 AND failed_uid IS NOT NULL AS failed FROM asked) a
+WHERE k.reconciliation_id = %(pk)s AND k.kind = a.kind AND k.key = a.key
+"""  # noqa: S608  constants of ours
 COUNTED = """
 SELECT count(*) FILTER (WHERE kind = 1) AS processed, count(*) FILTER (WHERE kind = 2) AS failed,
        count(*) FILTER (WHERE kind = 3) AS moving, count(*) FILTER (WHERE kind = 4) AS never,
