@@ -2,8 +2,8 @@
 
 The list is read as an upload is, in parts of some 50 KB, and compared as the worker does. The bare join is the same FULL JOIN of list and
 messages, counted and written nowhere. Each message has two events of its flow and one of a second flow, which is compared with the same list: all of
-its messages are rows of the first. The last line is one JSON object: seconds of each, ratio = receive and compare ÷ the bare join, page_ms the slowest
-first and deep page of a set.
+its messages are rows of the first. The last line is one JSON object: seconds of each, ratio = receive and compare ÷ the bare join, system_s = compare with
+a receiving system named, page_ms the slowest first and deep page of a set.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ FROM generate_series(1, %(count)s) n
 EVENTS = """
 INSERT INTO messaging_event (occurred_at, id, received_at, environment_id, flow_id, system_id, message_uid, message_id, operation, outcome, duration_us, name,
                              keys, attributes)
-SELECT %(at)s + o.n * interval '1 s', gen_random_uuid(), %(at)s, m.environment_id, o.flow, 1, m.id, m.message_id, o.operation, 0, 1000, 'bench', m.keys,
+SELECT %(at)s + o.n * interval '1 s', gen_random_uuid(), %(at)s, m.environment_id, o.flow, %(system)s,
+       m.id, m.message_id, o.operation, 0, 1000, 'bench', m.keys,
        '{"messaging.system": "rabbitmq", "server.address": "broker.example"}'
 FROM messaging_message m, (VALUES (0, %(flow)s, 2), (1, %(flow)s, 4), (2, %(other)s, 4)) o (n, flow, operation)
 """
@@ -77,7 +79,7 @@ def parts(keys: int) -> Iterator[bytes]:
         yield b"".join([b"A-%d\n" % (keys // 2 + number - (number % 10 == 9)) for number in numbers])
 
 
-def _fill(environment: int, flow: int, other: int, at: datetime, keys: int) -> float:
+def _fill(environment: int, flow: int, other: int, system: int, at: datetime, keys: int) -> float:
     """Store messages, their events and the bare list; return how long the bare join took."""
     from django.db import connection
 
@@ -87,6 +89,7 @@ def _fill(environment: int, flow: int, other: int, at: datetime, keys: int) -> f
         "environment": environment,
         "flow": flow,
         "other": other,
+        "system": system,
         "count": keys,
     }
     with connection.cursor() as cursor:
@@ -118,7 +121,7 @@ def _compare(one: Any) -> float:
 def _measure(keys: int) -> None:
     from console.identity.actor import COMMAND
     from console.identity.models import Environment
-    from messages.models import Flow
+    from messages.models import Flow, System
     from messages.reconcile.queries import find_keys
     from messages.reconcile.services import NewReconciliation, begin_reconciliation, receive_list
     from messages.reconcile.sets import SETS
@@ -126,7 +129,8 @@ def _measure(keys: int) -> None:
     environment = Environment.objects.get(slug="production")
     flow, other = (Flow.objects.create(environment=environment, name=name) for name in ("bench", "bench.in"))
     at = datetime.now(UTC) - timedelta(hours=1)
-    bare_s = _fill(environment.pk, flow.pk, other.pk, at, keys)
+    system = System.objects.create(environment=environment, name="bench")
+    bare_s = _fill(environment.pk, flow.pk, other.pk, system.pk, at, keys)
     said = NewReconciliation(name="bench", key_name="order_no", since=at, until=at + timedelta(days=1))
     one = begin_reconciliation(flow, said, by=COMMAND)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -137,6 +141,9 @@ def _measure(keys: int) -> None:
     compared_s = _compare(one)
     shared = receive_list(begin_reconciliation(other, said, by=COMMAND), parts(keys), by=COMMAND)
     shared_s = _compare(shared)
+    named = replace(said, system=system.name)
+    of_system = receive_list(begin_reconciliation(flow, named, by=COMMAND), parts(keys), by=COMMAND)
+    system_s = _compare(of_system)
     page_ms = 0.0
     for key_set in SETS.values():
         cursor_text = None
@@ -158,12 +165,15 @@ def _measure(keys: int) -> None:
         f"of a flow whose messages are rows of another: {shared.arrived:,} arrived, {shared.messages:,} messages, {shared.state}"
     )
     print(f"compare        {shared_s:6.1f} s")
+    print(f"of a named system: {of_system.arrived:,} arrived, {of_system.failed:,} failed, {of_system.state}")
+    print(f"compare        {system_s:6.1f} s")
     print(f"page of a set  {page_ms:6.1f} ms at worst")
     figures = {
         "bare_s": bare_s,
         "received_s": received_s,
         "compared_s": compared_s,
         "shared_s": shared_s,
+        "system_s": system_s,
         "ratio": (received_s + compared_s) / bare_s,
         "page_ms": page_ms,
     }

@@ -60,6 +60,12 @@ class ReconciliationOut(serializers.Serializer[Any]):
     check = serializers.IntegerField(source="of_check_id", allow_null=True)
     name = serializers.CharField()
     key = serializers.CharField(source="key_name")
+    system = serializers.CharField(
+        source="system.name",
+        default=None,
+        allow_null=True,
+        help_text="The receiving system that alone decides; null: any.",
+    )
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
@@ -95,6 +101,9 @@ class ReconciliationIn(serializers.Serializer[Any]):
     key = serializers.CharField(max_length=64, help_text="Name of the business key, e.g. order_no.")
     since = Moment(help_text="Messages first seen from then on…")
     until = Moment(help_text="… and before then.")
+    system = serializers.CharField(
+        max_length=120, allow_blank=True, default="", help_text="The receiving system that alone decides; empty: any."
+    )
     name = serializers.CharField(max_length=120, allow_blank=True, default="")
     keys = serializers.ListField(
         child=serializers.CharField(max_length=256), max_length=10_000, required=False, allow_empty=False
@@ -106,7 +115,9 @@ class ReconciledKeyOut(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(source="get_kind_display", choices=ReconciledKey.Kind.labels)
     times_on_list = serializers.IntegerField(source="listed")
     line = serializers.IntegerField(allow_null=True)
-    messages = serializers.IntegerField()
+    messages = serializers.IntegerField(
+        help_text="How many carry it; of several, how many one system took: the one that is named, or any."
+    )
     message = serializers.UUIDField(
         source="message_uid",
         allow_null=True,
@@ -170,7 +181,13 @@ class Reconciliations(View):
         asked = validated(ReconciliationIn, request.data)
         environment = get_visible_environment(self.actor, asked["environment"])
         flow = get_visible_flow_named(self.actor, environment, asked["flow"])
-        said = NewReconciliation(name=asked["name"], key_name=asked["key"], since=asked["since"], until=asked["until"])
+        said = NewReconciliation(
+            name=asked["name"],
+            key_name=asked["key"],
+            since=asked["since"],
+            until=asked["until"],
+            system=asked["system"],
+        )
         made = begin_reconciliation(flow, said, by=self.actor)
         if "keys" in asked:
             try:
@@ -247,7 +264,7 @@ class ReconciledKeys(View):
             limit=parse_limit(request.query_params.get("limit")),
             cursor=request.query_params.get("cursor") or None,
         )
-        letters = letters_of_keys(self.actor, found.rows)
+        letters = letters_of_keys(self.actor, one, found.rows)
         rows = ReconciledKeyOut(as_shown(self.actor, one, found.rows), many=True, context={"letters": letters}).data
         return Response({"results": rows, "next": self._next(found.next)})
 

@@ -33,6 +33,12 @@ class ReconciliationCheckOut(serializers.Serializer[Any]):
     owner = serializers.CharField(source="owner.username", help_text="Who is told.")
     name = serializers.CharField()
     key = serializers.CharField(source="key_name")
+    system = serializers.CharField(
+        source="system.name",
+        default=None,
+        allow_null=True,
+        help_text="The receiving system that alone decides; null: any.",
+    )
     due = serializers.SerializerMethodField(help_text="Time of day.")
     days = serializers.ListField(child=serializers.IntegerField())
     time_zone = serializers.CharField()
@@ -66,6 +72,9 @@ class ReconciliationCheckChangeIn(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=120)
     key = serializers.CharField(max_length=64)
+    system = serializers.CharField(
+        max_length=120, allow_blank=True, default="", help_text="The receiving system that alone decides; empty: any."
+    )
     due = serializers.CharField(max_length=5, help_text="Time of day, e.g. 06:30.")
     days = serializers.ListField(child=serializers.IntegerField(), max_length=7, default=[1, 2, 3, 4, 5, 6, 7])
     time_zone = serializers.CharField(max_length=60, default="UTC")
@@ -91,6 +100,7 @@ def _said(asked: dict[str, Any]) -> NewCheck:
         days=asked["days"],
         time_zone=asked["time_zone"],
         hours=asked["hours"],
+        system=asked["system"],
     )
 
 

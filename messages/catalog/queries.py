@@ -127,6 +127,14 @@ def find_systems(actor: Actor, environment: Environment) -> QuerySet[System]:
     return visible_systems(actor).filter(environment=environment)
 
 
+def system_names(actor: Actor, environment: Environment, flow: Flow | None = None) -> list[str]:
+    """Return names of systems to choose from, at most 200: those that did something in the flow in 24 hours, else any."""
+    of_flow = {line.system.name for line in systems_of_flow(flow, now=datetime.now(UTC))} if flow else set()
+    return sorted(of_flow) or list(
+        find_systems(actor, environment).order_by("name").values_list("name", flat=True)[:200]
+    )
+
+
 def flow_rules(environment: Environment) -> QuerySet[FlowRule]:
     return FlowRule.objects.filter(environment=environment).select_related("flow", "environment")
 

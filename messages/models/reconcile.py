@@ -32,6 +32,9 @@ class ReconciliationCheck(models.Model):
     owner = models.ForeignKey("identity.User", models.CASCADE, related_name="+")
     name = models.CharField(max_length=120)
     key_name = models.CharField(max_length=120)
+    system = models.ForeignKey(
+        "messaging.System", models.PROTECT, null=True, related_name="+"
+    )  # as that of its reconciliations
     minute = models.SmallIntegerField()  # of the local day, when it is due
     days = ArrayField(models.SmallIntegerField())  # ISO weekdays on which it is due
     time_zone = models.CharField(max_length=60)
@@ -99,6 +102,9 @@ class Reconciliation(models.Model):
     of_check = models.ForeignKey(ReconciliationCheck, models.SET_NULL, null=True, related_name="reconciliations")
     name = models.CharField(max_length=120)
     key_name = models.CharField(max_length=120)
+    system = models.ForeignKey(
+        "messaging.System", models.PROTECT, null=True, related_name="+"
+    )  # that decides alone; null: any receiver
     since = models.DateTimeField()
     until = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
@@ -186,7 +192,9 @@ class ReconciledKey(models.Model):
     key = models.TextField(db_collation="C")
     listed = models.IntegerField()  # how often the list says it
     line = models.IntegerField(null=True)  # the first line that does
-    messages = models.IntegerField()  # how many messages carry it
+    messages = (
+        models.IntegerField()
+    )  # how many carry it; of several, how many one system took: the one that is named, or any
     message_uid: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(null=True)  # the one that decided
     letter_id: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(
         null=True

@@ -14,7 +14,9 @@ from messages.models import Reconciliation, ReconciliationCheck
 
 def visible_reconciliations(actor: Actor) -> QuerySet[Reconciliation]:
     """Return the reconciliations of the flows that the actor may see: business keys are metadata, as in the list of messages."""
-    rows = Reconciliation.objects.select_related("environment", "flow__team", "of_check").filter(removed_at=None)
+    rows = Reconciliation.objects.select_related("environment", "flow__team", "system", "of_check").filter(
+        removed_at=None
+    )
     return of_visible_flows(rows, actor)
 
 
@@ -31,7 +33,7 @@ def check_can_reconcile(actor: Actor, one: Reconciliation | ReconciliationCheck)
 
 def visible_checks(actor: Actor) -> QuerySet[ReconciliationCheck]:
     """Return the scheduled checks of the flows that the actor may see."""
-    rows = ReconciliationCheck.objects.select_related("environment", "flow__team", "owner", "waiting_for")
+    rows = ReconciliationCheck.objects.select_related("environment", "flow__team", "system", "owner", "waiting_for")
     return of_visible_flows(rows, actor)
 
 

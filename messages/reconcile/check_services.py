@@ -16,7 +16,15 @@ from console.identity.actor import Actor
 from messages.models import Flow, Reconciliation, ReconciliationCheck
 from messages.reconcile.access import check_can_own, check_can_reconcile
 from messages.reconcile.calendar import due_after, due_before, period_begins
-from messages.reconcile.services import RESTING, NewReconciliation, begin_reconciliation, check_names, receive_list
+from messages.reconcile.services import (
+    RESTING,
+    NewReconciliation,
+    begin_reconciliation,
+    check_names,
+    receive_list,
+    system_named,
+    told_of,
+)
 from messages.retention.policies import hold_of_flow
 
 MOST_CHECKS = 100  # of one flow
@@ -34,9 +42,10 @@ class NewCheck:
     days: Sequence[int] = (1, 2, 3, 4, 5, 6, 7)
     time_zone: str = "UTC"
     hours: int = 24
+    system: str = ""  # the receiver that decides; empty: any
 
 
-def _said(said: NewCheck) -> dict[str, object]:
+def _said(flow: Flow, said: NewCheck) -> dict[str, object]:
     """Return the columns of a checked wish; raises Invalid."""
     key_name, name = check_names(said.key_name, said.name)
     if not name:
@@ -49,6 +58,7 @@ def _said(said: NewCheck) -> dict[str, object]:
     return {
         "name": name,
         "key_name": key_name,
+        "system": system_named(flow, said.system),
         "minute": said.minute,
         "days": sorted(set(said.days)),
         "time_zone": said.time_zone,
@@ -60,7 +70,9 @@ def _said(said: NewCheck) -> dict[str, object]:
 def add_check(flow: Flow, said: NewCheck, *, by: Actor) -> ReconciliationCheck:
     """Make a check, audited; its maker is told. The caller has fetched the flow for this actor. Raises Invalid, Forbidden, Conflict."""
     now = datetime.now(UTC)
-    made = ReconciliationCheck(environment=flow.environment, flow=flow, state_since=now, due_at=now, **_said(said))
+    made = ReconciliationCheck(
+        environment=flow.environment, flow=flow, state_since=now, due_at=now, **_said(flow, said)
+    )
     check_can_reconcile(by, made)
     made.owner_id = check_can_own(by)
     if ReconciliationCheck.objects.filter(flow=flow).count() >= MOST_CHECKS:
@@ -79,7 +91,7 @@ def add_check(flow: Flow, said: NewCheck, *, by: Actor) -> ReconciliationCheck:
 def change_check(check: ReconciliationCheck, said: NewCheck, *, by: Actor) -> ReconciliationCheck:
     """Change a check, audited: whoever changes it is told from then on. One that is raised stays so until it was compared. Raises as add_check."""
     check_can_reconcile(by, check)
-    now, columns = datetime.now(UTC), _said(said)
+    now, columns = datetime.now(UTC), _said(check.flow, said)
     for name, value in columns.items():
         setattr(check, name, value)
     due_at = _due_after(check, now)
@@ -127,7 +139,9 @@ def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
     row = ReconciliationCheck.objects.select_for_update().get(pk=check.pk)
     now = datetime.now(UTC)
     due_at = _missed(row, now) or max(row.due_at, _due_after(row, now))
-    known = Reconciliation.objects.filter(of_check=row, until=due_at, removed_at=None, state__in=RESTING)
+    known = Reconciliation.objects.filter(
+        of_check=row, until=due_at, removed_at=None, state__in=RESTING, system=row.system
+    )
     one = known.select_related("flow__team", "environment").order_by("-pk").first()
     if one is not None and (one.list_attempt is None or hold_of_flow(check.flow) is None):
         return one
@@ -136,6 +150,7 @@ def _of_next(check: ReconciliationCheck, by: Actor) -> Reconciliation:
         key_name=row.key_name,
         since=period_begins(due_at, hours=row.hours, minute=row.minute, time_zone=row.time_zone),
         until=due_at,
+        system=row.system.name if row.system else "",
     )
     return begin_reconciliation(check.flow, said, by=by, of_check=row)
 
@@ -164,5 +179,9 @@ def _audit(by: Actor, action: str, check: ReconciliationCheck, *, reason: str = 
         team_id=check.flow.team_id,
         label=check.name,
         reason=reason,
-        details={"flow": check.flow.name, "at": f"{clock_text(check.minute)} {check.time_zone}"},
+        details={
+            "flow": check.flow.name,
+            "at": f"{clock_text(check.minute)} {check.time_zone}",
+            **told_of(check.system),
+        },
     )

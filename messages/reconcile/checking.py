@@ -90,9 +90,11 @@ def _begin(check: ReconciliationCheck) -> Outcome:
     if one is None:
         return Outcome(state=Check.RAISED, problem=f"no list had come by {check.due_at:%H:%M} UTC{_refused(check)}")
     try:
-        queue_again(one)
-    except ListBusy:  # being compared, or a newer list is coming: its end decides
-        pass
+        queue_again(one, system_id=check.system_id)
+    except (
+        ListBusy
+    ):  # being compared, or a newer list is coming: its end decides, unless the check was changed to another system
+        return Outcome(state=None, waiting_for=one if one.system_id == check.system_id else None)
     except Conflict:
         return Outcome(state=Check.RAISED, problem="its list is gone")
     return Outcome(state=None, waiting_for=one)

@@ -20,7 +20,19 @@ from psycopg.errors import QueryCanceled
 from console.core.ids import uuid7_floor
 from messages.models import Reconciliation
 from messages.reconcile.services import NOT_WHOLE, STEP_LEASE, State, end_uploads, tell_worker
-from messages.reconcile.steps import COUNTED, JOIN, JOINED, MESSAGES, SEEN, steps_of
+from messages.reconcile.steps import (
+    A_DAY_OFF,
+    ASKED,
+    COUNTED,
+    JOIN,
+    JOINED,
+    MESSAGES,
+    MOST_ASKED,
+    SEEN,
+    SEEN_OF_SYSTEM,
+    SEVERAL,
+    steps_of,
+)
 
 log = structlog.get_logger(__name__)
 BUDGET_S = 15.0  # no step begins after it: a task is killed after two minutes
@@ -104,12 +116,18 @@ def _count_day(cursor: CursorWrapper, one: Reconciliation, day: date) -> dict[st
         "letters_since": uuid7_floor(begins),
         "letters_until": uuid7_floor(ends),
     }
-    cursor.execute(SEEN, parameters)
+    cursor.execute(SEEN if one.system_id is None else SEEN_OF_SYSTEM, parameters)
     return {}
 
 
 def _subject(one: Reconciliation) -> dict[str, Any]:
-    return {"pk": one.pk, "key": one.key_name, "environment": one.environment_id, "flow": one.flow_id}
+    return {
+        "pk": one.pk,
+        "key": one.key_name,
+        "environment": one.environment_id,
+        "flow": one.flow_id,
+        "system": one.system_id,
+    }
 
 
 def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
@@ -117,11 +135,22 @@ def _join(cursor: CursorWrapper, one: Reconciliation) -> dict[str, Any]:
     cursor.execute("DELETE FROM messaging_reconciled_key WHERE reconciliation_id = %s", [one.pk])
     parameters = _subject(one) | {"list": one.list_attempt, "letters_since": uuid7_floor(one.until)}
     cursor.execute(JOINED, parameters)
+    if one.system_id is None:
+        _ask(cursor, one, parameters)
     counts: dict[str, Any] = {}
     for question in (COUNTED, MESSAGES):
         cursor.execute(question, parameters)
         counts |= dict(zip([column[0] for column in cursor.description or ()], cursor.fetchone(), strict=True))
     return counts
+
+
+def _ask(cursor: CursorWrapper, one: Reconciliation, parameters: dict[str, Any]) -> None:
+    """Ask of keys with several messages who failed them, and whether one system took more than one."""
+    cursor.execute(SEVERAL, parameters)
+    (several,) = cursor.fetchone()
+    if several:
+        days = {"first": (one.since - A_DAY_OFF).date(), "last": (one.until + A_DAY_OFF).date()}
+        cursor.execute(ASKED, parameters | days | {"every": several <= MOST_ASKED})
 
 
 def _release(one: Reconciliation) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.http import StreamingHttpResponse
 
@@ -12,7 +12,7 @@ from messages.models import ReconciledKey, Reconciliation
 from messages.reconcile.queries import ComparedAgain, every_key
 from messages.reconcile.sets import KeySet, csv_line
 
-COLUMNS = ("key", "outcome", "times_on_list", "line", "messages", "message_id", "dead_letter_id")
+COLUMNS = ("outcome", "times_on_list", "line", "messages", "message_id", "dead_letter_id")
 KINDS = dict(ReconciledKey.Kind.choices)
 LINES = 1_000  # a part of the answer
 NOT_WHOLE = "This file is not whole: the list was compared again, or removed, during the download. Download it again."
@@ -29,10 +29,11 @@ def csv_of(actor: Actor, one: Reconciliation, key_set: KeySet | None) -> Streami
 
 def _parts(actor: Actor, one: Reconciliation, key_set: KeySet | None) -> Iterator[bytes]:
     """Yield the lines of one comparison. When it is not the last one any more, a line says that the file is not whole, and the answer breaks off."""
-    lines = [csv_line([one.key_name if name == "key" else name for name in COLUMNS])]
+    system = [one.system.name] if one.system else []
+    lines = [csv_line([one.key_name, *COLUMNS, *(["system"] if system else [])])]
     try:
         for row in every_key(one, key_set):
-            lines.append(_line(row, key_shown(actor, one.environment_id, row.key)))
+            lines.append(_line(row, key_shown(actor, one.environment_id, row.key), system))
             if len(lines) >= LINES:
                 yield "".join(lines).encode()
                 lines = []
@@ -42,6 +43,6 @@ def _parts(actor: Actor, one: Reconciliation, key_set: KeySet | None) -> Iterato
     yield "".join(lines).encode()
 
 
-def _line(row: ReconciledKey, key: str) -> str:
+def _line(row: ReconciledKey, key: str, system: Sequence[str]) -> str:
     decided = [row.message_uid or "", row.letter_id or ""]
-    return csv_line([key, KINDS[row.kind], row.listed, row.line or "", row.messages, *decided])
+    return csv_line([key, KINDS[row.kind], row.listed, row.line or "", row.messages, *decided, *system])

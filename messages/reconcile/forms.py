@@ -15,7 +15,15 @@ from messages.reconcile.check_services import NewCheck
 from messages.reconcile.services import NewReconciliation
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+SYSTEM_HELP = "Whose word decides. Empty: any receiver's; name one where several take these messages."
 MOMENT = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+
+
+def _system() -> forms.CharField:
+    return forms.CharField(
+        required=False, max_length=120, label="Receiving system", help_text=SYSTEM_HELP,
+        widget=forms.TextInput(attrs={**PLAIN, "list": "system-names", "placeholder": "any"}),
+    )  # fmt: skip
 
 
 class ListForm(forms.Form):
@@ -53,12 +61,13 @@ class ReconciliationForm(ListForm):
     key_name = forms.CharField(
         max_length=64, label="Business key", widget=forms.TextInput(attrs={**PLAIN, "list": "key-names", "placeholder": "order_no"})
     )  # fmt: skip
+    system = _system()
     since = forms.DateTimeField(label="From (UTC)", widget=MOMENT)
     until = forms.DateTimeField(label="Until (UTC)", help_text="Of when messages were first seen.", widget=MOMENT)
     name = forms.CharField(
         required=False, max_length=120, help_text="Empty: after flow and key.", widget=forms.TextInput(attrs=PLAIN)
     )
-    field_order = ("flow", "key_name", "since", "until", "name", "keys", "file", "column")
+    field_order = ("flow", "key_name", "system", "since", "until", "name", "keys", "file", "column")
 
     def __init__(self, data: Any = None, files: Any = None, *, flows: Sequence[str], flow: str = ""):
         now = timezone.now().astimezone(UTC).replace(second=0, microsecond=0)
@@ -69,7 +78,13 @@ class ReconciliationForm(ListForm):
 
     def said(self) -> NewReconciliation:
         said = self.cleaned_data
-        return NewReconciliation(name=said["name"], key_name=said["key_name"], since=said["since"], until=said["until"])
+        return NewReconciliation(
+            name=said["name"],
+            key_name=said["key_name"],
+            since=said["since"],
+            until=said["until"],
+            system=said["system"],
+        )
 
 
 class CheckForm(forms.Form):
@@ -82,6 +97,7 @@ class CheckForm(forms.Form):
     key_name = forms.CharField(
         max_length=64, label="Business key", widget=forms.TextInput(attrs={**PLAIN, "list": "key-names", "placeholder": "order_no"})
     )  # fmt: skip
+    system = _system()
     due = forms.CharField(
         max_length=20, label="Due at", widget=forms.TextInput(attrs={**PLAIN, "placeholder": "06:30"})
     )
@@ -108,6 +124,7 @@ class CheckForm(forms.Form):
             days=[int(day) for day in said["days"]],
             time_zone=said["time_zone"],
             hours=said["hours"],
+            system=said["system"],
         )
 
 
@@ -130,6 +147,7 @@ def _initial(check: ReconciliationCheck | None) -> dict[str, Any]:
         "flow": check.flow.name,
         "name": check.name,
         "key_name": check.key_name,
+        "system": check.system.name if check.system else "",
         "due": clock_text(check.minute),
         "time_zone": check.time_zone,
         "days": [str(day) for day in check.days],

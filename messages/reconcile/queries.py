@@ -140,20 +140,25 @@ def every_key(one: Reconciliation, key_set: KeySet | None = None) -> Iterator[Re
     _check_comparison(one, one.evaluated_at)
 
 
+def of_its_system(one: Reconciliation) -> Q:
+    """Which dead letters of a message count: with a receiving system those of it, and of none."""
+    return Q() if one.system_id is None else Q(system=one.system_id) | Q(system=None)
+
+
 def has_letters(actor: Actor, one: Reconciliation, key_set: KeySet) -> bool:
     """Whether one of the first 5,000 keys of a set has a dead letter that the actor may see."""
     keys = keys_of_set(one, key_set)
     messages = keys.filter(message_uid__isnull=False).values("message_uid")[:EXPORTED]
-    letters = visible_dead_letters(actor).order_by()
+    letters = visible_dead_letters(actor).filter(of_its_system(one)).order_by()
     own = keys.filter(letter_id__isnull=False).values("letter_id")[:EXPORTED]
     return letters.filter(message_uid__in=messages).exists() or letters.filter(pk__in=own).exists()
 
 
-def letters_of_keys(actor: Actor, keys: Sequence[ReconciledKey]) -> dict[UUID, DeadLetter]:
+def letters_of_keys(actor: Actor, one: Reconciliation, keys: Sequence[ReconciledKey]) -> dict[UUID, DeadLetter]:
     """Return the dead letters behind these keys that the actor may see, by what decided: of a message its newest, or the letter itself; two queries."""
-    messages = [one.message_uid for one in keys if one.message_uid is not None]
-    own = [one.letter_id for one in keys if one.letter_id is not None]
-    visible = visible_dead_letters(actor)
+    messages = [key.message_uid for key in keys if key.message_uid is not None]
+    own = [key.letter_id for key in keys if key.letter_id is not None]
+    visible = visible_dead_letters(actor).filter(of_its_system(one))
     newest = visible.filter(message_uid__in=messages).order_by("message_uid", "-pk").distinct("message_uid")
     found = list(newest) if messages else []  # one may have died thousands of times
     found += visible.filter(pk__in=own) if own else []

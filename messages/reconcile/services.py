@@ -16,7 +16,7 @@ from console.audit.services import record_audit
 from console.core.errors import Conflict, ConsoleError, Invalid
 from console.identity.actor import Actor
 from messages import tasks
-from messages.models import Flow, Reconciliation, ReconciliationCheck
+from messages.models import Flow, Reconciliation, ReconciliationCheck, System
 from messages.reconcile.access import check_can_reconcile
 from messages.reconcile.lists import ListReader
 from messages.reconcile.steps import steps_of
@@ -47,12 +47,13 @@ class ListOnHold(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewReconciliation:
-    """What is compared: messages of the flow with this key, first seen in since ≤ t < until."""
+    """What is compared: messages of the flow with this key, first seen in since ≤ t < until. system: the receiver that decides; empty: any."""
 
     name: str
     key_name: str
     since: datetime
     until: datetime
+    system: str = ""
 
 
 @transaction.atomic
@@ -75,6 +76,7 @@ def begin_reconciliation(
         of_check=of_check,
         name=name or f"{flow.name} by {key_name}"[:120],
         key_name=key_name,
+        system=system_named(flow, said.system),
         since=said.since,
         until=said.until,
         created_by=by.name,
@@ -93,6 +95,20 @@ def check_names(key_name: str, name: str) -> tuple[str, str]:
     if len(name) > 120:
         raise Invalid("a name has at most 120 characters")
     return key_name, name
+
+
+def system_named(flow: Flow, name: str) -> System | None:
+    """Return the receiving system that is meant, None for any; raises Invalid for one that nobody told of."""
+    name = name.replace("\x00", "").strip()
+    if not name:
+        return None
+    found = System.objects.filter(environment=flow.environment_id, name=name).first()
+    if found is None:
+        raise Invalid(
+            f"no system of {flow.environment.slug} is called “{name[:120]}”: "
+            "say it as its events do, or leave it out, and any receiver counts"
+        )
+    return found
 
 
 def receive_list(one: Reconciliation, chunks: Iterable[bytes], *, column: str = "", by: Actor) -> Reconciliation:
@@ -240,15 +256,15 @@ def compare_again(one: Reconciliation, *, by: Actor) -> Reconciliation:
     return one
 
 
-def queue_again(one: Reconciliation) -> None:
-    """Queue a comparison of the list that there is; raises ListBusy, Conflict without a list."""
+def queue_again(one: Reconciliation, **columns: object) -> None:
+    """Queue a comparison of the list that there is, with these columns changed; raises ListBusy, Conflict without a list."""
     with transaction.atomic():
         row = Reconciliation.objects.select_for_update().filter(pk=one.pk, removed_at=None).first()
         if row is None or row.state not in RESTING:
             raise ListBusy("it is being compared already, or its list is coming")
         if row.list_attempt is None:
             raise Conflict("there is no list yet")
-        Reconciliation.objects.filter(pk=row.pk).update(**_queued(row, datetime.now(UTC)))
+        Reconciliation.objects.filter(pk=row.pk).update(**_queued(row, datetime.now(UTC)), **columns)
         transaction.on_commit(tell_worker)
 
 
@@ -287,5 +303,10 @@ def _audit(by: Actor, action: str, one: Reconciliation, *, reason: str = "", **d
         team_id=one.flow.team_id,
         label=one.name,
         reason=reason,
-        details={"flow": one.flow.name, "key": one.key_name, **details},
+        details={"flow": one.flow.name, "key": one.key_name, **told_of(one.system), **details},
     )
+
+
+def told_of(system: System | None) -> dict[str, object]:
+    """Return what the audit says of a receiving system: nothing where any counts."""
+    return {"system": system.name} if system else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from console.core.errors import NotFound
@@ -35,13 +35,15 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="processed",
             label="Processed",
-            meaning="arrived, and a message of theirs is delivered, or a dead letter that names none was processed by its replay, whatever became of others",
+            meaning="arrived, and a message of theirs is delivered, or a dead letter that names none was processed by its replay; "
+            "and a system that failed another of them passed one since",
             kinds=(PROCESSED, PROCESSED),
         ),
         KeySet(
             slug="failed",
             label="Failed",
-            meaning="arrived, no message of theirs is delivered, and one failed, is dead, was undone by a compensation, or left a dead letter that names none",
+            meaning="arrived, and no message of theirs is delivered, but one failed, is dead, was undone by a compensation, or left a dead letter "
+            "that names none; or a system failed one of them and passed none since",
             kinds=(FAILED, FAILED),
         ),
         KeySet(
@@ -59,7 +61,7 @@ SETS: dict[str, KeySet] = {
         KeySet(
             slug="twice",
             label="Came twice",
-            meaning="arrived with more than one message; they are counted above as well",
+            meaning="arrived with more than one message that one system took, or sent where none took any; they are counted above as well",
             kinds=(PROCESSED, MOVING),
             twice=True,
         ),
@@ -78,6 +80,23 @@ SETS: dict[str, KeySet] = {
         ),
     )
 }
+
+
+OF_SYSTEM = {
+    "arrived": "keys that a message of the flow first seen in the period carries, or a dead letter of {system} that names none",
+    "processed": "arrived, and what {system} did last with them was no error, or its dead letter of them was processed by its replay",
+    "failed": "arrived, and what {system} did last with them was an error, or a dead letter of {system}, or of no system, waits or was discarded",
+    "on-the-way": "arrived, and {system} has neither passed nor failed them yet, whatever other systems did",
+    "twice": "arrived, and {system} took more than one message of theirs; they are counted above as well",
+}
+
+
+def set_of(one: Any, slug: str) -> KeySet:
+    """Return a set of this reconciliation with what it means there: where it names a receiving system, that alone decides. Raises NotFound."""
+    found = set_named(slug)
+    if one.system is None or slug not in OF_SYSTEM:
+        return found
+    return replace(found, meaning=OF_SYSTEM[slug].format(system=one.system.name))
 
 
 def set_named(slug: str) -> KeySet:

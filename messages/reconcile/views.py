@@ -17,7 +17,7 @@ from console.core.errors import ConsoleError, Forbidden
 from console.core.render import render_page, wants_part
 from console.identity.pages import PageRequest, page
 from messages.access import can_operate, get_visible_flow_named
-from messages.catalog.queries import flow_names
+from messages.catalog.queries import flow_names, system_names
 from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
 from messages.masking.rules import MARK
@@ -42,7 +42,7 @@ from messages.reconcile.services import (
     receive_list,
     remove_reconciliation,
 )
-from messages.reconcile.sets import SETS, KeySet, query_of, set_named
+from messages.reconcile.sets import KeySet, query_of, set_named, set_of
 from messages.search.keys import known_keys
 
 PAGE, PART = "messaging/reconciliation.html", "messaging/_reconciliation.html"
@@ -55,7 +55,7 @@ NUMBERS = {
 
 def numbers_of(one: Reconciliation) -> list[tuple[KeySet, int]]:
     """Return every set with how many keys it has; of those twice on the list, the lines that are too many."""
-    return [(SETS[slug], getattr(one, name)) for slug, name in NUMBERS.items()]
+    return [(set_of(one, slug), getattr(one, name)) for slug, name in NUMBERS.items()]
 
 
 @require_safe
@@ -98,7 +98,11 @@ def new(request: PageRequest) -> HttpResponse:
 
 
 def _new(request: PageRequest, form: ReconciliationForm) -> dict[str, Any]:
-    return {"form": form, "key_names": sorted(known_keys(request.actor, [request.environment]))[:200]}
+    return {
+        "form": form,
+        "key_names": sorted(known_keys(request.actor, [request.environment]))[:200],
+        "system_names": system_names(request.actor, request.environment),
+    }
 
 
 @require_safe
@@ -180,12 +184,13 @@ def remove(request: PageRequest, pk: UUID) -> HttpResponse:
 @page
 def keys(request: PageRequest, pk: UUID, slug: str) -> HttpResponse:
     """The keys of one set; failed ones with their dead letters, to be ticked and acted on."""
-    one, key_set = get_visible_reconciliation(request.actor, pk), set_named(slug)
+    one = get_visible_reconciliation(request.actor, pk)
+    key_set = set_of(one, slug)
     if elsewhere := in_its_environment(request, one.environment):
         return elsewhere
     found = find_keys(one, key_set, cursor=request.GET.get("cursor") or None)
     of_messages = slug in ("failed", "twice", "arrived")
-    letters = letters_of_keys(request.actor, [row for row in found.rows if of_messages or row.letter_id])
+    letters = letters_of_keys(request.actor, one, [row for row in found.rows if of_messages or row.letter_id])
     rows, hidden = [], out_of_sight(request.actor, found.rows)
     for row in as_shown(request.actor, one, found.rows):
         letter = letters.get(row.decided_by) if row.decided_by else None

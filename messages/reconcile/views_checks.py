@@ -13,12 +13,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console.core.calendars import clock_text, day_words
 from console.core.errors import ConsoleError, Forbidden
 from console.core.render import render_page
+from console.identity.models import Environment
 from console.identity.pages import PageRequest, page
 from messages.access import can_operate, get_visible_flow_named
-from messages.catalog.queries import flow_names
+from messages.catalog.queries import flow_names, system_names
 from messages.catalog.views import seen
 from messages.journeys.views import in_its_environment
-from messages.models import ReconciliationCheck
+from messages.models import Flow, ReconciliationCheck
 from messages.reconcile.access import check_can_reconcile, get_visible_check
 from messages.reconcile.check_services import add_check, change_check, remove_check
 from messages.reconcile.checking import about_of
@@ -66,7 +67,7 @@ def new(request: PageRequest) -> HttpResponse:
             else:
                 flash.success(request, f"“{made.name}” is looked at {due_words(made)}.")
                 return seen(reverse("reconciliation-check", args=[made.pk]))
-    return render(request, ONE, {"form": form, "check": None, "key_names": _names(request)}, status=status)
+    return render(request, ONE, {"form": form, "check": None} | _names(request, request.environment), status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -100,12 +101,14 @@ def _context(request: PageRequest, check: ReconciliationCheck) -> dict[str, Any]
         "cannot_tell": cannot_tell(check.owner, reader=check.owner_id == request.actor.user_id),
         "mails": mails_about(about_of(check.pk)),
         "line": LINE.format(address=request.build_absolute_uri(f"/api/v1/reconciliation-checks/{check.pk}/list")),
-        "key_names": _names(request),
+    } | _names(request, check.environment, check.flow)
+
+
+def _names(request: PageRequest, environment: Environment, flow: Flow | None = None) -> dict[str, list[str]]:
+    return {
+        "key_names": sorted(known_keys(request.actor, [request.environment]))[:200],
+        "system_names": system_names(request.actor, environment, flow),
     }
-
-
-def _names(request: PageRequest) -> list[str]:
-    return sorted(known_keys(request.actor, [request.environment]))[:200]
 
 
 @require_POST

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from messages.models import DeadLetter
 from messages.reconcile.access import visible_reconciliations
-from messages.reconcile.queries import keys_of_set
+from messages.reconcile.queries import keys_of_set, of_its_system
 from messages.reconcile.sets import SETS
 from messages.search.conditions import Condition, Scope, value_of
 from messages.search.query import Leaf, Refused, Term
@@ -39,9 +39,11 @@ def of_set(column: str, *, letters: bool = False) -> Condition:
         keys = keys_of_set(one, SETS[found[2]]).order_by()
         messages = keys.filter(message_uid__isnull=False).values("message_uid")
         own = keys.filter(letter_id__isnull=False).values("letter_id")
-        if not letters or not own.exists():
+        if not letters or (one.system_id is None and not own.exists()):
             return Q(**{f"{column}__in": messages})
-        of_messages = DeadLetter.objects.filter(environment=one.environment_id, message_uid__in=messages)
+        of_messages = DeadLetter.objects.filter(
+            of_its_system(one), environment=one.environment_id, message_uid__in=messages
+        )
         return Q(id__in=own.union(of_messages.order_by().values("id"), all=True))  # joined; of an OR no index is used
 
     return condition

@@ -258,3 +258,20 @@ def test_keys_that_are_refused_leave_nothing_behind():
 
     assert answer.status_code == 400
     assert ada("get", "reconciliations").json()["results"] == []
+
+
+def test_a_receiving_system_is_named_and_an_unknown_one_refused():
+    flow()
+    ada = Caller("ada", Role.OPERATOR)
+    stored_letter(origin="orders", keys={"order_no": "2"})
+    check = {"environment": "production", "flow": "orders", "key": "order_no", "name": "all", "due": "06:30"}
+
+    made = ada("post", "reconciliations", WANTED | recent() | {"keys": ["2"], "system": "erp"})
+    refused = ada("post", "reconciliations", WANTED | {"system": "epr"})
+    checked = ada("post", "reconciliation-checks", check | {"system": "erp"})
+    changed = ada("put", f"reconciliation-checks/{checked.json()['id']}", {**check, "system": ""})
+
+    assert (made.status_code, made.json()["system"]) == (201, "erp")
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+    assert "no system of production is called “epr”" in refused.json()["detail"]
+    assert (checked.json()["system"], changed.json()["system"]) == ("erp", None)

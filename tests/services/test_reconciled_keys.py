@@ -75,8 +75,8 @@ def test_the_letters_behind_failed_keys_are_those_that_the_reader_may_see():
     Flow.objects.update(team=Team.objects.create(name="Others"))
 
     assert [row.key for row in rows] == ["1"]
-    assert letters_of_keys(actor(person("root", Role.VIEWER, team="Others")), rows) == {letter.message_uid: letter}
-    assert letters_of_keys(operator(), rows) == {}
+    assert letters_of_keys(actor(person("root", Role.VIEWER, team="Others")), one, rows) == {letter.message_uid: letter}
+    assert letters_of_keys(operator(), one, rows) == {}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_of_a_message_that_died_again_and_again_the_newest_letter_alone_is_read(
 
     rows = find_keys(one, SETS["failed"]).rows
     with django_assert_num_queries(1) as captured:
-        found = letters_of_keys(ROOT, rows)
+        found = letters_of_keys(ROOT, one, rows)
 
     assert list(found.values()) == [second]
     assert "DISTINCT ON" in captured[0]["sql"]
@@ -158,11 +158,11 @@ def test_a_set_is_a_search_for_the_letters_that_decided_by_themselves():
     text = b"".join(csv_of(ROOT, one, None).streaming_content).decode()  # type: ignore[arg-type]
 
     assert set(find_dead_letters(ROOT, environments=[environment()], query=query).rows) == {own, of_message}
-    assert letters_of_keys(ROOT, rows) == {own.pk: own, of_message.message_uid: of_message}
+    assert letters_of_keys(ROOT, one, rows) == {own.pk: own, of_message.message_uid: of_message}
     assert has_letters(ROOT, one, SETS["failed"])
     assert f"1,failed,1,1,1,,{own.pk}\r\n2,failed,1,2,1,{of_message.message_uid},\r\n" in text
     Flow.objects.update(team=Team.objects.create(name="Others"))
-    assert letters_of_keys(operator(), rows) == {}
+    assert letters_of_keys(operator(), one, rows) == {}
 
 
 def test_the_letters_of_a_set_are_joined_and_not_looked_for_letter_by_letter():
