@@ -61,6 +61,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 600},
     },
     "fold-latency": {"task": "messaging.fold_latency", "schedule": 600.0, "options": {"expires": 300}},
+    "follow-sent-on": {"task": "messaging.follow_sent_on", "schedule": 15.0, "options": {"expires": 15}},
     "group-failures": {"task": "messaging.group_failures", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-subscriptions": {
         "task": "messaging.look_at_subscriptions",

@@ -163,6 +163,14 @@ def tell_of_plans() -> None:
     overdue.tell_overdue()
 
 
+@shared_task(name="messaging.follow_sent_on")
+def follow_sent_on() -> None:
+    """Let what failed and was sent on to be tried again fare as what it became. May run twice at once, and die anywhere: the rows decide."""
+    from messages.ingest import sent_on
+
+    sent_on.follow_sent_on()
+
+
 @shared_task(name="messaging.group_failures")
 def group_failures() -> None:
     """Give a group to what failed and has none, then bring the figures of groups up to date. May run twice at once."""

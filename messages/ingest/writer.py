@@ -31,6 +31,7 @@ from messages.ingest.partitions import ensure_partitions, existing_days
 from messages.ingest.patience import not_storable, write_patiently
 from messages.ingest.refusals import prepare_refused, store_refused
 from messages.ingest.rows import EVENT_NAMES, EVENT_TYPES, PAYLOAD_NAMES, PAYLOAD_TYPES, Row, columns_of, rows_of
+from messages.ingest.sent_on import decides_of_sent_on, may_be_sent_on, tell_sent_on
 from messages.ingest.status import ERROR, of_each_message
 from messages.masking.hits import add_hits, tell_metrics
 
@@ -184,7 +185,8 @@ def _write(
 def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator[None]:
     """Write links, messages and rollups of these events, in one round trip with what the caller adds."""
     environment_id = agent.environment_id
-    # A link inside one trace ties nothing that the trace does not, but of an event about many messages: it alone says which.
+    # A link inside one trace ties nothing that the trace does not, but of an event about many messages: it alone says which. And of what is
+    # sent on to be tried again: one to its parent leads from there to it, without looking through the trace.
     messages = messages_sql.rows_of(environment_id, [(row.event, row.flow_id, row.system_id) for row in fresh], now)
     links = [
         (row.event.occurred_at, environment_id, row.event.trace_id, row.event.span_id, trace_id, span_id)
@@ -192,6 +194,11 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
         if row.event.links and row.event.trace_id
         for trace_id, span_id in row.event.links
         if trace_id != row.event.trace_id or row.event.message_uid is None
+    ]
+    links += [
+        (event.occurred_at, environment_id, event.trace_id, event.span_id, event.trace_id, event.parent_span_id)
+        for event in (row.event for row in fresh)
+        if may_be_sent_on(event) and event.trace_id and event.span_id and event.parent_span_id
     ]
     failed = [
         (uuid_of(one.message_uid), row.flow_id, row.system_id, one.occurred_at, now)
@@ -204,6 +211,10 @@ def _what_follows(agent: Agent, fresh: Sequence[Row], now: datetime) -> Iterator
         # after the commit: within it, who resolves a group and who stores a letter could wait for one another over the message;
         # no partial, of which Django cannot say that it failed
         transaction.on_commit(lambda: tell_again(failed, now), robust=True)
+    if tried := [
+        uuid_of(row.event.message_uid) for row in fresh if row.event.message_uid and decides_of_sent_on(row.event)
+    ]:
+        transaction.on_commit(lambda: tell_sent_on(tried, now), robust=True)
     with messages_sql.one_round_trip():
         if links:  # first: what an event about many messages says of one of them is found by its link
             messages_sql.run_set_based(LINKS, links)
