@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.db.models import DurationField, ExpressionWrapper, F, Q, Subquery, Value
+from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
 from django.db.models.expressions import Combinable
 from django.db.models.fields.json import DataContains, HasKey
 from django.db.models.functions import Coalesce
@@ -16,7 +16,7 @@ from django.db.models.lookups import GreaterThan
 
 from console.core.ids import uuid7_floor
 from console.identity.models import Agent
-from messages.access import visible_dead_letters, visible_events, where_hashes_are_tried
+from messages.access import visible_dead_letters, where_hashes_are_tried
 from messages.masking.hashes import is_hash
 from messages.masking.queries import hashes_of
 from messages.models import DeadLetter, Flow, Message, System
@@ -27,7 +27,6 @@ from messages.search.conditions import (
     Condition,
     Scope,
     any_true,
-    bounds_of,
     lasting,
     later,
     named,
@@ -43,6 +42,7 @@ from messages.search.fields import RESOLUTIONS, STATES, Kind, fields_of, nearest
 from messages.search.groups import event_of_group, of_group
 from messages.search.keys import known_keys
 from messages.search.lookups import Holds
+from messages.search.of_events import A_DAY_OFF, EVER_FAILED, failing, touched
 from messages.search.query import (
     And,
     BadQuery,
@@ -65,7 +65,6 @@ from messages.told import told_to
 
 MOST_OF_A_KEY = 1_000  # messages whose events are looked for by their ids
 MOST_LOOKS = 10  # leaves of a query for each of which days are looked for
-A_DAY_OFF = timedelta(days=4)  # a message's events may have come before the one that made its row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,67 +216,12 @@ def _free_text(leaf: Leaf, target: Target, scope: Scope) -> Q:
     return condition | _by_hash(value, scope, _with_key(target, scope, [{key: value} for key in NUMBERS]))
 
 
-def _touched(condition: Condition) -> Condition:
-    """A message has no system, destination or agent of its own, and events name other flows: it is one with an event, which the reader may see, that has."""
-
-    def of_message(leaf: Leaf, scope: Scope) -> Q:
-        events = visible_events(scope.actor).filter(condition(leaf, scope), environment__in=scope.environments)
-        events = events.filter(occurred_at__gte=scope.since - A_DAY_OFF, message_uid__isnull=False)
-        return Q(id__in=events.order_by().values("message_uid"))
-
-    return of_message
-
-
-class OfFailures(Subquery):
-    """The messages of these events that failed: one, or those that the links of an event about many lead to, whoever sent them.
-
-    since, until  of the events, as literals: by parameters of each row the partitions of every day would be planned.
-    """
-
-    template = """(WITH failed AS MATERIALIZED (%(subquery)s)
-SELECT message_uid FROM failed WHERE message_uid IS NOT NULL
-UNION
-SELECT sent.message_uid FROM failed CROSS JOIN LATERAL (
-    SELECT l.linked_trace_id, l.linked_span_id FROM messaging_trace_link l
-    WHERE l.occurred_at = failed.occurred_at AND l.trace_id = failed.trace_id AND l.span_id = failed.span_id
-      AND l.occurred_at BETWEEN %(since)s AND %(until)s OFFSET 0
-) l CROSS JOIN LATERAL (
-    SELECT s.message_uid FROM messaging_event s
-    WHERE s.trace_id = l.linked_trace_id AND s.span_id = l.linked_span_id AND s.environment_id = failed.environment_id
-      AND s.occurred_at BETWEEN %(since)s - interval '4 days' AND %(until)s + interval '4 days' AND s.message_uid IS NOT NULL OFFSET 0
-) sent WHERE failed.message_uid IS NULL)"""
-
-
-def _failed(leaves: Sequence[Leaf], scope: Scope) -> Q:
-    """Return the condition of a message of which one event, that the reader may see, failed and is what all these leaves say.
-
-    When it was first seen is said in days alone, for the partitions, and that it ever failed, for the index of those.
-    """
-    events = visible_events(scope.actor).filter(environment__in=scope.environments, outcome=Outcome.ERROR)
-    since, until, days = scope.since - A_DAY_OFF, scope.now + A_DAY_OFF, EVER_FAILED
-    for leaf in leaves:
-        name = (leaf.field or "").lower()
-        events = events.filter(OF_A_FAILURE[name](leaf, scope))
-        if name != "failed":
-            continue
-        (_, low), (_, high) = bounds_of(leaf, scope.now)
-        since, until = max(since, low or since), min(until, high or until)
-        if low is not None:
-            days &= Q(first_seen_on__gte=(low - A_DAY_OFF).date())
-        if high is not None:
-            days &= Q(first_seen_on__lte=(high + A_DAY_OFF).date())
-    events = events.filter(occurred_at__range=(since, until)).order_by()
-    told = events.values("message_uid", "trace_id", "span_id", "occurred_at", "environment_id")
-    first, last = (f"timestamptz '{at.isoformat()}'" for at in (since, until))
-    return Q(id__in=OfFailures(told, since=first, until=last)) & days
-
-
 def _of_one_event(parts: Sequence[Node], scope: Scope) -> tuple[Q, Sequence[Node]]:
     """What stands beside `failed` and is said of an event that failed is asked of the same one: it failed then, in that flow."""
     said = [part for part in parts if isinstance(part, Leaf) and (part.field or "").lower() in OF_A_FAILURE]
     if all((leaf.field or "").lower() != "failed" for leaf in said):
         return Q(), parts
-    return _failed(said, scope), [part for part in parts if part not in said]
+    return failing(said, OF_A_FAILURE, scope), [part for part in parts if part not in said]
 
 
 def _died(condition: Condition) -> Condition:
@@ -319,7 +263,6 @@ def _span(span: timedelta) -> timedelta:
 
 
 TOOK = ExpressionWrapper(F("last_seen_at") - Coalesce("started_at", "first_seen_at"), output_field=DurationField())
-EVER_FAILED = Q(failed_at__isnull=False)
 STATUSES = {
     label: Q(status=value) & EVER_FAILED if value in (MessageStatus.FAILED, MessageStatus.DEAD) else Q(status=value)
     for value, label in MessageStatus.choices
@@ -400,9 +343,9 @@ MESSAGES = Target(
         "error": SAID,
         "class": _failing("classes", "error_type"),
         "duration": lasting(TOOK, _span),
-        **{name: _touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
-        "via": _touched(EVENTS.fields["flow"]),
-        "failed": lambda leaf, scope: _failed([leaf], scope),
+        **{name: touched(EVENTS.fields[name]) for name in ("system", "agent", "destination")},
+        "via": touched(EVENTS.fields["flow"]),
+        "failed": lambda leaf, scope: failing([leaf], OF_A_FAILURE, scope),
         "reason": _died(DEAD_LETTERS.fields["reason"]),
         "payload": PAYLOAD,
         "reconciled": of_set("id"),

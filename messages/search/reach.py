@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from messages.search.conditions import bounds_of
-from messages.search.postgres import A_DAY_OFF, Target, is_exact
+from messages.search.of_events import A_DAY_OFF
+from messages.search.postgres import Target, is_exact
 from messages.search.query import And, Node, Not, Or, Query, Refused, all_of, any_of
 from messages.search.window import EARLIEST
 
