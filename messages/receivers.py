@@ -7,13 +7,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-AGAIN = "retry|retries|redeliver[a-z]*|delay[a-z]*|wait"
-DEAD = "dlq|dlt|dead[a-z]*|errors?|parked"
 # What the names of queues for retries and of dead letters add to that of the queue: orders-retry-0, orders.dlq, orders_error.
-AFTER = rf"[-._/:]({AGAIN}|{DEAD})([-._/:0-9].*)?$"
+AFTER = r"[-._/:](retry|retries|redeliver[a-z]*|delay[a-z]*|wait|dlq|dlt|dead[a-z]*|errors?|parked)([-._/:0-9].*)?$"
 _AFTER = re.compile(AFTER)
-_RETRY = re.compile(rf"[-._/:]({AGAIN})([-._/:0-9].*)?$")
-_DEAD = re.compile(rf"[-._/:]({DEAD})([-._/:0-9].*)?$")
+# And what those of retries alone do: orders-retry-0, orders.delay.5m; not what is more than that, as orders.delayed or orders.retry.notices.
+RETRY = r"[-._/:](retry|retries|redelivery|delay|wait)[0-9]*([-._/:][0-9]+[a-z]*)*$"
+_RETRY = re.compile(RETRY)
 SEPARATORS = "-._/:"
 
 
@@ -35,10 +34,9 @@ def _name(destination: str) -> str:
 @lru_cache(maxsize=4096)
 def is_for_retries(destination: str | None) -> bool:
     """Whether a queue is one for retries by its name: what is tried again waits there, and nothing that is given up."""
-    name = (destination or "").lower()
-    return bool(_RETRY.search(name)) and not _DEAD.search(name)
+    return bool(_RETRY.search((destination or "").lower()))
 
 
 def is_retry_of(sent: str | None, failed: str | None) -> bool:
     """Whether what was sent to one destination is tried again that failed at the other one."""
-    return bool(failed) and is_for_retries(sent) and is_one_queue(sent, failed)
+    return bool(sent and failed) and is_for_retries(sent) and _name(sent) == _name(failed)

@@ -64,9 +64,8 @@ COLUMNS = """first_seen_on, id, environment_id, flow_id, message_id, correlation
 OWN_FAILURE = """m.told_by IS NOT NULL AND m.flow_id = excluded.flow_id AND excluded.told_by IS NULL
         AND (excluded.error_type IS NOT NULL OR excluded.error_message IS NOT NULL)
         AND NOT messaging_failed_before(m.id, m.flow_id, least(m.started_at, m.first_seen_at), excluded.failed_at)"""
-# [when it failed, where that stands, when it was passed last, and when it failed and was sent on to be tried again]: asked only where some say that
-# it was delivered and some that it failed.
-FARES = """CASE WHEN (m.status, excluded.status) IN ((1, 2), (2, 1)) OR m.status = 0 AND m.failed_at IS NOT NULL AND excluded.status IN (1, 2)
+# [when it failed, where that stands, and when it was passed last]: asked only where some say that it was delivered and some that it failed.
+FARES = """CASE WHEN (m.status, excluded.status) IN ((1, 2), (2, 1))
              THEN messaging_fares(m.id, least(m.started_at, m.first_seen_at, excluded.started_at), NULL, ARRAY[m.decided_at, excluded.decided_at]) END"""
 # What another flow tells is noted to be that flow's, so that whoever may not see it is not shown it; of two values of a key its own counts.
 UPSERT = f"""
@@ -80,11 +79,10 @@ ON CONFLICT (id, first_seen_on) DO UPDATE SET
     (status, decided_at) = (
         SELECT CASE WHEN m.status = 3 OR excluded.status = 3 THEN 3
                     WHEN fares[1] IS NOT NULL THEN 2
-                    WHEN fares[3] IS NOT NULL THEN 0
                     WHEN fares[2] IS NOT NULL THEN 1
                     WHEN excluded.decided_at IS NULL OR excluded.decided_at < m.decided_at THEN m.status
                     ELSE excluded.status END,
-               coalesce(fares[1], fares[3], greatest(m.decided_at, excluded.decided_at, fares[2]))
+               coalesce(fares[1], greatest(m.decided_at, excluded.decided_at, fares[2]))
         FROM (SELECT {FARES}) AS asked (fares)),
     failed_at = least(m.failed_at, excluded.failed_at),
     event_count = m.event_count + excluded.event_count,
@@ -240,10 +238,9 @@ STATUS = """
 UPDATE messaging_message m SET (status, decided_at) = (
     SELECT CASE WHEN EXISTS (SELECT FROM messaging_deadletter d WHERE d.message_uid = m.id AND d.state <> 'closed') THEN 3
                 WHEN fares[1] IS NOT NULL THEN 2
-                WHEN fares[3] IS NOT NULL THEN 0
                 WHEN fares[2] IS NOT NULL THEN 1
                 ELSE %(status)s END,
-           coalesce(fares[1], fares[3], fares[2], now())
+           coalesce(fares[1], fares[2], now())
     FROM (SELECT CASE WHEN %(status)s IN (1, 2) THEN
               messaging_fares(m.id, least(m.started_at, m.first_seen_at), CASE WHEN %(status)s = 1 THEN now() END, NULL) END) AS asked (fares))
 WHERE id = %(uid)s"""

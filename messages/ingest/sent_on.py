@@ -1,8 +1,8 @@
 """What failed and was sent on to a queue for its retries under another name: without message ids each sending names a message of its own.
 
-The first one fares as what it became, which `messaging_fares` says: delivered once that is, and on its way until then, so that one failure
-stands and not two. It is looked at when something comes that may decide it, after that was committed, and by a sweep of the newest failures of
-a day: where a process died between the two, or a person or a proof decided of the later one.
+The system that failed the first one passes it when it passes what it became, which `messaging_fares` says. It is looked at when something
+comes that may decide it, after that was committed, and by a sweep of the newest failures of a day: where a process died between the two, or a
+person or a proof decided of the later one.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ JOIN messaging_flow own ON own.id = a.flow_id
 JOIN messaging_flow o ON o.id = b.flow_id AND (o.id = own.id OR o.team_id IS NULL OR o.team_id = own.team_id)
 WHERE f.operation IN (3, 4, 5) AND messaging_is_retry_of(e.destination, f.destination)
 """
-SAYS_OTHERWISE = " AND (a.status = 2 OR a.status = 0 AND b.status = 1 OR a.status = 1 AND b.status <> 1)"
+SAYS_OTHERWISE = " AND (a.status = 2 AND b.status = 1 OR a.status = 1 AND b.status <> 1)"
 # Locked in order, as whoever writes them does, and asked then.
 FARE = """
 WITH mine AS MATERIALIZED (
     SELECT id, first_seen_on, status, decided_at, least(started_at, first_seen_at) AS began FROM messaging_message
-    WHERE id = ANY(%b) AND first_seen_on >= %b AND status IN (0, 1, 2) AND failed_at IS NOT NULL ORDER BY id FOR NO KEY UPDATE
+    WHERE id = ANY(%b) AND first_seen_on >= %b AND status IN (1, 2) AND failed_at IS NOT NULL ORDER BY id FOR NO KEY UPDATE
 ), said AS MATERIALIZED (
-    SELECT id, first_seen_on, coalesce(fares[1], fares[3], fares[2], decided_at) AS decided_at,
-           CASE WHEN fares[1] IS NOT NULL THEN 2 WHEN fares[3] IS NOT NULL THEN 0 WHEN fares[2] IS NOT NULL THEN 1 ELSE status END AS status
+    SELECT id, first_seen_on, coalesce(fares[1], fares[2], decided_at) AS decided_at,
+           CASE WHEN fares[1] IS NOT NULL THEN 2 WHEN fares[2] IS NOT NULL THEN 1 ELSE status END AS status
     FROM mine CROSS JOIN LATERAL (SELECT messaging_fares(id, began, NULL, NULL) AS fares OFFSET 0) AS asked
 )
 UPDATE messaging_message m SET status = said.status, decided_at = said.decided_at FROM said
@@ -93,7 +93,7 @@ def decides_of_sent_on(event: NewEvent) -> bool:
 
 
 def tell_sent_on(uids: Collection[UUID], now: datetime) -> None:
-    """Let these messages fare as what they became, and what they come from as they do."""
+    """Let these messages fare as what they became, and what they come from with them."""
     since = now - BACK
     _let_fare({*uids, *_before(uids, since)}, since)
 

@@ -1,20 +1,19 @@
 """What failed may be sent on to a queue for its retries under another name, as without message ids each sending names a message of its own.
 
-Then its failure does not stand: it goes on in the other message, passed when that is delivered, else on its way (the third time of
-`messaging_fares`). Only where whoever sees the message sees the other's flow too.
+Then the system that failed it passes it when it takes the other message and that is delivered. Only where whoever sees the message sees the
+other's flow too.
 """
 
 from importlib import import_module
 
 from django.db import migrations
 
-AGAIN = "retry|retries|redeliver[a-z]*|delay[a-z]*|wait"
-DEAD = "dlq|dlt|dead[a-z]*|errors?|parked"
+AFTER = import_module("messages.migrations.0059_fares").AFTER
+RETRY = "[-._/:](retry|retries|redelivery|delay|wait)[0-9]*([-._/:][0-9]+[a-z]*)*$"
 RETRY_OF = f"""
 CREATE FUNCTION messaging_is_retry_of(sent text, failed text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
     SELECT coalesce(sent, '') <> '' AND coalesce(failed, '') <> ''
-        AND lower(sent) ~ '[-._/:]({AGAIN})([-._/:0-9].*)?$' AND lower(sent) !~ '[-._/:]({DEAD})([-._/:0-9].*)?$'
-        AND messaging_is_one_queue(sent, failed)
+        AND lower(sent) ~ '{RETRY}' AND regexp_replace(lower(sent), '{AFTER}', '') = regexp_replace(lower(failed), '{AFTER}', '')
 $$
 """
 MADE = """
@@ -33,8 +32,8 @@ BEGIN
             JOIN messaging_trace_link l ON l.linked_trace_id = own.trace_id AND l.linked_span_id = own.span_id AND l.occurred_at >= since
             JOIN messaging_event e ON e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.occurred_at = l.occurred_at
                 AND e.message_uid IS NULL AND e.operation IN (3, 4, 5) AND e.destination IS NOT NULL
-        ), sent_on AS ( -- what failed of it, was sent on and became another message
-            SELECT own.system_id, own.destination, own.occurred_at, b.status = 1 AS passed, greatest(b.decided_at, own.occurred_at) AS decided_at
+        ), sent_on AS ( -- what failed of it, was sent on and became another message, which the same system passed
+            SELECT own.system_id, own.destination, greatest(b.decided_at, own.occurred_at) AS decided_at
             FROM own
             CROSS JOIN LATERAL (
                 SELECT * FROM messaging_trace_link l
@@ -46,11 +45,14 @@ BEGIN
                   AND e.trace_id = l.trace_id AND e.span_id = l.span_id AND e.system_id = own.system_id
                   AND e.operation IN (1, 2) AND e.outcome <> 2 AND e.message_id IS NULL AND e.message_uid <> uid OFFSET 0
             ) e
-            JOIN messaging_message b ON b.id = e.message_uid AND b.first_seen_on >= since::date - 4
+            JOIN messaging_message b ON b.id = e.message_uid AND b.first_seen_on >= since::date - 4 AND b.status = 1
             JOIN messaging_flow o ON o.id = b.flow_id
             JOIN messaging_message a ON a.id = uid AND a.first_seen_on >= since::date - 4
             JOIN messaging_flow f ON f.id = a.flow_id AND (o.id = f.id OR o.team_id IS NULL OR o.team_id = f.team_id)
             WHERE own.outcome = 2 AND own.operation IN (3, 4, 5) AND messaging_is_retry_of(e.destination, own.destination)
+              AND EXISTS ( -- delivered it is where nobody's failure stands: what this one failed again it passed since
+                SELECT FROM messaging_event d WHERE d.message_uid = b.id AND d.system_id = own.system_id AND d.occurred_at >= since
+                  AND (d.operation = 4 OR d.operation = 5 AND d.outcome <> 0 OR d.operation = 3 AND d.outcome = 2))
         ), decided AS (
             SELECT system_id, destination, occurred_at, received_at, outcome = 2 AS failed, operation IN (3, 4, 5) AS took FROM told
             WHERE outcome = 2 OR operation = 4 OR operation = 5 AND outcome = 1
@@ -60,9 +62,9 @@ BEGIN
             UNION ALL
             SELECT NULL, NULL, proved, proved, false, false WHERE proved IS NOT NULL
             UNION ALL
-            SELECT system_id, destination, decided_at, 'infinity', false, true FROM sent_on WHERE passed
-        ), failing AS (
-            SELECT system_id, destination, occurred_at FROM decided AS failure WHERE took AND failed AND NOT EXISTS (
+            SELECT system_id, destination, decided_at, 'infinity', false, true FROM sent_on
+        ), standing AS (
+            SELECT occurred_at FROM decided AS failure WHERE took AND failed AND NOT EXISTS (
                 SELECT FROM decided AS passed
                 WHERE passed.took AND NOT passed.failed AND passed.system_id = failure.system_id
                   AND (passed.occurred_at, passed.received_at) >= (failure.occurred_at, failure.received_at)
@@ -76,21 +78,13 @@ BEGIN
                       SELECT FROM decided AS other
                       WHERE other.took AND other.failed AND other.destination <> '' AND other.system_id = failure.system_id
                         AND messaging_is_one_queue(d.origin, other.destination))))
-        ), standing AS (
-            SELECT occurred_at, EXISTS (
-                SELECT FROM sent_on WHERE sent_on.system_id = failing.system_id AND sent_on.occurred_at >= failing.occurred_at
-                  AND messaging_is_one_queue(sent_on.destination, failing.destination)) AS is_sent_on
-            FROM failing
-        ), known AS (
-            SELECT coalesce((SELECT max(occurred_at) FROM standing WHERE NOT is_sent_on), max(occurred_at) FILTER (WHERE failed AND NOT took AND nth = 1))
-                AS failed, max(occurred_at) FILTER (WHERE NOT failed) AS passed,
-                (SELECT max(occurred_at) FROM standing WHERE is_sent_on) AS moving
-            FROM (
-                SELECT *, row_number() OVER (ORDER BY occurred_at DESC, received_at DESC) AS nth FROM decided WHERE NOT (took AND failed)
-            ) others
-            HAVING NOT EXISTS (SELECT FROM unnest(told) AS said (at) WHERE at IS NOT NULL AND at NOT IN (SELECT occurred_at FROM decided))
         )
-        SELECT ARRAY[failed, CASE WHEN moving IS NULL THEN passed END, moving] FROM known
+        SELECT ARRAY[coalesce((SELECT max(occurred_at) FROM standing), max(occurred_at) FILTER (WHERE failed AND NOT took AND nth = 1)),
+            max(occurred_at) FILTER (WHERE NOT failed)]
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY occurred_at DESC, received_at DESC) AS nth FROM decided WHERE NOT (took AND failed)
+        ) others
+        HAVING NOT EXISTS (SELECT FROM unnest(told) AS said (at) WHERE at IS NOT NULL AND at NOT IN (SELECT occurred_at FROM decided))
     );
 END $$
 """
