@@ -101,10 +101,19 @@ FROM (
 # Of a named system, what it said last of a key decides: its events and letters of every flow that whoever sees this flow may see, letters of no system
 # among them. best: the time of that word before the rank, of two at once the failure; taken: how many messages it took.
 SAID = "lpad((extract(epoch FROM coalesce(said_at, 'epoch')) * 1000000)::bigint::text, 17, '0') || (best ~ '^2')::int || best"
+# It failed the message and sent it on to be tried again under another name; delivered, nobody's failure of it stands.
+SENT_ON = """EXISTS (
+    SELECT FROM messaging_event e
+    JOIN messaging_trace_link l ON l.linked_trace_id = e.trace_id AND l.linked_span_id = e.span_id
+    JOIN messaging_event s ON s.trace_id = l.trace_id AND s.span_id = l.span_id AND s.occurred_at = l.occurred_at
+    WHERE e.message_uid = m.id AND e.system_id = %(system)s AND e.outcome = 2 AND e.occurred_at BETWEEN m.began AND m.last_seen_at
+      AND l.occurred_at BETWEEN m.began AND m.last_seen_at + interval '4 days' AND s.system_id = %(system)s AND s.operation IN (1, 2)
+      AND s.message_id IS NULL AND messaging_is_retry_of(s.destination, e.destination))"""
 WORD_OF_SYSTEM = f"""
     SELECT CASE WHEN waits OR status = 4 AND passed_at IS NOT NULL THEN '2m'
                 WHEN passed_at > coalesce(greatest(failed_at, given_up_at), '-infinity') THEN '3m'
-                WHEN failed_at IS NOT NULL THEN '2m' ELSE '1m' END AS fared, took, passed_at, failed_at
+                WHEN failed_at IS NOT NULL THEN CASE WHEN status = 1 AND given_up_at IS NULL AND {SENT_ON} THEN '3m' ELSE '2m' END
+                ELSE '1m' END AS fared, took, passed_at, failed_at
     FROM (
         SELECT max(at) FILTER (WHERE passed) AS passed_at, max(at) FILTER (WHERE NOT passed) AS failed_at, max(given_up_at) AS given_up_at,
                coalesce(bool_or(waits), false) AS waits, coalesce(bool_or(took), false) AS took
@@ -185,7 +194,8 @@ WITH carried AS MATERIALIZED (
         WHERE e.message_uid = m.id AND e.occurred_at BETWEEN m.began AND m.last_seen_at + interval '1 hour'
           AND (e.flow_id = %(flow)s OR m.flow_id = %(flow)s AND e.flow_id <> ALL (ARRAY({OTHER_TEAMS})))
         UNION ALL
-        SELECT CASE d.resolution WHEN 'processed' THEN d.closed_at ELSE d.failed_at END, d.system_id, 3, coalesce(d.resolution = 'processed', false)
+        SELECT CASE WHEN d.closed_at IS NULL AND d.system_id IS NULL THEN 'infinity' WHEN d.resolution = 'processed' THEN d.closed_at ELSE d.failed_at END,
+               d.system_id, 3, coalesce(d.resolution = 'processed', false)
         FROM messaging_deadletter d
         WHERE m.failed_at IS NOT NULL AND d.message_uid = m.id
           AND (d.flow_id = %(flow)s OR m.flow_id = %(flow)s AND d.flow_id <> ALL (ARRAY({OTHER_TEAMS})))
