@@ -28,18 +28,18 @@ WITH newest AS MATERIALIZED (
     SELECT message_uid, flow_id, system_id, occurred_at, id, trace_id, destination, error_type, error_message FROM messaging_event
     WHERE environment_id = %(environment)s AND outcome = 2 AND occurred_at >= %(since)s ORDER BY occurred_at DESC, id DESC LIMIT %(most)s
 ), here AS (
-    SELECT DISTINCT ON (n.message_uid, n.system_id) n.* FROM newest n
+    SELECT DISTINCT ON (n.message_uid, n.system_id, n.destination) n.* FROM newest n
     JOIN messaging_message m ON m.id = n.message_uid AND m.first_seen_on >= %(day)s AND m.environment_id = %(environment)s
     WHERE n.flow_id = ANY(%(flows)s) AND NOT m.flow_id = ANY(%(flows)s)
       AND NOT EXISTS (SELECT FROM messaging_deadletter d WHERE d.message_uid = n.message_uid AND d.flow_id = ANY(%(flows)s))
       AND NOT EXISTS (
         SELECT FROM messaging_event p
         WHERE p.message_uid = n.message_uid AND p.system_id = n.system_id AND p.occurred_at >= n.occurred_at AND p.flow_id = ANY(%(flows)s)
-          AND (p.operation = 4 AND p.outcome <> 2 OR p.operation = 5 AND p.outcome = 1))
-    ORDER BY n.message_uid, n.system_id, n.occurred_at DESC
+          AND messaging_is_one_queue(p.destination, n.destination) AND (p.operation = 4 AND p.outcome <> 2 OR p.operation = 5 AND p.outcome = 1))
+    ORDER BY n.message_uid, n.system_id, n.destination, n.occurred_at DESC
 )
 SELECT NULL, NULL, NULL, count(*), NULL, NULL, NULL FROM newest UNION ALL (
-SELECT f.name, s.name, coalesce(h.error_type, ''), count(*), max(h.occurred_at),
+SELECT f.name, s.name, coalesce(h.error_type, ''), count(DISTINCT h.message_uid), max(h.occurred_at),
        (array_agg(coalesce(h.error_message, '') ORDER BY h.occurred_at DESC))[1],
        (array_agg(h.trace_id ORDER BY h.occurred_at DESC) FILTER (WHERE h.trace_id IS NOT NULL))[1]
 FROM here h JOIN messaging_flow f ON f.id = h.flow_id JOIN messaging_system s ON s.id = h.system_id

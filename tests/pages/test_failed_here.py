@@ -103,6 +103,20 @@ def test_what_was_passed_since_and_what_left_a_letter_is_not_among_it():
     assert causes() == [("q.erp", "erp", "ErpTimeout", 1)]
 
 
+def test_what_the_system_passed_from_another_of_its_queues_is_still_among_it():
+    through("order")
+    labels = {
+        "message_id": "message of order with a long id",
+        "system": "erp",
+        "destination": "labels",
+        "operation": "process",
+    }
+    push("/ingest/v1/events", [event(**labels)], key=agent_key())
+    owned()
+
+    assert causes() == [("q.erp", "erp", "ErpTimeout", 1)]
+
+
 def test_what_failed_days_ago_and_what_went_well_is_not_among_it():
     through("order", minutes=25 * 60)
     through("another", fails=False)
