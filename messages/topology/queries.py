@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from messages.models.stream import Outcome
 from messages.search.window import BadWindow, Window
 from messages.topology.graph import OURS, Graph, build_graph
 from messages.topology.sides import Cell
-from messages.topology.ties import Ties, sending_and_fed
+from messages.topology.ties import Ties, sending_and_fed, ties_of
 
 MOST_CELLS = 50_000  # 1,000 flows have some 4,000; memory and time stay bounded whatever names senders make up
 SILENT = timedelta(minutes=10)
@@ -37,7 +36,7 @@ CROSS JOIN LATERAL (
     WHERE environment_id = %(environment)s AND first_seen_at >= slice.since AND first_seen_at < slice.until
       AND first_seen_on BETWEEN %(first)s AND %(last)s
     ORDER BY first_seen_at DESC LIMIT %(most)s
-) AS read WHERE read.also_in IS NOT NULL GROUP BY read.flow_id, read.also_in"""
+) AS read WHERE read.also_in IS NOT NULL OR read.flow_id = ANY(%(fed)s) GROUP BY read.flow_id, read.also_in"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +128,12 @@ def _ties(
     bounds = [since + step * number for number in range(SLICES)] + [until]
     asked: dict[str, Any] = {
         "begins": bounds[:-1], "ends": bounds[1:], "environment": environment.pk, "most": MOST_OF_SLICE,
-        "first": (since - DAY).date(), "last": (until + DAY).date(),
+        "first": (since - DAY).date(), "last": (until + DAY).date(), "fed": list(fed),
     }  # fmt: skip
-    ties: dict[int, Counter[int]] = defaultdict(Counter)
     with connection.cursor() as cursor:
         cursor.execute(SHARED, asked)
-        for flow_id, also_in, count in cursor.fetchall():
-            flows = {flow_id, *also_in}
-            for one in flows & fed:
-                for other in flows & sending:
-                    ties[one][other] += count
-    return ties
+        shared = [({flow_id, *(also_in or ())}, count) for flow_id, also_in, count in cursor.fetchall()]
+    return ties_of(cells, shared, ours)
 
 
 def _waiting(actor: Actor, environment: Environment) -> dict[tuple[int, int | None], int]:

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from messages.topology.sides import SENDS, TAKES, Cell, sent_of, shares, sides_of, united
 
 Ties = Mapping[
-    int, Mapping[int, int]
-]  # flow that others fed → flow its messages were sent in → how many of those that were read
+    int, Mapping[int | None, int]
+]  # flow that others fed → flow its messages were sent in, None for nobody knows which → how many of those that were read
+
+
+def ties_of(cells: Collection[Cell], shared: Iterable[tuple[Collection[int], int]], ours: int | None) -> Ties:
+    """Return in which flows the messages of those flows were sent in which nobody, or hardly anybody, sends.
+
+    shared  (flows that the same messages passed, how many messages).
+
+    Sent there it was by who took it before: nobody takes from a queue what they themselves send on. Of several flows in which the same message was
+    sent it is the last before; where that is not one, or none of these cells, it is nobody's.
+    """
+    sending, fed = sending_and_fed(cells, ours)
+    senders, takers = _systems(cells, SENDS, ours), _systems(cells, TAKES, ours)
+
+    def may_feed(one: int, other: int) -> bool:
+        return not senders[one] & takers[other]
+
+    ties: dict[int, Counter[int | None]] = defaultdict(Counter)
+    for flows, count in shared:
+        sent, taken = sending.intersection(flows), fed.intersection(flows)
+        for flow in taken:
+            known = {one for one in sent if may_feed(one, flow)}
+            took = {
+                one: set.union(takers[one], *(takers[at] for at in taken - {flow} if may_feed(one, at)))
+                for one in known
+            }
+            last = [one for one in known if not any(took[one] & senders[other] for other in known - {one})]
+            ties[flow][last[0] if len(last) == 1 else None] += count
+    return {flow: found for flow, found in ties.items() if set(found) != {None}}
+
+
+def _systems(cells: Iterable[Cell], operations: Collection[int], ours: int | None) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = defaultdict(set)
+    for cell in cells:
+        if cell.operation in operations and cell.system_id != ours:
+            found[cell.flow_id].add(cell.system_id)
+    return found
 
 
 def sending_and_fed(cells: Iterable[Cell], ours: int | None) -> tuple[set[int], set[int]]:
@@ -36,22 +72,14 @@ def joined(cells: Collection[Cell], ties: Ties) -> list[Cell]:
     """Return the cells as those of the flows in which their messages were sent; by how many each has where these are several."""
     found: list[Cell] = []
     for cell in cells:
-        into = sorted(ties.get(cell.flow_id, {}).items())
+        into = sorted(ties.get(cell.flow_id, {}).items(), key=lambda part: part[0] or 0)
         if not into:
             found.append(cell)
             continue
         weights = [weight for _, weight in into]
         parts = zip(into, shares(cell.count, weights), shares(cell.failed, weights), strict=True)
         for (flow_id, _), count, failed in parts:
+            part = replace(cell, count=count, failed=min(failed, count), about=len(into) > 1)
             if count:
-                found.append(
-                    replace(
-                        cell,
-                        flow_id=flow_id,
-                        named_by=cell.flow_id,
-                        count=count,
-                        failed=min(failed, count),
-                        about=len(into) > 1,
-                    )
-                )
+                found.append(part if flow_id is None else replace(part, flow_id=flow_id, named_by=cell.flow_id))
     return found

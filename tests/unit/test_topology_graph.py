@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,6 @@ from messages.models.stream import Operation
 from messages.topology.graph import build_graph, health_of, near, of_flow, system_key
 from messages.topology.picture import Addresses, draw_map, rate_words
 from messages.topology.sides import Cell
-from messages.topology.ties import sending_and_fed
 
 NAMES = {1: "shop", 2: "erp", 3: "billing", 4: "shipping", 5: "waybill"}
 SEND, TAKE, RECEIVE, CREATE = Operation.SEND, Operation.PROCESS, Operation.RECEIVE, Operation.CREATE
@@ -89,28 +87,6 @@ def test_destinations_of_different_flows_are_not_tied():
     assert [(edge.tie, edge.count) for edge in graph.edges] == [("nobody", 5), ("nobody", 4)]
     assert [node.name for node in graph.nodes.values() if node.kind == "unknown"] == ["receiver", "sender"]
     assert [(edge.source == SHOP, edge.target == ERP) for edge in graph.edges] == [(True, False), (False, True)]
-
-
-def test_a_queue_keeps_its_exchange_when_its_letters_were_replayed_into_it():
-    cells = [
-        Cell(1, 1, "ex.orders", SEND, 100, 0), Cell(2, 2, "q.orders", TAKE, 105, 5), Cell(2, 5, "q.orders", SEND, 5, 0)
-    ]  # fmt: skip
-
-    assert sending_and_fed(cells, 5) == ({1}, {2})
-    graph = build_graph(cells, names=NAMES, ties={2: {1: 100}})
-
-    assert {(edge.source, edge.count, edge.tie, edge.taken_in) for edge in graph.edges} == {
-        (SHOP, 100, "messages", 2),
-        (WAYBILL, 5, "destination", 2),
-    }
-
-
-def test_a_queue_into_which_somebody_sends_most_of_what_is_taken_is_fed_by_no_other_flow():
-    cells = [
-        Cell(1, 1, "ex.orders", SEND, 100, 0), Cell(2, 1, "q.orders", SEND, 60, 0), Cell(2, 2, "q.orders", TAKE, 100, 0)
-    ]  # fmt: skip
-
-    assert sending_and_fed(cells, 5) == ({1, 2}, set())
 
 
 def test_several_senders_share_what_was_taken():
@@ -281,29 +257,6 @@ def test_lines_are_together_what_was_taken_and_what_was_not_sent_and_none_failed
             edge.count - edge.unsent <= went
             for edge in edges
             if edge.source == system_key(0) and edge.tie == "destination"
-        )
-
-
-def test_queues_that_are_tied_to_their_exchange_have_the_lines_of_one_flow():
-    chosen = random.Random(7)
-    for _ in range(300):
-        cells = [
-            Cell(1, number, "ex", SEND, chosen.choice([3, 40, 1000]), chosen.choice([0, 2]))
-            for number in chosen.sample(range(3), 2)
-        ]
-        for queue in range(2, chosen.randint(3, 5)):
-            taken = chosen.choice([10, 300])
-            cells.append(Cell(queue, queue + 1, f"q{queue}", TAKE, taken, chosen.choice([0, taken // 2])))
-            cells += [Cell(queue, 5, f"q{queue}", SEND, 2, 0)] * chosen.randint(0, 1)
-        names = NAMES | {number: f"system {number}" for number in (0, 6, 7)}
-        _, fed = sending_and_fed(cells, 5)
-
-        tied = build_graph(cells, names=names, ties={queue: {1: 7} for queue in fed}).edges
-        ruled = build_graph([replace(cell, flow_id=1) for cell in cells], names=names).edges
-
-        assert [replace(edge, tie="", taken_in=None) for edge in tied] == [replace(edge, tie="") for edge in ruled]
-        assert (
-            {edge.taken_in for edge in tied if edge.tie == "messages"} <= fed == {cell.flow_id for cell in cells} - {1}
         )
 
 
