@@ -126,6 +126,15 @@ def test_a_body_that_ends_early_stores_nothing(running: Product):
     assert stored_by(running, "cut short") == 0
 
 
+def everything_from(client: socket.socket) -> bytes:
+    """Return what is answered, head and body, which may come apart."""
+    client.settimeout(30)
+    answer = b""
+    while b"body_cut" not in answer and (part := client.recv(65536)):
+        answer += part
+    return answer
+
+
 @pytest.mark.parametrize("how", ["half-closed", "closed", "reset", "in chunks"])
 def test_a_list_that_ends_early_takes_the_place_of_none(running: Product, how: str):
     """Row 24: the sender of a list dies at a place where the list looks whole."""
@@ -154,7 +163,7 @@ def test_a_list_that_ends_early_takes_the_place_of_none(running: Product, how: s
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif how != "closed":
             client.shutdown(socket.SHUT_WR)
-            assert b'"code": "body_cut"' in client.recv(65536).replace(b'":"', b'": "')
+            assert b"body_cut" in everything_from(client)
 
     def is_told() -> dict[str, Any] | None:
         read = is_done()
