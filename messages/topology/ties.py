@@ -50,7 +50,7 @@ def _systems(cells: Iterable[Cell], operations: Collection[int], ours: int | Non
 
 
 def sending_and_fed(cells: Iterable[Cell], ours: int | None) -> tuple[set[int], set[int]]:
-    """Return the flows in which somebody sends, and those in which more than twice of what was sent there was taken.
+    """Return the flows in which somebody sends to where nobody takes, and those in which more than twice of what was sent there was taken.
 
     What the console sent again, another had sent before.
     """
@@ -63,7 +63,9 @@ def sending_and_fed(cells: Iterable[Cell], ours: int | None) -> tuple[set[int], 
         taken = max((side.count for side in united(sides_of(of_flow, TAKES)).values()), default=0)
         if sent_of(sent.values()) * 2 < taken:
             fed.add(flow_id)
-        elif sent:
+        elif {cell.destination for cell in of_flow if cell.operation in SENDS} - {
+            cell.destination for cell in of_flow if cell.operation in TAKES
+        }:
             sending.add(flow_id)
     return sending, fed
 

@@ -247,7 +247,7 @@ class Estate:
         return {
             name: (
                 sum(one.operation == "send" for one in events if one.system == name),
-                sum(one.operation in ("receive", "process") for one in events if one.system == name),
+                sum(self._tries([one for one in events if one.system == name]).values()),
                 sum(one.operation == "process" for one in events if one.system == name),
                 sum(one.error is not None for one in events if one.system == name),
                 sum(one.system == name for one in letters),
@@ -255,18 +255,57 @@ class Estate:
             for name in {one.system for one in [*events, *letters]}
         }
 
+    def _tries(self, events: list[Event]) -> dict[str, int]:
+        """Return {flow: tries} of what was received and processed: the larger of both, once."""
+        done: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in events:
+            if one.operation in ("receive", "process"):
+                done[one.flow][one.operation] += 1
+        return {flow: max(counts.values()) for flow, counts in done.items()}
+
     def lines(self, reader: str) -> Counter[tuple[str, str, str, int, int]]:
-        """Return (sender, receiver, flow, tries, failed); each flow here has at most one sender and one receiver. "": nobody told."""
-        found = Counter[tuple[str, str, str, int, int]]()
-        for flow in self.flows_of(reader):
-            of_flow = [one for one in self.events if one.flow == flow]
-            sends = [one for one in of_flow if one.operation == "send"]
-            takes = [one for one in of_flow if one.operation != "send"]
-            tries = max([len(sends), *Counter(one.operation for one in takes).values()])
-            ends = [next((one.system for one in side), "") for side in (sends, takes)]
-            if of_flow:
-                found[ends[0], ends[1], flow, tries, sum(one.error is not None for one in of_flow)] += 1
+        """Return (sender, receiver, flow, tries, failed); each flow here has at most one sender and one receiver. "": nobody told.
+
+        What was taken where nobody sends is of the flow, without a receiver of its own, in which the same messages were sent: what of it was.
+        """
+        sends, takes = (
+            {
+                flow: [one for one in self.events if one.flow == flow and (one.operation == "send") is out]
+                for flow in self.flows_of(reader)
+            }
+            for out in (True, False)
+        )
+        exchanges = {flow for flow in sends if sends[flow] and not takes[flow]}
+        found, came = Counter[tuple[str, str, str, int, int]](), defaultdict[str, list[tuple[str, int, int]]](list)
+        for flow, taken in takes.items():
+            of_exchange = Counter(self._sent_in(about, exchanges, sends) for about in {one.about for one in taken})
+            tries, failed = (
+                max(Counter(one.operation for one in taken).values(), default=0),
+                sum(one.error is not None for one in taken),
+            )
+            if not taken or sends[flow] or set(of_exchange) == {""}:
+                continue
+            left = of_exchange.pop("", 0)
+            ((exchange, here),) = of_exchange.items()  # no queue here has messages of two
+            rest, bad = (round_half_up(count * left, here + left) for count in (tries, failed))
+            came[exchange].append((taken[0].system, tries - rest, failed - bad))
+            if rest:
+                found["", taken[0].system, flow, rest, bad] += 1
+            takes[flow] = []
+        for flow in sends:
+            tries = max([len(sends[flow]), *Counter(one.operation for one in takes[flow]).values()])
+            failed = sum(one.error is not None for one in [*sends[flow], *takes[flow]])
+            ends = [next((one.system for one in side), "") for side in (sends[flow], takes[flow])]
+            unsent = failed if came[flow] else 0
+            for system, taken_there, failed_there in sorted(came[flow], key=lambda one: -one[1]):
+                found[ends[0], system, flow, taken_there + unsent, failed_there + unsent] += 1
+                unsent = 0  # one alone was not sent, and is of who takes most
+            if tries and not came[flow]:
+                found[ends[0], ends[1], flow, tries, failed] += 1
         return found
+
+    def _sent_in(self, about: str, exchanges: set[str], sends: dict[str, list[Event]]) -> str:
+        return next((flow for flow in sorted(exchanges) if any(one.about == about for one in sends[flow])), "")
 
     # reconciliations
 
@@ -304,6 +343,10 @@ class Estate:
         end = became(one for one in self.about(message) if one.flow == flow)
         teams = {TEAM_OF[one.flow] for one in self.about(message)} - {NOBODY, TEAM_OF[flow]}
         return end if end != "moving" or teams else self.status(message)
+
+
+def round_half_up(count: int, of: int) -> int:
+    return (2 * count + of) // (2 * of)
 
 
 def became(events: Iterable[Event]) -> str:

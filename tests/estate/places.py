@@ -203,7 +203,11 @@ def _journeys_alone(ask: Asking, who: str) -> None:
         told = reader.rest(f"messages/{row['id']}/journey").json()
         of = f"of the journey of {one.about}"
         ask.same(who, f"events {of}", "messages/<id>/journey", told["total"], one.events)
-        ask.same(who, f"letters {of}", "messages/<id>/journey", len(told["dead_letters"]), one.letters)
+        of_its_number = [
+            letter for letter in ask.estate.letters_of(who) if not letter.named and letter.about == one.about
+        ]
+        letters = one.letters + len(of_its_number)
+        ask.same(who, f"letters {of}", "messages/<id>/journey", len(told["dead_letters"]), letters)
 
 
 # searches ---------------------------------------------------------------------------------------------------------------

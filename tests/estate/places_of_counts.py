@@ -316,8 +316,8 @@ def tell_map(ask: Asking) -> None:
                 row.cells["from"].removeprefix("unknown sender"),
                 row.cells["to"].removeprefix("unknown receiver"),
                 row.cells[2],
-                int(row.cells["tries"]),
-                int(row.cells["failed"]),
+                int(row.cells["tries"].removeprefix("about ")),
+                int(row.cells["failed"].removeprefix("about ")),
             )
             for row in page.rows("connections")
         )
