@@ -181,9 +181,9 @@ WITH carried AS MATERIALIZED (
 ), told AS (
     SELECT c.kind, c.key, w.system_id, max(w.at) FILTER (WHERE w.passed) AS passed_at, max(w.at) FILTER (WHERE NOT w.passed) AS failed_at,
            (array_agg(m.id ORDER BY w.at DESC) FILTER (WHERE NOT w.passed))[1] AS failed_uid,
-           count(DISTINCT m.id) FILTER (WHERE w.operation >= 3) AS taken, count(DISTINCT m.id) FILTER (WHERE w.operation IN (1, 2)) AS sent
+           count(DISTINCT m.id) FILTER (WHERE w.operation >= 3) AS taken, count(DISTINCT m.message_id) FILTER (WHERE w.operation IN (1, 2)) AS sent
     FROM carried c CROSS JOIN LATERAL (
-        SELECT m.id, m.flow_id, m.failed_at, m.last_seen_at, coalesce(m.started_at, m.first_seen_at) - interval '1 hour' AS began
+        SELECT m.id, m.message_id, m.flow_id, m.failed_at, m.last_seen_at, coalesce(m.started_at, m.first_seen_at) - interval '1 hour' AS began
         FROM messaging_message m
         WHERE m.id = right(c.best, 36)::uuid AND m.first_seen_on BETWEEN %(first)s AND %(last)s
         ORDER BY m.flow_id = %(flow)s DESC LIMIT 1
@@ -212,7 +212,7 @@ WITH carried AS MATERIALIZED (
 UPDATE messaging_reconciled_key k
 SET kind = CASE WHEN a.failed AND k.letter_id IS NULL THEN 2 ELSE k.kind END,
     message_uid = CASE WHEN a.failed AND k.letter_id IS NULL THEN a.failed_uid ELSE k.message_uid END,
-    messages = coalesce(nullif(a.taken, 0), nullif(a.sent, 0), k.messages)
+    messages = coalesce(nullif(greatest(a.taken, a.sent), 0), k.messages)
 FROM (SELECT *, kind = 1 AND failed_uid IS NOT NULL AS failed FROM asked) a
 WHERE k.reconciliation_id = %(pk)s AND k.kind = a.kind AND k.key = a.key
 """  # noqa: S608  constants of ours
