@@ -42,7 +42,7 @@ class FailedHereOut(serializers.Serializer[Any]):
     """What failed within 24 hours in flows that the key may see, of messages of flows that it may not see: it is in no group of its own."""
 
     environment = serializers.SlugField()
-    count = serializers.IntegerField(help_text="Messages, once for each system that failed them.")
+    count = serializers.IntegerField(help_text="Messages; one that failed at several systems is at each of its causes.")
     at_least = serializers.BooleanField(help_text="There may be more.")
     causes = CauseHereOut(many=True)
 

@@ -116,7 +116,7 @@ class ReconciledKeyOut(serializers.Serializer[Any]):
     times_on_list = serializers.IntegerField(source="listed")
     line = serializers.IntegerField(allow_null=True)
     messages = serializers.IntegerField(
-        help_text="How many carry it; of several, how many one system took: the one that is named, or any."
+        help_text="How many carry it; of several, how many one system took or sent under ids of their own. With a named system how many that took."
     )
     message = serializers.UUIDField(
         source="message_uid",

@@ -5,7 +5,7 @@ The other way round of `unseen`: a team that owns a queue, and not the exchange 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -38,12 +38,12 @@ WITH newest AS MATERIALIZED (
           AND messaging_is_one_queue(p.destination, n.destination) AND (p.operation = 4 AND p.outcome <> 2 OR p.operation = 5 AND p.outcome = 1))
     ORDER BY n.message_uid, n.system_id, n.destination, n.occurred_at DESC
 )
-SELECT NULL, NULL, NULL, count(*), NULL, NULL, NULL FROM newest UNION ALL (
 SELECT f.name, s.name, coalesce(h.error_type, ''), count(DISTINCT h.message_uid), max(h.occurred_at),
        (array_agg(coalesce(h.error_message, '') ORDER BY h.occurred_at DESC))[1],
-       (array_agg(h.trace_id ORDER BY h.occurred_at DESC) FILTER (WHERE h.trace_id IS NOT NULL))[1]
+       (array_agg(h.trace_id ORDER BY h.occurred_at DESC) FILTER (WHERE h.trace_id IS NOT NULL))[1], (SELECT count(*) FROM newest)
 FROM here h JOIN messaging_flow f ON f.id = h.flow_id JOIN messaging_system s ON s.id = h.system_id
-GROUP BY f.name, s.name, 3 ORDER BY 4 DESC, 5 DESC, 1, 2, 3)"""
+GROUP BY GROUPING SETS ((), (f.name, s.name, coalesce(h.error_type, '')))
+ORDER BY grouping(f.name) DESC, 4 DESC, 5 DESC, 1, 2, 3"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +65,15 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedHere:
-    """The causes of the last 24 hours, the most first; at_least: not every failed event of the day was looked through."""
+    """The causes of the last 24 hours, the most first, of `count` messages, of which one may have several.
+
+    at_least  not every failed event of the day was looked through.
+    """
 
     environment: str
-    causes: list[Cause]
+    count: int = 0
+    causes: list[Cause] = field(default_factory=list)
     at_least: bool = False
-
-    @property
-    def count(self) -> int:
-        return sum(cause.count for cause in self.causes)
 
     @property
     def shown(self) -> list[Cause]:
@@ -89,7 +89,7 @@ def failed_here(actor: Actor, environment: Environment) -> FailedHere:
     seen = flows_to_narrow_to(actor)
     hidden = Flow.objects.filter(environment=environment)
     if seen is None or not hidden.exclude(pk__in=seen.order_by().values("pk")).exists():
-        return FailedHere(environment=environment.slug, causes=[])
+        return FailedHere(environment=environment.slug)
     flows = list(seen.filter(environment=environment).order_by().values_list("pk", flat=True))
     since = datetime.now(UTC) - DAY
     asked: dict[str, Any] = {
@@ -97,9 +97,9 @@ def failed_here(actor: Actor, environment: Environment) -> FailedHere:
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(FAILED, asked)
-        (*_, walked, _, _, _), *rows = cursor.fetchall()
+        (*_, total, _, _, _, walked), *rows = cursor.fetchall()
     causes = [
         Cause(flow=flow, system=system, error_type=kind, error_message=words, count=count, newest_at=at, trace_id=trace)
-        for flow, system, kind, count, at, words, trace in rows
+        for flow, system, kind, count, at, words, trace, _ in rows
     ]
-    return FailedHere(environment=environment.slug, causes=causes, at_least=walked > MOST_WALKED)
+    return FailedHere(environment=environment.slug, count=total, causes=causes, at_least=walked > MOST_WALKED)

@@ -164,8 +164,8 @@ ORDER BY 2, 3
 """  # noqa: S608  a constant of ours
 # Where any receiver counts, a key of several messages may have failed at one and passed at another: short ids make one order a message at each
 # destination. Of each of these messages what its systems said is asked. The key failed where what a system failed last it did not pass later, under
-# whichever message; a failed sending, and a letter of no system, where nobody did. It came as often as one system took it, else as one sent it; what nobody
-# said anything of stays as it is. made_good: since then a failure is none.
+# whichever message; a failed sending, and a closed letter of no system, where nobody did. It came as often as one system took it, or sent it under ids of
+# their own; what nobody said anything of stays as it is. made_good: since then a failure is none.
 SEVERAL = """SELECT coalesce(sum(messages), 0)::bigint FROM messaging_reconciled_key WHERE reconciliation_id = %(pk)s AND messages > 1 AND listed > 0"""
 MOST_ASKED = 1_000_000  # messages of such keys; of more, only keys are asked that have a message that failed and one that was delivered
 ASKED = f"""

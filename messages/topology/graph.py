@@ -159,8 +159,8 @@ def _count(nodes: dict[str, Node], cells: Iterable[Cell], names: Mapping[int, st
         node.flows.add(flow_id)
         node.count += side.count
         node.failed += side.failed
-        if what:
-            setattr(node, what, getattr(node, what) + side.count)
+        node.sent += side.count * (what == "sent")
+        node.taken += side.count * (what == "taken")
         node.processed += side.counts[Operation.PROCESS]
 
 

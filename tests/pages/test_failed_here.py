@@ -117,6 +117,22 @@ def test_what_the_system_passed_from_another_of_its_queues_is_still_among_it():
     assert causes() == [("q.erp", "erp", "ErpTimeout", 1)]
 
 
+def test_a_message_that_failed_at_two_systems_is_one_of_two_causes():
+    through("order")
+    taken = {
+        "message_id": "message of order with a long id",
+        "system": "mail",
+        "destination": "q.mail",
+        "operation": "process",
+    }
+    push("/ingest/v1/events", [event(**taken, outcome="error")], key=agent_key())
+    owned()
+
+    found = failed_here(actor(person("mate", Role.VIEWER, team="Erp team")), environment())
+
+    assert (found.count, [(one.flow, one.count) for one in found.causes]) == (1, [("q.mail", 1), ("q.erp", 1)])
+
+
 def test_what_failed_days_ago_and_what_went_well_is_not_among_it():
     through("order", minutes=25 * 60)
     through("another", fails=False)
