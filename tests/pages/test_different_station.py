@@ -77,6 +77,18 @@ def like_one_of_erp() -> dict[str, Any]:
 STRAYS = {"none": (), "one": (3,), "all": BAD, "an outage": range(5, 40)}
 
 
+def test_a_failure_that_only_its_letter_tells_of_is_at_the_system_of_the_letter_whatever_failed_elsewhere():
+    add_flow_rule(environment(), pattern=f"{EXCHANGE}*", flow_name="orders", by=ROOT)
+    events = [sent(n, vat=n not in BAD) for n in ALL] + [
+        taken(n, OF["erp"], system="erp") for n in OF_ERP if n not in BAD
+    ]
+    events += [timed_out(n) for n in BAD] + [taken(n, OF["crm"], system="crm", seconds=9) for n in ALL]
+    told(events, [died(n, "erp") for n in BAD])
+    sweep_groups()
+
+    assert compared(of_erp()).delivered == 60
+
+
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
 @pytest.mark.parametrize("letters", [True, False], ids=["letters", "messages"])
 def test_what_failed_at_another_system_as_well_is_beside_what_passed_where_it_died(

@@ -137,6 +137,9 @@ def test_a_delivered_message_is_not_stuck_by_a_number_alone():
 def test_letters_of_days_before_and_after_are_of_other_journeys():
     message, now = failed(), datetime.now(UTC)
     died(failed_at=(now - timedelta(days=2)).isoformat())
+    later = died(failed_at=now.isoformat())
+    later_at = now + timedelta(days=2)  # as it will be: ingest takes nothing from days ahead
+    DeadLetter.objects.filter(pk=later.pk).update(first_failed_at=later_at, failed_at=later_at)
     near = died(failed_at=now.isoformat(), first_failed_at=(now - timedelta(hours=30)).isoformat())
 
     assert ties(*asked(f"messages/{message.id}/journey")) == [(str(near.pk), "order_no=47-1", "weak")]

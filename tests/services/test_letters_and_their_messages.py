@@ -70,6 +70,13 @@ def test_a_letter_that_waits_for_weeks_reaches_as_far_as_on_its_first_day(messag
     assert said() == "1 order of 1 customer, €10"
 
 
+def test_the_letter_s_own_value_of_a_key_counts_also_where_its_message_is_told_of_later():
+    push_letters(died(1, keys={"customer_no": "C-2", "amount": "12.50"}), died(2))
+    fail(failed(1), failed(2))
+
+    assert said() == "2 orders of 1 customer, €22.50"
+
+
 def test_of_two_values_of_a_key_the_letter_s_own_counts_and_a_closed_letter_names_nothing():
     fail(failed(1), failed(2))
     letters = push_letters(died(1, keys={"customer_no": "C-2", "amount": "12.50"}), died(2))

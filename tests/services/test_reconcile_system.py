@@ -11,6 +11,7 @@ from django.test import Client
 from console.audit.models import AuditEntry
 from console.core.errors import Invalid
 from console.identity.models import Role, Team
+from messages.ingest.sent_on import follow_sent_on
 from messages.models import DeadLetter, Flow, FlowRule, Reconciliation
 from messages.reconcile.check_services import NewCheck, change_check, receive_list_of_check
 from messages.reconcile.evaluating import reconcile
@@ -59,6 +60,24 @@ def sets_of(one: Reconciliation) -> dict[str, list[str]]:
         for slug in ("processed", "failed", "on-the-way", "never-seen", "twice")
         if (found := keys_in(one, slug))
     }
+
+
+def test_what_it_passed_from_its_retry_queue_is_processed_and_what_it_gave_up_there_failed():
+    def span(number: int, at: int, parent: int = 0) -> dict[str, Any]:
+        named = {"trace_id": f"{number:032x}", "span_id": f"{at:016x}", "uid": ""}
+        return named | ({"parent_span_id": f"{parent:016x}"} if parent else {})
+
+    for number in (1, 2, 3):
+        told(number, "web", 60, **span(number, 1), destination="orders.erp")
+        told(number, "erp", 59, **span(number, 2, 1), **ERROR, keys={})
+        told(number, "erp", 58, **span(number, 3, 2), operation="send", destination="orders.erp-retry-0", keys={})
+    retried = {"destination": "orders.erp-retry-0", "keys": {}}
+    told(1, "erp", 50, **span(1, 4, 3), **retried)
+    told(2, "erp", 50, **span(2, 4, 3), **retried, **ERROR)
+    told(3, "mail", 50, **span(3, 4, 3), **retried)
+    follow_sent_on()
+
+    assert sets_of(of_system(range(1, 4))) == {"processed": ["1"], "failed": ["2", "3"]}
 
 
 @pytest.mark.parametrize("uid", [LONG, SHORT])
