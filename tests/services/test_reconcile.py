@@ -1,4 +1,4 @@
-"""Reconciliations: counts that add up and are those of the rows, work that dies anywhere, lists taken whole or not at all."""
+"""Reconciliations: counts that add up and are those of the rows, work that dies anywhere."""
 
 from __future__ import annotations
 
